@@ -1,0 +1,1 @@
+//! Control API over the unix socket, metrics and health.

@@ -1,0 +1,1 @@
+//! Plan, attempt, outcome: joins queue, policies, resolver and client.

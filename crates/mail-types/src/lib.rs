@@ -1,0 +1,23 @@
+//! The words that all crates share: domain names, mailboxes, envelopes, queue ids, DNS answers.
+//!
+//! Each type is parsed once and then keeps its promise: a [`Domain`] is always in A-label normal
+//! form, a [`Mailbox`] always has a valid local part and host. Nothing here does I/O or reads a
+//! clock; the [`Resolver`] trait is the port through which names are looked up.
+
+mod dns;
+mod domain;
+mod envelope;
+mod mailbox;
+mod queue_id;
+mod status;
+mod timestamp;
+
+pub use dns::{Answer, BoxFuture, DnsError, MxRecord, Resolver, Security, TlsaRecord};
+pub use domain::{Domain, DomainError, HostName};
+pub use envelope::{
+    Arrival, BodyType, Envelope, MessageClass, Notify, Recipient, Ret, ReversePath, TlsFacts,
+};
+pub use mailbox::{Host, Mailbox, MailboxError};
+pub use queue_id::{QueueId, QueueIdError};
+pub use status::{EnhancedStatus, StatusClass, StatusError};
+pub use timestamp::Timestamp;

@@ -1,0 +1,1 @@
+//! The durable outbound queue on journal and sled.

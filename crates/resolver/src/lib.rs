@@ -1,0 +1,1 @@
+//! hickory-resolver behind the Resolver port.

@@ -1,0 +1,2 @@
+//! The sealpost binary: commands, configuration, wiring, logging.
+fn main() {}

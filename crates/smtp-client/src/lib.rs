@@ -1,0 +1,1 @@
+//! Outbound SMTP sessions: connect, STARTTLS, certificate verification with exact causes.

@@ -1,0 +1,1 @@
+//! SMTP client and server sessions as state machines without I/O (RFC 5321 and extensions).

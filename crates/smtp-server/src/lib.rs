@@ -1,0 +1,1 @@
+//! Listeners and inbound SMTP sessions; declares the port through which mail is handed over.

@@ -1,0 +1,1 @@
+//! What all suites share: starting the real binary, waiting for its events.

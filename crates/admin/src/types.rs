@@ -1,0 +1,321 @@
+//! The JSON of the control API, shared by the daemon that serves it and the commands that ask.
+//!
+//! Times are RFC 3339 in UTC, durations whole seconds, sizes bytes, domains A-labels. A field
+//! that may be missing is `null`. Fields are only ever added.
+
+use serde::{Deserialize, Serialize};
+
+/// A page of a list: `GET /v1/queue`, `GET /v1/policies`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// The rows.
+    pub items: Vec<T>,
+    /// Give it back as `cursor` for the next page; `null` on the last.
+    pub next: Option<String>,
+}
+
+/// Which messages; every field that is present must match. In a query string the names are
+/// written with hyphens (`attempts-over`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub struct Filter {
+    /// Recipient domain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// Reverse-path; the empty string is the null reverse-path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender: Option<String>,
+    /// One recipient.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipient: Option<String>,
+    /// The key of the last attempt's reason, for instance `cert-expired`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// `queued`, `deferred`, `active` or `held`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// In the queue for longer than this many seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub older: Option<u64>,
+    /// More attempts than this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts_over: Option<u32>,
+}
+
+impl Filter {
+    /// Whether it matches everything because nothing was asked.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// One message in `GET /v1/queue`, in the order of the next attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueItem {
+    /// Queue id.
+    pub id: String,
+    /// Reverse-path, empty for null.
+    pub sender: String,
+    /// Recipients that are still to be served.
+    pub recipients: Vec<String>,
+    /// Recipients in all.
+    pub recipient_count: u32,
+    /// Octets of the message.
+    pub size: u64,
+    /// When it was accepted.
+    pub arrived: String,
+    /// `queued`, `deferred`, `active` or `held`.
+    pub state: String,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// When the next attempt is due; `null` while held or active.
+    pub next_attempt: Option<String>,
+    /// The key of the last attempt's reason.
+    pub reason: Option<String>,
+    /// The last attempt in one sentence.
+    pub detail: Option<String>,
+}
+
+/// `GET /v1/queue/{id}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueDetail {
+    /// As in the list.
+    #[serde(flatten)]
+    pub item: QueueItem,
+    /// The id that the upstream server gave it (XFORWARD IDENT).
+    pub upstream_id: Option<String>,
+    /// The header's Message-ID.
+    pub message_id: Option<String>,
+    /// Who handed it over: address and EHLO name.
+    pub client: Option<String>,
+    /// When it is given up.
+    pub expires: String,
+    /// Every recipient, finished ones included.
+    pub per_recipient: Vec<RecipientView>,
+    /// Attempts, oldest first: the first and the last five, equal repeats counted.
+    pub history: Vec<AttemptView>,
+}
+
+/// One recipient in [`QueueDetail`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecipientView {
+    /// Forward-path.
+    pub address: String,
+    /// `pending`, `delivered`, `bounced`, `expired` or `cancelled`.
+    pub state: String,
+    /// Enhanced status of the last attempt.
+    pub dsn: Option<String>,
+    /// The peer's last reply.
+    pub reply: Option<String>,
+}
+
+/// One attempt in [`QueueDetail`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptView {
+    /// When it ended.
+    pub at: String,
+    /// How often it was repeated with the same result, at least 1.
+    pub times: u32,
+    /// Recipients it was for.
+    pub recipients: Vec<String>,
+    /// The MX host.
+    pub mx: Option<String>,
+    /// Its address, with the port if that is not 25.
+    pub ip: Option<String>,
+    /// Protocol version, cipher and how the peer was authenticated, in one phrase.
+    pub tls: Option<String>,
+    /// The demands on the delivery and whether they were met, in one phrase.
+    pub policy: Option<String>,
+    /// Key of the reason; `null` if it was delivered.
+    pub reason: Option<String>,
+    /// Enhanced status.
+    pub dsn: Option<String>,
+    /// The peer's reply.
+    pub reply: Option<String>,
+    /// One sentence in plain words.
+    pub detail: Option<String>,
+}
+
+/// `POST /v1/queue/actions`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActionRequest {
+    /// What to do.
+    pub action: QueueAction,
+    /// With these messages, if any are named.
+    #[serde(default)]
+    pub ids: Vec<String>,
+    /// With those that match, if anything is asked.
+    #[serde(default)]
+    pub filter: Filter,
+    /// With every message: needed where neither ids nor filter are given.
+    #[serde(default)]
+    pub all: bool,
+    /// Only count.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Why, for the audit log.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// What can be done to messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum QueueAction {
+    /// Make the next attempt due now.
+    Retry,
+    /// Keep, but do not try.
+    Hold,
+    /// Undo a hold.
+    Release,
+    /// Remove without telling the sender.
+    Cancel,
+    /// Return to the sender with a DSN.
+    Bounce,
+}
+
+/// Answer to [`ActionRequest`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActionResult {
+    /// Messages that matched; with `dry_run` nothing was done to them.
+    pub matched: u64,
+}
+
+/// `GET /v1/queue/summary`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueSummary {
+    /// Messages in the queue.
+    pub messages: u64,
+    /// Rows by domain and reason, most messages first.
+    pub rows: Vec<DestinationSummary>,
+}
+
+/// One row of [`QueueSummary`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DestinationSummary {
+    /// Recipient domain or route.
+    pub domain: String,
+    /// Key of the last reason; `null` for mail that was not tried yet.
+    pub reason: Option<String>,
+    /// Messages.
+    pub messages: u64,
+    /// Arrival of the oldest.
+    pub oldest: String,
+    /// The soonest next attempt.
+    pub next_attempt: Option<String>,
+}
+
+/// One policy in `GET /v1/policies`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyView {
+    /// Policy domain.
+    pub domain: String,
+    /// `enforce`, `testing` or `none`.
+    pub mode: String,
+    /// Policy id (RFC 8461 section 3.1).
+    pub id: String,
+    /// MX patterns.
+    pub mx: Vec<String>,
+    /// Last complete fetch.
+    pub fetched: String,
+    /// When it stops counting unless it is fetched again.
+    pub expires: String,
+    /// Why the last refresh failed, if it did.
+    pub refresh_failure: Option<String>,
+}
+
+/// `GET /v1/policies/{domain}`, and the answer to `refresh`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyDetail {
+    /// As in the list.
+    #[serde(flatten)]
+    pub policy: PolicyView,
+    /// `max_age` in seconds.
+    pub max_age: u64,
+    /// When the next background refresh is due.
+    pub next_refresh: Option<String>,
+    /// The policy's text as fetched.
+    pub text: String,
+}
+
+/// `GET /v1/explain/{id-or-domain}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The queue id or domain that was asked about.
+    pub subject: String,
+    /// Plain words in paragraphs: what happens, why, which clause, who can do what.
+    pub paragraphs: Vec<String>,
+}
+
+/// `GET /v1/status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// Version of the daemon.
+    pub version: String,
+    /// Its host name.
+    pub hostname: String,
+    /// When it started.
+    pub started: String,
+    /// Whether it takes and delivers mail; if not, why.
+    pub ready: bool,
+    /// What is wrong, in plain words; empty if nothing is.
+    pub problems: Vec<String>,
+    /// Its listeners.
+    pub listeners: Vec<ListenerView>,
+    /// Messages in the queue.
+    pub queue_messages: u64,
+    /// Messages by state, for instance `deferred`.
+    pub queue_by_state: Vec<(String, u64)>,
+    /// Arrival of the oldest message.
+    pub oldest: Option<String>,
+    /// Recipients delivered since the start.
+    pub delivered: u64,
+    /// Attempts that ended in a deferral since the start.
+    pub deferred: u64,
+    /// Recipients bounced since the start.
+    pub bounced: u64,
+    /// Outbound connections open now.
+    pub connections: u64,
+    /// Stored policies by mode.
+    pub policies_by_mode: Vec<(String, u64)>,
+    /// DNSSEC as in effect: `off`, `validate` or `trust-ad`.
+    pub dnssec: String,
+    /// Bytes used in the data directory.
+    pub store_bytes: u64,
+    /// Bytes free on its file system.
+    pub free_bytes: u64,
+}
+
+/// One listener in [`StatusView`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerView {
+    /// Its name.
+    pub name: String,
+    /// Address and port.
+    pub address: String,
+    /// Clients connected now.
+    pub clients: u64,
+}
+
+/// `POST /v1/reload`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadResult {
+    /// Keys whose new value is in effect.
+    pub applied: Vec<String>,
+    /// Keys that changed but need a restart.
+    pub needs_restart: Vec<String>,
+}
+
+/// An error, `application/problem+json` (RFC 9457).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProblemDetails {
+    /// Short, the same for every occurrence.
+    pub title: String,
+    /// The HTTP status code.
+    pub status: u16,
+    /// What is wrong this time and what to do.
+    #[serde(default)]
+    pub detail: Option<String>,
+}

@@ -1,0 +1,445 @@
+//! The settings as the daemon uses them: every value parsed, every default filled in.
+//!
+//! The names are those of the keys with `-` written `_`; what a key means is said once, in the
+//! table of keys ([`super::keys`]), which also makes the sample file and `docs/configuration.md`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use mail_types::{Domain, HostName, Mailbox, Timestamp};
+
+/// A complete, checked configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// The file it was read from; `None` if only defaults and the environment were used.
+    pub file: Option<PathBuf>,
+    /// `server.*`
+    pub server: Server,
+    /// `[[listener]]`, at least one.
+    pub listeners: Vec<Listener>,
+    /// `access.*`
+    pub access: Access,
+    /// `dns.*`
+    pub dns: Dns,
+    /// `tls.*`
+    pub tls: Tls,
+    /// `egress.*`
+    pub egress: Egress,
+    /// `[[route]]`, in the order of the file: the first that matches counts.
+    pub routes: Vec<Route>,
+    /// `[[domain]]`, names distinct.
+    pub domains: Vec<DomainRule>,
+    /// `queue.*`
+    pub queue: Queue,
+    /// `delivery.*`
+    pub delivery: Delivery,
+    /// `policy-cache.*`
+    pub policy_cache: PolicyCache,
+    /// `admin.*`
+    pub admin: Admin,
+    /// `log.*`
+    pub log: Log,
+}
+
+/// `server.*`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Server {
+    /// Fully qualified: EHLO name, `Received`, `Reporting-MTA`.
+    pub hostname: Domain,
+    /// Queue, bodies, policies.
+    pub data_dir: PathBuf,
+    /// Where mail for `postmaster` goes.
+    pub postmaster: Option<Mailbox>,
+    /// Addresses that are us though no listener has them.
+    pub own_addresses: Vec<IpAddr>,
+    /// How long running deliveries may take on shutdown.
+    pub drain_timeout: Duration,
+}
+
+/// One `[[listener]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Listener {
+    /// For the log; distinct.
+    pub name: String,
+    /// Where it listens, at least one; distinct over all listeners.
+    pub addresses: Vec<SocketAddr>,
+    /// What clients may do here.
+    pub role: ListenerRole,
+    /// Whether STARTTLS is offered or demanded.
+    pub tls: ListenerTls,
+    /// Present unless `tls` is `Off`.
+    pub key_pair: Option<KeyPair>,
+    /// Bytes (RFC 1870).
+    pub max_message_size: u64,
+    /// Recipients of one transaction (RFC 5321 section 4.5.3.1.8: at least 100).
+    pub max_recipients: usize,
+    /// What happens to a bare CR or LF in message data.
+    pub bare_newline: BareNewline,
+    /// Time to wait for the client's next command (RFC 5321 section 4.5.3.2.7).
+    pub idle_timeout: Duration,
+}
+
+/// What clients of a listener may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ListenerRole {
+    /// Relays for `access.relay-networks`.
+    Relay,
+}
+
+/// TLS on a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ListenerTls {
+    /// STARTTLS is not offered.
+    Off,
+    /// STARTTLS is offered.
+    Optional,
+    /// Nothing but STARTTLS and QUIT before TLS (530 5.7.0).
+    Required,
+    /// TLS from the first byte (RFC 8314).
+    Implicit,
+}
+
+/// A certificate chain and its key, PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KeyPair {
+    /// The chain, leaf first.
+    pub certificate: PathBuf,
+    /// PKCS#8, PKCS#1 or SEC1.
+    pub private_key: PathBuf,
+}
+
+/// What happens to a bare CR or LF (decision AMB-26).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BareNewline {
+    /// 550 5.5.2.
+    Reject,
+    /// A stray CR or LF becomes a space; never an end of data.
+    Normalize,
+}
+
+/// `access.*`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Access {
+    /// Who may relay without authentication.
+    pub relay_networks: Vec<IpNet>,
+    /// Who may use XFORWARD.
+    pub xforward_hosts: Vec<IpNet>,
+    /// Inbound connections in all; over it 421 4.7.0.
+    pub connections: usize,
+    /// Inbound connections of one client address; over it 421 4.7.0.
+    pub connections_per_client: usize,
+}
+
+/// `dns.*`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Dns {
+    /// Whom to ask.
+    pub servers: DnsServers,
+    /// What is in effect, not what was asked for: `Off` until validation exists.
+    pub dnssec: Dnssec,
+    /// What the file asks for.
+    pub dnssec_configured: Dnssec,
+    /// One query to one server.
+    pub timeout: Duration,
+}
+
+/// `dns.servers`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum DnsServers {
+    /// Those of `/etc/resolv.conf`.
+    System,
+    /// These, at least one.
+    Addresses(Vec<SocketAddr>),
+}
+
+/// `dns.dnssec`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dnssec {
+    /// Answers are validated here.
+    Validate,
+    /// The AD bit of a loopback resolver is believed.
+    TrustAd,
+    /// Nobody looks.
+    Off,
+}
+
+/// `tls.*`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tls {
+    /// Mozilla's roots, built in.
+    pub webpki_roots: bool,
+    /// The system's trust store.
+    pub system_roots: bool,
+    /// PEM files added to them for every destination.
+    pub dangerous_extra_roots: Vec<PathBuf>,
+}
+
+/// `egress.*`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Egress {
+    /// Special-use space that MX and policy hosts may resolve to.
+    pub allow_special_use: Vec<IpNet>,
+    /// Local addresses to send from; the system chooses if there are none of the family.
+    pub source_addresses: Vec<IpAddr>,
+    /// What the world sees of them.
+    pub public_addresses: Vec<IpAddr>,
+}
+
+/// One `[[route]]`: an explicit next hop instead of MX.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    /// Which recipients; `None` matches all.
+    pub recipient_domain: Option<DomainMatch>,
+    /// Which senders; `None` matches all, the null reverse-path included.
+    pub sender_domain: Option<DomainMatch>,
+    /// Where to.
+    pub relay: Relay,
+    /// What is asked of the next hop.
+    pub tls: RouteTls,
+    /// The name that its certificate must have, if not the relay's.
+    pub tls_name: Option<HostName>,
+    /// PEM files trusted for this route only, instead of `tls.roots`.
+    pub roots: Vec<PathBuf>,
+    /// AUTH at the next hop; only with [`RouteTls::Verified`].
+    pub credentials: Option<Credentials>,
+}
+
+/// Which domains a route is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum DomainMatch {
+    /// `*`: every domain.
+    Any,
+    /// `example.org`: this one.
+    Exact(Domain),
+    /// `*.example.org`: every name below it, at any depth, but not itself.
+    Below(Domain),
+}
+
+/// A next hop (decision AMB-29).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Relay {
+    /// Name or address.
+    pub host: RelayHost,
+    /// 25 unless given.
+    pub port: u16,
+}
+
+/// The host of a next hop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RelayHost {
+    /// `host`: MX records are looked up, its own addresses are used if there are none.
+    Domain(Domain),
+    /// `[host]`: that host, no MX look-up.
+    Host(HostName),
+    /// `[192.0.2.1]`, `[2001:db8::1]`.
+    Address(IpAddr),
+}
+
+/// `tls` of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RouteTls {
+    /// STARTTLS and a valid certificate, else defer.
+    Verified,
+    /// What the relay's own domain publishes.
+    Policy,
+    /// TLS with any certificate.
+    DangerousUnverified,
+    /// No TLS.
+    DangerousOff,
+}
+
+/// AUTH at a next hop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Credentials {
+    /// User name.
+    pub username: String,
+    /// A file with the password on its first line, readable by us alone.
+    pub password_file: PathBuf,
+}
+
+/// One `[[domain]]`: local rules for one recipient domain (decision AMB-33).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DomainRule {
+    /// The recipient domain.
+    pub name: Domain,
+    /// What becomes of its MTA-STS policy.
+    pub mta_sts: DomainMtaSts,
+    /// MX patterns as in a policy (`mx1.example.org`, `*.example.org`), for `Require`.
+    pub mx: Vec<String>,
+    /// TLS asked of it beyond what it publishes.
+    pub tls: Option<RequiredTls>,
+    /// End of a weakening; always present for one.
+    pub until: Option<Timestamp>,
+    /// Why; always present for a weakening.
+    pub reason: Option<String>,
+}
+
+/// `mta-sts` of a domain rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DomainMtaSts {
+    /// As published.
+    Policy,
+    /// Enforced whether published or not.
+    Require,
+    /// Evaluated and logged, never enforced.
+    DangerousAudit,
+}
+
+/// TLS asked of a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequiredTls {
+    /// TLS with any certificate, never plain text.
+    Encrypted,
+    /// STARTTLS and a valid certificate.
+    Verified,
+}
+
+/// `queue.*`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Queue {
+    /// How long mail is tried (RFC 5321 section 4.5.4.1).
+    pub lifetime: Duration,
+    /// The same for bounces.
+    pub bounce_lifetime: Duration,
+    /// When the sender is told of a delay; `None` for never.
+    pub delay_warning: Option<Duration>,
+    /// Delays between attempts, at least one; the last repeats.
+    pub retry: Vec<Duration>,
+    /// Below this much free space `MAIL` is answered 452 4.3.1. Bytes.
+    pub minimum_free_space: u64,
+    /// Bodies kept in memory for their first attempt. Bytes.
+    pub body_memory: u64,
+    /// More `Received` fields than this are a loop (RFC 5321 section 6.3: at least 100).
+    pub max_hops: usize,
+}
+
+/// `delivery.*`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Delivery {
+    /// What is asked of a destination without any policy; `None` is `"policy"`.
+    pub tls: Option<RequiredTls>,
+    /// Whose `TLS-Required: No` counts (decision AMB-32).
+    pub dangerous_tls_required_no: TlsRequiredNo,
+    /// Outbound connections in all.
+    pub connections: usize,
+    /// To one destination (recipient domain or route).
+    pub connections_per_destination: usize,
+    /// To one MX host, whatever the destinations.
+    pub connections_per_host: usize,
+    /// Transactions started at one MX host per period.
+    pub rate_per_host: Option<Rate>,
+    /// Transactions on one connection before it is closed.
+    pub messages_per_connection: usize,
+    /// Recipients of one transaction.
+    pub recipients_per_transaction: usize,
+    /// Addresses tried in one attempt, over all MX hosts (RFC 5321 section 5.1: at least two).
+    pub max_addresses: usize,
+    /// `delivery.timeouts.*`
+    pub timeouts: Timeouts,
+}
+
+/// `delivery.dangerous-tls-required-no`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TlsRequiredNo {
+    /// Nobody's.
+    Never,
+    /// That of authenticated submitters.
+    Authenticated,
+    /// Everybody's, as RFC 8689 has it.
+    All,
+}
+
+/// So many per period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rate {
+    /// How many.
+    pub count: NonZeroU32,
+    /// In which time.
+    pub period: Duration,
+}
+
+/// `delivery.timeouts.*` (RFC 5321 section 4.5.3.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Timeouts {
+    /// TCP connection to one address.
+    pub connect: Duration,
+    /// The 220 greeting.
+    pub banner: Duration,
+    /// EHLO or HELO.
+    pub ehlo: Duration,
+    /// The reply to STARTTLS.
+    pub starttls: Duration,
+    /// The TLS handshake.
+    pub handshake: Duration,
+    /// The replies to AUTH.
+    pub auth: Duration,
+    /// The reply to MAIL.
+    pub mail: Duration,
+    /// The reply to each RCPT.
+    pub rcpt: Duration,
+    /// The 354.
+    pub data_init: Duration,
+    /// Progress on each block of data.
+    pub data_block: Duration,
+    /// The reply to the final dot or BDAT LAST.
+    pub data_done: Duration,
+    /// The reply to RSET.
+    pub rset: Duration,
+    /// The reply to QUIT.
+    pub quit: Duration,
+    /// How long an idle connection is kept for the next message.
+    pub idle: Duration,
+}
+
+/// `policy-cache.*`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PolicyCache {
+    /// Background HTTPS refresh of each stored policy.
+    pub refresh_interval: Duration,
+    /// One fetch, DNS included (RFC 8461 section 3.3 suggests one minute).
+    pub fetch_timeout: Duration,
+    /// Fetches at the same time.
+    pub fetches: usize,
+}
+
+/// `admin.*`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Admin {
+    /// The control socket.
+    pub socket: PathBuf,
+    /// HTTP for `/metrics`, `/healthz`, `/readyz`; `None` is `"off"`.
+    pub http: Option<SocketAddr>,
+    /// Names by which HTTP may be addressed, besides the bound address.
+    pub names: Vec<String>,
+    /// Whether plain HTTP may leave the loopback.
+    pub dangerous_plain_http: bool,
+}
+
+/// `log.*`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Log {
+    /// How events are written.
+    pub format: LogFormat,
+    /// A tracing filter for diagnostics.
+    pub level: String,
+    /// A file instead of standard output.
+    pub file: Option<PathBuf>,
+    /// The program name in the postfix format.
+    pub syslog_name: String,
+}
+
+/// `log.format`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// Text on a terminal, else JSON.
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// Lines as Postfix writes them.
+    Postfix,
+    /// For people.
+    Text,
+}

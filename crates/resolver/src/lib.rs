@@ -1,1 +1,20 @@
-//! hickory-resolver behind the Resolver port.
+//! hickory-resolver behind the [`mail_types::Resolver`] port.
+//!
+//! hickory brings the transports (UDP with TCP on truncation, retries, choice of the server) and
+//! the response cache; this crate follows CNAMEs itself and turns messages into answers. hickory's
+//! own chain walk is not used because it ends a CNAME loop as "no records", which is a definite
+//! answer: mail would bounce on it (RFC 5321 section 5.1), and an attacker could make the loop.
+//!
+//! What fails: a look-up is an answer, a definite denial, or a temporary failure, and always ends
+//! within [`Config::limit`]. Names are always fully qualified: of `/etc/resolv.conf` only the name
+//! servers are used, never `search` or `ndots`. The hosts file is not read.
+
+mod chain;
+mod config;
+mod lookup;
+mod records;
+mod stats;
+
+pub use config::{BuildError, Config, Dnssec, Servers};
+pub use lookup::DnsResolver;
+pub use stats::{BUCKETS, Kind, Outcome, Series, Stats};

@@ -1,0 +1,113 @@
+//! Which servers are asked, and for how long.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hickory_resolver::config::{
+    ConnectionConfig, NameServerConfig, ResolverOpts, ServerOrderingStrategy,
+};
+use hickory_resolver::system_conf::read_system_conf;
+
+/// How names are looked up.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `dns.servers`.
+    pub servers: Servers,
+    /// `dns.dnssec`.
+    pub dnssec: Dnssec,
+    /// Waiting for one server's answer to one try.
+    pub timeout: Duration,
+    /// Tries after the first, over all servers.
+    pub retries: usize,
+    /// The end of a look-up, whatever it takes: CNAMEs, retries and TCP included.
+    pub limit: Duration,
+    /// Answers kept in memory; 0 keeps none.
+    pub cache_size: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            servers: Servers::System,
+            dnssec: Dnssec::Off,
+            timeout: Duration::from_secs(3),
+            retries: 2,
+            limit: Duration::from_secs(10),
+            cache_size: 65_536,
+        }
+    }
+}
+
+/// The name servers to ask. They are resolvers: recursion is theirs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Servers {
+    /// The `nameserver` lines of `/etc/resolv.conf`, read once.
+    System,
+    /// These, each over UDP and TCP.
+    List(Vec<SocketAddr>),
+}
+
+/// Who validates DNSSEC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dnssec {
+    /// We do, from the root's key down.
+    Validate,
+    /// A resolver on loopback, which says so in the AD bit.
+    TrustAd,
+    /// Nobody: every answer is [`mail_types::Security::Unchecked`].
+    Off,
+}
+
+/// Why no resolver could be made: the configuration is at fault.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// This build cannot do it yet; DANE needs it, MTA-STS does not.
+    #[error("dns.dnssec {0:?} is not supported yet: only \"off\" is")]
+    Unsupported(Dnssec),
+    /// The system's list cannot be read.
+    #[error("cannot read the name servers of /etc/resolv.conf: {0}; name them in dns.servers")]
+    System(String),
+    /// Nobody to ask.
+    #[error("no name server is configured: name one in dns.servers")]
+    NoServers,
+}
+
+impl Config {
+    pub(crate) fn name_servers(&self) -> Result<Vec<NameServerConfig>, BuildError> {
+        let servers = match &self.servers {
+            Servers::System => {
+                let (system, _options) =
+                    read_system_conf().map_err(|e| BuildError::System(e.to_string()))?;
+                system.name_servers
+            }
+            Servers::List(list) => list.iter().map(|a| name_server(*a)).collect(),
+        };
+        if servers.is_empty() {
+            return Err(BuildError::NoServers);
+        }
+        Ok(servers)
+    }
+
+    pub(crate) fn options(&self) -> ResolverOpts {
+        let mut options = ResolverOpts::default();
+        options.timeout = self.timeout;
+        options.attempts = self.retries;
+        options.cache_size = self.cache_size;
+        options.server_ordering_strategy = ServerOrderingStrategy::QueryStatistics;
+        options.max_active_requests = MAX_ACTIVE;
+        options
+    }
+}
+
+fn name_server(address: SocketAddr) -> NameServerConfig {
+    let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()]
+        .map(|mut connection| {
+            connection.port = address.port();
+            connection
+        })
+        .to_vec();
+    NameServerConfig::new(address.ip(), true, connections)
+}
+
+/// Queries in flight on one TCP connection; hickory's 32 would answer "busy" on a loaded relay.
+const MAX_ACTIVE: usize = 1024;

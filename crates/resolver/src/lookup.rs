@@ -1,0 +1,248 @@
+//! The port: names in, answers out, each within the limit.
+
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+use hickory_resolver::proto::rr::RecordType;
+use mail_types::{
+    Answer, BoxFuture, DnsError, Domain, HostName, MxRecord, Resolver, Security, TlsaRecord,
+};
+
+use crate::chain::{Cache, Upstream};
+use crate::config::{BuildError, Config, Dnssec};
+use crate::records;
+use crate::stats::{Kind, Outcome, Stats};
+
+/// Asks the configured name servers and remembers what they said for the TTL.
+pub struct DnsResolver {
+    upstream: Upstream,
+    limit: Duration,
+}
+
+impl DnsResolver {
+    /// Reads the server list; asks nobody yet. Look-ups must run on a tokio runtime.
+    ///
+    /// # Errors
+    /// The configuration is at fault: a kind of DNSSEC that this build lacks, or no servers.
+    pub fn new(config: &Config) -> Result<Self, BuildError> {
+        match config.dnssec {
+            Dnssec::Off => {}
+            wanted @ (Dnssec::Validate | Dnssec::TrustAd) => {
+                return Err(BuildError::Unsupported(wanted));
+            }
+        }
+        Ok(Self {
+            upstream: Upstream::new(config)?,
+            limit: config.limit,
+        })
+    }
+
+    /// The counters so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.upstream.counters.snapshot()
+    }
+
+    async fn timed<T>(
+        &self,
+        kind: Kind,
+        name: &str,
+        lookup: impl Future<Output = Result<T, DnsError>>,
+    ) -> Result<T, DnsError> {
+        let start = Instant::now();
+        let result = match special(name, kind) {
+            Some(denial) => Err(denial),
+            None => match tokio::time::timeout(self.limit, lookup).await {
+                Ok(result) => result,
+                Err(_elapsed) => Err(DnsError::Temporary(format!(
+                    "no answer from the name servers for {name} within {} s",
+                    self.limit.as_secs_f32()
+                ))),
+            },
+        };
+        let took = start.elapsed();
+        self.upstream.counters.record(kind, outcome(&result), took);
+        if let Err(e @ (DnsError::Temporary(_) | DnsError::Bogus(_))) = &result {
+            tracing::debug!(?kind, name, error = %e, ?took, "look-up failed");
+        }
+        result
+    }
+
+    async fn txt_records(
+        &self,
+        name: &HostName,
+        cache: Cache,
+    ) -> Result<Answer<Vec<Vec<u8>>>, DnsError> {
+        let name = name.as_str();
+        let lookup = self
+            .upstream
+            .follow(name, RecordType::TXT, cache, records::txt);
+        self.timed(Kind::Txt, name, lookup).await
+    }
+
+    async fn both_families(&self, host: &str) -> Result<Answer<Vec<IpAddr>>, DnsError> {
+        if is_localhost(host) {
+            return Ok(localhost());
+        }
+        let family = |kind| {
+            self.upstream
+                .follow(host, kind, Cache::Use, records::address)
+        };
+        let (v6, v4) = tokio::join!(family(RecordType::AAAA), family(RecordType::A));
+        match (v6, v4) {
+            (Ok(v6), Ok(v4)) => Ok(Answer {
+                value: interleave(v6.value, v4.value),
+                ttl: v6.ttl.min(v4.ttl),
+                security: weaker(v6.security, v4.security),
+                canonical: v6.canonical,
+            }),
+            (Ok(one), Err(_)) | (Err(_), Ok(one)) => Ok(one),
+            (Err(v6), Err(v4)) => Err(neither(v6, v4)),
+        }
+    }
+}
+
+impl Resolver for DnsResolver {
+    fn mx<'a>(
+        &'a self,
+        domain: &'a Domain,
+    ) -> BoxFuture<'a, Result<Answer<Vec<MxRecord>>, DnsError>> {
+        let name = domain.as_str();
+        let lookup = self
+            .upstream
+            .follow(name, RecordType::MX, Cache::Use, records::mx);
+        Box::pin(self.timed(Kind::Mx, name, lookup))
+    }
+
+    fn addresses<'a>(
+        &'a self,
+        host: &'a HostName,
+    ) -> BoxFuture<'a, Result<Answer<Vec<IpAddr>>, DnsError>> {
+        let name = host.as_str();
+        Box::pin(self.timed(Kind::Address, name, self.both_families(name)))
+    }
+
+    fn txt<'a>(
+        &'a self,
+        name: &'a HostName,
+    ) -> BoxFuture<'a, Result<Answer<Vec<Vec<u8>>>, DnsError>> {
+        Box::pin(self.txt_records(name, Cache::Use))
+    }
+
+    fn tlsa<'a>(
+        &'a self,
+        host: &'a HostName,
+        port: u16,
+    ) -> BoxFuture<'a, Result<Answer<Vec<TlsaRecord>>, DnsError>> {
+        Box::pin(async move {
+            let name = format!("_{port}._tcp.{host}");
+            let lookup = self
+                .upstream
+                .follow(&name, RecordType::TLSA, Cache::Use, records::tlsa);
+            self.timed(Kind::Tlsa, &name, lookup).await
+        })
+    }
+
+    fn txt_uncached<'a>(
+        &'a self,
+        name: &'a HostName,
+    ) -> BoxFuture<'a, Result<Answer<Vec<Vec<u8>>>, DnsError>> {
+        Box::pin(self.txt_records(name, Cache::Bypass))
+    }
+}
+
+/// RFC 6724 prefers IPv6 where both families reach; alternating bounds what a dead family costs
+/// (row E1-22). Within a family the resolver's order stays (row E1-10).
+fn interleave(v6: Vec<IpAddr>, v4: Vec<IpAddr>) -> Vec<IpAddr> {
+    let mut all = Vec::with_capacity(v6.len() + v4.len());
+    let (mut v6, mut v4) = (v6.into_iter(), v4.into_iter());
+    loop {
+        match (v6.next(), v4.next()) {
+            (None, None) => return all,
+            (six, four) => all.extend(six.into_iter().chain(four)),
+        }
+    }
+}
+
+/// The failure of both families: definite only if both are (row H1-12's rule, for addresses).
+fn neither(v6: DnsError, v4: DnsError) -> DnsError {
+    match (v6, v4) {
+        (bogus @ DnsError::Bogus(_), _) | (_, bogus @ DnsError::Bogus(_)) => bogus,
+        (temporary @ DnsError::Temporary(_), _) | (_, temporary @ DnsError::Temporary(_)) => {
+            temporary
+        }
+        (
+            DnsError::NoSuchName { ttl, security },
+            DnsError::NoSuchName {
+                ttl: other,
+                security: second,
+            },
+        ) => DnsError::NoSuchName {
+            ttl: ttl.min(other),
+            security: weaker(security, second),
+        },
+        (
+            DnsError::NoSuchName { ttl, security } | DnsError::NoRecords { ttl, security },
+            DnsError::NoSuchName {
+                ttl: other,
+                security: second,
+            }
+            | DnsError::NoRecords {
+                ttl: other,
+                security: second,
+            },
+        ) => DnsError::NoRecords {
+            ttl: ttl.min(other),
+            security: weaker(security, second),
+        },
+    }
+}
+
+fn weaker(one: Security, other: Security) -> Security {
+    match (one, other) {
+        (Security::Unchecked, _) | (_, Security::Unchecked) => Security::Unchecked,
+        (Security::Insecure, _) | (_, Security::Insecure) => Security::Insecure,
+        (Security::Secure, Security::Secure) => Security::Secure,
+    }
+}
+
+/// Names that no name server is asked for (RFC 6761 sections 6.3 and 6.4, RFC 7686 section 2).
+fn special(name: &str, kind: Kind) -> Option<DnsError> {
+    let ttl = Duration::ZERO;
+    let security = Security::Unchecked;
+    if ["invalid", "onion"].iter().any(|top| is_below(name, top)) {
+        return Some(DnsError::NoSuchName { ttl, security });
+    }
+    (is_localhost(name) && kind != Kind::Address).then_some(DnsError::NoRecords { ttl, security })
+}
+
+fn is_localhost(name: &str) -> bool {
+    is_below(name, "localhost")
+}
+
+fn is_below(name: &str, top: &str) -> bool {
+    name.strip_suffix(top)
+        .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+fn localhost() -> Answer<Vec<IpAddr>> {
+    Answer {
+        value: vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()],
+        ttl: LOCALHOST_TTL,
+        security: Security::Unchecked,
+        canonical: None,
+    }
+}
+
+fn outcome<T>(result: &Result<T, DnsError>) -> Outcome {
+    match result {
+        Ok(_) => Outcome::Answer,
+        Err(DnsError::NoSuchName { .. }) => Outcome::NoSuchName,
+        Err(DnsError::NoRecords { .. }) => Outcome::NoRecords,
+        Err(DnsError::Temporary(_)) => Outcome::Temporary,
+        Err(DnsError::Bogus(_)) => Outcome::Bogus,
+    }
+}
+
+const LOCALHOST_TTL: Duration = Duration::from_secs(3600);

@@ -1,1 +1,29 @@
-//! The durable outbound queue on journal and sled.
+//! The durable outbound queue: what is still to be delivered, since when, and when next.
+//!
+//! [`QueueStore`] is the port: ingest is pushed ([`Incoming`]), work is leased by destination
+//! ([`Leased`]), and what came of it is handed back ([`Finish`]). An embedded store (journal segments
+//! as the truth, sled as a lagging index) and one in memory stand behind it.
+//!
+//! The retry table is [`RetrySchedule`], a pure function.
+
+mod body;
+mod error;
+mod filter;
+mod lease;
+mod message;
+mod outcome;
+mod retry;
+mod stats;
+mod store;
+
+pub use body::{Body, HeldBody};
+pub use error::QueueError;
+pub use filter::{Cursor, Edit, Edited, Filter, Page, Target};
+pub use lease::{DueDestination, LeaseToken, Leased, LeasedRecipient};
+pub use message::{
+    AttemptEntry, AttemptNote, MessageState, MessageView, RecipientState, RecipientView,
+};
+pub use outcome::{Done, Durable, Finish, Finished, NewMessage, Outcome};
+pub use retry::RetrySchedule;
+pub use stats::{DestinationCount, Health, Stats, SummaryRow};
+pub use store::{Committed, Destination, Incoming, Now, Placement, QueueStore};

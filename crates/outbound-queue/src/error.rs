@@ -1,0 +1,58 @@
+//! What can go wrong, and whose turn it is then.
+
+use mail_types::QueueId;
+
+/// Why the queue did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueueError {
+    /// Too little free space: answer `452 4.3.1` and let the client try later.
+    #[error("the file system of the queue has less than {floor} bytes free; free some space")]
+    DiskFull {
+        /// The floor that free space fell below.
+        floor: u64,
+    },
+    /// A write or sync of the journal failed. Sticky until restart: nothing can be accepted, leased
+    /// or recorded, since what is on disk is no longer known.
+    #[error("the queue's journal failed and stays shut until restart: {0}")]
+    Failed(String),
+    /// The lease is of an earlier boot, ran out, or the message was edited meanwhile: what the
+    /// attempt found out must not be recorded any more.
+    #[error("the lease on message {0} is no longer valid")]
+    StaleLease(QueueId),
+    /// There is no such message in the queue (any more).
+    #[error("message {0} is not in the queue")]
+    NotFound(QueueId),
+    /// The content on disk is damaged or missing.
+    #[error("the content of message {id} cannot be read: {cause}")]
+    Body {
+        /// The message.
+        id: QueueId,
+        /// What was found.
+        cause: String,
+    },
+    /// The index is being rebuilt: what was asked needs all of it. Leasing and accepting go on.
+    #[error("the queue's index is being rebuilt; try again when `health` says it is complete")]
+    Rebuilding,
+    /// The data directory was written by a newer version.
+    #[error(
+        "the queue on disk has format {found}, this program knows up to {known}; use the newer program"
+    )]
+    NewerFormat {
+        /// On disk.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
+    /// An operation of the file system failed outside the journal.
+    #[error("cannot {doing}: {cause}")]
+    Io {
+        /// What was being done, with the path.
+        doing: String,
+        /// The system's words.
+        cause: String,
+    },
+    /// The caller broke the contract, for instance a recipient index out of range.
+    #[error("wrong use of the queue: {0}")]
+    Misuse(&'static str),
+}

@@ -1,0 +1,97 @@
+//! Selecting messages, and what can be done to them.
+
+use mail_types::{QueueId, Timestamp};
+
+use crate::{Destination, MessageState, MessageView};
+
+/// Which messages are meant. All parts that are given must match; the empty filter matches all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// The recipient domain (normal form) of a pending recipient.
+    pub domain: Option<Box<str>>,
+    /// The destination of a pending recipient.
+    pub destination: Option<Destination>,
+    /// The reverse-path, without regard to case; empty is the null reverse-path; `@domain` any at a domain.
+    pub sender: Option<Box<str>>,
+    /// A pending recipient's address, without regard to case; `@domain` any at a domain.
+    pub recipient: Option<Box<str>>,
+    /// The reason key of a pending recipient's last deferral.
+    pub reason: Option<Box<str>>,
+    /// What the message waits for.
+    pub state: Option<MessageState>,
+    /// Arrived before this time.
+    pub arrived_before: Option<Timestamp>,
+    /// A pending recipient had more attempts than this.
+    pub attempts_over: Option<u32>,
+}
+
+/// Where a page ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor {
+    pub(crate) next_attempt: u64,
+    pub(crate) id: u64,
+}
+
+/// A part of a listing.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// By next attempt, held ones last.
+    pub messages: Vec<MessageView>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<Cursor>,
+}
+
+/// Whom an edit concerns.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// These messages.
+    Ids(Vec<QueueId>),
+    /// Those that match (the empty filter: all).
+    Filter(Filter),
+}
+
+/// What an operator does to a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// Due now.
+    Retry,
+    /// No attempts until released.
+    Hold,
+    /// Ends a hold; due as before it.
+    Release,
+    /// Removed at once, without a DSN. A delivery under way may still succeed.
+    Cancel,
+    /// Due now, to be finished with a DSN instead of an attempt.
+    Bounce,
+    /// Asks the [`Placement`](crate::Placement) anew, after routes changed.
+    Regroup,
+}
+
+/// What an edit did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Edited {
+    /// Messages that matched.
+    pub matched: u64,
+    /// Of these, how many were changed (or would be).
+    pub changed: u64,
+    /// Ids that are not in the queue.
+    pub unknown: u64,
+}
+
+impl Cursor {
+    /// As text, for a page's URL or a command's argument.
+    #[must_use]
+    pub fn to_text(self) -> String {
+        format!("{:x}-{:x}", self.next_attempt, self.id)
+    }
+
+    /// Reads [`Cursor::to_text`].
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        let (time, id) = text.split_once('-')?;
+        Some(Self {
+            next_attempt: u64::from_str_radix(time, 16).ok()?,
+            id: u64::from_str_radix(id, 16).ok()?,
+        })
+    }
+}

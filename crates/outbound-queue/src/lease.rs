@@ -1,0 +1,63 @@
+//! Work that is taken: leases and their tokens.
+
+use std::sync::Arc;
+
+use mail_types::{Envelope, QueueId, Timestamp};
+
+use crate::{AttemptEntry, Destination, HeldBody};
+
+/// One message, and those of its recipients that belong to one destination, in one worker's hands.
+#[derive(Clone, Debug)]
+pub struct Leased {
+    /// To hand back with the outcome.
+    pub token: LeaseToken,
+    /// The message.
+    pub id: QueueId,
+    /// Whose recipients these are.
+    pub destination: Destination,
+    /// The whole envelope; [`Leased::recipients`] says which of its recipients to serve.
+    pub envelope: Arc<Envelope>,
+    /// The recipients that are still to be served at this destination, in the envelope's order.
+    pub recipients: Vec<LeasedRecipient>,
+    /// When it became due.
+    pub due: Timestamp,
+    /// When the queue gives up on it.
+    pub expires: Timestamp,
+    /// It has expired: no attempt, but the DSN that says so.
+    pub expired: bool,
+    /// An operator asked for a bounce: no attempt, but the DSN that says so.
+    pub bounce: bool,
+    /// The sender was told of the delay already.
+    pub warned: bool,
+    /// The history of attempts: the first and the last five, equal repeats counted.
+    pub attempts: Vec<AttemptEntry>,
+    /// The content, if it is still in memory.
+    pub body: Option<HeldBody>,
+}
+
+/// A recipient in a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeasedRecipient {
+    /// Index in [`Envelope::recipients`].
+    pub index: usize,
+    /// Attempts so far, not counting this one.
+    pub attempts: u32,
+}
+
+/// Proves that a lease is held. Fenced by boot and sequence: a token of an earlier boot, or of a
+/// lease that ran out, is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LeaseToken {
+    pub(crate) boot: u64,
+    pub(crate) sequence: u64,
+    pub(crate) id: QueueId,
+}
+
+/// A destination with due mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DueDestination {
+    /// Its name.
+    pub destination: Destination,
+    /// Since when its oldest due mail has been due.
+    pub due: Timestamp,
+}

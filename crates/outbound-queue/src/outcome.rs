@@ -1,0 +1,94 @@
+//! What came of an attempt.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use mail_types::{Envelope, QueueId, Timestamp};
+
+use crate::{AttemptNote, LeaseToken, QueueError};
+
+/// The end of a lease.
+#[derive(Clone, Debug)]
+pub struct Finish {
+    /// The lease.
+    pub lease: LeaseToken,
+    /// By index in [`Envelope::recipients`]; only recipients of the lease, each once at most.
+    /// Recipients without an outcome are due as before.
+    pub outcomes: Vec<(usize, Outcome)>,
+    /// What to remember of the attempt, equal causes once. Deferrals refer to their note by index.
+    pub notes: Vec<AttemptNote>,
+    /// The sender is told of the delay by one of `messages`, or was not to be told: do not do it again.
+    pub warned: bool,
+    /// Messages to enqueue in the same atomic append: DSNs.
+    pub messages: Vec<NewMessage>,
+}
+
+/// What came of one recipient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing more is to be done.
+    Done(Done),
+    /// Another attempt is to be made.
+    Deferred {
+        /// When.
+        next_attempt: Timestamp,
+        /// Why: index into [`Finish::notes`].
+        note: usize,
+    },
+}
+
+/// How a recipient was finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Done {
+    /// The next hop took it.
+    Delivered,
+    /// It failed for good.
+    Bounced,
+    /// The queue gave up.
+    Expired,
+    /// An operator removed it without a DSN.
+    Cancelled,
+    /// The next hop took it, but does not speak DSN (RFC 3461 section 5.2.2).
+    Relayed,
+}
+
+/// A message of our own.
+#[derive(Clone, Debug)]
+pub struct NewMessage {
+    /// From [`QueueStore::allocate_id`](crate::QueueStore::allocate_id).
+    pub id: QueueId,
+    /// Its envelope.
+    pub envelope: Envelope,
+    /// Its content in chunks.
+    pub body: Vec<Bytes>,
+}
+
+/// A finished lease.
+#[derive(Debug)]
+pub struct Finished {
+    /// Nothing is left to be done for the message: it has left the queue.
+    pub removed: bool,
+    /// Resolves when the outcome is on disk. May be dropped.
+    pub durable: Durable,
+}
+
+/// Resolves when something is on disk.
+#[must_use = "await it, or drop it on purpose if the next group commit is soon enough"]
+pub struct Durable(pub(crate) Pin<Box<dyn Future<Output = Result<(), QueueError>> + Send>>);
+
+impl Durable {
+    /// Waits for the sync.
+    ///
+    /// # Errors
+    /// [`QueueError::Failed`].
+    pub async fn wait(self) -> Result<(), QueueError> {
+        self.0.await
+    }
+}
+
+impl std::fmt::Debug for Durable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Durable")
+    }
+}

@@ -1,0 +1,121 @@
+//! When the next attempt comes, and when the queue gives up: a table, and pure functions on it.
+
+use std::time::Duration;
+
+use mail_types::{Envelope, Timestamp};
+
+/// The retry table (RFC 5321 section 4.5.4.1; rows E5-01 to E5-03).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetrySchedule {
+    /// Delay after the first attempt, the second, …; the last repeats. Never empty.
+    delays: Vec<Duration>,
+    lifetime: Duration,
+    bounce_lifetime: Duration,
+    delay_warning: Duration,
+}
+
+impl RetrySchedule {
+    /// A table. Delays of zero become one second; an empty list becomes the default one.
+    #[must_use]
+    pub fn new(
+        delays: Vec<Duration>,
+        lifetime: Duration,
+        bounce_lifetime: Duration,
+        delay_warning: Duration,
+    ) -> Self {
+        let mut schedule = Self {
+            delays,
+            lifetime,
+            bounce_lifetime,
+            delay_warning,
+        };
+        if schedule.delays.is_empty() {
+            schedule.delays = DEFAULT_DELAYS.to_vec();
+        }
+        for delay in &mut schedule.delays {
+            *delay = (*delay).max(MIN_DELAY);
+        }
+        schedule
+    }
+
+    /// The time of the next attempt after the `attempt`th (from 1) ended at `now`.
+    ///
+    /// `unit_random` in `0.0..1.0` spreads it over the delay and a tenth more, never less than the
+    /// delay (RFC 5321 section 4.5.4.1 asks for a minimum, row E5-01). Never later than the expiry
+    /// of mail that `arrival` began, so that giving up is punctual; after it, one delay from now.
+    #[must_use]
+    pub fn next(
+        &self,
+        attempt: u32,
+        now: Timestamp,
+        expires: Timestamp,
+        unit_random: f64,
+    ) -> Timestamp {
+        let index = (attempt.max(1) as usize - 1).min(self.delays.len() - 1);
+        let delay = self.delays.get(index).copied().unwrap_or(MIN_DELAY);
+        let jitter = delay.mul_f64(JITTER * unit_random.clamp(0.0, 1.0));
+        let next = now + delay + jitter;
+        if now < expires {
+            next.min(expires)
+        } else {
+            next
+        }
+    }
+
+    /// When the queue gives up on mail that arrived at `arrival`.
+    #[must_use]
+    pub fn expires(&self, arrival: Timestamp, null_reverse_path: bool) -> Timestamp {
+        arrival + self.lifetime_of(null_reverse_path)
+    }
+
+    /// As [`RetrySchedule::expires`], from the envelope.
+    #[must_use]
+    pub fn expires_envelope(&self, envelope: &Envelope) -> Timestamp {
+        self.expires(envelope.arrival.at, envelope.reverse_path.is_null())
+    }
+
+    /// Whether the sender should be told of the delay now (unless told before).
+    #[must_use]
+    pub fn is_warning_due(&self, now: Timestamp, arrival: Timestamp) -> bool {
+        !self.delay_warning.is_zero() && now.since(arrival) >= self.delay_warning
+    }
+
+    /// The delays, for the documentation and the DSN text.
+    #[must_use]
+    pub fn delays(&self) -> &[Duration] {
+        &self.delays
+    }
+
+    /// How long mail is kept.
+    #[must_use]
+    pub const fn lifetime_of(&self, null_reverse_path: bool) -> Duration {
+        if null_reverse_path {
+            self.bounce_lifetime
+        } else {
+            self.lifetime
+        }
+    }
+}
+
+impl Default for RetrySchedule {
+    fn default() -> Self {
+        Self::new(
+            DEFAULT_DELAYS.to_vec(),
+            Duration::from_hours(5 * 24),
+            Duration::from_hours(2 * 24),
+            Duration::from_hours(4),
+        )
+    }
+}
+
+const DEFAULT_DELAYS: [Duration; 6] = [
+    Duration::from_mins(5),
+    Duration::from_mins(15),
+    Duration::from_mins(30),
+    Duration::from_hours(1),
+    Duration::from_hours(2),
+    Duration::from_hours(4),
+];
+const MIN_DELAY: Duration = Duration::from_secs(1);
+/// At most this part of a delay is added to it.
+const JITTER: f64 = 0.1;

@@ -1,0 +1,74 @@
+//! Counts and health.
+
+use std::sync::Arc;
+
+use mail_types::{QueueId, Timestamp};
+
+use crate::Destination;
+
+/// Counts for metrics and the status page. A message with several destinations counts once in
+/// `messages` and once per destination elsewhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Messages in the queue.
+    pub messages: u64,
+    /// Leased.
+    pub active: u64,
+    /// Due, not yet taken up.
+    pub due: u64,
+    /// Waiting for their next attempt.
+    pub deferred: u64,
+    /// Held by an operator.
+    pub held: u64,
+    /// The oldest message, and about when it arrived (from its id).
+    pub oldest: Option<(QueueId, Timestamp)>,
+    /// Octets of segments and large bodies on disk.
+    pub disk_bytes: u64,
+    /// Octets of content in memory.
+    pub memory_bytes: u64,
+    /// By destination, the largest first, at most 100.
+    pub destinations: Vec<DestinationCount>,
+    /// Waiting mail by reason of its last deferral.
+    pub reasons: Vec<(Arc<str>, u64)>,
+}
+
+/// How much mail waits for a destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DestinationCount {
+    /// Its name.
+    pub destination: Destination,
+    /// Waiting, held or leased.
+    pub messages: u64,
+}
+
+/// Waiting mail of one destination and reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SummaryRow {
+    /// Where to.
+    pub destination: Destination,
+    /// Why it waits; `None` before the first attempt.
+    pub reason: Option<Arc<str>>,
+    /// How many.
+    pub count: u64,
+    /// About when the oldest arrived (from its id).
+    pub oldest: Timestamp,
+    /// The earliest next attempt; `None` if all are held.
+    pub next_attempt: Option<Timestamp>,
+}
+
+/// Whether the store can do its work.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// The journal failed: nothing is accepted or leased until restart.
+    pub failed: Option<String>,
+    /// Free space is below the floor: nothing is accepted.
+    pub disk_full: bool,
+    /// The index is being rebuilt or read; older mail is not scheduled yet.
+    pub recovering: bool,
+    /// The index was found damaged at start, moved aside and rebuilt: why.
+    pub index_rebuilt: Option<String>,
+    /// The index cannot be written; the queue lives in memory and journal until restart.
+    pub index_failed: Option<String>,
+    /// Records that were damaged when the segments were read.
+    pub damaged_records: u64,
+}

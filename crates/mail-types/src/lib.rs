@@ -9,6 +9,7 @@ mod domain;
 mod envelope;
 mod mailbox;
 mod queue_id;
+mod special_use;
 mod status;
 mod timestamp;
 
@@ -19,5 +20,6 @@ pub use envelope::{
 };
 pub use mailbox::{Host, Mailbox, MailboxError};
 pub use queue_id::{QueueId, QueueIdError};
+pub use special_use::AddressClass;
 pub use status::{EnhancedStatus, StatusClass, StatusError};
 pub use timestamp::Timestamp;

@@ -1,1 +1,26 @@
-//! A small internet for tests: DNS zone, policy host, MX peers that misbehave on request, a CA, private loopback.
+//! A small internet for tests, in the test's own process and on its own loopback.
+//!
+//! * [`net_test!`] runs a test in a network namespace of its own, where ports 25, 53 and 443 of all
+//!   of 127.0.0.0/8 are free;
+//! * [`Zone`] is a DNS server that can be changed, and broken, while it runs;
+//! * [`PolicyHost`] serves MTA-STS policies over HTTPS, well or badly;
+//! * [`FakeMx`] is an SMTP server that keeps what it gets and misbehaves on request;
+//! * [`TestCa`] issues the certificates, good and bad.
+//!
+//! All of them keep a log of what they saw, wait for events instead of sleeping, and end when they
+//! are dropped. What they cannot do they say by a panic: they are for tests only.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "test support: a panic is the failure report"
+)]
+
+mod board;
+mod ca;
+pub mod namespace;
+mod zone;
+
+pub use board::Board;
+pub use ca::{CertBuilder, Leaf, TestCa};
+pub use hickory_server::proto::rr::{RData, RecordType};
+pub use zone::{QuerySeen, Zone, ZoneFault};

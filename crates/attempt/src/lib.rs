@@ -1,1 +1,29 @@
 //! The record of a delivery attempt: reason keys with status, explanation and advice; its formats.
+//!
+//! A [`Record`] says all there is to say of one attempt on one recipient. It borrows from the
+//! facts of the attempt, so that a transaction with a hundred recipients makes a hundred records
+//! without copying the certificate a hundred times. [`Formatter`] writes it, and every other
+//! [`LogEvent`], as one line of JSON, as the lines Postfix would write, or as text for a terminal.
+//!
+//! Invariant: whatever peers, senders or certificates say, one attempt is one line, and no control
+//! character reaches it. The neutralising is done by the formats, in one place each, never by the
+//! maker of an event.
+
+mod clean;
+mod event;
+mod fields;
+mod format;
+mod message;
+mod reason;
+mod record;
+
+pub use clean::Clean;
+pub use event::{Level, LogEvent, PostfixLine, TextLine};
+pub use fields::Fields;
+pub use format::{Format, Formatter};
+pub use message::{DsnKind, DsnSent, Received, Refused, RefusedBy, Removed, RemovedBecause};
+pub use reason::{Facts, Reason, ReportCondition, Side, reasons_markdown};
+pub use record::{
+    Authenticated, Certificate, Delays, Outcome, PolicyFrom, PolicyResult, PolicySource, PolicyUse,
+    Record, TlsSession, Tried, Weakened,
+};

@@ -1,0 +1,61 @@
+//! What happens on our side.
+
+use mail_types::EnhancedStatus;
+
+use super::{Entry, ReportCondition, Side};
+
+pub(super) const DESTINATION_SUSPENDED: Entry = Entry {
+    key: "destination-suspended",
+    statuses: &[EnhancedStatus::transient(4, 0)],
+    report: ReportCondition::Never,
+    side: Side::Wait,
+    sentence: "{domain} has failed several times in a row and is being left alone for a while",
+    advice: "Wait: one message tries it from time to time, and all the others follow as soon as that one \
+             gets through. `sealpost explain {domain}` has the cause.",
+    clause: "RFC 5321 section 4.5.4.1",
+    explanation: &[
+        "After repeated failures to connect, a destination is tried by one message at a time, in growing \
+         intervals, and the rest of its mail waits without attempts of its own. That spares a host that \
+         is struggling, and spares us thousands of connections that would fail.",
+        "The status code and the detail are those of the failure that began it. The first success wakes \
+         all waiting mail. `sealpost queue retry --domain DOMAIN` tries at once.",
+    ],
+};
+
+pub(super) const PARKED: Entry = Entry {
+    key: "parked",
+    statuses: &[EnhancedStatus::transient(3, 0)],
+    report: ReportCondition::Never,
+    side: Side::Us,
+    sentence: "This message made our own delivery fail, so it was set aside and is tried again rarely",
+    advice: "This is a defect in Sealpost or a damaged message file. Save the message and the log around \
+             this time, and report it; `sealpost queue cancel` removes the message.",
+    clause: "RFC 5321 section 4.2.5",
+    explanation: &[
+        "An attempt on this message ended with an internal error, while other mail to the same \
+         destination is fine. So that it holds up nobody else, it is tried alone and seldom. It has not \
+         been lost, and it will not be bounced before its lifetime is over.",
+    ],
+};
+
+pub(super) const LOCAL: Entry = Entry {
+    key: "local",
+    statuses: &[
+        EnhancedStatus::transient(3, 0),
+        EnhancedStatus::transient(3, 1),
+        EnhancedStatus::transient(3, 5),
+    ],
+    report: ReportCondition::Never,
+    side: Side::Us,
+    sentence: "Something on this relay is broken",
+    advice: "Look at `sealpost status` and at the errors in the log around this time: disk, resolver, \
+             trust anchors. Mail is kept and tried again by itself once that is repaired.",
+    clause: "RFC 3463 section 3.4",
+    explanation: &[
+        "The attempt did not fail at the recipient's side: our disk could not be read or written, our \
+         resolver is down, there are no trust anchors to verify with, or no sockets are left. The detail \
+         names which.",
+        "No message is bounced for this. Status 4.3.1 means that the disk is full, 4.3.5 that something \
+         is configured wrongly, 4.3.0 anything else.",
+    ],
+};

@@ -1,0 +1,128 @@
+//! What the recipient's side says: replies, and DNS records that are definite.
+
+use mail_types::EnhancedStatus;
+
+use super::{Entry, ReportCondition, Side};
+
+pub(super) const REMOTE_4XX: Entry = Entry {
+    key: "remote-4xx",
+    statuses: &[EnhancedStatus::transient(0, 0)],
+    report: ReportCondition::Never,
+    side: Side::Wait,
+    sentence: "{mx} asked us to try again later",
+    advice: "Wait. Greylisting passes with the next attempts; what the host says in its reply tells \
+             whether something has to be done.",
+    clause: "RFC 5321 section 4.2.1",
+    explanation: &[
+        "The host answered with a code that begins with 4: not now. Common causes are greylisting, a \
+         full mailbox, rate limits and overload. The reply itself is in the `reply` field, and the \
+         status code is the host's own.",
+        "If the reply speaks of our reputation, a block list or our rate, it is for us to act on. \
+         Sending faster or retrying by hand makes that worse.",
+    ],
+};
+
+pub(super) const REMOTE_5XX: Entry = Entry {
+    key: "remote-5xx",
+    statuses: &[EnhancedStatus::permanent(0, 0)],
+    report: ReportCondition::Never,
+    side: Side::RecipientAdmin,
+    sentence: "{mx} refused the message for good",
+    advice: "The sender should check the address and read the host's reply. If the reply speaks of us \
+             (reputation, block list, SPF, DKIM, DMARC), it is ours to put right.",
+    clause: "RFC 5321 section 4.2.1",
+    explanation: &[
+        "The host answered with a code that begins with 5: never, as it stands. That is the host's \
+         decision, so the message is not tried again and the sender is told in the host's own words.",
+        "Where a policy applies, only answers inside a verified session count as final; anything an \
+         attacker could have forged before that only defers the mail.",
+    ],
+};
+
+pub(super) const NO_SUCH_DOMAIN: Entry = Entry {
+    key: "no-such-domain",
+    statuses: &[EnhancedStatus::permanent(1, 2)],
+    report: ReportCondition::Never,
+    side: Side::Us,
+    sentence: "The domain {domain} does not exist",
+    advice: "The sender should check the spelling of the part after the @ sign.",
+    clause: "RFC 5321 section 5.1",
+    explanation: &[
+        "DNS says definitely that there is no such name (NXDOMAIN). Usually the address is misspelt, or \
+         the domain was given up.",
+        "If the domain had an MTA-STS policy that is still in force, this is not believed at once, since \
+         DNS can be forged: the mail waits until the same answer was seen over several hours.",
+    ],
+};
+
+pub(super) const NULL_MX: Entry = Entry {
+    key: "null-mx",
+    statuses: &[EnhancedStatus::permanent(1, 10)],
+    report: ReportCondition::Never,
+    side: Side::Us,
+    sentence: "The domain {domain} says that it does not accept mail",
+    advice: "The sender should use another address: this domain takes no mail at all.",
+    clause: "RFC 7505 sections 3 and 4.1",
+    explanation: &[
+        "The domain has a single MX record that points to the root (`0 .`). That is the standard way to \
+         say that no address in it takes mail.",
+        "If the domain had an MTA-STS policy that is still in force, this is not believed at once, since \
+         DNS can be forged: the mail waits until the same answer was seen over several hours.",
+    ],
+};
+
+pub(super) const NO_USABLE_MX: Entry = Entry {
+    key: "no-usable-mx",
+    statuses: &[EnhancedStatus::permanent(4, 4)],
+    report: ReportCondition::Never,
+    side: Side::RecipientAdmin,
+    sentence: "None of the mail servers that {domain} names can be used",
+    advice: "The administrator of {domain} should correct its MX records: each must be a host name that \
+             has an address. The sender can only wait for that.",
+    clause: "RFC 5321 section 5.1",
+    explanation: &[
+        "The domain has MX records, but each of them is an IP address instead of a name, not a valid \
+         name, or a name without any address. Where MX records exist, the domain's own address must \
+         not be used instead (RFC 5321 section 5.1).",
+        "The detail and `tried` name each record and what is wrong with it.",
+    ],
+};
+
+pub(super) const LOOP: Entry = Entry {
+    key: "loop",
+    statuses: &[EnhancedStatus::permanent(4, 6)],
+    report: ReportCondition::Never,
+    side: Side::Us,
+    sentence: "Mail for {domain} would come back to this relay",
+    advice: "If {domain} is ours, give it a `[[route]]` to the server that holds its mailboxes. If not, \
+             its MX records wrongly point to us, and its administrator has to correct them.",
+    clause: "RFC 5321 sections 5.1 and 6.3",
+    explanation: &[
+        "The best mail server of the domain is this relay itself, or the message has passed through so \
+         many hosts that it must be going in circles. This relay delivers to other hosts only; it holds \
+         no mailboxes.",
+        "A host counts as this relay if its address and port lead to one of our own listeners, or if \
+         the address is in `server.own-addresses`. A name equal to ours does not matter.",
+    ],
+};
+
+pub(super) const EXTENSION_MISSING: Entry = Entry {
+    key: "extension-missing",
+    statuses: &[
+        EnhancedStatus::permanent(6, 3),
+        EnhancedStatus::permanent(6, 7),
+        EnhancedStatus::permanent(3, 4),
+    ],
+    report: ReportCondition::Never,
+    side: Side::Us,
+    sentence: "No mail server of {domain} can take a message of this kind",
+    advice: "The sender should send it in another form: smaller, with attachments in a 7-bit encoding, or \
+             to an address of ASCII characters only. The detail says which.",
+    clause: "RFC 1870 section 6, RFC 6152 section 3, RFC 6531 section 3.2",
+    explanation: &[
+        "The message is larger than every host allows (SIZE, status 5.3.4), has 8-bit content and no \
+         host offers 8BITMIME (5.6.3), or has an address that is not ASCII and no host offers SMTPUTF8 \
+         (5.6.7). All hosts were asked before giving up.",
+        "Messages are never rewritten here to fit: that would break their signatures.",
+    ],
+};

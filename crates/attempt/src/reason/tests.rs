@@ -1,0 +1,157 @@
+use super::*;
+
+#[test]
+fn every_reason_stands_at_its_index_with_a_key_of_its_own() {
+    for (i, reason) in Reason::ALL.into_iter().enumerate() {
+        assert_eq!(reason.index(), i, "{reason}");
+        assert_eq!(
+            Reason::from_key(reason.key()),
+            Some(reason),
+            "keys are unique"
+        );
+    }
+    assert_eq!(Reason::from_key("no-such-reason"), None);
+}
+
+/// The table of the interface: an operator's filters and dashboards hang on it.
+#[test]
+fn keys_statuses_and_report_types_are_those_of_the_interface() {
+    let table = [
+        (
+            "starttls-not-offered",
+            "4.7.10",
+            Some("starttls-not-supported"),
+        ),
+        ("starttls-refused", "4.7.10", Some("starttls-not-supported")),
+        ("starttls-injection", "4.7.5", Some("validation-failure")),
+        ("tls-handshake", "4.7.5", Some("validation-failure")),
+        ("cert-expired", "4.7.5", Some("certificate-expired")),
+        (
+            "cert-host-mismatch",
+            "4.7.5",
+            Some("certificate-host-mismatch"),
+        ),
+        ("cert-not-trusted", "4.7.5", Some("certificate-not-trusted")),
+        ("mx-not-in-policy", "4.7.1", Some("validation-failure")),
+        ("dane-mismatch", "4.7.5", Some("validation-failure")),
+        ("dane-lookup", "4.7.0", Some("dnssec-invalid")),
+        ("dane-unusable", "4.7.0", Some("tlsa-invalid")),
+        ("dane-required", "4.7.0", Some("dane-required")),
+        ("requiretls-unsupported", "5.7.30", None),
+        ("requiretls-no-tls", "5.7.10", None),
+        ("tls-required-by-peer", "5.7.10", None),
+        ("route-auth", "4.7.8", None),
+        ("policy-lookup", "4.4.3", None),
+        ("dns-temporary", "4.4.3", None),
+        ("dns-bogus", "4.4.3", Some("dnssec-invalid")),
+        ("connect", "4.4.1", None),
+        ("connection-lost", "4.4.2", None),
+        ("timeout", "4.4.2", None),
+        ("address-refused", "4.4.4 5.4.6", None),
+        ("remote-4xx", "4.0.0", None),
+        ("remote-5xx", "5.0.0", None),
+        ("no-such-domain", "5.1.2", None),
+        ("null-mx", "5.1.10", None),
+        ("no-usable-mx", "5.4.4", None),
+        ("loop", "5.4.6", None),
+        ("extension-missing", "5.6.3 5.6.7 5.3.4", None),
+        ("destination-suspended", "4.4.0", None),
+        ("parked", "4.3.0", None),
+        ("local", "4.3.0 4.3.1 4.3.5", None),
+    ];
+    assert_eq!(table.len(), Reason::ALL.len());
+    for ((key, statuses, report), reason) in table.into_iter().zip(Reason::ALL) {
+        assert_eq!(reason.key(), key);
+        let have: Vec<_> = reason.statuses().iter().map(ToString::to_string).collect();
+        assert_eq!(have.join(" "), statuses, "{key}");
+        assert_eq!(reason.report().result_type(), report, "{key}");
+        assert_eq!(
+            reason.status().to_string(),
+            statuses.split(' ').next().unwrap_or_default(),
+            "{key}: the default stands first"
+        );
+    }
+}
+
+#[test]
+fn sentences_say_the_names_and_the_specifics() {
+    let facts = Facts {
+        domain: "d.test",
+        mx: Some("mx1.d.test"),
+        specifics: Some("not valid after 2026-02-03"),
+    };
+    assert_eq!(
+        Reason::CertExpired.sentence(&facts),
+        "The certificate of mx1.d.test has expired: not valid after 2026-02-03."
+    );
+    let unknown = Facts {
+        domain: "d.test",
+        ..Facts::default()
+    };
+    assert_eq!(
+        Reason::Timeout.sentence(&unknown),
+        "The mail server took too long to answer."
+    );
+}
+
+#[test]
+fn f3_04_every_text_is_complete_and_without_placeholders() {
+    let facts = Facts {
+        domain: "d.test",
+        mx: Some("mx1.d.test"),
+        specifics: None,
+    };
+    for reason in Reason::ALL {
+        let sentence = reason.sentence(&facts);
+        let advice = reason.advice(&facts);
+        for text in [&sentence, &advice] {
+            assert!(!text.contains(['{', '}']), "{reason}: {text}");
+            assert!(!text.contains("  "), "{reason}: {text}");
+            assert!(text.ends_with('.'), "{reason}: {text}");
+        }
+        assert_eq!(sentence.matches(". ").count(), 0, "{reason}: one sentence");
+        assert!(
+            !sentence.contains(['(', ')'])
+                || sentence.contains("STARTTLS")
+                || sentence.contains("REQUIRETLS")
+        );
+        assert!(reason.clause().starts_with("RFC "), "{reason}");
+        assert!(!reason.explanation().is_empty(), "{reason}");
+        for p in reason.explanation() {
+            assert!(p.ends_with('.') && !p.contains("  "), "{reason}: {p}");
+        }
+    }
+}
+
+/// What a host says is not a template.
+#[test]
+fn specifics_are_not_filled_in() {
+    let facts = Facts {
+        domain: "d.test",
+        mx: Some("{domain}"),
+        specifics: Some("450 {mx} {x"),
+    };
+    assert_eq!(
+        Reason::Remote4xx.sentence(&facts),
+        "{domain} asked us to try again later: 450 {mx} {x."
+    );
+}
+
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test that keeps a file of the documentation equal to the table"
+)]
+fn docs_are_up_to_date() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reasons.md");
+    let want = reasons_markdown();
+    if std::env::var("UPDATE").is_ok() {
+        std::fs::create_dir_all(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs")).unwrap();
+        std::fs::write(path, &want).unwrap();
+    }
+    let have = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        have == want,
+        "docs/reasons.md is not what the table says: run UPDATE=1 cargo test -p attempt"
+    );
+}

@@ -1,0 +1,271 @@
+//! How a record is written.
+
+use std::fmt;
+use std::time::Duration;
+
+use mail_types::Timestamp;
+use serde::Serialize;
+
+use super::{Outcome, Record};
+use crate::event::{Level, LogEvent};
+use crate::fields::{Fields, seconds};
+use crate::format::{Paint, PostfixLine, TextLine};
+
+impl LogEvent for Record<'_> {
+    fn event(&self) -> &'static str {
+        self.outcome.event()
+    }
+
+    fn level(&self) -> Level {
+        match self.outcome {
+            Outcome::Sent if self.weakened_by.is_none() => Level::Info,
+            Outcome::Sent | Outcome::Deferred | Outcome::Held => Level::Warn,
+            Outcome::Bounced | Outcome::Expired => Level::Error,
+        }
+    }
+
+    fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    fn fields(&self, f: &mut Fields<'_>) {
+        f.display("queue_id", &self.queue_id)
+            .add("upstream_id", &self.upstream_id)
+            .add("message_id", &self.message_id)
+            .display("from", self.from)
+            .add("to", self.to.as_str())
+            .add("domain", self.domain)
+            .add("mx", &self.mx)
+            .add("ip", &self.ip)
+            .add("port", &self.port)
+            .add("tried", self.tried);
+        // Absent on delivery.sent.
+        if let Some(reason) = self.reason {
+            f.add("reason", &reason);
+        }
+        f.display("dsn", &self.dsn)
+            .add("reply", &self.reply)
+            .add("detail", self.detail)
+            .add("policies", self.policies)
+            .add("weakened_by", &self.weakened_by)
+            .add("tls", &self.tls)
+            .add("attempt", &self.attempt)
+            .time_option("next_attempt", self.next_attempt)
+            .time_option("gives_up", self.gives_up)
+            .seconds("delay", self.delay)
+            .add("delays", &DelaySeconds::from(self));
+        match self.reason.filter(|_| !self.advice.is_empty()) {
+            Some(reason) => f.display(
+                "advice",
+                &format_args!("{}: {}", reason.side(), self.advice),
+            ),
+            None => f.add("advice", &()),
+        };
+    }
+
+    /// What Postfix writes, and after `status=word (…)` what it does not know.
+    fn postfix(&self, line: &mut PostfixLine<'_>) {
+        line.begin("smtp")
+            .push(format_args!("{}: ", self.queue_id))
+            .address("to", self.to)
+            .push(format_args!(", relay="));
+        match self.mx {
+            Some(mx) => {
+                line.host(mx, self.ip);
+                if let (Some(_), Some(port)) = (self.ip, self.port) {
+                    line.push(format_args!(":{port}"));
+                }
+            }
+            None => {
+                line.push(format_args!("none"));
+            }
+        }
+        let d = &self.delays;
+        line.push(format_args!(
+            ", delay={}, delays={}/{}/{}/{}, dsn={}, status={} (",
+            PostfixDelay(self.delay),
+            PostfixDelay(d.before_queue),
+            PostfixDelay(d.in_queue),
+            PostfixDelay(d.connect),
+            PostfixDelay(d.transmit),
+            self.dsn,
+            self.postfix_status(),
+        ));
+        self.postfix_clause(line);
+        line.push(format_args!(")"));
+        self.postfix_extras(line);
+    }
+
+    fn text(&self, line: &mut TextLine<'_>) {
+        let paint = match self.outcome {
+            Outcome::Sent => Paint::Good,
+            Outcome::Deferred | Outcome::Held => Paint::Waiting,
+            Outcome::Bounced | Outcome::Expired => Paint::Bad,
+        };
+        line.push(format_args!("{} to <{}>", self.queue_id, self.to));
+        if let Some(mx) = self.mx {
+            line.push(format_args!(" via {mx}"));
+            if let Some(ip) = self.ip {
+                line.push(format_args!("[{ip}]"));
+            }
+        }
+        if let Some(reason) = self.reason {
+            line.push(format_args!("  "));
+            line.paint(paint, format_args!("{reason}"));
+        }
+        line.push(format_args!("  "));
+        match self.reply.filter(|_| self.outcome == Outcome::Sent) {
+            Some(reply) => line.clip(reply),
+            None => line.clip(self.detail),
+        };
+        if let Some(weakened) = self.weakened_by {
+            line.push(format_args!("  [policy set aside: {}]", weakened.key()));
+        }
+        if let Some(next) = self.next_attempt {
+            let wait = next.since(self.at);
+            line.push(format_args!("  next attempt in {}", Rough(wait)));
+            if let Some(end) = self.gives_up {
+                line.push(format_args!(", gives up in {}", Rough(end.since(self.at))));
+            }
+        }
+    }
+}
+
+impl Record<'_> {
+    /// The words that pflogsumm counts: an expired message has come back to its sender, a held
+    /// one is still here.
+    const fn postfix_status(&self) -> &'static str {
+        match self.outcome {
+            Outcome::Sent => "sent",
+            Outcome::Deferred | Outcome::Held => "deferred",
+            Outcome::Bounced | Outcome::Expired => "bounced",
+        }
+    }
+
+    fn postfix_clause(&self, line: &mut PostfixLine<'_>) {
+        match (self.outcome, self.reply) {
+            // "forwarded as" in a peer's reply would make pflogsumm count a forward.
+            (Outcome::Sent, Some(reply)) => {
+                line.clause(&reply.replace("forwarded as ", "forwarded-as "));
+            }
+            (_, Some(reply)) => {
+                line.push(format_args!("host "))
+                    .host(self.mx.unwrap_or_default(), self.ip)
+                    .push(format_args!(" said: "))
+                    .clause(reply);
+            }
+            (Outcome::Expired, None) => {
+                line.push(format_args!("given up: ")).clause(self.detail);
+            }
+            (_, None) => {
+                line.clause(self.detail);
+            }
+        }
+    }
+
+    fn postfix_extras(&self, line: &mut PostfixLine<'_>) {
+        if let Some(reason) = self.reason {
+            line.push(format_args!(" reason={reason}"));
+        }
+        if !self.policies.is_empty() {
+            line.push(format_args!(" policy="));
+            for (i, p) in self.policies.iter().enumerate() {
+                line.push(format_args!("{}{}:", comma(i), p.source.key()))
+                    .word(&p.mode);
+                if let Some(id) = &p.id {
+                    line.push(format_args!(":")).word(id);
+                }
+                line.push(format_args!(":{}", p.result.key()));
+            }
+        }
+        if let Some(weakened) = self.weakened_by {
+            line.push(format_args!(" weakened-by={}", weakened.key()));
+        }
+        if let Some(tls) = self.tls {
+            line.push(format_args!(" tls="))
+                .word(&tls.version)
+                .push(format_args!(":{}", tls.authenticated.key()));
+        }
+        if self.reason.is_some() && !self.tried.is_empty() {
+            line.push(format_args!(" mx-tried="));
+            for (i, t) in self.tried.iter().take(MAX_TRIED).enumerate() {
+                line.push(format_args!("{}", comma(i))).host(&t.mx, t.ip);
+                match t.reason {
+                    Some(reason) => line.push(format_args!(":{reason}")),
+                    None => line.push(format_args!(":ok")),
+                };
+            }
+            if self.tried.len() > MAX_TRIED {
+                line.push(format_args!(",+{}", self.tried.len() - MAX_TRIED));
+            }
+        }
+        line.push(format_args!(" attempt={}", self.attempt));
+        if let Some(next) = self.next_attempt {
+            line.push(format_args!(" next-attempt={next}"));
+        }
+        if let Some(upstream) = self.upstream_id {
+            line.push(format_args!(" upstream-id=")).word(&upstream);
+        }
+    }
+}
+
+const fn comma(i: usize) -> &'static str {
+    if i == 0 { "" } else { "," }
+}
+
+/// `delays` in JSON.
+#[derive(Serialize)]
+struct DelaySeconds {
+    before_queue: f64,
+    in_queue: f64,
+    connect: f64,
+    transmit: f64,
+}
+
+impl DelaySeconds {
+    const fn from(record: &Record<'_>) -> Self {
+        let d = &record.delays;
+        Self {
+            before_queue: seconds(d.before_queue),
+            in_queue: seconds(d.in_queue),
+            connect: seconds(d.connect),
+            transmit: seconds(d.transmit),
+        }
+    }
+}
+
+/// Seconds with two significant digits below 100, as Postfix prints delays.
+struct PostfixDelay(Duration);
+
+impl fmt::Display for PostfixDelay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let centis = self.0.as_millis() / 10;
+        let (whole, part) = (centis / 100, centis % 100);
+        match (whole, part) {
+            (10.., _) | (_, 0) => write!(f, "{whole}"),
+            (1..10, _) => match part / 10 {
+                0 => write!(f, "{whole}"),
+                tenth => write!(f, "{whole}.{tenth}"),
+            },
+            (0, _) if part % 10 == 0 => write!(f, "0.{}", part / 10),
+            (0, _) => write!(f, "0.{part:02}"),
+        }
+    }
+}
+
+/// A length of time as people say it.
+struct Rough(Duration);
+
+impl fmt::Display for Rough {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_secs() {
+            s @ 0..120 => write!(f, "{s} s"),
+            s @ 120..7200 => write!(f, "{} min", s / 60),
+            s @ 7200..172_800 => write!(f, "{} h", s / 3600),
+            s => write!(f, "{} days", s / 86_400),
+        }
+    }
+}
+
+/// Candidates named on one line; the rest are counted.
+const MAX_TRIED: usize = 16;

@@ -1,1 +1,38 @@
 //! Outbound SMTP sessions: connect, STARTTLS, certificate verification with exact causes.
+//!
+//! [`Connector::connect`] demands STARTTLS and a certificate that is valid for the MX name; every
+//! weaker [`Posture`] has `dangerous` in its name and is asked for by
+//! [`Connector::connect_with`]. A [`Connection`] carries transactions one after the other;
+//! [`Pool`] keeps idle ones, keyed by all that a verdict depends on ([`PoolKey`]).
+//!
+//! Nothing here decides what a destination demands, and no failure here is permanent by itself:
+//! errors say what happened, where, and what the peer said.
+
+mod body;
+mod certificate;
+mod config;
+mod connection;
+mod connector;
+mod error;
+mod facts;
+mod pool;
+mod posture;
+mod roots;
+mod transcript;
+
+pub use body::Body;
+pub use certificate::{CertificateFailure, CertificateFault};
+pub use config::{Clock, ConnectorConfig, Peer, Timeouts};
+pub use connection::Connection;
+pub use connector::Connector;
+pub use error::{
+    Cause, HandshakeFault, ProtocolFault, SessionError, SocketFault, TransactionError,
+};
+pub use facts::{LeafCertificate, SessionFacts, SignatureCheck, TlsSession, TlsVerdict};
+pub use pool::{Pool, PoolKey, PoolLimits};
+pub use posture::Posture;
+pub use roots::{RootSet, RootSource, Roots, RootsError, RootsWarning};
+pub use smtp_proto::{
+    Extensions, MissingExtension, RecipientOutcome, Reply, SizeLimit, Stage, StartTls, Transaction,
+};
+pub use transcript::Transcript;

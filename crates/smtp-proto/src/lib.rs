@@ -1,5 +1,17 @@
 //! SMTP client and server sessions as state machines without I/O (RFC 5321 and extensions).
 
+mod client;
+mod command;
+mod data_in;
 mod reply;
+pub mod server;
+pub mod xtext;
 
+pub use client::{
+    Exchange, ExchangeAction, ExchangeFault, Extensions, Framing, MissingExtension, Opening,
+    OpeningAction, OpeningFault, RecipientOutcome, SizeLimit, Stage, StartTls, StartTlsRule,
+    Transaction,
+};
+pub use command::{Command, CommandError, ForwardPath, MailCommand, RcptCommand};
+pub use data_in::{BareNewline, BdatReader, ContentCounts, DataDecoder, Piece};
 pub use reply::{Reply, ReplyClass, ReplyError, ReplyLimits, ReplyParser, write_reply};

@@ -1,0 +1,144 @@
+//! Why a certificate is refused, with its names and dates.
+
+use mail_types::Timestamp;
+
+use crate::LeafCertificate;
+
+/// Why a certificate is refused. Made once, by the verifier; logs, reports and DSNs derive from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFailure {
+    /// What is wrong.
+    pub fault: CertificateFault,
+    /// The peer's certificate, if it could be read.
+    pub leaf: Option<LeafCertificate>,
+    /// How many certificates the peer presented.
+    pub presented: usize,
+}
+
+/// What is wrong with a certificate or its chain.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[must_use]
+pub enum CertificateFault {
+    /// A certificate of the chain is past its end.
+    #[error("it expired on {not_after} and now is {now}")]
+    Expired {
+        /// Last valid moment.
+        not_after: Timestamp,
+        /// The moment of the check.
+        now: Timestamp,
+    },
+    /// A certificate of the chain is before its start.
+    #[error("it is valid only from {not_before} and now is {now}")]
+    NotYetValid {
+        /// First valid moment.
+        not_before: Timestamp,
+        /// The moment of the check.
+        now: Timestamp,
+    },
+    /// None of its names is the MX name.
+    #[error("it is not for {expected} but for {}", names_or_none(names))]
+    HostMismatch {
+        /// The MX name.
+        expected: Box<str>,
+        /// The DNS names that it has, at most 32.
+        names: Vec<Box<str>>,
+    },
+    /// The chain leads to an authority that is not trusted.
+    #[error("its issuer {issuer} is not trusted")]
+    UnknownIssuer {
+        /// The leaf's issuer.
+        issuer: Box<str>,
+    },
+    /// Signed by its own key.
+    #[error("it is self-signed")]
+    SelfSigned,
+    /// The leaf's issuer was neither presented nor is it a trust anchor.
+    #[error("the host does not present the certificate of its issuer {issuer}")]
+    MissingIntermediate {
+        /// The leaf's issuer.
+        issuer: Box<str>,
+    },
+    /// Not for TLS servers (extended key usage), or a CA certificate used as a leaf.
+    #[error("it is not meant for servers ({0})")]
+    Purpose(&'static str),
+    /// Name constraints, path length, basic constraints, depth, unknown critical extension.
+    #[error("its chain breaks a constraint ({0})")]
+    Constraint(&'static str),
+    /// A key or signature algorithm that is not acceptable.
+    #[error("it uses an algorithm or key that is not acceptable ({0})")]
+    Algorithm(&'static str),
+    /// A signature in the chain is wrong.
+    #[error("a signature in its chain is wrong")]
+    BadSignature,
+    /// Revoked, or its revocation status is not known.
+    #[error("its revocation was checked and failed ({0})")]
+    Revocation(&'static str),
+    /// It cannot be read.
+    #[error("it cannot be read ({0})")]
+    Malformed(&'static str),
+    /// The chain is fine, but the peer did not prove to hold the key.
+    #[error("the host did not prove that it holds the certificate's key")]
+    KeyNotProven,
+    /// Anything else.
+    #[error("it was refused: {0}")]
+    Other(Box<str>),
+}
+
+impl CertificateFailure {
+    /// The reason key of the record of an attempt.
+    #[must_use]
+    pub const fn reason_key(&self) -> &'static str {
+        match self.fault {
+            CertificateFault::Expired { .. } => "cert-expired",
+            CertificateFault::HostMismatch { .. } => "cert-host-mismatch",
+            CertificateFault::NotYetValid { .. }
+            | CertificateFault::UnknownIssuer { .. }
+            | CertificateFault::SelfSigned
+            | CertificateFault::MissingIntermediate { .. }
+            | CertificateFault::Purpose(_)
+            | CertificateFault::Constraint(_)
+            | CertificateFault::Algorithm(_)
+            | CertificateFault::BadSignature
+            | CertificateFault::Revocation(_)
+            | CertificateFault::Malformed(_)
+            | CertificateFault::KeyNotProven
+            | CertificateFault::Other(_) => "cert-not-trusted",
+        }
+    }
+
+    /// The cause in kebab case: the failure-reason-code of a TLS report (RFC 8460 section 4.4).
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self.fault {
+            CertificateFault::Expired { .. } => "expired",
+            CertificateFault::NotYetValid { .. } => "not-yet-valid",
+            CertificateFault::HostMismatch { .. } => "host-mismatch",
+            CertificateFault::UnknownIssuer { .. } => "unknown-issuer",
+            CertificateFault::SelfSigned => "self-signed",
+            CertificateFault::MissingIntermediate { .. } => "missing-intermediate",
+            CertificateFault::Purpose(code)
+            | CertificateFault::Constraint(code)
+            | CertificateFault::Algorithm(code)
+            | CertificateFault::Revocation(code)
+            | CertificateFault::Malformed(code) => code,
+            CertificateFault::BadSignature => "bad-signature",
+            CertificateFault::KeyNotProven => "key-not-proven",
+            CertificateFault::Other(_) => "other",
+        }
+    }
+}
+
+impl std::fmt::Display for CertificateFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the certificate is not valid: {}", self.fault)
+    }
+}
+
+impl std::error::Error for CertificateFailure {}
+
+fn names_or_none(names: &[Box<str>]) -> String {
+    if names.is_empty() {
+        return "no name at all".to_owned();
+    }
+    names.join(", ")
+}

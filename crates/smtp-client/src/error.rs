@@ -1,0 +1,230 @@
+//! Why a session could not be opened or a transaction not be finished.
+
+use std::io;
+
+use smtp_proto::{MissingExtension, RecipientOutcome, Reply, ReplyError, Stage};
+
+use crate::{CertificateFailure, TlsSession, Transcript};
+
+/// A session could not be opened as asked for.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{stage}: {cause}")]
+pub struct SessionError {
+    /// Where it stopped.
+    pub stage: Stage,
+    /// Why.
+    pub cause: Cause,
+    /// The TLS session, if it got that far.
+    pub tls: Option<Box<TlsSession>>,
+    /// The dialogue up to there.
+    pub transcript: Transcript,
+}
+
+/// A transaction did not come to its end. The connection is not usable any more, except after
+/// [`Cause::Missing`].
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{stage}: {cause}")]
+pub struct TransactionError {
+    /// Where it stopped.
+    pub stage: Stage,
+    /// Why.
+    pub cause: Cause,
+    /// In the order of the transaction's recipients: what was decided before; `None` is undecided
+    /// and may be tried again.
+    pub recipients: Vec<Option<RecipientOutcome>>,
+    /// All of the content, or its last octets, were handed over: the peer may have taken the
+    /// message, and a second try may deliver it twice (row H3-16).
+    pub after_final_dot: bool,
+    /// The dialogue up to there.
+    pub transcript: Transcript,
+}
+
+/// Why a session or a transaction failed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[must_use]
+pub enum Cause {
+    /// No TCP connection.
+    #[error("no connection: {0}")]
+    Connect(SocketFault),
+    /// STARTTLS is demanded and the peer does not offer it.
+    #[error("the host does not offer STARTTLS (it offers: {0})")]
+    StartTlsNotOffered(Box<str>),
+    /// STARTTLS is demanded and the peer refused it.
+    #[error("the host refused STARTTLS: {0}")]
+    StartTlsRefused(Reply),
+    /// Octets came in clear after the 220 and before the handshake: somebody tampers
+    /// (RFC 3207 section 4, row E2-28).
+    #[error("octets in clear followed the reply to STARTTLS: an attempt to inject commands")]
+    StartTlsInjection,
+    /// The TLS handshake failed, but not over the certificate.
+    #[error("the TLS handshake failed: {0}")]
+    Handshake(HandshakeFault),
+    /// The certificate is not valid for the MX name.
+    #[error("{0}")]
+    Certificate(Box<CertificateFailure>),
+    /// The peer closed or reset the connection (row E2-12).
+    #[error("the connection was lost: {0}")]
+    Lost(SocketFault),
+    /// No reply in time.
+    #[error("no answer in time")]
+    Timeout,
+    /// A 4yz or 5yz that concerns the session or the transaction as a whole.
+    #[error("the host said: {0}")]
+    Remote(Reply),
+    /// What came was no SMTP, or not an answer to what was asked.
+    #[error("the host broke the protocol: {0}")]
+    Protocol(ProtocolFault),
+    /// The message needs what the peer does not offer. Nothing was sent.
+    #[error("{0}")]
+    Missing(MissingExtension),
+    /// Our own side failed: the content could not be read, the MX name cannot be a TLS name.
+    #[error("local trouble: {0}")]
+    Local(Box<str>),
+}
+
+/// An error of the socket, as a value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct SocketFault {
+    /// Its kind.
+    pub kind: io::ErrorKind,
+    /// The system's words.
+    pub text: Box<str>,
+}
+
+/// Why a handshake failed (map M3).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[must_use]
+pub enum HandshakeFault {
+    /// The peer sent an alert; its name in kebab case, for instance `handshake-failure`.
+    #[error("the host sent the alert {0}")]
+    Alert(Box<str>),
+    /// No protocol version in common: the host speaks neither TLS 1.2 nor 1.3.
+    #[error("no protocol version in common")]
+    ProtocolVersion,
+    /// The connection ended during the handshake.
+    #[error("the host closed the connection during the handshake")]
+    Eof,
+    /// The connection was reset during the handshake.
+    #[error("the connection was reset during the handshake")]
+    Reset,
+    /// No end in time.
+    #[error("the handshake took too long")]
+    Timeout,
+    /// The peer does not hold the key of the certificate that it shows.
+    #[error("the host's signature is wrong: it does not hold the certificate's key")]
+    WrongSignature,
+    /// Not TLS.
+    #[error("the host sent something that is not TLS")]
+    NotTls,
+    /// Anything else that the TLS library objects to.
+    #[error("{0}")]
+    Other(Box<str>),
+}
+
+/// How the peer broke the protocol.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProtocolFault {
+    /// Not a reply at all.
+    #[error(transparent)]
+    Reply(#[from] ReplyError),
+    /// A reply came that nothing asked for (row H3-06).
+    #[error("a reply came that nothing had asked for")]
+    Desync,
+    /// A reply that makes no sense at this stage, for instance 250 to DATA.
+    #[error("unexpected reply: {0}")]
+    Unexpected(Reply),
+}
+
+impl Cause {
+    /// The reason key of the record of an attempt.
+    #[must_use]
+    pub fn reason_key(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "connect",
+            Self::StartTlsNotOffered(_) => "starttls-not-offered",
+            Self::StartTlsRefused(_) => "starttls-refused",
+            Self::StartTlsInjection => "starttls-injection",
+            Self::Handshake(_) => "tls-handshake",
+            Self::Certificate(failure) => failure.reason_key(),
+            Self::Lost(_) | Self::Protocol(_) => "connection-lost",
+            Self::Timeout => "timeout",
+            Self::Remote(reply) if reply.code() / 100 == 5 => "remote-5xx",
+            Self::Remote(_) => "remote-4xx",
+            Self::Missing(MissingExtension::RequireTls) => "requiretls-unsupported",
+            Self::Missing(
+                MissingExtension::EightBitMime
+                | MissingExtension::SmtpUtf8
+                | MissingExtension::Size { .. },
+            ) => "extension-missing",
+            Self::Local(_) => "local",
+        }
+    }
+
+    /// The failure-reason-code of a TLS report (map M3), for causes that concern TLS.
+    #[must_use]
+    pub fn report_code(&self) -> Option<Box<str>> {
+        match self {
+            Self::StartTlsRefused(reply) => {
+                Some(format!("starttls-refused-{}", reply.code()).into())
+            }
+            Self::StartTlsInjection => Some("starttls-injection".into()),
+            Self::Handshake(fault) => Some(fault.code()),
+            Self::Certificate(failure) => Some(failure.code().into()),
+            Self::Connect(_)
+            | Self::StartTlsNotOffered(_)
+            | Self::Lost(_)
+            | Self::Timeout
+            | Self::Remote(_)
+            | Self::Protocol(_)
+            | Self::Missing(_)
+            | Self::Local(_) => None,
+        }
+    }
+
+    /// The peer's reply, if one is behind this.
+    #[must_use]
+    pub const fn reply(&self) -> Option<&Reply> {
+        match self {
+            Self::StartTlsRefused(reply)
+            | Self::Remote(reply)
+            | Self::Protocol(ProtocolFault::Unexpected(reply)) => Some(reply),
+            Self::Connect(_)
+            | Self::StartTlsNotOffered(_)
+            | Self::StartTlsInjection
+            | Self::Handshake(_)
+            | Self::Certificate(_)
+            | Self::Lost(_)
+            | Self::Timeout
+            | Self::Protocol(ProtocolFault::Reply(_) | ProtocolFault::Desync)
+            | Self::Missing(_)
+            | Self::Local(_) => None,
+        }
+    }
+}
+
+impl HandshakeFault {
+    /// The failure-reason-code of a TLS report (map M3).
+    #[must_use]
+    pub fn code(&self) -> Box<str> {
+        match self {
+            Self::Alert(name) => format!("alert-{name}").into(),
+            Self::ProtocolVersion => "protocol-version".into(),
+            Self::Eof => "handshake-eof".into(),
+            Self::Reset => "handshake-reset".into(),
+            Self::Timeout => "handshake-timeout".into(),
+            Self::WrongSignature => "handshake-signature".into(),
+            Self::NotTls => "not-tls".into(),
+            Self::Other(_) => "handshake-failed".into(),
+        }
+    }
+}
+
+impl From<io::Error> for SocketFault {
+    fn from(error: io::Error) -> Self {
+        Self {
+            kind: error.kind(),
+            text: error.to_string().into(),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Commands as they go on the wire. Nothing that is written here can hold a CR or LF of its own:
+//! mailboxes have none by their type, parameters are checked.
+
+use std::fmt::Write;
+
+use bytes::BytesMut;
+use mail_types::{BodyType, Mailbox, Notify, Recipient, Ret};
+
+use super::{Extensions, SizeLimit, Transaction};
+
+/// `MAIL FROM` with the parameters that the peer offers (row E2-48).
+pub(super) fn mail(out: &mut BytesMut, tx: &Transaction<'_>, offered: &Extensions) {
+    let smtputf8 = tx.needs_smtputf8();
+    out.extend_from_slice(b"MAIL FROM:<");
+    if let Some(mailbox) = tx.reverse_path.mailbox() {
+        address(out, mailbox, smtputf8);
+    }
+    out.extend_from_slice(b">");
+    if offered.size != SizeLimit::NotOffered {
+        // Writing to a buffer that grows does not fail.
+        let _ = write!(out, " SIZE={}", tx.size);
+    }
+    if offered.eight_bit_mime && tx.body == BodyType::EightBit {
+        out.extend_from_slice(b" BODY=8BITMIME");
+    }
+    // RFC 6531 section 3.4: only when it is needed.
+    if offered.smtputf8 && smtputf8 {
+        out.extend_from_slice(b" SMTPUTF8");
+    }
+    if offered.requiretls && tx.requiretls {
+        out.extend_from_slice(b" REQUIRETLS");
+    }
+    if offered.dsn {
+        match tx.ret {
+            Some(Ret::Full) => out.extend_from_slice(b" RET=FULL"),
+            Some(Ret::Headers) => out.extend_from_slice(b" RET=HDRS"),
+            None => {}
+        }
+        parameter(out, " ENVID=", tx.envid, false);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// `RCPT TO` with the parameters of RFC 3461 if the peer offers DSN.
+pub(super) fn rcpt(out: &mut BytesMut, recipient: &Recipient, offered: &Extensions, utf8: bool) {
+    out.extend_from_slice(b"RCPT TO:<");
+    address(out, &recipient.mailbox, utf8);
+    out.extend_from_slice(b">");
+    if offered.dsn {
+        notify(out, recipient.notify);
+        parameter(out, " ORCPT=", recipient.orcpt.as_deref(), utf8);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+pub(super) fn bdat(out: &mut BytesMut, size: u64) {
+    let _ = write!(out, "BDAT {size} LAST\r\n");
+}
+
+fn address(out: &mut BytesMut, mailbox: &Mailbox, utf8: bool) {
+    // RFC 6531 section 3.2: without SMTPUTF8 the domain goes as A-labels (row E2-41). A local part
+    // beyond ASCII has made `needs_smtputf8` true.
+    match mailbox.to_ascii() {
+        Some(ascii) if !utf8 => out.extend_from_slice(ascii.as_bytes()),
+        _ => out.extend_from_slice(mailbox.as_str().as_bytes()),
+    }
+}
+
+fn notify(out: &mut BytesMut, notify: Notify) {
+    match notify {
+        Notify::Unspecified => {}
+        Notify::Never => out.extend_from_slice(b" NOTIFY=NEVER"),
+        Notify::On {
+            success,
+            failure,
+            delay,
+        } => {
+            let events = [(success, "SUCCESS"), (failure, "FAILURE"), (delay, "DELAY")];
+            let mut separator = " NOTIFY=";
+            for (_, event) in events.into_iter().filter(|(wanted, _)| *wanted) {
+                out.extend_from_slice(separator.as_bytes());
+                out.extend_from_slice(event.as_bytes());
+                separator = ",";
+            }
+        }
+    }
+}
+
+/// A parameter that passes unchanged; one that could not have been received is left out.
+fn parameter(out: &mut BytesMut, name: &str, value: Option<&str>, utf8: bool) {
+    let sound = |v: &&str| {
+        !v.is_empty()
+            && v.chars().all(|c| match c {
+                '!'..='~' => true,
+                c => utf8 && !c.is_ascii() && !c.is_control() && !c.is_whitespace(),
+            })
+    };
+    if let Some(value) = value.filter(sound) {
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(value.as_bytes());
+    }
+}

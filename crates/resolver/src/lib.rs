@@ -18,3 +18,6 @@ mod stats;
 pub use config::{BuildError, Config, Dnssec, Servers};
 pub use lookup::DnsResolver;
 pub use stats::{BUCKETS, Kind, Outcome, Series, Stats};
+
+#[cfg(test)]
+mod tests;

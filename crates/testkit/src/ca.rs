@@ -290,7 +290,10 @@ mod tests {
         let name = "mx1.d.test";
         let check = async |leaf: Leaf| verdict(&ca, &leaf, name).await;
         assert_eq!(check(ca.leaf(&[name])).await, None);
-        assert_eq!(check(ca.cert(&[name]).via_intermediate().issue()).await, None);
+        assert_eq!(
+            check(ca.cert(&[name]).via_intermediate().issue()).await,
+            None
+        );
         let bad = check(ca.cert(&[name]).missing_intermediate().issue()).await;
         assert!(matches!(bad, Some(UnknownIssuer)), "{bad:?}");
         let bad = check(ca.cert(&[name]).expired().issue()).await;
@@ -300,10 +303,20 @@ mod tests {
         let bad = check(ca.cert(&[name]).wrong_usage().issue()).await;
         assert!(matches!(bad, Some(InvalidPurposeContext { .. })), "{bad:?}");
         let bad = check(ca.leaf(&["mx2.d.test"])).await;
-        assert!(matches!(bad, Some(NotValidForNameContext { .. })), "{bad:?}");
+        assert!(
+            matches!(bad, Some(NotValidForNameContext { .. })),
+            "{bad:?}"
+        );
         let bad = check(ca.cert(&[]).common_name(name).issue()).await;
-        assert!(matches!(bad, Some(NotValidForNameContext { .. })), "{bad:?}");
-        assert!(check(ca.cert(&[name]).self_signed().issue()).await.is_some());
+        assert!(
+            matches!(bad, Some(NotValidForNameContext { .. })),
+            "{bad:?}"
+        );
+        assert!(
+            check(ca.cert(&[name]).self_signed().issue())
+                .await
+                .is_some()
+        );
         assert_eq!(
             check(TestCa::new().leaf(&[name])).await,
             Some(UnknownIssuer)

@@ -17,10 +17,17 @@
 
 mod board;
 mod ca;
+mod fake_mx;
 pub mod namespace;
+mod policy_host;
 mod zone;
 
 pub use board::Board;
 pub use ca::{CertBuilder, Leaf, TestCa};
+pub use fake_mx::{
+    Action, Banner, Extensions, FakeMx, Line, ReceivedMessage, Rule, Script, SessionSeen, StartTls,
+    TlsSeen, Way,
+};
 pub use hickory_server::proto::rr::{RData, RecordType};
+pub use policy_host::{PolicyFault, PolicyHost, PolicyRequest, policy_text};
 pub use zone::{QuerySeen, Zone, ZoneFault};

@@ -240,7 +240,11 @@ impl Zone {
 }
 
 fn absolute(name: &str) -> Name {
-    let mut name = Name::from_ascii(name).expect("a DNS name");
+    // Names that are none, like `-x.test` or `a b.test`, are wanted as well.
+    let mut name = Name::from_ascii(name).unwrap_or_else(|_| {
+        let labels = name.split('.').filter(|l| !l.is_empty());
+        Name::from_labels(labels.map(str::as_bytes)).expect("labels of 1 to 63 octets")
+    });
     name.set_fqdn(true);
     name.to_lowercase()
 }

@@ -1,0 +1,179 @@
+//! The format version of a data directory.
+//!
+//! One line of text, `NAME VERSION`, in a file called `FORMAT`, so that a person can read it. It stands for the layout of the
+//! directory as a whole; segments carry a version of their own.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::replace::replace_file;
+use crate::storage::{Storage, read_full_at};
+
+/// The `FORMAT` file of a directory.
+#[derive(Clone, Debug)]
+pub struct FormatFile {
+    path: PathBuf,
+    name: &'static str,
+    current: u32,
+}
+
+/// What the file says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum FormatState {
+    /// There is none: the directory is new (or from before there were versions). Lay it out, then [`FormatFile::write`].
+    Absent,
+    /// The version that this program writes.
+    Current,
+    /// An older one: migrate, then [`FormatFile::write`]. A crash in between finds the old version again and starts over.
+    Older(u32),
+}
+
+/// Why the directory must not be touched.
+#[derive(Debug, thiserror::Error)]
+pub enum FormatError {
+    /// Laid out by a newer release.
+    #[error("{} says format {found}, this program knows up to {supported}: use the newer program that wrote it", .path.display())]
+    Newer {
+        /// Version in the file.
+        found: u32,
+        /// Newest that this program knows.
+        supported: u32,
+        /// The file.
+        path: PathBuf,
+    },
+    /// Not a format file of this name.
+    #[error("{} does not read `{expected} VERSION`: is the data directory right?", .path.display())]
+    Unknown {
+        /// The name it should have.
+        expected: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The disk refused.
+    #[error("cannot read or write {}: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+}
+
+impl FormatFile {
+    /// The file of `directory`, for the format `name` (one word) of which this program writes version `current`.
+    pub fn new(directory: &Path, name: &'static str, current: u32) -> Self {
+        Self {
+            path: directory.join("FORMAT"),
+            name,
+            current,
+        }
+    }
+
+    /// Reads it. Writes nothing.
+    pub fn check(&self, storage: &dyn Storage) -> Result<FormatState, FormatError> {
+        let mut text = [0; 128];
+        let read = match storage.open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(FormatState::Absent);
+            }
+            opened => opened.and_then(|file| read_full_at(&*file, &mut text, 0)),
+        };
+        let read = read.map_err(|source| FormatError::Io {
+            path: self.path.clone(),
+            source,
+        })?;
+        let found = text.get(..read).and_then(|text| self.parse(text));
+        let found = found.ok_or_else(|| FormatError::Unknown {
+            expected: self.name,
+            path: self.path.clone(),
+        })?;
+        match found.cmp(&self.current) {
+            std::cmp::Ordering::Less => Ok(FormatState::Older(found)),
+            std::cmp::Ordering::Equal => Ok(FormatState::Current),
+            std::cmp::Ordering::Greater => Err(FormatError::Newer {
+                found,
+                supported: self.current,
+                path: self.path.clone(),
+            }),
+        }
+    }
+
+    /// Says that the directory now has the current version; durable when it returns.
+    pub fn write(&self, storage: &dyn Storage) -> Result<(), FormatError> {
+        replace_file(
+            storage,
+            &self.path,
+            format!("{} {}\n", self.name, self.current).as_bytes(),
+        )
+        .map_err(|source| FormatError::Io {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    fn parse(&self, text: &[u8]) -> Option<u32> {
+        let (name, version) = std::str::from_utf8(text).ok()?.trim_end().split_once(' ')?;
+        version.parse().ok().filter(|_| name == self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FormatError, FormatFile, FormatState};
+    use crate::RealDisk;
+
+    #[test]
+    fn h6_11_a_newer_format_is_refused_by_both_versions() {
+        let directory = tempfile::tempdir().unwrap();
+        FormatFile::new(directory.path(), "queue", 3)
+            .write(&RealDisk)
+            .unwrap();
+        let error = FormatFile::new(directory.path(), "queue", 2)
+            .check(&RealDisk)
+            .unwrap_err();
+        assert!(matches!(
+            error,
+            FormatError::Newer {
+                found: 3,
+                supported: 2,
+                ..
+            }
+        ));
+        assert!(
+            error.to_string().contains("format 3") && error.to_string().contains("up to 2"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn absent_older_and_current_are_told_apart() {
+        let directory = tempfile::tempdir().unwrap();
+        let two = FormatFile::new(directory.path(), "queue", 2);
+        assert_eq!(two.check(&RealDisk).unwrap(), FormatState::Absent);
+        FormatFile::new(directory.path(), "queue", 1)
+            .write(&RealDisk)
+            .unwrap();
+        assert_eq!(two.check(&RealDisk).unwrap(), FormatState::Older(1));
+        two.write(&RealDisk).unwrap();
+        assert_eq!(two.check(&RealDisk).unwrap(), FormatState::Current);
+    }
+
+    #[test]
+    fn what_is_not_ours_is_not_taken_for_a_version() {
+        for (text, why) in [
+            ("", "empty"),
+            ("queue", "no version"),
+            ("queue two\n", "no number"),
+            ("other 1\n", "another's"),
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            std::fs::write(directory.path().join("FORMAT"), text).unwrap();
+            let result = FormatFile::new(directory.path(), "queue", 2).check(&RealDisk);
+            assert!(
+                matches!(result, Err(FormatError::Unknown { .. })),
+                "{why}: {result:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What the journal, its writer and its readers share.
+
+use std::collections::BTreeMap;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::append::{Completion, Urgency};
+use crate::error::{AppendError, Failure};
+use crate::handles::Handles;
+use crate::options::Options;
+use crate::position::Position;
+use crate::record::Group;
+use crate::segment::SegmentDir;
+use crate::stats::Counters;
+
+/// Shared by everyone who holds the journal. Lock order: queue before book; neither is held over a disk operation or a callback.
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    pub(crate) segments: SegmentDir,
+    pub(crate) queue: Mutex<Queue>,
+    /// The writer waits here for work.
+    pub(crate) work: Condvar,
+    /// Appenders wait here for room.
+    pub(crate) room: Condvar,
+    pub(crate) book: Mutex<Book>,
+    pub(crate) handles: Handles,
+    pub(crate) counters: Counters,
+}
+
+/// What waits for the writer.
+pub(crate) struct Queue {
+    pub(crate) jobs: Vec<Job>,
+    /// Bytes of appends in `jobs` and in the writer's hands.
+    pub(crate) bytes: u64,
+    /// The same in groups.
+    pub(crate) groups: u64,
+    pub(crate) on_room: Vec<Box<dyn FnOnce() + Send>>,
+    pub(crate) status: Status,
+}
+
+/// Whether appends are taken.
+#[derive(Clone, Debug)]
+pub(crate) enum Status {
+    Open,
+    Closing,
+    Failed(Failure),
+}
+
+/// One thing for the writer to do, in order.
+pub(crate) enum Job {
+    Append(Append),
+    Sync(Box<dyn FnOnce(Result<(), AppendError>) + Send>),
+    Rotate(Box<dyn FnOnce(Result<u32, AppendError>) + Send>),
+}
+
+/// A group on its way, checksums computed by whoever appends it.
+pub(crate) struct Append {
+    pub(crate) group: Group,
+    pub(crate) checksums: Vec<Checksums>,
+    pub(crate) bytes: u64,
+    pub(crate) urgency: Urgency,
+    pub(crate) completion: Option<Completion>,
+    pub(crate) is_checkpoint: bool,
+}
+
+/// Of one record.
+#[derive(Clone, Copy)]
+pub(crate) struct Checksums {
+    pub(crate) meta: u32,
+    pub(crate) body: u32,
+}
+
+/// What is on disk.
+pub(crate) struct Book {
+    /// Bytes by segment number, the active one included.
+    pub(crate) segments: BTreeMap<u32, u64>,
+    pub(crate) active: u32,
+    /// Just behind the last synced record; always in the active segment.
+    pub(crate) durable_end: Position,
+    pub(crate) checkpoint: Option<Position>,
+}
+
+impl Queue {
+    pub(crate) fn new() -> Self {
+        Self {
+            jobs: Vec::new(),
+            bytes: 0,
+            groups: 0,
+            on_room: Vec::new(),
+            status: Status::Open,
+        }
+    }
+
+    /// Why nothing can be appended, if so.
+    pub(crate) fn refusal(&self) -> Option<AppendError> {
+        match &self.status {
+            Status::Open => None,
+            Status::Closing => Some(AppendError::Closed),
+            Status::Failed(failure) => Some(AppendError::Poisoned(failure.clone())),
+        }
+    }
+}
+
+impl Shared {
+    /// One more group may wait, whatever its size, as long as the limit is not reached: so the largest group always finds room.
+    pub(crate) fn has_room(&self, queue: &Queue) -> bool {
+        queue.bytes < self.options.max_waiting_bytes
+    }
+
+    /// Makes a failure everybody's, for good. Wakes the writer and whoever waits for room. The first cause stays.
+    pub(crate) fn poison(&self, failure: Failure) -> Failure {
+        let (first, callbacks) = {
+            let mut queue = self.queue.lock();
+            if let Status::Failed(first) = &queue.status {
+                return first.clone();
+            }
+            tracing::error!(%failure, "the journal takes no more records until restart");
+            queue.status = Status::Failed(failure.clone());
+            (failure, std::mem::take(&mut queue.on_room))
+        };
+        self.work.notify_all();
+        self.room.notify_all();
+        callbacks.into_iter().for_each(|callback| callback());
+        first
+    }
+}

@@ -1,0 +1,420 @@
+//! The writer: one thread, one gathered write and one `fdatasync` per batch.
+//!
+//! As soon as a commit has ended the writer takes all that waits and begins the next: there is no timer, and the slower the disk the
+//! larger the batches. Riding records alone are written at once and synced with the next commit that needs it, or when the oldest
+//! unsynced one has waited for [`Options::riding_sync_within`](crate::Options::riding_sync_within).
+//!
+//! # When the disk fails
+//!
+//! - A failed `fdatasync`, and a failed write other than *full*, **poisons** the journal until restart. What the kernel did with the
+//!   pages is unknown (after a failed fsync Linux marks them clean), so nothing is appended behind the last good sync and nothing is
+//!   tried again; every waiting and later append gets the cause. A group that failed so may be found after a restart, whole.
+//! - A **full** disk (ENOSPC, EDQUOT) in a *write* is survived, if it can be proved that no trace is left: the segment is cut back to
+//!   where the write began, its length is verified, and `fdatasync` succeeds, which also makes the riding records before it durable.
+//!   Then the groups of this write, and only they, get [`AppendError::Full`]. If any of the three fails the journal is poisoned.
+//!   The same holds while a segment is made: if it can be unlinked again and the directory synced, the group gets `Full` and the old
+//!   segment, synced to its end, stays the active one. A full disk reported by `fdatasync` (delayed allocation) poisons.
+//! - A panic on this thread poisons.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use crate::append::{Appended, Completion, Urgency};
+use crate::batch::Batch;
+use crate::error::{AppendError, FailedOperation, Failure};
+use crate::format::SEGMENT_HEADER_LEN;
+use crate::position::Position;
+use crate::segment::{CreateError, is_full};
+use crate::state::{Append, Job, Shared, Status};
+use crate::storage::StorageFile;
+
+/// The writer's own state. It alone writes to segments.
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    segment: u32,
+    file: Arc<dyn StorageFile>,
+    /// End of what was written.
+    end: u64,
+    /// End of what was synced.
+    durable: u64,
+    batch: Batch,
+    /// Written, not yet synced.
+    unsynced: Vec<Written>,
+    unsynced_bytes: u64,
+    sync_by: Option<Instant>,
+    failed: Option<Failure>,
+}
+
+struct Written {
+    appended: Appended,
+    completion: Option<Completion>,
+    is_checkpoint: bool,
+}
+
+impl Writer {
+    /// Goes on behind the header of a new, empty segment.
+    pub(crate) fn new(shared: Arc<Shared>, segment: u32, file: Arc<dyn StorageFile>) -> Self {
+        let end = SEGMENT_HEADER_LEN as u64;
+        Self {
+            shared,
+            segment,
+            file,
+            end,
+            durable: end,
+            batch: Batch::new(),
+            unsynced: Vec::new(),
+            unsynced_bytes: 0,
+            sync_by: None,
+            failed: None,
+        }
+    }
+
+    /// The thread: until the journal is closed or has failed.
+    pub(crate) fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        if catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
+            let error = io::Error::other("the journal's writer panicked");
+            let failure = shared.poison(Failure::new(
+                FailedOperation::Owner,
+                &shared.segments.dir,
+                error,
+            ));
+            self.failed = Some(failure);
+            self.fail_waiting();
+        }
+    }
+
+    fn work(&mut self) {
+        while let Some(jobs) = self.wait() {
+            let (mut bytes, mut groups) = (0, 0);
+            for job in &jobs {
+                if let Job::Append(append) = job {
+                    bytes += append.bytes;
+                    groups += 1;
+                }
+            }
+            self.commit(jobs);
+            self.give_room(bytes, groups);
+        }
+        self.sync();
+        self.fail_waiting();
+    }
+
+    /// All that waits, or nothing if only the sync of riding records is due; `None` at the end.
+    fn wait(&mut self) -> Option<Vec<Job>> {
+        let mut queue = self.shared.queue.lock();
+        loop {
+            if let Status::Failed(failure) = &queue.status {
+                self.failed.get_or_insert_with(|| failure.clone());
+                return None;
+            }
+            if !queue.jobs.is_empty() {
+                return Some(std::mem::take(&mut queue.jobs));
+            }
+            if matches!(queue.status, Status::Closing) {
+                return None;
+            }
+            match self.sync_by {
+                Some(due) => {
+                    if self.shared.work.wait_until(&mut queue, due).timed_out()
+                        && queue.jobs.is_empty()
+                    {
+                        return Some(Vec::new());
+                    }
+                }
+                None => self.shared.work.wait(&mut queue),
+            }
+        }
+    }
+
+    fn commit(&mut self, jobs: Vec<Job>) {
+        let mut sync_now = false;
+        let mut syncs = Vec::new();
+        for job in jobs {
+            match job {
+                Job::Append(append) => {
+                    sync_now |= append.urgency == Urgency::Now;
+                    self.add(append);
+                }
+                Job::Sync(completion) => syncs.push(completion),
+                Job::Rotate(completion) => {
+                    let result = self.rotate();
+                    call(|| completion(result));
+                }
+            }
+        }
+        self.write();
+        let due = self.sync_by.is_some_and(|due| Instant::now() >= due);
+        if sync_now || due || !syncs.is_empty() {
+            self.sync();
+        }
+        let result = self
+            .failed
+            .clone()
+            .map_or(Ok(()), |failure| Err(AppendError::Poisoned(failure)));
+        for completion in syncs {
+            let result = result.clone();
+            call(|| completion(result));
+        }
+    }
+
+    fn add(&mut self, append: Append) {
+        let behind = self.end + self.batch.bytes;
+        let fits = behind + append.bytes <= self.shared.options.segment_size
+            || behind == SEGMENT_HEADER_LEN as u64;
+        if !fits && let Err(error) = self.rotate() {
+            complete(append.completion, Err(error));
+            return;
+        }
+        // Where it stands is known only now: what waited before it may just have been refused.
+        let start = Position {
+            segment: self.segment,
+            offset: (self.end + self.batch.bytes) as u32,
+        };
+        self.batch.push(append, start, self.durable as u32);
+    }
+
+    /// Ends the active segment and begins the next; nothing to do if it is empty.
+    fn rotate(&mut self) -> Result<u32, AppendError> {
+        self.write();
+        self.sync();
+        if let Some(failure) = &self.failed {
+            return Err(AppendError::Poisoned(failure.clone()));
+        }
+        if self.end == SEGMENT_HEADER_LEN as u64 {
+            return Ok(self.segment);
+        }
+        let checkpoint = self.shared.book.lock().checkpoint;
+        let next = self.segment.saturating_add(1);
+        match self.shared.segments.create(next, checkpoint) {
+            Ok(file) => self.file = file,
+            Err(CreateError::Full(failure)) => {
+                self.shared.counters.refused_full.fetch_add(1, Relaxed);
+                return Err(AppendError::Full(failure));
+            }
+            Err(CreateError::Failed(failure)) => {
+                return Err(AppendError::Poisoned(self.poison(failure)));
+            }
+        }
+        self.segment = next;
+        self.end = SEGMENT_HEADER_LEN as u64;
+        self.durable = self.end;
+        self.shared.counters.segments_created.fetch_add(1, Relaxed);
+        let mut book = self.shared.book.lock();
+        book.active = next;
+        book.segments.insert(next, self.end);
+        book.durable_end = Position {
+            segment: next,
+            offset: self.end as u32,
+        };
+        Ok(next)
+    }
+
+    /// Writes the batch.
+    fn write(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        if let Some(failure) = self.failed.clone() {
+            return self.refuse_batch(&AppendError::Poisoned(failure));
+        }
+        let result = self.batch.write(&*self.file, self.end);
+        if let Err(error) = result {
+            return self.write_failed(error);
+        }
+        let bytes = self.batch.bytes;
+        self.end += bytes;
+        self.unsynced_bytes += bytes;
+        self.shared.counters.writes.fetch_add(1, Relaxed);
+        self.shared.counters.bytes_written.fetch_add(bytes, Relaxed);
+        self.shared
+            .book
+            .lock()
+            .segments
+            .insert(self.segment, self.end);
+        for (append, appended) in self.batch.take() {
+            self.shared
+                .counters
+                .records
+                .fetch_add(append.checksums.len() as u64, Relaxed);
+            self.unsynced.push(Written {
+                appended,
+                completion: append.completion,
+                is_checkpoint: append.is_checkpoint,
+            });
+        }
+        if self.sync_by.is_none() {
+            self.sync_by = Instant::now().checked_add(self.shared.options.riding_sync_within);
+        }
+    }
+
+    fn write_failed(&mut self, error: io::Error) {
+        let path = self.shared.segments.path(self.segment);
+        let full = is_full(&error);
+        let failure = Failure::new(FailedOperation::Write, &path, error);
+        if !full {
+            let failure = self.poison(failure);
+            return self.refuse_batch(&AppendError::Poisoned(failure));
+        }
+        let cut = self.file.set_len(self.end).and_then(|()| self.file.len());
+        let error = match cut {
+            Ok(len) if len == self.end => {
+                // Riding records before this write become durable with the proof; a failure of this sync poisons like any other.
+                self.sync_file();
+                match &self.failed {
+                    None => AppendError::Full(failure),
+                    Some(failure) => AppendError::Poisoned(failure.clone()),
+                }
+            }
+            Ok(len) => {
+                let error = io::Error::other(format!(
+                    "the length is {len} after cutting it to {}",
+                    self.end
+                ));
+                AppendError::Poisoned(self.poison(Failure::new(
+                    FailedOperation::Truncate,
+                    path,
+                    error,
+                )))
+            }
+            Err(error) => AppendError::Poisoned(self.poison(Failure::new(
+                FailedOperation::Truncate,
+                path,
+                error,
+            ))),
+        };
+        if matches!(error, AppendError::Full(_)) {
+            self.shared
+                .counters
+                .refused_full
+                .fetch_add(self.batch.appends.len() as u64, Relaxed);
+        }
+        self.refuse_batch(&error);
+    }
+
+    fn refuse_batch(&mut self, error: &AppendError) {
+        for (append, _) in self.batch.take() {
+            complete(append.completion, Err(error.clone()));
+        }
+    }
+
+    /// Syncs what was written since the last sync, and completes it.
+    fn sync(&mut self) {
+        if self.failed.is_none() && self.end > self.durable {
+            self.sync_file();
+        }
+    }
+
+    fn sync_file(&mut self) {
+        let begun = Instant::now();
+        let result = self.file.sync_data();
+        if let Err(error) = result {
+            let path = self.shared.segments.path(self.segment);
+            self.poison(Failure::new(FailedOperation::Sync, path, error));
+            return;
+        }
+        self.durable = self.end;
+        self.sync_by = None;
+        let counters = &self.shared.counters;
+        counters.sync_seconds.observe_duration(begun.elapsed());
+        counters.groups_per_sync.observe(self.unsynced.len() as u64);
+        counters.bytes_per_sync.observe(self.unsynced_bytes);
+        counters
+            .groups
+            .fetch_add(self.unsynced.len() as u64, Relaxed);
+        self.unsynced_bytes = 0;
+        {
+            let mut book = self.shared.book.lock();
+            book.durable_end = Position {
+                segment: self.segment,
+                offset: self.end as u32,
+            };
+            if let Some(last) = self
+                .unsynced
+                .iter()
+                .rev()
+                .find(|written| written.is_checkpoint)
+            {
+                book.checkpoint = Some(last.appended.first());
+            }
+        }
+        for written in self.unsynced.drain(..) {
+            complete(written.completion, Ok(written.appended));
+        }
+    }
+
+    /// From here on nothing is written; what was written and not synced is refused with the cause.
+    fn poison(&mut self, failure: Failure) -> Failure {
+        let failure = self.shared.poison(failure);
+        self.failed = Some(failure.clone());
+        for written in self.unsynced.drain(..) {
+            complete(
+                written.completion,
+                Err(AppendError::Poisoned(failure.clone())),
+            );
+        }
+        failure
+    }
+
+    fn give_room(&self, bytes: u64, groups: u64) {
+        let callbacks = {
+            let mut queue = self.shared.queue.lock();
+            queue.bytes -= bytes;
+            queue.groups -= groups;
+            if !self.shared.has_room(&queue) {
+                return;
+            }
+            std::mem::take(&mut queue.on_room)
+        };
+        self.shared.room.notify_all();
+        for callback in callbacks {
+            call(callback);
+        }
+    }
+
+    /// At the end: nobody may be left waiting.
+    fn fail_waiting(&mut self) {
+        let (jobs, callbacks) = {
+            let mut queue = self.shared.queue.lock();
+            queue.bytes = 0;
+            queue.groups = 0;
+            (
+                std::mem::take(&mut queue.jobs),
+                std::mem::take(&mut queue.on_room),
+            )
+        };
+        self.shared.room.notify_all();
+        let error = self
+            .failed
+            .clone()
+            .map_or(AppendError::Closed, AppendError::Poisoned);
+        self.refuse_batch(&error);
+        for written in self.unsynced.drain(..) {
+            complete(written.completion, Err(error.clone()));
+        }
+        for job in jobs {
+            match job {
+                Job::Append(append) => complete(append.completion, Err(error.clone())),
+                Job::Sync(completion) => call(|| completion(Err(error.clone()))),
+                Job::Rotate(completion) => call(|| completion(Err(error.clone()))),
+            }
+        }
+        callbacks.into_iter().for_each(call);
+    }
+}
+
+fn complete(completion: Option<Completion>, result: Result<Appended, AppendError>) {
+    if let Some(completion) = completion {
+        call(|| completion(result));
+    }
+}
+
+/// An owner's callback that panics must not take the others' durability with it.
+fn call(callback: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(callback)).is_err() {
+        tracing::error!("a completion called by the journal panicked");
+    }
+}

@@ -1,6 +1,6 @@
 //! The daemon: opens everything in order and runs until told to stop.
 
-use crate::config::Settings;
+use settings::Settings;
 
 /// Runs the relay in the foreground.
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {

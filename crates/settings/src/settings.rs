@@ -1,8 +1,9 @@
 //! The settings as the daemon uses them: every value parsed, every default filled in.
 //!
 //! The names are those of the keys with `-` written `_`; what a key means is said once, in the
-//! table of keys ([`super::keys`]), which also makes the sample file and `docs/configuration.md`.
+//! table of keys, which also makes the sample file and `docs/configuration.md`.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use mail_types::{Domain, HostName, Mailbox, Timestamp};
 
 /// A complete, checked configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Settings {
+pub struct Settings {
     /// The file it was read from; `None` if only defaults and the environment were used.
     pub file: Option<PathBuf>,
     /// `server.*`
@@ -46,7 +47,7 @@ pub(crate) struct Settings {
 
 /// `server.*`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Server {
+pub struct Server {
     /// Fully qualified: EHLO name, `Received`, `Reporting-MTA`.
     pub hostname: Domain,
     /// Queue, bodies, policies.
@@ -61,7 +62,7 @@ pub(crate) struct Server {
 
 /// One `[[listener]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Listener {
+pub struct Listener {
     /// For the log; distinct.
     pub name: String,
     /// Where it listens, at least one; distinct over all listeners.
@@ -84,14 +85,14 @@ pub(crate) struct Listener {
 
 /// What clients of a listener may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ListenerRole {
+pub enum ListenerRole {
     /// Relays for `access.relay-networks`.
     Relay,
 }
 
 /// TLS on a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ListenerTls {
+pub enum ListenerTls {
     /// STARTTLS is not offered.
     Off,
     /// STARTTLS is offered.
@@ -104,7 +105,7 @@ pub(crate) enum ListenerTls {
 
 /// A certificate chain and its key, PEM files.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct KeyPair {
+pub struct KeyPair {
     /// The chain, leaf first.
     pub certificate: PathBuf,
     /// PKCS#8, PKCS#1 or SEC1.
@@ -113,7 +114,7 @@ pub(crate) struct KeyPair {
 
 /// What happens to a bare CR or LF (decision AMB-26).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BareNewline {
+pub enum BareNewline {
     /// 550 5.5.2.
     Reject,
     /// A stray CR or LF becomes a space; never an end of data.
@@ -122,7 +123,7 @@ pub(crate) enum BareNewline {
 
 /// `access.*`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Access {
+pub struct Access {
     /// Who may relay without authentication.
     pub relay_networks: Vec<IpNet>,
     /// Who may use XFORWARD.
@@ -135,7 +136,7 @@ pub(crate) struct Access {
 
 /// `dns.*`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Dns {
+pub struct Dns {
     /// Whom to ask.
     pub servers: DnsServers,
     /// What is in effect, not what was asked for: `Off` until validation exists.
@@ -148,7 +149,7 @@ pub(crate) struct Dns {
 
 /// `dns.servers`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum DnsServers {
+pub enum DnsServers {
     /// Those of `/etc/resolv.conf`.
     System,
     /// These, at least one.
@@ -157,7 +158,7 @@ pub(crate) enum DnsServers {
 
 /// `dns.dnssec`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dnssec {
+pub enum Dnssec {
     /// Answers are validated here.
     Validate,
     /// The AD bit of a loopback resolver is believed.
@@ -168,7 +169,7 @@ pub(crate) enum Dnssec {
 
 /// `tls.*`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Tls {
+pub struct Tls {
     /// Mozilla's roots, built in.
     pub webpki_roots: bool,
     /// The system's trust store.
@@ -179,7 +180,7 @@ pub(crate) struct Tls {
 
 /// `egress.*`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Egress {
+pub struct Egress {
     /// Special-use space that MX and policy hosts may resolve to.
     pub allow_special_use: Vec<IpNet>,
     /// Local addresses to send from; the system chooses if there are none of the family.
@@ -190,7 +191,7 @@ pub(crate) struct Egress {
 
 /// One `[[route]]`: an explicit next hop instead of MX.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Route {
+pub struct Route {
     /// Which recipients; `None` matches all.
     pub recipient_domain: Option<DomainMatch>,
     /// Which senders; `None` matches all, the null reverse-path included.
@@ -209,7 +210,7 @@ pub(crate) struct Route {
 
 /// Which domains a route is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum DomainMatch {
+pub enum DomainMatch {
     /// `*`: every domain.
     Any,
     /// `example.org`: this one.
@@ -220,7 +221,7 @@ pub(crate) enum DomainMatch {
 
 /// A next hop (decision AMB-29).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Relay {
+pub struct Relay {
     /// Name or address.
     pub host: RelayHost,
     /// 25 unless given.
@@ -229,7 +230,7 @@ pub(crate) struct Relay {
 
 /// The host of a next hop.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum RelayHost {
+pub enum RelayHost {
     /// `host`: MX records are looked up, its own addresses are used if there are none.
     Domain(Domain),
     /// `[host]`: that host, no MX look-up.
@@ -240,7 +241,7 @@ pub(crate) enum RelayHost {
 
 /// `tls` of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RouteTls {
+pub enum RouteTls {
     /// STARTTLS and a valid certificate, else defer.
     Verified,
     /// What the relay's own domain publishes.
@@ -253,7 +254,7 @@ pub(crate) enum RouteTls {
 
 /// AUTH at a next hop.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Credentials {
+pub struct Credentials {
     /// User name.
     pub username: String,
     /// A file with the password on its first line, readable by us alone.
@@ -262,7 +263,7 @@ pub(crate) struct Credentials {
 
 /// One `[[domain]]`: local rules for one recipient domain (decision AMB-33).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct DomainRule {
+pub struct DomainRule {
     /// The recipient domain.
     pub name: Domain,
     /// What becomes of its MTA-STS policy.
@@ -279,7 +280,7 @@ pub(crate) struct DomainRule {
 
 /// `mta-sts` of a domain rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DomainMtaSts {
+pub enum DomainMtaSts {
     /// As published.
     Policy,
     /// Enforced whether published or not.
@@ -290,7 +291,7 @@ pub(crate) enum DomainMtaSts {
 
 /// TLS asked of a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RequiredTls {
+pub enum RequiredTls {
     /// TLS with any certificate, never plain text.
     Encrypted,
     /// STARTTLS and a valid certificate.
@@ -299,7 +300,7 @@ pub(crate) enum RequiredTls {
 
 /// `queue.*`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Queue {
+pub struct Queue {
     /// How long mail is tried (RFC 5321 section 4.5.4.1).
     pub lifetime: Duration,
     /// The same for bounces.
@@ -318,7 +319,7 @@ pub(crate) struct Queue {
 
 /// `delivery.*`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Delivery {
+pub struct Delivery {
     /// What is asked of a destination without any policy; `None` is `"policy"`.
     pub tls: Option<RequiredTls>,
     /// Whose `TLS-Required: No` counts (decision AMB-32).
@@ -343,7 +344,7 @@ pub(crate) struct Delivery {
 
 /// `delivery.dangerous-tls-required-no`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TlsRequiredNo {
+pub enum TlsRequiredNo {
     /// Nobody's.
     Never,
     /// That of authenticated submitters.
@@ -354,7 +355,7 @@ pub(crate) enum TlsRequiredNo {
 
 /// So many per period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Rate {
+pub struct Rate {
     /// How many.
     pub count: NonZeroU32,
     /// In which time.
@@ -363,7 +364,7 @@ pub(crate) struct Rate {
 
 /// `delivery.timeouts.*` (RFC 5321 section 4.5.3.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Timeouts {
+pub struct Timeouts {
     /// TCP connection to one address.
     pub connect: Duration,
     /// The 220 greeting.
@@ -396,7 +397,7 @@ pub(crate) struct Timeouts {
 
 /// `policy-cache.*`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct PolicyCache {
+pub struct PolicyCache {
     /// Background HTTPS refresh of each stored policy.
     pub refresh_interval: Duration,
     /// One fetch, DNS included (RFC 8461 section 3.3 suggests one minute).
@@ -407,7 +408,7 @@ pub(crate) struct PolicyCache {
 
 /// `admin.*`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Admin {
+pub struct Admin {
     /// The control socket.
     pub socket: PathBuf,
     /// HTTP for `/metrics`, `/healthz`, `/readyz`; `None` is `"off"`.
@@ -420,7 +421,7 @@ pub(crate) struct Admin {
 
 /// `log.*`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Log {
+pub struct Log {
     /// How events are written.
     pub format: LogFormat,
     /// A tracing filter for diagnostics.
@@ -433,7 +434,7 @@ pub(crate) struct Log {
 
 /// `log.format`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LogFormat {
+pub enum LogFormat {
     /// Text on a terminal, else JSON.
     Auto,
     /// One JSON object a line.
@@ -442,4 +443,16 @@ pub(crate) enum LogFormat {
     Postfix,
     /// For people.
     Text,
+}
+
+/// As it is written in the file.
+impl fmt::Display for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            RelayHost::Domain(domain) => write!(f, "{domain}")?,
+            RelayHost::Host(host) => write!(f, "[{host}]")?,
+            RelayHost::Address(address) => write!(f, "[{address}]")?,
+        }
+        write!(f, ":{}", self.port)
+    }
 }

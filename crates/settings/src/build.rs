@@ -1,0 +1,336 @@
+//! The typed settings out of the reader, section by section.
+
+use config::{Map, Value};
+use mail_types::Domain;
+
+use super::parse::{DanePolicy, DeliveryTls, DnsServer, MxPattern, RootStore, dns_servers};
+use super::problem::Problem;
+use super::reader::{Reader, Scope};
+use super::settings::{
+    Access, Admin, Credentials, Delivery, Dns, DnsServers, Dnssec, DomainRule, Egress, KeyPair,
+    Listener, ListenerTls, Log, PolicyCache, Queue, Route, Server, Settings, Timeouts, Tls,
+};
+
+/// What is read is complete but for the host name, which the system may have to give.
+pub(super) struct Built {
+    pub settings: Settings,
+    /// Paths of the listeners, routes and domain rules in `settings`, in the same order.
+    pub listeners: Vec<String>,
+    pub routes: Vec<String>,
+    pub domains: Vec<String>,
+}
+
+/// Reads everything, whatever is wrong on the way; `None` only if the table of keys is wrong.
+pub(super) fn build(reader: &mut Reader<'_>, system_name: Option<Domain>) -> Option<Built> {
+    let (listeners, listener_paths) = entries(reader, "listener", listener);
+    let (routes, route_paths) = entries(reader, "route", route);
+    let (domains, domain_paths) = entries(reader, "domain", domain);
+    let listeners = if reader.entries("listener").is_empty() {
+        vec![default_listener(reader)?]
+    } else {
+        listeners
+    };
+    let settings = Settings {
+        file: None,
+        server: server(reader, system_name)?,
+        listeners,
+        access: access(reader)?,
+        dns: dns(reader)?,
+        tls: tls(reader)?,
+        egress: egress(reader)?,
+        routes,
+        domains,
+        queue: queue(reader)?,
+        delivery: delivery(reader)?,
+        policy_cache: policy_cache(reader)?,
+        admin: admin(reader)?,
+        log: log(reader)?,
+    };
+    Some(Built {
+        settings,
+        listeners: listener_paths,
+        routes: route_paths,
+        domains: domain_paths,
+    })
+}
+
+fn server(r: &mut Reader<'_>, system_name: Option<Domain>) -> Option<Server> {
+    let s = r.whole();
+    let before = r.problems.len();
+    let hostname = r.optional(s, "server.hostname");
+    if hostname.is_none() && system_name.is_none() && r.problems.len() == before {
+        r.problems.push(Problem::error(
+            r.places().of("server.hostname"),
+            "server.hostname",
+            "is not set, and the system has no fully qualified name".into(),
+            "set it to the name that your mail comes from, for instance \"relay.example.org\"",
+        ));
+    }
+    Some(Server {
+        // The stand-in is never served with: a problem was noted.
+        hostname: hostname
+            .or(system_name)
+            .or_else(|| Domain::parse("hostname.invalid").ok())?,
+        data_dir: r.value(s, "server.data-dir")?,
+        postmaster: r.optional(s, "server.postmaster"),
+        own_addresses: r.list(s, "server.own-addresses")?,
+        drain_timeout: r.value(s, "server.drain-timeout")?,
+    })
+}
+
+fn access(r: &mut Reader<'_>) -> Option<Access> {
+    let s = r.whole();
+    Some(Access {
+        relay_networks: r.list(s, "access.relay-networks")?,
+        xforward_hosts: r.list(s, "access.xforward-hosts")?,
+        connections: r.value(s, "access.connections")?,
+        connections_per_client: r.value(s, "access.connections-per-client")?,
+    })
+}
+
+fn dns(r: &mut Reader<'_>) -> Option<Dns> {
+    let s = r.whole();
+    let servers: Vec<DnsServer> = r.list(s, "dns.servers")?;
+    let servers = dns_servers(&servers).unwrap_or_else(|why| {
+        let place = r.places().of("dns.servers");
+        let remedy = "write [\"system\"] or addresses such as [\"127.0.0.1:53\"]";
+        r.problems
+            .push(Problem::error(place, "dns.servers", why.into(), remedy));
+        DnsServers::System
+    });
+    Some(Dns {
+        servers,
+        dnssec: Dnssec::Off,
+        dnssec_configured: r.value(s, "dns.dnssec")?,
+        timeout: r.value(s, "dns.timeout")?,
+    })
+}
+
+fn tls(r: &mut Reader<'_>) -> Option<Tls> {
+    let s = r.whole();
+    let roots: Vec<RootStore> = r.list(s, "tls.roots")?;
+    Some(Tls {
+        webpki_roots: roots.contains(&RootStore::Webpki),
+        system_roots: roots.contains(&RootStore::System),
+        dangerous_extra_roots: r.list(s, "tls.dangerous-extra-roots")?,
+    })
+}
+
+fn egress(r: &mut Reader<'_>) -> Option<Egress> {
+    let s = r.whole();
+    Some(Egress {
+        allow_special_use: r.list(s, "egress.allow-special-use")?,
+        source_addresses: r.list(s, "egress.source-addresses")?,
+        public_addresses: r.list(s, "egress.public-addresses")?,
+    })
+}
+
+fn queue(r: &mut Reader<'_>) -> Option<Queue> {
+    let s = r.whole();
+    Some(Queue {
+        lifetime: r.value(s, "queue.lifetime")?,
+        bounce_lifetime: r.value(s, "queue.bounce-lifetime")?,
+        delay_warning: r.value_or_word(s, "queue.delay-warning")?,
+        retry: r.list(s, "queue.retry")?,
+        minimum_free_space: r.value(s, "queue.minimum-free-space")?,
+        body_memory: r.value(s, "queue.body-memory")?,
+        max_hops: r.value(s, "queue.max-hops")?,
+    })
+}
+
+fn delivery(r: &mut Reader<'_>) -> Option<Delivery> {
+    let s = r.whole();
+    Some(Delivery {
+        tls: match r.value(s, "delivery.tls")? {
+            DeliveryTls::Policy => None,
+            DeliveryTls::Required(tls) => Some(tls),
+        },
+        dangerous_tls_required_no: r.value(s, "delivery.dangerous-tls-required-no")?,
+        connections: r.value(s, "delivery.connections")?,
+        connections_per_destination: r.value(s, "delivery.connections-per-destination")?,
+        connections_per_host: r.value(s, "delivery.connections-per-host")?,
+        rate_per_host: r.value_or_word(s, "delivery.rate-per-host")?,
+        messages_per_connection: r.value(s, "delivery.messages-per-connection")?,
+        recipients_per_transaction: r.value(s, "delivery.recipients-per-transaction")?,
+        max_addresses: r.value(s, "delivery.max-addresses")?,
+        timeouts: timeouts(r)?,
+    })
+}
+
+fn timeouts(r: &mut Reader<'_>) -> Option<Timeouts> {
+    let s = r.whole();
+    Some(Timeouts {
+        connect: r.value(s, "delivery.timeouts.connect")?,
+        banner: r.value(s, "delivery.timeouts.banner")?,
+        ehlo: r.value(s, "delivery.timeouts.ehlo")?,
+        starttls: r.value(s, "delivery.timeouts.starttls")?,
+        handshake: r.value(s, "delivery.timeouts.handshake")?,
+        auth: r.value(s, "delivery.timeouts.auth")?,
+        mail: r.value(s, "delivery.timeouts.mail")?,
+        rcpt: r.value(s, "delivery.timeouts.rcpt")?,
+        data_init: r.value(s, "delivery.timeouts.data-init")?,
+        data_block: r.value(s, "delivery.timeouts.data-block")?,
+        data_done: r.value(s, "delivery.timeouts.data-done")?,
+        rset: r.value(s, "delivery.timeouts.rset")?,
+        quit: r.value(s, "delivery.timeouts.quit")?,
+        idle: r.value(s, "delivery.timeouts.idle")?,
+    })
+}
+
+fn policy_cache(r: &mut Reader<'_>) -> Option<PolicyCache> {
+    let s = r.whole();
+    Some(PolicyCache {
+        refresh_interval: r.value(s, "policy-cache.refresh-interval")?,
+        fetch_timeout: r.value(s, "policy-cache.fetch-timeout")?,
+        fetches: r.value(s, "policy-cache.fetches")?,
+    })
+}
+
+fn admin(r: &mut Reader<'_>) -> Option<Admin> {
+    let s = r.whole();
+    let names: Vec<mail_types::HostName> = r.list(s, "admin.names")?;
+    Some(Admin {
+        socket: r.value(s, "admin.socket")?,
+        http: r.value_or_word(s, "admin.http")?,
+        names: names.iter().map(|name| name.as_str().to_owned()).collect(),
+        dangerous_plain_http: r.value(s, "admin.dangerous-plain-http")?,
+    })
+}
+
+fn log(r: &mut Reader<'_>) -> Option<Log> {
+    let s = r.whole();
+    Some(Log {
+        format: r.value(s, "log.format")?,
+        level: r.value(s, "log.level")?,
+        file: r.optional(s, "log.file"),
+        syslog_name: r.value(s, "log.syslog-name")?,
+    })
+}
+
+/// Reads each `[[section]]`; entries without what they need are left out, their problem is noted.
+fn entries<T>(
+    reader: &mut Reader<'_>,
+    section: &str,
+    read: fn(&mut Reader<'_>, Scope<'_>) -> Option<T>,
+) -> (Vec<T>, Vec<String>) {
+    let prefix = format!("{section}.");
+    let mut found = Vec::new();
+    let mut paths = Vec::new();
+    for (n, table) in reader.entries(section).iter().enumerate() {
+        let path = format!("{section}[{n}]");
+        if let Some(entry) = read(reader, Scope::entry(table, &prefix, &path)) {
+            found.push(entry);
+            paths.push(path);
+        }
+    }
+    (found, paths)
+}
+
+/// Values are read before the first `?`, so that each is looked at.
+fn listener(r: &mut Reader<'_>, s: Scope<'_>) -> Option<Listener> {
+    let name = r.value(s, "name");
+    let addresses = r.list(s, "address");
+    let tls = r.value(s, "tls")?;
+    let certificate = r.optional(s, "certificate");
+    let private_key = r.optional(s, "private-key");
+    let listener = Listener {
+        role: r.value(s, "role")?,
+        tls,
+        max_message_size: r.value(s, "max-message-size")?,
+        max_recipients: r.value(s, "max-recipients")?,
+        bare_newline: r.value(s, "bare-newline")?,
+        idle_timeout: r.value(s, "idle-timeout")?,
+        key_pair: match (tls, certificate, private_key) {
+            (_, Some(certificate), Some(private_key)) => Some(KeyPair {
+                certificate,
+                private_key,
+            }),
+            (ListenerTls::Off, None, None) => None,
+            (_, certificate, _) => {
+                half_a_pair(r, s, tls, certificate.is_some());
+                None
+            }
+        },
+        name: name?,
+        addresses: addresses?,
+    };
+    Some(listener)
+}
+
+fn half_a_pair(r: &mut Reader<'_>, s: Scope<'_>, tls: ListenerTls, has_certificate: bool) {
+    let missing = if has_certificate {
+        "private-key is missing"
+    } else {
+        "certificate is missing"
+    };
+    let remedy = match tls {
+        ListenerTls::Off => "give both certificate and private-key, or neither",
+        ListenerTls::Optional | ListenerTls::Required | ListenerTls::Implicit => {
+            "TLS needs certificate and private-key; without them write tls = \"off\""
+        }
+    };
+    let place = r.places().of(s.path);
+    r.problems
+        .push(Problem::error(place, s.path, missing.into(), remedy));
+}
+
+/// Without any `[[listener]]` there is one on loopback.
+fn default_listener(r: &mut Reader<'_>) -> Option<Listener> {
+    let address = Value::new(None, vec![Value::new(None, DEFAULT_ADDRESS)]);
+    let entry = Map::from_iter([
+        ("name".to_owned(), Value::new(None, "default")),
+        ("address".to_owned(), address),
+    ]);
+    let entry = Value::new(None, entry);
+    listener(r, Scope::entry(&entry, "listener.", "listener"))
+}
+
+fn route(r: &mut Reader<'_>, s: Scope<'_>) -> Option<Route> {
+    let relay = r.value(s, "relay");
+    let username: Option<String> = r.optional(s, "username");
+    let password_file = r.optional(s, "password-file");
+    let route = Route {
+        recipient_domain: r.optional(s, "recipient-domain"),
+        sender_domain: r.optional(s, "sender-domain"),
+        tls: r.value(s, "tls")?,
+        tls_name: r.optional(s, "tls-name"),
+        roots: r.list(s, "roots")?,
+        credentials: match (username, password_file) {
+            (Some(username), Some(password_file)) => Some(Credentials {
+                username,
+                password_file,
+            }),
+            (None, None) => None,
+            (username, _) => {
+                let missing = if username.is_some() {
+                    "password-file is missing"
+                } else {
+                    "username is missing"
+                };
+                let place = r.places().of(s.path);
+                let remedy = "a login needs both, or neither";
+                r.problems
+                    .push(Problem::error(place, s.path, missing.into(), remedy));
+                None
+            }
+        },
+        relay: relay?,
+    };
+    Some(route)
+}
+
+fn domain(r: &mut Reader<'_>, s: Scope<'_>) -> Option<DomainRule> {
+    let name = r.value(s, "name");
+    let DanePolicy = r.value(s, "dane")?;
+    let mx: Vec<MxPattern> = r.list(s, "mx")?;
+    Some(DomainRule {
+        mta_sts: r.value(s, "mta-sts")?,
+        mx: mx.into_iter().map(|pattern| pattern.0).collect(),
+        tls: r.optional(s, "tls"),
+        until: r.optional(s, "until"),
+        reason: r.optional(s, "reason"),
+        name: name?,
+    })
+}
+
+const DEFAULT_ADDRESS: &str = "127.0.0.1:2525";

@@ -1,0 +1,190 @@
+//! What the configuration says about files: whether they are there, belong together, and are
+//! readable by the right people.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{Access, access};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+
+use super::build::Built;
+use super::problem::Problem;
+use super::reader::Places;
+use super::settings::{KeyPair, Settings};
+
+/// Looks at every file and directory that the settings name.
+pub(super) fn check(built: &Built, places: &Places) -> Vec<Problem> {
+    let settings = &built.settings;
+    let mut problems = Vec::new();
+    let mut note = |path: &str, result: Result<(), Fault>| {
+        if let Err(fault) = result {
+            let place = places.of(path);
+            problems.push(Problem::error(place, path, fault.message, fault.remedy));
+        }
+    };
+    for (listener, path) in settings.listeners.iter().zip(&built.listeners) {
+        if let Some(pair) = &listener.key_pair {
+            note(&format!("{path}.private-key"), secret(&pair.private_key));
+            note(&format!("{path}.certificate"), key_pair(pair));
+        }
+    }
+    for (n, file) in settings.tls.dangerous_extra_roots.iter().enumerate() {
+        note(&format!("tls.dangerous-extra-roots[{n}]"), roots(file));
+    }
+    for (route, path) in settings.routes.iter().zip(&built.routes) {
+        for (n, file) in route.roots.iter().enumerate() {
+            note(&format!("{path}.roots[{n}]"), roots(file));
+        }
+        if let Some(credentials) = &route.credentials {
+            let path = format!("{path}.password-file");
+            note(&path, secret(&credentials.password_file));
+            note(&path, password(&credentials.password_file));
+        }
+    }
+    directories(settings, &mut note);
+    problems
+}
+
+/// A file that cannot be used.
+struct Fault {
+    message: String,
+    remedy: &'static str,
+}
+
+fn directories(settings: &Settings, note: &mut impl FnMut(&str, Result<(), Fault>)) {
+    note("server.data-dir", directory(&settings.server.data_dir));
+    if let Some(parent) = settings.admin.socket.parent() {
+        note("admin.socket", directory(parent));
+    }
+    if let Some(parent) = settings.log.file.as_deref().and_then(Path::parent) {
+        note("log.file", directory(parent));
+    }
+}
+
+/// That the chain parses and the key is its first certificate's.
+fn key_pair(pair: &KeyPair) -> Result<(), Fault> {
+    let chain = certificates(&pair.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&pair.private_key).map_err(|error| Fault {
+        message: format!("{}: no private key: {error}", pair.private_key.display()),
+        remedy: "private-key needs a PEM file with one key",
+    })?;
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    match CertifiedKey::from_der(chain, key, &provider).map(Arc::new) {
+        Ok(_) => Ok(()),
+        Err(rustls::Error::InconsistentKeys(_)) => Err(Fault {
+            message: format!(
+                "{} and {} do not belong together",
+                pair.certificate.display(),
+                pair.private_key.display()
+            ),
+            remedy: "give the key that the first certificate of the file was made for",
+        }),
+        Err(error) => Err(Fault {
+            message: format!("{}: {error}", pair.certificate.display()),
+            remedy: "give a chain and a key that TLS can use",
+        }),
+    }
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
+    let fault = |what: &str| Fault {
+        message: format!("{}: {what}", file.display()),
+        remedy: "give a readable PEM file with at least one certificate",
+    };
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(file)
+        .map_err(|error| fault(&error.to_string()))?
+        .collect();
+    match chain {
+        Ok(chain) if chain.is_empty() => Err(fault("no certificate in it")),
+        Ok(chain) => Ok(chain),
+        Err(error) => Err(fault(&error.to_string())),
+    }
+}
+
+/// That each certificate can serve as a trust anchor.
+fn roots(file: &Path) -> Result<(), Fault> {
+    let mut store = rustls::RootCertStore::empty();
+    for certificate in certificates(file)? {
+        store.add(certificate).map_err(|error| Fault {
+            message: format!("{}: {error}", file.display()),
+            remedy: "give certificates of certificate authorities",
+        })?;
+    }
+    Ok(())
+}
+
+/// That a secret is there and that not everybody may read it (row H10-09).
+fn secret(file: &Path) -> Result<(), Fault> {
+    let mode = fs::metadata(file)
+        .map_err(|error| Fault {
+            message: format!("{}: {error}", file.display()),
+            remedy: "give a readable file",
+        })?
+        .permissions()
+        .mode();
+    if mode & 0o007 != 0 {
+        return Err(Fault {
+            message: format!(
+                "{} is open to everybody (mode {:o})",
+                file.display(),
+                mode & 0o777
+            ),
+            remedy: "chmod 0600 it, owned by the server's user",
+        });
+    }
+    Ok(())
+}
+
+fn password(file: &Path) -> Result<(), Fault> {
+    match fs::read_to_string(file) {
+        Ok(text) if text.lines().next().is_none_or(str::is_empty) => Err(Fault {
+            message: format!("{}: the first line is empty", file.display()),
+            remedy: "write the password on the first line",
+        }),
+        Ok(_) => Ok(()),
+        Err(error) => Err(Fault {
+            message: format!("{}: {error}", file.display()),
+            remedy: "give a readable file",
+        }),
+    }
+}
+
+/// That the directory is writable, or can be made; nothing is made here.
+fn directory(wanted: &Path) -> Result<(), Fault> {
+    let wanted = if wanted.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        wanted
+    };
+    let Some(existing) = wanted.ancestors().map(or_here).find(|path| path.exists()) else {
+        return Ok(());
+    };
+    let remedy = "choose another directory, or give the server's user write permission";
+    if !existing.is_dir() {
+        return Err(Fault {
+            message: format!("{} is not a directory", existing.display()),
+            remedy,
+        });
+    }
+    access(&existing, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| Fault {
+        message: format!(
+            "{} is not writable: {}",
+            existing.display(),
+            std::io::Error::from(error)
+        ),
+        remedy,
+    })
+}
+
+/// A relative path's last ancestor is empty and means the working directory.
+fn or_here(path: &Path) -> PathBuf {
+    if path.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        path.to_owned()
+    }
+}

@@ -1,0 +1,170 @@
+//! `queue`, `delivery`, `delivery.timeouts`, `policy-cache`.
+
+use super::{DAY, GIB, HOUR, Key, Kind, MIB, MINUTE, SECOND, TIB};
+
+/// Tests set these short, so that the floor is a tenth of a second.
+const TIMEOUT: Kind = Kind::Duration(SECOND / 10, HOUR);
+
+pub(super) const KEYS: &[Key] = &[
+    Key::new(
+        "queue.lifetime",
+        Kind::Duration(SECOND, 30 * DAY),
+        "How long mail is tried before it goes back to its sender (RFC 5321 section 4.5.4.1 \
+         suggests four to five days).",
+    )
+    .default("\"5d\""),
+    Key::new(
+        "queue.bounce-lifetime",
+        Kind::Duration(SECOND, 30 * DAY),
+        "The same for bounces, which nobody waits for.",
+    )
+    .default("\"2d\""),
+    Key::new(
+        "queue.delay-warning",
+        Kind::WordOr("never", &Kind::Duration(SECOND, 30 * DAY)),
+        "After how long the sender is told that a message is late.",
+    )
+    .default("\"4h\""),
+    Key::new(
+        "queue.retry",
+        Kind::List(&Kind::Duration(SECOND / 10, 7 * DAY)),
+        "The delays between attempts; the last repeats. A little jitter is added.",
+    )
+    .default("[\"5m\", \"15m\", \"30m\", \"1h\", \"2h\", \"4h\"]"),
+    Key::new(
+        "queue.minimum-free-space",
+        Kind::Size(MIB, TIB),
+        "With less than this left on the data directory's file system, new mail is answered 452 and \
+         stays with its sender.",
+    )
+    .default("\"256MiB\""),
+    Key::new(
+        "queue.body-memory",
+        Kind::Size(MIB, 16 * GIB),
+        "How much memory the bodies of fresh messages may take until their first attempt; beyond \
+         it they are read back from disk.",
+    )
+    .default("\"64MiB\""),
+    Key::new(
+        "queue.max-hops",
+        Kind::Count(100, 1000),
+        "A message with more Received fields than this goes round in circles and is refused \
+         (RFC 5321 section 6.3).",
+    )
+    .default("100"),
+    Key::new(
+        "delivery.tls",
+        Kind::Choice(&["policy", "encrypted", "verified"], &[]),
+        "What is asked of a domain that publishes no policy: TLS where offered, plain text as the \
+         last resort (\"policy\"), TLS with any certificate (\"encrypted\"), or a valid certificate \
+         (\"verified\").",
+    )
+    .default("\"policy\""),
+    Key::new(
+        "delivery.dangerous-tls-required-no",
+        Kind::Choice(&["never", "authenticated", "all"], &[]),
+        "Whose header field `TLS-Required: No` sets MTA-STS and DANE aside (RFC 8689): nobody's, \
+         that of logged-in submitters, or everybody's as the RFC has it.",
+    )
+    .default("\"authenticated\""),
+    Key::new(
+        "delivery.connections",
+        Kind::Count(1, 100_000),
+        "Outbound connections at the same time.",
+    )
+    .default("500"),
+    Key::new(
+        "delivery.connections-per-destination",
+        Kind::Count(1, 10_000),
+        "Connections to one recipient domain or route.",
+    )
+    .default("20"),
+    Key::new(
+        "delivery.connections-per-host",
+        Kind::Count(1, 10_000),
+        "Connections to one mail exchanger, since a thousand domains may share one.",
+    )
+    .default("20"),
+    Key::new(
+        "delivery.rate-per-host",
+        Kind::WordOr("unlimited", &Kind::Rate),
+        "How many messages one mail exchanger is given in a time.",
+    )
+    .default("\"unlimited\""),
+    Key::new(
+        "delivery.messages-per-connection",
+        Kind::Count(1, 100_000),
+        "Messages sent over one connection before it is closed.",
+    )
+    .default("100"),
+    Key::new(
+        "delivery.recipients-per-transaction",
+        Kind::Count(1, 1000),
+        "Recipients named in one transaction; servers must take 100 (RFC 5321 section 4.5.3.1.8).",
+    )
+    .default("100"),
+    Key::new(
+        "delivery.max-addresses",
+        Kind::Count(2, 100),
+        "Addresses tried in one attempt, over all mail exchangers (RFC 5321 section 5.1).",
+    )
+    .default("10"),
+    Key::new(
+        "delivery.timeouts.connect",
+        TIMEOUT,
+        "A TCP connection to one address.",
+    )
+    .default("\"30s\""),
+    Key::new("delivery.timeouts.banner", TIMEOUT, "The peer's greeting.").default("\"5m\""),
+    Key::new("delivery.timeouts.ehlo", TIMEOUT, "The reply to EHLO or HELO.").default("\"5m\""),
+    Key::new("delivery.timeouts.starttls", TIMEOUT, "The reply to STARTTLS.").default("\"2m\""),
+    Key::new("delivery.timeouts.handshake", TIMEOUT, "The TLS handshake.").default("\"1m\""),
+    Key::new("delivery.timeouts.auth", TIMEOUT, "The replies to AUTH.").default("\"2m\""),
+    Key::new("delivery.timeouts.mail", TIMEOUT, "The reply to MAIL.").default("\"5m\""),
+    Key::new("delivery.timeouts.rcpt", TIMEOUT, "The reply to each RCPT.").default("\"5m\""),
+    Key::new(
+        "delivery.timeouts.data-init",
+        TIMEOUT,
+        "The 354 that allows the message to be sent.",
+    )
+    .default("\"2m\""),
+    Key::new(
+        "delivery.timeouts.data-block",
+        TIMEOUT,
+        "Progress on a block of the message.",
+    )
+    .default("\"3m\""),
+    Key::new(
+        "delivery.timeouts.data-done",
+        TIMEOUT,
+        "The reply to the end of the message. Giving up early here makes duplicates.",
+    )
+    .default("\"10m\""),
+    Key::new("delivery.timeouts.rset", TIMEOUT, "The reply to RSET.").default("\"20s\""),
+    Key::new("delivery.timeouts.quit", TIMEOUT, "The reply to QUIT.").default("\"10s\""),
+    Key::new(
+        "delivery.timeouts.idle",
+        Kind::Duration(0, 5 * MINUTE),
+        "How long an open connection is kept for the next message to the same host.",
+    )
+    .default("\"5s\""),
+    Key::new(
+        "policy-cache.refresh-interval",
+        Kind::Duration(SECOND, 7 * DAY),
+        "How often each stored policy is fetched anew in the background (RFC 8461 section 10.2 \
+         wants it daily).",
+    )
+    .default("\"1d\""),
+    Key::new(
+        "policy-cache.fetch-timeout",
+        Kind::Duration(SECOND / 10, MINUTE),
+        "How long one fetch may take, DNS included (RFC 8461 section 3.3 suggests a minute).",
+    )
+    .default("\"1m\""),
+    Key::new(
+        "policy-cache.fetches",
+        Kind::Count(1, 1000),
+        "Policies fetched at the same time.",
+    )
+    .default("20"),
+];

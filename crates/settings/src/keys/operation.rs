@@ -1,0 +1,113 @@
+//! `reporting`, `admin`, `log`.
+
+use super::{Key, Kind};
+
+pub(super) const KEYS: &[Key] = &[
+    Key::new(
+        "reporting.enabled",
+        Kind::Bool,
+        "Whether TLS reports are sent (RFC 8460).",
+    )
+    .default("false")
+    .later("TLS reporting"),
+    Key::new(
+        "reporting.organization-name",
+        Kind::Text,
+        "The name of the organisation in its reports.",
+    )
+    .example("\"Example Ltd\"")
+    .later("TLS reporting"),
+    Key::new(
+        "reporting.contact-info",
+        Kind::Text,
+        "Whom the receiver of a report may write to.",
+    )
+    .example("\"postmaster@example.org\"")
+    .later("TLS reporting"),
+    Key::new(
+        "reporting.allow-special-use",
+        Kind::List(&Kind::Network),
+        "Special-use networks that report hosts may resolve to.",
+    )
+    .default("[]")
+    .later("TLS reporting"),
+    Key::new(
+        "reporting.dkim-domain",
+        Kind::Domain,
+        "The domain that signs reports by mail.",
+    )
+    .example("\"example.org\"")
+    .later("TLS reporting"),
+    Key::new(
+        "reporting.dkim-selector",
+        Kind::Text,
+        "The selector of the key that signs reports by mail.",
+    )
+    .example("\"tlsrpt\"")
+    .later("TLS reporting"),
+    Key::new(
+        "reporting.dkim-private-key",
+        Kind::Path,
+        "The key that signs reports by mail.",
+    )
+    .example("\"/etc/sealpost/dkim.key\"")
+    .later("TLS reporting"),
+    Key::new(
+        "admin.socket",
+        Kind::Path,
+        "The socket through which the commands talk to the server. Who may write to it may do \
+         everything.",
+    )
+    .default("\"/run/sealpost/control.sock\""),
+    Key::new(
+        "admin.http",
+        Kind::WordOr("off", &Kind::Socket),
+        "Where /metrics, /healthz and /readyz are served.",
+    )
+    .default("\"127.0.0.1:8025\""),
+    Key::new(
+        "admin.names",
+        Kind::List(&Kind::Host),
+        "Names by which HTTP may be addressed, besides the address itself.",
+    )
+    .default("[]"),
+    Key::new(
+        "admin.token-file",
+        Kind::Path,
+        "Tokens for the web page and the API over HTTP.",
+    )
+    .example("\"/etc/sealpost/tokens\"")
+    .later("the web page"),
+    Key::new(
+        "admin.dangerous-plain-http",
+        Kind::Bool,
+        "Whether HTTP may be served without TLS on an address that is not loopback.",
+    )
+    .default("false"),
+    Key::new(
+        "log.format",
+        Kind::Choice(&["auto", "json", "postfix", "text"], &[]),
+        "How events are written: one JSON object a line, the lines that Postfix would write, or \
+         text for people. \"auto\" is text on a terminal and JSON elsewhere.",
+    )
+    .default("\"auto\""),
+    Key::new(
+        "log.level",
+        Kind::Text,
+        "Which diagnostics are written to standard error: error, warn, info, debug or trace, also \
+         per part (\"info,smtp_client=debug\"). Events of mail are not touched by it.",
+    )
+    .default("\"info\""),
+    Key::new(
+        "log.file",
+        Kind::Path,
+        "A file for events instead of standard output; it is opened anew on reload.",
+    )
+    .example("\"/var/log/sealpost/events.log\""),
+    Key::new(
+        "log.syslog-name",
+        Kind::Text,
+        "The program name in the postfix format.",
+    )
+    .default("\"sealpost\""),
+];

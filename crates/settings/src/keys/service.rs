@@ -1,0 +1,220 @@
+//! `server`, `[[listener]]`, `access`, `dns`, `tls`, `egress`.
+
+use super::{GIB, HOUR, KIB, Key, Kind, MINUTE, SECOND};
+
+pub(super) const KEYS: &[Key] = &[
+    Key::new(
+        "server.hostname",
+        Kind::Domain,
+        "The name of this server: in EHLO, in Received and as Reporting-MTA. It must be fully \
+         qualified and should resolve to the address that mail is sent from, since many servers \
+         refuse mail otherwise. Unset, the system's own name is used (`hostname -f`).",
+    )
+    .example("\"relay.example.org\""),
+    Key::new(
+        "server.data-dir",
+        Kind::Path,
+        "Where queue, message bodies and policies are kept. Only one process may use it; it is \
+         made with mode 0700. Put it on a local file system that honours fsync.",
+    )
+    .default("\"/var/lib/sealpost\""),
+    Key::new(
+        "server.postmaster",
+        Kind::Mailbox,
+        "Where mail for postmaster of this server is sent, which every server must accept \
+         (RFC 5321 section 4.5.1).",
+    )
+    .example("\"postmaster@example.org\""),
+    Key::new(
+        "server.own-addresses",
+        Kind::List(&Kind::Address),
+        "Addresses that lead back to this server though no listener has them: the outside of a \
+         NAT, or a mail exchanger in front. Mail is never sent to them.",
+    )
+    .default("[]"),
+    Key::new(
+        "server.drain-timeout",
+        Kind::Duration(0, HOUR),
+        "How long deliveries that are past DATA may take to finish when the server is stopped.",
+    )
+    .default("\"30s\""),
+    Key::new(
+        "listener.name",
+        Kind::Text,
+        "A name for the log; each listener has its own.",
+    )
+    .example("\"relay\""),
+    Key::new(
+        "listener.address",
+        Kind::List(&Kind::Socket),
+        "Addresses and ports to listen on.",
+    )
+    .example("[\"127.0.0.1:2525\", \"[::1]:2525\"]"),
+    Key::new(
+        "listener.role",
+        Kind::Choice(&["relay"], &["submission"]),
+        "\"relay\" takes mail from access.relay-networks; \"submission\" will demand a login.",
+    )
+    .default("\"relay\""),
+    Key::new(
+        "listener.tls",
+        Kind::Choice(&["off", "optional", "required", "implicit"], &[]),
+        "Whether clients may use STARTTLS (\"optional\"), must (\"required\"), or speak TLS from the \
+         first byte (\"implicit\"). All but \"off\" need certificate and private-key.",
+    )
+    .default("\"off\""),
+    Key::new(
+        "listener.certificate",
+        Kind::Path,
+        "The certificate chain in PEM, the server's own certificate first.",
+    )
+    .example("\"/etc/sealpost/relay.pem\""),
+    Key::new(
+        "listener.private-key",
+        Kind::Path,
+        "The private key of the certificate in PEM, readable by the server alone.",
+    )
+    .example("\"/etc/sealpost/relay.key\""),
+    Key::new(
+        "listener.max-message-size",
+        Kind::Size(64 * KIB, 2 * GIB),
+        "The largest message that is accepted, announced as SIZE.",
+    )
+    .default("\"50MiB\""),
+    Key::new(
+        "listener.max-recipients",
+        Kind::Count(100, 100_000),
+        "The most recipients of one message; further ones are answered 452 (RFC 5321 section \
+         4.5.3.1.8 asks for at least 100).",
+    )
+    .default("1000"),
+    Key::new(
+        "listener.bare-newline",
+        Kind::Choice(&["reject", "normalize"], &[]),
+        "What happens to a CR or LF that stands alone in a message. \"reject\" answers 550 5.5.2, \
+         which keeps message smuggling out; \"normalize\" turns it into a space, for a server in \
+         front that has already accepted the mail.",
+    )
+    .default("\"reject\""),
+    Key::new(
+        "listener.idle-timeout",
+        Kind::Duration(SECOND / 10, HOUR),
+        "How long the server waits for a client's next command or block of data before it answers \
+         421 (RFC 5321 section 4.5.3.2.7 asks for at least 5 minutes).",
+    )
+    .default("\"5m\""),
+    Key::new(
+        "access.relay-networks",
+        Kind::List(&Kind::Network),
+        "Who may send mail to anywhere without a login. Everybody (0.0.0.0/0 or ::/0) is refused: \
+         that is an open relay.",
+    )
+    .default("[\"127.0.0.0/8\", \"::1/128\"]"),
+    Key::new(
+        "access.xforward-hosts",
+        Kind::List(&Kind::Network),
+        "Who may say with XFORWARD which client and queue id a message had before: your own Postfix.",
+    )
+    .default("[]"),
+    Key::new(
+        "access.xclient-hosts",
+        Kind::List(&Kind::Network),
+        "Who may use XCLIENT.",
+    )
+    .default("[]")
+    .later("XCLIENT"),
+    Key::new(
+        "access.proxy-hosts",
+        Kind::List(&Kind::Network),
+        "Load balancers that speak the PROXY protocol.",
+    )
+    .default("[]")
+    .later("the PROXY protocol"),
+    Key::new(
+        "access.users-file",
+        Kind::Path,
+        "Users for AUTH, with Argon2id or SCRAM verifiers.",
+    )
+    .example("\"/etc/sealpost/users\"")
+    .later("AUTH for clients"),
+    Key::new(
+        "access.connections",
+        Kind::Count(1, 100_000),
+        "Inbound connections at the same time; further ones are answered 421.",
+    )
+    .default("1000"),
+    Key::new(
+        "access.connections-per-client",
+        Kind::Count(1, 100_000),
+        "Inbound connections of one address at the same time; further ones are answered 421.",
+    )
+    .default("50"),
+    Key::new(
+        "dns.servers",
+        Kind::List(&Kind::DnsServer),
+        "The resolvers to ask: [\"system\"] takes those of /etc/resolv.conf.",
+    )
+    .default("[\"system\"]"),
+    Key::new(
+        "dns.dnssec",
+        Kind::Choice(&["validate", "off"], &["trust-ad"]),
+        "Whether DNS answers are validated. \"validate\" is accepted, but validation is not part of \
+         this version: the server runs with \"off\" and says so when it starts. MTA-STS does not \
+         need DNSSEC.",
+    )
+    .default("\"validate\""),
+    Key::new(
+        "dns.trust-anchors",
+        Kind::List(&Kind::Path),
+        "Files of DNSKEY records to trust instead of the root's.",
+    )
+    .default("[]")
+    .later("DNSSEC validation"),
+    Key::new(
+        "dns.timeout",
+        Kind::Duration(SECOND / 10, MINUTE),
+        "How long one resolver may take for one query before the next is asked.",
+    )
+    .default("\"5s\""),
+    Key::new(
+        "tls.roots",
+        Kind::List(&Kind::Choice(&["webpki", "system"], &[])),
+        "Whom to trust to certify mail exchangers and policy hosts: Mozilla's list as built into \
+         this program (\"webpki\"), the system's trust store (\"system\"), or both.",
+    )
+    .default("[\"webpki\"]"),
+    Key::new(
+        "tls.dangerous-extra-roots",
+        Kind::List(&Kind::Path),
+        "PEM files of further certificate authorities, trusted for every destination in the world. \
+         A private authority of one route belongs in that route's roots.",
+    )
+    .default("[]"),
+    Key::new(
+        "tls.crls",
+        Kind::List(&Kind::Path),
+        "Certificate revocation lists.",
+    )
+    .default("[]")
+    .later("certificate revocation"),
+    Key::new(
+        "egress.allow-special-use",
+        Kind::List(&Kind::Network),
+        "Private and other special-use networks that mail exchangers and policy hosts may resolve \
+         to. Without it nobody can make this server talk to your inner network by a DNS record. \
+         Explicit routes need no permission.",
+    )
+    .default("[]"),
+    Key::new(
+        "egress.source-addresses",
+        Kind::List(&Kind::Address),
+        "Local addresses to send from; the system chooses where there is none of a family.",
+    )
+    .default("[]"),
+    Key::new(
+        "egress.public-addresses",
+        Kind::List(&Kind::Address),
+        "What the world sees of the source addresses behind a NAT; mail is never sent to them.",
+    )
+    .default("[]"),
+];

@@ -1,0 +1,38 @@
+//! The configuration: layers, one table of keys, every problem at once.
+//!
+//! [`load`] is all of it: the daemon starts with what it returns, `check-config` prints what it
+//! finds, a reload compares two of its results. Keys are declared once, in the table that also
+//! prints `config/sealpost.toml` and `docs/configuration.md`.
+
+mod build;
+mod check;
+mod files;
+mod hostname;
+mod keys;
+mod layers;
+mod load;
+mod log_filter;
+mod mail_loop;
+mod nearest;
+mod parse;
+mod problem;
+mod reader;
+mod sample;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod units;
+
+pub use check::dangers;
+pub use load::{Loaded, Sources, load};
+pub use log_filter::log_filter;
+pub use mail_loop::{is_local_address, mail_loop_warning};
+pub use problem::{ConfigError, Place, Problem, Severity};
+pub use sample::{reference, sample};
+pub use settings::{
+    Access, Admin, BareNewline, Credentials, Delivery, Dns, DnsServers, Dnssec, DomainMatch,
+    DomainMtaSts, DomainRule, Egress, KeyPair, Listener, ListenerRole, ListenerTls, Log, LogFormat,
+    PolicyCache, Queue, Rate, Relay, RelayHost, RequiredTls, Route, RouteTls, Server, Settings,
+    Timeouts, Tls, TlsRequiredNo,
+};
+pub use units::{duration_text, parse_duration};

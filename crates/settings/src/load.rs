@@ -1,0 +1,153 @@
+//! From files and variables to settings that the server can start with.
+
+use std::path::{Path, PathBuf};
+
+use mail_types::Timestamp;
+
+use crate::problem::{ConfigError, Place, Problem, Severity};
+use crate::reader::Reader;
+use crate::settings::Settings;
+use crate::{build, check, files, hostname, layers};
+
+/// Everything that a configuration is made from, so that a test can say what the system says.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// Name and text of the file.
+    pub file: Option<(PathBuf, String)>,
+    /// Environment variables.
+    pub environment: Vec<(String, String)>,
+    /// The system's node name (uname).
+    pub node: String,
+    /// The text of `/etc/hosts`.
+    pub hosts: String,
+    /// Now, for rules that end.
+    pub now: Timestamp,
+}
+
+/// A configuration that the server can start with.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// Its values.
+    pub settings: Settings,
+    /// What is worth a line in the log.
+    pub warnings: Vec<Problem>,
+}
+
+/// Merges, reads and checks a configuration.
+///
+/// # Errors
+/// Everything that is wrong with it, warnings included, in the order of the file.
+pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
+    let file = sources
+        .file
+        .as_ref()
+        .map(|(path, text)| (path.display().to_string(), text.as_str()));
+    let named = file.as_ref().map(|(name, text)| (name.as_str(), *text));
+    let (layers, mut problems) = layers::merge(named, &sources.environment);
+    let Some(layers) = layers else {
+        return Err(ConfigError(problems));
+    };
+    let name = named.map_or("", |(name, _)| name);
+    let mut reader = Reader::new(name, &layers);
+    reader.refuse_unknown();
+    let system_name = hostname::system_name(&sources.node, &sources.hosts);
+    let built = build::build(&mut reader, system_name);
+    let places = reader.places();
+    problems.append(&mut reader.problems);
+    let Some(mut built) = built else {
+        problems.push(Problem::error(
+            Place::Default,
+            "",
+            "a key has no usable default".into(),
+            "this is a fault of this program: please report it",
+        ));
+        return Err(ConfigError(problems));
+    };
+    problems.append(&mut check::check(&built, &places, sources.now));
+    problems.append(&mut files::check(&built, &places));
+    problems.sort_by(|a, b| a.place.cmp(&b.place));
+    if problems.iter().any(|p| p.severity == Severity::Error) {
+        return Err(ConfigError(problems));
+    }
+    built.settings.file = sources.file.as_ref().map(|(path, _)| path.clone());
+    Ok(Loaded {
+        settings: built.settings,
+        warnings: problems,
+    })
+}
+
+impl Sources {
+    /// What this system and this process have: the file that was named, or else the first that is
+    /// there of `/etc/sealpost/sealpost.toml` and `config/sealpost.toml`.
+    ///
+    /// # Errors
+    /// The file cannot be read, or there is none, or a variable is not UTF-8.
+    pub fn of_system(config: Option<&Path>, now: Timestamp) -> Result<Self, ConfigError> {
+        let path = match config {
+            Some(path) => path.to_owned(),
+            None => standard_file()?,
+        };
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            ConfigError(vec![Problem::error(
+                Place::File(path.display().to_string()),
+                "",
+                format!("cannot be read: {error}"),
+                "give a readable file with --config",
+            )])
+        })?;
+        Ok(Self {
+            file: Some((path, text)),
+            environment: environment()?,
+            node: rustix::system::uname()
+                .nodename()
+                .to_string_lossy()
+                .into_owned(),
+            hosts: std::fs::read_to_string("/etc/hosts").unwrap_or_default(),
+            now,
+        })
+    }
+}
+
+fn standard_file() -> Result<PathBuf, ConfigError> {
+    STANDARD_FILES
+        .iter()
+        .map(PathBuf::from)
+        .find(|path| path.exists())
+        .ok_or_else(|| {
+            ConfigError(vec![Problem::error(
+                Place::Default,
+                "",
+                format!(
+                    "no configuration: neither {} is there",
+                    STANDARD_FILES.join(" nor ")
+                ),
+                "name a file with --config",
+            )])
+        })
+}
+
+fn environment() -> Result<Vec<(String, String)>, ConfigError> {
+    let mut variables = Vec::new();
+    let mut problems = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        let Some(name) = name.to_str().filter(|n| n.starts_with("SEALPOST__")) else {
+            continue;
+        };
+        match value.into_string() {
+            Ok(value) => variables.push((name.to_owned(), value)),
+            Err(_) => problems.push(Problem::error(
+                Place::Variable(name.to_owned()),
+                "",
+                "is not UTF-8".into(),
+                "set it to text",
+            )),
+        }
+    }
+    if problems.is_empty() {
+        Ok(variables)
+    } else {
+        Err(ConfigError(problems))
+    }
+}
+
+const STANDARD_FILES: [&str; 2] = ["/etc/sealpost/sealpost.toml", "config/sealpost.toml"];

@@ -94,4 +94,22 @@ impl Cursor {
             id: u64::from_str_radix(id, 16).ok()?,
         })
     }
+
+    pub(crate) const fn at(key: (Timestamp, QueueId)) -> Self {
+        Self {
+            next_attempt: key.0.as_millis(),
+            id: key.1.raw(),
+        }
+    }
+
+    /// Where a listing begins.
+    pub(crate) fn key(cursor: Option<&Self>) -> (Timestamp, QueueId) {
+        let (time, id) = cursor.map_or((0, 0), |c| (c.next_attempt, c.id));
+        (Timestamp::from_millis(time), QueueId::from_raw(id))
+    }
+
+    /// Just behind a key.
+    pub(crate) const fn after(key: (Timestamp, QueueId)) -> (Timestamp, QueueId) {
+        (key.0, QueueId::from_raw(key.1.raw().saturating_add(1)))
+    }
 }

@@ -7,12 +7,22 @@
 //! The retry table is [`RetrySchedule`], a pure function.
 
 mod body;
+mod core;
+mod disk;
 mod error;
 mod filter;
 mod lease;
+mod leases;
+mod memory;
 mod message;
 mod outcome;
+mod pieces;
 mod retry;
+#[cfg(test)]
+mod samples;
+mod schedule;
+mod select;
+mod state;
 mod stats;
 mod store;
 
@@ -20,6 +30,7 @@ pub use body::{Body, HeldBody};
 pub use error::QueueError;
 pub use filter::{Cursor, Edit, Edited, Filter, Page, Target};
 pub use lease::{DueDestination, LeaseToken, Leased, LeasedRecipient};
+pub use memory::{MemoryIncoming, MemoryStore};
 pub use message::{
     AttemptEntry, AttemptNote, MessageState, MessageView, RecipientState, RecipientView,
 };

@@ -1,10 +1,8 @@
 //! What came of an attempt.
 
-use std::future::Future;
-use std::pin::Pin;
-
 use bytes::Bytes;
 use mail_types::{Envelope, QueueId, Timestamp};
+use tokio::sync::oneshot;
 
 use crate::{AttemptNote, LeaseToken, QueueError};
 
@@ -74,21 +72,29 @@ pub struct Finished {
 }
 
 /// Resolves when something is on disk.
-#[must_use = "await it, or drop it on purpose if the next group commit is soon enough"]
-pub struct Durable(pub(crate) Pin<Box<dyn Future<Output = Result<(), QueueError>> + Send>>);
+#[derive(Debug)]
+#[must_use = "wait for it, or drop it on purpose if the next group commit is soon enough"]
+pub struct Durable(Option<oneshot::Receiver<Result<(), QueueError>>>);
 
 impl Durable {
+    pub(crate) const fn already() -> Self {
+        Self(None)
+    }
+
+    pub(crate) const fn when(receiver: oneshot::Receiver<Result<(), QueueError>>) -> Self {
+        Self(Some(receiver))
+    }
+
     /// Waits for the sync.
     ///
     /// # Errors
     /// [`QueueError::Failed`].
     pub async fn wait(self) -> Result<(), QueueError> {
-        self.0.await
-    }
-}
-
-impl std::fmt::Debug for Durable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Durable")
+        match self.0 {
+            None => Ok(()),
+            Some(receiver) => receiver
+                .await
+                .unwrap_or_else(|_| Err(QueueError::Failed("the journal stopped".into()))),
+        }
     }
 }

@@ -1,0 +1,411 @@
+//! The queue as a machine in memory: pure state transitions, no disk, no clock.
+//!
+//! Both stores drive it under one mutex. It decides and applies; what it answers ([`Step`]) is what
+//! a store has to record. Messages it works on are *hot*: decoded, in memory. A store that keeps
+//! the others elsewhere brings them in ([`Core::bring`]) before it asks for them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use mail_types::{Envelope, QueueId, Timestamp};
+use tokio::sync::Notify;
+
+use crate::disk::Place;
+use crate::leases::{Lease, Leases};
+use crate::schedule::{Key, Schedule, arrival_of};
+use crate::state::{Change, Deferral, Stored};
+use crate::{
+    Destination, Done, Finish, HeldBody, LeaseToken, Leased, LeasedRecipient, Now, Outcome,
+    Placement, QueueError, Stats,
+};
+
+pub(crate) struct Core {
+    pub(crate) hot: HashMap<QueueId, Hot>,
+    pub(crate) schedule: Schedule,
+    pub(crate) leases: Leases,
+    pub(crate) placement: Arc<dyn Placement>,
+    pub(crate) wake: Arc<Notify>,
+    /// Messages that are in the queue and visible.
+    live: BTreeSet<QueueId>,
+    /// The highest id given out, and the node's tag in all of them.
+    last: QueueId,
+    tag: u8,
+    /// What the scheduler was last told about when to look again.
+    told: Option<Timestamp>,
+}
+
+/// A message in memory.
+pub(crate) struct Hot {
+    pub(crate) message: Arc<Stored>,
+    /// Where its records stand; `None` until they are durable.
+    pub(crate) place: Option<Place>,
+    /// Its content, around the first attempt.
+    pub(crate) body: Option<HeldBody>,
+    /// The index does not have this state yet.
+    pub(crate) dirty: bool,
+    /// The index has, or may have, a row.
+    pub(crate) indexed: bool,
+    /// Somebody waits for it to be durable and will publish it; otherwise it publishes itself.
+    pub(crate) awaited: bool,
+}
+
+/// A transition that was made and has to be recorded.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) id: QueueId,
+    pub(crate) change: Change,
+    /// The message has left the queue; its place, if it was durable.
+    pub(crate) gone: Option<Gone>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Gone {
+    pub(crate) place: Option<Place>,
+    pub(crate) indexed: bool,
+}
+
+impl Core {
+    pub(crate) fn new(placement: Arc<dyn Placement>, leases: Leases, tag: u8) -> Self {
+        Self {
+            hot: HashMap::new(),
+            schedule: Schedule::default(),
+            leases,
+            placement,
+            wake: Arc::new(Notify::new()),
+            live: BTreeSet::new(),
+            last: QueueId::from_raw(0),
+            tag,
+            told: None,
+        }
+    }
+
+    pub(crate) fn allocate(&mut self, now: Timestamp) -> QueueId {
+        let micros = now.as_millis().saturating_mul(1000);
+        self.last = QueueId::next(micros, self.tag, self.last);
+        self.last
+    }
+
+    /// Ids up to this one were given out before.
+    pub(crate) fn seen(&mut self, id: QueueId) {
+        self.last = self.last.max(id);
+    }
+
+    pub(crate) const fn last_id(&self) -> QueueId {
+        self.last
+    }
+
+    pub(crate) fn is_live(&self, id: QueueId) -> bool {
+        self.live.contains(&id)
+    }
+
+    /// A new message, not visible before [`Core::publish`].
+    pub(crate) fn add(&mut self, id: QueueId, message: Stored, awaited: bool) -> &mut Hot {
+        let hot = Hot {
+            message: Arc::new(message),
+            place: None,
+            body: None,
+            dirty: true,
+            indexed: false,
+            awaited,
+        };
+        let slot = self.hot.entry(id);
+        slot.insert_entry(hot).into_mut()
+    }
+
+    /// A message that the index has.
+    pub(crate) fn bring(&mut self, id: QueueId, message: Stored, place: Place) -> &mut Hot {
+        self.hot.entry(id).or_insert_with(|| Hot {
+            message: Arc::new(message),
+            place: Some(place),
+            body: None,
+            dirty: false,
+            indexed: true,
+            awaited: false,
+        })
+    }
+
+    /// Makes a message visible: due, or leased to the caller.
+    pub(crate) fn publish(&mut self, id: QueueId, claim: bool, now: Option<Now>) -> Vec<Leased> {
+        let Some(hot) = self.hot.get(&id) else {
+            return Vec::new();
+        };
+        let message = Arc::clone(&hot.message);
+        if !self.live.insert(id) {
+            return Vec::new();
+        }
+        let destinations = message.destinations();
+        match now.filter(|_| claim) {
+            Some(now) => destinations
+                .into_iter()
+                .filter_map(|d| self.grant(id, d, now))
+                .collect(),
+            None => {
+                destinations.iter().for_each(|d| self.list(id, &message, d));
+                Vec::new()
+            }
+        }
+    }
+
+    /// Schedules a message found at start, which need not be hot.
+    pub(crate) fn schedule_found(&mut self, id: QueueId, message: &Stored) {
+        if self.live.insert(id) {
+            for destination in message.destinations() {
+                self.list(id, message, &destination);
+            }
+        }
+    }
+
+    /// Due entries of a destination, after leases that ran out have come back.
+    pub(crate) fn due(&mut self, destination: &Destination, now: Now, max: usize) -> Vec<Key> {
+        self.end_expired(now);
+        self.schedule.due(destination, now.wall, max)
+    }
+
+    /// Leases an entry; the message must be hot.
+    pub(crate) fn take(&mut self, destination: &Destination, key: Key, now: Now) -> Option<Leased> {
+        if !self.hot.contains_key(&key.1) || !self.schedule.remove(destination, key) {
+            return None;
+        }
+        self.grant(key.1, destination.clone(), now)
+    }
+
+    pub(crate) fn end_expired(&mut self, now: Now) {
+        for lease in self.leases.end_expired(now) {
+            self.list_after(&lease);
+        }
+    }
+
+    pub(crate) fn release(&mut self, token: &LeaseToken) -> Result<(), QueueError> {
+        let lease = self.leases.end(token)?;
+        self.list_after(&lease);
+        Ok(())
+    }
+
+    pub(crate) fn next_due(&mut self, now: Now) -> Option<Timestamp> {
+        self.end_expired(now);
+        let due = self.schedule.next_due(now.wall);
+        let ends = self.leases.next_end();
+        let ends = ends.map(|end| now.wall + end.saturating_sub(now.monotonic));
+        self.told = due.into_iter().chain(ends).min();
+        self.told
+    }
+
+    /// Ends a lease with its outcome. Nothing is changed if this fails.
+    pub(crate) fn finish(&mut self, finish: &Finish, now: Now) -> Result<Step, QueueError> {
+        let lease = self.leases.get(&finish.lease)?;
+        let id = lease.id;
+        let hot = self.hot.get(&id).ok_or(QueueError::StaleLease(id))?;
+        let mut change = Change {
+            revision: hot.message.revision + 1,
+            at: now.wall,
+            warned: finish.warned.then_some(true),
+            ..Change::default()
+        };
+        let mut seen = BTreeSet::new();
+        for (index, outcome) in &finish.outcomes {
+            let recipient = u32::try_from(*index)
+                .ok()
+                .filter(|r| lease.recipients.contains(r))
+                .ok_or(QueueError::Misuse(
+                    "an outcome for a recipient that was not leased",
+                ))?;
+            if !seen.insert(recipient) {
+                return Err(QueueError::Misuse("two outcomes for one recipient"));
+            }
+            match *outcome {
+                Outcome::Done(done) => change.done.push((recipient, done)),
+                Outcome::Deferred { next_attempt, note } => {
+                    if note >= finish.notes.len() {
+                        return Err(QueueError::Misuse("a deferral without its note"));
+                    }
+                    change.deferred.push(Deferral {
+                        recipient,
+                        next: next_attempt,
+                        note: u32::try_from(note).unwrap_or(u32::MAX),
+                    });
+                }
+            }
+        }
+        let destination = lease.destination.clone();
+        change.notes = finish
+            .notes
+            .iter()
+            .map(|note| (destination.clone(), note.printable()))
+            .collect();
+        let waiting: Vec<u32> = change.deferred.iter().map(|d| d.recipient).collect();
+        change.regrouped = self.regrouped(&hot.message, waiting);
+        let lease = self.leases.end(&finish.lease)?;
+        let targets: Vec<Destination> = change.regrouped.iter().map(|g| g.1.clone()).collect();
+        // A regrouped recipient may join a destination where the message already waits.
+        let message = Arc::clone(&hot.message);
+        targets.iter().for_each(|d| self.unlist(id, &message, d));
+        let step = self.apply(id, change);
+        if step.gone.is_none() {
+            self.list_after(&lease);
+            if let Some(hot) = self.hot.get(&id) {
+                let message = Arc::clone(&hot.message);
+                let others = targets.iter().filter(|d| **d != lease.destination);
+                let others: BTreeSet<&Destination> = others.collect();
+                others.into_iter().for_each(|d| self.list(id, &message, d));
+            }
+        }
+        Ok(step)
+    }
+
+    /// Applies a change to a visible hot message whose entries are not listed.
+    fn apply(&mut self, id: QueueId, change: Change) -> Step {
+        let mut step = Step {
+            id,
+            change,
+            gone: None,
+        };
+        let Some(hot) = self.hot.get_mut(&id) else {
+            return step;
+        };
+        Arc::make_mut(&mut hot.message).apply(&step.change);
+        hot.dirty = true;
+        hot.body = None;
+        if hot.message.is_finished() {
+            self.leases.end_message(id);
+            self.live.remove(&id);
+            step.gone = self.hot.remove(&id).map(|hot| Gone {
+                place: hot.place,
+                indexed: hot.indexed,
+            });
+        }
+        step
+    }
+
+    /// Changes a visible hot message outside of a lease.
+    pub(crate) fn change(&mut self, id: QueueId, change: Change) -> Option<Step> {
+        let message = Arc::clone(&self.hot.get(&id)?.message);
+        let before = message.destinations();
+        before.iter().for_each(|d| self.unlist(id, &message, d));
+        let step = self.apply(id, change);
+        if let Some(hot) = self.hot.get(&id) {
+            let message = Arc::clone(&hot.message);
+            for destination in message.destinations() {
+                self.list(id, &message, &destination);
+            }
+        }
+        Some(step)
+    }
+
+    /// The recipients among these whose destination is another one now.
+    pub(crate) fn regrouped(
+        &self,
+        message: &Stored,
+        recipients: impl IntoIterator<Item = u32>,
+    ) -> Vec<(u32, Destination)> {
+        let envelope: &Envelope = &message.envelope;
+        let pending = recipients.into_iter().filter_map(|index| {
+            let entry = message.recipients.get(index as usize)?;
+            let recipient = envelope.recipients.get(index as usize)?;
+            let now = self.placement.destination(envelope, recipient);
+            (entry.done.is_none() && entry.destination != now).then_some((index, now))
+        });
+        pending.collect()
+    }
+
+    pub(crate) fn stats(&mut self, now: Now) -> Stats {
+        let (waiting, held) = self.schedule.counts();
+        let due = self.schedule.count_due(now.wall);
+        let mut destinations = self.schedule.by_destination();
+        destinations.sort_by_key(|d| std::cmp::Reverse(d.messages));
+        destinations.truncate(SHOWN_DESTINATIONS);
+        Stats {
+            messages: self.live.len() as u64,
+            active: self.leases.len() as u64,
+            due,
+            deferred: waiting.saturating_sub(held + due),
+            held,
+            oldest: self.live.first().map(|id| (*id, arrival_of(*id))),
+            disk_bytes: 0,
+            memory_bytes: 0,
+            destinations,
+            reasons: self.schedule.by_reason(),
+        }
+    }
+
+    fn grant(&mut self, id: QueueId, destination: Destination, now: Now) -> Option<Leased> {
+        let hot = self.hot.get(&id)?;
+        let message = &hot.message;
+        let expires = self.placement.expires(&message.envelope);
+        let expired = expires <= now.wall;
+        let all = expired || message.bounce;
+        let recipients: Vec<(u32, u32)> = (0u32..)
+            .zip(&message.recipients)
+            .filter(|(_, r)| r.done.is_none() && r.destination == destination)
+            .filter(|(_, r)| all || r.next <= now.wall)
+            .map(|(index, r)| (index, r.attempts))
+            .collect();
+        let due = message.due_at(&destination)?.0;
+        let leased = Leased {
+            token: self.leases.grant(
+                id,
+                destination.clone(),
+                recipients.iter().map(|r| r.0).collect(),
+                now,
+            ),
+            id,
+            destination,
+            envelope: Arc::clone(&message.envelope),
+            recipients: recipients
+                .iter()
+                .map(|(index, attempts)| LeasedRecipient {
+                    index: *index as usize,
+                    attempts: *attempts,
+                })
+                .collect(),
+            due,
+            expires,
+            expired,
+            bounce: message.bounce,
+            warned: message.warned,
+            attempts: message.attempts.clone(),
+            body: hot.body.clone(),
+        };
+        Some(leased)
+    }
+
+    fn list_after(&mut self, lease: &Lease) {
+        if let Some(hot) = self.hot.get(&lease.id) {
+            let message = Arc::clone(&hot.message);
+            self.list(lease.id, &message, &lease.destination);
+        }
+    }
+
+    /// Lists a message's part at a destination, unless it is leased.
+    fn list(&mut self, id: QueueId, message: &Stored, destination: &Destination) {
+        let Some((time, reason)) = message.due_at(destination) else {
+            return;
+        };
+        if self.leases.holds(id, destination) {
+            return;
+        }
+        self.schedule
+            .insert(destination, (time, id), reason.as_ref());
+        if self.told.is_none_or(|told| time < told) {
+            self.told = Some(time);
+            self.wake.notify_one();
+        }
+    }
+
+    fn unlist(&mut self, id: QueueId, message: &Stored, destination: &Destination) {
+        if let Some((time, _)) = message.due_at(destination) {
+            self.schedule.remove(destination, (time, id));
+        }
+    }
+}
+
+/// The change that finishes every pending recipient.
+pub(crate) fn all_done(message: &Stored, done: Done) -> Vec<(u32, Done)> {
+    (0u32..)
+        .zip(&message.recipients)
+        .filter(|(_, r)| r.done.is_none())
+        .map(|(index, _)| (index, done))
+        .collect()
+}
+
+/// Destinations that [`Stats`] names.
+const SHOWN_DESTINATIONS: usize = 100;

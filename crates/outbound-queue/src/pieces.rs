@@ -1,0 +1,67 @@
+//! Content that arrives in pieces, collected in chunks of one size.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::body::CHUNK;
+
+/// Chunks of at most [`CHUNK`] octets.
+#[derive(Debug, Default)]
+pub(crate) struct Pieces {
+    full: Vec<Bytes>,
+    last: BytesMut,
+    size: u64,
+}
+
+impl Pieces {
+    pub(crate) fn write(&mut self, mut data: &[u8]) {
+        self.size += data.len() as u64;
+        while !data.is_empty() {
+            let room = CHUNK - self.last.len();
+            let (now, later) = data.split_at(data.len().min(room));
+            self.last.extend_from_slice(now);
+            if self.last.len() == CHUNK {
+                self.full.push(std::mem::take(&mut self.last).freeze());
+            }
+            data = later;
+        }
+    }
+
+    /// Octets so far, also those that were taken.
+    pub(crate) const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Octets that are here.
+    pub(crate) fn pending(&self) -> usize {
+        self.full.len() * CHUNK + self.last.len()
+    }
+
+    /// Takes what is here.
+    pub(crate) fn take(&mut self) -> Vec<Bytes> {
+        let mut chunks = std::mem::take(&mut self.full);
+        if !self.last.is_empty() {
+            chunks.push(std::mem::take(&mut self.last).freeze());
+        }
+        chunks
+    }
+
+    pub(crate) fn finish(mut self) -> Vec<Bytes> {
+        self.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_every_octet_in_order() {
+        let data: Vec<u8> = (0..200_000u32).map(|n| n as u8).collect();
+        for step in [1, 999, CHUNK, CHUNK + 1, data.len()] {
+            let mut pieces = Pieces::default();
+            data.chunks(step).for_each(|piece| pieces.write(piece));
+            assert_eq!((pieces.size(), pieces.pending()), (200_000, 200_000));
+            assert_eq!(pieces.finish().concat(), data, "{step}");
+        }
+    }
+}

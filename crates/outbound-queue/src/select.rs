@@ -1,0 +1,174 @@
+//! Views, filters and edits: what operators see and do, in terms of the state.
+
+use std::sync::Arc;
+
+use mail_types::QueueId;
+
+use crate::core::{Core, Step, all_done};
+use crate::state::{Change, NEVER, Stored};
+use crate::{
+    AttemptNote, Destination, Done, Edit, Filter, MessageState, MessageView, Now, RecipientState,
+    RecipientView,
+};
+
+impl Core {
+    /// What a message waits for.
+    pub(crate) fn state_of(&self, id: QueueId, message: &Stored, now: Now) -> MessageState {
+        match message.first_due() {
+            _ if self.leases.is_leased(id) => MessageState::Active,
+            NEVER => MessageState::Held,
+            time if time <= now.wall => MessageState::Due,
+            _ => MessageState::Deferred,
+        }
+    }
+
+    pub(crate) fn view(&self, id: QueueId, message: &Stored, now: Now) -> MessageView {
+        let first = message.first_due();
+        MessageView {
+            id,
+            envelope: Arc::clone(&message.envelope),
+            state: self.state_of(id, message, now),
+            recipients: message
+                .recipients
+                .iter()
+                .map(|r| RecipientView {
+                    destination: r.destination.clone(),
+                    state: r
+                        .done
+                        .map_or(RecipientState::Pending(r.next), RecipientState::Done),
+                    attempts: r.attempts,
+                    reason: r.reason.clone(),
+                })
+                .collect(),
+            next_attempt: (first != NEVER).then_some(first),
+            expires: self.placement.expires(&message.envelope),
+            warned: message.warned,
+            bounce: message.bounce,
+            attempts: message.attempts.clone(),
+        }
+    }
+
+    pub(crate) fn matches(&self, filter: &Filter, id: QueueId, m: &Stored, now: Now) -> bool {
+        let envelope = &m.envelope;
+        let sender = envelope.reverse_path.mailbox().map_or("", |m| m.as_str());
+        let recipient = |(r, address): (&crate::state::RecipientEntry, &mail_types::Recipient)| {
+            let mailbox = &address.mailbox;
+            r.done.is_none()
+                && all(filter.domain.as_deref(), |d| {
+                    mailbox.host().to_string().eq_ignore_ascii_case(d)
+                })
+                && all(filter.destination.as_ref(), |d: &Destination| {
+                    r.destination == *d
+                })
+                && all(filter.recipient.as_deref(), |a| {
+                    is_address(mailbox.as_str(), a)
+                })
+                && all(filter.reason.as_deref(), |x| r.reason.as_deref() == Some(x))
+                && all(filter.attempts_over, |n| r.attempts > n)
+        };
+        all(filter.sender.as_deref(), |s| is_address(sender, s))
+            && all(filter.state, |s| self.state_of(id, m, now) == s)
+            && all(filter.arrived_before, |t| envelope.arrival.at < t)
+            && m.recipients.iter().zip(&envelope.recipients).any(recipient)
+    }
+
+    /// What an edit changes in a message; `None` if nothing.
+    pub(crate) fn edit_change(&self, message: &Stored, edit: Edit, now: Now) -> Option<Change> {
+        let mut change = Change {
+            revision: message.revision + 1,
+            at: now.wall,
+            ..Change::default()
+        };
+        let mut pending = message.recipients.iter().filter(|r| r.done.is_none());
+        match edit {
+            Edit::Retry if pending.all(|r| r.next <= now.wall) => return None,
+            Edit::Retry => change.due = Some(now.wall),
+            Edit::Hold if message.held => return None,
+            Edit::Hold => change.held = Some(true),
+            Edit::Release if !message.held => return None,
+            Edit::Release => change.held = Some(false),
+            Edit::Cancel => change.done = all_done(message, Done::Cancelled),
+            Edit::Bounce if message.bounce => return None,
+            Edit::Bounce => {
+                change.bounce = Some(true);
+                change.held = message.held.then_some(false);
+                change.due = Some(now.wall);
+            }
+            Edit::Regroup => {
+                let every = (0u32..).take(message.recipients.len());
+                change.regrouped = self.regrouped(message, every);
+                if change.regrouped.is_empty() {
+                    return None;
+                }
+            }
+        }
+        Some(change)
+    }
+
+    /// Edits a visible hot message; `None` if nothing changes.
+    pub(crate) fn edit(&mut self, id: QueueId, edit: Edit, now: Now) -> Option<Step> {
+        let message = Arc::clone(&self.hot.get(&id).filter(|_| self.is_live(id))?.message);
+        let change = self.edit_change(&message, edit, now)?;
+        self.change(id, change)
+    }
+
+    /// Keys of visible messages from `from` on in listing order. `key_of` knows leased ones.
+    pub(crate) fn listing(
+        &self,
+        from: crate::schedule::Key,
+        limit: usize,
+    ) -> Vec<crate::schedule::Key> {
+        let leased = self.leases.messages().filter_map(|id| {
+            let hot = self.hot.get(&id).filter(|_| self.is_live(id))?;
+            Some((hot.message.first_due(), id))
+        });
+        let mut keys = self.schedule.keys_from(from, limit);
+        let full = keys.len() == limit;
+        let end = keys.last().copied().filter(|_| full);
+        // What is leased stands in no schedule: add it where it belongs on this page.
+        keys.extend(leased.filter(|key| *key >= from && end.is_none_or(|end| *key <= end)));
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    }
+}
+
+impl AttemptNote {
+    /// The note with control characters replaced and texts cut to a sane length: it holds what
+    /// strangers said, and ends up in lists and logs.
+    pub(crate) fn printable(&self) -> Self {
+        let text = |t: &str| -> Box<str> {
+            let clean = t.chars().map(|c| if c.is_control() { '?' } else { c });
+            clean.take(LONGEST_TEXT).collect::<String>().into()
+        };
+        let optional = |t: &Option<Box<str>>| t.as_deref().map(text);
+        Self {
+            reason: text(&self.reason),
+            status: self.status,
+            reply: optional(&self.reply),
+            detail: text(&self.detail),
+            mx: optional(&self.mx),
+            ip: self.ip,
+            tls: optional(&self.tls),
+            policy: optional(&self.policy),
+        }
+    }
+}
+
+fn all<T>(wanted: Option<T>, test: impl FnOnce(T) -> bool) -> bool {
+    wanted.is_none_or(test)
+}
+
+/// The same address without regard to case, or any at a domain (`@domain`).
+fn is_address(address: &str, wanted: &str) -> bool {
+    if wanted.starts_with('@') {
+        let from = address.len().saturating_sub(wanted.len());
+        return address
+            .get(from..)
+            .is_some_and(|end| end.eq_ignore_ascii_case(wanted));
+    }
+    address.eq_ignore_ascii_case(wanted)
+}
+
+/// Characters of a text in the history.
+const LONGEST_TEXT: usize = 512;

@@ -1,0 +1,298 @@
+//! A message's state and the changes to it: pure, and the same for live work and for replay.
+//!
+//! Invariant: every change raises the revision by one, and a change whose revision is not above the
+//! message's is not applied again. That makes replay idempotent.
+
+use std::sync::Arc;
+
+use mail_types::{Envelope, Timestamp};
+
+use crate::{AttemptEntry, AttemptNote, Destination, Done, Placement};
+
+/// Everything about a message but its content.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Stored {
+    pub(crate) envelope: Arc<Envelope>,
+    /// Number of the last change.
+    pub(crate) revision: u32,
+    pub(crate) held: bool,
+    pub(crate) bounce: bool,
+    pub(crate) warned: bool,
+    /// One per recipient of the envelope, in its order.
+    pub(crate) recipients: Vec<RecipientEntry>,
+    pub(crate) attempts: Vec<AttemptEntry>,
+}
+
+/// What became of one recipient so far.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RecipientEntry {
+    pub(crate) destination: Destination,
+    pub(crate) done: Option<Done>,
+    pub(crate) next: Timestamp,
+    pub(crate) attempts: u32,
+    pub(crate) reason: Option<Arc<str>>,
+}
+
+/// One change, as the journal records it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Change {
+    pub(crate) revision: u32,
+    pub(crate) at: Timestamp,
+    pub(crate) done: Vec<(u32, Done)>,
+    pub(crate) deferred: Vec<Deferral>,
+    pub(crate) notes: Vec<(Destination, AttemptNote)>,
+    pub(crate) held: Option<bool>,
+    pub(crate) bounce: Option<bool>,
+    pub(crate) warned: Option<bool>,
+    /// All pending recipients become due at this time.
+    pub(crate) due: Option<Timestamp>,
+    /// New destinations of recipients.
+    pub(crate) regrouped: Vec<(u32, Destination)>,
+}
+
+/// One recipient's next attempt.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Deferral {
+    pub(crate) recipient: u32,
+    pub(crate) next: Timestamp,
+    /// Index into the change's notes.
+    pub(crate) note: u32,
+}
+
+impl Stored {
+    /// A new message: everything due at `now`.
+    pub(crate) fn new(envelope: Arc<Envelope>, placement: &dyn Placement, now: Timestamp) -> Self {
+        let mut recipients: Vec<RecipientEntry> = Vec::with_capacity(envelope.recipients.len());
+        for recipient in &envelope.recipients {
+            let destination = placement.destination(&envelope, recipient);
+            // Neighbours mostly share their destination: then they share its text too.
+            let destination = match recipients.last() {
+                Some(last) if last.destination == destination => last.destination.clone(),
+                _ => destination,
+            };
+            recipients.push(RecipientEntry {
+                destination,
+                done: None,
+                next: now,
+                attempts: 0,
+                reason: None,
+            });
+        }
+        Self {
+            envelope,
+            revision: 0,
+            held: false,
+            bounce: false,
+            warned: false,
+            recipients,
+            attempts: Vec::new(),
+        }
+    }
+
+    /// Applies a change unless it was applied before; says whether it was new.
+    pub(crate) fn apply(&mut self, change: &Change) -> bool {
+        if change.revision <= self.revision {
+            return false;
+        }
+        self.revision = change.revision;
+        self.held = change.held.unwrap_or(self.held);
+        self.bounce = change.bounce.unwrap_or(self.bounce);
+        self.warned = change.warned.unwrap_or(self.warned);
+        for (index, destination) in &change.regrouped {
+            if let Some(r) = self.recipients.get_mut(*index as usize) {
+                r.destination = destination.clone();
+            }
+        }
+        if let Some(due) = change.due {
+            for r in self.recipients.iter_mut().filter(|r| r.done.is_none()) {
+                r.next = due;
+            }
+        }
+        let reasons: Vec<Arc<str>> = change
+            .notes
+            .iter()
+            .map(|(_, note)| Arc::from(&*note.reason))
+            .collect();
+        for deferral in &change.deferred {
+            if let Some(r) = self.recipients.get_mut(deferral.recipient as usize) {
+                r.next = deferral.next;
+                r.attempts = r.attempts.saturating_add(1);
+                r.reason = reasons.get(deferral.note as usize).cloned();
+            }
+        }
+        for (index, done) in &change.done {
+            if let Some(r) = self.recipients.get_mut(*index as usize) {
+                r.done.get_or_insert(*done);
+            }
+        }
+        for (destination, note) in &change.notes {
+            self.remember(destination, note, change.at);
+        }
+        true
+    }
+
+    /// Whether nothing is left to be done.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.recipients.iter().all(|r| r.done.is_some())
+    }
+
+    /// When a destination's part is next to be looked at: [`Timestamp`] of the earliest pending
+    /// recipient, the end of time if held, `None` if nothing is pending there.
+    pub(crate) fn due_at(
+        &self,
+        destination: &Destination,
+    ) -> Option<(Timestamp, Option<Arc<str>>)> {
+        let first = self
+            .recipients
+            .iter()
+            .filter(|r| r.done.is_none() && r.destination == *destination)
+            .min_by_key(|r| r.next)?;
+        let time = if self.held { NEVER } else { first.next };
+        Some((time, first.reason.clone()))
+    }
+
+    /// When the message as a whole is next to be looked at: the order of listings.
+    pub(crate) fn first_due(&self) -> Timestamp {
+        let pending = self.recipients.iter().filter(|r| r.done.is_none());
+        match pending.map(|r| r.next).min() {
+            Some(time) if !self.held => time,
+            _ => NEVER,
+        }
+    }
+
+    /// The destinations with pending recipients, each once.
+    pub(crate) fn destinations(&self) -> Vec<Destination> {
+        let mut all: Vec<Destination> = Vec::new();
+        for r in self.recipients.iter().filter(|r| r.done.is_none()) {
+            if all.last() != Some(&r.destination) {
+                all.push(r.destination.clone());
+            }
+        }
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    fn remember(&mut self, destination: &Destination, note: &AttemptNote, at: Timestamp) {
+        if let Some(last) = self.attempts.last_mut()
+            && last.note == *note
+            && last.destination == *destination
+        {
+            last.last = at;
+            last.count = last.count.saturating_add(1);
+            return;
+        }
+        if self.attempts.len() > LAST_ATTEMPTS {
+            // The first stays: how it began is what people ask.
+            self.attempts.remove(1);
+        }
+        self.attempts.push(AttemptEntry {
+            note: note.clone(),
+            destination: destination.clone(),
+            first: at,
+            last: at,
+            count: 1,
+        });
+    }
+}
+
+/// The due time of what is held.
+pub(crate) const NEVER: Timestamp = Timestamp::from_millis(u64::MAX);
+/// Kept beside the first attempt.
+const LAST_ATTEMPTS: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{ByDomain, envelope};
+
+    fn note(reason: &str) -> AttemptNote {
+        AttemptNote {
+            reason: reason.into(),
+            ..AttemptNote::default()
+        }
+    }
+
+    fn stored(recipients: &[&str]) -> Stored {
+        let envelope = Arc::new(envelope("s@a.test", recipients));
+        Stored::new(envelope, &ByDomain, Timestamp::from_secs(10))
+    }
+
+    fn deferral(revision: u32, reason: &str, next: u64) -> Change {
+        Change {
+            revision,
+            at: Timestamp::from_secs(next - 1),
+            deferred: vec![Deferral {
+                recipient: 0,
+                next: Timestamp::from_secs(next),
+                note: 0,
+            }],
+            notes: vec![(Destination::new("d.test"), note(reason))],
+            ..Change::default()
+        }
+    }
+
+    #[test]
+    fn replaying_changes_in_any_number_changes_nothing() {
+        let changes: Vec<Change> = (1..20)
+            .map(|n| deferral(n, "connect", 100 * u64::from(n)))
+            .collect();
+        let mut once = stored(&["r@d.test"]);
+        changes.iter().for_each(|c| assert!(once.apply(c)));
+        let mut often = stored(&["r@d.test"]);
+        for end in 1..=changes.len() {
+            for change in &changes[..end] {
+                often.apply(change);
+            }
+        }
+        assert_eq!(once, often);
+        assert_eq!(once.recipients[0].attempts, 19);
+    }
+
+    #[test]
+    fn history_keeps_the_first_and_the_last_five_and_counts_repeats() {
+        let mut m = stored(&["r@d.test"]);
+        for (n, reason) in ["a", "b", "c", "d", "d", "d", "e", "f", "g"]
+            .iter()
+            .enumerate()
+        {
+            m.apply(&deferral(n as u32 + 1, reason, 100 + n as u64));
+        }
+        let seen: Vec<(&str, u32)> = m
+            .attempts
+            .iter()
+            .map(|a| (&*a.note.reason, a.count))
+            .collect();
+        assert_eq!(
+            seen,
+            [("a", 1), ("c", 1), ("d", 3), ("e", 1), ("f", 1), ("g", 1)]
+        );
+    }
+
+    #[test]
+    fn done_is_final_and_due_follows_the_pending() {
+        let mut m = stored(&["r@d.test", "s@d.test", "t@e.test"]);
+        let d = Destination::new("d.test");
+        m.apply(&deferral(1, "connect", 50));
+        assert_eq!(m.due_at(&d).map(|x| x.0), Some(Timestamp::from_secs(10)));
+        m.apply(&Change {
+            revision: 2,
+            done: vec![(1, Done::Delivered)],
+            ..Change::default()
+        });
+        m.apply(&Change {
+            revision: 3,
+            done: vec![(1, Done::Bounced)],
+            ..Change::default()
+        });
+        assert_eq!(m.recipients[1].done, Some(Done::Delivered));
+        assert_eq!(m.due_at(&d).map(|x| x.0), Some(Timestamp::from_secs(50)));
+        assert_eq!(m.destinations(), [d.clone(), Destination::new("e.test")]);
+        m.apply(&Change {
+            revision: 4,
+            held: Some(true),
+            ..Change::default()
+        });
+        assert_eq!(m.due_at(&d).map(|x| x.0), Some(NEVER));
+    }
+}

@@ -1,1 +1,37 @@
-//! Plan, attempt, outcome: joins queue, policies, resolver and client.
+//! Delivery: from a due message to its outcome. Joins queue, policies, resolver and client.
+//!
+//! What is decided stands in pure modules: what demands add up to ([`demand`]), what DNS says about
+//! a domain ([`plan`]), where mail is routed ([`route`]), what failures amount to ([`failure`]), when
+//! a destination is left alone ([`destination`]). The rest carries it out: [`Delivery::offer`] takes
+//! fresh mail straight from the listener, [`Delivery::run`] takes what becomes due, a worker per
+//! session walks the hosts, and the books of each attempt are kept in one place.
+//!
+//! **Invariant:** the requirement of each message is held against host and session again before
+//! every `MAIL FROM`; neither the pool nor the client decides what is secure enough.
+
+mod books;
+mod content;
+pub mod demand;
+pub mod destination;
+mod dice;
+mod engine;
+pub mod failure;
+mod lane;
+mod notify;
+pub mod plan;
+mod planner;
+mod policy;
+mod ports;
+pub mod route;
+mod sessions;
+mod settings;
+mod verdict;
+mod work;
+mod worker;
+
+pub use dice::Dice;
+pub use engine::{Delivery, LaneView, Parts};
+pub use planner::{Hosts, Plan};
+pub use ports::{Observer, SessionEvent};
+pub use route::{Destination, DomainPattern, HopTarget, NextHop, Route, RouteTable, RouteTls};
+pub use settings::{DomainRule, Settings};

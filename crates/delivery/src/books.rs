@@ -1,0 +1,394 @@
+//! Keeps the books of an attempt: one record per recipient, the end of the lease, notifications.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use attempt::{
+    Delays, DsnKind, DsnSent, Facts, Outcome as Ended, Reason, Record, Removed, RemovedBecause,
+    TlsSession,
+};
+use dsn::Action;
+use mail_types::{EnhancedStatus, Recipient, Timestamp};
+use outbound_queue::{
+    AttemptNote, Done, Finish, Leased, NewMessage, Now, Outcome, QueueError, QueueStore,
+};
+
+use crate::content;
+use crate::demand::Requirement;
+use crate::dice::Dice;
+use crate::notify::{self, Notice};
+use crate::ports::Observer;
+use crate::settings::Settings;
+use crate::verdict::{Failure, Verdict};
+use crate::work::Findings;
+
+/// What the books are kept with.
+pub(crate) struct Books<'a, S> {
+    pub(crate) queue: &'a S,
+    pub(crate) observer: &'a dyn Observer,
+    pub(crate) settings: &'a Settings,
+    pub(crate) dice: &'a Dice,
+}
+
+/// One attempt to be entered.
+pub(crate) struct Entry<'a> {
+    pub(crate) leased: &'a Leased,
+    pub(crate) found: &'a Findings,
+    pub(crate) requirement: Option<&'a Requirement>,
+    pub(crate) domain: &'a str,
+    /// When the attempt began.
+    pub(crate) began: Timestamp,
+    pub(crate) now: Now,
+    /// Deferrals until then do not count as attempts: the destination is suspended.
+    pub(crate) not_before: Option<Timestamp>,
+}
+
+/// What is entered for one recipient.
+struct Line<'a> {
+    recipient: &'a Recipient,
+    index: usize,
+    attempt: u32,
+    ended: Ended,
+    failure: Option<Arc<Failure>>,
+    reply: Option<&'a str>,
+    status: EnhancedStatus,
+    detail: String,
+    advice: String,
+    next: Option<Timestamp>,
+    relayed: bool,
+}
+
+impl<S: QueueStore> Books<'_, S> {
+    /// Ends the lease with what came of the attempt, and tells everybody.
+    pub(crate) async fn enter(&self, entry: &Entry<'_>) {
+        let lines = self.lines(entry);
+        let policies = entry.requirement.map(|r| {
+            let decider = entry.found.decider.as_ref();
+            r.results(decider.map(|d| (&d.mx, &d.evidence)))
+        });
+        let policies = policies.unwrap_or_default();
+        let records: Vec<Record<'_>> = lines
+            .iter()
+            .map(|line| record(entry, line, &policies))
+            .collect();
+        let (messages, told) = self.notifications(entry, &lines, &records).await;
+        let warned = told.iter().any(|(_, kind, _)| *kind == DsnKind::Delayed);
+        let finish = Finish {
+            lease: entry.leased.token,
+            outcomes: lines
+                .iter()
+                .enumerate()
+                .map(|(n, line)| (line.index, outcome(line, n)))
+                .collect(),
+            notes: records.iter().map(note).collect(),
+            warned,
+            messages,
+        };
+        let finished = self.queue.finish(finish, entry.now);
+        for record in &records {
+            self.observer.attempt(record);
+        }
+        match finished {
+            Ok(finished) => {
+                for (id, kind, nrcpt) in told {
+                    if let Some(to) = entry.leased.envelope.reverse_path.mailbox() {
+                        let event = DsnSent {
+                            at: entry.now.wall,
+                            queue_id: entry.leased.id,
+                            dsn_id: id,
+                            to,
+                            kind,
+                            nrcpt,
+                        };
+                        self.observer.dsn_sent(&event);
+                    }
+                }
+                if finished.removed {
+                    self.observer.removed(&Removed {
+                        at: entry.now.wall,
+                        queue_id: entry.leased.id,
+                        upstream_id: entry.leased.envelope.arrival.upstream_id.as_deref(),
+                        because: RemovedBecause::Done,
+                    });
+                }
+            }
+            // Somebody cancelled or edited the message meanwhile: their word counts.
+            Err(QueueError::StaleLease(id)) => {
+                tracing::warn!(queue_id = %id, "the message was changed during its attempt; the outcome was not recorded");
+            }
+            Err(error) => {
+                tracing::error!(queue_id = %entry.leased.id, %error, "the outcome of an attempt could not be recorded");
+            }
+        }
+    }
+
+    fn lines<'a>(&self, entry: &'a Entry<'_>) -> Vec<Line<'a>> {
+        let slots = entry.leased.recipients.iter().zip(&entry.found.verdicts);
+        slots
+            .filter_map(|(slot, verdict)| {
+                let recipient = entry.leased.envelope.recipients.get(slot.index)?;
+                Some(self.line(
+                    entry,
+                    recipient,
+                    slot.index,
+                    slot.attempts,
+                    verdict.as_ref()?,
+                ))
+            })
+            .collect()
+    }
+
+    fn line<'a>(
+        &self,
+        entry: &'a Entry<'_>,
+        recipient: &'a Recipient,
+        index: usize,
+        attempts: u32,
+        verdict: &'a Verdict,
+    ) -> Line<'a> {
+        let counted = entry.not_before.is_none();
+        let attempt = if counted {
+            attempts + 1
+        } else {
+            attempts.max(1)
+        };
+        let base = Line {
+            recipient,
+            index,
+            attempt,
+            ended: Ended::Sent,
+            failure: None,
+            reply: None,
+            status: EnhancedStatus::success(0, 0),
+            detail: String::new(),
+            advice: String::new(),
+            next: None,
+            relayed: false,
+        };
+        let failed = |failure: &Arc<Failure>, ended, status, next| {
+            let mx = entry.found.decider.as_ref().map(|d| d.mx.as_str());
+            let facts = Facts {
+                domain: entry.domain,
+                mx,
+                specifics: None,
+            };
+            Line {
+                ended,
+                status,
+                next,
+                detail: failure.detail.clone(),
+                advice: failure.reason.advice(&facts),
+                failure: Some(Arc::clone(failure)),
+                ..base
+            }
+        };
+        match verdict {
+            Verdict::Sent { reply, status, dsn } => Line {
+                reply: Some(reply),
+                status: *status,
+                detail: sent_detail(entry, reply),
+                relayed: !dsn && recipient.notify.wants_success(),
+                ..base
+            },
+            Verdict::Bounced(failure) => failed(failure, Ended::Bounced, failure.status, None),
+            // The last attempt is made at the end of the lifetime; what it defers is given up.
+            Verdict::Deferred(failure) if entry.now.wall >= entry.leased.expires => failed(
+                failure,
+                Ended::Expired,
+                EnhancedStatus::transient(4, 7),
+                None,
+            ),
+            Verdict::Deferred(failure) => {
+                let expires = entry.leased.expires;
+                let next = match entry.not_before {
+                    Some(at) => {
+                        (at + Duration::from_secs_f64(SPREAD * self.dice.unit())).min(expires)
+                    }
+                    None => {
+                        self.settings
+                            .retry
+                            .next(attempt, entry.now.wall, expires, self.dice.unit())
+                    }
+                };
+                failed(failure, Ended::Deferred, failure.status, Some(next))
+            }
+        }
+    }
+
+    /// One notification per action: the failed ones together, the delayed ones, the relayed ones.
+    async fn notifications(
+        &self,
+        entry: &Entry<'_>,
+        lines: &[Line<'_>],
+        records: &[Record<'_>],
+    ) -> (Vec<NewMessage>, Vec<(mail_types::QueueId, DsnKind, usize)>) {
+        let warn = !entry.leased.warned
+            && self
+                .settings
+                .retry
+                .is_warning_due(entry.now.wall, entry.leased.envelope.arrival.at);
+        let action = |line: &Line<'_>| match line.ended {
+            Ended::Bounced => Some((DsnKind::Failed, Action::Failed)),
+            Ended::Expired => Some((DsnKind::Failed, Action::Expired)),
+            Ended::Deferred if warn => Some((DsnKind::Delayed, Action::Delayed)),
+            Ended::Sent if line.relayed => Some((DsnKind::Relayed, Action::Relayed)),
+            Ended::Deferred | Ended::Sent | Ended::Held => None,
+        };
+        let (mut messages, mut told) = (Vec::new(), Vec::new());
+        for kind in [DsnKind::Failed, DsnKind::Delayed, DsnKind::Relayed] {
+            let notices: Vec<Notice<'_>> = lines
+                .iter()
+                .zip(records)
+                .filter_map(|(line, record)| match action(line) {
+                    Some((k, action)) if k == kind => Some(Notice {
+                        recipient: line.recipient,
+                        action,
+                        record,
+                    }),
+                    Some(_) | None => None,
+                })
+                .collect();
+            if !notify::is_wanted(entry.leased, &notices) {
+                continue;
+            }
+            let needed = notify::octets_needed(entry.leased, self.settings);
+            let original = match content::head(self.queue, entry.leased, needed).await {
+                Ok(original) => original,
+                Err(error) => {
+                    tracing::error!(queue_id = %entry.leased.id, %error, "the notification goes without the message's header");
+                    Vec::new()
+                }
+            };
+            let id = self.queue.allocate_id(entry.now);
+            if let Some(message) = notify::compose(
+                entry.leased,
+                &notices,
+                &original,
+                self.settings,
+                id,
+                entry.now.wall,
+            ) {
+                messages.push(message);
+                told.push((id, kind, notices.len()));
+            }
+        }
+        (messages, told)
+    }
+}
+
+fn record<'a>(
+    entry: &'a Entry<'_>,
+    line: &'a Line<'_>,
+    policies: &'a [attempt::PolicyUse],
+) -> Record<'a> {
+    let envelope = &entry.leased.envelope;
+    let decider = entry.found.decider.as_ref();
+    let arrival = &envelope.arrival;
+    let delays = Delays {
+        before_queue: arrival.at.since(arrival.began),
+        in_queue: entry.began.since(arrival.at),
+        connect: entry.found.connect,
+        transmit: entry.found.transmit,
+    };
+    Record {
+        at: entry.now.wall,
+        outcome: line.ended,
+        queue_id: entry.leased.id,
+        upstream_id: arrival.upstream_id.as_deref(),
+        message_id: arrival.message_id.as_deref(),
+        from: &envelope.reverse_path,
+        to: &line.recipient.mailbox,
+        domain: entry.domain,
+        mx: decider.map(|d| d.mx.as_str()),
+        ip: decider.and_then(|d| d.ip),
+        port: decider.filter(|d| d.ip.is_some()).map(|d| d.port),
+        tried: &entry.found.tried,
+        reason: line.failure.as_ref().map(|f| f.reason),
+        dsn: line.status,
+        reply: line
+            .reply
+            .or_else(|| line.failure.as_ref().and_then(|f| f.reply.as_deref())),
+        detail: &line.detail,
+        policies,
+        weakened_by: entry.found.weakened_by,
+        tls: decider.and_then(|d| d.tls.as_ref()),
+        attempt: line.attempt,
+        next_attempt: line.next,
+        gives_up: line.next.map(|_| entry.leased.expires),
+        delay: entry.now.wall.since(arrival.began),
+        delays,
+        advice: &line.advice,
+    }
+}
+
+fn outcome(line: &Line<'_>, note: usize) -> Outcome {
+    match (line.ended, line.next) {
+        (Ended::Sent, _) if line.relayed => Outcome::Done(Done::Relayed),
+        (Ended::Sent, _) => Outcome::Done(Done::Delivered),
+        (Ended::Bounced, _) => Outcome::Done(Done::Bounced),
+        (Ended::Expired, _) => Outcome::Done(Done::Expired),
+        (Ended::Deferred | Ended::Held, Some(next_attempt)) => {
+            Outcome::Deferred { next_attempt, note }
+        }
+        // A deferral always has a next attempt; without one the mail would be lost sight of.
+        (Ended::Deferred | Ended::Held, None) => Outcome::Deferred {
+            next_attempt: Timestamp::default(),
+            note,
+        },
+    }
+}
+
+fn note(record: &Record<'_>) -> AttemptNote {
+    AttemptNote {
+        reason: record.reason.map_or("", Reason::key).into(),
+        status: Some(record.dsn),
+        reply: record.reply.map(Into::into),
+        detail: record.detail.into(),
+        mx: record.mx.map(Into::into),
+        ip: record.ip,
+        tls: record.tls.map(tls_line),
+        policy: policy_line(record.policies),
+    }
+}
+
+fn tls_line(tls: &TlsSession) -> Box<str> {
+    let verified = if tls.would_verify {
+        "certificate valid"
+    } else {
+        "certificate not valid"
+    };
+    format!("{} {} ({verified})", tls.version, tls.cipher).into()
+}
+
+fn policy_line(policies: &[attempt::PolicyUse]) -> Option<Box<str>> {
+    if policies.is_empty() {
+        return None;
+    }
+    let parts = policies.iter().map(|p| {
+        let source = serde_word(&p.source);
+        let id =
+            p.id.as_deref()
+                .map(|id| format!(" id {id}"))
+                .unwrap_or_default();
+        let reason = p
+            .reason
+            .map(|r| format!(": {}", r.key()))
+            .unwrap_or_default();
+        format!("{source} {}{id} {}{reason}", p.mode, serde_word(&p.result))
+    });
+    Some(parts.collect::<Vec<_>>().join("; ").into())
+}
+
+fn serde_word(value: &impl std::fmt::Debug) -> String {
+    format!("{value:?}").to_ascii_lowercase()
+}
+
+fn sent_detail(entry: &Entry<'_>, reply: &str) -> String {
+    match entry.found.decider.as_ref().map(|d| &d.tls) {
+        Some(Some(_)) | None => reply.to_owned(),
+        Some(None) => format!("{reply} (sent without TLS)"),
+    }
+}
+
+/// Mail of a suspended destination comes back within so many seconds after the suspension.
+const SPREAD: f64 = 10.0;

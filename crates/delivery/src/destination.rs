@@ -1,0 +1,240 @@
+//! The health of a destination (pure): how many sessions at once, and when to leave it alone.
+//!
+//! The window grows by one with every success up to the limit and shrinks by half with every
+//! failure that concerns the destination as a whole (no host could be used). After
+//! [`TOLERATED`] such failures in a row the destination is suspended: one probe is let through when
+//! the time is over, and everything else waits for its outcome (RFC 5321 section 4.5.4.1: "the
+//! client … should maintain a list of hosts that cannot be reached"). Times are monotonic.
+
+use std::time::Duration;
+
+use attempt::Reason;
+use mail_types::EnhancedStatus;
+
+/// What is remembered of a destination between attempts.
+#[derive(Clone, Debug)]
+pub struct Health {
+    window: u32,
+    limit: u32,
+    failures: u32,
+    suspended: Option<Suspension>,
+    probing: bool,
+}
+
+/// A destination that is being left alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspension {
+    /// Until when; monotonic.
+    pub until: Duration,
+    /// What the last attempt failed with.
+    pub cause: Cause,
+}
+
+/// Why the last attempt at a destination failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// The reason key.
+    pub reason: Reason,
+    /// Its status.
+    pub status: EnhancedStatus,
+    /// One sentence.
+    pub detail: String,
+}
+
+/// May another session be started?
+#[must_use]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Yes.
+    Go,
+    /// Not now: enough are running, or a probe is out. Whoever finishes looks again.
+    Wait,
+    /// Not before then.
+    Suspended(Suspension),
+}
+
+/// What a success means for those that wait.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recovery {
+    /// Nothing was wrong.
+    None,
+    /// The destination answers again: its waiting mail is due.
+    Recovered,
+}
+
+impl Health {
+    /// A destination of which nothing is known; `limit` sessions at most.
+    #[must_use]
+    pub fn new(limit: u32) -> Self {
+        Self {
+            window: INITIAL_WINDOW.min(limit.max(1)),
+            limit: limit.max(1),
+            failures: 0,
+            suspended: None,
+            probing: false,
+        }
+    }
+
+    /// Asks for a session, `active` being those that run.
+    pub fn admit(&mut self, active: u32, now: Duration) -> Admission {
+        if let Some(s) = &self.suspended {
+            if now < s.until {
+                return Admission::Suspended(s.clone());
+            }
+            if self.probing || active > 0 {
+                return Admission::Wait;
+            }
+            self.probing = true;
+            return Admission::Go;
+        }
+        if active < self.window {
+            Admission::Go
+        } else {
+            Admission::Wait
+        }
+    }
+
+    /// The suspension in force, if any.
+    #[must_use]
+    pub fn suspension(&self, now: Duration) -> Option<&Suspension> {
+        self.suspended.as_ref().filter(|s| now < s.until)
+    }
+
+    /// Some host could be used.
+    pub fn succeeded(&mut self) -> Recovery {
+        let recovered = self.failures > 0;
+        self.failures = 0;
+        self.suspended = None;
+        self.probing = false;
+        self.window = (self.window + 1).min(self.limit);
+        if recovered {
+            Recovery::Recovered
+        } else {
+            Recovery::None
+        }
+    }
+
+    /// No host could be used.
+    pub fn failed(&mut self, cause: Cause, now: Duration) {
+        self.failures = self.failures.saturating_add(1);
+        self.probing = false;
+        self.window = (self.window / 2).max(1);
+        if self.failures >= TOLERATED {
+            let doublings = (self.failures - TOLERATED).min(10);
+            let pause = FIRST_PAUSE
+                .saturating_mul(1 << doublings)
+                .min(LONGEST_PAUSE);
+            self.suspended = Some(Suspension {
+                until: now + pause,
+                cause,
+            });
+        }
+    }
+
+    /// The probe ended without saying anything about the destination.
+    pub fn inconclusive(&mut self) {
+        self.probing = false;
+    }
+
+    /// An operator wants it tried now.
+    pub fn resume(&mut self) {
+        self.suspended = None;
+        self.probing = false;
+    }
+
+    /// Sessions allowed at once.
+    #[must_use]
+    pub const fn window(&self) -> u32 {
+        self.window
+    }
+}
+
+/// Failures in a row before a destination is suspended: a few messages get an attempt and a
+/// reason of their own, a thousand do not.
+pub const TOLERATED: u32 = 3;
+const INITIAL_WINDOW: u32 = 5;
+const FIRST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(1000);
+
+    fn cause() -> Cause {
+        Cause {
+            reason: Reason::Connect,
+            status: EnhancedStatus::transient(4, 1),
+            detail: "refused".into(),
+        }
+    }
+
+    fn suspended() -> Health {
+        let mut h = Health::new(20);
+        for _ in 0..TOLERATED {
+            h.failed(cause(), NOW);
+        }
+        h
+    }
+
+    #[test]
+    fn e5_04_suspended_after_a_few_failures_then_one_probe() {
+        let mut h = suspended();
+        assert!(matches!(h.admit(0, NOW), Admission::Suspended(_)));
+        let later = NOW + FIRST_PAUSE;
+        assert_eq!(h.admit(0, later), Admission::Go);
+        assert_eq!(
+            h.admit(0, later),
+            Admission::Wait,
+            "one probe, not a thousand"
+        );
+        h.failed(cause(), later);
+        let Admission::Suspended(s) = h.admit(0, later) else {
+            panic!("still failing")
+        };
+        assert_eq!(s.until, later + FIRST_PAUSE * 2);
+    }
+
+    #[test]
+    fn a_probe_that_says_nothing_makes_room_for_another() {
+        let mut h = suspended();
+        assert_eq!(h.admit(0, NOW + FIRST_PAUSE), Admission::Go);
+        h.inconclusive();
+        assert_eq!(h.admit(0, NOW + FIRST_PAUSE), Admission::Go);
+    }
+
+    #[test]
+    fn recovery_is_told_once() {
+        let mut h = suspended();
+        assert_eq!(h.succeeded(), Recovery::Recovered);
+        assert_eq!(h.succeeded(), Recovery::None);
+        assert_eq!(h.admit(0, NOW), Admission::Go);
+    }
+
+    #[test]
+    fn h3_23_the_window_shrinks_and_grows() {
+        let mut h = Health::new(20);
+        for _ in 0..30 {
+            let _ = h.succeeded();
+        }
+        assert_eq!(h.window(), 20);
+        h.failed(cause(), NOW);
+        assert_eq!(h.window(), 10);
+        assert_eq!(h.admit(10, NOW), Admission::Wait);
+        assert_eq!(h.admit(9, NOW), Admission::Go);
+    }
+
+    #[test]
+    fn the_pause_has_an_upper_bound() {
+        let mut h = Health::new(1);
+        for _ in 0..100 {
+            h.failed(cause(), NOW);
+        }
+        assert_eq!(
+            h.suspension(NOW).map(|s| s.until),
+            Some(NOW + LONGEST_PAUSE)
+        );
+    }
+}

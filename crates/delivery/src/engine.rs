@@ -1,0 +1,414 @@
+//! The engine: lanes, the scheduler that fills them, and what others may ask of it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use mail_types::{Envelope, Recipient, Resolver, Timestamp};
+use outbound_queue::{Leased, Now, Placement, QueueError, QueueStore};
+use parking_lot::Mutex;
+use policy_cache::{Clock, PolicyCache};
+use smtp_client::{Connector, Pool};
+use tokio::sync::Notify;
+
+use crate::destination::Admission;
+use crate::dice::Dice;
+use crate::lane::Lane;
+use crate::ports::Observer;
+use crate::route::Destination;
+use crate::sessions::Sessions;
+use crate::settings::Settings;
+use crate::worker;
+
+/// What an engine is made of.
+pub struct Parts<S> {
+    /// The queue.
+    pub queue: Arc<S>,
+    /// DNS.
+    pub resolver: Arc<dyn Resolver>,
+    /// Policies.
+    pub policies: PolicyCache,
+    /// The client for MX hosts and for routes without trust anchors of their own.
+    pub connector: Connector,
+    /// One client per route that has trust anchors of its own; `None` for the others. In the order
+    /// of the routes.
+    pub route_connectors: Vec<Option<Connector>>,
+    /// Idle connections.
+    pub pool: Pool,
+    /// Wall and monotonic clock.
+    pub clock: Arc<dyn Clock>,
+    /// Who is told.
+    pub observer: Arc<dyn Observer>,
+    /// Chance.
+    pub dice: Dice,
+    /// What the configuration says.
+    pub settings: Settings,
+}
+
+/// The delivery engine. Cloning shares.
+pub struct Delivery<S> {
+    pub(crate) inner: Arc<Inner<S>>,
+}
+
+pub(crate) struct Inner<S> {
+    pub(crate) queue: Arc<S>,
+    pub(crate) resolver: Arc<dyn Resolver>,
+    pub(crate) policies: PolicyCache,
+    pub(crate) connector: Connector,
+    pub(crate) route_connectors: Vec<Option<Connector>>,
+    pub(crate) sessions: Sessions,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) dice: Dice,
+    pub(crate) settings: ArcSwap<Settings>,
+    lanes: Mutex<HashMap<outbound_queue::Destination, Arc<Lane>>>,
+    workers: AtomicUsize,
+    /// A worker left, or something else that may let the scheduler go on.
+    progress: Notify,
+    stopping: AtomicBool,
+}
+
+/// What one destination has in memory, for the status page.
+#[derive(Clone, Debug)]
+pub struct LaneView {
+    /// The queue's name of the destination.
+    pub destination: String,
+    /// Sessions that run.
+    pub active: u32,
+    /// Messages in hand.
+    pub backlog: usize,
+    /// Left alone for that long yet, with the cause.
+    pub suspended: Option<(Duration, String)>,
+}
+
+impl<S> Clone for Delivery<S> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
+
+impl Settings {
+    /// The destination under which the queue files a recipient.
+    #[must_use]
+    pub fn destination(
+        &self,
+        envelope: &Envelope,
+        recipient: &Recipient,
+    ) -> outbound_queue::Destination {
+        let destination = self
+            .routes
+            .destination(&envelope.reverse_path, &recipient.mailbox);
+        outbound_queue::Destination::new(&destination.key())
+    }
+}
+
+impl Placement for Settings {
+    fn destination(
+        &self,
+        envelope: &Envelope,
+        recipient: &Recipient,
+    ) -> outbound_queue::Destination {
+        Self::destination(self, envelope, recipient)
+    }
+
+    fn expires(&self, envelope: &Envelope) -> Timestamp {
+        self.retry.expires_envelope(envelope)
+    }
+}
+
+impl<S: QueueStore> Delivery<S> {
+    /// Puts an engine together; nothing runs yet.
+    #[must_use]
+    pub fn new(parts: Parts<S>) -> Self {
+        let sessions = Sessions::new(
+            parts.pool,
+            Arc::clone(&parts.observer),
+            parts.settings.connections_per_host,
+        );
+        Self {
+            inner: Arc::new(Inner {
+                queue: parts.queue,
+                resolver: parts.resolver,
+                policies: parts.policies,
+                connector: parts.connector,
+                route_connectors: parts.route_connectors,
+                sessions,
+                clock: parts.clock,
+                observer: parts.observer,
+                dice: parts.dice,
+                settings: ArcSwap::from_pointee(parts.settings),
+                lanes: Mutex::default(),
+                workers: AtomicUsize::new(0),
+                progress: Notify::new(),
+                stopping: AtomicBool::new(false),
+            }),
+        }
+    }
+
+    /// Takes fresh mail, claimed at its commit, for an immediate first attempt. What does not fit
+    /// goes back to the queue, where it is due.
+    pub fn offer(&self, leases: Vec<Leased>) {
+        for leased in leases {
+            let lane = self.inner.lane(&leased.destination);
+            if self.inner.is_stopping() {
+                self.inner.give_back(&leased);
+                continue;
+            }
+            match lane.push(leased, BACKLOG) {
+                Ok(()) => self.start(&lane),
+                Err(leased) => self.inner.give_back(&leased),
+            }
+        }
+    }
+
+    /// Delivers what is due until [`Delivery::stop`].
+    pub async fn run(&self) {
+        let wake = self.inner.queue.wake();
+        let mut cursor: Option<outbound_queue::Destination> = None;
+        let mut swept = Duration::ZERO;
+        while !self.inner.is_stopping() {
+            let now = self.inner.now();
+            if now.monotonic.saturating_sub(swept) >= SWEEP {
+                swept = now.monotonic;
+                self.sweep(now.monotonic).await;
+            }
+            let started = self.round(&mut cursor).await;
+            if started {
+                continue;
+            }
+            let pause = self.pause();
+            tokio::select! {
+                () = wake.notified() => {}
+                () = self.inner.progress.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// One round over due destinations, each getting a worker at most: fair over destinations.
+    /// False if nothing could be started.
+    async fn round(&self, cursor: &mut Option<outbound_queue::Destination>) -> bool {
+        let due = self
+            .inner
+            .queue
+            .due_destinations(self.inner.now(), cursor.as_ref(), ROUND);
+        let wrapped = cursor.is_some() && due.len() < ROUND;
+        *cursor = due
+            .last()
+            .map(|d| d.destination.clone())
+            .filter(|_| due.len() == ROUND);
+        let mut started = wrapped;
+        for due in due {
+            if self.inner.workers.load(Ordering::Relaxed) >= self.inner.settings.load().connections
+            {
+                return started;
+            }
+            let lane = self.inner.lane(&due.destination);
+            let now = self.inner.now();
+            match lane.admit(now.monotonic) {
+                Admission::Go => {
+                    self.spawn(&lane);
+                    started = true;
+                }
+                Admission::Wait => {}
+                Admission::Suspended(suspension) => {
+                    let put_off = worker::put_off(&self.inner, &lane, &suspension).await;
+                    started |= put_off;
+                }
+            }
+        }
+        started
+    }
+
+    fn pause(&self) -> Duration {
+        let now = self.inner.now().wall;
+        match self.inner.queue.next_due(self.inner.now()) {
+            // Due, but nothing could be started: whoever finishes wakes us.
+            Some(at) if at <= now => STALLED,
+            Some(at) => at.since(now).min(IDLE),
+            None => IDLE,
+        }
+    }
+
+    /// Starts a worker for what is in a lane's hands, if there may be one more.
+    fn start(&self, lane: &Arc<Lane>) {
+        let limit = self.inner.settings.load().connections;
+        if self.inner.workers.load(Ordering::Relaxed) >= limit {
+            if lane.active() == 0 {
+                lane.drain()
+                    .iter()
+                    .for_each(|leased| self.inner.give_back(leased));
+            }
+            return;
+        }
+        match lane.admit(self.inner.now().monotonic) {
+            Admission::Go => self.spawn(lane),
+            Admission::Wait => {}
+            Admission::Suspended(_) => {
+                let (inner, lane) = (Arc::clone(&self.inner), Arc::clone(lane));
+                tokio::spawn(async move { worker::put_off_backlog(&inner, &lane).await });
+            }
+        }
+    }
+
+    fn spawn(&self, lane: &Arc<Lane>) {
+        self.inner.workers.fetch_add(1, Ordering::Relaxed);
+        let (inner, lane) = (Arc::clone(&self.inner), Arc::clone(lane));
+        tokio::spawn(async move {
+            // A panic in one delivery ends that delivery; its lease runs out and it is due again.
+            let worker = tokio::spawn(worker::run(Arc::clone(&inner), Arc::clone(&lane)));
+            if let Err(error) = worker.await {
+                tracing::error!(destination = %lane.key, %error, "a delivery worker died");
+                lane.retreat(inner.now().monotonic);
+            }
+            inner.workers.fetch_sub(1, Ordering::Relaxed);
+            inner.progress.notify_one();
+        });
+    }
+
+    /// Stops taking up mail and waits for what runs, `drain_timeout` at most. Mail in hand goes back
+    /// without counting an attempt.
+    pub async fn stop(&self) {
+        self.inner.stopping.store(true, Ordering::Release);
+        self.inner.progress.notify_one();
+        let lanes: Vec<_> = self.inner.lanes.lock().values().cloned().collect();
+        for lane in lanes {
+            lane.drain()
+                .iter()
+                .for_each(|leased| self.inner.give_back(leased));
+        }
+        let patience = self.inner.settings.load().drain_timeout;
+        let drained = tokio::time::timeout(patience, async {
+            while self.inner.workers.load(Ordering::Acquire) > 0 {
+                self.inner.progress.notified().await;
+            }
+        });
+        if drained.await.is_err() {
+            let left = self.inner.workers.load(Ordering::Relaxed);
+            tracing::warn!(
+                left,
+                "sessions were still running when the drain time-out ended; their mail is due after the restart"
+            );
+        }
+        self.inner.sessions.pool.close().await;
+    }
+
+    /// An operator wants mail tried now: suspensions are lifted and plans made anew.
+    pub async fn resume(&self) {
+        let lanes: Vec<_> = self.inner.lanes.lock().values().cloned().collect();
+        for lane in lanes {
+            lane.resume();
+            lane.forget_plan().await;
+        }
+        self.inner.progress.notify_one();
+    }
+
+    /// Puts other settings in force for attempts from now on.
+    pub fn reconfigure(&self, settings: Settings) {
+        self.inner.settings.store(Arc::new(settings));
+        self.inner
+            .lanes
+            .lock()
+            .retain(|_, lane| lane.active() > 0 || lane.backlog() > 0);
+        self.inner.progress.notify_one();
+    }
+
+    /// Sessions that run.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.inner.workers.load(Ordering::Relaxed)
+    }
+
+    /// What each destination has in memory.
+    #[must_use]
+    pub fn lanes(&self) -> Vec<LaneView> {
+        let now = self.inner.now().monotonic;
+        let lanes = self.inner.lanes.lock();
+        lanes
+            .values()
+            .map(|lane| LaneView {
+                destination: lane.key.to_string(),
+                active: lane.active(),
+                backlog: lane.backlog(),
+                suspended: lane
+                    .suspension(now)
+                    .map(|s| (s.until.saturating_sub(now), s.cause.detail)),
+            })
+            .collect()
+    }
+
+    async fn sweep(&self, now: Duration) {
+        self.inner.sessions.pool.sweep().await;
+        self.inner
+            .lanes
+            .lock()
+            .retain(|_, lane| Arc::strong_count(lane) > 1 || !lane.is_idle(now, FORGET));
+    }
+}
+
+impl<S: QueueStore> Inner<S> {
+    pub(crate) fn now(&self) -> Now {
+        Now {
+            wall: self.clock.wall(),
+            monotonic: self.clock.monotonic(),
+        }
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn connector(&self, destination: &Destination) -> &Connector {
+        let own = destination
+            .route
+            .and_then(|n| self.route_connectors.get(n))
+            .and_then(Option::as_ref);
+        own.unwrap_or(&self.connector)
+    }
+
+    /// Returns a lease without an attempt.
+    pub(crate) fn give_back(&self, leased: &Leased) {
+        match self.queue.release(&leased.token) {
+            Ok(()) | Err(QueueError::StaleLease(_)) => {}
+            Err(error) => {
+                tracing::error!(queue_id = %leased.id, %error, "a lease could not be given back")
+            }
+        }
+    }
+
+    fn lane(&self, key: &outbound_queue::Destination) -> Arc<Lane> {
+        let mut lanes = self.lanes.lock();
+        if let Some(lane) = lanes.get(key) {
+            return Arc::clone(lane);
+        }
+        // The queue's names are made by `Destination::key`; one that cannot be read any more (an
+        // index of another version) is treated as a host that does not exist.
+        let destination = Destination::parse(key.as_str()).unwrap_or_else(|| Destination {
+            host: mail_types::Host::Address(std::net::Ipv4Addr::UNSPECIFIED.into()),
+            route: None,
+        });
+        let limit = self.settings.load().connections_per_destination;
+        let lane = Arc::new(Lane::new(
+            destination,
+            key.clone(),
+            limit,
+            self.clock.monotonic(),
+        ));
+        lanes.insert(key.clone(), Arc::clone(&lane));
+        lane
+    }
+}
+
+/// Destinations looked at in one round.
+const ROUND: usize = 64;
+/// Fresh messages in one lane's hands; more wait in the queue.
+const BACKLOG: usize = 500;
+const SWEEP: Duration = Duration::from_secs(5);
+/// A lane without work is forgotten after that, its health with it.
+const FORGET: Duration = Duration::from_secs(300);
+const STALLED: Duration = Duration::from_millis(500);
+const IDLE: Duration = Duration::from_secs(5);

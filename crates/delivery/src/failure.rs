@@ -1,0 +1,370 @@
+//! What one host's failure means, and what all of them together mean (pure).
+//!
+//! Nothing that can be forged before a verified handshake bounces mail that has demands on it
+//! (row E5-10): such failures only make a host unreachable.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use attempt::{Facts, Reason, Tried};
+use mail_types::{EnhancedStatus, HostName, StatusClass};
+use smtp_client::Cause;
+use smtp_proto::{MissingExtension, Stage};
+
+use crate::demand::{Evidence, Requirement, SeenTls};
+
+/// Why one candidate did not take the mail.
+#[derive(Clone, Debug)]
+pub struct HostFailure {
+    /// The candidate.
+    pub mx: HostName,
+    /// The address tried, if it came to that.
+    pub ip: Option<IpAddr>,
+    /// The port.
+    pub port: u16,
+    /// The reason key.
+    pub reason: Reason,
+    /// The enhanced status for this failure.
+    pub status: EnhancedStatus,
+    /// The peer's reply, if it gave one.
+    pub reply: Option<String>,
+    /// One sentence.
+    pub detail: String,
+    /// What the failure is worth.
+    pub weight: Weight,
+    /// What it shows of the host with regard to policies.
+    pub evidence: Evidence,
+    /// The TLS session, if there was one.
+    pub tls: Option<attempt::TlsSession>,
+}
+
+/// What a host's failure is worth when all hosts have failed. Later ones outweigh earlier ones:
+/// what a host that was reached said tells more than that another one was down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Weight {
+    /// It could not be reached, or not kept.
+    Unreachable,
+    /// It was reached or judged, and does not fit what is demanded.
+    Unfit,
+    /// It said 4yz.
+    Transient,
+    /// It said 5yz to us as a whole (banner, EHLO, MAIL).
+    Permanent,
+    /// The message needs an extension that it does not have.
+    Missing,
+}
+
+/// What the failures of all hosts amount to.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conclusion {
+    /// Try again later; the index is that of the failure to report.
+    Defer(usize),
+    /// Give up; the index is that of the failure to report.
+    Bounce(usize),
+}
+
+impl HostFailure {
+    /// A candidate that was not connected to.
+    #[must_use]
+    pub fn not_tried(
+        mx: &HostName,
+        ip: Option<IpAddr>,
+        port: u16,
+        reason: Reason,
+        detail: String,
+    ) -> Self {
+        let weight = match reason {
+            Reason::MxNotInPolicy | Reason::RequireTlsNoTls => Weight::Unfit,
+            _ => Weight::Unreachable,
+        };
+        let evidence = Evidence::Nothing;
+        Self {
+            mx: mx.clone(),
+            ip,
+            port,
+            reason,
+            status: reason.status(),
+            reply: None,
+            detail,
+            weight,
+            evidence,
+            tls: None,
+        }
+    }
+
+    /// From the client's words. `domain` is the recipients'.
+    #[must_use]
+    pub fn from_cause(
+        domain: &str,
+        mx: &HostName,
+        ip: IpAddr,
+        port: u16,
+        stage: Stage,
+        cause: &Cause,
+    ) -> Self {
+        let mut reason = Reason::from_key(cause.reason_key()).unwrap_or(Reason::Local);
+        let reply = cause.reply();
+        // 530: "Must issue a STARTTLS command first" (RFC 3207 section 4, row D2-08).
+        if reply.is_some_and(|r| r.code() == 530) && reason == Reason::Remote5xx {
+            reason = Reason::TlsRequiredByPeer;
+        }
+        let status = match (reason, cause) {
+            (Reason::Remote4xx | Reason::Remote5xx, _) => reply
+                .and_then(smtp_proto::Reply::status)
+                .unwrap_or_else(|| reason.status()),
+            (_, Cause::Missing(missing)) => missing_status(*missing),
+            _ => reason.status(),
+        };
+        let specifics = match stage {
+            Stage::Banner
+            | Stage::Ehlo
+            | Stage::EhloTls
+            | Stage::Mail
+            | Stage::Data
+            | Stage::Dot => {
+                format!("{cause} ({})", stage_words(stage))
+            }
+            _ => cause.to_string(),
+        };
+        let facts = Facts {
+            domain,
+            mx: Some(mx.as_str()),
+            specifics: Some(&specifics),
+        };
+        Self {
+            mx: mx.clone(),
+            ip: Some(ip),
+            port,
+            reason,
+            status,
+            reply: reply.map(ToString::to_string),
+            detail: reason.sentence(&facts),
+            weight: weigh(cause),
+            evidence: evidence(reason, cause),
+            tls: None,
+        }
+    }
+
+    /// For the record.
+    #[must_use]
+    pub fn tried(&self) -> Tried {
+        Tried {
+            mx: self.mx.as_str().into(),
+            ip: self.ip,
+            reason: Some(self.reason),
+            detail: self.detail.as_str().into(),
+        }
+    }
+}
+
+/// What the failures of all candidates amount to, for mail that arrived `age` ago. `None` if there
+/// are none.
+///
+/// * A 5yz of every host to us as a whole is final, unless something is demanded (row E5-10).
+/// * An extension that every host lacks is final; if some could not be reached, after a day
+///   (rows E5-11, D1-12).
+/// * REQUIRETLS that meets no verified TLS is final after a day (decision AMB-23).
+/// * Everything else waits.
+#[must_use]
+pub fn conclude(
+    failures: &[HostFailure],
+    requirement: &Requirement,
+    age: Duration,
+) -> Option<Conclusion> {
+    let telling = failures
+        .iter()
+        .enumerate()
+        .max_by_key(|(n, f)| (f.weight, *n))
+        .map(|(n, _)| n)?;
+    let all = |w: Weight| failures.iter().all(|f| f.weight == w);
+    let any = |w: Weight| failures.iter().any(|f| f.weight == w);
+    let day_over = age >= ONE_DAY;
+    if any(Weight::Missing) {
+        let definite = failures
+            .iter()
+            .all(|f| matches!(f.weight, Weight::Missing | Weight::Permanent));
+        if all(Weight::Missing) || (definite && !requirement.is_demanding()) || day_over {
+            return Some(Conclusion::Bounce(telling));
+        }
+        return Some(Conclusion::Defer(telling));
+    }
+    if all(Weight::Permanent) && !requirement.is_demanding() {
+        return Some(Conclusion::Bounce(telling));
+    }
+    if requirement.requiretls() && any(Weight::Unfit) && day_over {
+        return Some(Conclusion::Bounce(telling));
+    }
+    Some(Conclusion::Defer(telling))
+}
+
+/// The status to report when mail waits although a host said 5yz: it is not the peer's last word
+/// then, so its class is made transient (row E5-10).
+#[must_use]
+pub const fn as_transient(status: EnhancedStatus) -> EnhancedStatus {
+    match status.class() {
+        StatusClass::Permanent => status.with_class(StatusClass::Transient),
+        StatusClass::Success | StatusClass::Transient => status,
+    }
+}
+
+fn weigh(cause: &Cause) -> Weight {
+    match cause {
+        Cause::Connect(_)
+        | Cause::Lost(_)
+        | Cause::Timeout
+        | Cause::Protocol(_)
+        | Cause::Local(_) => Weight::Unreachable,
+        Cause::StartTlsNotOffered(_)
+        | Cause::StartTlsRefused(_)
+        | Cause::StartTlsInjection
+        | Cause::Handshake(_)
+        | Cause::Certificate(_) => Weight::Unfit,
+        Cause::Remote(reply) if reply.code() / 100 == 5 => Weight::Permanent,
+        Cause::Remote(_) => Weight::Transient,
+        Cause::Missing(_) => Weight::Missing,
+    }
+}
+
+fn evidence(reason: Reason, cause: &Cause) -> Evidence {
+    match cause {
+        Cause::StartTlsNotOffered(_)
+        | Cause::StartTlsRefused(_)
+        | Cause::StartTlsInjection
+        | Cause::Handshake(_) => Evidence::Session(SeenTls::None(reason)),
+        Cause::Certificate(_) => Evidence::Session(SeenTls::Unverified(reason)),
+        Cause::Connect(_)
+        | Cause::Lost(_)
+        | Cause::Timeout
+        | Cause::Remote(_)
+        | Cause::Protocol(_)
+        | Cause::Missing(_)
+        | Cause::Local(_) => Evidence::Nothing,
+    }
+}
+
+const fn missing_status(missing: MissingExtension) -> EnhancedStatus {
+    match missing {
+        MissingExtension::EightBitMime => EnhancedStatus::permanent(6, 3),
+        MissingExtension::SmtpUtf8 => EnhancedStatus::permanent(6, 7),
+        MissingExtension::Size { .. } => EnhancedStatus::permanent(3, 4),
+        MissingExtension::RequireTls => EnhancedStatus::permanent(7, 30),
+    }
+}
+
+const fn stage_words(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Banner => "in its greeting",
+        Stage::Ehlo => "in answer to EHLO",
+        Stage::EhloTls => "in answer to EHLO inside TLS",
+        Stage::Mail => "in answer to MAIL FROM",
+        Stage::Data => "in answer to DATA",
+        Stage::Dot => "at the end of the data",
+        _ => "in the session",
+    }
+}
+
+const ONE_DAY: Duration = Duration::from_secs(24 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demand::{Inputs, RequiredTls};
+
+    fn failure(weight: Weight, reason: Reason) -> HostFailure {
+        let mx = HostName::parse("mx1.d.test").unwrap();
+        HostFailure {
+            weight,
+            ..HostFailure::not_tried(&mx, None, 25, reason, String::new())
+        }
+    }
+
+    fn none() -> Requirement {
+        Requirement::of(&Inputs::default())
+    }
+
+    fn verified() -> Requirement {
+        Requirement::of(&Inputs {
+            delivery_tls: Some(RequiredTls::Verified),
+            ..Inputs::default()
+        })
+    }
+
+    #[test]
+    fn e5_10_a_5yz_of_every_host_is_final_only_without_demands() {
+        let all = [
+            failure(Weight::Permanent, Reason::Remote5xx),
+            failure(Weight::Permanent, Reason::Remote5xx),
+        ];
+        assert_eq!(
+            conclude(&all, &none(), Duration::ZERO),
+            Some(Conclusion::Bounce(1))
+        );
+        assert_eq!(
+            conclude(&all, &verified(), ONE_DAY * 3),
+            Some(Conclusion::Defer(1))
+        );
+        let some = [
+            failure(Weight::Permanent, Reason::Remote5xx),
+            failure(Weight::Unreachable, Reason::Connect),
+        ];
+        assert_eq!(
+            conclude(&some, &none(), Duration::ZERO),
+            Some(Conclusion::Defer(0))
+        );
+        assert_eq!(conclude(&[], &none(), Duration::ZERO), None);
+    }
+
+    #[test]
+    fn e5_11_an_extension_that_every_host_lacks_is_final() {
+        let missing = failure(Weight::Missing, Reason::ExtensionMissing);
+        let down = failure(Weight::Unreachable, Reason::Connect);
+        let both = [missing.clone(), down];
+        assert_eq!(
+            conclude(&[missing], &none(), Duration::ZERO),
+            Some(Conclusion::Bounce(0))
+        );
+        assert_eq!(
+            conclude(&both, &none(), Duration::ZERO),
+            Some(Conclusion::Defer(0))
+        );
+        assert_eq!(
+            conclude(&both, &none(), ONE_DAY),
+            Some(Conclusion::Bounce(0))
+        );
+    }
+
+    #[test]
+    fn what_a_reached_host_showed_is_reported_before_that_another_was_down() {
+        let list = [
+            failure(Weight::Unfit, Reason::CertExpired),
+            failure(Weight::Unreachable, Reason::Connect),
+        ];
+        assert_eq!(
+            conclude(&list, &verified(), Duration::ZERO),
+            Some(Conclusion::Defer(0))
+        );
+        let list = [
+            failure(Weight::Unfit, Reason::CertExpired),
+            failure(Weight::Unfit, Reason::StarttlsNotOffered),
+        ];
+        assert_eq!(
+            conclude(&list, &verified(), Duration::ZERO),
+            Some(Conclusion::Defer(1))
+        );
+    }
+
+    #[test]
+    fn amb_23_requiretls_waits_a_day_for_tls() {
+        let r = Requirement::of(&Inputs {
+            requiretls: true,
+            ..Inputs::default()
+        });
+        let list = [failure(Weight::Unfit, Reason::CertExpired)];
+        assert_eq!(
+            conclude(&list, &r, Duration::ZERO),
+            Some(Conclusion::Defer(0))
+        );
+        assert_eq!(conclude(&list, &r, ONE_DAY), Some(Conclusion::Bounce(0)));
+    }
+}

@@ -1,0 +1,209 @@
+//! A lane: what one destination has in memory. Work in hand, sessions that run, health, plan.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mail_types::Timestamp;
+use outbound_queue::Leased;
+use parking_lot::Mutex;
+
+use crate::destination::{Admission, Cause, Health, Recovery, Suspension};
+use crate::planner::Plan;
+use crate::route::Destination;
+
+/// One destination's state. Locks are held for a few instructions, never across an await.
+pub(crate) struct Lane {
+    pub(crate) destination: Destination,
+    /// The queue's name of it.
+    pub(crate) key: outbound_queue::Destination,
+    state: Mutex<State>,
+    plan: tokio::sync::Mutex<Option<Arc<Plan>>>,
+}
+
+struct State {
+    health: Health,
+    backlog: VecDeque<Leased>,
+    active: u32,
+    idle_since: Duration,
+    /// DNS has said that mail cannot go there, while the mail is protected: when first, when last.
+    undeliverable: Option<(Timestamp, Timestamp)>,
+}
+
+/// What a worker is to do next.
+#[must_use]
+pub(crate) enum Next {
+    /// This message.
+    Work(Box<Leased>),
+    /// Nothing is in hand: ask the queue, or leave.
+    Empty,
+    /// The destination is to be left alone: these go back with the cause.
+    Suspended(Suspension, Vec<Leased>),
+}
+
+impl Lane {
+    pub(crate) fn new(
+        destination: Destination,
+        key: outbound_queue::Destination,
+        limit: u32,
+        now: Duration,
+    ) -> Self {
+        let state = State {
+            health: Health::new(limit),
+            backlog: VecDeque::new(),
+            active: 0,
+            idle_since: now,
+            undeliverable: None,
+        };
+        Self {
+            destination,
+            key,
+            state: Mutex::new(state),
+            plan: tokio::sync::Mutex::new(None),
+        }
+    }
+
+    /// Puts work in hand; gives it back if there is enough.
+    ///
+    /// # Errors
+    /// The lease, to be released.
+    pub(crate) fn push(&self, leased: Leased, cap: usize) -> Result<(), Box<Leased>> {
+        let mut state = self.state.lock();
+        if state.backlog.len() >= cap {
+            return Err(Box::new(leased));
+        }
+        state.backlog.push_back(leased);
+        Ok(())
+    }
+
+    /// Asks to start a worker; on [`Admission::Go`] it is counted.
+    pub(crate) fn admit(&self, now: Duration) -> Admission {
+        let mut state = self.state.lock();
+        let active = state.active;
+        let admission = state.health.admit(active, now);
+        if admission == Admission::Go {
+            state.active += 1;
+        }
+        admission
+    }
+
+    /// A worker that was admitted could not start.
+    pub(crate) fn retreat(&self, now: Duration) {
+        let mut state = self.state.lock();
+        state.active -= 1;
+        state.idle_since = now;
+        state.health.inconclusive();
+    }
+
+    /// The next piece of work for a running worker.
+    pub(crate) fn next(&self, now: Duration) -> Next {
+        let mut state = self.state.lock();
+        if let Some(s) = state.health.suspension(now).cloned() {
+            return Next::Suspended(s, state.backlog.drain(..).collect());
+        }
+        state
+            .backlog
+            .pop_front()
+            .map_or(Next::Empty, |leased| Next::Work(Box::new(leased)))
+    }
+
+    /// Everything in hand.
+    pub(crate) fn drain(&self) -> Vec<Leased> {
+        self.state.lock().backlog.drain(..).collect()
+    }
+
+    /// A worker leaves, unless work came in meanwhile: both under one lock, so that nothing is
+    /// left in hand without anybody to do it.
+    pub(crate) fn leave(&self, now: Duration) -> bool {
+        let mut state = self.state.lock();
+        if !state.backlog.is_empty() && state.health.suspension(now).is_none() {
+            return false;
+        }
+        state.active -= 1;
+        state.idle_since = now;
+        if state.active == 0 {
+            state.health.inconclusive();
+        }
+        true
+    }
+
+    pub(crate) fn succeeded(&self) -> Recovery {
+        self.state.lock().health.succeeded()
+    }
+
+    pub(crate) fn failed(&self, cause: Cause, now: Duration) {
+        self.state.lock().health.failed(cause, now);
+    }
+
+    /// DNS says again that mail cannot go there. True once the answer has been the same over four
+    /// hours, seen by look-ups half an hour apart at least (decision AMB-04).
+    pub(crate) fn confirmed_undeliverable(&self, now: Timestamp) -> bool {
+        let mut state = self.state.lock();
+        let (first, last) = *state.undeliverable.get_or_insert((now, now));
+        if now.since(last) >= BETWEEN_LOOKS {
+            state.undeliverable = Some((first, now));
+        }
+        now.since(first) >= BELIEVED_AFTER && now.since(last) >= BETWEEN_LOOKS
+    }
+
+    /// DNS gives hosts.
+    pub(crate) fn reachable(&self) {
+        self.state.lock().undeliverable = None;
+    }
+
+    pub(crate) fn resume(&self) {
+        self.state.lock().health.resume();
+    }
+
+    pub(crate) fn suspension(&self, now: Duration) -> Option<Suspension> {
+        self.state.lock().health.suspension(now).cloned()
+    }
+
+    pub(crate) fn backlog(&self) -> usize {
+        self.state.lock().backlog.len()
+    }
+
+    pub(crate) fn active(&self) -> u32 {
+        self.state.lock().active
+    }
+
+    /// Whether nothing is lost by forgetting this lane.
+    pub(crate) fn is_idle(&self, now: Duration, after: Duration) -> bool {
+        let state = self.state.lock();
+        state.active == 0
+            && state.backlog.is_empty()
+            && state.health.suspension(now).is_none()
+            && state.undeliverable.is_none()
+            && now.saturating_sub(state.idle_since) >= after
+    }
+
+    /// The plan in force, or a new one: whoever comes first makes it, the others wait for it.
+    pub(crate) async fn plan<F>(
+        &self,
+        now: Timestamp,
+        generation: u64,
+        make: impl FnOnce() -> F,
+    ) -> Arc<Plan>
+    where
+        F: Future<Output = Plan>,
+    {
+        let mut slot = self.plan.lock().await;
+        if let Some(plan) = slot
+            .as_ref()
+            .filter(|p| now < p.valid_until && p.generation == generation)
+        {
+            return Arc::clone(plan);
+        }
+        let plan = Arc::new(make().await);
+        *slot = Some(Arc::clone(&plan));
+        plan
+    }
+
+    /// The next attempt makes a new plan.
+    pub(crate) async fn forget_plan(&self) {
+        *self.plan.lock().await = None;
+    }
+}
+
+const BETWEEN_LOOKS: Duration = Duration::from_secs(30 * 60);
+const BELIEVED_AFTER: Duration = Duration::from_secs(4 * 3600);

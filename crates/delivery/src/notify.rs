@@ -1,0 +1,170 @@
+//! Notifications: which recipients are told of what, and the message that tells it.
+
+use attempt::{PolicyResult, PolicySource, Record};
+use bytes::Bytes;
+use dsn::{
+    Action, Diagnostic, Host, Notification, Original, Policy, RecipientReport, Reporter,
+    ReturnPath, Story,
+};
+use mail_types::{QueueId, Recipient, Ret, Timestamp};
+use outbound_queue::{Leased, NewMessage};
+
+use crate::settings::Settings;
+
+/// One recipient that may have to be told about.
+pub(crate) struct Notice<'a> {
+    pub(crate) recipient: &'a Recipient,
+    pub(crate) action: Action,
+    pub(crate) record: &'a Record<'a>,
+}
+
+/// What of the original is needed: the whole message, if it may be returned, or its header.
+pub(crate) fn octets_needed(leased: &Leased, settings: &Settings) -> usize {
+    let whole = leased.envelope.ret == Some(Ret::Full)
+        && leased.envelope.size <= u64::try_from(settings.max_returned).unwrap_or(u64::MAX);
+    if whole {
+        settings.max_returned
+    } else {
+        MAX_HEADER
+    }
+}
+
+/// Whether the sender is to be told of any of this.
+pub(crate) fn is_wanted(leased: &Leased, notices: &[Notice<'_>]) -> bool {
+    notices
+        .iter()
+        .any(|n| dsn::entitled(&leased.envelope, n.recipient, n.action))
+}
+
+/// One message for all recipients of one action; `None` if nobody is to be told.
+pub(crate) fn compose(
+    leased: &Leased,
+    notices: &[Notice<'_>],
+    original: &[u8],
+    settings: &Settings,
+    id: QueueId,
+    now: Timestamp,
+) -> Option<NewMessage> {
+    let entitled: Vec<&Notice<'_>> = notices
+        .iter()
+        .filter(|n| dsn::entitled(&leased.envelope, n.recipient, n.action))
+        .collect();
+    let hosts: Vec<Vec<Host<'_>>> = entitled.iter().map(|n| hosts(n.record)).collect();
+    let policies: Vec<Vec<Policy<'_>>> = entitled.iter().map(|n| policies(n.record)).collect();
+    let reports: Vec<RecipientReport<'_>> = entitled
+        .iter()
+        .zip(hosts.iter().zip(&policies))
+        .map(|(notice, (hosts, policies))| report(notice, hosts, policies))
+        .collect();
+    if reports.is_empty() {
+        return None;
+    }
+    let whole = u64::try_from(original.len()).is_ok_and(|n| n == leased.envelope.size);
+    let notification = Notification {
+        queue_id: leased.id,
+        envelope: &leased.envelope,
+        recipients: &reports,
+        original: if whole {
+            Original::Whole(original)
+        } else {
+            Original::Headers(header(original))
+        },
+        return_path: ReturnPath::SevenBit,
+    };
+    let reporter = Reporter {
+        hostname: settings.hostname.as_str(),
+        from: &settings.bounce_from,
+        max_returned: settings.max_returned,
+    };
+    // From the ids alone, so that the same notification comes out the same after a crash (H7-04).
+    let mut random = [0u8; 16];
+    random[..8].copy_from_slice(&leased.id.raw().to_be_bytes());
+    random[8..].copy_from_slice(&id.raw().to_be_bytes());
+    match dsn::build(&notification, &reporter, now, random) {
+        Ok(built) => Some(NewMessage {
+            id,
+            envelope: built.envelope,
+            body: vec![Bytes::from(built.message)],
+        }),
+        Err(error) => {
+            tracing::error!(queue_id = %leased.id, %error, "no notification can be made");
+            None
+        }
+    }
+}
+
+fn report<'a>(
+    notice: &Notice<'a>,
+    hosts: &'a [Host<'a>],
+    policies: &'a [Policy<'a>],
+) -> RecipientReport<'a> {
+    let record = notice.record;
+    let diagnostic = match record.reply {
+        Some(reply) => Some(Diagnostic::Smtp(reply)),
+        None if record.reason.is_some() => Some(Diagnostic::Local(record.detail)),
+        None => None,
+    };
+    let story = (!hosts.is_empty() || !policies.is_empty()).then_some(Story {
+        domain: record.domain,
+        policies,
+        hosts,
+        advice: record.advice,
+    });
+    RecipientReport {
+        recipient: notice.recipient,
+        action: notice.action,
+        status: record.dsn,
+        remote_mta: record.mx.filter(|_| record.ip.is_some()),
+        diagnostic,
+        last_attempt: Some(record.at),
+        will_retry_until: record.gives_up,
+        summary: record.detail,
+        story: story.filter(|_| record.reason.is_some()),
+    }
+}
+
+fn hosts<'a>(record: &Record<'a>) -> Vec<Host<'a>> {
+    record
+        .tried
+        .iter()
+        .map(|t| Host {
+            name: &t.mx,
+            ip: t.ip,
+            failure: &t.detail,
+        })
+        .collect()
+}
+
+/// Only policies that had a part in it.
+fn policies<'a>(record: &Record<'a>) -> Vec<Policy<'a>> {
+    let told = record
+        .policies
+        .iter()
+        .filter(|p| p.result == PolicyResult::Failed);
+    told.map(|p| Policy {
+        source: match p.source {
+            PolicySource::MtaSts => "MTA-STS",
+            PolicySource::Dane => "DANE",
+            PolicySource::RequireTls => "REQUIRETLS",
+            PolicySource::Local => "local rule",
+            PolicySource::Route => "route",
+        },
+        mode: &p.mode,
+        id: p.id.as_deref(),
+        published_at: "",
+        fetched_at: p.fetched_at,
+        expires_at: p.expires_at,
+    })
+    .collect()
+}
+
+/// Up to and without the empty line.
+fn header(content: &[u8]) -> &[u8] {
+    let end = content
+        .windows(4)
+        .position(|w| w == b"\r\n\r\n")
+        .map_or(content.len(), |at| at + 2);
+    content.get(..end).unwrap_or(content)
+}
+
+const MAX_HEADER: usize = 64 * 1024;

@@ -1,0 +1,329 @@
+//! Makes the plan of a destination: looks up its hosts and their addresses, and what it demands.
+//!
+//! A plan is made once and shared by all messages of its destination until the first of its parts
+//! runs out, or the policy cache says that something changed. Nothing here is decided: what
+//! answers mean stands in [`crate::plan`], what they demand in [`crate::demand`].
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use attempt::Reason;
+use mail_types::{DnsError, Domain, Host, HostName, Resolver, Timestamp};
+use policy_cache::{Discovery, PolicyCache};
+
+use crate::plan::{Candidate, MxVerdict, Unreachable, drop_self, read_mx};
+use crate::route::{Destination, HopTarget, Route, RouteTls};
+use crate::settings::Settings;
+
+/// Everything that is known of a destination before connecting.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Which hosts, or why none.
+    pub hosts: Hosts,
+    /// The domain whose policy counts (RFC 8461 section 3.4), if there is one.
+    pub policy_domain: Option<Domain>,
+    /// What that domain has published.
+    pub discovery: Option<Discovery>,
+    /// The route, if one applies.
+    pub route: Option<Arc<Route>>,
+    /// Until when this may be used.
+    pub valid_until: Timestamp,
+    /// The policy cache's generation when this was made.
+    pub generation: u64,
+}
+
+/// The hosts of a destination.
+#[derive(Clone, Debug)]
+pub enum Hosts {
+    /// Try these, sorted by preference.
+    Candidates(Vec<Candidate>),
+    /// The answer is definite: mail cannot go there.
+    Undeliverable {
+        /// The reason key.
+        reason: Reason,
+        /// One sentence.
+        detail: String,
+    },
+    /// Not known now.
+    Unknown {
+        /// The reason key.
+        reason: Reason,
+        /// One sentence.
+        detail: String,
+    },
+}
+
+/// The ports through which plans are made.
+pub(crate) struct Planner<'a> {
+    pub(crate) resolver: &'a dyn Resolver,
+    pub(crate) policies: &'a PolicyCache,
+    pub(crate) settings: &'a Settings,
+}
+
+impl Planner<'_> {
+    /// Makes the plan for a destination.
+    pub(crate) async fn plan(&self, destination: &Destination, now: Timestamp) -> Plan {
+        let route = self.settings.routes.get(destination).cloned();
+        let generation = self.policies.generation();
+        let policy_domain = policy_domain(destination, route.as_deref());
+        let discover = async {
+            match &policy_domain {
+                Some(domain) => Some(self.policies.policy_for(domain).await),
+                None => None,
+            }
+        };
+        let ((hosts, ttl), discovery) =
+            tokio::join!(self.hosts(destination, route.as_deref()), discover);
+        let mut valid_until = now + ttl;
+        if let Some(d) = &discovery {
+            valid_until = valid_until.min(d.valid_until);
+        }
+        Plan {
+            hosts,
+            policy_domain,
+            discovery,
+            route,
+            valid_until,
+            generation,
+        }
+    }
+
+    async fn hosts(&self, destination: &Destination, route: Option<&Route>) -> (Hosts, Duration) {
+        let (target, port) = match route {
+            Some(route) => (route.hop.target.clone(), route.hop.port),
+            None => match &destination.host {
+                Host::Domain(d) => (HopTarget::Domain(d.clone()), SMTP),
+                Host::Address(ip) => (HopTarget::Address(*ip), SMTP),
+            },
+        };
+        match target {
+            HopTarget::Domain(domain) => self.by_mx(&domain, port, route.is_some()).await,
+            HopTarget::Host(host) => {
+                let candidate = self.candidate(0, host, port, true).await;
+                (Hosts::Candidates(vec![candidate]), HOP_TTL)
+            }
+            HopTarget::Address(ip) => (self.literal(ip, port, route), HOP_TTL),
+        }
+    }
+
+    /// A hop or recipient given as an address. It is called by `tls-name` where there is one.
+    fn literal(&self, ip: IpAddr, port: u16, route: Option<&Route>) -> Hosts {
+        let name = route
+            .and_then(|r| r.tls_name.clone())
+            .or_else(|| literal_name(ip));
+        let Some(name) = name else {
+            return Hosts::Undeliverable {
+                reason: Reason::NoUsableMx,
+                detail: format!("{ip} cannot be used as a host"),
+            };
+        };
+        // Explicit routes are exempt from the special-use check: the operator named the address.
+        let addresses = self.usable(vec![ip], port, route.is_some());
+        Hosts::Candidates(vec![Candidate {
+            name,
+            preference: 0,
+            port,
+            addresses,
+        }])
+    }
+
+    async fn by_mx(&self, domain: &Domain, port: u16, explicit: bool) -> (Hosts, Duration) {
+        if !domain.is_fully_qualified() {
+            // RFC 5321 section 2.3.5: no search list completes a name for us.
+            let detail = format!("{domain} is not a fully qualified domain name");
+            return (
+                Hosts::Undeliverable {
+                    reason: Reason::NoSuchDomain,
+                    detail,
+                },
+                LOCAL_TTL,
+            );
+        }
+        let (hosts, ttl, implicit) = match read_mx(domain, self.resolver.mx(domain).await) {
+            MxVerdict::Hosts {
+                hosts,
+                ttl,
+                implicit,
+                ..
+            } => (hosts, ttl, implicit),
+            MxVerdict::Undeliverable { reason, detail } => {
+                return (Hosts::Undeliverable { reason, detail }, LOCAL_TTL);
+            }
+            MxVerdict::Unknown { reason, detail } => {
+                return (Hosts::Unknown { reason, detail }, Duration::ZERO);
+            }
+        };
+        let mut candidates = Vec::with_capacity(hosts.len().min(MAX_HOSTS));
+        let lookups = hosts
+            .into_iter()
+            .take(MAX_HOSTS)
+            .map(|(p, name)| self.candidate(p, name, port, explicit));
+        // All at once: an attempt should not wait for one host's name server after another's.
+        for lookup in join_all(lookups).await {
+            candidates.push(lookup);
+        }
+        let hosts = match drop_self(candidates, |address| self.settings.is_self(address)) {
+            Err(detail) => Hosts::Undeliverable {
+                reason: Reason::Loop,
+                detail,
+            },
+            Ok(candidates) => judge(domain, candidates, implicit),
+        };
+        (hosts, ttl.clamp(MIN_TTL, MAX_TTL))
+    }
+
+    async fn candidate(
+        &self,
+        preference: u16,
+        name: HostName,
+        port: u16,
+        explicit: bool,
+    ) -> Candidate {
+        let addresses = match self.resolver.addresses(&name).await {
+            Ok(answer) => self.usable(answer.value, port, explicit),
+            Err(error) => Err(unreachable_by_dns(&name, &error)),
+        };
+        Candidate {
+            name,
+            preference,
+            port,
+            addresses,
+        }
+    }
+
+    /// Keeps the addresses that may be connected to (rows H1-19 to H1-21). Our own are kept here:
+    /// they cut the list of hosts, which is decided over all of them.
+    fn usable(
+        &self,
+        addresses: Vec<IpAddr>,
+        port: u16,
+        explicit: bool,
+    ) -> Result<Vec<IpAddr>, Unreachable> {
+        if explicit {
+            return Ok(addresses);
+        }
+        let mut refused = Vec::new();
+        let usable: Vec<IpAddr> = addresses
+            .into_iter()
+            .filter(|ip| {
+                if self.settings.is_self(SocketAddr::new(*ip, port)) {
+                    return true;
+                }
+                match self.settings.refuses(*ip) {
+                    None => true,
+                    Some(why) => {
+                        refused.push(why);
+                        false
+                    }
+                }
+            })
+            .collect();
+        if usable.is_empty() {
+            let detail = format!(
+                "{}: mail is not sent there unless egress.allow-special-use lists it",
+                refused.join(", ")
+            );
+            return Err(Unreachable {
+                reason: Reason::AddressRefused,
+                detail,
+                definite: false,
+            });
+        }
+        Ok(usable)
+    }
+}
+
+/// RFC 8461 section 3.4: the recipient domain, or the smart host's name where mail is routed to
+/// one; none for address literals (rows A1-03, A1-04), nor where a route says that TLS does not
+/// matter.
+fn policy_domain(destination: &Destination, route: Option<&Route>) -> Option<Domain> {
+    let Some(route) = route else {
+        return match &destination.host {
+            Host::Domain(d) if d.is_fully_qualified() => Some(d.clone()),
+            Host::Domain(_) | Host::Address(_) => None,
+        };
+    };
+    match route.tls {
+        RouteTls::DangerousOff | RouteTls::DangerousUnverified => None,
+        RouteTls::Verified | RouteTls::Policy => match &route.hop.target {
+            HopTarget::Domain(d) => Some(d.clone()),
+            HopTarget::Host(h) => h.to_domain().ok().filter(Domain::is_fully_qualified),
+            HopTarget::Address(_) => None,
+        },
+    }
+}
+
+/// RFC 5321 section 5.1: MX records that lead nowhere are an error, not a reason to fall back on
+/// the domain's own address; permanent only if every answer is definite (row E1-07).
+fn judge(domain: &Domain, candidates: Vec<Candidate>, implicit: bool) -> Hosts {
+    let definite = |c: &Candidate| c.addresses.as_ref().is_err_and(|u| u.definite);
+    if candidates.iter().all(definite) {
+        let detail = if implicit {
+            format!("{domain} has neither MX records nor an address")
+        } else {
+            format!("no MX host of {domain} has an address")
+        };
+        return Hosts::Undeliverable {
+            reason: Reason::NoUsableMx,
+            detail,
+        };
+    }
+    Hosts::Candidates(candidates)
+}
+
+fn unreachable_by_dns(name: &HostName, error: &DnsError) -> Unreachable {
+    let (reason, definite) = match error {
+        DnsError::NoSuchName { .. } | DnsError::NoRecords { .. } => (Reason::NoUsableMx, true),
+        DnsError::Temporary(_) => (Reason::DnsTemporary, false),
+        DnsError::Bogus(_) => (Reason::DnsBogus, false),
+    };
+    Unreachable {
+        reason,
+        detail: format!("the addresses of {name} could not be found: {error}"),
+        definite,
+    }
+}
+
+/// A host name for an address: only a label for the log, since no certificate can match it.
+fn literal_name(ip: IpAddr) -> Option<HostName> {
+    let text = match ip {
+        IpAddr::V4(v4) => v4.to_string().replace('.', "-"),
+        IpAddr::V6(v6) => v6.to_string().replace(':', "-"),
+    };
+    HostName::parse(&format!("address-{}", text.trim_matches('-'))).ok()
+}
+
+/// Runs futures together and keeps their order.
+async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut pending: Vec<_> = futures.map(|f| (Box::pin(f), None)).collect();
+    std::future::poll_fn(|cx| {
+        let mut ready = true;
+        for (future, output) in &mut pending {
+            if output.is_none() {
+                match future.as_mut().poll(cx) {
+                    std::task::Poll::Ready(value) => *output = Some(value),
+                    std::task::Poll::Pending => ready = false,
+                }
+            }
+        }
+        if ready {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await;
+    pending
+        .into_iter()
+        .filter_map(|(_, output)| output)
+        .collect()
+}
+
+const SMTP: u16 = 25;
+/// More hosts than this are never tried (row H1-17).
+const MAX_HOSTS: usize = 20;
+const MIN_TTL: Duration = Duration::from_secs(5);
+const MAX_TTL: Duration = Duration::from_secs(3600);
+const HOP_TTL: Duration = Duration::from_secs(60);
+const LOCAL_TTL: Duration = Duration::from_secs(5);

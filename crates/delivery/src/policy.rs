@@ -1,0 +1,100 @@
+//! From what the cache knows to what delivery needs (pure).
+
+use std::sync::Arc;
+
+use attempt::PolicyFrom;
+use mail_types::{Envelope, MessageClass, Timestamp};
+use mta_sts::Mode;
+use policy_cache::{Discovery, NoPolicy, Origin, Outcome};
+
+use crate::demand::{Inputs, Published};
+use crate::planner::Plan;
+use crate::settings::Settings;
+
+/// Whether the mail can be judged now.
+#[must_use]
+pub(crate) enum Judgement {
+    /// These are the inputs of its requirement.
+    Known(Box<Inputs>),
+    /// First contact, and DNS does not say whether there is a policy (decision AMB-01).
+    Wait { until: Timestamp, detail: String },
+}
+
+/// Gathers everything that may demand something of this message.
+pub(crate) fn judge(
+    plan: &Plan,
+    envelope: &Envelope,
+    settings: &Settings,
+    now: Timestamp,
+) -> Judgement {
+    let report = envelope.class == MessageClass::Report;
+    let mut inputs = Inputs {
+        delivery_tls: settings.tls,
+        route_tls: plan.route.as_ref().map(|r| r.tls),
+        requiretls: envelope.requiretls,
+        tls_required_no: envelope.tls_required_no,
+        report,
+        ..Inputs::default()
+    };
+    let (Some(domain), Some(discovery)) = (&plan.policy_domain, &plan.discovery) else {
+        return Judgement::Known(Box::new(inputs));
+    };
+    inputs.rule = settings.rule(domain, now);
+    if let Some(local) = &discovery.local {
+        inputs.exempt = local.exemption.as_ref().is_some_and(|e| e.is_active(now));
+        // The configuration beats a pin; both only add (decision AMB-33).
+        if let Some(pin) = local.pin.as_ref().filter(|_| !inputs.rule.require) {
+            inputs.rule.require = true;
+            inputs.rule.mx.clone_from(&pin.mx);
+        }
+    }
+    match &discovery.outcome {
+        Outcome::Policy(applied) => {
+            // RFC 8461 section 5.1: an expired policy is not applied; a plan may outlive one.
+            if !applied.policy.is_expired(now) || discovery.first_contact {
+                let from = match applied.from {
+                    Origin::Live => PolicyFrom::Live,
+                    Origin::Cache => PolicyFrom::Cache,
+                };
+                let stored = Arc::clone(&applied.policy);
+                inputs.published = Some(Published {
+                    stored,
+                    from,
+                    first_contact: discovery.first_contact,
+                });
+            }
+        }
+        Outcome::NoPolicy(
+            NoPolicy::Record(_) | NoPolicy::Fetch { .. } | NoPolicy::Unknown { .. },
+        ) => {}
+        Outcome::Wait {
+            until,
+            cause,
+            failures,
+            ..
+        } => {
+            // Reports of ours go whatever the policy says (RFC 8460 section 3).
+            if !report {
+                let detail = format!(
+                    "It is not known yet whether {domain} has an MTA-STS policy: {failures} look-ups of \
+                     _mta-sts.{domain} failed ({cause})."
+                );
+                return Judgement::Wait {
+                    until: *until,
+                    detail,
+                };
+            }
+        }
+    }
+    Judgement::Known(Box::new(inputs))
+}
+
+/// Whether an enforce policy is in force, so that DNS alone must not bounce mail (decision AMB-04).
+pub(crate) fn is_enforced(discovery: Option<&Discovery>, now: Timestamp) -> bool {
+    match discovery.map(|d| &d.outcome) {
+        Some(Outcome::Policy(applied)) => {
+            applied.policy.mode() == Mode::Enforce && !applied.policy.is_expired(now)
+        }
+        Some(Outcome::NoPolicy(_) | Outcome::Wait { .. }) | None => false,
+    }
+}

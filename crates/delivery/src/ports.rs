@@ -1,0 +1,45 @@
+//! What delivery tells the rest of the process.
+
+use std::time::Duration;
+
+use attempt::{DsnSent, Record, Removed};
+
+use crate::destination::Suspension;
+
+/// Is told of everything that happens to mail. Called from the workers: it must not block.
+pub trait Observer: Send + Sync {
+    /// One attempt on one recipient.
+    fn attempt(&self, record: &Record<'_>);
+
+    /// Nothing is left to be done for a message.
+    fn removed(&self, event: &Removed<'_>);
+
+    /// A notification was put into the queue.
+    fn dsn_sent(&self, event: &DsnSent<'_>);
+
+    /// A session was opened, or not.
+    fn session(&self, session: SessionEvent);
+
+    /// A destination is being left alone for a while.
+    fn suspended(&self, destination: &str, suspension: &Suspension, pause: Duration);
+}
+
+/// A connection attempt, for metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionEvent {
+    /// Opened; with TLS of this version and this authentication, or without.
+    Opened {
+        /// For instance `TLSv1.3`.
+        tls: Option<Box<str>>,
+        /// The certificate was valid for the host.
+        verified: bool,
+        /// How long it took.
+        took: Duration,
+    },
+    /// The handshake or the verification failed.
+    HandshakeFailed,
+    /// It did not get that far.
+    Failed,
+    /// Taken from the pool.
+    Reused,
+}

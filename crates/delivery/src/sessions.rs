@@ -1,0 +1,229 @@
+//! Opens sessions: the pool first, then a new connection, within the limit of each host.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use attempt::{Authenticated, Certificate, Reason, TlsSession};
+use mail_types::HostName;
+use parking_lot::Mutex;
+use smtp_client::{
+    Cause, Connection, Connector, Peer, Pool, Posture, SessionError, StartTls, TlsVerdict,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::demand::{Assurance, SeenTls, SessionFacts};
+use crate::ports::{Observer, SessionEvent};
+
+/// Opens and keeps sessions.
+pub(crate) struct Sessions {
+    pub(crate) pool: Pool,
+    pub(crate) observer: Arc<dyn Observer>,
+    hosts: Mutex<HashMap<HostName, Arc<Semaphore>>>,
+    per_host: usize,
+}
+
+/// A session in a worker's hands.
+pub(crate) struct Session {
+    pub(crate) connection: Connection,
+    /// TLS was offered and failed: this is the second try in plain text (decision AMB-15).
+    fell_back: Option<Reason>,
+    /// Its place among the sessions to this host.
+    _permit: OwnedSemaphorePermit,
+}
+
+/// One host's address, and how to get there.
+pub(crate) struct Way<'a> {
+    pub(crate) connector: &'a Connector,
+    pub(crate) name: &'a HostName,
+    pub(crate) address: SocketAddr,
+    pub(crate) assurance: Assurance,
+}
+
+impl Sessions {
+    pub(crate) fn new(pool: Pool, observer: Arc<dyn Observer>, per_host: usize) -> Self {
+        Self {
+            pool,
+            observer,
+            hosts: Mutex::default(),
+            per_host: per_host.max(1),
+        }
+    }
+
+    /// A session to this host that was opened with exactly this assurance.
+    pub(crate) async fn open(&self, way: &Way<'_>) -> Result<Session, Box<SessionError>> {
+        let permit = self.permit(way.name).await;
+        let posture = posture(way.assurance);
+        let peer = Peer {
+            mx: way.name.clone(),
+            addr: way.address,
+        };
+        if let Some(connection) = self.pool.take(&way.connector.pool_key(&peer, posture)) {
+            self.observer.session(SessionEvent::Reused);
+            return Ok(Session {
+                connection,
+                fell_back: None,
+                _permit: permit,
+            });
+        }
+        let began = Instant::now();
+        let first = way.connector.connect_with(&peer, posture).await;
+        let (result, fell_back) = match first {
+            // Without any demand a failed handshake is answered with one try in plain text, on a
+            // new connection (decision AMB-15); what is remembered of it ends with this session.
+            Err(error)
+                if way.assurance == Assurance::DangerousOpportunistic && is_tls(&error.cause) =>
+            {
+                self.observer.session(SessionEvent::HandshakeFailed);
+                let reason =
+                    Reason::from_key(error.cause.reason_key()).unwrap_or(Reason::TlsHandshake);
+                tracing::info!(mx = %way.name, ip = %way.address.ip(), cause = %error.cause,
+                    "tls.plain_fallback: no policy demands TLS, trying without");
+                (
+                    way.connector
+                        .connect_with(&peer, Posture::DangerousPlain)
+                        .await,
+                    Some(reason),
+                )
+            }
+            other => (other, None),
+        };
+        self.observer.session(match &result {
+            Ok(connection) => {
+                let tls = connection.facts().tls.as_ref();
+                SessionEvent::Opened {
+                    tls: tls.map(|t| t.version.clone()),
+                    verified: tls.is_some_and(|t| t.verdict.would_verify()),
+                    took: began.elapsed(),
+                }
+            }
+            Err(error) if is_tls(&error.cause) => SessionEvent::HandshakeFailed,
+            Err(_) => SessionEvent::Failed,
+        });
+        let connection = result.map_err(Box::new)?;
+        Ok(Session {
+            connection,
+            fell_back,
+            _permit: permit,
+        })
+    }
+
+    /// Gives a session back for others. One that fell back to plain text is never kept: the next
+    /// delivery tries TLS again.
+    pub(crate) fn keep(&self, session: Session) {
+        if session.fell_back.is_none() && session.connection.is_usable() {
+            self.pool.put(session.connection);
+        } else {
+            tokio::spawn(session.connection.quit());
+        }
+    }
+
+    async fn permit(&self, name: &HostName) -> OwnedSemaphorePermit {
+        loop {
+            let semaphore = {
+                let mut hosts = self.hosts.lock();
+                if hosts.len() > MAX_HOSTS {
+                    // Hosts without sessions: nobody else holds their semaphore.
+                    hosts.retain(|_, s| Arc::strong_count(s) > 1);
+                }
+                Arc::clone(
+                    hosts
+                        .entry(name.clone())
+                        .or_insert_with(|| Arc::new(Semaphore::new(self.per_host))),
+                )
+            };
+            if let Ok(permit) = semaphore.acquire_owned().await {
+                return permit;
+            }
+            // The semaphore was closed: nobody does that.
+            self.hosts.lock().remove(name);
+        }
+    }
+}
+
+impl Session {
+    /// What demands are held against.
+    pub(crate) fn facts(&self) -> SessionFacts {
+        let facts = self.connection.facts();
+        let tls = match &facts.tls {
+            Some(session) => match &session.verdict {
+                TlsVerdict::Authenticated => SeenTls::Verified,
+                verdict if verdict.would_verify() => SeenTls::Verified,
+                verdict => {
+                    let key = verdict.failure().map_or(
+                        "cert-not-trusted",
+                        smtp_client::CertificateFailure::reason_key,
+                    );
+                    SeenTls::Unverified(Reason::from_key(key).unwrap_or(Reason::CertNotTrusted))
+                }
+            },
+            None => SeenTls::None(match (&self.fell_back, &facts.starttls) {
+                (Some(reason), _) => *reason,
+                (None, StartTls::Refused(_)) => Reason::StarttlsRefused,
+                (None, StartTls::Used | StartTls::NotOffered | StartTls::NotTried) => {
+                    Reason::StarttlsNotOffered
+                }
+            }),
+        };
+        SessionFacts {
+            assurance: assurance(facts.posture),
+            tls,
+            offers_requiretls: facts.extensions.requiretls,
+        }
+    }
+
+    pub(crate) fn tls(&self) -> Option<TlsSession> {
+        self.connection.facts().tls.as_ref().map(tls_record)
+    }
+
+    pub(crate) fn address(&self) -> (IpAddr, u16) {
+        let addr = self.connection.facts().addr;
+        (addr.ip(), addr.port())
+    }
+}
+
+/// What the record says of a TLS session.
+pub(crate) fn tls_record(session: &smtp_client::TlsSession) -> TlsSession {
+    TlsSession {
+        version: Cow::Owned(session.version.to_string()),
+        cipher: Cow::Owned(session.cipher.to_string()),
+        group: (!session.group.is_empty()).then(|| Cow::Owned(session.group.to_string())),
+        authenticated: match session.verdict {
+            TlsVerdict::Authenticated => Authenticated::Pkix,
+            TlsVerdict::Observed { .. } => Authenticated::None,
+        },
+        would_verify: session.verdict.would_verify(),
+        cert: session.certificate.as_ref().map(|c| Certificate {
+            subject_alt_names: c.subject_alt_names.clone(),
+            issuer: c.issuer.clone(),
+            not_after: c.not_after,
+        }),
+    }
+}
+
+/// One to one: the client never weakens what delivery decided, nor the other way round.
+const fn posture(assurance: Assurance) -> Posture {
+    match assurance {
+        Assurance::Authenticated => Posture::Authenticate,
+        Assurance::DangerousEncrypted => Posture::DangerousEncrypt,
+        Assurance::DangerousOpportunistic => Posture::DangerousOpportunistic,
+        Assurance::DangerousPlain => Posture::DangerousPlain,
+    }
+}
+
+const fn assurance(posture: Posture) -> Assurance {
+    match posture {
+        Posture::Authenticate => Assurance::Authenticated,
+        Posture::DangerousEncrypt => Assurance::DangerousEncrypted,
+        Posture::DangerousOpportunistic => Assurance::DangerousOpportunistic,
+        Posture::DangerousPlain => Assurance::DangerousPlain,
+    }
+}
+
+const fn is_tls(cause: &Cause) -> bool {
+    matches!(cause, Cause::Handshake(_) | Cause::Certificate(_))
+}
+
+const MAX_HOSTS: usize = 10_000;

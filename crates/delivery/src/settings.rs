@@ -1,0 +1,108 @@
+//! What delivery is told by the configuration.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use mail_types::{AddressClass, Domain, Mailbox, Timestamp};
+use mta_sts::MxPattern;
+use outbound_queue::RetrySchedule;
+
+use crate::demand::{LocalRule, RequiredTls};
+use crate::route::RouteTable;
+
+/// What delivery is told by the configuration. Replaced as a whole on reload.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Our fully qualified name: `Reporting-MTA`, right side of Message-IDs.
+    pub hostname: Domain,
+    /// From whom notifications come.
+    pub bounce_from: Mailbox,
+    /// `delivery.tls`.
+    pub tls: Option<RequiredTls>,
+    /// `[[route]]`.
+    pub routes: RouteTable,
+    /// `[[domain]]`.
+    pub domains: HashMap<Domain, DomainRule>,
+    /// `queue.*`: when to try again, when to give up.
+    pub retry: RetrySchedule,
+    /// Sessions at once, in all.
+    pub connections: usize,
+    /// Sessions at once to one destination.
+    pub connections_per_destination: u32,
+    /// Sessions at once to one MX host, whatever the destinations.
+    pub connections_per_host: usize,
+    /// Recipients of one transaction (RFC 5321 section 4.5.3.1.8).
+    pub recipients_per_transaction: usize,
+    /// Addresses tried in one attempt, over all hosts.
+    pub max_addresses: usize,
+    /// `egress.allow-special-use`.
+    pub allow_special_use: Vec<IpNet>,
+    /// Where we listen, `server.own-addresses` with port 25 included: what would lead back to us.
+    pub own: Vec<SocketAddr>,
+    /// Whole messages of more octets than this are not returned in notifications, only headers.
+    pub max_returned: usize,
+    /// How long running sessions may take on shutdown.
+    pub drain_timeout: Duration,
+}
+
+/// A `[[domain]]` entry.
+#[derive(Clone, Debug)]
+pub struct DomainRule {
+    /// `mta-sts = "require"`.
+    pub require: bool,
+    /// `mta-sts = "dangerous-audit"`.
+    pub dangerous_audit: bool,
+    /// `mx`.
+    pub mx: Vec<MxPattern>,
+    /// `tls`.
+    pub tls: Option<RequiredTls>,
+    /// When what weakens ends.
+    pub until: Option<Timestamp>,
+}
+
+impl Settings {
+    /// The rule for a domain as it applies now: a weakening that has run out is gone.
+    #[must_use]
+    pub fn rule(&self, domain: &Domain, now: Timestamp) -> LocalRule {
+        let Some(rule) = self.domains.get(domain) else {
+            return LocalRule::default();
+        };
+        LocalRule {
+            require: rule.require,
+            dangerous_audit: rule.dangerous_audit && rule.until.is_some_and(|until| now < until),
+            mx: rule.mx.clone(),
+            tls: rule.tls,
+        }
+    }
+
+    /// Whether connecting there would lead back to one of our own listeners (row E1-14). A
+    /// listener on the unspecified address answers on every address of this machine; which those
+    /// are only `server.own-addresses` and the listed ones tell.
+    #[must_use]
+    pub fn is_self(&self, address: SocketAddr) -> bool {
+        let address = SocketAddr::new(canonical(address.ip()), address.port());
+        self.own.iter().any(|own| {
+            let same = canonical(own.ip()) == address.ip();
+            let any = own.ip().is_unspecified() && address.ip().is_loopback();
+            own.port() == address.port() && (same || any)
+        })
+    }
+
+    /// Why an address is not to be connected to (rows H1-19 to H1-21), if so.
+    #[must_use]
+    pub fn refuses(&self, ip: IpAddr) -> Option<String> {
+        let class = AddressClass::of(ip);
+        let allowed = class.is_global()
+            || self
+                .allow_special_use
+                .iter()
+                .any(|net| net.contains(&canonical(ip)));
+        (!allowed).then(|| format!("{ip} is {class}"))
+    }
+}
+
+fn canonical(ip: IpAddr) -> IpAddr {
+    ip.to_canonical()
+}

@@ -1,0 +1,110 @@
+//! What became of one recipient in one attempt (pure).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use attempt::{Facts, Reason, TlsSession};
+use mail_types::{EnhancedStatus, HostName};
+use smtp_proto::{Reply, Stage};
+
+use crate::demand::Evidence;
+use crate::failure::HostFailure;
+
+/// What became of one recipient.
+#[derive(Clone, Debug)]
+pub(crate) enum Verdict {
+    /// The peer has taken it.
+    Sent {
+        /// Its last reply.
+        reply: Arc<str>,
+        /// The status in it.
+        status: EnhancedStatus,
+        /// The peer speaks DSN and takes over the duty of NOTIFY=SUCCESS.
+        dsn: bool,
+    },
+    /// Not this time.
+    Deferred(Arc<Failure>),
+    /// Not at all.
+    Bounced(Arc<Failure>),
+}
+
+/// Why a recipient did not get the message.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    pub(crate) reason: Reason,
+    pub(crate) status: EnhancedStatus,
+    pub(crate) reply: Option<String>,
+    pub(crate) detail: String,
+}
+
+/// The host that decided: what the record names as `mx`, `ip`, `tls`.
+#[derive(Clone, Debug)]
+pub(crate) struct Decider {
+    pub(crate) mx: HostName,
+    pub(crate) ip: Option<IpAddr>,
+    pub(crate) port: u16,
+    pub(crate) tls: Option<TlsSession>,
+    pub(crate) evidence: Evidence,
+}
+
+impl Failure {
+    pub(crate) fn new(reason: Reason, detail: String) -> Self {
+        Self {
+            reason,
+            status: reason.status(),
+            reply: None,
+            detail,
+        }
+    }
+
+    /// A recipient that the peer refused, or the message as a whole.
+    pub(crate) fn refused(domain: &str, mx: &HostName, stage: Stage, reply: &Reply) -> Self {
+        let permanent = reply.code() / 100 == 5;
+        let reason = if permanent {
+            Reason::Remote5xx
+        } else {
+            Reason::Remote4xx
+        };
+        let what = match stage {
+            Stage::Mail => "in answer to MAIL FROM",
+            Stage::Rcpt => "in answer to RCPT TO",
+            Stage::Data => "in answer to DATA",
+            _ => "at the end of the data",
+        };
+        let specifics = format!("{reply} ({what})");
+        let facts = Facts {
+            domain,
+            mx: Some(mx.as_str()),
+            specifics: Some(&specifics),
+        };
+        Self {
+            reason,
+            status: reply.status().unwrap_or_else(|| reason.status()),
+            reply: Some(reply.to_string()),
+            detail: reason.sentence(&facts),
+        }
+    }
+}
+
+impl From<&HostFailure> for Failure {
+    fn from(f: &HostFailure) -> Self {
+        Self {
+            reason: f.reason,
+            status: f.status,
+            reply: f.reply.clone(),
+            detail: f.detail.clone(),
+        }
+    }
+}
+
+impl From<&HostFailure> for Decider {
+    fn from(f: &HostFailure) -> Self {
+        Self {
+            mx: f.mx.clone(),
+            ip: f.ip,
+            port: f.port,
+            tls: f.tls.clone(),
+            evidence: f.evidence.clone(),
+        }
+    }
+}

@@ -1,0 +1,497 @@
+//! One attempt: walks the hosts of the plan until every recipient has its verdict.
+//!
+//! RFC 5321 section 5.1 and RFC 8461 section 5.1: hosts in MX order, each address of each host; a
+//! host that does not fit what is demanded counts as unreachable, and nothing is sorted out before.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use attempt::{Reason, Tried, Weakened};
+use mail_types::{Recipient, Timestamp};
+use outbound_queue::{Leased, QueueStore};
+use smtp_client::{Connector, RecipientOutcome, Stage, Transaction, TransactionError};
+
+use crate::content;
+use crate::demand::{Evidence, HostDecision, Requirement, SessionDecision};
+use crate::dice::Dice;
+use crate::failure::{Conclusion, HostFailure, as_transient, conclude};
+use crate::plan::{Candidate, shuffle_equals};
+use crate::sessions::{Session, Sessions, Way, tls_record};
+use crate::verdict::{Decider, Failure, Verdict};
+
+/// What an attempt needs beside the message.
+pub(crate) struct Attempt<'a, S> {
+    pub(crate) queue: &'a S,
+    pub(crate) sessions: &'a Sessions,
+    pub(crate) connector: &'a Connector,
+    pub(crate) requirement: &'a Requirement,
+    pub(crate) leased: &'a Leased,
+    /// The recipients' domain, for sentences.
+    pub(crate) domain: &'a str,
+    pub(crate) max_addresses: usize,
+    pub(crate) per_transaction: usize,
+    pub(crate) dice: &'a Dice,
+    pub(crate) now: Timestamp,
+}
+
+/// What an attempt found out.
+pub(crate) struct Findings {
+    /// One per recipient of the lease, in its order; none where no host was tried to the end.
+    pub(crate) verdicts: Vec<Option<Verdict>>,
+    pub(crate) tried: Vec<Tried>,
+    pub(crate) failures: Vec<HostFailure>,
+    /// MAIL was refused for now: why this host does not count, if no recipient was settled.
+    mail_refused: Option<HostFailure>,
+    pub(crate) decider: Option<Decider>,
+    /// Some host talked to us about this mail: the destination is alive.
+    pub(crate) alive: bool,
+    pub(crate) weakened_by: Option<Weakened>,
+    pub(crate) connect: Duration,
+    pub(crate) transmit: Duration,
+}
+
+enum After {
+    /// Every recipient has its verdict, or none can get one in this attempt.
+    Settled,
+    /// Go on with the next address.
+    NextHost,
+}
+
+impl<S: QueueStore> Attempt<'_, S> {
+    /// Walks the candidates. `held` is the worker's open session: used if it fits, replaced if not.
+    pub(crate) async fn run(
+        &self,
+        candidates: &[Candidate],
+        held: &mut Option<Session>,
+    ) -> Findings {
+        let mut found = Findings::new(self.leased.recipients.len(), self.requirement.weakened_by);
+        let mut budget = self.max_addresses.max(2);
+        for candidate in &self.order(candidates, held.as_ref()) {
+            let assurance = match self.requirement.host(&candidate.name) {
+                HostDecision::Connect(assurance) => assurance,
+                HostDecision::Refuse { reason, specifics } => {
+                    let detail = reason.sentence(&attempt::Facts {
+                        domain: self.domain,
+                        mx: Some(candidate.name.as_str()),
+                        specifics: Some(&specifics),
+                    });
+                    let mut failure = HostFailure::not_tried(
+                        &candidate.name,
+                        None,
+                        candidate.port,
+                        reason,
+                        detail,
+                    );
+                    failure.ip = candidate
+                        .addresses
+                        .as_ref()
+                        .ok()
+                        .and_then(|a| a.first().copied());
+                    found.fail(failure);
+                    continue;
+                }
+            };
+            let addresses = match &candidate.addresses {
+                Ok(addresses) => addresses,
+                Err(why) => {
+                    let detail = why.detail.clone();
+                    found.fail(HostFailure::not_tried(
+                        &candidate.name,
+                        None,
+                        candidate.port,
+                        why.reason,
+                        detail,
+                    ));
+                    continue;
+                }
+            };
+            for ip in addresses {
+                if budget == 0 {
+                    break;
+                }
+                budget -= 1;
+                let way = Way {
+                    connector: self.connector,
+                    name: &candidate.name,
+                    address: SocketAddr::new(*ip, candidate.port),
+                    assurance,
+                };
+                match self.host(&way, held, &mut found).await {
+                    After::Settled => return found,
+                    After::NextHost => {}
+                }
+            }
+        }
+        found.settle(self);
+        found
+    }
+
+    /// Preference order, equals shuffled (RFC 5321 section 5.1). A host whose session is already
+    /// open comes first: it has just taken mail of this destination.
+    fn order(&self, candidates: &[Candidate], held: Option<&Session>) -> Vec<Candidate> {
+        let mut order = candidates.to_vec();
+        if order.len() > 1 {
+            shuffle_equals(&mut order, |c| c.preference, |n| self.dice.below(n));
+            if let Some(name) = held.map(|s| &s.connection.facts().mx)
+                && let Some(at) = order.iter().position(|c| c.name == *name)
+            {
+                order[..=at].rotate_right(1);
+            }
+        }
+        order
+    }
+
+    async fn host(&self, way: &Way<'_>, held: &mut Option<Session>, found: &mut Findings) -> After {
+        let began = Instant::now();
+        let session = match held.take() {
+            Some(session) if self.fits(&session, way) => Ok(session),
+            other => {
+                if let Some(session) = other {
+                    self.sessions.keep(session);
+                }
+                self.sessions.open(way).await
+            }
+        };
+        found.connect += began.elapsed();
+        let mut session = match session {
+            Ok(session) => session,
+            Err(error) => {
+                let (ip, port) = (way.address.ip(), way.address.port());
+                let mut failure = HostFailure::from_cause(
+                    self.domain,
+                    way.name,
+                    ip,
+                    port,
+                    error.stage,
+                    &error.cause,
+                );
+                failure.tls = error.tls.as_deref().map(tls_record);
+                found.fail(failure);
+                return After::NextHost;
+            }
+        };
+        // The requirement is held against the session again before every MAIL FROM.
+        if let SessionDecision::Refuse { reason, specifics } =
+            self.requirement.session(way.name, &session.facts())
+        {
+            let mut failure = HostFailure::not_tried(
+                way.name,
+                Some(way.address.ip()),
+                way.address.port(),
+                reason,
+                specifics,
+            );
+            failure.evidence = Evidence::Session(session.facts().tls);
+            failure.tls = session.tls();
+            if reason == Reason::RequireTlsUnsupported {
+                failure.weight = crate::failure::Weight::Missing;
+            }
+            found.fail(failure);
+            *held = Some(session);
+            return After::NextHost;
+        }
+        let began = Instant::now();
+        let after = self.transactions(way, &mut session, found).await;
+        found.transmit += began.elapsed();
+        if session.connection.is_usable() {
+            *held = Some(session);
+        }
+        after
+    }
+
+    fn fits(&self, session: &Session, way: &Way<'_>) -> bool {
+        let facts = session.connection.facts();
+        facts.mx == *way.name
+            && facts.addr.port() == way.address.port()
+            && session.connection.is_usable()
+            && session.facts().assurance == way.assurance
+            && facts.roots_generation
+                == way
+                    .connector
+                    .pool_key(&peer(way), facts.posture)
+                    .roots_generation
+    }
+
+    /// As many transactions as the recipients need (RFC 5321 section 4.5.3.1.10).
+    async fn transactions(
+        &self,
+        way: &Way<'_>,
+        session: &mut Session,
+        found: &mut Findings,
+    ) -> After {
+        found.decide(way, session);
+        // Every round settles one recipient at least, or ends.
+        for _ in 0..=self.leased.recipients.len() {
+            let open: Vec<usize> = found
+                .undecided()
+                .take(self.per_transaction.max(1))
+                .collect();
+            if open.is_empty() {
+                break;
+            }
+            let recipients: Vec<&Recipient> = open
+                .iter()
+                .filter_map(|slot| self.recipient(*slot))
+                .collect();
+            let envelope = &self.leased.envelope;
+            let transaction = Transaction {
+                reverse_path: &envelope.reverse_path,
+                recipients: &recipients,
+                body: envelope.body,
+                smtputf8: envelope.smtputf8,
+                requiretls: self.requirement.requiretls(),
+                ret: envelope.ret,
+                envid: envelope.envid.as_deref(),
+                size: envelope.size,
+            };
+            let body = match content::open(self.queue, self.leased).await {
+                Ok(body) => body,
+                Err(error) => {
+                    let failure = Arc::new(Failure::new(
+                        Reason::Local,
+                        format!("The message cannot be read here: {error}."),
+                    ));
+                    found.all_open(&Verdict::Deferred(failure));
+                    return After::Settled;
+                }
+            };
+            match session.connection.transact(&transaction, body).await {
+                Ok(outcomes) => {
+                    let progress = self.note(way, session, &open, outcomes, found);
+                    if !progress {
+                        return self.refused_as_a_whole(way, &open, found);
+                    }
+                }
+                Err(error) => return self.broken(way, session, &open, *Box::new(error), found),
+            }
+        }
+        found.push_tried(way, None);
+        After::Settled
+    }
+
+    /// Notes what became of each recipient; false if MAIL was refused for now, so that another
+    /// host may be asked.
+    fn note(
+        &self,
+        way: &Way<'_>,
+        session: &Session,
+        open: &[usize],
+        outcomes: Vec<RecipientOutcome>,
+        found: &mut Findings,
+    ) -> bool {
+        found.alive = true;
+        let dsn = session.connection.facts().extensions.dsn;
+        let mut settled = false;
+        for (slot, outcome) in open.iter().zip(outcomes) {
+            let verdict = match outcome {
+                RecipientOutcome::Delivered(reply) => Verdict::Sent {
+                    status: reply
+                        .status()
+                        .unwrap_or(mail_types::EnhancedStatus::success(0, 0)),
+                    reply: reply.to_string().into(),
+                    dsn,
+                },
+                RecipientOutcome::Refused {
+                    stage: Stage::Mail,
+                    reply,
+                } if reply.code() / 100 != 5 => {
+                    let cause = smtp_client::Cause::Remote(reply);
+                    let (ip, port) = (way.address.ip(), way.address.port());
+                    found.mail_refused.get_or_insert_with(|| {
+                        HostFailure::from_cause(
+                            self.domain,
+                            way.name,
+                            ip,
+                            port,
+                            Stage::Mail,
+                            &cause,
+                        )
+                    });
+                    continue;
+                }
+                RecipientOutcome::Refused { stage, reply } => {
+                    let failure = Arc::new(Failure::refused(self.domain, way.name, stage, &reply));
+                    if reply.code() / 100 == 5 {
+                        Verdict::Bounced(failure)
+                    } else {
+                        Verdict::Deferred(failure)
+                    }
+                }
+                RecipientOutcome::NextTransaction(_) => continue,
+            };
+            settled = true;
+            if let Some(slot) = found.verdicts.get_mut(*slot) {
+                *slot = Some(verdict);
+            }
+        }
+        settled
+    }
+
+    fn refused_as_a_whole(&self, way: &Way<'_>, open: &[usize], found: &mut Findings) -> After {
+        match found.mail_refused.take() {
+            Some(failure) => {
+                found.fail(failure);
+                After::NextHost
+            }
+            None => {
+                // "Too many recipients" without having taken one: nothing more to be had now.
+                let detail = format!(
+                    "{} took none of the recipients and asked for fewer.",
+                    way.name
+                );
+                let failure = Arc::new(Failure::new(Reason::Remote4xx, detail));
+                for slot in open {
+                    if let Some(slot) = found.verdicts.get_mut(*slot) {
+                        *slot = Some(Verdict::Deferred(Arc::clone(&failure)));
+                    }
+                }
+                After::Settled
+            }
+        }
+    }
+
+    fn broken(
+        &self,
+        way: &Way<'_>,
+        session: &Session,
+        open: &[usize],
+        error: TransactionError,
+        found: &mut Findings,
+    ) -> After {
+        let decided = error.recipients;
+        let some = decided.iter().any(Option::is_some);
+        if some {
+            let pairs: (Vec<usize>, Vec<RecipientOutcome>) = open
+                .iter()
+                .zip(decided)
+                .filter_map(|(slot, o)| o.map(|o| (*slot, o)))
+                .unzip();
+            let _ = self.note(way, session, &pairs.0, pairs.1, found);
+        }
+        let (ip, port) = (way.address.ip(), way.address.port());
+        let mut failure =
+            HostFailure::from_cause(self.domain, way.name, ip, port, error.stage, &error.cause);
+        failure.tls = session.tls();
+        if error.after_final_dot {
+            // The outcome is unknown (row E5-12): another host now would make a duplicate certain.
+            failure
+                .detail
+                .push_str(" It may have taken the message: the next attempt may deliver it twice.");
+            tracing::warn!(queue_id = %self.leased.id, mx = %way.name, "smtp.out.dot_unknown: no reply to the end of the data");
+            let verdict = Verdict::Deferred(Arc::new(Failure::from(&failure)));
+            found.all_open(&verdict);
+            found.fail(failure);
+            return After::Settled;
+        }
+        found.fail(failure);
+        After::NextHost
+    }
+
+    fn recipient(&self, slot: usize) -> Option<&Recipient> {
+        self.leased
+            .envelope
+            .recipients
+            .get(self.leased.recipients.get(slot)?.index)
+    }
+}
+
+impl Findings {
+    pub(crate) fn new(recipients: usize, weakened_by: Option<Weakened>) -> Self {
+        Self {
+            verdicts: vec![None; recipients],
+            tried: Vec::new(),
+            failures: Vec::new(),
+            mail_refused: None,
+            decider: None,
+            alive: false,
+            weakened_by,
+            connect: Duration::ZERO,
+            transmit: Duration::ZERO,
+        }
+    }
+
+    /// The same verdict for everybody, before any host was tried.
+    pub(crate) fn uniform(recipients: usize, verdict: &Verdict) -> Self {
+        let mut found = Self::new(recipients, None);
+        found.all_open(verdict);
+        found
+    }
+
+    fn undecided(&self) -> impl Iterator<Item = usize> {
+        self.verdicts
+            .iter()
+            .enumerate()
+            .filter(|(_, v)| v.is_none())
+            .map(|(n, _)| n)
+    }
+
+    fn all_open(&mut self, verdict: &Verdict) {
+        for slot in self.verdicts.iter_mut().filter(|v| v.is_none()) {
+            *slot = Some(verdict.clone());
+        }
+    }
+
+    fn fail(&mut self, failure: HostFailure) {
+        self.tried.push(failure.tried());
+        self.failures.push(failure);
+    }
+
+    fn push_tried(&mut self, way: &Way<'_>, reason: Option<Reason>) {
+        let (mx, ip) = (way.name.as_str().into(), Some(way.address.ip()));
+        self.tried.push(Tried {
+            mx,
+            ip,
+            reason,
+            detail: "".into(),
+        });
+    }
+
+    fn decide(&mut self, way: &Way<'_>, session: &Session) {
+        let (ip, port) = session.address();
+        let evidence = Evidence::Session(session.facts().tls);
+        self.decider = Some(Decider {
+            mx: way.name.clone(),
+            ip: Some(ip),
+            port,
+            tls: session.tls(),
+            evidence,
+        });
+    }
+
+    /// Every host has failed: what that means for those that have no verdict yet.
+    fn settle<S>(&mut self, attempt: &Attempt<'_, S>) {
+        let age = attempt.now.since(attempt.leased.envelope.arrival.at);
+        let Some(conclusion) = conclude(&self.failures, attempt.requirement, age) else {
+            let detail = format!("No host of {} was left to try.", attempt.domain);
+            self.all_open(&Verdict::Deferred(Arc::new(Failure::new(
+                Reason::NoUsableMx,
+                detail,
+            ))));
+            return;
+        };
+        let (Conclusion::Defer(index) | Conclusion::Bounce(index)) = conclusion;
+        let Some(failure) = self.failures.get(index) else {
+            return;
+        };
+        if self.decider.is_none() || !self.alive {
+            self.decider = Some(Decider::from(failure));
+        }
+        let mut failure = Failure::from(failure);
+        let verdict = match conclusion {
+            Conclusion::Bounce(_) => Verdict::Bounced(Arc::new(failure)),
+            Conclusion::Defer(_) => {
+                failure.status = as_transient(failure.status);
+                Verdict::Deferred(Arc::new(failure))
+            }
+        };
+        self.all_open(&verdict);
+    }
+}
+
+fn peer(way: &Way<'_>) -> smtp_client::Peer {
+    smtp_client::Peer {
+        mx: way.name.clone(),
+        addr: way.address,
+    }
+}

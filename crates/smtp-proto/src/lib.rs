@@ -3,6 +3,7 @@
 mod client;
 mod command;
 mod data_in;
+mod data_out;
 mod reply;
 pub mod server;
 pub mod xtext;
@@ -12,6 +13,7 @@ pub use client::{
     OpeningAction, OpeningFault, RecipientOutcome, SizeLimit, Stage, StartTls, StartTlsRule,
     Transaction,
 };
-pub use command::{Command, CommandError, ForwardPath, MailCommand, RcptCommand};
+pub use command::{Command, CommandError, ForwardPath, MailCommand, PathError, RcptCommand};
 pub use data_in::{BareNewline, BdatReader, ContentCounts, DataDecoder, Piece};
+pub use data_out::{DataEncoder, WireQueue};
 pub use reply::{Reply, ReplyClass, ReplyError, ReplyLimits, ReplyParser, write_reply};

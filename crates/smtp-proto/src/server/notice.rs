@@ -1,0 +1,150 @@
+//! What a session has to tell those who count and log.
+
+use mail_types::ReversePath;
+
+use super::Refusal;
+
+/// Something worth an event or a counter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Mail was refused: a sender, a recipient, or a whole message.
+    Refused {
+        /// Where in the transaction.
+        stage: Stage,
+        /// Why, as a label.
+        cause: Cause,
+        /// What the client was told.
+        refusal: Refusal,
+        /// The sender, once it is known.
+        sender: Option<ReversePath>,
+        /// The recipient, if one was refused.
+        recipient: Option<Box<str>>,
+    },
+    /// Something about the client's behaviour.
+    Incident(Incident),
+}
+
+/// Where in a transaction mail was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// At `MAIL`.
+    Mail,
+    /// At `RCPT`.
+    Rcpt,
+    /// At `DATA` or the first `BDAT`.
+    Begin,
+    /// After the content.
+    Content,
+}
+
+/// Why mail was refused. [`Cause::key`] is stable, for metrics and logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Cause {
+    /// A stranger wanted to relay.
+    RelayDenied,
+    /// No TLS where it is required, or where REQUIRETLS needs it.
+    TlsRequired,
+    /// Larger than the limit.
+    TooLarge,
+    /// More recipients than the limit.
+    TooManyRecipients,
+    /// Bare CR or LF.
+    BareNewline,
+    /// Too many `Received` fields, or too many of our own.
+    Loop,
+    /// A line longer than we pass on.
+    LineTooLong,
+    /// A command or address that breaks the grammar.
+    Syntax,
+    /// A parameter that is unknown, or has a bad value.
+    Parameter,
+    /// A UTF-8 address without SMTPUTF8.
+    Utf8Address,
+    /// The queue did not take it (disk full, overloaded, shutting down …).
+    Queue,
+    /// The recipient check refused it.
+    Recipient,
+}
+
+/// Something about the client's behaviour. [`Incident::key`] is stable, for metrics and logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Incident {
+    /// A bare CR or LF; the session was closed.
+    BareNewline,
+    /// Bare CR and LF that became spaces.
+    BareNewlineNormalized {
+        /// How many, in one message or command.
+        count: u64,
+    },
+    /// Lines of more than 998 octets, passed on unchanged.
+    LongLines {
+        /// How many, in one message.
+        count: u64,
+    },
+    /// Plaintext right behind STARTTLS (CVE-2011-0411); the session was closed.
+    StartTlsInjection,
+    /// A verb of HTTP; the session was closed.
+    CrossProtocol,
+    /// A TLS ClientHello where SMTP was expected; the session was closed.
+    TlsOnPlainPort,
+    /// Talked before the greeting.
+    EarlyTalker,
+    /// XFORWARD from a client that may not say it.
+    XforwardDenied,
+    /// Too many refused commands; the session was closed.
+    TooManyErrors,
+}
+
+impl Cause {
+    /// A stable label.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::RelayDenied => "relay-denied",
+            Self::TlsRequired => "tls-required",
+            Self::TooLarge => "too-large",
+            Self::TooManyRecipients => "too-many-recipients",
+            Self::BareNewline => "bare-newline",
+            Self::Loop => "loop",
+            Self::LineTooLong => "line-too-long",
+            Self::Syntax => "syntax",
+            Self::Parameter => "parameter",
+            Self::Utf8Address => "utf8-address",
+            Self::Queue => "queue",
+            Self::Recipient => "recipient",
+        }
+    }
+}
+
+impl Incident {
+    /// A stable label.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::BareNewline => "bare_newline",
+            Self::BareNewlineNormalized { .. } => "bare_newline_normalized",
+            Self::LongLines { .. } => "long_lines",
+            Self::StartTlsInjection => "starttls_injection",
+            Self::CrossProtocol => "cross_protocol",
+            Self::TlsOnPlainPort => "tls_on_plain_port",
+            Self::EarlyTalker => "early_talker",
+            Self::XforwardDenied => "xforward_denied",
+            Self::TooManyErrors => "too_many_errors",
+        }
+    }
+}
+
+impl Stage {
+    /// A stable label.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Mail => "mail",
+            Self::Rcpt => "rcpt",
+            Self::Begin => "begin",
+            Self::Content => "content",
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! What each command does.
+
+use mail_types::{EnhancedStatus, Mailbox, Notify, Recipient, ReversePath, Timestamp};
+
+use super::{Action, Helo, Pending, Session, State, errors};
+use crate::server::{Cause, Forwarded, Incident, Notice, Refusal, Relaying, Stage, TlsMode};
+use crate::{Command, CommandError, ForwardPath, MailCommand, RcptCommand};
+
+impl Session {
+    /// Carries out one line. `behind` is what has come after it already.
+    pub(super) fn command(
+        &mut self,
+        line: &[u8],
+        behind: &[u8],
+        now: Timestamp,
+    ) -> Option<Action<'static>> {
+        let command = match Command::parse(line) {
+            Ok(command) => command,
+            Err(error) => {
+                self.bad_command(line, &error);
+                return None;
+            }
+        };
+        // RFC 5321 section 3.1: after a 554 greeting nothing but QUIT.
+        if self.settings.closed.is_some() && command != Command::Quit {
+            self.out_of_order("No service here; only QUIT");
+            return self.skip_chunk_of(&command);
+        }
+        if self.lacks_required_tls(&command) {
+            self.refusal(&errors::starttls_first());
+            return self.skip_chunk_of(&command);
+        }
+        match command {
+            Command::Ehlo(name) => self.ehlo(name),
+            Command::Helo(name) => self.helo_command(name),
+            Command::StartTls => return self.starttls(behind),
+            Command::Mail(mail) => return self.mail(mail, now),
+            Command::Rcpt(rcpt) => return self.rcpt(rcpt),
+            Command::Data => return self.data(),
+            Command::Bdat { size, last } => return self.bdat(size, last),
+            Command::Rset => {
+                self.end_transaction();
+                self.ok("Ok");
+            }
+            Command::Noop => self.ok("Ok"),
+            // RFC 5321 section 3.5.3: 252 where nothing was verified.
+            Command::Vrfy => self.reply(
+                252,
+                Some(EnhancedStatus::success(0, 0)),
+                "Not verified; send mail to find out",
+            ),
+            Command::Expn => self.unimplemented("EXPN is not implemented"),
+            Command::Help => self.reply(
+                214,
+                Some(EnhancedStatus::success(0, 0)),
+                "EHLO HELO STARTTLS MAIL RCPT DATA BDAT RSET NOOP VRFY QUIT; see RFC 5321",
+            ),
+            Command::Quit => {
+                self.end_transaction();
+                self.abandon = false; // closing forgets the content anyway
+                self.reply(221, Some(EnhancedStatus::success(0, 0)), "Bye");
+                self.state = State::Closed;
+            }
+            Command::Xforward(attributes) => self.xforward(attributes),
+            Command::Auth => self.unimplemented("AUTH is not offered here"),
+        }
+        None
+    }
+
+    fn bad_command(&mut self, line: &[u8], error: &CommandError) {
+        if *error == CommandError::OtherProtocol {
+            self.incident(Incident::CrossProtocol);
+            let refusal = Refusal::transient(421, 7, 0, "This is an SMTP server");
+            self.end(&refusal);
+            return;
+        }
+        let refusal = errors::command(error);
+        let verb = line.get(..4).unwrap_or_default();
+        if verb.eq_ignore_ascii_case(b"MAIL") {
+            self.notice(Stage::Mail, errors::cause(error), &refusal, None, None);
+        } else if verb.eq_ignore_ascii_case(b"RCPT") {
+            if let Some(transaction) = &mut self.transaction {
+                transaction.had_rcpt = true;
+            }
+            self.notice(Stage::Rcpt, errors::cause(error), &refusal, None, None);
+        }
+        if verb.eq_ignore_ascii_case(b"EHLO") || verb.eq_ignore_ascii_case(b"HELO") {
+            // RFC 2034 section 4: no enhanced status in a reply to these two.
+            if self.count_error() {
+                self.reply(refusal.code(), None, refusal.text());
+            }
+        } else {
+            self.refusal(&refusal);
+        }
+        // Nobody knows how many octets to skip: what follows must not be taken for commands.
+        if *error == CommandError::Chunk {
+            self.state = State::Closed;
+        }
+    }
+
+    /// RFC 3207 section 4: 530 to everything else where TLS is required.
+    fn lacks_required_tls(&self, command: &Command<'_>) -> bool {
+        self.tls.is_none()
+            && self.settings.tls == TlsMode::Required
+            && !matches!(
+                command,
+                Command::Ehlo(_)
+                    | Command::Helo(_)
+                    | Command::StartTls
+                    | Command::Noop
+                    | Command::Rset
+                    | Command::Help
+                    | Command::Quit
+            )
+    }
+
+    fn ehlo(&mut self, name: &str) {
+        self.hello(name, true);
+        let settings = std::sync::Arc::clone(&self.settings);
+        let size = format!("SIZE {}", settings.max_message_size);
+        let inside_tls = self.tls.is_some();
+        let lines = [
+            (settings.hostname.as_str(), true),
+            ("PIPELINING", true),
+            (&size, true),
+            ("STARTTLS", self.offers_starttls()), // RFC 3207 section 4.2: never inside TLS
+            ("ENHANCEDSTATUSCODES", true),
+            ("8BITMIME", true),
+            ("DSN", settings.dsn),
+            ("SMTPUTF8", true),
+            ("CHUNKING", true),
+            ("REQUIRETLS", inside_tls), // RFC 8689 section 2: only inside TLS
+            (Forwarded::OFFER, self.peer.xforward),
+        ];
+        let offered = lines.iter().filter(|(_, on)| *on).map(|(line, _)| *line);
+        crate::write_reply(&mut self.output, 250, None, offered);
+    }
+
+    fn helo_command(&mut self, name: &str) {
+        self.hello(name, false);
+        let hostname = self.settings.hostname.clone();
+        self.reply(250, None, hostname.as_str());
+    }
+
+    /// RFC 5321 section 4.1.4: as if RSET had been said.
+    fn hello(&mut self, name: &str, extended: bool) {
+        self.end_transaction();
+        self.helo = Some(Helo {
+            name: name.into(),
+            extended,
+        });
+    }
+
+    fn starttls(&mut self, behind: &[u8]) -> Option<Action<'static>> {
+        if self.tls.is_some() {
+            self.out_of_order("TLS is active already"); // RFC 3207 section 4.2
+            return None;
+        }
+        if !self.offers_starttls() {
+            self.unimplemented("STARTTLS is not available here");
+            return None;
+        }
+        if !behind.is_empty() {
+            // RFC 3207 section 4 with CVE-2011-0411: what was sent in clear behind the command
+            // might be taken for part of the protected session. It is dropped with the session.
+            self.incident(Incident::StartTlsInjection);
+            let why = "Commands behind STARTTLS before the handshake; closing the connection";
+            self.end(&Refusal::transient(421, 5, 1, why));
+            return None;
+        }
+        self.end_transaction();
+        self.ok_code(220, "Ready to start TLS");
+        self.state = State::Answer(Pending::StartTls);
+        Some(Action::StartTls)
+    }
+
+    fn mail(&mut self, mail: MailCommand, now: Timestamp) -> Option<Action<'static>> {
+        if self.helo.is_none() {
+            self.out_of_order("Say EHLO first");
+            return None;
+        }
+        if self.transaction.is_some() {
+            self.out_of_order("A transaction is under way: RSET first");
+            return None;
+        }
+        if let Some((cause, refusal)) = self.sender_refused(&mail) {
+            self.notice(Stage::Mail, cause, &refusal, Some(&mail.path), None);
+            self.refusal(&refusal);
+            return None;
+        }
+        let size = mail.size;
+        self.state = State::Answer(Pending::Admit(Box::new(mail), now));
+        Some(Action::Admit { size })
+    }
+
+    fn sender_refused(&self, mail: &MailCommand) -> Option<(Cause, Refusal)> {
+        let max = self.settings.max_message_size;
+        let path = mail.path.mailbox().map_or("", Mailbox::as_str);
+        if mail.requiretls && self.tls.is_none() {
+            let refusal = if self.offers_starttls() {
+                errors::starttls_first()
+            } else {
+                errors::unknown_parameter() // row D1-03: it was not offered
+            };
+            Some((Cause::TlsRequired, refusal))
+        } else if !self.settings.dsn && (mail.ret.is_some() || mail.envid.is_some()) {
+            Some((Cause::Parameter, errors::unknown_parameter()))
+        } else if !path.is_ascii() && !mail.smtputf8 {
+            Some((Cause::Utf8Address, errors::utf8_address())) // RFC 6531 section 3.5
+        } else if max > 0 && mail.size.is_some_and(|size| size > max) {
+            Some((Cause::TooLarge, errors::too_large(max))) // RFC 1870 section 6.1
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn refuse_sender(&mut self, sender: ReversePath, refusal: Refusal) {
+        self.notice(Stage::Mail, Cause::Queue, &refusal, Some(&sender), None);
+        self.refuse_for_now(&refusal);
+    }
+
+    fn rcpt(&mut self, rcpt: RcptCommand) -> Option<Action<'static>> {
+        let Some(transaction) = &mut self.transaction else {
+            self.out_of_order("Say MAIL first");
+            return None;
+        };
+        if transaction.content.is_some() {
+            self.out_of_order("The content has begun");
+            return None;
+        }
+        transaction.had_rcpt = true;
+        let refused = self.recipient_refused(&rcpt);
+        let mailbox = match rcpt.path {
+            ForwardPath::Mailbox(mailbox) => Some(mailbox),
+            ForwardPath::Postmaster => self.postmaster(),
+        };
+        let Some(mailbox) = mailbox else {
+            self.refusal(&Refusal::permanent(
+                550,
+                1,
+                1,
+                "There is no postmaster here",
+            ));
+            return None;
+        };
+        if let Some((cause, refusal)) = refused {
+            self.refuse_recipient(cause, refusal, &mailbox);
+            return None;
+        }
+        self.state = State::Answer(Pending::Recipient(Box::new(Recipient {
+            mailbox,
+            notify: rcpt.notify,
+            orcpt: rcpt.orcpt,
+        })));
+        Some(Action::CheckRecipient)
+    }
+
+    /// Row F1-07: valid DSN parameters change no decision here.
+    fn recipient_refused(&self, rcpt: &RcptCommand) -> Option<(Cause, Refusal)> {
+        let transaction = self.transaction.as_ref()?;
+        let utf8 = transaction.mail.smtputf8;
+        let ascii = |text: Option<&str>| text.is_none_or(str::is_ascii);
+        let address = match &rcpt.path {
+            ForwardPath::Mailbox(mailbox) => Some(mailbox.as_str()),
+            ForwardPath::Postmaster => None,
+        };
+        if !self.settings.dsn && (rcpt.orcpt.is_some() || rcpt.notify != Notify::Unspecified) {
+            return Some((Cause::Parameter, errors::unknown_parameter()));
+        }
+        let all_ascii = ascii(address) && ascii(rcpt.orcpt.as_deref());
+        if !utf8 && !all_ascii {
+            return Some((Cause::Utf8Address, errors::utf8_address()));
+        }
+        // RFC 5321 section 7.9. Mail to postmaster (section 4.5.1) is for ourselves, if the
+        // operator said where it goes.
+        let for_us = address.is_none() && self.settings.postmaster.is_some();
+        match self.peer.relaying {
+            Relaying::Allowed => {}
+            Relaying::Refused if for_us => {}
+            Relaying::Refused => {
+                let client = mail_types::Host::Address(self.peer.address);
+                let text = format!("Relaying denied: {client} may not send mail through here");
+                return Some((Cause::RelayDenied, Refusal::permanent(550, 7, 1, text)));
+            }
+        }
+        if transaction.recipients.len() >= self.settings.max_recipients {
+            // RFC 5321 section 4.5.3.1.10: the client sends the rest in another transaction.
+            let text = "Too many recipients; send the others in another transaction";
+            let refusal = Refusal::transient(452, 5, 3, text);
+            return Some((Cause::TooManyRecipients, refusal));
+        }
+        None
+    }
+
+    fn postmaster(&self) -> Option<Mailbox> {
+        let here = || Mailbox::parse(&format!("postmaster@{}", self.settings.hostname)).ok();
+        self.settings.postmaster.clone().or_else(here)
+    }
+
+    pub(super) fn settle_recipient(&mut self, recipient: Recipient, answer: Result<(), Refusal>) {
+        match answer {
+            Ok(()) => {
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.recipients.push(recipient);
+                }
+                self.reply(250, Some(EnhancedStatus::success(1, 5)), "Recipient ok");
+            }
+            Err(refusal) => self.refuse_recipient(Cause::Recipient, refusal, &recipient.mailbox),
+        }
+    }
+
+    fn refuse_recipient(&mut self, cause: Cause, refusal: Refusal, recipient: &Mailbox) {
+        let sender = self.transaction.as_ref().map(|t| t.mail.path.clone());
+        let to = Some(recipient.as_str());
+        self.notice(Stage::Rcpt, cause, &refusal, sender.as_ref(), to);
+        if refusal.is_transient() {
+            self.refuse_for_now(&refusal);
+        } else {
+            self.refusal(&refusal);
+        }
+    }
+
+    fn xforward(&mut self, attributes: &str) {
+        if !self.peer.xforward {
+            self.incident(Incident::XforwardDenied);
+            self.refusal(&Refusal::permanent(
+                550,
+                7,
+                0,
+                "XFORWARD is not for this client",
+            ));
+        } else if self.transaction.is_some() {
+            self.out_of_order("A transaction is under way");
+        } else {
+            match self.forwarded.update(attributes) {
+                Ok(()) => self.ok("Ok"),
+                Err(error) => {
+                    self.refusal(&Refusal::permanent(501, 5, 4, error.to_string()));
+                }
+            }
+        }
+    }
+
+    fn ok(&mut self, text: &str) {
+        self.ok_code(250, text);
+    }
+
+    fn ok_code(&mut self, code: u16, text: &str) {
+        self.reply(code, Some(EnhancedStatus::success(0, 0)), text);
+    }
+
+    pub(super) fn out_of_order(&mut self, text: &'static str) {
+        self.refusal(&errors::out_of_order(text));
+    }
+
+    fn unimplemented(&mut self, text: &'static str) {
+        self.refusal(&Refusal::permanent(502, 5, 1, text));
+    }
+
+    /// A refusal that counts as the client's mistake.
+    pub(super) fn refusal(&mut self, refusal: &Refusal) {
+        self.error(refusal.code(), refusal.status(), refusal.text());
+    }
+
+    /// A refusal that is nobody's mistake; 421 closes (RFC 5321 section 4.2.3).
+    pub(super) fn refuse_for_now(&mut self, refusal: &Refusal) {
+        self.reply_refusal(refusal);
+        if refusal.code() == 421 {
+            self.state = State::Closed;
+        }
+    }
+
+    pub(super) fn notice(
+        &mut self,
+        stage: Stage,
+        cause: Cause,
+        refusal: &Refusal,
+        sender: Option<&ReversePath>,
+        recipient: Option<&str>,
+    ) {
+        self.notices.push(Notice::Refused {
+            stage,
+            cause,
+            refusal: refusal.clone(),
+            sender: sender.cloned(),
+            recipient: recipient.map(Into::into),
+        });
+    }
+}

@@ -1,0 +1,271 @@
+use super::*;
+use crate::server::{Cause, Stage, TlsRequiredNo};
+use mail_types::BodyType;
+
+const START: &str = "EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\n";
+
+fn started(settings: Settings, peer: Peer) -> Driver {
+    let mut driver = Driver::new(settings, peer);
+    driver.send(START.as_bytes());
+    driver.replies.clear();
+    driver
+}
+
+fn normalizing() -> Peer {
+    Peer {
+        bare_newline: BareNewline::Normalize,
+        ..peer()
+    }
+}
+
+fn causes(driver: &Driver) -> Vec<(Stage, Cause)> {
+    let refused = driver.notices.iter().filter_map(|n| match n {
+        Notice::Refused { stage, cause, .. } => Some((*stage, *cause)),
+        Notice::Incident(_) => None,
+    });
+    refused.collect()
+}
+
+#[test]
+fn h5_01_false_ends_never_make_two_messages() {
+    for variant in crate::data_in::FALSE_ENDS {
+        let mut input = b"DATA\r\nSubject: x\r\n\r\na".to_vec();
+        input.extend_from_slice(variant);
+        input.extend_from_slice(
+            b"MAIL FROM:<evil@x.test>\r\nRCPT TO:<v@d.test>\r\nDATA\r\nsmuggled\r\n.\r\nQUIT\r\n",
+        );
+        let mut driver = started(settings(), peer());
+        driver.send(&input);
+        // With NUL a variant may have no bare CR or LF at all: then it is one message.
+        let one_whole = driver.accepted.len() == 1 && driver.content().contains("smuggled");
+        let refused = driver.replies.contains("\r\n550 5.5.2 ") && driver.accepted.is_empty();
+        assert!(
+            driver.closed && (one_whole || refused),
+            "{variant:?}: {}",
+            driver.replies
+        );
+
+        let mut driver = started(settings(), normalizing());
+        driver.send(&input);
+        assert!(driver.content().contains("smuggled"), "{variant:?}");
+        assert_eq!(codes(&driver.replies), [354, 250, 221]);
+    }
+}
+
+#[test]
+fn e4_24_too_large_while_reading() {
+    let mut options = settings();
+    options.max_message_size = 100;
+    for size in [100, 101, 100_000] {
+        let mut driver = started(options.clone(), peer());
+        let mut body = vec![b'x'; size - 2];
+        body.extend_from_slice(b"\r\n.\r\nNOOP\r\n");
+        driver.send(b"DATA\r\n");
+        driver.send(&body);
+        let fits = size == 100;
+        assert_eq!(
+            codes(&driver.replies),
+            [354, if fits { 250 } else { 552 }, 250]
+        );
+        assert_eq!(driver.accepted.len(), usize::from(fits));
+        if !fits {
+            assert!(driver.replies.contains("552 5.3.4 "));
+            assert_eq!(causes(&driver), [(Stage::Content, Cause::TooLarge)]);
+        }
+    }
+}
+
+#[test]
+fn e4_17_the_queue_refuses() {
+    let full = || Err(Refusal::disk_full());
+    let data = b"DATA\r\nx\r\n.\r\nNOOP\r\n";
+
+    let mut driver = Driver::plain();
+    driver.admit = full();
+    assert_eq!(driver.codes(START.as_bytes()), [250, 452, 503]);
+    assert!(driver.replies.contains("452 4.3.1 "));
+
+    let mut driver = started(settings(), peer());
+    driver.begin = full();
+    assert_eq!(
+        driver.codes(b"DATA\r\nNOOP\r\nMAIL FROM:<>\r\n"),
+        [452, 250, 250]
+    );
+
+    let mut driver = started(settings(), peer());
+    driver.store = full();
+    assert_eq!(driver.codes(data), [354, 452, 250]);
+    assert!(driver.accepted.is_empty());
+
+    let mut driver = started(settings(), peer());
+    driver.commit = full();
+    assert_eq!(driver.codes(data), [354, 452, 250]);
+    assert_eq!(causes(&driver), [(Stage::Content, Cause::Queue)]);
+
+    let mut driver = started(settings(), peer());
+    driver.begin = Err(Refusal::shutting_down());
+    assert_eq!(driver.codes(b"DATA\r\nNOOP\r\n"), [421]);
+    assert!(driver.closed);
+}
+
+#[test]
+fn e4_34_e4_35_loops() {
+    let foreign = "Received: from a by b with SMTP id 1; d\r\n";
+    let id = QueueId::next(now().as_millis() * 1000, 0, QueueId::from_raw(0));
+    let own =
+        format!("Received: from a ([192.0.2.1])\r\n\tby relay.test with ESMTP id {id};\r\n\td\r\n");
+    for (header, want) in [
+        (foreign.repeat(100), 250),
+        (foreign.repeat(101), 554),
+        (own.repeat(2), 250),
+        (own.repeat(3), 554),
+    ] {
+        let mut driver = started(settings(), peer());
+        let got = driver.codes(format!("DATA\r\n{header}\r\nx\r\n.\r\n").as_bytes());
+        assert_eq!(got, [354, want]);
+        if want == 554 {
+            assert!(driver.replies.contains("554 5.4.6 ") && driver.accepted.is_empty());
+        } else {
+            assert_eq!(
+                driver.content(),
+                format!("{header}\r\nx\r\n"),
+                "E4-33, E3-01"
+            );
+        }
+    }
+}
+
+#[test]
+fn amb_27_lines_up_to_64_kib() {
+    for (len, want) in [(998, 250), (5000, 250), (65_536, 250), (65_537, 554)] {
+        let mut driver = started(settings(), peer());
+        let body = format!("{}\r\n", "x".repeat(len));
+        assert_eq!(
+            driver.codes(format!("DATA\r\n{body}.\r\n").as_bytes()),
+            [354, want]
+        );
+        if want == 250 {
+            assert_eq!(driver.content(), body);
+        }
+        let counted = Notice::Incident(Incident::LongLines { count: 1 });
+        assert_eq!(driver.notices.contains(&counted), want == 250 && len > 998);
+    }
+}
+
+#[test]
+fn content_passes_unchanged() {
+    let body = "Subject: \0odd\r\n\r\n\0\u{fc}\u{7f}\r\n\r\n";
+    let mut driver = started(settings(), peer());
+    driver.send(format!("DATA\r\n{body}.\r\n").as_bytes());
+    assert_eq!(driver.content(), body, "NUL and 8-bit octets are content");
+    assert_eq!(
+        driver.only_message().0.body,
+        BodyType::EightBit,
+        "though not declared"
+    );
+}
+
+#[test]
+fn d2_01_d2_05_tls_required_no() {
+    for (whose, requiretls, want) in [
+        (TlsRequiredNo::Never, "", false),
+        (TlsRequiredNo::Authenticated, "", false),
+        (TlsRequiredNo::All, "", true),
+        (TlsRequiredNo::All, " REQUIRETLS", false),
+    ] {
+        let mut driver = Driver::inside_tls();
+        let mut options = settings();
+        options.dangerous_tls_required_no = whose;
+        driver.session.settings = Arc::new(options);
+        driver.send(
+            format!("EHLO c\r\nMAIL FROM:<>{requiretls}\r\nRCPT TO:<a@b.test>\r\n").as_bytes(),
+        );
+        driver.send(b"DATA\r\nTLS-Required: No\r\n\r\n.\r\n");
+        assert_eq!(
+            driver.only_message().0.tls_required_no,
+            want,
+            "{whose:?}{requiretls}"
+        );
+        assert!(
+            driver.content().contains("TLS-Required: No"),
+            "relayed unchanged"
+        );
+    }
+}
+
+#[test]
+fn e4_32_no_for_clause_with_two_recipients() {
+    let mut driver = started(settings(), peer());
+    driver.send(b"RCPT TO:<blind@d.test>\r\nDATA\r\n.\r\n");
+    assert!(!driver.only_message().1.contains("for <"));
+}
+
+#[test]
+fn bdat_in_chunks() {
+    let mut driver = started(settings(), peer());
+    let got = driver.codes(b"BDAT 5\r\na\r\n.\rBDAT 3\r\n\nb\rBDAT 2 LAST\r\n\nQNOOP\r\n");
+    assert_eq!(got, [250, 250, 250, 250]);
+    assert_eq!(driver.content(), "a\r\n.\r\nb\r\nQ");
+    assert!(
+        driver
+            .replies
+            .starts_with("250 2.0.0 4 octets received\r\n"),
+        "{}",
+        driver.replies
+    );
+}
+
+#[test]
+fn bdat_out_of_order_is_passed_over() {
+    let smuggle = b"BDAT 6 LAST\r\nQUIT\r\nNOOP\r\n";
+    let mut driver = Driver::plain();
+    assert_eq!(driver.codes(smuggle), [503, 250], "no transaction");
+    driver.send(b"EHLO c\r\nMAIL FROM:<>\r\n");
+    assert_eq!(driver.codes(smuggle), [503, 250], "no recipient");
+    let mut driver = started(settings(), peer());
+    driver.begin = Err(Refusal::disk_full());
+    assert_eq!(driver.codes(smuggle), [452, 250]);
+    assert_eq!(
+        driver.codes(b"BDAT 6\r\nQUIT\r\n"),
+        [503],
+        "the transaction is over"
+    );
+    let mut driver = started(settings(), peer());
+    assert_eq!(driver.codes(b"BDAT 1\r\naDATA\r\n"), [250, 503], "E2-46");
+    assert_eq!(driver.codes(b"RCPT TO:<x@y.test>\r\n"), [503]);
+    assert_eq!(driver.codes(b"RSET\r\nMAIL FROM:<>\r\n"), [250, 250]);
+    assert_eq!(driver.codes(b"BDAT 1x\r\nQUIT\r\n"), [501]);
+    assert!(driver.closed, "nobody knows where the chunk ends");
+}
+
+#[test]
+fn bdat_too_large_and_bare() {
+    let mut options = settings();
+    options.max_message_size = 4;
+    let mut driver = started(options, peer());
+    assert_eq!(
+        driver.codes(b"BDAT 4\r\naaaaBDAT 1\r\naBDAT 1 LAST\r\naNOOP\r\n"),
+        [250, 552, 503, 250]
+    );
+    let mut driver = started(settings(), peer());
+    assert_eq!(driver.codes(b"BDAT 3 LAST\r\na\nbNOOP\r\n"), [550]);
+    assert!(driver.closed && driver.accepted.is_empty());
+    let mut driver = started(settings(), normalizing());
+    assert_eq!(driver.codes(b"BDAT 5 LAST\r\na\nb\r\rNOOP\r\n"), [250, 250]);
+    assert_eq!(driver.content(), "a b  ");
+}
+
+#[test]
+fn e4_13_ending_a_session() {
+    let mut driver = started(settings(), peer());
+    assert!(!driver.session.is_in_content());
+    driver.send(b"DATA\r\nx");
+    assert!(driver.session.is_in_content());
+    driver.replies.clear();
+    driver.session.end(&Refusal::shutting_down());
+    driver.send(b"");
+    assert_eq!(codes(&driver.replies), [421]);
+    assert!(driver.closed && driver.accepted.is_empty());
+    driver.session.end(&Refusal::shutting_down());
+    assert!(driver.session.output().is_empty(), "only once");
+}

@@ -1,0 +1,187 @@
+//! The trace header: one `Received` field (RFC 5321 section 4.4, RFC 3848, RFC 6531 section 3.7.3).
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use mail_types::{Domain, Host, Mailbox, QueueId, Timestamp};
+
+/// What goes into the field.
+#[derive(Clone, Copy, Debug)]
+pub struct Trace<'a> {
+    /// What the client called itself.
+    pub helo: &'a str,
+    /// Its address.
+    pub client: IpAddr,
+    /// Our name.
+    pub hostname: &'a Domain,
+    /// How the message came in.
+    pub protocol: Protocol,
+    /// The id that the queue gave.
+    pub id: QueueId,
+    /// The recipient, only if there is exactly one: more would betray the blind ones (RFC 5321
+    /// section 7.2, row E4-32).
+    pub only_recipient: Option<&'a Mailbox>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The parts of the `with` keyword.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Protocol {
+    /// The client said EHLO.
+    pub extended: bool,
+    /// Inside TLS.
+    pub tls: bool,
+    /// After AUTH.
+    pub authenticated: bool,
+    /// The transaction has SMTPUTF8.
+    pub utf8: bool,
+}
+
+impl Trace<'_> {
+    /// The field with its CRLF, folded, without characters that a header may not have.
+    #[must_use]
+    pub fn header(&self) -> String {
+        let mut text = String::with_capacity(256);
+        // Writing to a String does not fail.
+        let _ = write!(
+            text,
+            "Received: from {} ({})\r\n\tby {} with {} id {}",
+            from_name(self.helo),
+            Host::Address(self.client.to_canonical()),
+            self.hostname,
+            self.protocol.keyword(),
+            self.id,
+        );
+        if let Some(recipient) = self.only_recipient.and_then(|m| self.for_clause(m)) {
+            let _ = write!(text, "\r\n\tfor <{recipient}>");
+        }
+        let _ = write!(text, ";\r\n\t{}\r\n", self.at.rfc5322());
+        text
+    }
+
+    /// Without SMTPUTF8 a header is ASCII, so an address that is not has no clause.
+    fn for_clause<'m>(&self, recipient: &'m Mailbox) -> Option<std::borrow::Cow<'m, str>> {
+        if self.protocol.utf8 {
+            Some(recipient.as_str().into())
+        } else {
+            recipient.to_ascii()
+        }
+    }
+}
+
+impl Protocol {
+    /// RFC 3848 section 1 and RFC 6531 section 4.3.
+    #[must_use]
+    pub const fn keyword(self) -> &'static str {
+        match (self.utf8, self.tls, self.authenticated) {
+            (true, false, false) => "UTF8SMTP",
+            (true, true, false) => "UTF8SMTPS",
+            (true, false, true) => "UTF8SMTPA",
+            (true, true, true) => "UTF8SMTPSA",
+            (false, true, false) => "ESMTPS",
+            (false, false, true) => "ESMTPA",
+            (false, true, true) => "ESMTPSA",
+            (false, false, false) if self.extended => "ESMTP",
+            (false, false, false) => "SMTP",
+        }
+    }
+}
+
+/// The name if it is a domain or an address literal; the client may have said anything.
+fn from_name(helo: &str) -> std::borrow::Cow<'_, str> {
+    let literal = || Mailbox::parse(&format!("x@{helo}")).is_ok_and(|m| m.domain().is_none());
+    match Domain::parse(helo) {
+        Ok(_) if helo.is_ascii() && !helo.ends_with('.') => helo.into(),
+        Ok(domain) => domain.as_str().to_owned().into(),
+        Err(_) if helo.starts_with('[') && literal() => helo.into(),
+        Err(_) => "unknown".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Protocol = Protocol {
+        extended: true,
+        tls: false,
+        authenticated: false,
+        utf8: false,
+    };
+
+    fn header(helo: &str, client: &str, protocol: Protocol, to: Option<&str>) -> String {
+        let to = to.map(|t| Mailbox::parse(t).unwrap());
+        Trace {
+            helo,
+            client: client.parse().unwrap(),
+            hostname: &Domain::parse("relay.test").unwrap(),
+            protocol,
+            id: QueueId::from_raw(7),
+            only_recipient: to.as_ref(),
+            at: Timestamp::from_secs(1_772_366_400),
+        }
+        .header()
+    }
+
+    #[test]
+    fn e4_30_e4_32_the_field() {
+        assert_eq!(
+            header("mx.d.test", "192.0.2.1", PLAIN, Some("a@d.test")),
+            "Received: from mx.d.test ([192.0.2.1])\r\n\tby relay.test with ESMTP id 00000000007\
+             \r\n\tfor <a@d.test>;\r\n\tSun, 01 Mar 2026 12:00:00 +0000\r\n"
+        );
+        assert!(!header("x", "192.0.2.1", PLAIN, None).contains("for <"));
+        assert!(header("x", "::ffff:192.0.2.1", PLAIN, None).contains("x ([192.0.2.1])"));
+        assert!(header("x", "2001:db8::1", PLAIN, None).contains("x ([IPv6:2001:db8::1])"));
+    }
+
+    #[test]
+    fn e4_30_names_that_are_none() {
+        for (helo, want) in [
+            ("[192.0.2.7]", "from [192.0.2.7] ("),
+            ("[IPv6:2001:db8::7]", "from [IPv6:2001:db8::7] ("),
+            ("my_pc", "from unknown ("),
+            ("x(y)", "from unknown ("),
+            ("[junk]", "from unknown ("),
+            ("bücher.test", "from xn--bcher-kva.test ("),
+            ("D.Test", "from D.Test ("),
+        ] {
+            assert!(
+                header(helo, "192.0.2.1", PLAIN, None).contains(want),
+                "{helo}"
+            );
+        }
+    }
+
+    #[test]
+    fn e4_31_keywords() {
+        let of = |extended, tls, authenticated, utf8| {
+            Protocol {
+                extended,
+                tls,
+                authenticated,
+                utf8,
+            }
+            .keyword()
+        };
+        assert_eq!(of(false, false, false, false), "SMTP");
+        assert_eq!(of(true, false, false, false), "ESMTP");
+        assert_eq!(of(true, true, false, false), "ESMTPS");
+        assert_eq!(of(true, false, true, false), "ESMTPA");
+        assert_eq!(of(true, true, true, false), "ESMTPSA");
+        assert_eq!(of(true, false, false, true), "UTF8SMTP");
+        assert_eq!(of(true, true, false, true), "UTF8SMTPS");
+        assert_eq!(of(true, true, true, true), "UTF8SMTPSA");
+    }
+
+    #[test]
+    fn utf8_addresses_only_with_smtputf8() {
+        assert!(!header("x", "192.0.2.1", PLAIN, Some("ü@d.test")).contains("for"));
+        let utf8 = Protocol {
+            utf8: true,
+            ..PLAIN
+        };
+        assert!(header("x", "192.0.2.1", utf8, Some("ü@d.test")).contains("for <ü@d.test>"));
+    }
+}

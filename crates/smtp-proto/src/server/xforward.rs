@@ -1,0 +1,185 @@
+//! XFORWARD: what a front Postfix knows of a message's origin (Postfix, `XFORWARD_README`).
+//!
+//! `XFORWARD 1*( SP name "=" value )`, values in xtext, `[UNAVAILABLE]` (any case) for what is
+//! not known. Several commands add up; the attributes hold until the transaction ends.
+
+use std::net::IpAddr;
+
+use crate::xtext;
+
+/// The attributes of the upstream client, as far as they are known. No control characters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forwarded {
+    /// `NAME`: the client's host name; not necessarily a DNS name.
+    pub name: Option<Box<str>>,
+    /// `ADDR`, if it is an IP address (the protocol also allows others; they are not kept).
+    pub address: Option<IpAddr>,
+    /// `PORT`.
+    pub port: Option<u16>,
+    /// `PROTO`: how the upstream received the mail, for instance `ESMTP`.
+    pub protocol: Option<Box<str>>,
+    /// `HELO`: what the client called itself.
+    pub helo: Option<Box<str>>,
+    /// `IDENT`: the upstream's queue id.
+    pub ident: Option<Box<str>>,
+    /// `SOURCE`.
+    pub source: Option<Source>,
+}
+
+/// Where the upstream got the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// From itself.
+    Local,
+    /// From elsewhere.
+    Remote,
+}
+
+/// Why an XFORWARD command is not valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum XforwardError {
+    /// Not `name=value`.
+    #[error("syntax: XFORWARD attribute=value...")]
+    Form,
+    /// A name that EHLO did not offer.
+    #[error("attribute not recognised")]
+    Name,
+    /// A value that its attribute cannot have.
+    #[error("bad value for {0}")]
+    Value(&'static str),
+}
+
+impl Forwarded {
+    /// The attributes that EHLO offers.
+    pub(super) const OFFER: &'static str = "XFORWARD NAME ADDR PROTO HELO SOURCE PORT IDENT";
+
+    /// Takes the attributes of one command; of a bad command none is taken.
+    pub(super) fn update(&mut self, attributes: &str) -> Result<(), XforwardError> {
+        let mut new = self.clone();
+        for word in attributes.split(' ').filter(|w| !w.is_empty()) {
+            let (name, value) = word.split_once('=').ok_or(XforwardError::Form)?;
+            new.set(name, value)?;
+        }
+        *self = new;
+        Ok(())
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), XforwardError> {
+        let known = ATTRIBUTES
+            .iter()
+            .find(|a| a.eq_ignore_ascii_case(name))
+            .ok_or(XforwardError::Name)?;
+        let bad = XforwardError::Value(known);
+        let value = decode(value).ok_or(bad)?;
+        let text = |max: usize| match &value {
+            None => Ok(None),
+            Some(v) if v.len() <= max => Ok(Some(v.as_str().into())),
+            Some(_) => Err(bad),
+        };
+        match *known {
+            "NAME" => self.name = text(MAX_NAME)?,
+            "HELO" => self.helo = text(MAX_NAME)?,
+            "PROTO" => self.protocol = text(MAX_PROTOCOL)?,
+            "IDENT" => self.ident = text(MAX_NAME)?,
+            "ADDR" => self.address = value.as_deref().and_then(address),
+            "PORT" => {
+                let port = value.map(|v| v.parse()).transpose();
+                self.port = port.map_err(|_| bad)?;
+            }
+            _ => {
+                self.source = match value {
+                    None => None,
+                    Some(v) if v.eq_ignore_ascii_case("LOCAL") => Some(Source::Local),
+                    Some(v) if v.eq_ignore_ascii_case("REMOTE") => Some(Source::Remote),
+                    Some(_) => return Err(bad),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Outer `None`: not a value. Inner `None`: not available.
+#[expect(
+    clippy::option_option,
+    reason = "the two kinds of nothing are different and local to this file"
+)]
+fn decode(value: &str) -> Option<Option<String>> {
+    if value.eq_ignore_ascii_case(UNAVAILABLE) {
+        return Some(None);
+    }
+    let text = String::from_utf8(xtext::decode(value).ok()?).ok()?;
+    if text.is_empty() {
+        return None;
+    }
+    let clean: String = text
+        .chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect();
+    Some((!clean.eq_ignore_ascii_case(UNAVAILABLE)).then_some(clean))
+}
+
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = match text.get(..5) {
+        Some(tag) if tag.eq_ignore_ascii_case("IPv6:") => &text[5..],
+        _ => text,
+    };
+    bare.parse().ok().map(|a: IpAddr| a.to_canonical())
+}
+
+const UNAVAILABLE: &str = "[UNAVAILABLE]";
+const ATTRIBUTES: &[&str] = &["NAME", "ADDR", "PORT", "PROTO", "HELO", "IDENT", "SOURCE"];
+const MAX_NAME: usize = 255;
+const MAX_PROTOCOL: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn g5_06_attributes_add_up() {
+        let mut f = Forwarded::default();
+        f.update("NAME=spike.test ADDR=192.0.2.9 proto=ESMTP")
+            .unwrap();
+        f.update("HELO=spike+2Etest IDENT=4RZ3Yk5Xm1z9tqF  SOURCE=remote PORT=25")
+            .unwrap();
+        assert_eq!(f.name.as_deref(), Some("spike.test"));
+        assert_eq!(f.address, "192.0.2.9".parse().ok());
+        assert_eq!(f.protocol.as_deref(), Some("ESMTP"));
+        assert_eq!(f.helo.as_deref(), Some("spike.test"));
+        assert_eq!(f.ident.as_deref(), Some("4RZ3Yk5Xm1z9tqF"));
+        assert_eq!((f.source, f.port), (Some(Source::Remote), Some(25)));
+        f.update("IDENT=[unavailable] ADDR=IPv6:2001:db8::1")
+            .unwrap();
+        assert_eq!(f.ident, None);
+        assert_eq!(f.address, "2001:db8::1".parse().ok());
+    }
+
+    #[test]
+    fn a_bad_command_changes_nothing() {
+        let long = format!("NAME={}", "a".repeat(256));
+        for (bad, want) in [
+            ("IDENT", XforwardError::Form),
+            ("LOGIN=x", XforwardError::Name),
+            ("IDENT=+zz", XforwardError::Value("IDENT")),
+            ("IDENT=", XforwardError::Value("IDENT")),
+            ("SOURCE=MARS", XforwardError::Value("SOURCE")),
+            ("PORT=65536", XforwardError::Value("PORT")),
+            (&long, XforwardError::Value("NAME")),
+        ] {
+            let mut f = Forwarded::default();
+            assert_eq!(f.update(&format!("HELO=x {bad}")), Err(want));
+            assert_eq!(f, Forwarded::default());
+        }
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_a_log() {
+        let mut f = Forwarded::default();
+        f.update("IDENT=a+0Ab+00").unwrap();
+        assert_eq!(f.ident.as_deref(), Some("a?b?"));
+        f.update("ADDR=/run/mail.sock").unwrap();
+        assert_eq!(f.address, None);
+    }
+}

@@ -1,0 +1,6 @@
+//! Whole notifications, read by a strict little MIME parser.
+
+mod golden;
+mod injection;
+mod mime;
+mod rows;

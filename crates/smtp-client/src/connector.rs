@@ -1,19 +1,43 @@
-//! Opens sessions.
+//! Opens sessions: TCP, banner, EHLO, STARTTLS, EHLO.
 
-use crate::{Connection, ConnectorConfig, Peer, PoolKey, Posture, Roots, SessionError};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use rustls::crypto::CryptoProvider;
+use smtp_proto::{Opening, OpeningAction, OpeningFault, Stage, StartTlsRule};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+
+use crate::connection::Settings;
+use crate::error::ProtocolFault;
+use crate::handshake::{Handshake, HandshakeError};
+use crate::verify::Strictness;
+use crate::wire::{Unasked, Wire};
+use crate::{
+    Cause, Connection, ConnectorConfig, Peer, PoolKey, Posture, Roots, SessionError, SessionFacts,
+    SocketFault, TlsSession, Transcript,
+};
 
 /// Opens sessions. Cheap to clone; one per set of roots and source address.
 #[derive(Clone)]
 pub struct Connector {
     config: ConnectorConfig,
     roots: Roots,
+    provider: Arc<CryptoProvider>,
 }
 
 impl Connector {
     /// With its settings and trust anchors.
     #[must_use]
-    pub const fn new(config: ConnectorConfig, roots: Roots) -> Self {
-        Self { config, roots }
+    pub fn new(config: ConnectorConfig, roots: Roots) -> Self {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        Self {
+            config,
+            roots,
+            provider,
+        }
     }
 
     /// Opens a session that is authenticated: STARTTLS and a certificate valid for the MX name.
@@ -24,7 +48,8 @@ impl Connector {
         self.connect_with(peer, Posture::Authenticate).await
     }
 
-    /// Opens a session that meets this posture.
+    /// Opens a session that meets this posture. Every failure is about this address only: the
+    /// caller tries the next.
     ///
     /// # Errors
     /// Where it stopped and why; the connection is closed.
@@ -33,19 +58,278 @@ impl Connector {
         peer: &Peer,
         posture: Posture,
     ) -> Result<Connection, SessionError> {
-        let _ = (peer, posture, &self.config, &self.roots);
-        unimplemented!()
+        let mut session = Session {
+            stage: Stage::Connect,
+            tls: None,
+            wire: None,
+            transcript: Transcript::default(),
+            generation: 0,
+        };
+        match self.open(&mut session, peer, posture).await {
+            Ok(connection) => Ok(connection),
+            Err(cause) => Err(self.give_up(session, cause).await),
+        }
     }
 
     /// The key under which the pool would have a connection to this peer, now.
+    #[must_use]
     pub fn pool_key(&self, peer: &Peer, posture: Posture) -> PoolKey {
+        self.key_of(peer, posture, self.roots.current().generation())
+    }
+
+    /// The trust anchors, which may be replaced at any time.
+    #[must_use]
+    pub const fn roots(&self) -> &Roots {
+        &self.roots
+    }
+
+    async fn open(
+        &self,
+        session: &mut Session,
+        peer: &Peer,
+        posture: Posture,
+    ) -> Result<Connection, Cause> {
+        let tcp = self.tcp(peer.addr).await.map_err(Cause::Connect)?;
+        let source = tcp.local_addr().ok().map(|a| a.ip());
+        let transcript = std::mem::take(&mut session.transcript);
+        session.wire = Some(Wire::new(tcp, self.config.replies, transcript));
+        let mut opening = Opening::new(&self.config.ehlo_name, starttls_rule(posture));
+        let mut out = BytesMut::new();
+        loop {
+            match opening.next(&mut out) {
+                OpeningAction::Read(stage) => {
+                    session.stage = stage;
+                    self.ask(session, stage, &mut out, &mut opening).await?;
+                }
+                OpeningAction::Handshake => {
+                    self.handshake(session, peer, posture).await?;
+                    opening.on_tls();
+                }
+                OpeningAction::Ready => break,
+            }
+        }
+        let (extensions, starttls) = opening.finish();
+        let wire = session.wire.take().ok_or_else(no_socket)?;
+        if session.tls.is_none() {
+            session.generation = self.roots.current().generation();
+        }
+        let facts = SessionFacts {
+            mx: peer.mx.clone(),
+            addr: peer.addr,
+            source,
+            posture,
+            opened: (self.config.clock)(),
+            extensions,
+            starttls,
+            tls: session.tls.take().map(|tls| *tls),
+            roots_generation: session.generation,
+        };
+        let key = self.key_of(peer, posture, session.generation);
+        let settings = Settings {
+            timeouts: self.config.timeouts,
+            one_flight_max: self.config.one_flight_max,
+        };
+        Ok(Connection::new(wire, facts, key, settings))
+    }
+
+    fn key_of(&self, peer: &Peer, posture: Posture, roots_generation: u64) -> PoolKey {
         PoolKey {
             mx: peer.mx.clone(),
             port: peer.addr.port(),
             route: self.config.route.clone(),
             source: self.config.source,
             posture,
-            roots_generation: self.roots.current().generation(),
+            roots_generation,
+        }
+    }
+
+    async fn tcp(&self, addr: SocketAddr) -> Result<TcpStream, SocketFault> {
+        let socket = if addr.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        if let Some(source) = self.config.source {
+            socket.bind(SocketAddr::new(source, 0))?;
+        }
+        // Whole flights are written at once: nothing is gained by waiting for more.
+        socket.set_nodelay(true)?;
+        match timeout(self.config.timeouts.connect, socket.connect(addr)).await {
+            Ok(connected) => Ok(connected?),
+            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+        }
+    }
+
+    /// Writes a command, reads its reply, in strict turns (row E2-24).
+    async fn ask(
+        &self,
+        session: &mut Session,
+        stage: Stage,
+        out: &mut BytesMut,
+        opening: &mut Opening,
+    ) -> Result<(), Cause> {
+        let wire = session.wire()?;
+        let limit = self.limit(stage);
+        if !out.is_empty() {
+            // A reply to what was not yet asked is forged or out of step (row H3-06).
+            match wire.unasked() {
+                Unasked::Nothing => {}
+                Unasked::Octets => return Err(wire.explain_unasked()),
+                Unasked::End => return Err(Cause::Lost(SocketFault::closed())),
+            }
+            wire.command(out);
+            out.clear();
+            wire.flush(limit).await?;
+        }
+        wire.set_kept(match stage {
+            Stage::Ehlo | Stage::EhloTls => EHLO_KEPT,
+            _ => self.config.replies.kept,
+        });
+        let reply = wire.read_reply(limit).await?;
+        opening.on_reply(reply).map_err(cause_of)
+    }
+
+    async fn handshake(
+        &self,
+        session: &mut Session,
+        peer: &Peer,
+        posture: Posture,
+    ) -> Result<(), Cause> {
+        // RFC 3207 section 4, row E2-28: octets in clear after the 220 would be taken for replies
+        // inside TLS. A TLS server never speaks first, so that anything here is forged.
+        match session.wire()?.unasked() {
+            Unasked::Nothing => {}
+            Unasked::Octets => return Err(Cause::StartTlsInjection),
+            Unasked::End => {
+                session.stage = Stage::Handshake;
+                return Err(Cause::Handshake(crate::HandshakeFault::Eof));
+            }
+        }
+        session.stage = Stage::Handshake;
+        let (tcp, transcript) = session
+            .wire
+            .take()
+            .and_then(Wire::into_tcp)
+            .ok_or_else(no_socket)?;
+        session.transcript = transcript;
+        let roots = self.roots.current();
+        session.generation = roots.generation();
+        let handshake = Handshake {
+            strictness: strictness(posture),
+            provider: &self.provider,
+            roots,
+            now: (self.config.clock)(),
+            limit: self.config.timeouts.handshake,
+        };
+        match handshake.run(&peer.mx, tcp).await {
+            Ok((stream, tls)) => {
+                let mut transcript = std::mem::take(&mut session.transcript);
+                transcript.note(&format!("{} {} {}", tls.version, tls.cipher, tls.group));
+                session.wire = Some(Wire::over_tls(stream, self.config.replies, transcript));
+                session.tls = Some(Box::new(tls));
+                Ok(())
+            }
+            Err(HandshakeError { cause }) => {
+                session.transcript.note(&cause.to_string());
+                Err(cause)
+            }
+        }
+    }
+
+    /// Leaves politely where the peer still listens, and makes the error.
+    async fn give_up(&self, session: Session, cause: Cause) -> SessionError {
+        let Session {
+            stage,
+            tls,
+            wire,
+            mut transcript,
+            ..
+        } = session;
+        if let Some(mut wire) = wire {
+            match &cause {
+                Cause::StartTlsNotOffered(_) | Cause::StartTlsRefused(_) | Cause::Remote(_)
+                    if cause.reply().is_none_or(|r| r.code() != 421) =>
+                {
+                    wire.quit(self.config.timeouts.quit).await;
+                }
+                // Whoever tampers, or is gone, gets no more words.
+                _ => wire.close(CLOSE_LIMIT).await,
+            }
+            transcript = wire.transcript().clone();
+        }
+        SessionError {
+            stage,
+            cause,
+            tls,
+            transcript,
+        }
+    }
+
+    const fn limit(&self, stage: Stage) -> Duration {
+        let t = &self.config.timeouts;
+        match stage {
+            Stage::Connect => t.connect,
+            Stage::Banner => t.banner,
+            Stage::Ehlo | Stage::EhloTls => t.ehlo,
+            Stage::StartTls => t.starttls,
+            Stage::Handshake => t.handshake,
+            Stage::Auth | Stage::Rset => t.other,
+            Stage::Mail => t.mail,
+            Stage::Rcpt => t.rcpt,
+            Stage::Data => t.data,
+            Stage::Dot => t.dot,
+            Stage::Quit => t.quit,
         }
     }
 }
+
+/// A session that is being opened, as far as it got.
+struct Session {
+    stage: Stage,
+    tls: Option<Box<TlsSession>>,
+    wire: Option<Wire>,
+    /// Holds the dialogue while there is no wire.
+    transcript: Transcript,
+    generation: u64,
+}
+
+impl Session {
+    fn wire(&mut self) -> Result<&mut Wire, Cause> {
+        self.wire.as_mut().ok_or_else(no_socket)
+    }
+}
+
+const fn starttls_rule(posture: Posture) -> StartTlsRule {
+    match posture {
+        Posture::Authenticate | Posture::DangerousEncrypt => StartTlsRule::Require,
+        Posture::DangerousOpportunistic => StartTlsRule::DangerousIfOffered,
+        Posture::DangerousPlain => StartTlsRule::DangerousSkip,
+    }
+}
+
+const fn strictness(posture: Posture) -> Strictness {
+    match posture {
+        Posture::Authenticate => Strictness::Authenticate,
+        Posture::DangerousEncrypt | Posture::DangerousOpportunistic | Posture::DangerousPlain => {
+            Strictness::DangerousObserve
+        }
+    }
+}
+
+fn cause_of(fault: OpeningFault) -> Cause {
+    match fault {
+        OpeningFault::Refused(reply) => Cause::Remote(reply),
+        OpeningFault::StartTlsNotOffered(offered) => {
+            Cause::StartTlsNotOffered(offered.keyword_list().into())
+        }
+        OpeningFault::StartTlsRefused(reply) => Cause::StartTlsRefused(reply),
+        OpeningFault::Unexpected(reply) => Cause::Protocol(ProtocolFault::Unexpected(reply)),
+    }
+}
+
+fn no_socket() -> Cause {
+    Cause::Local("the session has no socket".into())
+}
+
+const EHLO_KEPT: usize = 256 * 1024;
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);

@@ -35,6 +35,9 @@ pub struct TransactionError {
     /// All of the content, or its last octets, were handed over: the peer may have taken the
     /// message, and a second try may deliver it twice (row H3-16).
     pub after_final_dot: bool,
+    /// The peer had not answered any command of this transaction: on a connection that was reused,
+    /// the sign of one that went stale; try again at once on a fresh one.
+    pub unanswered: bool,
     /// The dialogue up to there.
     pub transcript: Transcript,
 }
@@ -216,6 +219,15 @@ impl HandshakeFault {
             Self::WrongSignature => "handshake-signature".into(),
             Self::NotTls => "not-tls".into(),
             Self::Other(_) => "handshake-failed".into(),
+        }
+    }
+}
+
+impl SocketFault {
+    pub(crate) fn closed() -> Self {
+        Self {
+            kind: io::ErrorKind::UnexpectedEof,
+            text: "the host closed the connection".into(),
         }
     }
 }

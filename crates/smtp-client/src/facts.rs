@@ -34,11 +34,11 @@ pub struct SessionFacts {
 #[derive(Clone, Debug)]
 pub struct TlsSession {
     /// For instance `TLSv1.3`.
-    pub version: &'static str,
+    pub version: Box<str>,
     /// For instance `TLS_AES_256_GCM_SHA384`.
-    pub cipher: &'static str,
+    pub cipher: Box<str>,
     /// Key exchange, for instance `X25519MLKEM768`.
-    pub group: &'static str,
+    pub group: Box<str>,
     /// The peer's certificate.
     pub certificate: Option<LeafCertificate>,
     /// Whether the peer is who it claims to be.

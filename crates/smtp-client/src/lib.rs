@@ -15,10 +15,13 @@ mod connection;
 mod connector;
 mod error;
 mod facts;
+mod handshake;
 mod pool;
 mod posture;
 mod roots;
 mod transcript;
+mod verify;
+mod wire;
 
 pub use body::Body;
 pub use certificate::{CertificateFailure, CertificateFault};

@@ -90,25 +90,50 @@ impl Pool {
     /// A live connection that was opened under exactly this key, the one used last first.
     #[must_use]
     pub fn take(&self, key: &PoolKey) -> Option<Connection> {
-        let _ = (&self.limits, &self.idle, key);
-        unimplemented!()
+        loop {
+            let mut parked = self.idle.lock().pop(key)?;
+            if self.limits.allow(&parked) && parked.connection.is_quiet() {
+                return Some(parked.connection);
+            }
+            self.retire(parked.connection);
+        }
     }
 
-    /// Keeps a connection for later, or closes it politely in a task of its own if it is used up
-    /// or there are too many.
+    /// Keeps a connection for later under the key that it was opened with, or closes it politely
+    /// in a task of its own: if it is used up, or there are too many. Needs a tokio runtime.
     pub fn put(&self, connection: Connection) {
-        let _ = connection;
-        unimplemented!()
+        let parked = Parked {
+            connection,
+            since: Instant::now(),
+        };
+        let used_up = !parked.connection.is_usable()
+            || parked.connection.transactions() >= self.limits.transactions;
+        if used_up || !self.limits.allow(&parked) {
+            return self.retire(parked.connection);
+        }
+        let refused = self.idle.lock().push(parked, &self.limits);
+        if let Some(refused) = refused {
+            self.retire(refused.connection);
+        }
     }
 
     /// Closes what is past its time, politely; returns how many. To be called every few seconds.
     pub async fn sweep(&self) -> usize {
-        unimplemented!()
+        let expired = self.idle.lock().remove(|parked| !self.limits.allow(parked));
+        close_all(expired).await
+    }
+
+    /// Closes all idle connections made under other trust anchors than these: after a reload.
+    pub async fn retain_generation(&self, roots_generation: u64) -> usize {
+        let stale = |p: &Parked| p.connection.key().roots_generation != roots_generation;
+        let removed = self.idle.lock().remove(stale);
+        close_all(removed).await
     }
 
     /// Closes all idle connections, politely: at shutdown.
-    pub async fn close(&self) {
-        unimplemented!()
+    pub async fn close(&self) -> usize {
+        let all = self.idle.lock().remove(|_| true);
+        close_all(all).await
     }
 
     /// How many connections are idle.
@@ -122,4 +147,58 @@ impl Pool {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// QUIT costs a round trip that nobody has to wait for.
+    fn retire(&self, connection: Connection) {
+        tokio::spawn(connection.quit());
+    }
+}
+
+impl PoolLimits {
+    fn allow(&self, parked: &Parked) -> bool {
+        parked.since.elapsed() < self.idle && parked.connection.since().elapsed() < self.lifetime
+    }
+}
+
+impl Idle {
+    fn pop(&mut self, key: &PoolKey) -> Option<Parked> {
+        let parked = self.by_key.get_mut(key)?.pop();
+        if self.by_key.get(key).is_some_and(Vec::is_empty) {
+            self.by_key.remove(key);
+        }
+        self.count = self.count.saturating_sub(usize::from(parked.is_some()));
+        parked
+    }
+
+    /// Gives it back if there is no room.
+    fn push(&mut self, parked: Parked, limits: &PoolLimits) -> Option<Parked> {
+        let of_key = self.by_key.get(parked.connection.key()).map_or(0, Vec::len);
+        if self.count >= limits.total || of_key >= limits.per_key {
+            return Some(parked);
+        }
+        let key = parked.connection.key().clone();
+        self.by_key.entry(key).or_default().push(parked);
+        self.count += 1;
+        None
+    }
+
+    fn remove(&mut self, mut unwanted: impl FnMut(&Parked) -> bool) -> Vec<Parked> {
+        let mut removed = Vec::new();
+        self.by_key.retain(|_, parked| {
+            removed.extend(parked.extract_if(.., |p| unwanted(p)));
+            !parked.is_empty()
+        });
+        self.count = self.count.saturating_sub(removed.len());
+        removed
+    }
+}
+
+async fn close_all(connections: Vec<Parked>) -> usize {
+    let mut closing = tokio::task::JoinSet::new();
+    for parked in connections {
+        closing.spawn(parked.connection.quit());
+    }
+    let count = closing.len();
+    closing.join_all().await;
+    count
 }

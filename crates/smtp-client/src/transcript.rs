@@ -55,7 +55,7 @@ impl fmt::Display for Transcript {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)?;
         if self.omitted > 0 {
-            write!(f, "* {} more lines\n", self.omitted)?;
+            writeln!(f, "* {} more lines", self.omitted)?;
         }
         Ok(())
     }

@@ -162,7 +162,6 @@ impl Opening {
     }
 
     /// What the peer offers, and what became of STARTTLS.
-    #[must_use]
     pub fn finish(self) -> (Extensions, StartTls) {
         (self.extensions, self.starttls)
     }

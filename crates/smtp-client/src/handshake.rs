@@ -1,0 +1,182 @@
+//! The TLS handshake, and what its errors mean.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mail_types::{HostName, Timestamp};
+use rustls::crypto::CryptoProvider;
+use rustls::{
+    AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved,
+    ProtocolVersion,
+};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::roots::RootSet;
+use crate::verify::{Record, Strictness, client_config, server_name};
+use crate::{Cause, HandshakeFault, TlsSession};
+
+/// What a handshake depends on.
+pub(crate) struct Handshake<'a> {
+    pub(crate) strictness: Strictness,
+    pub(crate) provider: &'a Arc<CryptoProvider>,
+    pub(crate) roots: Arc<RootSet>,
+    pub(crate) now: Timestamp,
+    pub(crate) limit: Duration,
+}
+
+/// It failed; the socket is closed.
+pub(crate) struct HandshakeError {
+    pub(crate) cause: Cause,
+}
+
+impl Handshake<'_> {
+    /// Shakes hands as a client. SNI and the name to verify are the MX name, in every mode
+    /// (RFC 8461 section 7.1, row A5-12).
+    pub(crate) async fn run(
+        self,
+        mx: &HostName,
+        tcp: TcpStream,
+    ) -> Result<(TlsStream<TcpStream>, TlsSession), HandshakeError> {
+        let name = server_name(mx).map_err(|failure| HandshakeError {
+            cause: Cause::Certificate(Box::new(failure)),
+        })?;
+        let (config, record) = client_config(self.strictness, self.provider, self.roots, self.now)
+            .map_err(|e| HandshakeError {
+                cause: Cause::Local(e.to_string().into()),
+            })?;
+        let connecting = TlsConnector::from(Arc::new(config)).connect(name, tcp);
+        match timeout(self.limit, connecting).await {
+            Ok(Ok(stream)) => {
+                let session = describe(&stream, &record);
+                Ok((stream, session))
+            }
+            Ok(Err(error)) => Err(HandshakeError {
+                cause: explain(&error, &record, self.strictness),
+            }),
+            Err(_) => Err(HandshakeError {
+                cause: Cause::Handshake(HandshakeFault::Timeout),
+            }),
+        }
+    }
+}
+
+fn describe(stream: &TlsStream<TcpStream>, record: &Record) -> TlsSession {
+    let (_, session) = stream.get_ref();
+    let version = match session.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        _ => "unknown",
+    };
+    let cipher = session.negotiated_cipher_suite().map(|suite| {
+        let name = format!("{:?}", suite.suite());
+        // rustls' name for the suites of TLS 1.3 differs from IANA's.
+        name.replacen("TLS13_", "TLS_", 1)
+    });
+    let group = session
+        .negotiated_key_exchange_group()
+        .map(|group| format!("{:?}", group.name()));
+    TlsSession {
+        version: version.into(),
+        cipher: cipher.unwrap_or_default().into(),
+        group: group.unwrap_or_default().into(),
+        certificate: record.leaf(),
+        verdict: record.verdict(),
+        client_certificate_requested: record.client_certificate_requested(),
+    }
+}
+
+/// What an error means: from its type, never from its text.
+fn explain(error: &io::Error, record: &Record, strictness: Strictness) -> Cause {
+    let tls = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<Error>());
+    let Some(tls) = tls else {
+        return Cause::Handshake(socket_fault(error));
+    };
+    let own_verdict = Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
+    match (record.failure(), strictness) {
+        (Some(failure), Strictness::Authenticate) if *tls == own_verdict => {
+            Cause::Certificate(failure)
+        }
+        (Some(_) | None, Strictness::Authenticate | Strictness::DangerousObserve) => {
+            Cause::Handshake(tls_fault(tls))
+        }
+    }
+}
+
+fn socket_fault(error: &io::Error) -> HandshakeFault {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => HandshakeFault::Eof,
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionAborted => HandshakeFault::Reset,
+        io::ErrorKind::TimedOut => HandshakeFault::Timeout,
+        _ => HandshakeFault::Other(error.to_string().into()),
+    }
+}
+
+fn tls_fault(error: &Error) -> HandshakeFault {
+    match error {
+        Error::AlertReceived(AlertDescription::ProtocolVersion)
+        | Error::PeerIncompatible(
+            PeerIncompatible::ServerDoesNotSupportTls12Or13
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+        ) => HandshakeFault::ProtocolVersion,
+        Error::AlertReceived(alert) => HandshakeFault::Alert(kebab(&format!("{alert:?}"))),
+        // The certificate's own faults never stop the handshake here, so this is about the key.
+        Error::InvalidCertificate(_)
+        | Error::PeerMisbehaved(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme) => {
+            HandshakeFault::WrongSignature
+        }
+        Error::InvalidMessage(
+            InvalidMessage::InvalidContentType
+            | InvalidMessage::UnknownProtocolVersion
+            | InvalidMessage::InvalidEmptyPayload
+            | InvalidMessage::MessageTooLarge,
+        ) => HandshakeFault::NotTls,
+        // The list of rustls is open.
+        other => HandshakeFault::Other(other.to_string().into()),
+    }
+}
+
+/// `HandshakeFailure` becomes `handshake-failure`.
+fn kebab(name: &str) -> Box<str> {
+    let mut text = String::new();
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && !text.is_empty() {
+            text.push('-');
+        }
+        text.push(if c.is_ascii_alphanumeric() {
+            c.to_ascii_lowercase()
+        } else {
+            '-'
+        });
+    }
+    text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn m3_alert_names() {
+        for (alert, want) in [
+            (
+                AlertDescription::HandshakeFailure,
+                "alert-handshake-failure",
+            ),
+            (AlertDescription::UnknownCA, "alert-unknown-c-a"),
+            (AlertDescription::Unknown(200), "alert-unknown-200-"),
+        ] {
+            let code = tls_fault(&Error::AlertReceived(alert)).code();
+            assert_eq!(&*code, want);
+        }
+        let version = tls_fault(&Error::AlertReceived(AlertDescription::ProtocolVersion));
+        assert_eq!(&*version.code(), "protocol-version");
+    }
+}

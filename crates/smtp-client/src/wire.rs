@@ -1,0 +1,313 @@
+//! The octets of a session: one socket, in clear or inside TLS, with time limits.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use smtp_proto::{Reply, ReplyLimits, ReplyParser, WireQueue};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::client::TlsStream;
+
+use crate::error::ProtocolFault;
+use crate::{Cause, Transcript};
+
+/// One socket with what was read and what is to be written.
+pub(crate) struct Wire {
+    io: Io,
+    inbox: BytesMut,
+    parser: ReplyParser,
+    outbox: WireQueue,
+    transcript: Transcript,
+    /// Nothing takes longer than this.
+    deadline: Option<Instant>,
+}
+
+enum Io {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// What came though nothing was asked.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unasked {
+    /// Nothing: as it should be.
+    Nothing,
+    /// Octets.
+    Octets,
+    /// The end of the connection.
+    End,
+}
+
+impl Wire {
+    pub(crate) fn new(tcp: TcpStream, limits: ReplyLimits, transcript: Transcript) -> Self {
+        Self {
+            io: Io::Plain(tcp),
+            inbox: BytesMut::with_capacity(READ),
+            parser: ReplyParser::new(limits),
+            outbox: WireQueue::new(),
+            transcript,
+            deadline: None,
+        }
+    }
+
+    /// The bare socket, to shake hands on; what was read in clear must be empty by now.
+    pub(crate) fn into_tcp(self) -> Option<(TcpStream, Transcript)> {
+        match self.io {
+            Io::Plain(tcp) => Some((tcp, self.transcript)),
+            Io::Tls(_) => None,
+        }
+    }
+
+    pub(crate) fn over_tls(
+        stream: TlsStream<TcpStream>,
+        limits: ReplyLimits,
+        transcript: Transcript,
+    ) -> Self {
+        Self {
+            io: Io::Tls(Box::new(stream)),
+            inbox: BytesMut::with_capacity(READ),
+            parser: ReplyParser::new(limits),
+            outbox: WireQueue::new(),
+            transcript,
+            deadline: None,
+        }
+    }
+
+    pub(crate) const fn transcript(&self) -> &Transcript {
+        &self.transcript
+    }
+
+    pub(crate) const fn transcript_mut(&mut self) -> &mut Transcript {
+        &mut self.transcript
+    }
+
+    pub(crate) const fn outbox(&mut self) -> &mut WireQueue {
+        &mut self.outbox
+    }
+
+    /// Queues commands and notes them in the transcript.
+    pub(crate) fn command(&mut self, lines: &[u8]) {
+        self.transcript.sent_lines(lines);
+        self.outbox.extend_from_slice(lines);
+    }
+
+    /// A limit for everything from now on; `None` lifts it.
+    pub(crate) const fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
+    }
+
+    /// More or less of an EHLO reply is kept than of others.
+    pub(crate) const fn set_kept(&mut self, octets: usize) {
+        self.parser.set_kept(octets);
+    }
+
+    /// Reads one reply. `limit` is for all of it, however it trickles in.
+    pub(crate) async fn read_reply(&mut self, limit: Duration) -> Result<Reply, Cause> {
+        let until = self.until(limit);
+        timeout_at(until, self.next_reply())
+            .await
+            .unwrap_or(Err(Cause::Timeout))
+    }
+
+    async fn next_reply(&mut self) -> Result<Reply, Cause> {
+        loop {
+            let parsed = self.parser.next(&mut self.inbox);
+            if let Some(reply) = parsed.map_err(|e| Cause::Protocol(e.into()))? {
+                self.transcript.received(&reply);
+                return Ok(reply);
+            }
+            if poll_fn(|cx| self.poll_fill(cx)).await.map_err(lost)? == 0 {
+                return Err(lost(closed()));
+            }
+        }
+    }
+
+    /// Writes all that is queued, within `limit`. Replies that come meanwhile are taken in, so that
+    /// a peer that stops reading until it is heard cannot block both sides (row E2-26).
+    pub(crate) async fn flush(&mut self, limit: Duration) -> Result<(), Cause> {
+        let until = self.until(limit);
+        let written = timeout_at(until, poll_fn(|cx| self.poll_flush(cx))).await;
+        match written {
+            Ok(result) => result.map_err(lost),
+            Err(_) => Err(Cause::Timeout),
+        }
+    }
+
+    /// What came though nothing was asked; does not wait. Octets that are there stay unread.
+    pub(crate) fn unasked(&mut self) -> Unasked {
+        if !self.inbox.is_empty() || self.parser.is_midway() {
+            return Unasked::Octets;
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        match self.poll_fill(&mut cx) {
+            Poll::Pending => Unasked::Nothing,
+            Poll::Ready(Ok(0) | Err(_)) => Unasked::End,
+            Poll::Ready(Ok(_)) => Unasked::Octets,
+        }
+    }
+
+    /// What octets that nothing asked for mean: a 421 says that the peer goes away.
+    pub(crate) fn explain_unasked(&mut self) -> Cause {
+        match self.parser.next(&mut self.inbox) {
+            Ok(Some(reply)) if reply.code() == 421 => {
+                self.transcript.received(&reply);
+                Cause::Remote(reply)
+            }
+            Ok(_) => Cause::Protocol(ProtocolFault::Desync),
+            Err(error) => Cause::Protocol(error.into()),
+        }
+    }
+
+    /// QUIT, and a short wait for its reply; then close, with close_notify inside TLS.
+    pub(crate) async fn quit(&mut self, limit: Duration) {
+        self.deadline = None;
+        self.outbox.clear();
+        self.command(b"QUIT\r\n");
+        let until = Instant::now() + limit;
+        // Nothing depends on how this goes (row E2-14).
+        let polite = async {
+            self.flush(limit).await?;
+            self.read_reply(limit).await
+        };
+        let _ = timeout_at(until, polite).await;
+        self.close(limit).await;
+    }
+
+    /// Closes without a word; inside TLS with close_notify.
+    pub(crate) async fn close(&mut self, limit: Duration) {
+        let until = Instant::now() + limit;
+        let _ = timeout_at(
+            until,
+            poll_fn(|cx| Pin::new(&mut self.io).poll_shutdown(cx)),
+        )
+        .await;
+    }
+
+    fn until(&self, limit: Duration) -> Instant {
+        let until = Instant::now() + limit;
+        self.deadline.map_or(until, |deadline| deadline.min(until))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let step = if self.outbox.has_remaining() {
+                self.poll_write(cx)
+            } else {
+                Pin::new(&mut self.io).poll_flush(cx)
+            };
+            match step {
+                Poll::Ready(Ok(())) if self.outbox.has_remaining() => {}
+                Poll::Ready(Ok(())) => {
+                    ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    while self.inbox.len() < INBOX_WHILE_WRITING {
+                        if ready!(self.poll_fill(cx))? == 0 {
+                            return Poll::Ready(Err(closed()));
+                        }
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let n = self.outbox.chunks_vectored(&mut slices);
+        let slices = slices.get(..n).unwrap_or_default();
+        match ready!(Pin::new(&mut self.io).poll_write_vectored(cx, slices))? {
+            0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            n => {
+                self.outbox.advance(n);
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut block = [0; READ];
+        let mut block = ReadBuf::new(&mut block);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut block))?;
+        self.inbox.extend_from_slice(block.filled());
+        Poll::Ready(Ok(block.filled().len()))
+    }
+}
+
+fn lost(error: io::Error) -> Cause {
+    Cause::Lost(error.into())
+}
+
+fn closed() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        "the host closed the connection",
+    )
+}
+
+impl AsyncRead for Io {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
+            Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+}
+
+const READ: usize = 4_096;
+/// Replies that are taken in while we write: more than this and the peer is not answering us.
+const INBOX_WHILE_WRITING: usize = 1 << 20;
+const SLICES: usize = 16;

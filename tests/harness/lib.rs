@@ -1,1 +1,30 @@
-//! What all suites share: starting the real binary, waiting for its events.
+//! What all suites share: the real binary with its events, a small SMTP client, and other people's
+//! servers on loopback.
+//!
+//! Everything here runs inside a test made by [`testkit::net_test!`], so that ports and processes
+//! are the test's own. What cannot be started fails the test and says what to install or to do.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "test support: a panic is the failure report"
+)]
+
+mod binary;
+mod config;
+mod daemon;
+mod event;
+mod knot;
+mod nginx;
+mod postfix;
+mod relay;
+mod smtp;
+
+pub use binary::{CliOutput, cli, sealpost_binary};
+pub use config::RelayConfig;
+pub use daemon::{Daemon, eventually, program};
+pub use event::Event;
+pub use knot::Knot;
+pub use nginx::{Nginx, NginxSite};
+pub use postfix::{Postfix, PostfixSetup};
+pub use relay::Relay;
+pub use smtp::{Reply, SmtpClient};

@@ -13,6 +13,7 @@ use hickory_resolver::{NameServerPool, PoolContext, ResponseCache, TlsConfig, Tt
 use mail_types::{Answer, DnsError, HostName, Security};
 
 use crate::config::{BuildError, Config};
+use crate::records::printable;
 use crate::stats::Counters;
 
 /// Name servers and the memory of their answers.
@@ -143,7 +144,7 @@ impl Chain {
 
     fn canonical(&self) -> Option<HostName> {
         (self.links() > 0)
-            .then(|| HostName::parse(&self.end().to_ascii()).ok())
+            .then(|| HostName::parse(&printable(self.end())).ok())
             .flatten()
     }
 
@@ -152,14 +153,15 @@ impl Chain {
         while let Some((target, ttl)) = cname(answers, self.end()) {
             if self.names.contains(target) {
                 return Err(DnsError::Temporary(format!(
-                    "CNAME loop: {} leads back to {target}",
-                    self.names[0]
+                    "CNAME loop: {} leads back to {}",
+                    printable(&self.names[0]),
+                    printable(target)
                 )));
             }
             if self.links() == MAX_CNAMES {
                 return Err(DnsError::Temporary(format!(
                     "more than {MAX_CNAMES} CNAMEs follow one another from {}",
-                    self.names[0]
+                    printable(&self.names[0])
                 )));
             }
             self.names.push(target.clone());
@@ -176,7 +178,7 @@ impl Chain {
         if is_referral(&denied) {
             return DnsError::Temporary(format!(
                 "the name server does not resolve {}: it only refers to other servers",
-                self.end()
+                printable(self.end())
             ));
         }
         let ttl = denied.negative_ttl.unwrap_or(0);
@@ -205,7 +207,7 @@ impl Chain {
             ResponseCode::NoError => DnsError::NoRecords { ttl, security },
             other => DnsError::Temporary(format!(
                 "the name server answered {other} for {}",
-                self.end()
+                printable(self.end())
             )),
         }
     }
@@ -224,6 +226,7 @@ fn is_referral(denied: &NoRecords) -> bool {
 }
 
 fn plain(error: &NetError, name: &Name) -> String {
+    let name = printable(name);
     match error {
         NetError::Timeout => format!("no answer from the name servers for {name}"),
         NetError::Dns(NetDnsError::ResponseCode(code)) => {

@@ -1,7 +1,7 @@
 //! Records as the port shows them.
 
-use hickory_resolver::proto::rr::RData;
 use hickory_resolver::proto::rr::rdata::{MX, TLSA, TXT};
+use hickory_resolver::proto::rr::{Name, RData};
 use mail_types::{HostName, MxRecord, TlsaRecord};
 
 /// One MX record; what is no host name stays visible, so that the log can say what was skipped.
@@ -18,19 +18,34 @@ pub(crate) fn mx(data: &RData) -> Option<MxRecord> {
         // RFC 7505 section 3.
         return Some(MxRecord::Null);
     }
-    // Octets that are not printable ASCII come out as \ddd.
-    let text = exchange.to_ascii();
-    let text = text.strip_suffix('.').unwrap_or(&text);
-    Some(match HostName::parse(text) {
+    let text = printable(exchange);
+    Some(match HostName::parse(&text) {
         Ok(exchange) => MxRecord::Host {
             preference: *preference,
             exchange,
         },
         Err(_) => MxRecord::Unusable {
             preference: *preference,
-            exchange: text.chars().filter(|c| !c.is_control()).collect(),
+            exchange: text,
         },
     })
+}
+
+/// Without the trailing dot; what could be mistaken, or harm a log, as `\DDD` (RFC 1035 section 5.1).
+pub(crate) fn printable(name: &Name) -> String {
+    let mut text = String::new();
+    for (i, label) in name.iter().enumerate() {
+        if i > 0 {
+            text.push('.');
+        }
+        for octet in label {
+            match octet {
+                b'.' | b'\\' | 0..=32 | 127.. => text.push_str(&format!("\\{octet:03}")),
+                plain => text.push(char::from(*plain)),
+            }
+        }
+    }
+    text
 }
 
 /// RFC 8461 section 3.1: the strings of a record are joined without spaces.

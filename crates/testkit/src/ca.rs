@@ -245,12 +245,19 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
 
 fn authority(name: &str) -> (CertificateParams, KeyPair) {
     let mut params = CertificateParams::default();
+    let key = KeyPair::generate().expect("a key");
+    // Authorities of one name would be taken for each other: "bad signature", not "unknown issuer".
+    let name = key.public_key_raw()[1..5]
+        .iter()
+        .fold(format!("{name} "), |name, octet| {
+            format!("{name}{octet:02x}")
+        });
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.not_before = date_time_ymd(2020, 1, 1);
     params.not_after = date_time_ymd(2099, 1, 1);
-    (params, KeyPair::generate().expect("a key"))
+    (params, key)
 }
 
 #[cfg(test)]

@@ -401,11 +401,14 @@ fn path(rest: &str, keyword: &str) -> Option<(String, String)> {
         return None;
     }
     let rest = rest[keyword.len()..].trim_start().strip_prefix('<')?;
-    // A quoted local part may hold `>`: the path ends at the bracket before a space or the end.
-    let end = rest
-        .match_indices('>')
-        .map(|(i, _)| i)
-        .find(|i| matches!(rest.as_bytes().get(i + 1), None | Some(b' ')))?;
+    // A quoted local part may hold `>` (RFC 5321 section 4.1.2).
+    let (mut quoted, mut escaped) = (false, false);
+    let end = rest.find(|c| {
+        let literal = escaped;
+        escaped = quoted && c == '\\' && !literal;
+        quoted ^= c == '"' && !literal;
+        c == '>' && !quoted
+    })?;
     Some((
         rest[..end].to_owned(),
         rest[end + 1..].trim_start().to_owned(),

@@ -53,7 +53,7 @@ async fn a_correct_server_keeps_messages_octet_for_octet() {
     assert!(done.ends_with("221 2.0.0 bye\r\n"), "{done}");
 
     let messages = mx.wait_for_messages(2, SOON).await;
-    assert_eq!(messages[0].data, b".x\r\n\r\na\0\xc3\xa9\n.\n.\r\n");
+    assert_eq!(messages[0].data, b".x\r\n\r\na\0\xc3\xa9\n.\n..\r\n");
     assert_eq!(messages[0].recipients(), ["b@d.test"]);
     assert_eq!(messages[0].from_params, "BODY=8BITMIME");
     assert_eq!((&*messages[1].from, messages[1].chunked), ("", true));
@@ -84,6 +84,7 @@ async fn starttls_works_and_fails_as_told() {
     let said = talk(&mut c, SEND, 4).await;
     assert!(!said.contains("STARTTLS"), "{said}");
     talk(&mut c, "x\r\n.\r\n", 1).await;
+    drop(c);
     let message = mx.wait_for_message(SOON).await;
     let seen = message.tls.unwrap();
     assert_eq!(seen.sni.as_deref(), Some("mx.test"));
@@ -98,10 +99,12 @@ async fn starttls_works_and_fails_as_told() {
     let mut c = connect(&mx).await;
     let said = talk(&mut c, "EHLO c.test\r\nSTARTTLS\r\n", 4).await;
     assert!(said.ends_with("250 2.0.0 injected\r\n"), "{said}");
+    drop(c);
     mx.script(|s| s.starttls = StartTls::Refuse("454 4.7.0 later".into()));
     let mut c = connect(&mx).await;
     let said = talk(&mut c, "EHLO c.test\r\nSTARTTLS\r\n", 3).await;
     assert!(said.ends_with("454 4.7.0 later\r\n"), "{said}");
+    drop(c);
 
     // What is sent in clear behind STARTTLS is seen, and not obeyed.
     mx.behave();

@@ -51,8 +51,9 @@ async fn serve(stream: TcpStream, board: &Board<State>) -> io::Result<()> {
         return Ok(());
     }
     // The client may turn away in the middle of a bad response: that is no fault here.
-    let _ = respond(&mut tls, &domain, found).await;
-    let _ = tls.shutdown().await;
+    if respond(&mut tls, &domain, found).await.is_ok() {
+        let _ = tls.shutdown().await;
+    }
     Ok(())
 }
 

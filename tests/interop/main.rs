@@ -1,0 +1,6 @@
+//! Other people's servers, as the tests of the whole relay use them: first that they work alone.
+#![allow(clippy::unwrap_used, reason = "tests: a panic is the failure report")]
+
+mod knot;
+mod nginx;
+mod postfix;

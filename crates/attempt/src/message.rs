@@ -62,7 +62,8 @@ pub struct Refused<'a> {
     pub to: Option<&'a str>,
 }
 
-/// Why a message or command was refused: the label set of `sealpost_messages_refused_total`.
+/// Why a message or command was refused: the label set of `sealpost_messages_refused_total`, with
+/// the keys that the SMTP session gives its refusals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RefusedBy {
     /// The client may not relay.
@@ -71,26 +72,30 @@ pub enum RefusedBy {
     AuthRequired,
     /// Credentials were wrong.
     AuthFailed,
-    /// STARTTLS is needed first.
+    /// No TLS where it is required.
     TlsRequired,
-    /// The address is not valid or not acceptable.
-    BadAddress,
-    /// Command or parameter syntax.
-    Syntax,
     /// Larger than the listener allows.
-    TooBig,
+    TooLarge,
     /// More recipients than the listener allows.
     TooManyRecipients,
     /// A bare CR or LF in the content (decision AMB-26).
     BareNewline,
-    /// The content is not acceptable for another cause: header loop, 8-bit without BODY …
-    Content,
     /// Too many Received fields: the message goes in circles (RFC 5321 section 6.3).
     Loop,
+    /// A line longer than is passed on (decision AMB-27).
+    LineTooLong,
+    /// A command or address that breaks the grammar.
+    Syntax,
+    /// A parameter that is unknown or has a bad value.
+    Parameter,
+    /// A UTF-8 address without SMTPUTF8.
+    Utf8Address,
+    /// The queue does not take mail now: disk full, overloaded, shutting down.
+    Queue,
+    /// The check of recipients refused it.
+    Recipient,
     /// Too many connections, commands or errors from this client, or it was too slow.
     Limit,
-    /// The disk is full or the queue cannot take mail now.
-    Unavailable,
 }
 
 /// `message.removed`: nothing is left to be done for a message.
@@ -145,20 +150,22 @@ pub enum DsnKind {
 
 impl RefusedBy {
     /// Every cause, for tables.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::RelayDenied,
         Self::AuthRequired,
         Self::AuthFailed,
         Self::TlsRequired,
-        Self::BadAddress,
-        Self::Syntax,
-        Self::TooBig,
+        Self::TooLarge,
         Self::TooManyRecipients,
         Self::BareNewline,
-        Self::Content,
         Self::Loop,
+        Self::LineTooLong,
+        Self::Syntax,
+        Self::Parameter,
+        Self::Utf8Address,
+        Self::Queue,
+        Self::Recipient,
         Self::Limit,
-        Self::Unavailable,
     ];
 
     /// As in the `cause` field.
@@ -169,16 +176,24 @@ impl RefusedBy {
             Self::AuthRequired => "auth-required",
             Self::AuthFailed => "auth-failed",
             Self::TlsRequired => "tls-required",
-            Self::BadAddress => "bad-address",
-            Self::Syntax => "syntax",
-            Self::TooBig => "too-big",
+            Self::TooLarge => "too-large",
             Self::TooManyRecipients => "too-many-recipients",
             Self::BareNewline => "bare-newline",
-            Self::Content => "content",
             Self::Loop => "loop",
+            Self::LineTooLong => "line-too-long",
+            Self::Syntax => "syntax",
+            Self::Parameter => "parameter",
+            Self::Utf8Address => "utf8-address",
+            Self::Queue => "queue",
+            Self::Recipient => "recipient",
             Self::Limit => "limit",
-            Self::Unavailable => "unavailable",
         }
+    }
+
+    /// The cause with this key.
+    #[must_use]
+    pub fn from_key(key: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|c| c.key() == key)
     }
 
     /// Position in [`RefusedBy::ALL`], for tables.
@@ -208,5 +223,19 @@ impl DsnKind {
             Self::Delayed => "delayed",
             Self::Relayed => "relayed",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RefusedBy;
+
+    #[test]
+    fn every_cause_stands_at_its_index_with_a_key_of_its_own() {
+        for (i, cause) in RefusedBy::ALL.into_iter().enumerate() {
+            assert_eq!(cause.index(), i);
+            assert_eq!(RefusedBy::from_key(cause.key()), Some(cause));
+        }
+        assert_eq!(RefusedBy::from_key("no-such-cause"), None);
     }
 }

@@ -234,6 +234,15 @@ pub struct Delays {
 }
 
 impl Outcome {
+    /// Every outcome, for tables.
+    pub const ALL: [Self; 5] = [
+        Self::Sent,
+        Self::Deferred,
+        Self::Bounced,
+        Self::Expired,
+        Self::Held,
+    ];
+
     /// The event's name.
     #[must_use]
     pub const fn event(self) -> &'static str {
@@ -286,6 +295,9 @@ impl PolicyResult {
 }
 
 impl Weakened {
+    /// Every cause, for tables.
+    pub const ALL: [Self; 4] = [Self::TlsRequiredNo, Self::Exempt, Self::Audit, Self::Report];
+
     /// As in the `weakened_by` field.
     #[must_use]
     pub const fn key(self) -> &'static str {

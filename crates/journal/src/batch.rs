@@ -34,7 +34,7 @@ impl Batch {
         let mut position = start;
         let mut places = Vec::new();
         for (index, (record, checksums)) in
-            append.group.records().zip(&append.checksums).enumerate()
+            append.group.records().zip(append.checksums()).enumerate()
         {
             let body_len = record.body_len();
             let header = RecordHeader {

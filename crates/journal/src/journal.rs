@@ -154,7 +154,9 @@ impl Journal {
         completion: Option<Completion>,
     ) {
         let record = Record::new(KIND_CHECKPOINT, replay_from.pack(), payload);
-        self.submit_waiting(prepare(record.into(), Urgency::Now, completion, true));
+        if let Some(append) = prepare(record.into(), Urgency::Now, completion, true) {
+            self.submit_waiting(append);
+        }
     }
 
     /// Appends a checkpoint and waits until it is durable.
@@ -211,11 +213,12 @@ impl Journal {
             } else {
                 segment.bytes
             };
-            if self
-                .scan_one(start, end, &mut report, &mut visitor)?
-                .is_break()
-            {
-                break;
+            match self.scan_one(start, end, &mut report, &mut visitor) {
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Break(())) => break,
+                // Removed by its owner while this scan ran; a file that somebody else took away is an error.
+                Err(ReadError::SegmentGone(gone)) if !self.knows(gone) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(report)
@@ -375,6 +378,10 @@ impl Journal {
         self.shared.work.notify_one();
     }
 
+    fn knows(&self, segment: u32) -> bool {
+        self.shared.book.lock().segments.contains_key(&segment)
+    }
+
     /// The active segment and how far it is durable.
     fn active_end(&self) -> (u32, u32) {
         let book = self.shared.book.lock();
@@ -440,12 +447,7 @@ fn accept(group: Group, urgency: Urgency, completion: Option<Completion>) -> Opt
         refuse(completion, AppendError::ReservedKind(kind));
         return None;
     }
-    let (bytes, records) = (group.stored_len(), group.len());
-    if bytes > MAX_GROUP_LEN || u16::try_from(records).is_err() {
-        refuse(completion, AppendError::TooLarge { bytes, records });
-        return None;
-    }
-    Some(prepare(group, urgency, completion, false))
+    prepare(group, urgency, completion, false)
 }
 
 fn prepare(
@@ -453,24 +455,31 @@ fn prepare(
     urgency: Urgency,
     completion: Option<Completion>,
     is_checkpoint: bool,
-) -> Append {
-    let checksums = group.records().map(|record| {
-        let mut body = crc32fast::Hasher::new();
-        record.body.iter().for_each(|chunk| body.update(chunk));
-        Checksums {
-            meta: crc32fast::hash(&record.meta),
-            body: body.finalize(),
-        }
-    });
-    let checksums = checksums.collect();
-    let bytes = group.stored_len();
-    Append {
+) -> Option<Append> {
+    let (bytes, records) = (group.stored_len(), group.len());
+    if bytes > MAX_GROUP_LEN || u16::try_from(records).is_err() {
+        refuse(completion, AppendError::TooLarge { bytes, records });
+        return None;
+    }
+    let first = checksums(&group.first);
+    let rest = group.rest.iter().map(checksums).collect();
+    Some(Append {
         group,
-        checksums,
+        first,
+        rest,
         bytes,
         urgency,
         completion,
         is_checkpoint,
+    })
+}
+
+fn checksums(record: &Record) -> Checksums {
+    let mut body = crc32fast::Hasher::new();
+    record.body.iter().for_each(|chunk| body.update(chunk));
+    Checksums {
+        meta: crc32fast::hash(&record.meta),
+        body: body.finalize(),
     }
 }
 

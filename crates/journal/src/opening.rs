@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::error::OpenError;
+use crate::error::{Failure, OpenError};
 use crate::format::{
     KIND_CHECKPOINT, MAX_GROUP_LEN, RecordHeader, SEGMENT_HEADER_LEN, SegmentHeader,
 };
@@ -75,24 +75,13 @@ pub(crate) fn open(storage: Arc<dyn Storage>, mut options: Options) -> Result<Op
         .map(|checkpoint| checkpoint.position);
     let active = segments.create(number, checkpoint).map_err(|error| {
         let (CreateError::Full(failure) | CreateError::Failed(failure)) = error;
-
-        let source = io::Error::new(failure.kind(), failure.clone());
-        OpenError::Io {
-            action: "begin the segment",
-            path: failure.path,
-            source,
-        }
+        disk_error("begin the segment", failure)
     })?;
     // Only now, so that a number once used is never used again.
     for number in empty {
-        segments.remove(number).map_err(|failure| {
-            let source = io::Error::new(failure.kind(), failure.clone());
-            OpenError::Io {
-                action: "remove the empty segment",
-                path: failure.path,
-                source,
-            }
-        })?;
+        segments
+            .remove(number)
+            .map_err(|failure| disk_error("remove the empty segment", failure))?;
     }
     let header_len = SEGMENT_HEADER_LEN as u64;
     let mut sizes: BTreeMap<u32, u64> = recovery
@@ -218,6 +207,15 @@ fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Open
     move |source| OpenError::Io {
         action,
         path,
+        source,
+    }
+}
+
+fn disk_error(action: &'static str, failure: Failure) -> OpenError {
+    let source = io::Error::new(failure.kind(), failure.clone());
+    OpenError::Io {
+        action,
+        path: failure.path,
         source,
     }
 }

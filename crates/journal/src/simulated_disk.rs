@@ -26,7 +26,7 @@ struct State {
     names: BTreeMap<PathBuf, u64>,
     durable_names: BTreeMap<PathBuf, u64>,
     /// Changes of names since their directory was synced: the directory, then what each name became.
-    renames: Vec<(PathBuf, Vec<(PathBuf, Option<u64>)>)>,
+    renames: Vec<(PathBuf, NameChange)>,
     directories: BTreeSet<PathBuf>,
     operations: u64,
     fail_at: Option<(u64, i32)>,
@@ -34,6 +34,9 @@ struct State {
     off: bool,
     capacity: Option<u64>,
 }
+
+/// What names became of one operation: a file's number, or nothing.
+type NameChange = Vec<(PathBuf, Option<u64>)>;
 
 #[derive(Clone, Default)]
 struct File {
@@ -145,7 +148,7 @@ impl SimulatedDisk {
         })
     }
 
-    fn change(&self, dir: &Path, change: Vec<(PathBuf, Option<u64>)>) -> io::Result<()> {
+    fn change(&self, dir: &Path, change: NameChange) -> io::Result<()> {
         let mut state = self.state.lock();
         state.operation()?;
         apply(&mut state.names, change.clone());
@@ -432,7 +435,7 @@ impl File {
     }
 }
 
-fn apply(names: &mut BTreeMap<PathBuf, u64>, change: Vec<(PathBuf, Option<u64>)>) {
+fn apply(names: &mut BTreeMap<PathBuf, u64>, change: NameChange) {
     for (path, file) in change {
         match file {
             Some(file) => names.insert(path, file),

@@ -56,7 +56,8 @@ pub(crate) enum Job {
 /// A group on its way, checksums computed by whoever appends it.
 pub(crate) struct Append {
     pub(crate) group: Group,
-    pub(crate) checksums: Vec<Checksums>,
+    pub(crate) first: Checksums,
+    pub(crate) rest: Vec<Checksums>,
     pub(crate) bytes: u64,
     pub(crate) urgency: Urgency,
     pub(crate) completion: Option<Completion>,
@@ -78,6 +79,13 @@ pub(crate) struct Book {
     /// Just behind the last synced record; always in the active segment.
     pub(crate) durable_end: Position,
     pub(crate) checkpoint: Option<Position>,
+}
+
+impl Append {
+    /// In the order of the group's records.
+    pub(crate) fn checksums(&self) -> impl Iterator<Item = &Checksums> {
+        std::iter::once(&self.first).chain(&self.rest)
+    }
 }
 
 impl Queue {

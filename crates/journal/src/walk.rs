@@ -186,3 +186,6 @@ pub(crate) fn is_unreadable(error: &io::Error) -> bool {
 /// One read when records are small; with bodies of more than this each record costs one read.
 const WINDOW: usize = 16 * 1024;
 const BLOCK: u64 = 4096;
+
+#[cfg(test)]
+mod tests;

@@ -89,15 +89,7 @@ impl Writer {
 
     fn work(&mut self) {
         while let Some(jobs) = self.wait() {
-            let (mut bytes, mut groups) = (0, 0);
-            for job in &jobs {
-                if let Job::Append(append) = job {
-                    bytes += append.bytes;
-                    groups += 1;
-                }
-            }
             self.commit(jobs);
-            self.give_room(bytes, groups);
         }
         self.sync();
         self.fail_waiting();
@@ -131,12 +123,15 @@ impl Writer {
     }
 
     fn commit(&mut self, jobs: Vec<Job>) {
+        let (mut bytes, mut groups) = (0, 0);
         let mut sync_now = false;
         let mut syncs = Vec::new();
         for job in jobs {
             match job {
                 Job::Append(append) => {
                     sync_now |= append.urgency == Urgency::Now;
+                    bytes += append.bytes;
+                    groups += 1;
                     self.add(append);
                 }
                 Job::Sync(completion) => syncs.push(completion),
@@ -147,6 +142,8 @@ impl Writer {
             }
         }
         self.write();
+        // Their memory is free; while the sync runs the next batch gathers, up to the limit.
+        self.give_room(bytes, groups);
         let due = self.sync_by.is_some_and(|due| Instant::now() >= due);
         if sync_now || due || !syncs.is_empty() {
             self.sync();
@@ -239,7 +236,7 @@ impl Writer {
             self.shared
                 .counters
                 .records
-                .fetch_add(append.checksums.len() as u64, Relaxed);
+                .fetch_add(append.group.len() as u64, Relaxed);
             self.unsynced.push(Written {
                 appended,
                 completion: append.completion,

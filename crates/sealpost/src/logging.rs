@@ -3,24 +3,13 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
-
-/// The filter that `log.level` describes.
-///
-/// # Errors
-/// It is no list of `part=level`.
-pub(crate) fn filter(level: &str) -> Result<EnvFilter, ParseError> {
-    EnvFilter::builder().parse(level)
-}
-
 /// Starts writing diagnostics; called once, by the daemon.
 ///
 /// # Errors
 /// The level is wrong, or something writes already.
 pub(crate) fn start(level: &str) -> anyhow::Result<()> {
     tracing_subscriber::fmt()
-        .with_env_filter(filter(level)?)
+        .with_env_filter(settings::log_filter(level)?)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .try_init()

@@ -24,7 +24,7 @@ mod tests;
 mod units;
 
 pub use check::dangers;
-pub use load::{Loaded, Sources, load};
+pub use load::{Loaded, Sources, control_socket, load};
 pub use log_filter::log_filter;
 pub use mail_loop::{is_local_address, mail_loop_warning};
 pub use problem::{ConfigError, Place, Problem, Severity};

@@ -76,6 +76,36 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     })
 }
 
+/// The control socket alone, for the commands that talk to a running server: they must work for
+/// operators who may not read keys and passwords, and beside a file that is being edited. Without
+/// a file it is where the defaults and the environment say.
+///
+/// # Errors
+/// The named file cannot be read, or what it says of `admin.socket` is wrong.
+pub fn control_socket(config: Option<&Path>) -> Result<PathBuf, ConfigError> {
+    let path = match config {
+        Some(path) => Some(path.to_owned()),
+        None => standard_file().ok(),
+    };
+    let file = match path {
+        Some(path) => Some((path.display().to_string(), read(&path)?)),
+        None => None,
+    };
+    let named = file
+        .as_ref()
+        .map(|(name, text)| (name.as_str(), text.as_str()));
+    let (layers, problems) = layers::merge(named, &environment()?);
+    let Some(layers) = layers else {
+        return Err(ConfigError(problems));
+    };
+    let mut reader = Reader::new(named.map_or("", |(name, _)| name), &layers);
+    let socket = reader.value(reader.whole(), "admin.socket");
+    match socket {
+        Some(socket) if reader.problems.is_empty() => Ok(socket),
+        _ => Err(ConfigError(reader.problems)),
+    }
+}
+
 impl Sources {
     /// What this system and this process have: the file that was named, or else the first that is
     /// there of `/etc/sealpost/sealpost.toml` and `config/sealpost.toml`.
@@ -87,14 +117,7 @@ impl Sources {
             Some(path) => path.to_owned(),
             None => standard_file()?,
         };
-        let text = std::fs::read_to_string(&path).map_err(|error| {
-            ConfigError(vec![Problem::error(
-                Place::File(path.display().to_string()),
-                "",
-                format!("cannot be read: {error}"),
-                "give a readable file with --config",
-            )])
-        })?;
+        let text = read(&path)?;
         Ok(Self {
             file: Some((path, text)),
             environment: environment()?,
@@ -106,6 +129,17 @@ impl Sources {
             now,
         })
     }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|error| {
+        ConfigError(vec![Problem::error(
+            Place::File(path.display().to_string()),
+            "",
+            format!("cannot be read: {error}"),
+            "give a readable file with --config",
+        )])
+    })
 }
 
 fn standard_file() -> Result<PathBuf, ConfigError> {

@@ -1,0 +1,231 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use admin::Filter;
+use clap::{Args, Parser, Subcommand};
+
+/// A sending-side SMTP delivery agent that enforces MTA-STS.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "sealpost", version, about, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// The configuration file [default: /etc/sealpost/sealpost.toml, else config/sealpost.toml].
+    #[arg(long, global = true, value_name = "PATH")]
+    pub config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the relay in the foreground; SIGTERM drains, SIGHUP reloads.
+    Serve,
+    /// Print every problem of the configuration; exit 78 if there is an error.
+    CheckConfig(Json),
+    /// The mail that waits.
+    #[command(subcommand)]
+    Queue(QueueCommand),
+    /// The policies of recipient domains.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Say in plain words what happens to a message or a domain, why, and who can do what.
+    Explain {
+        /// A queue id or a domain.
+        #[arg(value_name = "ID|DOMAIN")]
+        subject: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// One screen: listeners, queue, deliveries, policies, disk.
+    Status(Json),
+    /// Let the server read its configuration anew.
+    Reload(Json),
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum QueueCommand {
+    /// List messages, the next attempt first.
+    List {
+        #[command(flatten)]
+        filter: FilterArgs,
+        /// At most so many.
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Show a message: envelope, state of each recipient, every attempt.
+    Show {
+        /// Its queue id.
+        id: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Try messages now.
+    Retry(Selection),
+    /// Keep messages, but do not try them.
+    Hold(Selection),
+    /// Undo a hold.
+    Release(Selection),
+    /// Remove messages without telling their senders.
+    Cancel(Selection),
+    /// Return messages to their senders.
+    Bounce(Selection),
+    /// Count what waits by domain and reason.
+    Summary(Json),
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// List stored policies.
+    List(Json),
+    /// Show the policy of a domain.
+    Show(PolicyDomain),
+    /// Fetch the policy of a domain now.
+    Refresh(PolicyDomain),
+    /// Forget the policy of a domain; refused while an enforced one has not expired.
+    Forget(PolicyDomain),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PolicyDomain {
+    /// The policy domain.
+    pub domain: String,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Json {
+    /// Print JSON; lists as one object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which messages to list.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct FilterArgs {
+    /// With a recipient in this domain.
+    #[arg(long, value_name = "DOMAIN")]
+    domain: Option<String>,
+    /// From this address; "<>" for bounces.
+    #[arg(long, value_name = "ADDRESS")]
+    sender: Option<String>,
+    /// To this address.
+    #[arg(long, value_name = "ADDRESS")]
+    recipient: Option<String>,
+    /// Whose last attempt ended for this reason, for instance cert-expired.
+    #[arg(long, value_name = "KEY")]
+    reason: Option<String>,
+    /// In this state: queued, deferred, active or held.
+    #[arg(long, value_parser = ["queued", "deferred", "active", "held"])]
+    state: Option<String>,
+    /// In the queue for longer than this, for instance 2h.
+    #[arg(long, value_name = "TIME", value_parser = time_span)]
+    older: Option<Duration>,
+    /// With more attempts than this.
+    #[arg(long, value_name = "N")]
+    attempts_over: Option<u32>,
+}
+
+/// Which messages to act on.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Selection {
+    /// Queue ids.
+    pub ids: Vec<String>,
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// Every message.
+    #[arg(long, conflicts_with = "ids")]
+    pub all: bool,
+    /// Only count them.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask, however many they are.
+    #[arg(long)]
+    pub yes: bool,
+    /// Why, for the audit log.
+    #[arg(long, value_name = "TEXT")]
+    pub because: Option<String>,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+impl FilterArgs {
+    /// As the control API takes it.
+    pub(crate) fn to_filter(&self) -> Filter {
+        let sender = self.sender.as_deref();
+        Filter {
+            domain: self.domain.clone(),
+            sender: sender.map(|s| {
+                if s == "<>" {
+                    String::new()
+                } else {
+                    s.to_owned()
+                }
+            }),
+            recipient: self.recipient.clone(),
+            reason: self.reason.clone(),
+            state: self.state.clone(),
+            older: self.older.map(|time| time.as_secs()),
+            attempts_over: self.attempts_over,
+        }
+    }
+}
+
+fn time_span(text: &str) -> Result<Duration, String> {
+    settings::parse_duration(text)
+        .map(Duration::from_millis)
+        .ok_or_else(|| "write a time span such as 90s, 5m, 4h or 5d".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn filters_become_the_api_filter() {
+        let line =
+            "sealpost queue retry --sender <> --older 2h --attempts-over 3 --reason cert-expired";
+        let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+        let Command::Queue(QueueCommand::Retry(selection)) = cli.command else {
+            panic!("{cli:?}")
+        };
+        let filter = selection.filter.to_filter();
+        assert_eq!(filter.sender.as_deref(), Some(""));
+        assert_eq!(filter.older, Some(7200));
+        assert_eq!(filter.attempts_over, Some(3));
+        assert!(!filter.is_empty());
+        assert!(
+            FilterArgs::to_filter(&FilterArgs {
+                domain: None,
+                sender: None,
+                recipient: None,
+                reason: None,
+                state: None,
+                older: None,
+                attempts_over: None
+            })
+            .is_empty()
+        );
+    }
+
+    #[test]
+    fn a_config_may_stand_anywhere() {
+        for line in [
+            "sealpost --config a.toml serve",
+            "sealpost serve --config a.toml",
+        ] {
+            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            assert_eq!(cli.config, Some("a.toml".into()), "{line}");
+        }
+    }
+}

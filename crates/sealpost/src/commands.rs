@@ -1,0 +1,75 @@
+//! The commands, each from its arguments to its exit status.
+
+mod check_config;
+mod policy;
+mod queue;
+mod status;
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use mail_types::Timestamp;
+use settings::{ConfigError, Sources};
+use tokio::runtime;
+
+use crate::cli::{Cli, Command};
+use crate::control_client::ControlClient;
+use crate::exit::Status;
+use crate::output::Output;
+use crate::{logging, serve};
+
+/// Runs one command.
+///
+/// # Errors
+/// What goes to standard error; [`crate::exit::report`] knows the status.
+pub(crate) fn run(cli: Cli) -> anyhow::Result<Status> {
+    let config = cli.config.as_deref();
+    match cli.command {
+        Command::Serve => {
+            let loaded = settings::load(&sources(config)?)?;
+            logging::start(&loaded.settings.log.level)?;
+            for warning in &loaded.warnings {
+                tracing::warn!("{warning}");
+            }
+            for danger in settings::dangers(&loaded.settings) {
+                tracing::warn!("{danger}");
+            }
+            runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()?
+                .block_on(serve::run(loaded.settings))?;
+            Ok(Status::Ok)
+        }
+        Command::CheckConfig(json) => one_thread()?.block_on(check_config::run(config, json.json)),
+        other => {
+            let client = ControlClient::new(settings::control_socket(config)?);
+            let mut out = Output::stdout();
+            let status = one_thread()?.block_on(ask(&client, other, &mut out))?;
+            out.flush()?;
+            Ok(status)
+        }
+    }
+}
+
+/// The commands that talk to a running daemon.
+async fn ask(client: &ControlClient, command: Command, out: &mut Output) -> anyhow::Result<Status> {
+    match command {
+        Command::Queue(command) => queue::run(client, command, out).await?,
+        Command::Policy(command) => policy::run(client, command, out).await?,
+        Command::Explain { subject, json } => {
+            status::explain(client, &subject, json.json, out).await?;
+        }
+        Command::Status(json) => status::status(client, json.json, out).await?,
+        Command::Reload(json) => status::reload(client, json.json, out).await?,
+        Command::Serve | Command::CheckConfig(_) => {}
+    }
+    Ok(Status::Ok)
+}
+
+fn sources(config: Option<&Path>) -> Result<Sources, ConfigError> {
+    Sources::of_system(config, Timestamp::from_system(SystemTime::now()))
+}
+
+fn one_thread() -> std::io::Result<runtime::Runtime> {
+    runtime::Builder::new_current_thread().enable_all().build()
+}

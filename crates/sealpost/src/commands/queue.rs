@@ -1,0 +1,322 @@
+//! `sealpost queue …`
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use admin::{
+    ActionRequest, ActionResult, AttemptView, Filter, Page, QueueAction, QueueDetail, QueueItem,
+    QueueSummary,
+};
+
+use crate::cli::{QueueCommand, Selection};
+use crate::control_client::{ControlClient, segment, typed};
+use crate::exit::{Failure, Status};
+use crate::output::{Output, Table, or_dash, time};
+
+/// Runs one of them.
+pub(super) async fn run(
+    client: &ControlClient,
+    command: QueueCommand,
+    out: &mut Output,
+) -> anyhow::Result<()> {
+    match command {
+        QueueCommand::List {
+            filter,
+            limit,
+            json,
+        } => list(client, &filter.to_filter(), limit, json.json, out).await,
+        QueueCommand::Show { id, json } => show(client, &id, json.json, out).await,
+        QueueCommand::Retry(selection) => act(client, QueueAction::Retry, selection, out).await,
+        QueueCommand::Hold(selection) => act(client, QueueAction::Hold, selection, out).await,
+        QueueCommand::Release(selection) => act(client, QueueAction::Release, selection, out).await,
+        QueueCommand::Cancel(selection) => act(client, QueueAction::Cancel, selection, out).await,
+        QueueCommand::Bounce(selection) => act(client, QueueAction::Bounce, selection, out).await,
+        QueueCommand::Summary(json) => summary(client, json.json, out).await,
+    }
+}
+
+/// Page by page, so that a queue of any length is listed in little memory.
+async fn list(
+    client: &ControlClient,
+    filter: &Filter,
+    limit: Option<usize>,
+    json: bool,
+    out: &mut Output,
+) -> anyhow::Result<()> {
+    let mut table = Table::new(&[
+        "ID",
+        "STATE",
+        "ARRIVED",
+        "NEXT ATTEMPT",
+        "TRIES",
+        "SENDER",
+        "RECIPIENTS",
+        "REASON",
+    ]);
+    let mut left = limit.unwrap_or(usize::MAX);
+    let mut cursor: Option<String> = None;
+    let mut listed = 0;
+    while left > 0 {
+        let mut query = query(filter);
+        query.push(("limit", left.min(PAGE).to_string()));
+        query.extend(cursor.map(|cursor| ("cursor", cursor)));
+        let answer = client.get("/v1/queue", &query).await?;
+        let page: Page<QueueItem> = typed(&answer)?;
+        if json {
+            let items = answer.get("items").and_then(|items| items.as_array());
+            for item in items.into_iter().flatten().take(left) {
+                out.json(item)?;
+            }
+        } else {
+            let rows: Vec<_> = page.items.iter().take(left).map(row).collect();
+            table.rows(out, &rows)?;
+        }
+        listed += page.items.len().min(left);
+        left = left.saturating_sub(page.items.len());
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    if listed == 0 && !json {
+        out.line("no messages")?;
+    }
+    Ok(())
+}
+
+fn row(item: &QueueItem) -> Vec<String> {
+    let recipients = match item.recipients.as_slice() {
+        [] => "-".to_owned(),
+        [one] => one.clone(),
+        [first, rest @ ..] => format!("{first} +{}", rest.len()),
+    };
+    vec![
+        item.id.clone(),
+        item.state.clone(),
+        time(&item.arrived),
+        or_dash(item.next_attempt.as_deref().map(time).as_deref()),
+        item.attempts.to_string(),
+        sender(&item.sender),
+        recipients,
+        or_dash(item.reason.as_deref()),
+    ]
+}
+
+async fn show(
+    client: &ControlClient,
+    id: &str,
+    json: bool,
+    out: &mut Output,
+) -> anyhow::Result<()> {
+    let answer = client
+        .get(&format!("/v1/queue/{}", segment(id)), &[])
+        .await?;
+    if json {
+        return Ok(out.json(&answer)?);
+    }
+    let detail: QueueDetail = typed(&answer)?;
+    let item = &detail.item;
+    out.field("id", Some(&item.id))?;
+    out.field("state", Some(&item.state))?;
+    out.field("sender", Some(&sender(&item.sender)))?;
+    out.field("client", detail.client.as_deref())?;
+    out.field("upstream id", detail.upstream_id.as_deref())?;
+    out.field("message-id", detail.message_id.as_deref())?;
+    out.field("size", Some(&format!("{} bytes", item.size)))?;
+    out.field("arrived", Some(&time(&item.arrived)))?;
+    out.field("attempts", Some(&item.attempts.to_string()))?;
+    out.field(
+        "next attempt",
+        item.next_attempt.as_deref().map(time).as_deref(),
+    )?;
+    out.field("given up", Some(&time(&detail.expires)))?;
+    out.field("reason", item.reason.as_deref())?;
+    out.field("detail", item.detail.as_deref())?;
+    out.line("")?;
+    let mut table = Table::new(&["RECIPIENT", "STATE", "STATUS", "LAST REPLY"]);
+    let rows: Vec<_> = detail
+        .per_recipient
+        .iter()
+        .map(|recipient| {
+            vec![
+                recipient.address.clone(),
+                recipient.state.clone(),
+                or_dash(recipient.dsn.as_deref()),
+                or_dash(recipient.reply.as_deref()),
+            ]
+        })
+        .collect();
+    table.rows(out, &rows)?;
+    for attempt in &detail.history {
+        show_attempt(attempt, out)?;
+    }
+    Ok(())
+}
+
+fn show_attempt(attempt: &AttemptView, out: &mut Output) -> anyhow::Result<()> {
+    out.line("")?;
+    let times = match attempt.times {
+        1 => String::new(),
+        times => format!(", {times} times with this result"),
+    };
+    out.field("attempt", Some(&format!("{}{times}", time(&attempt.at))))?;
+    out.field("recipients", Some(&attempt.recipients.join(", ")))?;
+    let peer = match (&attempt.mx, &attempt.ip) {
+        (Some(mx), Some(ip)) => Some(format!("{mx} [{ip}]")),
+        (mx, ip) => mx.clone().or_else(|| ip.clone()),
+    };
+    out.field("mx", peer.as_deref())?;
+    out.field("tls", attempt.tls.as_deref())?;
+    out.field("policy", attempt.policy.as_deref())?;
+    out.field("reason", attempt.reason.as_deref())?;
+    out.field("status", attempt.dsn.as_deref())?;
+    out.field("reply", attempt.reply.as_deref())?;
+    out.field("detail", attempt.detail.as_deref())?;
+    Ok(())
+}
+
+async fn summary(client: &ControlClient, json: bool, out: &mut Output) -> anyhow::Result<()> {
+    let answer = client.get("/v1/queue/summary", &[]).await?;
+    if json {
+        return Ok(out.json(&answer)?);
+    }
+    let summary: QueueSummary = typed(&answer)?;
+    let mut table = Table::new(&["MESSAGES", "DOMAIN", "REASON", "OLDEST", "NEXT ATTEMPT"]);
+    let rows: Vec<_> = summary
+        .rows
+        .iter()
+        .map(|row| {
+            vec![
+                row.messages.to_string(),
+                row.domain.clone(),
+                or_dash(row.reason.as_deref()),
+                time(&row.oldest),
+                or_dash(row.next_attempt.as_deref().map(time).as_deref()),
+            ]
+        })
+        .collect();
+    table.rows(out, &rows)?;
+    out.line(&format!("{} messages", summary.messages))?;
+    Ok(())
+}
+
+/// Acts on what is selected. What cannot be undone is counted first, and asked about if it is much.
+async fn act(
+    client: &ControlClient,
+    action: QueueAction,
+    selection: Selection,
+    out: &mut Output,
+) -> anyhow::Result<()> {
+    let filter = selection.filter.to_filter();
+    if selection.ids.is_empty() && filter.is_empty() && !selection.all {
+        return Err(Failure::new(Status::Usage, "name queue ids or a filter, or say --all").into());
+    }
+    let mut request = ActionRequest {
+        action,
+        ids: selection.ids,
+        filter,
+        all: selection.all,
+        dry_run: true,
+        reason: selection.because,
+    };
+    let is_final = matches!(action, QueueAction::Cancel | QueueAction::Bounce);
+    if is_final && !selection.yes && !selection.dry_run {
+        let counted: ActionResult = typed(&client.post(ACTIONS, &request).await?)?;
+        if counted.matched > MANY {
+            confirm(action, counted.matched)?;
+        }
+    }
+    request.dry_run = selection.dry_run;
+    let answer = client.post(ACTIONS, &request).await?;
+    if selection.json.json {
+        return Ok(out.json(&answer)?);
+    }
+    let result: ActionResult = typed(&answer)?;
+    let suffix = if selection.dry_run {
+        " would be meant"
+    } else {
+        ""
+    };
+    out.line(&format!("{} messages{suffix}", result.matched))?;
+    Ok(())
+}
+
+fn confirm(action: QueueAction, matched: u64) -> anyhow::Result<()> {
+    let what = match action {
+        QueueAction::Cancel => "removed without telling their senders",
+        QueueAction::Bounce => "returned to their senders",
+        QueueAction::Retry | QueueAction::Hold | QueueAction::Release => "changed",
+    };
+    let question = format!("{matched} messages would be {what}");
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        let remedy = format!("{question}; say --yes to do it");
+        return Err(Failure::new(Status::Usage, remedy).into());
+    }
+    eprint!("{question}. Do it? [y/N] ");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    stdin.lock().read_line(&mut answer)?;
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(Failure::new(Status::Usage, "nothing was done").into()),
+    }
+}
+
+fn query(filter: &Filter) -> Vec<(&'static str, String)> {
+    let texts = [
+        ("domain", &filter.domain),
+        ("sender", &filter.sender),
+        ("recipient", &filter.recipient),
+        ("reason", &filter.reason),
+        ("state", &filter.state),
+    ];
+    let mut query: Vec<_> = texts
+        .into_iter()
+        .filter_map(|(name, text)| Some((name, text.clone()?)))
+        .collect();
+    query.extend(filter.older.map(|secs| ("older", secs.to_string())));
+    query.extend(
+        filter
+            .attempts_over
+            .map(|n| ("attempts-over", n.to_string())),
+    );
+    query
+}
+
+fn sender(address: &str) -> String {
+    if address.is_empty() {
+        "<>".to_owned()
+    } else {
+        address.to_owned()
+    }
+}
+
+const ACTIONS: &str = "/v1/queue/actions";
+const PAGE: usize = 500;
+/// More than this is not cancelled or bounced by a slip of the hand.
+const MANY: u64 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_becomes_the_query_that_the_api_takes() {
+        let filter = Filter {
+            sender: Some(String::new()),
+            older: Some(7200),
+            attempts_over: Some(3),
+            ..Filter::default()
+        };
+        let query = query(&filter);
+        let expected = [("sender", ""), ("older", "7200"), ("attempts-over", "3")];
+        assert_eq!(
+            query,
+            expected.map(|(name, value)| (name, value.to_owned()))
+        );
+        let read: serde_json::Value = serde_json::to_value(&filter).unwrap();
+        for (name, _) in &query {
+            assert!(read.get(name).is_some(), "{name} is no field of the filter");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! `sealpost status`, `explain` and `reload`.
+
+use admin::{Explanation, ReloadResult, StatusView};
+
+use crate::control_client::{ControlClient, segment, typed};
+use crate::output::{Output, Table, time};
+
+/// One screen about the running daemon.
+pub(super) async fn status(
+    client: &ControlClient,
+    json: bool,
+    out: &mut Output,
+) -> anyhow::Result<()> {
+    let answer = client.get("/v1/status", &[]).await?;
+    if json {
+        return Ok(out.json(&answer)?);
+    }
+    let status: StatusView = typed(&answer)?;
+    let state = if status.ready { "ready" } else { "not ready" };
+    out.field("server", Some(&format!("{} ({state})", status.hostname)))?;
+    let since = format!(
+        "{}, running since {}",
+        status.version,
+        time(&status.started)
+    );
+    out.field("version", Some(&since))?;
+    for problem in &status.problems {
+        out.field("problem", Some(problem))?;
+    }
+    let queue = format!(
+        "{} messages{}",
+        status.queue_messages,
+        by_name(&status.queue_by_state)
+    );
+    out.field("queue", Some(&queue))?;
+    out.field("oldest", status.oldest.as_deref().map(time).as_deref())?;
+    let attempts = format!(
+        "{} delivered, {} deferred, {} bounced since the start",
+        status.delivered, status.deferred, status.bounced
+    );
+    out.field("deliveries", Some(&attempts))?;
+    out.field("connections", Some(&status.connections.to_string()))?;
+    let policies: u64 = status.policies_by_mode.iter().map(|(_, n)| n).sum();
+    let policies = format!("{policies}{}", by_name(&status.policies_by_mode));
+    out.field("policies", Some(&policies))?;
+    out.field("dnssec", Some(&status.dnssec))?;
+    let disk = format!(
+        "{} used, {} free",
+        rounded(status.store_bytes),
+        rounded(status.free_bytes)
+    );
+    out.field("disk", Some(&disk))?;
+    out.line("")?;
+    let rows: Vec<_> = status
+        .listeners
+        .iter()
+        .map(|l| vec![l.name.clone(), l.address.clone(), l.clients.to_string()])
+        .collect();
+    Table::new(&["LISTENER", "ADDRESS", "CLIENTS"]).rows(out, &rows)?;
+    Ok(())
+}
+
+/// Plain words about a message or a domain.
+pub(super) async fn explain(
+    client: &ControlClient,
+    subject: &str,
+    json: bool,
+    out: &mut Output,
+) -> anyhow::Result<()> {
+    let answer = client
+        .get(&format!("/v1/explain/{}", segment(subject)), &[])
+        .await?;
+    if json {
+        return Ok(out.json(&answer)?);
+    }
+    let explanation: Explanation = typed(&answer)?;
+    for (n, paragraph) in explanation.paragraphs.iter().enumerate() {
+        if n > 0 {
+            out.line("")?;
+        }
+        for line in paragraph.lines() {
+            out.line(line)?;
+        }
+    }
+    Ok(())
+}
+
+/// Lets the daemon read its configuration anew.
+pub(super) async fn reload(
+    client: &ControlClient,
+    json: bool,
+    out: &mut Output,
+) -> anyhow::Result<()> {
+    let answer = client.post("/v1/reload", &serde_json::Value::Null).await?;
+    if json {
+        return Ok(out.json(&answer)?);
+    }
+    let result: ReloadResult = typed(&answer)?;
+    for key in &result.applied {
+        out.line(&format!("{key}: in effect"))?;
+    }
+    for key in &result.needs_restart {
+        out.line(&format!("{key}: changed, but needs a restart"))?;
+    }
+    if result.applied.is_empty() && result.needs_restart.is_empty() {
+        out.line("nothing has changed")?;
+    }
+    Ok(())
+}
+
+/// ` (2 active, 5 deferred)`, or nothing.
+fn by_name(counts: &[(String, u64)]) -> String {
+    let parts: Vec<String> = counts
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(name, count)| format!("{count} {name}"))
+        .collect();
+    if parts.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", parts.join(", "))
+    }
+}
+
+/// For people: three digits or so, in the largest unit that fits.
+fn rounded(bytes: u64) -> String {
+    let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match units.iter().find(|(_, factor)| bytes >= *factor) {
+        Some((name, factor)) => {
+            let tenths = u128::from(bytes) * 10 / u128::from(*factor);
+            format!("{}.{} {name}", tenths / 10, tenths % 10)
+        }
+        None => format!("{bytes} B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_and_sizes_in_words() {
+        let counts = [("active".to_owned(), 2), ("held".to_owned(), 0)];
+        assert_eq!(by_name(&counts), " (2 active)");
+        assert_eq!(by_name(&[]), "");
+        assert_eq!(rounded(1_610_612_736), "1.5 GiB");
+        assert_eq!(rounded(1023), "1023 B");
+    }
+}

@@ -1,0 +1,258 @@
+//! The control API from the side of the commands: HTTP and JSON over the unix socket.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use admin::ProblemDetails;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::net::UnixStream;
+
+use crate::exit::{Failure, Status};
+
+/// Asks the daemon behind one socket; a connection for each request.
+#[derive(Clone, Debug)]
+pub(crate) struct ControlClient {
+    socket: PathBuf,
+}
+
+impl ControlClient {
+    pub(crate) const fn new(socket: PathBuf) -> Self {
+        Self { socket }
+    }
+
+    /// `GET path?query`, as JSON.
+    ///
+    /// # Errors
+    /// The daemon is not reachable, or says why not.
+    pub(crate) async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value, Failure> {
+        self.request(Method::GET, &target(path, query), Bytes::new())
+            .await
+    }
+
+    /// `POST path` with a JSON body.
+    ///
+    /// # Errors
+    /// The daemon is not reachable, or says why not.
+    pub(crate) async fn post(&self, path: &str, body: &impl Serialize) -> Result<Value, Failure> {
+        let body = serde_json::to_vec(body)
+            .map_err(|error| Failure::new(Status::Software, error.to_string()))?;
+        self.request(Method::POST, path, body.into()).await
+    }
+
+    async fn request(&self, method: Method, target: &str, body: Bytes) -> Result<Value, Failure> {
+        let exchange = self.exchange(method, target, body);
+        match tokio::time::timeout(PATIENCE, exchange).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure::new(
+                Status::Temporary,
+                format!(
+                    "the daemon behind {} does not answer",
+                    self.socket.display()
+                ),
+            )),
+        }
+    }
+
+    async fn exchange(&self, method: Method, target: &str, body: Bytes) -> Result<Value, Failure> {
+        let stream = UnixStream::connect(&self.socket)
+            .await
+            .map_err(|error| unreachable_daemon(&self.socket, &error))?;
+        let broken = |error: hyper::Error| {
+            Failure::new(
+                Status::Unavailable,
+                format!(
+                    "the daemon behind {} hung up: {error}",
+                    self.socket.display()
+                ),
+            )
+        };
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(broken)?;
+        let connection = tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(target)
+            .header(hyper::header::HOST, "localhost")
+            .header(hyper::header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|error| Failure::new(Status::Usage, error.to_string()))?;
+        let response = sender.send_request(request).await.map_err(broken)?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_ANSWER)
+            .collect()
+            .await
+            .map_err(|error| Failure::new(Status::Unavailable, error.to_string()))?
+            .to_bytes();
+        connection.abort();
+        if status.is_success() {
+            parse(&body)
+        } else {
+            Err(refusal(status, &body))
+        }
+    }
+}
+
+/// The typed form of an answer.
+///
+/// # Errors
+/// The daemon is of another version.
+pub(crate) fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, Failure> {
+    T::deserialize(value).map_err(|error| not_understood(&error))
+}
+
+/// One segment of a path: nothing in it can end the segment.
+pub(crate) fn segment(text: &str) -> String {
+    encoded(text)
+}
+
+fn parse(body: &[u8]) -> Result<Value, Failure> {
+    if body.is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_json::from_slice(body).map_err(|error| not_understood(&error))
+}
+
+fn not_understood(error: &serde_json::Error) -> Failure {
+    let version = env!("CARGO_PKG_VERSION");
+    Failure::new(
+        Status::Software,
+        format!("the daemon's answer is not understood ({error}); is it of version {version} too?"),
+    )
+}
+
+/// Problem details (RFC 9457) as one line.
+fn refusal(status: StatusCode, body: &[u8]) -> Failure {
+    let message = match serde_json::from_slice::<ProblemDetails>(body) {
+        Ok(ProblemDetails {
+            title,
+            detail: Some(detail),
+            ..
+        }) => format!("{title}: {detail}"),
+        Ok(problem) => problem.title,
+        Err(_) => format!("the daemon answered {status}"),
+    };
+    let status = if status.is_server_error() {
+        Status::Temporary
+    } else {
+        Status::Data
+    };
+    Failure::new(status, message)
+}
+
+fn unreachable_daemon(socket: &Path, error: &io::Error) -> Failure {
+    let remedy = match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            "is `sealpost serve` running with the same configuration?"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "you may not use it: become root or a member of its group"
+        }
+        _ => "look at the daemon's log",
+    };
+    Failure::new(
+        Status::Unavailable,
+        format!(
+            "the daemon is not reachable at {}: {error}; {remedy}",
+            socket.display()
+        ),
+    )
+}
+
+fn target(path: &str, query: &[(&str, String)]) -> String {
+    let mut target = path.to_owned();
+    for (n, (name, value)) in query.iter().enumerate() {
+        target.push(if n == 0 { '?' } else { '&' });
+        target.push_str(name);
+        target.push('=');
+        target.push_str(&encoded(value));
+    }
+    target
+}
+
+/// Percent-encoding of everything but the unreserved characters (RFC 3986 section 2.3).
+fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                out.push(char::from(byte));
+            }
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+/// A policy may have to be fetched first, which takes a minute at most.
+const PATIENCE: Duration = Duration::from_secs(75);
+const MAX_ANSWER: usize = 64 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use hyper::service::service_fn;
+    use hyper::{Response, body::Incoming};
+    use std::convert::Infallible;
+    use tokio::net::UnixListener;
+
+    /// Answers one connection with what it was asked, or with a problem.
+    async fn daemon(listener: UnixListener) {
+        let (stream, _) = listener.accept().await.unwrap();
+        let answer = |request: Request<Incoming>| async move {
+            let asked = request.uri().to_string();
+            let response = if asked.starts_with("/v1/policies/") {
+                let problem = r#"{"title":"no such policy","status":404,"detail":"a.example publishes none"}"#;
+                Response::builder()
+                    .status(404)
+                    .body(Full::<Bytes>::from(problem))
+            } else {
+                let body = serde_json::json!({ "asked": asked }).to_string();
+                Response::builder().body(Full::<Bytes>::from(body))
+            };
+            Ok::<_, Infallible>(response.unwrap())
+        };
+        hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), service_fn(answer))
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn answers_problems_and_absence_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("control.sock");
+        let client = ControlClient::new(socket.clone());
+
+        let gone = client.get("/v1/status", &[]).await.unwrap_err();
+        assert_eq!(gone.status, Status::Unavailable);
+        assert!(
+            gone.message.contains(&socket.display().to_string()),
+            "{gone}"
+        );
+
+        let listener = UnixListener::bind(&socket).unwrap();
+        let serving = tokio::spawn(daemon(listener));
+        let query = [("sender", "a b&c@example".to_owned())];
+        let answer = client.get("/v1/queue", &query).await.unwrap();
+        assert_eq!(answer["asked"], "/v1/queue?sender=a%20b%26c%40example");
+        serving.await.unwrap();
+
+        std::fs::remove_file(&socket).unwrap();
+        let listener = UnixListener::bind(&socket).unwrap();
+        let serving = tokio::spawn(daemon(listener));
+        let path = format!("/v1/policies/{}", segment("a.example/../x"));
+        let refused = client.get(&path, &[]).await.unwrap_err();
+        assert_eq!(refused.status, Status::Data);
+        assert_eq!(refused.message, "no such policy: a.example publishes none");
+        serving.await.unwrap();
+    }
+}

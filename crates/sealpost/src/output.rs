@@ -1,0 +1,173 @@
+//! What the commands print: aligned tables, plain lines, JSON.
+
+use std::io::{self, IsTerminal, Write};
+
+/// Standard output; no escape sequences unless it is a terminal, and never any of others.
+pub(crate) struct Output {
+    to: Box<dyn Write>,
+    bold: bool,
+}
+
+/// A table whose columns are as wide as their widest cell so far: pages of a long list go out as
+/// they come.
+pub(crate) struct Table {
+    head: &'static [&'static str],
+    widths: Vec<usize>,
+    begun: bool,
+}
+
+impl Output {
+    pub(crate) fn stdout() -> Self {
+        let stdout = io::stdout();
+        let bold = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        Self {
+            to: Box::new(io::BufWriter::new(stdout)),
+            bold,
+        }
+    }
+
+    #[cfg(test)]
+    fn to(to: Box<dyn Write>) -> Self {
+        Self { to, bold: false }
+    }
+
+    /// One line of text.
+    pub(crate) fn line(&mut self, text: &str) -> io::Result<()> {
+        writeln!(self.to, "{}", printable(text))
+    }
+
+    /// `name: value`, aligned for names of up to 14 characters; nothing if there is no value.
+    pub(crate) fn field(&mut self, name: &str, value: Option<&str>) -> io::Result<()> {
+        match value {
+            Some(value) => writeln!(self.to, "{name:<15} {}", printable(value)),
+            None => Ok(()),
+        }
+    }
+
+    /// One JSON value on one line.
+    pub(crate) fn json(&mut self, value: &serde_json::Value) -> io::Result<()> {
+        writeln!(self.to, "{value}")
+    }
+
+    /// Everything is written.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+impl Table {
+    pub(crate) fn new(head: &'static [&'static str]) -> Self {
+        Self {
+            head,
+            widths: head.iter().map(|name| name.chars().count()).collect(),
+            begun: false,
+        }
+    }
+
+    /// Prints more rows, after the head if they are the first.
+    pub(crate) fn rows(&mut self, out: &mut Output, rows: &[Vec<String>]) -> io::Result<()> {
+        let rows: Vec<Vec<String>> = rows
+            .iter()
+            .map(|row| row.iter().map(|cell| printable(cell)).collect())
+            .collect();
+        for row in &rows {
+            for (width, cell) in self.widths.iter_mut().zip(row) {
+                *width = cell.chars().count().max(*width);
+            }
+        }
+        if !self.begun && !rows.is_empty() {
+            self.begun = true;
+            let head: Vec<String> = self.head.iter().map(|&name| name.to_owned()).collect();
+            let line = self.aligned(&head);
+            match out.bold {
+                true => writeln!(out.to, "\u{1b}[1m{line}\u{1b}[0m")?,
+                false => writeln!(out.to, "{line}")?,
+            }
+        }
+        for row in &rows {
+            writeln!(out.to, "{}", self.aligned(row))?;
+        }
+        Ok(())
+    }
+
+    fn aligned(&self, cells: &[String]) -> String {
+        let mut line = String::new();
+        for (n, (cell, width)) in cells.iter().zip(&self.widths).enumerate() {
+            if n > 0 {
+                line.push_str("  ");
+            }
+            line.push_str(cell);
+            let padding = width.saturating_sub(cell.chars().count());
+            line.extend(std::iter::repeat_n(' ', padding));
+        }
+        line.truncate(line.trim_end().len());
+        line
+    }
+}
+
+/// A time without its fraction: `2026-03-01T12:00:00Z`.
+pub(crate) fn time(text: &str) -> String {
+    match text.split_once('.') {
+        Some((seconds, _)) => format!("{seconds}Z"),
+        None => text.to_owned(),
+    }
+}
+
+/// A value, or a dash.
+pub(crate) fn or_dash(text: Option<&str>) -> String {
+    text.unwrap_or("-").to_owned()
+}
+
+/// Peers' replies and senders' addresses steer no terminal.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn columns_are_aligned_and_control_characters_are_not_printed() {
+        let written = Shared::default();
+        let mut out = Output::to(Box::new(written.clone()));
+        let mut table = Table::new(&["ID", "TO"]);
+        let row = |id: &str, to: &str| vec![id.to_owned(), to.to_owned()];
+        table.rows(&mut out, &[]).unwrap();
+        table
+            .rows(
+                &mut out,
+                &[row("1", "ä@example"), row("22222", "\u{1b}[2J")],
+            )
+            .unwrap();
+        table.rows(&mut out, &[row("3", "-")]).unwrap();
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(
+            text,
+            "ID     TO\n1      ä@example\n22222  \u{fffd}[2J\n3      -\n"
+        );
+    }
+
+    #[test]
+    fn times_lose_their_fraction() {
+        assert_eq!(time("2026-03-01T12:00:00.250Z"), "2026-03-01T12:00:00Z");
+        assert_eq!(time("2026-03-01T12:00:00Z"), "2026-03-01T12:00:00Z");
+    }
+}

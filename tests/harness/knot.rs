@@ -47,10 +47,7 @@ impl Knot {
         command.arg("-c").arg(&file);
         let mut daemon = Daemon::start("knotd", &mut command, &path.join("output"));
         daemon.wait_for_port(address).await;
-        let knot = Self {
-            folder,
-            daemon: daemon,
-        };
+        let knot = Self { folder, daemon };
         for (zone, _) in zones {
             knot.wait_for_zone(zone).await;
         }

@@ -116,8 +116,14 @@ impl Nginx {
 
 fn write(folder: &Path, address: SocketAddr, sites: &[NginxSite]) {
     let dir = folder.display();
+    // As root it gives its folders to this user; in a user namespace there is no other.
+    let user = if rustix::process::geteuid().is_root() {
+        "user root root;\n"
+    } else {
+        ""
+    };
     let mut config = format!(
-        "daemon off;\nmaster_process off;\npid {dir}/pid;\nerror_log {dir}/error.log info;\n\
+        "daemon off;\nmaster_process off;\n{user}pid {dir}/pid;\nerror_log {dir}/error.log info;\n\
          events {{ }}\nhttp {{\n\
          log_format seen '$host \"$request\" $status';\naccess_log {dir}/access.log seen;\n\
          client_body_temp_path {dir}/t1;\nproxy_temp_path {dir}/t2;\nfastcgi_temp_path {dir}/t3;\n\

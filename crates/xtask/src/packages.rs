@@ -1,0 +1,71 @@
+//! The programs that interop tests run, and the Debian packages that have them.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+/// Sees to it that all of them are there: as root they are installed, else the command that would
+/// install them is named.
+///
+/// # Errors
+/// Some are missing.
+pub(crate) fn ensure() -> anyhow::Result<()> {
+    let missing = missing();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let install = format!(
+        "apt-get update && apt-get install -y --no-install-recommends {}",
+        missing.join(" ")
+    );
+    if !is_root() || !is_program("apt-get") {
+        bail!("interop tests need packages that are missing; run: sudo sh -c '{install}'");
+    }
+    println!("installing what interop tests need: {install}");
+    let status = Command::new("sh")
+        .args(["-c", &install])
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .status()
+        .context("cannot run apt-get")?;
+    let still = self::missing();
+    if !status.success() || !still.is_empty() {
+        bail!("could not install {}; run: {install}", still.join(" "));
+    }
+    Ok(())
+}
+
+fn missing() -> Vec<&'static str> {
+    let mut packages: Vec<&str> = PROGRAMS
+        .iter()
+        .filter(|(program, _)| !is_program(program))
+        .map(|(_, package)| *package)
+        .collect();
+    packages.dedup();
+    packages
+}
+
+/// `/usr/sbin` is not in everybody's path.
+fn is_program(name: &str) -> bool {
+    let path = std::env::var("PATH").unwrap_or_default();
+    path.split(':')
+        .chain(["/usr/sbin", "/sbin"])
+        .any(|dir| Path::new(dir).join(name).is_file())
+}
+
+fn is_root() -> bool {
+    let output = Command::new("id").arg("-u").output();
+    output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+/// Program and package.
+const PROGRAMS: [(&str, &str); 8] = [
+    ("ip", "iproute2"),
+    ("knotd", "knot"),
+    ("nginx", "nginx-light"),
+    ("postfix", "postfix"),
+    ("ps", "procps"),
+    ("strace", "strace"),
+    ("swaks", "swaks"),
+    ("unshare", "util-linux"),
+];

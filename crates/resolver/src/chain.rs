@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use hickory_resolver::config::NameServerConfig;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::net::xfer::{DnsHandle, FirstAnswer, RetryDnsHandle};
+use hickory_resolver::net::xfer::{DnsHandle, FirstAnswer};
 use hickory_resolver::net::{DnsError as NetDnsError, NetError, NoRecords};
 use hickory_resolver::proto::op::{DnsRequestOptions, Message, Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
@@ -18,11 +19,16 @@ use crate::stats::Counters;
 
 /// Name servers and the memory of their answers.
 pub(crate) struct Upstream {
-    servers: RetryDnsHandle<NameServerPool<TokioRuntimeProvider>>,
+    all: Servers,
+    /// Each server by itself; empty if there is but one.
+    each: Vec<Servers>,
+    retries: usize,
     cache: Option<ResponseCache>,
     options: DnsRequestOptions,
     pub(crate) counters: Arc<Counters>,
 }
+
+type Servers = NameServerPool<TokioRuntimeProvider>;
 
 /// Whether memory may answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,13 +49,19 @@ impl Upstream {
         let cache = (config.cache_size > 0)
             .then(|| ResponseCache::new(config.cache_size, TtlConfig::from_opts(&settings)));
         let tls = TlsConfig::new().map_err(|e| BuildError::System(e.to_string()))?;
-        let pool = NameServerPool::from_config(
-            servers,
-            Arc::new(PoolContext::new(settings, tls)),
-            TokioRuntimeProvider::default(),
-        );
+        let context = Arc::new(PoolContext::new(settings, tls));
+        let pool = |servers: Vec<NameServerConfig>| {
+            let provider = TokioRuntimeProvider::default();
+            NameServerPool::from_config(servers, Arc::clone(&context), provider)
+        };
+        let each = match servers.len() {
+            1 => Vec::new(),
+            _ => servers.iter().map(|s| pool(vec![s.clone()])).collect(),
+        };
         Ok(Self {
-            servers: RetryDnsHandle::new(pool, config.retries),
+            all: pool(servers),
+            each,
+            retries: config.retries,
             cache,
             options,
             counters: Arc::default(),
@@ -106,16 +118,41 @@ impl Upstream {
             return remembered;
         }
         self.counters.queries.fetch_add(1, Ordering::Relaxed);
-        let result = self
-            .servers
-            .lookup(question.clone(), self.options)
-            .first_answer()
-            .await
-            .map(|response| response.into_message());
+        let result = self.query(&question).await;
         if let Some(memory) = &self.cache {
             memory.insert(question, result.clone(), Instant::now());
         }
         result
+    }
+
+    /// hickory takes the first reply for the answer, also one that says SERVFAIL or REFUSED, and
+    /// its own retries ask the same servers again. Here such a reply sends the question once to
+    /// each server by itself, and only silence is a reason to repeat it.
+    async fn query(&self, question: &Query) -> Result<Message, NetError> {
+        let mut result = self.send(&self.all, question).await;
+        for _ in 0..self.retries {
+            match &result {
+                Ok(_) | Err(NetError::Dns(_)) => break,
+                Err(_) => result = self.send(&self.all, question).await,
+            }
+        }
+        if matches!(result, Err(NetError::Dns(NetDnsError::ResponseCode(_)))) {
+            for server in &self.each {
+                let other = self.send(server, question).await;
+                if matches!(
+                    other,
+                    Ok(_) | Err(NetError::Dns(NetDnsError::NoRecordsFound(_)))
+                ) {
+                    return other;
+                }
+            }
+        }
+        result
+    }
+
+    async fn send(&self, servers: &Servers, question: &Query) -> Result<Message, NetError> {
+        let response = servers.lookup(question.clone(), self.options);
+        Ok(response.first_answer().await?.into_message())
     }
 }
 

@@ -290,6 +290,28 @@ async fn h1_02_h1_29_no_look_up_outlives_the_limit() {
 }
 
 #[tokio::test]
+async fn one_broken_server_of_two_does_no_harm() {
+    let (bad, good) = (zone().await, zone().await);
+    good.mx("d.test", 10, "mx.d.test");
+    let config = Config {
+        servers: Servers::List(vec![bad.address(), good.address()]),
+        ..config(&bad)
+    };
+    for fault in [ZoneFault::Refused, ZoneFault::ServFail, ZoneFault::Drop] {
+        bad.fault_all(fault);
+        let resolver = DnsResolver::new(&config).unwrap();
+        let found = resolver.mx(&domain("d.test")).await;
+        assert!(found.is_ok(), "{fault:?}: {found:?}");
+    }
+    // Both broken: each is asked, and not again and again.
+    bad.fault_all(ZoneFault::ServFail).forget_queries();
+    good.fault_all(ZoneFault::ServFail);
+    let resolver = DnsResolver::new(&config).unwrap();
+    temporary(resolver.mx(&domain("d.test")).await);
+    assert!(bad.queries().len() <= 2, "{:?}", bad.queries());
+}
+
+#[tokio::test]
 async fn e1_10_both_families_alternate_with_ipv6_first() {
     let zone = zone().await;
     zone.ttl(70).a("mx.test", "192.0.2.1");

@@ -228,10 +228,19 @@ impl Leaf {
 
     /// A TLS 1.2 and 1.3 server with this certificate, whatever name the client asks for.
     pub fn server_config(&self) -> Arc<ServerConfig> {
+        self.server_config_for(rustls::ALL_VERSIONS)
+    }
+
+    /// As [`Leaf::server_config`], but only for these versions, for instance
+    /// `&[&rustls::version::TLS12]`.
+    pub fn server_config_for(
+        &self,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> Arc<ServerConfig> {
         Arc::new(
             ServerConfig::builder_with_provider(provider())
-                .with_safe_default_protocol_versions()
-                .expect("TLS 1.2 and 1.3")
+                .with_protocol_versions(versions)
+                .expect("versions that rustls has")
                 .with_no_client_auth()
                 .with_single_cert(self.chain.clone(), self.key())
                 .expect("a certificate that fits its key"),

@@ -92,6 +92,8 @@ pub struct Line {
     pub way: Way,
     /// Whether it went through TLS.
     pub tls: bool,
+    /// Whether it is content of a message.
+    pub body: bool,
     /// The octets, line ends included.
     pub bytes: Vec<u8>,
 }
@@ -271,10 +273,8 @@ impl FakeMx {
     pub fn commands(&self) -> Vec<String> {
         self.transcript()
             .iter()
-            .filter(|l| l.way == Way::Client)
-            .filter_map(|l| std::str::from_utf8(&l.bytes).ok())
-            .filter(|t| t.matches('\n').count() == 1)
-            .map(|t| t.trim_end().to_owned())
+            .filter(|l| l.way == Way::Client && !l.body)
+            .map(|l| String::from_utf8_lossy(&l.bytes).trim_end().to_owned())
             .collect()
     }
 
@@ -367,6 +367,7 @@ impl ReceivedMessage {
 impl Line {
     fn is_command(&self, start: &str) -> bool {
         self.way == Way::Client
+            && !self.body
             && self
                 .bytes
                 .get(..start.len())

@@ -11,6 +11,7 @@
 use std::fmt::Debug;
 use std::future::Future;
 use std::io::Read;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -93,6 +94,23 @@ where
     );
 }
 
+/// A command that runs `program`, with the arguments that the caller adds, in a private loopback.
+/// Its standard error starts with a line of this module's. If this process is killed, so is it,
+/// and everything that it started.
+pub fn command(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "unshare", "--net", "--pid"]);
+    command.args(["--fork", "--kill-child"]);
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command
+        .args(["sh", "-c", SCRIPT])
+        .arg(program)
+        .env("PATH", search_path());
+    command
+}
+
 /// For code that must never touch the machine's own ports.
 ///
 /// # Panics
@@ -129,24 +147,15 @@ struct Report {
 
 fn start(path: &str, name: &str) -> std::process::Child {
     let exe = std::env::current_exe().expect("the path of the test binary");
-    // If this process is killed, so are unshare and, through it, everything inside.
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "unshare", "--net", "--pid"]);
-    command.args(["--fork", "--kill-child"]);
-    if !rustix::process::geteuid().is_root() {
-        command.args(["--user", "--map-root-user"]);
-    }
-    command
-        .args(["sh", "-c", SCRIPT])
-        .arg(exe)
+    let spawned = command(&exe)
         .args([name, "--exact", "--include-ignored", "--nocapture"])
         .arg("--test-threads=1")
         .env(INSIDE, path)
-        .env("PATH", search_path())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    match command.spawn() {
+        .stderr(Stdio::piped())
+        .spawn();
+    match spawned {
         Ok(child) => child,
         Err(e) => panic!("cannot run setpriv, which Debian's package util-linux has: {e}"),
     }

@@ -43,7 +43,7 @@ impl Wire {
         loop {
             if let Some(end) = find(&self.buffer, b"\n") {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
-                self.note(Way::Client, line.clone());
+                self.note(Way::Client, line.clone(), false);
                 return Ok(Some(line));
             }
             if !self.fill().await? {
@@ -60,7 +60,7 @@ impl Wire {
             }
         }
         let chunk: Vec<u8> = self.buffer.drain(..n).collect();
-        self.note(Way::Client, chunk.clone());
+        self.note(Way::Client, chunk.clone(), true);
         Ok(Some(chunk))
     }
 
@@ -87,12 +87,12 @@ impl Wire {
         };
         let raw: Vec<u8> = self.buffer.drain(..end + 3).collect();
         let content = unstuff(&raw[..end]);
-        self.note(Way::Client, raw);
+        self.note(Way::Client, raw, true);
         Ok(Some(content))
     }
 
     pub(super) async fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.note(Way::Server, bytes.to_vec());
+        self.note(Way::Server, bytes.to_vec(), false);
         match &mut self.stream {
             Stream::Plain(s) => write(s, bytes).await,
             Stream::Tls(s) => write(s, bytes).await,
@@ -152,11 +152,12 @@ impl Wire {
         Ok(n > 0)
     }
 
-    fn note(&self, way: Way, bytes: Vec<u8>) {
+    fn note(&self, way: Way, bytes: Vec<u8>, body: bool) {
         let line = Line {
             session: self.session,
             way,
             tls: self.is_tls(),
+            body,
             bytes,
         };
         self.board.update(|s| s.transcript.push(line));

@@ -1,5 +1,7 @@
 //! The journal from outside, on the real disk.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::sync::Arc;

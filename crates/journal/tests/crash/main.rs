@@ -2,6 +2,12 @@
 //! `JOURNAL_SEED` to run that one alone. (Which riding records share a write depends on the threads, so a seed fixes the disk and the
 //! workload, not every batch.)
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
 mod model;
 
 use journal::SimulatedDisk;

@@ -186,7 +186,8 @@ impl Model {
                 ),
                 Known::Perhaps => {}
             }
-            let whole = *groups.entry(entry.group).or_insert(there.is_some()) == there.is_some();
+            let present = there.is_some();
+            let whole = *groups.entry(entry.group).or_insert(present) == present;
             assert!(
                 whole,
                 "{}: group {} is there in part",

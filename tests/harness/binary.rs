@@ -102,7 +102,14 @@ fn build(profile: &Path) {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
-        .args(["build", "--quiet", "--offline", "-p", "sealpost"])
+        .args([
+            "build",
+            "--quiet",
+            "--offline",
+            "--workspace",
+            "--bin",
+            "sealpost",
+        ])
         .arg("--target-dir")
         .arg(profile.parent().expect("target"))
         .current_dir(root);

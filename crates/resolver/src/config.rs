@@ -78,7 +78,11 @@ impl Config {
             Servers::System => {
                 let (system, _options) =
                     read_system_conf().map_err(|e| BuildError::System(e.to_string()))?;
-                system.name_servers
+                let mut servers = system.name_servers;
+                for server in &mut servers {
+                    server.trust_negative_responses = true;
+                }
+                servers
             }
             Servers::List(list) => list.iter().map(|a| name_server(*a)).collect(),
         };

@@ -1,6 +1,7 @@
 //! Against a real DNS server on loopback.
 
 use std::net::{IpAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mail_types::{DnsError, Domain, HostName, MxRecord, Resolver, Security};
@@ -408,6 +409,32 @@ async fn tlsa_records_come_as_published() {
         .collect();
     assert_eq!(seen, [(3, 1, 1, &[1u8, 2, 3][..]), (9, 8, 7, &[])]);
     assert_eq!(zone.count("_25._tcp.mx.test", RecordType::TLSA), 1);
+}
+
+#[tokio::test]
+async fn many_look_ups_run_at_once() {
+    let zone = zone().await;
+    for i in 0..500 {
+        zone.mx(&format!("d{i}.test"), 10, "mx.test");
+    }
+    let resolver = Arc::new(
+        DnsResolver::new(&Config {
+            servers: Servers::List(vec![zone.address()]),
+            ..Config::default()
+        })
+        .unwrap(),
+    );
+    let mut tasks = tokio::task::JoinSet::new();
+    for i in 0..1000 {
+        let resolver = Arc::clone(&resolver);
+        let name = domain(&format!("d{}.test", i % 500));
+        tasks.spawn(async move { resolver.mx(&name).await });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap().unwrap();
+    }
+    // The same question in flight is asked once.
+    assert_eq!(zone.queries().len(), 500);
 }
 
 #[tokio::test]

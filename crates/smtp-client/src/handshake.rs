@@ -126,6 +126,9 @@ fn tls_fault(error: &Error) -> HandshakeFault {
             PeerIncompatible::ServerDoesNotSupportTls12Or13
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
         ) => HandshakeFault::ProtocolVersion,
+        Error::AlertReceived(AlertDescription::Unknown(number)) => {
+            HandshakeFault::Alert(format!("unknown-{number}").into())
+        }
         Error::AlertReceived(alert) => HandshakeFault::Alert(kebab(&format!("{alert:?}"))),
         // The certificate's own faults never stop the handshake here, so this is about the key.
         Error::InvalidCertificate(_)
@@ -143,19 +146,16 @@ fn tls_fault(error: &Error) -> HandshakeFault {
     }
 }
 
-/// `HandshakeFailure` becomes `handshake-failure`.
+/// `HandshakeFailure` becomes `handshake-failure`, `UnknownCA` becomes `unknown-ca`.
 fn kebab(name: &str) -> Box<str> {
     let mut text = String::new();
     for c in name.chars() {
-        if c.is_ascii_uppercase() && !text.is_empty() {
+        if c.is_ascii_uppercase() && text.ends_with(|before: char| before.is_ascii_lowercase()) {
             text.push('-');
         }
-        text.push(if c.is_ascii_alphanumeric() {
-            c.to_ascii_lowercase()
-        } else {
-            '-'
-        });
+        text.push(c);
     }
+    text.make_ascii_lowercase();
     text.into()
 }
 
@@ -170,8 +170,8 @@ mod tests {
                 AlertDescription::HandshakeFailure,
                 "alert-handshake-failure",
             ),
-            (AlertDescription::UnknownCA, "alert-unknown-c-a"),
-            (AlertDescription::Unknown(200), "alert-unknown-200-"),
+            (AlertDescription::UnknownCA, "alert-unknown-ca"),
+            (AlertDescription::Unknown(200), "alert-unknown-200"),
         ] {
             let code = tls_fault(&Error::AlertReceived(alert)).code();
             assert_eq!(&*code, want);

@@ -212,3 +212,69 @@ fn read_pem(path: &Path) -> Result<PemFile, RootsError> {
     }
     Ok((certificates, problems))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(content: &str) -> (tempfile::NamedTempFile, RootSource) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), content).unwrap();
+        let source = RootSource::File(file.path().to_owned());
+        (file, source)
+    }
+
+    fn certificate(name: &str) -> String {
+        let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name);
+        let key = rcgen::KeyPair::generate().unwrap();
+        params.self_signed(&key).unwrap().pem()
+    }
+
+    #[test]
+    fn i3_01_a_union_of_sources() {
+        let (_keep, source) = file(&(certificate("a") + &certificate("b")));
+        let (alone, _) = RootSet::load(std::slice::from_ref(&source)).unwrap();
+        assert_eq!(alone.count(), 2);
+        let (union, warnings) = RootSet::load(&[RootSource::Webpki, source]).unwrap();
+        assert_eq!(union.count(), webpki_roots::TLS_SERVER_ROOTS.len() + 2);
+        assert_eq!(union.sources()[0], "webpki");
+        assert!(warnings.is_empty());
+    }
+
+    #[test]
+    fn i3_03_nothing_to_trust_is_refused() {
+        let (_keep, empty) = file("");
+        let (_keep2, broken) =
+            file("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+        let missing = RootSource::File("/nonexistent/roots.pem".into());
+        for (sources, why) in [
+            (vec![], "no source"),
+            (vec![empty], "no certificate"),
+            (vec![broken], "one bad certificate"),
+            (vec![RootSource::Webpki, missing], "no such file"),
+        ] {
+            assert!(RootSet::load(&sources).is_err(), "{why}");
+        }
+    }
+
+    #[test]
+    fn i3_03_one_bad_among_good_is_a_warning_with_its_count() {
+        let bad = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let (_keep, source) = file(&(certificate("a") + bad + &certificate("b")));
+        let (set, warnings) = RootSet::load(&[source]).unwrap();
+        assert_eq!((set.count(), warnings.len()), (2, 1));
+        assert_eq!(warnings[0].skipped, 1);
+    }
+
+    #[test]
+    fn each_replacement_is_a_generation() {
+        let (_keep, source) = file(&certificate("a"));
+        let (set, _) = RootSet::load(&[source]).unwrap();
+        let roots = Roots::new(set.clone());
+        assert_eq!(roots.current().generation(), 1);
+        assert_eq!((roots.replace(set), roots.current().generation()), (2, 2));
+    }
+}

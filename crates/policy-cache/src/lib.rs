@@ -1,1 +1,42 @@
-//! Fetches, stores and refreshes MTA-STS policies by max_age (RFC 8461 section 3.3).
+//! What does a domain demand? Finds, fetches, stores and refreshes MTA-STS policies
+//! (RFC 8461 sections 3.3 and 5.1).
+//!
+//! [`PolicyCache::policy_for`] answers for each delivery; its [`Outcome`] says what is in force. The
+//! rules are in pure modules with a table each: `decide` (which policy applies), `contact` (what if
+//! DNS does not answer), `gate` (when a policy host may be asked again), `schedule` (refresh).
+
+mod book;
+mod cache;
+mod clock;
+mod contact;
+mod decide;
+mod discovery;
+mod disk;
+mod event;
+mod fetch;
+mod gate;
+mod guard;
+mod https;
+mod lookup;
+mod orders;
+mod refresh;
+mod replay;
+mod row;
+mod schedule;
+mod stats;
+mod store;
+
+pub use cache::{CacheError, Config, FreshLook, Opened, PolicyCache, Ports};
+pub use clock::{Clock, Jitter, SystemClock};
+pub use discovery::{
+    Applied, Discovery, Exemption, Fallback, LocalRules, NoPolicy, Order, Origin, Outcome, Pin,
+    RecordTrouble, StoredPolicy,
+};
+pub use event::{EventKind, EventSink, PolicyEvent, Severity};
+pub use fetch::{FetchError, FetchFailure, PkixError, PolicyFetcher, ResultType, Stage};
+pub use https::{HttpsFetcher, HttpsFetcherError};
+pub use orders::PolicyView;
+pub use stats::{Lookups, Stats};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,520 @@
+//! The cache as its users see it.
+//!
+//! On disk: `dir/journal`, the truth (see `row.rs`), and `dir/index`, a second copy (see
+//! `index.rs`). In memory: the book (see `book.rs`). Who calls: delivery asks [`PolicyCache::policy_for`]
+//! for each batch; one task runs [`PolicyCache::run`]; the control socket gives orders. What can
+//! fail: DNS, policy hosts, the disk; none of them takes a policy away. Deliberately absent: any
+//! way to remove an unexpired policy but an operator's `forget --dangerous`.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use mail_types::{DnsError, Domain, Resolver, Timestamp};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Notify, Semaphore, watch};
+
+use crate::book::{Book, Negatives};
+use crate::clock::{Clock, Jitter};
+use crate::decide::Purpose;
+use crate::discovery::{Applied, Discovery, NoPolicy, Origin, Outcome, StoredPolicy};
+use crate::disk::{Disk, OpenStore};
+use crate::event::{EventKind, EventSink, PolicyEvent};
+use crate::fetch::{FetchError, PolicyFetcher};
+use crate::guard::ClockGuard;
+use crate::lookup::Trigger;
+use crate::stats::Counters;
+use crate::store::{Loaded, Store};
+
+/// A handle; cloning shares.
+#[derive(Clone)]
+pub struct PolicyCache {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// Settings of a cache. Start from [`Config::new`].
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where `journal/` and `index/` lie: `DATA/policies`.
+    pub dir: PathBuf,
+    /// `policy-cache.refresh-interval`: a day.
+    pub refresh_interval: Duration,
+    /// Fetches at the same time on behalf of mail: 64. Background refreshes have a quarter of that
+    /// for themselves.
+    pub max_fetches: usize,
+    /// Policies that are kept at most: 500,000. Beyond that a new one applies once and is not kept,
+    /// with an event; none that is kept is ever dropped for it (decision AMB-19).
+    pub max_policies: usize,
+    /// "No record" answers in memory: 200,000.
+    pub max_negative: usize,
+    /// Go on with what can be read although journal and index are both damaged: protection is lost.
+    pub dangerous_lose_policies: bool,
+}
+
+impl Config {
+    /// The defaults, for this directory.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            refresh_interval: Duration::from_hours(24),
+            max_fetches: 64,
+            max_policies: 500_000,
+            max_negative: 200_000,
+            dangerous_lose_policies: false,
+        }
+    }
+}
+
+/// The result of opening the store.
+#[must_use]
+pub enum Opened {
+    /// Ready.
+    Ready(PolicyCache),
+    /// Neither copy of the store can be read in full and policies would be lost: accept and hold
+    /// mail until the operator says `--dangerous-lose-policies`.
+    Lost {
+        /// What is wrong, where, and the remedy.
+        error: String,
+    },
+}
+
+/// What a full check found.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct FreshLook {
+    /// What applies now.
+    pub discovery: Discovery,
+    /// The record was answered for, and the policy was fetched (now or within the last 5 minutes)
+    /// or there is none to fetch: what applies is confirmed. If false, what applies could not be
+    /// checked: defer rather than bounce (decision AMB-04).
+    pub confirmed: bool,
+}
+
+/// Why the store could not be opened or an order was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    /// Nothing is known about this domain.
+    #[error("nothing is stored for {0}")]
+    Unknown(Domain),
+    /// Forgetting an unexpired enforce policy takes `--dangerous`.
+    #[error(
+        "{0} has an unexpired enforce policy: forgetting it lets mail go out unprotected; say --dangerous if you mean it"
+    )]
+    StillEnforced(Domain),
+    /// At most 90 days.
+    #[error("an exemption lasts at most 90 days, and ends in the future")]
+    BadEnd,
+    /// A reason is required.
+    #[error("a reason is required")]
+    NoReason,
+    /// A pin needs patterns.
+    #[error("a pin needs at least one MX pattern")]
+    NoPatterns,
+    /// The store did not take it; nothing has changed.
+    #[error("the policy store failed: {0}")]
+    Store(String),
+}
+
+pub(crate) struct Inner {
+    pub(crate) config: Config,
+    pub(crate) resolver: Arc<dyn Resolver>,
+    pub(crate) fetcher: Arc<dyn PolicyFetcher>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) book: RwLock<Book>,
+    pub(crate) negatives: RwLock<Negatives>,
+    pub(crate) counters: Counters,
+    pub(crate) generation: AtomicU64,
+    pub(crate) fetch_slots: Semaphore,
+    pub(crate) background_slots: Semaphore,
+    /// The driver has something to look at.
+    pub(crate) wake: Notify,
+    /// Held to read from the append of a row until the book says the same; compaction writes.
+    pub(crate) commits: tokio::sync::RwLock<()>,
+    events: Arc<dyn EventSink>,
+    guard: Mutex<ClockGuard>,
+    jitter: Mutex<Jitter>,
+    seq: AtomicU64,
+    failing_in_a_row: AtomicU32,
+    flights: Mutex<HashMap<(Domain, Purpose), Flight>>,
+}
+
+/// A look that is under way; it ends by a value, or by the sender being dropped.
+type Flight = watch::Receiver<Option<FreshLook>>;
+
+/// What a cache works with.
+pub struct Ports {
+    /// DNS.
+    pub resolver: Arc<dyn Resolver>,
+    /// HTTPS.
+    pub fetcher: Arc<dyn PolicyFetcher>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub jitter: Jitter,
+    /// The log.
+    pub events: Arc<dyn EventSink>,
+}
+
+impl PolicyCache {
+    /// Opens the store under `config.dir` and loads what is in it. Blocks on disk.
+    ///
+    /// # Errors
+    /// The directory cannot be used, or was written by a newer release.
+    pub fn open(config: Config, ports: Ports) -> Result<Opened, CacheError> {
+        match Disk::open(&config.dir, config.dangerous_lose_policies)? {
+            OpenStore::Ready(disk, loaded) => Ok(Opened::Ready(Self::with_store(
+                config,
+                ports,
+                Arc::new(disk),
+                loaded,
+            ))),
+            OpenStore::Lost(error) => Ok(Opened::Lost { error }),
+        }
+    }
+
+    pub(crate) fn with_store(
+        config: Config,
+        ports: Ports,
+        store: Arc<dyn Store>,
+        loaded: Loaded,
+    ) -> Self {
+        let inner = Inner {
+            fetch_slots: Semaphore::new(config.max_fetches.max(1)),
+            background_slots: Semaphore::new((config.max_fetches / 4).max(1)),
+            negatives: RwLock::new(Negatives::new(config.max_negative)),
+            config,
+            resolver: ports.resolver,
+            fetcher: ports.fetcher,
+            clock: ports.clock,
+            store,
+            book: RwLock::new(Book::default()),
+            counters: Counters::default(),
+            generation: AtomicU64::new(1),
+            wake: Notify::new(),
+            commits: tokio::sync::RwLock::new(()),
+            events: ports.events,
+            guard: Mutex::new(ClockGuard::default()),
+            jitter: Mutex::new(ports.jitter),
+            seq: AtomicU64::new(loaded.seq),
+            failing_in_a_row: AtomicU32::new(0),
+            flights: Mutex::new(HashMap::new()),
+        };
+        inner.take_over(loaded);
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// What does this domain demand? Answers from memory while the last answer is good, else asks
+    /// DNS and, on a new id, fetches; 60 s at most. Many callers share one look, and dropping the
+    /// future does not end it. Needs a tokio runtime.
+    pub async fn policy_for(&self, domain: &Domain) -> Discovery {
+        let discovery = match self.cached(domain) {
+            Some(known) => known,
+            None => self.fly(domain, Trigger::Mail).await.discovery,
+        };
+        self.inner.counters.count(&discovery.outcome);
+        discovery
+    }
+
+    /// The answer from memory if it is still good; never waits.
+    #[must_use]
+    pub fn cached(&self, domain: &Domain) -> Option<Discovery> {
+        let inner = &self.inner;
+        let (now, mono) = (inner.now(), inner.clock.monotonic());
+        let (memo, local) = {
+            let book = inner.book.read();
+            let entry = book.entries.get(domain);
+            (
+                entry.and_then(|e| e.answer(now, mono)).cloned(),
+                entry.and_then(|e| e.local.clone()),
+            )
+        };
+        let (outcome, first_contact, until) = match memo {
+            Some(memo) => (memo.outcome, memo.first_contact, memo.until),
+            None => {
+                let (why, until) = inner.negatives.read().get(domain, mono)?;
+                (Outcome::NoPolicy(NoPolicy::Record(why)), false, until)
+            }
+        };
+        Some(Discovery {
+            valid_until: valid_until(&outcome, until, now, mono),
+            generation: inner.generation.load(Ordering::Acquire),
+            outcome,
+            first_contact,
+            local,
+        })
+    }
+
+    /// Changes whenever the policy or a local rule of any domain has changed in substance. A plan
+    /// made under the same number and before its `valid_until` need not ask again.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.inner.generation.load(Ordering::Acquire)
+    }
+
+    /// After a policy-caused delivery failure: looks at the record and fetches by HTTPS whatever
+    /// the id says, at most every 5 minutes (decision AMB-18).
+    pub async fn force_refresh(&self, domain: &Domain) -> FreshLook {
+        self.fly(domain, Trigger::Forced).await
+    }
+
+    /// Before a bounce that a policy has a part in: an uncached TXT look-up, and an HTTPS fetch
+    /// unless the last is under a minute old (RFC 8461 section 5, decision AMB-04).
+    pub async fn fresh_look(&self, domain: &Domain) -> FreshLook {
+        self.fly(domain, Trigger::Fresh).await
+    }
+
+    /// A delivery under mode testing would have failed had the policy been enforced: tells the log.
+    pub fn report_testing_failure(&self, domain: &Domain, mx: &str, reason: &str) {
+        let kind = EventKind::TestingWouldFail {
+            mx: mx.to_owned(),
+            reason: reason.to_owned(),
+        };
+        self.inner.tell(domain, kind);
+    }
+
+    /// Joins the look that is under way for this purpose, or begins one.
+    pub(crate) async fn fly(&self, domain: &Domain, trigger: Trigger) -> FreshLook {
+        let mut flight = self.board(domain, trigger);
+        let landed = match flight.wait_for(Option::is_some).await {
+            Ok(look) => look.clone(),
+            Err(_) => None,
+        };
+        landed.unwrap_or_else(|| self.inner.crashed(domain))
+    }
+
+    fn board(&self, domain: &Domain, trigger: Trigger) -> Flight {
+        let key = (domain.clone(), trigger.purpose());
+        let mut flights = self.inner.flights.lock();
+        if let Some(flight) = flights.get(&key) {
+            return flight.clone();
+        }
+        let (sender, flight) = watch::channel(None);
+        flights.insert(key.clone(), flight.clone());
+        drop(flights);
+        let inner = Arc::clone(&self.inner);
+        tokio::spawn(async move {
+            // Also when the look panics: the next caller begins anew.
+            let landing = Landing { inner: &inner, key };
+            let look = inner.look(&landing.key.0, trigger).await;
+            drop(landing);
+            let _ = sender.send(Some(look));
+        });
+        flight
+    }
+}
+
+/// Takes a flight off the list when it ends.
+struct Landing<'a> {
+    inner: &'a Inner,
+    key: (Domain, Purpose),
+}
+
+impl Drop for Landing<'_> {
+    fn drop(&mut self) {
+        self.inner.flights.lock().remove(&self.key);
+    }
+}
+
+impl Inner {
+    /// The time that expiry is judged by.
+    pub(crate) fn now(&self) -> Timestamp {
+        let (wall, mono) = (self.clock.wall(), self.clock.monotonic());
+        let (now, jumped) = self.guard.lock().now(wall, mono);
+        if let Some(by) = jumped {
+            self.tell_all(now, EventKind::ClockJumped { by });
+        }
+        now
+    }
+
+    pub(crate) fn jitter(&self) -> f64 {
+        self.jitter.lock().fraction()
+    }
+
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.seq.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn stored(&self, domain: &Domain) -> Option<Arc<StoredPolicy>> {
+        self.book.read().entries.get(domain)?.policy.clone()
+    }
+
+    pub(crate) fn discovery(
+        &self,
+        domain: &Domain,
+        outcome: Outcome,
+        first_contact: bool,
+        until: Duration,
+        now: Timestamp,
+        mono: Duration,
+    ) -> Discovery {
+        let local = self
+            .book
+            .read()
+            .entries
+            .get(domain)
+            .and_then(|e| e.local.clone());
+        Discovery {
+            valid_until: valid_until(&outcome, until, now, mono),
+            generation: self.generation.load(Ordering::Acquire),
+            outcome,
+            first_contact,
+            local,
+        }
+    }
+
+    fn take_over(&self, loaded: Loaded) {
+        let now = self.now();
+        let mut book = self.book.write();
+        for (domain, found) in loaded.domains {
+            let jitter = self.jitter.lock().fraction();
+            let entry = book.entries.entry(domain.clone()).or_default();
+            entry.contact = found.contact;
+            entry.local = found.local.map(Arc::new);
+            let Some((seq, policy)) = found.policy else {
+                continue;
+            };
+            // One that ran out long before this start was told of then.
+            entry.expiry_told = now >= policy.expires_at + Duration::from_hours(24);
+            entry.seq = seq;
+            entry.policy = Some(Arc::clone(&policy));
+            let interval = self.config.refresh_interval;
+            book.schedule
+                .loaded(&domain, policy.life(), interval, now, jitter);
+        }
+    }
+
+    /// A look panicked. What is in force stays in force; if nothing is, the mail waits.
+    fn crashed(&self, domain: &Domain) -> FreshLook {
+        let (now, mono) = (self.now(), self.clock.monotonic());
+        let known = {
+            let book = self.book.read();
+            book.entries
+                .get(domain)
+                .and_then(|e| e.unexpired(now).cloned())
+        };
+        let outcome = match known {
+            Some(policy) => Outcome::Policy(Applied {
+                policy,
+                from: Origin::Cache,
+                fallback: None,
+            }),
+            None => Outcome::Wait {
+                until: now + Duration::from_mins(5),
+                since: now,
+                failures: 0,
+                cause: DnsError::Temporary("the look-up ended unexpectedly".into()),
+            },
+        };
+        FreshLook {
+            discovery: self.discovery(domain, outcome, false, mono, now, mono),
+            confirmed: false,
+        }
+    }
+
+    pub(crate) fn fetches_work_again(&self) {
+        self.failing_in_a_row.store(0, Ordering::Relaxed);
+    }
+
+    /// Counts a failed fetch and tells of it, as the trigger demands.
+    pub(crate) fn fetch_failed(
+        &self,
+        domain: &Domain,
+        id: Option<mta_sts::PolicyId>,
+        cause: &FetchError,
+        back_off: Duration,
+        trigger: Trigger,
+    ) {
+        let now = self.now();
+        let failures = self.failing_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
+        if failures == SYSTEMIC {
+            self.tell_all(now, EventKind::AllFetchesFail { failures });
+        }
+        let policy = self.stored(domain);
+        let cause = cause.clone();
+        if trigger == Trigger::Refresh
+            && let Some(policy) = policy
+        {
+            self.counters
+                .refresh_failures
+                .fetch_add(1, Ordering::Relaxed);
+            let told = {
+                let jitter = self.jitter();
+                let mut book = self.book.write();
+                book.schedule
+                    .failed(domain, policy.life(), &cause, now, jitter)
+            };
+            // Mode none is silent (row A7-02).
+            if let (Some((failures, alert)), true) = (told, policy.mode() != mta_sts::Mode::None) {
+                let kind = EventKind::RefreshFailed {
+                    cause,
+                    failures,
+                    alert,
+                };
+                self.tell_of(&policy, kind);
+            }
+            return;
+        }
+        let mut event = self.event(domain, EventKind::FetchFailed { cause, back_off });
+        event.id = id.or(event.id);
+        self.events.policy_event(&event);
+        if policy.is_none() {
+            let result = "fetch-failure";
+            self.tell(domain, EventKind::FirstContact { result });
+        }
+    }
+
+    pub(crate) fn tell(&self, domain: &Domain, kind: EventKind) {
+        self.events.policy_event(&self.event(domain, kind));
+    }
+
+    pub(crate) fn tell_of(&self, policy: &StoredPolicy, kind: EventKind) {
+        self.events.policy_event(&PolicyEvent {
+            at: self.clock.wall(),
+            domain: Some(policy.domain.clone()),
+            id: policy.id.clone(),
+            mode: Some(policy.mode()),
+            expires_at: Some(policy.expires_at),
+            kind,
+        });
+    }
+
+    pub(crate) fn tell_all(&self, at: Timestamp, kind: EventKind) {
+        self.events.policy_event(&PolicyEvent {
+            at,
+            domain: None,
+            id: None,
+            mode: None,
+            expires_at: None,
+            kind,
+        });
+    }
+
+    fn event(&self, domain: &Domain, kind: EventKind) -> PolicyEvent {
+        let policy = self.stored(domain);
+        PolicyEvent {
+            at: self.clock.wall(),
+            domain: Some(domain.clone()),
+            id: policy.as_ref().and_then(|p| p.id.clone()),
+            mode: policy.as_ref().map(|p| p.mode()),
+            expires_at: policy.as_ref().map(|p| p.expires_at),
+            kind,
+        }
+    }
+}
+
+fn valid_until(outcome: &Outcome, until: Duration, now: Timestamp, mono: Duration) -> Timestamp {
+    let reuse = now + until.saturating_sub(mono);
+    match outcome {
+        Outcome::Policy(applied) => reuse.min(applied.policy.expires_at),
+        Outcome::NoPolicy(_) | Outcome::Wait { .. } => reuse,
+    }
+}
+
+/// So many failed fetches in a row, over all domains, look like our own network (row H2-30).
+const SYSTEMIC: u32 = 20;

@@ -1,0 +1,225 @@
+//! What the cache tells the log.
+
+use std::time::Duration;
+
+use mail_types::{Domain, Timestamp};
+use mta_sts::{Mode, PolicyId, Warning};
+
+use crate::discovery::Fallback;
+use crate::fetch::FetchError;
+
+/// Where events go. Called from the tasks of the cache: it must not block.
+pub trait EventSink: Send + Sync {
+    /// One event, complete in itself.
+    fn policy_event(&self, event: &PolicyEvent);
+}
+
+impl<F: Fn(&PolicyEvent) + Send + Sync> EventSink for F {
+    fn policy_event(&self, event: &PolicyEvent) {
+        self(event);
+    }
+}
+
+/// One event with what an operator needs to judge it.
+#[derive(Clone, Debug)]
+pub struct PolicyEvent {
+    /// When.
+    pub at: Timestamp,
+    /// The policy domain; none for what concerns the whole cache.
+    pub domain: Option<Domain>,
+    /// The id of the policy in hand, else of the published record.
+    pub id: Option<PolicyId>,
+    /// The mode of the policy in hand.
+    pub mode: Option<Mode>,
+    /// Until when the policy in hand is valid.
+    pub expires_at: Option<Timestamp>,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum EventKind {
+    /// A first contact was answered (row A7-07); `result` is `none`, `found`, `dns-failure` or
+    /// `fetch-failure`. Not for each domain without a policy: only where a record was found or DNS
+    /// failed.
+    FirstContact {
+        /// What came of it.
+        result: &'static str,
+    },
+    /// A policy was fetched that was not known.
+    Fetched {
+        /// What was lenient or odd in its text.
+        warnings: Vec<Warning>,
+    },
+    /// The same policy was fetched again: its lifetime starts anew.
+    Refreshed,
+    /// A policy was replaced by a different one.
+    Changed {
+        /// The mode before.
+        old_mode: Mode,
+        /// The lifetime before.
+        old_max_age: Duration,
+        /// The digests (FNV-1a, 64 bits) of the old and the new text, to tell variants apart (row
+        /// H2-27).
+        digests: (u64, u64),
+        /// What was lenient or odd in its text.
+        warnings: Vec<Warning>,
+    },
+    /// The new policy demands less than the old one, validly (row A6-20): warn.
+    Weakened {
+        /// The mode before.
+        old_mode: Mode,
+        /// The lifetime before.
+        old_max_age: Duration,
+    },
+    /// A pattern covers a whole top-level domain (row H2-24): warn.
+    Broad {
+        /// The pattern.
+        pattern: String,
+    },
+    /// A fetch for a published id failed.
+    FetchFailed {
+        /// Why.
+        cause: FetchError,
+        /// No new fetch for this id before that much time has passed.
+        back_off: Duration,
+    },
+    /// The published id changes so often that fetches are held back (row H1-07).
+    RateLimited,
+    /// A background refresh failed; an error once `alert` is set.
+    RefreshFailed {
+        /// Why.
+        cause: FetchError,
+        /// Failures in a row.
+        failures: u32,
+        /// Three failures or less than half of the lifetime left, and the mode is not none.
+        alert: bool,
+    },
+    /// The cached policy stands in for a live one.
+    FallbackToCache {
+        /// Why.
+        cause: Fallback,
+    },
+    /// A policy ran out; mail to the domain is no longer protected by it.
+    Expired,
+    /// Delivery under a policy in mode testing would have failed had it been enforced. Made by
+    /// delivery through [`crate::PolicyCache::report_testing_failure`].
+    TestingWouldFail {
+        /// The MX host.
+        mx: String,
+        /// What failed.
+        reason: String,
+    },
+    /// A policy-caused delivery failure forced a fetch (decision AMB-18).
+    Refetch,
+    /// An operator removed a policy.
+    Forgotten {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// An operator pinned a minimum or removed the pin.
+    Pinned {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+        /// False: removed.
+        set: bool,
+    },
+    /// An operator exempted a domain or ended the exemption.
+    Exempted {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+        /// The end; none: ended now.
+        until: Option<Timestamp>,
+    },
+    /// A new policy could not be stored; it applies as long as this process lives.
+    StoreFailed {
+        /// The store's words.
+        error: String,
+    },
+    /// The cache holds as many policies as it may: a new one applies once and is not kept.
+    Full,
+    /// Most fetches of the last minutes failed: our own network may be cut off from port 443.
+    AllFetchesFail {
+        /// Fetches in a row that failed, to different domains.
+        failures: u32,
+    },
+    /// Wall and monotonic clock have come apart: expiry is held.
+    ClockJumped {
+        /// How far.
+        by: Duration,
+    },
+}
+
+/// How loud an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Ordinary.
+    Info,
+    /// Worth a look.
+    Warning,
+    /// Somebody has to act.
+    Error,
+}
+
+impl EventKind {
+    /// The name in the log.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::FirstContact { .. } => "policy.first-contact",
+            Self::Fetched { .. } => "policy.fetched",
+            Self::Refreshed => "policy.refreshed",
+            Self::Changed { .. } => "policy.changed",
+            Self::Weakened { .. } => "policy.weakened",
+            Self::Broad { .. } => "policy.broad",
+            Self::FetchFailed { .. } => "policy.fetch-failed",
+            Self::RateLimited => "policy.fetch-ratelimited",
+            Self::RefreshFailed { .. } => "policy.refresh-failed",
+            Self::FallbackToCache { .. } => "policy.fallback-to-cache",
+            Self::Expired => "policy.expired",
+            Self::TestingWouldFail { .. } => "policy.testing-would-fail",
+            Self::Refetch => "policy.refetch",
+            Self::Forgotten { .. } => "policy.forgotten",
+            Self::Pinned { .. } => "policy.pinned",
+            Self::Exempted { .. } => "policy.exempted",
+            Self::StoreFailed { .. } => "policy.store-failed",
+            Self::Full => "policy.cache-full",
+            Self::AllFetchesFail { .. } => "policy.all-fetches-fail",
+            Self::ClockJumped { .. } => "policy.clock-jumped",
+        }
+    }
+
+    /// How loud.
+    #[must_use]
+    pub const fn severity(&self) -> Severity {
+        match self {
+            Self::FirstContact { .. } | Self::Fetched { .. } | Self::Refreshed | Self::Refetch => {
+                Severity::Info
+            }
+            Self::RefreshFailed { alert: true, .. }
+            | Self::StoreFailed { .. }
+            | Self::Full
+            | Self::AllFetchesFail { .. }
+            | Self::ClockJumped { .. } => Severity::Error,
+            Self::RefreshFailed { alert: false, .. }
+            | Self::Changed { .. }
+            | Self::Weakened { .. }
+            | Self::Broad { .. }
+            | Self::FetchFailed { .. }
+            | Self::RateLimited
+            | Self::FallbackToCache { .. }
+            | Self::Expired
+            | Self::TestingWouldFail { .. }
+            | Self::Forgotten { .. }
+            | Self::Pinned { .. }
+            | Self::Exempted { .. } => Severity::Warning,
+        }
+    }
+}

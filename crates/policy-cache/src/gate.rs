@@ -1,0 +1,218 @@
+//! When a policy host may be asked again (RFC 8461 section 3.3: after a failure wait 5 minutes).
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use mta_sts::PolicyId;
+
+use crate::fetch::{FetchError, FetchFailure};
+
+/// Back-off and rate cap of one domain. Times are monotonic.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Gate {
+    failed: Option<Failed>,
+    /// Fetches of the last hour, oldest first; never more than [`PER_HOUR`].
+    recent: VecDeque<Duration>,
+    forced: Option<Duration>,
+}
+
+#[derive(Clone, Debug)]
+struct Failed {
+    id: Option<PolicyId>,
+    cause: FetchError,
+    until: Duration,
+    /// The server's own wish holds for every id.
+    for_all: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+#[must_use]
+pub(crate) enum Pass {
+    Go,
+    /// Not before `until`; `cause` is the last failure, or that the rate is capped.
+    HeldBack {
+        until: Duration,
+        cause: FetchError,
+    },
+}
+
+impl Gate {
+    /// May a fetch for this id begin now? If so it is counted.
+    pub(crate) fn ask(&mut self, id: Option<&PolicyId>, now: Duration) -> Pass {
+        if let Some(f) = &self.failed
+            && now < f.until
+            && (f.for_all || f.id.as_ref() == id)
+        {
+            return Pass::HeldBack {
+                until: f.until,
+                cause: f.cause.clone(),
+            };
+        }
+        // A changed id may be fetched at once, but not more often than this (row A4-11).
+        while self.recent.front().is_some_and(|t| now >= *t + HOUR) {
+            self.recent.pop_front();
+        }
+        let minute = self.recent.back().map(|t| *t + PER_DOMAIN_EVERY);
+        let hour = (self.recent.len() >= PER_HOUR)
+            .then(|| self.recent.front().map(|t| *t + HOUR))
+            .flatten();
+        match minute.max(hour) {
+            Some(until) if now < until => Pass::HeldBack {
+                until,
+                cause: FetchError::RateLimited,
+            },
+            Some(_) | None => {
+                self.recent.push_back(now);
+                Pass::Go
+            }
+        }
+    }
+
+    /// As [`Gate::ask`] for a fetch that a failed delivery asks for, whatever the id: at most every
+    /// 5 minutes (decision AMB-18).
+    pub(crate) fn ask_forced(&mut self, id: Option<&PolicyId>, now: Duration) -> Pass {
+        if let Some(until) = self.forced.map(|t| t + FORCED_EVERY)
+            && now < until
+        {
+            return Pass::HeldBack {
+                until,
+                cause: FetchError::RateLimited,
+            };
+        }
+        let pass = self.ask(id, now);
+        if pass == Pass::Go {
+            self.forced = Some(now);
+        }
+        pass
+    }
+
+    /// Notes a failure; returns how long this id has to wait.
+    pub(crate) fn failed(
+        &mut self,
+        id: Option<&PolicyId>,
+        failure: &FetchFailure,
+        now: Duration,
+    ) -> Duration {
+        let wait = failure
+            .retry_after
+            .unwrap_or_default()
+            .clamp(BACK_OFF, MAX_BACK_OFF);
+        self.failed = Some(Failed {
+            id: id.cloned(),
+            cause: failure.cause.clone(),
+            until: now + wait,
+            for_all: wait > BACK_OFF,
+        });
+        wait
+    }
+
+    pub(crate) fn succeeded(&mut self) {
+        self.failed = None;
+    }
+
+    /// Nothing in it matters any more.
+    pub(crate) fn is_idle(&self, now: Duration) -> bool {
+        self.failed.as_ref().is_none_or(|f| now >= f.until)
+            && self.recent.back().is_none_or(|t| now >= *t + HOUR)
+    }
+}
+
+const HOUR: Duration = Duration::from_hours(1);
+/// RFC 8461 section 3.3: "senders SHOULD wait […] five minutes".
+const BACK_OFF: Duration = Duration::from_mins(5);
+/// What Retry-After may lengthen it to (row H2-16).
+const MAX_BACK_OFF: Duration = Duration::from_hours(24);
+const PER_DOMAIN_EVERY: Duration = Duration::from_mins(1);
+const PER_HOUR: usize = 20;
+const FORCED_EVERY: Duration = Duration::from_mins(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u32) -> PolicyId {
+        PolicyId::parse(&format!("id{n}")).unwrap()
+    }
+    const fn s(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+    fn busy() -> FetchFailure {
+        FetchError::Oversize.into()
+    }
+
+    #[test]
+    fn a4_10_five_minutes_after_a_failure() {
+        let mut gate = Gate::default();
+        assert_eq!(gate.ask(Some(&id(1)), s(0)), Pass::Go);
+        assert_eq!(gate.failed(Some(&id(1)), &busy(), s(0)), s(300));
+        for second in [1, 61, 299] {
+            let held = Pass::HeldBack {
+                until: s(300),
+                cause: FetchError::Oversize,
+            };
+            assert_eq!(gate.ask(Some(&id(1)), s(second)), held, "{second}");
+        }
+        assert_eq!(gate.ask(Some(&id(1)), s(301)), Pass::Go);
+    }
+
+    #[test]
+    fn a4_11_h1_07_a_new_id_goes_at_once_but_within_the_cap() {
+        let mut gate = Gate::default();
+        let mut fetched = Vec::new();
+        for second in 0..3600 {
+            let id = id(u32::try_from(second).unwrap());
+            if gate.ask(Some(&id), s(second)) == Pass::Go {
+                fetched.push(second);
+                gate.failed(Some(&id), &busy(), s(second));
+            }
+        }
+        assert_eq!(fetched.len(), 20, "{fetched:?}");
+        assert_eq!(fetched[..3], [0, 60, 120]);
+        assert_eq!(
+            gate.ask(Some(&id(9999)), s(3600)),
+            Pass::Go,
+            "the first has left the hour"
+        );
+    }
+
+    #[test]
+    fn h2_16_h2_28_retry_after_only_lengthens() {
+        for (asked, want) in [(0, 300), (10, 300), (900, 900), (31_536_000, 86_400)] {
+            let mut gate = Gate::default();
+            let failure = FetchFailure {
+                cause: FetchError::Status {
+                    status: 429,
+                    location: None,
+                },
+                retry_after: Some(s(asked)),
+            };
+            assert_eq!(gate.failed(Some(&id(1)), &failure, s(0)), s(want));
+            let other = gate.ask(Some(&id(2)), s(61));
+            assert_eq!(
+                other == Pass::Go,
+                want == 300,
+                "a long wish holds for every id"
+            );
+        }
+    }
+
+    #[test]
+    fn a6_21_forced_at_most_every_five_minutes() {
+        let mut gate = Gate::default();
+        assert_eq!(gate.ask_forced(None, s(0)), Pass::Go);
+        assert!(matches!(
+            gate.ask_forced(None, s(299)),
+            Pass::HeldBack { .. }
+        ));
+        assert_eq!(gate.ask_forced(None, s(300)), Pass::Go);
+    }
+
+    #[test]
+    fn an_idle_gate_may_be_dropped() {
+        let mut gate = Gate::default();
+        assert!(gate.is_idle(s(0)));
+        assert_eq!(gate.ask(None, s(0)), Pass::Go);
+        assert!(!gate.is_idle(s(10)));
+        assert!(gate.is_idle(s(3600)));
+    }
+}

@@ -1,0 +1,201 @@
+//! The real fetcher: reqwest over our own rustls configuration and our own DNS.
+//!
+//! Each fetch has a client of its own. Fetches are rare and never reuse a connection, and so
+//! nothing can leak from one to the next: no cookie, no pooled connection, no TLS session. It also
+//! gives each fetch its own [`Progress`], from which a time-out knows its stage.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use mail_types::{BoxFuture, Domain, Resolver};
+use mta_sts::{MAX_POLICY_SIZE, Parsed, Policy};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
+use rustls::client::Resumption;
+
+use crate::fetch::{FetchError, FetchFailure, PolicyFetcher, Stage};
+
+mod answer;
+mod cause;
+mod connect;
+
+use answer::{is_text_plain, printable, retry_after};
+use connect::{CheckedResolver, NoSessions, Progress, Watch};
+
+/// Fetches policies as RFC 8461 section 3.3 says: `GET
+/// https://mta-sts.<domain>/.well-known/mta-sts.txt` on port 443, over HTTP/1.1, with SNI, and with
+/// no redirect, proxy, cookie, cache, content coding, retry or body.
+pub struct HttpsFetcher {
+    resolver: Arc<dyn Resolver>,
+    tls: rustls::ClientConfig,
+    allow: Arc<[IpNet]>,
+    port: u16,
+}
+
+/// The HTTP client does not take our settings.
+#[derive(Debug, thiserror::Error)]
+#[error("the HTTPS client cannot be made: {0}")]
+pub struct HttpsFetcherError(String);
+
+impl HttpsFetcher {
+    /// `tls` brings roots, provider and versions (1.2 and up); ALPN, SNI and resumption are set
+    /// here. `allow` is `egress.allow-special-use`.
+    ///
+    /// # Errors
+    /// The HTTP client refuses the configuration: told at start rather than at the first fetch.
+    pub fn new(
+        resolver: Arc<dyn Resolver>,
+        tls: rustls::ClientConfig,
+        allow: Vec<IpNet>,
+    ) -> Result<Self, HttpsFetcherError> {
+        Self::with_port(resolver, tls, allow, 443)
+    }
+
+    /// As [`HttpsFetcher::new`], to another port than the standard's.
+    pub(crate) fn with_port(
+        resolver: Arc<dyn Resolver>,
+        mut tls: rustls::ClientConfig,
+        allow: Vec<IpNet>,
+        port: u16,
+    ) -> Result<Self, HttpsFetcherError> {
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        tls.enable_sni = true;
+        tls.enable_early_data = false;
+        let fetcher = Self {
+            resolver,
+            tls,
+            allow: allow.into(),
+            port,
+        };
+        let progress = Arc::new(Progress::default());
+        fetcher
+            .client(&progress)
+            .map_err(|e| HttpsFetcherError(cause::words(&e)))?;
+        Ok(fetcher)
+    }
+
+    fn client(&self, progress: &Arc<Progress>) -> reqwest::Result<reqwest::Client> {
+        let mut tls = self.tls.clone();
+        tls.resumption = Resumption::store(Arc::new(NoSessions(Arc::clone(progress))));
+        let dns = CheckedResolver {
+            resolver: Arc::clone(&self.resolver),
+            allow: Arc::clone(&self.allow),
+            progress: Arc::clone(progress),
+        };
+        reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .dns_resolver(dns)
+            .connector_layer(Watch(Arc::clone(progress)))
+            .https_only(true)
+            .http1_only()
+            .http1_max_headers(MAX_HEADERS)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .referer(false)
+            .pool_max_idle_per_host(0)
+            .user_agent(USER_AGENT)
+            .build()
+    }
+
+    async fn get(
+        &self,
+        domain: &Domain,
+        progress: &Arc<Progress>,
+        bytes: &AtomicUsize,
+    ) -> Result<Parsed, FetchFailure> {
+        let host = domain
+            .prefixed("mta-sts")
+            .map_err(|_| FetchError::NameTooLong)?;
+        let url = match self.port {
+            443 => format!("https://{host}/.well-known/mta-sts.txt"),
+            port => format!("https://{host}:{port}/.well-known/mta-sts.txt"),
+        };
+        let client = self
+            .client(progress)
+            .map_err(|e| FetchError::Local(cause::words(&e)))?;
+        let request = client.get(url).header("accept", "text/plain");
+        let sent = request.send().await;
+        let mut response = sent.map_err(|e| cause::of(&e, &host, progress, 0))?;
+        progress.reach(Stage::Body);
+        check_head(response.status().as_u16(), response.headers())?;
+        if response
+            .content_length()
+            .is_some_and(|n| n > MAX_POLICY_SIZE as u64)
+        {
+            return Err(FetchError::Oversize.into());
+        }
+        let mut body = Vec::new();
+        loop {
+            let read = body.len();
+            let chunk = response.chunk().await;
+            match chunk.map_err(|e| cause::of(&e, &host, progress, read))? {
+                Some(chunk) if read + chunk.len() > MAX_POLICY_SIZE => {
+                    return Err(FetchError::Oversize.into());
+                }
+                Some(chunk) => body.extend_from_slice(&chunk),
+                None => break,
+            }
+            bytes.store(body.len(), Ordering::Relaxed);
+        }
+        Policy::parse(&body).map_err(|e| FetchError::Policy(e).into())
+    }
+}
+
+impl PolicyFetcher for HttpsFetcher {
+    fn fetch<'a>(
+        &'a self,
+        domain: &'a Domain,
+        within: Duration,
+    ) -> BoxFuture<'a, Result<Parsed, FetchFailure>> {
+        Box::pin(async move {
+            let progress = Arc::new(Progress::default());
+            let bytes = AtomicUsize::new(0);
+            let get = self.get(domain, &progress, &bytes);
+            match tokio::time::timeout(within, get).await {
+                Ok(result) => result,
+                Err(_) => Err(FetchError::Timeout {
+                    stage: progress.stage(),
+                    bytes: bytes.load(Ordering::Relaxed),
+                }
+                .into()),
+            }
+        })
+    }
+}
+
+/// Status line and headers: anything but 200 `text/plain` without coding is no policy.
+fn check_head(status: u16, headers: &HeaderMap) -> Result<(), FetchFailure> {
+    if status != 200 {
+        let location = headers
+            .get(LOCATION)
+            .filter(|_| (300..400).contains(&status));
+        return Err(FetchFailure {
+            cause: FetchError::Status {
+                status,
+                location: location.map(|v| printable(v.as_bytes())),
+            },
+            retry_after: headers.get(RETRY_AFTER).and_then(retry_after),
+        });
+    }
+    if let Some(coding) = headers.get(CONTENT_ENCODING) {
+        return Err(FetchError::ContentEncoding(printable(coding.as_bytes())).into());
+    }
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    match (types.next(), types.next()) {
+        (Some(one), None) if is_text_plain(one.as_bytes()) => Ok(()),
+        (one, _) => Err(FetchError::MediaType(one.map(|v| printable(v.as_bytes()))).into()),
+    }
+}
+
+/// Some CDNs refuse requests without one.
+const USER_AGENT: &str = concat!(
+    "Sealpost/",
+    env!("CARGO_PKG_VERSION"),
+    " (MTA-STS policy fetch; RFC 8461)"
+);
+const MAX_HEADERS: usize = 64;
+
+#[cfg(test)]
+mod tests;

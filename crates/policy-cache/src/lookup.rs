@@ -1,0 +1,496 @@
+//! One look at a domain: TXT, fetch if needed, decision, store, answer.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use mail_types::{DnsError, Domain, Timestamp};
+use mta_sts::{PolicyId, Record, Selection, Warning};
+
+use crate::cache::{FreshLook, Inner};
+use crate::contact::{self, Contact, ContactVerdict};
+use crate::decide::{Cached, Decision, Fetched, Need, Purpose, Txt, decide, need};
+use crate::discovery::{Applied, Fallback, NoPolicy, Origin, Outcome, RecordTrouble, StoredPolicy};
+use crate::event::EventKind;
+use crate::fetch::{FetchError, Stage};
+use crate::gate::Pass;
+use crate::row::{Row, digest};
+
+/// Who wants to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trigger {
+    /// Mail is to be delivered.
+    Mail,
+    /// The daily refresh.
+    Refresh,
+    /// A delivery failed because of the policy.
+    Forced,
+    /// A bounce is near.
+    Fresh,
+}
+
+impl Trigger {
+    pub(crate) const fn purpose(self) -> Purpose {
+        match self {
+            Self::Mail => Purpose::Mail,
+            Self::Refresh | Self::Forced | Self::Fresh => Purpose::Check,
+        }
+    }
+}
+
+/// A fetched policy that is not in force yet.
+struct Fresh {
+    stored: Arc<StoredPolicy>,
+    warnings: Vec<Warning>,
+}
+
+impl Inner {
+    /// The whole look. Runs in a task of its own, once per domain and purpose at a time.
+    pub(crate) async fn look(&self, domain: &Domain, trigger: Trigger) -> FreshLook {
+        let started = self.clock.monotonic();
+        let (txt, ttl) = self.txt(domain).await;
+        let now = self.now();
+        let (cached, contact) = {
+            let book = self.book.read();
+            let entry = book.entries.get(domain);
+            (
+                entry.map_or(Cached::Absent, |e| e.cached(now)),
+                entry.and_then(|e| e.contact),
+            )
+        };
+        let first_contact = !matches!(cached, Cached::Unexpired { .. });
+        let id = match &txt {
+            Txt::Found(id) => Some(id.clone()),
+            Txt::NoRecord(_) | Txt::Failed(_) => None,
+        };
+        let answered = !matches!(txt, Txt::Failed(_));
+        let mut fresh = None;
+        let mut recently_checked = false;
+        let fetched = match need(trigger.purpose(), &txt, &cached) {
+            Need::Nothing => Fetched::NotNeeded,
+            Need::Fetch => match self.pass(domain, id.as_ref(), trigger) {
+                Pass::HeldBack { cause, until } => {
+                    recently_checked =
+                        self.held_back(domain, trigger, &cause, until, id.as_ref(), &cached);
+                    if recently_checked {
+                        Fetched::NotNeeded
+                    } else {
+                        Fetched::Failed(cause)
+                    }
+                }
+                Pass::Go => match self.fetch(domain, id.clone(), trigger, started).await {
+                    Ok(f) => {
+                        fresh = Some(f);
+                        Fetched::Valid
+                    }
+                    Err(cause) => Fetched::Failed(cause),
+                },
+            },
+        };
+        let confirmed = answered
+            && match &fetched {
+                Fetched::Valid => true,
+                Fetched::NotNeeded => recently_checked || first_contact,
+                Fetched::Failed(_) => false,
+            };
+        let outcome = match (decide(txt, fetched, &cached), fresh) {
+            (Decision::UseFetched, Some(fresh)) => {
+                let policy = self.adopt(fresh).await;
+                Outcome::Policy(Applied {
+                    policy,
+                    from: Origin::Live,
+                    fallback: None,
+                })
+            }
+            // `UseFetched` without a policy cannot be: the table asks for a valid fetch.
+            (Decision::UseFetched, None) => self.from_cache(domain, None),
+            (Decision::UseCached(fallback), _) => self.from_cache(domain, fallback),
+            (Decision::NoPolicy(why), _) => Outcome::NoPolicy(why),
+            (Decision::Unknown(cause), _) => self.unknown(domain, contact, cause).await,
+        };
+        if answered && contact.is_some() {
+            self.dns_answers_again(domain).await;
+        }
+        self.settle(domain, outcome, ttl, first_contact, confirmed)
+    }
+
+    /// The record, and how long that may be believed.
+    async fn txt(&self, domain: &Domain) -> (Txt, Duration) {
+        let Ok(name) = domain.prefixed("_mta-sts") else {
+            return (Txt::NoRecord(RecordTrouble::NameTooLong), TTL_MAX);
+        };
+        // Our own memory of the answer counts its TTL: behind another cache it would count twice.
+        let look = tokio::time::timeout(TXT_TIMEOUT, self.resolver.txt_uncached(&name)).await;
+        match look {
+            Ok(Ok(answer)) => {
+                let texts = answer.value.iter().map(Vec::as_slice);
+                let txt = match Record::select(texts) {
+                    Selection::Found(record) => Txt::Found(record.id().clone()),
+                    Selection::None(why) => Txt::NoRecord(RecordTrouble::NoRecord(why)),
+                };
+                (txt, answer.ttl.clamp(TTL_MIN, TTL_MAX))
+            }
+            Ok(Err(DnsError::NoSuchName { ttl, .. })) => (
+                Txt::NoRecord(RecordTrouble::NoSuchName),
+                ttl.clamp(TTL_MIN, TTL_MAX),
+            ),
+            Ok(Err(DnsError::NoRecords { ttl, .. })) => (
+                Txt::NoRecord(RecordTrouble::NoRecord(mta_sts::NoRecord::Absent)),
+                ttl.clamp(TTL_MIN, TTL_MAX),
+            ),
+            Ok(Err(e)) => (Txt::Failed(e), DNS_RETRY),
+            Err(_) => (
+                Txt::Failed(DnsError::Temporary("no answer within 10 s".into())),
+                DNS_RETRY,
+            ),
+        }
+    }
+
+    fn pass(&self, domain: &Domain, id: Option<&PolicyId>, trigger: Trigger) -> Pass {
+        let mono = self.clock.monotonic();
+        let mut book = self.book.write();
+        let gate = &mut book.entries.entry(domain.clone()).or_default().gate;
+        match trigger {
+            Trigger::Forced => gate.ask_forced(id, mono),
+            Trigger::Mail | Trigger::Refresh | Trigger::Fresh => gate.ask(id, mono),
+        }
+    }
+
+    /// A fetch may not be made now. Whether the last full check is so recent that it counts.
+    fn held_back(
+        &self,
+        domain: &Domain,
+        trigger: Trigger,
+        cause: &FetchError,
+        until: Duration,
+        id: Option<&PolicyId>,
+        cached: &Cached,
+    ) -> bool {
+        let mono = self.clock.monotonic();
+        let checked = self.book.read().entries.get(domain).and_then(|e| e.checked);
+        let same_id = match cached {
+            Cached::Unexpired { id: known } => id.is_none() || known.as_ref() == id,
+            Cached::Expired | Cached::Absent => false,
+        };
+        if trigger == Trigger::Refresh {
+            self.book.write().schedule.later(domain, self.now());
+        }
+        if same_id && checked.is_some_and(|at| mono < at + CHECK_COUNTS_FOR) {
+            return true;
+        }
+        if *cause == FetchError::RateLimited && trigger == Trigger::Mail {
+            let wait = until.saturating_sub(mono);
+            tracing::debug!(%domain, wait_s = wait.as_secs(), "fetch held back");
+            self.tell(domain, EventKind::RateLimited);
+        }
+        false
+    }
+
+    async fn fetch(
+        &self,
+        domain: &Domain,
+        id: Option<PolicyId>,
+        trigger: Trigger,
+        started: Duration,
+    ) -> Result<Fresh, FetchError> {
+        if trigger == Trigger::Forced {
+            self.tell(domain, EventKind::Refetch);
+        }
+        let slots = match trigger {
+            Trigger::Refresh => &self.background_slots,
+            Trigger::Mail | Trigger::Forced | Trigger::Fresh => &self.fetch_slots,
+        };
+        // One deadline over TXT look-up, waiting for a slot, and the fetch (decision AMB-10).
+        let left = || FETCH_WITHIN.saturating_sub(self.clock.monotonic().saturating_sub(started));
+        let result = match tokio::time::timeout(left(), slots.acquire()).await {
+            Ok(slot) => {
+                self.counters.fetches.fetch_add(1, Ordering::Relaxed);
+                let _running = self.counters.running();
+                let result = self.fetcher.fetch(domain, left()).await;
+                drop(slot);
+                result
+            }
+            Err(_) => Err(FetchError::Timeout {
+                stage: Stage::Queue,
+                bytes: 0,
+            }
+            .into()),
+        };
+        let (now, mono) = (self.now(), self.clock.monotonic());
+        match result {
+            Ok(parsed) => {
+                self.fetches_work_again();
+                let id = id.or_else(|| self.stored(domain).and_then(|p| p.id.clone()));
+                Ok(Fresh {
+                    stored: Arc::new(StoredPolicy {
+                        domain: domain.clone(),
+                        expires_at: now + parsed.policy.max_age(),
+                        fetched_at: now,
+                        id,
+                        policy: parsed.policy,
+                    }),
+                    warnings: parsed.warnings,
+                })
+            }
+            Err(failure) => {
+                self.counters.fetch_failures.fetch_add(1, Ordering::Relaxed);
+                let back_off = {
+                    let mut book = self.book.write();
+                    let entry = book.entries.entry(domain.clone()).or_default();
+                    entry.gate.failed(id.as_ref(), &failure, mono)
+                };
+                self.fetch_failed(domain, id, &failure.cause, back_off, trigger);
+                Err(failure.cause)
+            }
+        }
+    }
+
+    /// Puts a fetched policy on disk and then in force. If the disk fails the policy counts all the
+    /// same, for as long as this process lives.
+    async fn adopt(&self, fresh: Fresh) -> Arc<StoredPolicy> {
+        let Fresh { stored, warnings } = fresh;
+        let domain = stored.domain.clone();
+        let old = self.stored(&domain);
+        let same_text = old
+            .as_ref()
+            .is_some_and(|o| o.policy.text() == stored.policy.text());
+        if old.is_none() && self.book.read().policies().count() >= self.config.max_policies {
+            self.tell_of(&stored, EventKind::Full);
+            return stored;
+        }
+        let _commit = self.commits.read().await;
+        let seq = self.next_seq();
+        let unsaved_before = {
+            let book = self.book.read();
+            book.entries.get(&domain).is_some_and(|e| e.unsaved)
+        };
+        let row = if same_text && !unsaved_before {
+            Row::Renewed(Arc::clone(&stored))
+        } else {
+            Row::Policy(Arc::clone(&stored))
+        };
+        let saved = self.store.append(&row, seq).await;
+        if let Err(e) = &saved {
+            self.tell_of(
+                &stored,
+                EventKind::StoreFailed {
+                    error: e.to_string(),
+                },
+            );
+        }
+        let substance = old.as_ref().is_none_or(|o| {
+            !o.policy.same_meaning(&stored.policy) || o.is_expired(stored.fetched_at)
+        });
+        {
+            let mut book = self.book.write();
+            let entry = book.entries.entry(domain.clone()).or_default();
+            if entry.policy.is_some() && seq <= entry.seq {
+                // A later fetch was faster; its policy is the newer one.
+                return entry.policy.clone().unwrap_or(stored);
+            }
+            entry.policy = Some(Arc::clone(&stored));
+            entry.seq = seq;
+            entry.unsaved = saved.is_err();
+            entry.expiry_told = false;
+            entry.memo = None;
+            entry.checked = Some(self.clock.monotonic());
+            entry.gate.succeeded();
+            let jitter = self.jitter();
+            let interval = self.config.refresh_interval;
+            book.schedule
+                .fetched(&domain, stored.life(), interval, jitter);
+        }
+        self.negatives.write().remove(&domain);
+        if substance {
+            self.generation.fetch_add(1, Ordering::Release);
+        }
+        self.wake.notify_one();
+        self.tell_adopted(old.as_deref(), &stored, warnings);
+        stored
+    }
+
+    fn tell_adopted(&self, old: Option<&StoredPolicy>, new: &StoredPolicy, warnings: Vec<Warning>) {
+        let broad = warnings.iter().find_map(|w| match w {
+            Warning::BroadPattern(p) => Some(p.to_string()),
+            Warning::BlankLine(_)
+            | Warning::TrailingDot(_)
+            | Warning::MaxAgeClamped(_)
+            | Warning::AddressPattern(_) => None,
+        });
+        match old {
+            None => {
+                self.counters.first_contacts.fetch_add(1, Ordering::Relaxed);
+                self.tell_of(new, EventKind::FirstContact { result: "found" });
+                self.tell_of(new, EventKind::Fetched { warnings });
+            }
+            Some(old) if old.policy.text() == new.policy.text() => {
+                self.tell_of(new, EventKind::Refreshed);
+                return;
+            }
+            Some(old) => {
+                let (old_mode, old_max_age) = (old.mode(), old.policy.max_age());
+                let kind = EventKind::Changed {
+                    old_mode,
+                    old_max_age,
+                    digests: (
+                        digest(old.policy.text().as_bytes()),
+                        digest(new.policy.text().as_bytes()),
+                    ),
+                    warnings,
+                };
+                self.tell_of(new, kind);
+                if new.policy.is_weaker_than(&old.policy) && !old.is_expired(new.fetched_at) {
+                    let kind = EventKind::Weakened {
+                        old_mode,
+                        old_max_age,
+                    };
+                    self.tell_of(new, kind);
+                }
+            }
+        }
+        if let Some(pattern) = broad {
+            self.tell_of(new, EventKind::Broad { pattern });
+        }
+    }
+
+    fn from_cache(&self, domain: &Domain, fallback: Option<Fallback>) -> Outcome {
+        // Read again: a fetch for another purpose may have replaced it meanwhile.
+        match self.stored(domain) {
+            Some(policy) => {
+                if let Some(cause) = &fallback {
+                    let cause = cause.clone();
+                    self.tell_of(&policy, EventKind::FallbackToCache { cause });
+                }
+                Outcome::Policy(Applied {
+                    policy,
+                    from: Origin::Cache,
+                    fallback,
+                })
+            }
+            // An operator has just ordered it to be forgotten.
+            None => Outcome::NoPolicy(NoPolicy::Record(RecordTrouble::NoRecord(
+                mta_sts::NoRecord::Absent,
+            ))),
+        }
+    }
+
+    /// One more look-up without an answer, and nothing known (decision AMB-01).
+    async fn unknown(&self, domain: &Domain, contact: Option<Contact>, cause: DnsError) -> Outcome {
+        let now = self.now();
+        let had_policy = self.stored(domain).is_some();
+        let hold = contact::hold(had_policy);
+        let contact = Contact::after_failure(contact, hold, now);
+        let _commit = self.commits.read().await;
+        let seq = self.next_seq();
+        let row = Row::Contact(domain.clone(), Some(contact));
+        if let Err(e) = self.store.append(&row, seq).await {
+            // The waiting starts anew after a restart: mail waits longer, never less.
+            tracing::warn!(%domain, error = %e, "first-contact state not stored");
+        }
+        let first = contact.failures == 1;
+        self.book
+            .write()
+            .entries
+            .entry(domain.clone())
+            .or_default()
+            .contact = Some(contact);
+        if first {
+            let result = "dns-failure";
+            self.tell(domain, EventKind::FirstContact { result });
+        }
+        let (since, failures) = (contact.since, contact.failures);
+        match contact.verdict(hold, now) {
+            ContactVerdict::Wait(until) => Outcome::Wait {
+                until,
+                since,
+                failures,
+                cause,
+            },
+            ContactVerdict::Open(_) => {
+                self.counters.unverified.fetch_add(1, Ordering::Relaxed);
+                Outcome::NoPolicy(NoPolicy::Unknown {
+                    since,
+                    failures,
+                    cause,
+                })
+            }
+        }
+    }
+
+    async fn dns_answers_again(&self, domain: &Domain) {
+        let _commit = self.commits.read().await;
+        if let Some(entry) = self.book.write().entries.get_mut(domain) {
+            entry.contact = None;
+        }
+        let row = Row::Contact(domain.clone(), None);
+        let seq = self.next_seq();
+        if let Err(e) = self.store.append(&row, seq).await {
+            tracing::warn!(%domain, error = %e, "first-contact state not stored");
+        }
+    }
+
+    /// Remembers the answer and hands it out.
+    fn settle(
+        &self,
+        domain: &Domain,
+        outcome: Outcome,
+        ttl: Duration,
+        first_contact: bool,
+        confirmed: bool,
+    ) -> FreshLook {
+        let (now, mono) = (self.now(), self.clock.monotonic());
+        let until = mono + self.reuse_for(&outcome, ttl, now);
+        let mut book = self.book.write();
+        match (&outcome, book.entries.get_mut(domain)) {
+            (Outcome::NoPolicy(NoPolicy::Record(why)), None) => {
+                drop(book);
+                let mut negatives = self.negatives.write();
+                negatives.insert(domain.clone(), *why, until, mono);
+            }
+            (_, Some(entry)) => {
+                entry.remember(&outcome, until);
+                drop(book);
+            }
+            (_, None) => {
+                let entry = book.entries.entry(domain.clone()).or_default();
+                entry.remember(&outcome, until);
+                drop(book);
+            }
+        }
+        FreshLook {
+            discovery: self.discovery(domain, outcome, first_contact, until, now, mono),
+            confirmed,
+        }
+    }
+
+    fn reuse_for(&self, outcome: &Outcome, ttl: Duration, now: Timestamp) -> Duration {
+        match outcome {
+            Outcome::Policy(applied) => match applied.fallback {
+                Some(Fallback::Fetch { ref cause, .. }) => ttl.min(retry(cause)),
+                Some(Fallback::Record(_) | Fallback::Dns(_)) | None => ttl,
+            }
+            .min(applied.policy.expires_at.since(now)),
+            Outcome::NoPolicy(NoPolicy::Fetch { cause, .. }) => ttl.min(retry(cause)),
+            Outcome::NoPolicy(NoPolicy::Record(_) | NoPolicy::Unknown { .. })
+            | Outcome::Wait { .. } => ttl,
+        }
+    }
+}
+
+/// When a failed fetch is worth asking for again: when the gate opens.
+const fn retry(cause: &FetchError) -> Duration {
+    match cause {
+        FetchError::RateLimited => DNS_RETRY,
+        _ => Duration::from_mins(5),
+    }
+}
+
+/// A TXT answer is reused for its TTL within these (row A2-20).
+pub(crate) const TTL_MIN: Duration = Duration::from_secs(30);
+const TTL_MAX: Duration = Duration::from_hours(1);
+/// Row H1-02.
+const TXT_TIMEOUT: Duration = Duration::from_secs(10);
+const DNS_RETRY: Duration = Duration::from_mins(1);
+/// Row A4-12.
+const FETCH_WITHIN: Duration = Duration::from_mins(1);
+const CHECK_COUNTS_FOR: Duration = Duration::from_mins(5);

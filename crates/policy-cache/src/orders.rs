@@ -1,0 +1,231 @@
+//! What operators see and order: `policy list|show|forget|pin|exempt`.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use mail_types::{Domain, Timestamp};
+use mta_sts::{Mode, MxPattern};
+
+use crate::book::Entry;
+use crate::cache::{CacheError, PolicyCache};
+use crate::discovery::{Exemption, LocalRules, Order, Pin, StoredPolicy};
+use crate::event::EventKind;
+use crate::fetch::FetchError;
+use crate::row::Row;
+use crate::schedule::Refresh;
+use crate::stats::Stats;
+
+/// What is stored about a domain.
+#[derive(Clone, Debug)]
+pub struct PolicyView {
+    /// The domain.
+    pub domain: Domain,
+    /// The policy, maybe expired.
+    pub policy: Option<Arc<StoredPolicy>>,
+    /// Pin and exemption.
+    pub local: Option<Arc<LocalRules>>,
+    /// When the next background refresh is due.
+    pub next_refresh: Option<Timestamp>,
+    /// Refreshes that failed in a row.
+    pub refresh_failures: u32,
+    /// Why the last of them failed.
+    pub last_failure: Option<FetchError>,
+    /// Since when first-contact look-ups have failed (decision AMB-01).
+    pub dns_failing_since: Option<Timestamp>,
+}
+
+impl PolicyCache {
+    /// All domains with a policy or a local rule, by name.
+    #[must_use]
+    pub fn list(&self) -> Vec<PolicyView> {
+        let book = self.inner.book.read();
+        let mut views: Vec<_> = book
+            .entries
+            .iter()
+            .filter(|(_, e)| e.policy.is_some() || e.local.is_some())
+            .map(|(domain, entry)| view(domain, entry, book.schedule.get(domain)))
+            .collect();
+        drop(book);
+        views.sort_by(|a, b| a.domain.cmp(&b.domain));
+        views
+    }
+
+    /// What is stored about a domain.
+    #[must_use]
+    pub fn show(&self, domain: &Domain) -> Option<PolicyView> {
+        let book = self.inner.book.read();
+        let entry = book.entries.get(domain)?;
+        Some(view(domain, entry, book.schedule.get(domain)))
+    }
+
+    /// Removes the policy of a domain; an unexpired enforce policy only with `dangerous`. The next
+    /// look-up is a first contact.
+    ///
+    /// # Errors
+    /// Says why not; nothing has changed then.
+    pub async fn forget(
+        &self,
+        domain: &Domain,
+        order: Order,
+        dangerous: bool,
+    ) -> Result<(), CacheError> {
+        check_reason(&order)?;
+        let inner = &self.inner;
+        let policy = inner
+            .stored(domain)
+            .ok_or_else(|| CacheError::Unknown(domain.clone()))?;
+        if policy.mode() == Mode::Enforce && !policy.is_expired(inner.now()) && !dangerous {
+            return Err(CacheError::StillEnforced(domain.clone()));
+        }
+        let _commit = inner.commits.read().await;
+        self.save(Row::Forgotten(domain.clone())).await?;
+        {
+            let mut book = inner.book.write();
+            book.schedule.remove(domain);
+            if let Some(entry) = book.entries.get_mut(domain) {
+                entry.policy = None;
+                entry.memo = None;
+                entry.checked = None;
+                // A fetch that was under way while we waited for the disk must not bring it back.
+                entry.seq = inner.next_seq();
+            }
+        }
+        inner.generation.fetch_add(1, Ordering::Release);
+        let Order { by, reason, .. } = order;
+        inner.tell_of(&policy, EventKind::Forgotten { by, reason });
+        Ok(())
+    }
+
+    /// Pins a minimum: enforce with these patterns, whatever the domain publishes (row A7-08).
+    /// `None` removes the pin.
+    ///
+    /// # Errors
+    /// Says why not; nothing has changed then.
+    pub async fn pin(
+        &self,
+        domain: &Domain,
+        mx: Option<Vec<MxPattern>>,
+        order: Order,
+    ) -> Result<(), CacheError> {
+        check_reason(&order)?;
+        if mx.as_ref().is_some_and(Vec::is_empty) {
+            return Err(CacheError::NoPatterns);
+        }
+        let mut rules = self.local(domain);
+        if mx.is_none() && rules.pin.is_none() {
+            return Err(CacheError::Unknown(domain.clone()));
+        }
+        let kind = EventKind::Pinned {
+            by: order.by.clone(),
+            reason: order.reason.clone(),
+            set: mx.is_some(),
+        };
+        rules.pin = mx.map(|mx| Pin { mx, order });
+        self.set_local(domain, rules, kind).await
+    }
+
+    /// Switches enforcement off for a domain until a time, 90 days at most (row A7-09). `None` ends
+    /// it now.
+    ///
+    /// # Errors
+    /// Says why not; nothing has changed then.
+    pub async fn dangerous_exempt(
+        &self,
+        domain: &Domain,
+        until: Option<Timestamp>,
+        order: Order,
+    ) -> Result<(), CacheError> {
+        check_reason(&order)?;
+        let now = self.inner.now();
+        if until.is_some_and(|u| u <= now || u > now + MAX_EXEMPTION) {
+            return Err(CacheError::BadEnd);
+        }
+        let mut rules = self.local(domain);
+        if until.is_none() && rules.exemption.is_none() {
+            return Err(CacheError::Unknown(domain.clone()));
+        }
+        let kind = EventKind::Exempted {
+            by: order.by.clone(),
+            reason: order.reason.clone(),
+            until,
+        };
+        rules.exemption = until.map(|until| Exemption { until, order });
+        self.set_local(domain, rules, kind).await
+    }
+
+    /// Numbers for metrics.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let inner = &self.inner;
+        let now = inner.now();
+        let mut stats = Stats::default();
+        inner.counters.fill(&mut stats);
+        stats.negative_entries = inner.negatives.read().len() as u64;
+        let book = inner.book.read();
+        [stats.enforce, stats.testing, stats.none] = book.by_mode(now);
+        stats.at_risk = book.schedule.at_risk() as u64;
+        stats.soonest_unrefreshed_expiry = book
+            .policies()
+            .filter(|p| p.mode() != Mode::None && !p.is_expired(now))
+            .filter(|p| {
+                let refresh = book.schedule.get(&p.domain);
+                refresh.is_none_or(|r| r.failures > 0 || r.next <= now)
+            })
+            .map(|p| p.expires_at.since(now))
+            .min();
+        stats
+    }
+
+    fn local(&self, domain: &Domain) -> LocalRules {
+        let book = self.inner.book.read();
+        let local = book.entries.get(domain).and_then(|e| e.local.as_deref());
+        local.cloned().unwrap_or_default()
+    }
+
+    async fn set_local(
+        &self,
+        domain: &Domain,
+        rules: LocalRules,
+        kind: EventKind,
+    ) -> Result<(), CacheError> {
+        let _commit = self.inner.commits.read().await;
+        self.save(Row::Local(domain.clone(), rules.clone())).await?;
+        let is_empty = rules == LocalRules::default();
+        {
+            let mut book = self.inner.book.write();
+            let entry = book.entries.entry(domain.clone()).or_default();
+            entry.local = (!is_empty).then(|| Arc::new(rules));
+        }
+        self.inner.generation.fetch_add(1, Ordering::Release);
+        self.inner.tell(domain, kind);
+        Ok(())
+    }
+
+    async fn save(&self, row: Row) -> Result<(), CacheError> {
+        let seq = self.inner.next_seq();
+        let saved = self.inner.store.append(&row, seq).await;
+        saved.map_err(|e| CacheError::Store(e.to_string()))
+    }
+}
+
+fn view(domain: &Domain, entry: &Entry, refresh: Option<&Refresh>) -> PolicyView {
+    PolicyView {
+        domain: domain.clone(),
+        policy: entry.policy.clone(),
+        local: entry.local.clone(),
+        next_refresh: refresh.map(|r| r.next),
+        refresh_failures: refresh.map_or(0, |r| r.failures),
+        last_failure: refresh.and_then(|r| r.last_failure.clone()),
+        dns_failing_since: entry.contact.map(|c| c.since),
+    }
+}
+
+fn check_reason(order: &Order) -> Result<(), CacheError> {
+    if order.reason.trim().is_empty() {
+        return Err(CacheError::NoReason);
+    }
+    Ok(())
+}
+
+const MAX_EXEMPTION: Duration = Duration::from_hours(90 * 24);

@@ -1,0 +1,170 @@
+//! The driver of background refresh, and what else has to be done from time to time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mail_types::Domain;
+
+use crate::cache::{Inner, PolicyCache};
+use crate::event::EventKind;
+use crate::lookup::Trigger;
+use crate::row::Row;
+
+impl PolicyCache {
+    /// Refreshes in the background, tells of expired policies, compacts the journal. Runs until the
+    /// future is dropped; what it has begun then goes on.
+    pub async fn run(&self) {
+        loop {
+            self.refresh_due().await;
+            self.housekeeping().await;
+            let pause = self.until_next().min(HOUSEKEEPING_EVERY);
+            // A new policy may be due earlier than all others.
+            let _ = tokio::time::timeout(pause, self.inner.wake.notified()).await;
+        }
+    }
+
+    /// Refreshes all policies that are due now; returns how many.
+    pub async fn refresh_due(&self) -> usize {
+        let mut count = 0;
+        loop {
+            let now = self.inner.now();
+            let due = self.inner.book.write().schedule.take_due(now, BATCH);
+            if due.is_empty() {
+                return count;
+            }
+            count += due.len();
+            let mut batch = tokio::task::JoinSet::new();
+            for domain in due {
+                let cache = self.clone();
+                batch.spawn(async move { cache.refresh_one(&domain).await });
+            }
+            while batch.join_next().await.is_some() {}
+        }
+    }
+
+    /// Time to the next due refresh.
+    pub(crate) fn until_next(&self) -> Duration {
+        let next = self.inner.book.read().schedule.next();
+        next.map_or(HOUSEKEEPING_EVERY, |at| at.since(self.inner.now()))
+            .max(Duration::from_millis(100))
+    }
+
+    async fn refresh_one(&self, domain: &Domain) {
+        let taken_at = self.inner.book.read().schedule.get(domain).map(|r| r.next);
+        let expired = {
+            let now = self.inner.now();
+            let policy = self.inner.stored(domain);
+            policy.is_none_or(|p| p.is_expired(now))
+        };
+        if expired {
+            self.inner.book.write().schedule.remove(domain);
+            return;
+        }
+        let look = self.fly(domain, Trigger::Refresh).await;
+        tracing::trace!(%domain, confirmed = look.confirmed, "refreshed");
+        // The look may have joined one that somebody else began and that was held back or failed.
+        let mut book = self.inner.book.write();
+        if book.schedule.get(domain).map(|r| r.next) == taken_at {
+            let now = self.inner.now();
+            book.schedule.later(domain, now);
+        }
+    }
+
+    /// Tells of policies that have run out, drops what nobody needs, saves what the disk refused,
+    /// compacts.
+    pub async fn housekeeping(&self) {
+        let inner = &self.inner;
+        let (now, mono) = (inner.now(), inner.clock.monotonic());
+        let mut expired = Vec::new();
+        let mut unsaved = Vec::new();
+        {
+            let mut book = inner.book.write();
+            for entry in book.entries.values_mut() {
+                let Some(policy) = &entry.policy else {
+                    continue;
+                };
+                if policy.is_expired(now) {
+                    if !entry.expiry_told {
+                        entry.expiry_told = true;
+                        expired.push(Arc::clone(policy));
+                    }
+                } else if entry.unsaved {
+                    unsaved.push((entry.seq, Arc::clone(policy)));
+                }
+            }
+            for policy in &expired {
+                book.schedule.remove(&policy.domain);
+            }
+            book.purge(now, mono);
+        }
+        for policy in expired {
+            inner.tell_of(&policy, EventKind::Expired);
+        }
+        for (seq, policy) in unsaved {
+            let row = Row::Policy(Arc::clone(&policy));
+            let _commit = inner.commits.read().await;
+            if inner.store.append(&row, seq).await.is_ok()
+                && let Some(entry) = inner.book.write().entries.get_mut(&policy.domain)
+                && entry.seq == seq
+            {
+                entry.unsaved = false;
+            }
+        }
+        if inner.store.wants_compaction() {
+            self.compact().await;
+        }
+    }
+
+    /// Rewrites what counts and gives back the rest. While the mark is set and the book is read no
+    /// row is between disk and book, so none is lost.
+    pub(crate) async fn compact(&self) {
+        let inner = Arc::clone(&self.inner);
+        let barrier = inner.commits.write().await;
+        let store = Arc::clone(&inner.store);
+        let mark = match tokio::task::spawn_blocking(move || store.rotate()).await {
+            Ok(Ok(mark)) => mark,
+            Ok(Err(e)) => {
+                tracing::error!(error = %e, "the policy journal was not compacted");
+                return;
+            }
+            Err(e) => {
+                tracing::error!(error = %e, "the compaction ended unexpectedly");
+                return;
+            }
+        };
+        let rows = inner.rows();
+        drop(barrier);
+        let store = Arc::clone(&inner.store);
+        match tokio::task::spawn_blocking(move || store.rewrite(mark, rows)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => tracing::error!(error = %e, "the policy journal was not compacted"),
+            Err(e) => tracing::error!(error = %e, "the compaction ended unexpectedly"),
+        }
+    }
+}
+
+impl Inner {
+    /// Everything worth keeping, with the numbers of the rows that it came from.
+    fn rows(&self) -> Vec<(u64, Row)> {
+        let book = self.book.read();
+        // Rules and contacts are rewritten under the number of now: the caller sees to it that no
+        // row with a lower number is still on its way.
+        let seq = self.next_seq();
+        let mut rows = Vec::with_capacity(book.entries.len());
+        for (domain, entry) in &book.entries {
+            if let Some(policy) = &entry.policy {
+                rows.push((entry.seq, Row::Policy(Arc::clone(policy))));
+            }
+            if let Some(local) = &entry.local {
+                rows.push((seq, Row::Local(domain.clone(), (**local).clone())));
+            }
+            if let Some(contact) = entry.contact {
+                rows.push((seq, Row::Contact(domain.clone(), Some(contact))));
+            }
+        }
+        rows
+    }
+}
+
+const BATCH: usize = 256;
+const HOUSEKEEPING_EVERY: Duration = Duration::from_mins(1);

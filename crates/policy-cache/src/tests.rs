@@ -1,0 +1,8 @@
+//! The cache against fakes of DNS, policy hosts, clock and disk.
+
+mod first_contact;
+mod known_policy;
+mod orders;
+mod parallel;
+mod world;
+mod year;

@@ -1,0 +1,193 @@
+//! Nothing is cached.
+
+use std::time::Duration;
+
+use mta_sts::Mode;
+
+use super::world::{Txt, World, mode, name};
+use crate::fetch::FetchError;
+use crate::{Config, NoPolicy, Outcome, RecordTrouble};
+
+#[tokio::test]
+async fn a2_16_a7_06_no_record_no_fetch() {
+    let world = World::new();
+    world.serve("d.test", Mode::Enforce, 86_400);
+    let cache = world.open();
+    for txt in [
+        Txt::Nxdomain,
+        Txt::Records(&["v=spf1 -all"], 60),
+        Txt::Records(&["v=STSv1; id=a", "v=STSv1; id=b"], 60),
+        Txt::Records(&["v=STSv1; id="], 60),
+    ] {
+        world.txt("d.test", txt);
+        world.advance(3601);
+        let got = cache.policy_for(&name("d.test")).await;
+        assert!(matches!(
+            got.outcome,
+            Outcome::NoPolicy(NoPolicy::Record(_))
+        ));
+    }
+    assert_eq!(world.gets(), 0);
+    assert_eq!(world.txt_queries(), 4);
+}
+
+#[tokio::test]
+async fn no_record_is_believed_for_its_ttl() {
+    let world = World::new();
+    let cache = world.open();
+    let first = cache.policy_for(&name("d.test")).await;
+    assert!(first.first_contact);
+    world.advance(299);
+    let again = cache.cached(&name("d.test")).unwrap();
+    assert!(!again.first_contact);
+    assert_eq!(again.valid_until, first.valid_until);
+    world.advance(1);
+    assert!(cache.cached(&name("d.test")).is_none());
+    assert_eq!(cache.stats().negative_entries, 1);
+}
+
+#[tokio::test]
+async fn h1_26_a_name_that_overflows_has_no_policy() {
+    let label = "a".repeat(60);
+    let long = format!("{label}.{label}.{label}.{}.test", "b".repeat(60));
+    let world = World::new();
+    let got = world.open().policy_for(&name(&long)).await;
+    let want = NoPolicy::Record(RecordTrouble::NameTooLong);
+    assert!(matches!(got.outcome, Outcome::NoPolicy(n) if n == want));
+    assert_eq!(world.txt_queries(), 0);
+}
+
+#[tokio::test]
+async fn a4_10_a4_14_a_failed_fetch_means_no_policy_and_five_minutes_of_rest() {
+    let world = World::new();
+    world.txt("d.test", Txt::Records(&["v=STSv1; id=a"], 3600));
+    world.block("d.test");
+    let cache = world.open();
+    for _ in 0..100 {
+        let got = cache.policy_for(&name("d.test")).await;
+        let Outcome::NoPolicy(NoPolicy::Fetch { cause, .. }) = &got.outcome else {
+            panic!("{got:?}")
+        };
+        assert!(matches!(cause, FetchError::Connect(_)));
+        assert!(got.first_contact);
+        world.advance(2);
+    }
+    assert_eq!(world.gets(), 1);
+    world.advance(101);
+    let _ = cache.policy_for(&name("d.test")).await;
+    assert_eq!(world.gets(), 2);
+    assert!(world.told().contains(&"policy.fetch-failed"));
+}
+
+#[tokio::test]
+async fn h1_04_dns_trouble_waits_then_opens_for_an_hour_and_survives_a_restart() {
+    let world = World::new();
+    world.txt("d.test", Txt::Servfail);
+    let mut cache = world.open();
+    let mut waited = 0;
+    loop {
+        let got = cache.policy_for(&name("d.test")).await;
+        let Outcome::Wait {
+            until, failures, ..
+        } = got.outcome
+        else {
+            break;
+        };
+        assert!(got.first_contact);
+        let now = super::world::START + waited;
+        let pause = until.as_secs() - now;
+        assert!((1..=1800).contains(&pause), "{pause}");
+        assert!(failures >= 1);
+        world.advance(pause);
+        waited += pause;
+        // Each round in a new process.
+        cache = world.open();
+    }
+    assert_eq!(waited, 1800);
+    let got = cache.policy_for(&name("d.test")).await;
+    let open = matches!(got.outcome, Outcome::NoPolicy(NoPolicy::Unknown { .. }));
+    assert!(open, "{got:?}");
+    assert_eq!(cache.stats().unverified_first_contacts, 1);
+    world.advance(3601);
+    let got = cache.policy_for(&name("d.test")).await;
+    assert!(
+        matches!(got.outcome, Outcome::Wait { .. }),
+        "it starts anew"
+    );
+    world.txt("d.test", Txt::Records(&["v=STSv1; id=a"], 60));
+    world.serve("d.test", Mode::Enforce, 86_400);
+    world.advance(61);
+    let got = cache.policy_for(&name("d.test")).await;
+    assert_eq!(mode(&got), Some(Mode::Enforce), "an answer ends it");
+    assert!(
+        cache
+            .show(&name("d.test"))
+            .unwrap()
+            .dns_failing_since
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn h1_04_a_domain_whose_policy_ran_out_waits_a_day() {
+    let world = World::new();
+    world.txt("d.test", Txt::Records(&["v=STSv1; id=a"], 60));
+    world.serve("d.test", Mode::Enforce, 3600);
+    let cache = world.open();
+    let _ = cache.policy_for(&name("d.test")).await;
+    world.txt("d.test", Txt::Servfail);
+    world.block("d.test");
+    world.advance(7200);
+    let mut waited = 0;
+    while matches!(
+        cache.policy_for(&name("d.test")).await.outcome,
+        Outcome::Wait { .. }
+    ) {
+        world.advance(600);
+        waited += 600;
+        assert!(waited <= 86_400, "a day is enough");
+    }
+    assert_eq!(waited, 86_400);
+}
+
+#[tokio::test]
+async fn a7_04_a_full_cache_refuses_new_policies_and_keeps_old_ones() {
+    let world = World::new();
+    let mut config = Config::new("unused");
+    config.max_policies = 1;
+    let cache = world.open_with(config);
+    for domain in ["victim.test", "evil.test"] {
+        world.txt(domain, Txt::Records(&["v=STSv1; id=a"], 60));
+        world.serve(domain, Mode::Enforce, 86_400);
+        let got = cache.policy_for(&name(domain)).await;
+        assert_eq!(
+            mode(&got),
+            Some(Mode::Enforce),
+            "{domain}: it applies at least once"
+        );
+    }
+    assert!(world.told().contains(&"policy.cache-full"));
+    let kept: Vec<_> = cache
+        .list()
+        .into_iter()
+        .map(|v| v.domain.to_string())
+        .collect();
+    assert_eq!(kept, ["victim.test"]);
+}
+
+#[tokio::test]
+async fn h2_30_when_every_fetch_fails_it_is_said_once() {
+    let world = World::new();
+    let cache = world.open();
+    for n in 0..40 {
+        let domain = format!("d{n}.test");
+        world.txt(&domain, Txt::Records(&["v=STSv1; id=a"], 60));
+        world.block(&domain);
+        let _ = cache.policy_for(&name(&domain)).await;
+    }
+    let told = world.told();
+    let systemic = told.iter().filter(|n| **n == "policy.all-fetches-fail");
+    assert_eq!(systemic.count(), 1);
+    assert_eq!(cache.stats().fetch_failures, 40);
+    assert!(cache.until_next() > Duration::ZERO);
+}

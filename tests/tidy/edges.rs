@@ -1,0 +1,190 @@
+//! Which crate may use which. Pure crates know only `mail-types`; I/O crates know pure ones and
+//! `journal`, never one another; `delivery`, `admin` and `sealpost` join them.
+
+use std::collections::BTreeMap;
+
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
+
+use crate::repository::root;
+
+#[test]
+fn crates_use_only_what_the_table_allows() {
+    let metadata = metadata();
+    let members = members(&metadata);
+    let table: BTreeMap<&str, &[&str]> = EDGES.into_iter().collect();
+    for package in &members {
+        let allowed = table.get(package.name.as_str());
+        let Some(allowed) = allowed else {
+            panic!(
+                "{} is a new crate: give it a row in the table",
+                package.name
+            );
+        };
+        for dependency in &package.dependencies {
+            let is_member = members.iter().any(|m| m.name.as_str() == dependency.name);
+            if !is_member || dependency.name == package.name.as_str() {
+                continue;
+            }
+            let of_tests = dependency.kind == DependencyKind::Development
+                && FOR_TESTS.contains(&dependency.name.as_str());
+            assert!(
+                of_tests || allowed.contains(&dependency.name.as_str()),
+                "{} must not use {}",
+                package.name,
+                dependency.name
+            );
+        }
+    }
+    for name in table.keys() {
+        let exists = members.iter().any(|m| m.name.as_str() == *name);
+        assert!(
+            exists,
+            "{name} stands in the table, but there is no such crate"
+        );
+    }
+}
+
+#[test]
+fn pure_crates_use_no_input_or_output() {
+    let metadata = metadata();
+    for package in members(&metadata) {
+        if !PURE.contains(&package.name.as_str()) {
+            continue;
+        }
+        for dependency in &package.dependencies {
+            assert!(
+                dependency.kind == DependencyKind::Development
+                    || PURE.contains(&dependency.name.as_str())
+                    || FOR_PURE.contains(&dependency.name.as_str()),
+                "{} is pure and must not use {}",
+                package.name,
+                dependency.name
+            );
+        }
+    }
+}
+
+#[test]
+fn pure_crates_ban_clock_files_and_sockets() {
+    for name in PURE {
+        let path = root().join("crates").join(name).join("clippy.toml");
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        for ban in [
+            "std::time::SystemTime::now",
+            "std::time::Instant::now",
+            "std::fs::File",
+            "std::net::TcpStream",
+            "std::env::var",
+        ] {
+            assert!(text.contains(ban), "{} does not ban {ban}", path.display());
+        }
+    }
+}
+
+fn metadata() -> Metadata {
+    MetadataCommand::new()
+        .current_dir(root())
+        .no_deps()
+        .exec()
+        .expect("cargo metadata")
+}
+
+fn members(metadata: &Metadata) -> Vec<&Package> {
+    metadata.workspace_packages()
+}
+
+const PURE: [&str; 5] = ["attempt", "dsn", "mail-types", "mta-sts", "smtp-proto"];
+
+/// Crates of others that only compute.
+const FOR_PURE: [&str; 8] = [
+    "bytes",
+    "idna",
+    "ipnet",
+    "jiff",
+    "memchr",
+    "serde",
+    "serde_json",
+    "thiserror",
+];
+
+/// What the tests of any crate above the pure ones may use.
+const FOR_TESTS: [&str; 1] = ["testkit"];
+
+/// Crate, and the workspace's crates that it may use.
+const EDGES: [(&str, &[&str]); 18] = [
+    ("mail-types", &[]),
+    ("attempt", &["mail-types"]),
+    ("dsn", &["mail-types"]),
+    ("mta-sts", &["mail-types"]),
+    ("smtp-proto", &["mail-types"]),
+    ("journal", &[]),
+    ("outbound-queue", &["journal", "mail-types"]),
+    ("policy-cache", &["journal", "mail-types", "mta-sts"]),
+    ("resolver", &["mail-types"]),
+    ("settings", &["mail-types"]),
+    ("smtp-client", &["mail-types", "smtp-proto"]),
+    ("smtp-server", &["mail-types", "smtp-proto"]),
+    (
+        "delivery",
+        &[
+            "attempt",
+            "dsn",
+            "journal",
+            "mail-types",
+            "mta-sts",
+            "outbound-queue",
+            "policy-cache",
+            "resolver",
+            "smtp-client",
+            "smtp-proto",
+        ],
+    ),
+    (
+        "admin",
+        &[
+            "attempt",
+            "delivery",
+            "journal",
+            "mail-types",
+            "mta-sts",
+            "outbound-queue",
+            "policy-cache",
+            "resolver",
+            "smtp-client",
+            "smtp-proto",
+            "smtp-server",
+        ],
+    ),
+    (
+        "sealpost",
+        &[
+            "admin",
+            "attempt",
+            "delivery",
+            "dsn",
+            "journal",
+            "mail-types",
+            "mta-sts",
+            "outbound-queue",
+            "policy-cache",
+            "resolver",
+            "settings",
+            "smtp-client",
+            "smtp-proto",
+            "smtp-server",
+        ],
+    ),
+    ("testkit", &["mail-types"]),
+    ("xtask", &[]),
+    (
+        "sealpost-tests",
+        &[
+            "mail-types",
+            "mta-sts",
+            "resolver",
+            "settings",
+            "smtp-proto",
+            "testkit",
+        ],
+    ),
+];

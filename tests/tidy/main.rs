@@ -1,0 +1,10 @@
+//! The house rules that no compiler holds: which crate may use which, how long files may be, what
+//! stands at the top of the repository, that what is shipped loads.
+#![allow(clippy::expect_used, reason = "tests: a panic is the failure report")]
+
+mod configs;
+mod edges;
+mod files;
+mod layout;
+mod repository;
+mod sizes;

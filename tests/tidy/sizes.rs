@@ -1,0 +1,115 @@
+//! How long files and crates may be: what is longer has a second idea in it.
+
+use std::collections::BTreeMap;
+
+use crate::repository::{is_test, read, sources, without_tests};
+
+#[test]
+fn files_are_short() {
+    let mut long = Vec::new();
+    for path in sources() {
+        let lines = read(&path).lines().count();
+        if lines > LONGEST_FILE {
+            long.push(format!("{lines} {path}"));
+        }
+    }
+    assert!(
+        long.is_empty(),
+        "over {LONGEST_FILE} lines:\n{}",
+        long.join("\n")
+    );
+}
+
+#[test]
+fn the_middle_file_is_about_a_screen_or_three() {
+    let mut lengths: Vec<usize> = production()
+        .map(|(_, text)| without_tests(&text).lines().count())
+        .collect();
+    lengths.sort_unstable();
+    let median = lengths.get(lengths.len() / 2).copied().unwrap_or_default();
+    assert!(median <= 170, "the median file has {median} lines");
+}
+
+#[test]
+fn crates_hold_one_subject() {
+    let mut crates: BTreeMap<String, usize> = BTreeMap::new();
+    for (path, text) in production() {
+        if let Some(name) = path.split('/').nth(1) {
+            *crates.entry(name.to_owned()).or_default() += without_tests(&text).lines().count();
+        }
+    }
+    assert!(crates.len() > 10, "{crates:?}");
+    let mut long = Vec::new();
+    for (name, lines) in crates {
+        let exception = LARGER_CRATES.iter().find(|(larger, _)| *larger == name);
+        let limit = exception.map_or(LARGEST_CRATE, |(_, lines)| *lines);
+        if lines > limit {
+            long.push(format!("{lines} {name} (at most {limit})"));
+        }
+    }
+    assert!(
+        long.is_empty(),
+        "crates grow too large:\n{}",
+        long.join("\n")
+    );
+}
+
+#[test]
+fn lib_files_declare_and_do_nothing() {
+    for path in sources() {
+        if !(path.starts_with("crates/") && path.ends_with("/src/lib.rs")) {
+            continue;
+        }
+        let text = read(&path);
+        for line in without_tests(&text).lines() {
+            let words = line
+                .trim_start_matches("pub ")
+                .trim_start_matches("pub(crate) ");
+            let starts = |word: &&&str| words.starts_with(**word);
+            if let Some(word) = ITEMS.iter().find(starts) {
+                panic!("{path}: {word:?} belongs in a module of its own");
+            }
+        }
+    }
+}
+
+/// Sources of crates that are not tests as a whole.
+fn production() -> impl Iterator<Item = (String, String)> {
+    sources()
+        .into_iter()
+        .filter(|path| path.starts_with("crates/") && !is_test(path))
+        .map(|path| {
+            let text = read(&path);
+            (path, text)
+        })
+}
+
+/// Tests included.
+const LONGEST_FILE: usize = 600;
+
+/// "About 2,500", comments included and test modules not.
+const LARGEST_CRATE: usize = 2750;
+
+/// Larger ones and what they may have at most: these numbers go down, or a crate is split.
+const LARGER_CRATES: [(&str, usize); 9] = [
+    ("attempt", 3250),
+    ("delivery", 5000),
+    ("journal", 5000),
+    ("outbound-queue", 5750),
+    ("policy-cache", 4750),
+    ("settings", 4000),
+    ("smtp-client", 3250),
+    ("smtp-proto", 5250),
+    ("testkit", 3000),
+];
+
+const ITEMS: [&str; 8] = [
+    "fn ",
+    "async fn ",
+    "const fn ",
+    "struct ",
+    "enum ",
+    "impl ",
+    "impl<",
+    "trait ",
+];

@@ -133,4 +133,23 @@ mod tests {
         assert!(text.contains("data-dir = \"/x/data\""), "{text}");
         assert!(text.ends_with("recipient-domain = \"d.test\"\n"));
     }
+
+    #[test]
+    fn the_server_takes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = TestCa::new();
+        let text = RelayConfig::default()
+            .trust(&ca)
+            .append(
+                "[[route]]\nrecipient-domain = \"org.test\"\nrelay = \"[127.0.0.1]:25\"\n\
+                 tls = \"dangerous-off\"",
+            )
+            .text(folder.path());
+        let sources = settings::Sources {
+            file: Some((folder.path().join("sealpost.toml"), text.clone())),
+            ..settings::Sources::default()
+        };
+        let loaded = settings::load(&sources).unwrap_or_else(|e| panic!("{e:#?}\n{text}"));
+        assert_eq!(loaded.settings.server.hostname.to_string(), "relay.test");
+    }
 }

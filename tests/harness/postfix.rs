@@ -228,18 +228,6 @@ impl Postfix {
     }
 }
 
-impl Drop for Postfix {
-    fn drop(&mut self) {
-        // The master ends its daemons by itself when it is asked so.
-        let _ = Command::new(program("postfix", "postfix"))
-            .arg("-c")
-            .arg(self.folder.path().join("etc"))
-            .arg("stop")
-            .output();
-        self.daemon.stop();
-    }
-}
-
 fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("our own folder");
 }

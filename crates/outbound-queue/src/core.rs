@@ -10,7 +10,7 @@ use std::sync::Arc;
 use mail_types::{Envelope, QueueId, Timestamp};
 use tokio::sync::Notify;
 
-use crate::disk::Place;
+use crate::disk::{Large, Place};
 use crate::leases::{Lease, Leases};
 use crate::schedule::{Key, Schedule, arrival_of};
 use crate::state::{Change, Deferral, Stored};
@@ -39,6 +39,8 @@ pub(crate) struct Hot {
     pub(crate) message: Arc<Stored>,
     /// Where its records stand; `None` until they are durable.
     pub(crate) place: Option<Place>,
+    /// Its content's own file, until `place` says so.
+    pub(crate) large: Option<Large>,
     /// Its content, around the first attempt.
     pub(crate) body: Option<HeldBody>,
     /// The index does not have this state yet.
@@ -47,6 +49,8 @@ pub(crate) struct Hot {
     pub(crate) indexed: bool,
     /// Somebody waits for it to be durable and will publish it; otherwise it publishes itself.
     pub(crate) awaited: bool,
+    /// Records on their way to the disk.
+    pub(crate) in_flight: u32,
 }
 
 /// A transition that was made and has to be recorded.
@@ -103,10 +107,12 @@ impl Core {
         let hot = Hot {
             message: Arc::new(message),
             place: None,
+            large: None,
             body: None,
             dirty: true,
             indexed: false,
             awaited,
+            in_flight: 0,
         };
         let slot = self.hot.entry(id);
         slot.insert_entry(hot).into_mut()
@@ -117,10 +123,12 @@ impl Core {
         self.hot.entry(id).or_insert_with(|| Hot {
             message: Arc::new(message),
             place: Some(place),
+            large: None,
             body: None,
             dirty: false,
             indexed: true,
             awaited: false,
+            in_flight: 0,
         })
     }
 

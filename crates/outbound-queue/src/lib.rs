@@ -1,14 +1,18 @@
 //! The durable outbound queue: what is still to be delivered, since when, and when next.
 //!
 //! [`QueueStore`] is the port: ingest is pushed ([`Incoming`]), work is leased by destination
-//! ([`Leased`]), and what came of it is handed back ([`Finish`]). An embedded store (journal segments
-//! as the truth, sled as a lagging index) and one in memory stand behind it.
+//! ([`Leased`]), and what came of it is handed back ([`Finish`]). Behind it stand
+//! [`EmbeddedStore`] (journal segments as the truth, sled as a lagging index) and [`MemoryStore`]
+//! (nothing on disk: for the tests of the crates above).
 //!
 //! The retry table is [`RetrySchedule`], a pure function.
 
 mod body;
+#[cfg(test)]
+mod conformance;
 mod core;
 mod disk;
+mod embedded;
 mod error;
 mod filter;
 mod lease;
@@ -27,6 +31,7 @@ mod stats;
 mod store;
 
 pub use body::{Body, HeldBody};
+pub use embedded::{EmbeddedIncoming, EmbeddedOptions, EmbeddedStore};
 pub use error::QueueError;
 pub use filter::{Cursor, Edit, Edited, Filter, Page, Target};
 pub use lease::{DueDestination, LeaseToken, Leased, LeasedRecipient};

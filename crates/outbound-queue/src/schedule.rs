@@ -108,7 +108,9 @@ impl Schedule {
     ) -> Vec<DueDestination> {
         self.advance(now);
         let start = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-        let names = self.ready.range::<Destination, _>((start, std::ops::Bound::Unbounded));
+        let names = self
+            .ready
+            .range::<Destination, _>((start, std::ops::Bound::Unbounded));
         names
             .filter_map(|destination| {
                 let waiting = self.destinations.get(destination)?;

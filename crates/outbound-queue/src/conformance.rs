@@ -1,0 +1,628 @@
+//! What every store promises: the same tests on each of them.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mail_types::{Arrival, QueueId, Timestamp};
+
+use crate::samples::{ByDomain, envelope};
+use crate::{
+    AttemptNote, Body, Cursor, Destination, Done, Edit, EmbeddedOptions, EmbeddedStore, Filter,
+    Finish, Incoming, Leased, MemoryStore, MessageState, NewMessage, Now, Outcome, QueueError,
+    QueueStore, RecipientState, Target,
+};
+
+pub(crate) fn at(secs: u64) -> Now {
+    Now {
+        wall: Timestamp::from_secs(secs),
+        monotonic: Duration::from_secs(secs),
+    }
+}
+
+pub(crate) fn to(name: &str) -> Destination {
+    Destination::new(name)
+}
+
+/// Enqueues a message of this content, that arrives now.
+pub(crate) async fn put(
+    store: &impl QueueStore,
+    sender: &str,
+    recipients: &[&str],
+    body: &[u8],
+    claim: bool,
+    now: Now,
+) -> (QueueId, Vec<Leased>) {
+    let mut incoming = store.begin(Some(body.len() as u64), now).unwrap();
+    for piece in body.chunks(1000) {
+        incoming.write(piece).await.unwrap();
+    }
+    assert_eq!(incoming.size(), body.len() as u64);
+    let mut envelope = envelope(sender, recipients);
+    envelope.size = incoming.size();
+    envelope.arrival = Arrival {
+        at: now.wall,
+        ..Arrival::default()
+    };
+    let id = incoming.id();
+    let committed = incoming.commit(envelope, claim, now).await.unwrap();
+    assert_eq!(committed.id, id);
+    (id, committed.leases)
+}
+
+pub(crate) async fn read(mut body: Body) -> Result<Vec<u8>, QueueError> {
+    let mut all = Vec::new();
+    while let Some(chunk) = body.next().await? {
+        all.extend_from_slice(&chunk);
+    }
+    assert_eq!(all.len() as u64, body.size());
+    Ok(all)
+}
+
+/// Ends a lease with one outcome for all of its recipients.
+pub(crate) fn ending(lease: &Leased, outcome: Outcome) -> Finish {
+    Finish {
+        lease: lease.token,
+        outcomes: lease
+            .recipients
+            .iter()
+            .map(|r| (r.index, outcome))
+            .collect(),
+        notes: vec![AttemptNote {
+            reason: "connect".into(),
+            detail: "No answer\u{7} from mx.d.test.".into(),
+            ..AttemptNote::default()
+        }],
+        warned: false,
+        messages: Vec::new(),
+    }
+}
+
+pub(crate) const DELIVERED: Outcome = Outcome::Done(Done::Delivered);
+
+pub(crate) const fn deferred(secs: u64) -> Outcome {
+    Outcome::Deferred {
+        next_attempt: Timestamp::from_secs(secs),
+        note: 0,
+    }
+}
+
+/// Runs a test on a store of each kind.
+async fn on_each<F, G, Fut1, Fut2>(memory: F, embedded: G)
+where
+    F: FnOnce(MemoryStore) -> Fut1,
+    G: FnOnce(EmbeddedStore) -> Fut2,
+    Fut1: Future<Output = ()>,
+    Fut2: Future<Output = ()>,
+{
+    memory(MemoryStore::new(
+        Arc::new(ByDomain),
+        Duration::from_secs(60),
+    ))
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let options = EmbeddedOptions {
+        lease_time: Duration::from_secs(60),
+        free_space_floor: 0,
+        index_interval: Duration::from_millis(1),
+        ..EmbeddedOptions::new(dir.path().join("queue"), Arc::new(ByDomain), 1)
+    };
+    embedded(EmbeddedStore::open(options).unwrap()).await;
+}
+
+macro_rules! conformance {
+    ($($name:ident),+ $(,)?) => {
+        mod runs {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    super::on_each(super::$name, super::$name).await;
+                }
+            )+
+        }
+    };
+}
+
+conformance!(
+    ingest_claims_and_gives_the_content_back,
+    mail_becomes_due_and_is_leased_once,
+    h7_10_leases_are_fenced_and_run_out,
+    each_recipient_has_its_own_outcome,
+    deferral_keeps_history_and_comes_back,
+    h7_04_a_dsn_is_enqueued_with_its_parents_end,
+    expired_and_bounced_mail_is_leased_with_a_flag,
+    filters_select_by_every_part,
+    listings_page_in_order,
+    edits_do_what_they_say,
+    an_abandoned_message_leaves_nothing,
+    misuse_is_refused_and_changes_nothing,
+    the_scheduler_is_woken,
+);
+
+async fn ingest_claims_and_gives_the_content_back<S: QueueStore>(store: S) {
+    let body: Vec<u8> = (0..150_000u32).map(|n| n as u8).collect();
+    let (id, leases) = put(&store, "s@a.test", &["r@d.test"], &body, true, at(1)).await;
+    let [lease] = &leases[..] else {
+        panic!("one destination, one lease")
+    };
+    assert_eq!((lease.id, &lease.destination), (id, &to("d.test")));
+    assert_eq!(lease.body.as_ref().unwrap().chunks().concat(), body);
+    assert_eq!(
+        read(store.open_body(id).await.unwrap()).await.unwrap(),
+        body
+    );
+    assert!(store.due_destinations(at(1), None, 9).is_empty());
+    let (_, two) = put(
+        &store,
+        "",
+        &["x@d.test", "y@e.test", "z@d.test"],
+        b"x",
+        true,
+        at(1),
+    )
+    .await;
+    let counts: Vec<usize> = two.iter().map(|l| l.recipients.len()).collect();
+    assert_eq!(counts, [2, 1]);
+    assert!(two[0].envelope.reverse_path.is_null(), "E5-07");
+    let stats = store.stats(at(1));
+    assert_eq!((stats.messages, stats.active, stats.due), (2, 3, 0));
+}
+
+async fn mail_becomes_due_and_is_leased_once<S: QueueStore>(store: S) {
+    let mut ids = Vec::new();
+    for n in 0..5u64 {
+        let recipient = if n == 4 { "r@e.test" } else { "r@d.test" };
+        ids.push(
+            put(&store, "s@a.test", &[recipient], b"x", false, at(1 + n))
+                .await
+                .0,
+        );
+    }
+    assert!(ids.is_sorted());
+    let due = store.due_destinations(at(9), None, 9);
+    let names: Vec<&str> = due.iter().map(|d| d.destination.as_str()).collect();
+    assert_eq!(
+        (names, due[0].due),
+        (vec!["d.test", "e.test"], Timestamp::from_secs(1))
+    );
+    let after = store.due_destinations(at(9), Some(&to("d.test")), 9);
+    assert_eq!(after.len(), 1);
+    let first = store.lease(&to("d.test"), 3, at(9)).await.unwrap();
+    let second = store.lease(&to("d.test"), 3, at(9)).await.unwrap();
+    let leased: Vec<QueueId> = first.iter().chain(&second).map(|l| l.id).collect();
+    assert_eq!(leased, ids[..4]);
+    store.release(&first[0].token).unwrap();
+    let again = store.lease(&to("d.test"), 9, at(9)).await.unwrap();
+    assert_eq!(again.len(), 1);
+    assert_eq!(
+        again[0].recipients[0].attempts, 0,
+        "a release counts no attempt"
+    );
+    for lease in [&first[1], &second[0], &again[0]] {
+        assert!(
+            store
+                .finish(ending(lease, DELIVERED), at(9))
+                .unwrap()
+                .removed
+        );
+    }
+    assert_eq!(store.stats(at(9)).messages, 2);
+}
+
+async fn h7_10_leases_are_fenced_and_run_out<S: QueueStore>(store: S) {
+    let (id, leases) = put(&store, "s@a.test", &["r@d.test"], b"x", true, at(1)).await;
+    store.renew(&leases[0].token, at(30)).unwrap();
+    assert!(
+        store
+            .lease(&to("d.test"), 9, at(89))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(
+        store.next_due(at(89)),
+        Some(Timestamp::from_secs(90)),
+        "the lease's end"
+    );
+    let second = store.lease(&to("d.test"), 9, at(90)).await.unwrap();
+    assert_eq!(second.len(), 1);
+    let stale = QueueError::StaleLease(id);
+    let token = &leases[0].token;
+    let outcome = ending(&leases[0], DELIVERED);
+    assert_eq!(store.finish(outcome, at(91)).unwrap_err(), stale);
+    assert_eq!(store.renew(token, at(91)), Err(stale.clone()));
+    assert_eq!(store.release(token), Err(stale.clone()));
+    store.finish(ending(&second[0], DELIVERED), at(91)).unwrap();
+    assert_eq!(
+        store
+            .finish(ending(&second[0], DELIVERED), at(91))
+            .unwrap_err(),
+        stale
+    );
+    assert_eq!(store.show(id, at(91)).await, Err(QueueError::NotFound(id)));
+}
+
+async fn each_recipient_has_its_own_outcome<S: QueueStore>(store: S) {
+    let recipients = ["a@d.test", "b@d.test", "c@e.test", "d@d.test"];
+    let (id, leases) = put(&store, "s@a.test", &recipients, b"x", true, at(1)).await;
+    let mut finish = ending(&leases[0], DELIVERED);
+    finish.outcomes = vec![(0, DELIVERED), (1, deferred(500))];
+    assert!(!store.finish(finish, at(2)).unwrap().removed);
+    let seen = store.show(id, at(2)).await.unwrap();
+    let states: Vec<RecipientState> = seen.recipients.iter().map(|r| r.state).collect();
+    assert_eq!(
+        states,
+        [
+            RecipientState::Done(Done::Delivered),
+            RecipientState::Pending(Timestamp::from_secs(500)),
+            RecipientState::Pending(Timestamp::from_secs(1)),
+            RecipientState::Pending(Timestamp::from_secs(1)), // no outcome: due as before
+        ]
+    );
+    let early = store.lease(&to("d.test"), 9, at(2)).await.unwrap();
+    assert_eq!(
+        early[0]
+            .recipients
+            .iter()
+            .map(|r| r.index)
+            .collect::<Vec<_>>(),
+        [3]
+    );
+    store.finish(ending(&early[0], DELIVERED), at(3)).unwrap();
+    store.finish(ending(&leases[1], DELIVERED), at(3)).unwrap();
+    let late = store.lease(&to("d.test"), 9, at(500)).await.unwrap();
+    assert_eq!(
+        late[0]
+            .recipients
+            .iter()
+            .map(|r| (r.index, r.attempts))
+            .collect::<Vec<_>>(),
+        [(1, 1)]
+    );
+    assert!(
+        store
+            .finish(ending(&late[0], DELIVERED), at(501))
+            .unwrap()
+            .removed
+    );
+}
+
+async fn deferral_keeps_history_and_comes_back<S: QueueStore>(store: S) {
+    let (id, leases) = put(&store, "s@a.test", &["r@d.test"], b"x", true, at(1)).await;
+    let mut finish = ending(&leases[0], deferred(300));
+    finish.warned = true;
+    store
+        .finish(finish, at(2))
+        .unwrap()
+        .durable
+        .wait()
+        .await
+        .unwrap();
+    assert_eq!(store.next_due(at(2)), Some(Timestamp::from_secs(300)));
+    assert!(store.due_destinations(at(299), None, 9).is_empty());
+    let summary = store.summary(at(2));
+    assert_eq!(summary.len(), 1);
+    assert_eq!(
+        (summary[0].reason.as_deref(), summary[0].count),
+        (Some("connect"), 1)
+    );
+    assert_eq!(summary[0].next_attempt, Some(Timestamp::from_secs(300)));
+    assert_eq!(store.stats(at(2)).reasons, [("connect".into(), 1)]);
+    let again = store.lease(&to("d.test"), 9, at(300)).await.unwrap();
+    assert!(again[0].warned && again[0].id == id);
+    store
+        .finish(ending(&again[0], deferred(900)), at(301))
+        .unwrap();
+    let seen = store.show(id, at(302)).await.unwrap();
+    assert_eq!((seen.attempts.len(), seen.attempts[0].count), (1, 2));
+    assert_eq!(
+        (seen.attempts[0].first, seen.attempts[0].last),
+        (Timestamp::from_secs(2), Timestamp::from_secs(301))
+    );
+    assert_eq!(&*seen.attempts[0].note.detail, "No answer? from mx.d.test.");
+    assert_eq!(
+        (seen.state, seen.recipients[0].attempts),
+        (MessageState::Deferred, 2)
+    );
+    assert_eq!(
+        read(store.open_body(id).await.unwrap()).await.unwrap(),
+        b"x"
+    );
+}
+
+async fn h7_04_a_dsn_is_enqueued_with_its_parents_end<S: QueueStore>(store: S) {
+    let (id, leases) = put(&store, "s@a.test", &["r@d.test"], b"x", true, at(1)).await;
+    let dsn = store.allocate_id(at(2));
+    let mut finish = ending(&leases[0], Outcome::Done(Done::Bounced));
+    finish.messages = vec![NewMessage {
+        id: dsn,
+        envelope: envelope("", &["s@a.test"]),
+        body: vec![Bytes::from_static(b"it "), Bytes::from_static(b"failed")],
+    }];
+    let finished = store.finish(finish.clone(), at(2)).unwrap();
+    assert!(finished.removed);
+    finished.durable.wait().await.unwrap();
+    assert_eq!(
+        store.finish(finish, at(2)).unwrap_err(),
+        QueueError::StaleLease(id)
+    );
+    let leased = store.lease(&to("a.test"), 9, at(2)).await.unwrap();
+    assert_eq!(leased.iter().map(|l| l.id).collect::<Vec<_>>(), [dsn]);
+    assert_eq!(
+        read(store.open_body(dsn).await.unwrap()).await.unwrap(),
+        b"it failed"
+    );
+}
+
+async fn expired_and_bounced_mail_is_leased_with_a_flag<S: QueueStore>(store: S) {
+    let (id, leases) = put(&store, "s@a.test", &["r@d.test"], b"x", true, at(1)).await;
+    let end = 1 + 5 * 86_400;
+    store
+        .finish(ending(&leases[0], deferred(end)), at(2))
+        .unwrap();
+    let early = Target::Ids(vec![id]);
+    store
+        .edit(&early, Edit::Retry, false, at(10))
+        .await
+        .unwrap();
+    let lease = store.lease(&to("d.test"), 9, at(10)).await.unwrap();
+    assert!(!lease[0].expired && lease[0].expires == Timestamp::from_secs(end));
+    store
+        .finish(ending(&lease[0], deferred(end)), at(11))
+        .unwrap();
+    let lease = store.lease(&to("d.test"), 9, at(end)).await.unwrap();
+    assert!(lease[0].expired && !lease[0].bounce);
+    store.release(&lease[0].token).unwrap();
+    store
+        .edit(&early, Edit::Bounce, false, at(12))
+        .await
+        .unwrap();
+    let lease = store.lease(&to("d.test"), 9, at(12)).await.unwrap();
+    assert!(lease[0].bounce && !lease[0].expired);
+}
+
+async fn filters_select_by_every_part<S: QueueStore>(store: S) {
+    let (one, leases) = put(&store, "S@a.test", &["r@d.test"], b"x", true, at(1)).await;
+    store
+        .finish(ending(&leases[0], deferred(300)), at(2))
+        .unwrap();
+    let (two, _) = put(&store, "", &["q@e.test", "r@f.test"], b"x", false, at(100)).await;
+    let base = Filter::default;
+    let text = |t: &str| Some(t.into());
+    let both = vec![one, two];
+    let table: [(&str, Filter, Vec<QueueId>); 12] = [
+        ("all", base(), both.clone()),
+        (
+            "domain",
+            Filter {
+                domain: text("f.test"),
+                ..base()
+            },
+            vec![two],
+        ),
+        (
+            "destination",
+            Filter {
+                destination: Some(to("d.test")),
+                ..base()
+            },
+            vec![one],
+        ),
+        (
+            "sender, any case",
+            Filter {
+                sender: text("s@A.test"),
+                ..base()
+            },
+            vec![one],
+        ),
+        (
+            "sender's domain",
+            Filter {
+                sender: text("@a.test"),
+                ..base()
+            },
+            vec![one],
+        ),
+        (
+            "null sender",
+            Filter {
+                sender: text(""),
+                ..base()
+            },
+            vec![two],
+        ),
+        (
+            "recipient",
+            Filter {
+                recipient: text("Q@e.test"),
+                ..base()
+            },
+            vec![two],
+        ),
+        (
+            "reason",
+            Filter {
+                reason: text("connect"),
+                ..base()
+            },
+            vec![one],
+        ),
+        (
+            "state",
+            Filter {
+                state: Some(MessageState::Due),
+                ..base()
+            },
+            vec![two],
+        ),
+        (
+            "older",
+            Filter {
+                arrived_before: Some(Timestamp::from_secs(50)),
+                ..base()
+            },
+            vec![one],
+        ),
+        (
+            "attempts",
+            Filter {
+                attempts_over: Some(0),
+                ..base()
+            },
+            vec![one],
+        ),
+        (
+            "parts of one recipient",
+            Filter {
+                domain: text("e.test"),
+                recipient: text("r@f.test"),
+                ..base()
+            },
+            vec![],
+        ),
+    ];
+    for (name, filter, want) in table {
+        let page = store.list(&filter, None, 99, at(101)).await.unwrap();
+        let mut ids: Vec<QueueId> = page.messages.iter().map(|m| m.id).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, want, "{name}");
+    }
+}
+
+async fn listings_page_in_order<S: QueueStore>(store: S) {
+    let mut want = Vec::new();
+    for n in 0..1_100u64 {
+        let recipients = ["a@d.test", "b@e.test"];
+        let (id, leases) = put(&store, "s@a.test", &recipients, b"x", n % 2 == 0, at(1 + n)).await;
+        want.push((1 + n, id));
+        if n == 0 {
+            store
+                .finish(ending(&leases[0], deferred(5_000)), at(2))
+                .unwrap();
+            store
+                .finish(ending(&leases[1], deferred(4_000)), at(2))
+                .unwrap();
+            want[0].0 = 4_000;
+        }
+    }
+    want.sort_unstable();
+    let (mut seen, mut cursor) = (Vec::new(), None::<Cursor>);
+    loop {
+        let page = store
+            .list(&Filter::default(), cursor.as_ref(), 97, at(2_000))
+            .await
+            .unwrap();
+        seen.extend(page.messages.iter().map(|m| m.id));
+        match page.next {
+            Some(next) => cursor = Cursor::from_text(&next.to_text()),
+            None => break,
+        }
+    }
+    assert_eq!(seen, want.iter().map(|w| w.1).collect::<Vec<_>>());
+}
+
+async fn edits_do_what_they_say<S: QueueStore>(store: S) {
+    let mut ids = Vec::new();
+    for n in 0..6u64 {
+        let (id, leases) = put(&store, "s@a.test", &["r@d.test"], b"x", true, at(1 + n)).await;
+        store
+            .finish(ending(&leases[0], deferred(300)), at(10))
+            .unwrap();
+        ids.push(id);
+    }
+    let all = Target::Filter(Filter::default());
+    let some = Target::Ids(vec![ids[0], ids[1], QueueId::from_raw(1)]);
+    let dry = store.edit(&some, Edit::Hold, true, at(20)).await.unwrap();
+    assert_eq!((dry.matched, dry.changed, dry.unknown), (2, 2, 1));
+    assert_eq!(store.stats(at(20)).held, 0);
+    store.edit(&some, Edit::Hold, false, at(20)).await.unwrap();
+    assert_eq!(
+        (store.stats(at(20)).held, store.stats(at(20)).deferred),
+        (2, 4)
+    );
+    assert_eq!(
+        store.show(ids[0], at(20)).await.unwrap().state,
+        MessageState::Held
+    );
+    let retried = store.edit(&all, Edit::Retry, false, at(21)).await.unwrap();
+    assert_eq!((retried.matched, retried.changed), (6, 6));
+    assert_eq!(store.stats(at(21)).due, 4, "a hold outlasts a retry");
+    let leased = store.lease(&to("d.test"), 2, at(21)).await.unwrap();
+    store
+        .edit(&Target::Ids(vec![leased[0].id]), Edit::Hold, false, at(22))
+        .await
+        .unwrap();
+    store
+        .finish(ending(&leased[0], deferred(400)), at(22))
+        .unwrap();
+    assert_eq!(store.stats(at(22)).held, 3, "held while leased");
+    let released = store
+        .edit(&all, Edit::Release, false, at(23))
+        .await
+        .unwrap();
+    assert_eq!((released.matched, released.changed), (6, 3));
+    assert_eq!(store.stats(at(23)).held, 0);
+    let cancelled = store.edit(&all, Edit::Cancel, false, at(24)).await.unwrap();
+    assert_eq!(cancelled.changed, 6);
+    let refused = store.finish(ending(&leased[1], DELIVERED), at(25));
+    assert_eq!(refused.unwrap_err(), QueueError::StaleLease(leased[1].id));
+    let stats = store.stats(at(25));
+    assert_eq!((stats.messages, stats.active, stats.oldest), (0, 0, None));
+    assert!(stats.destinations.is_empty() && stats.reasons.is_empty());
+}
+
+async fn an_abandoned_message_leaves_nothing<S: QueueStore>(store: S) {
+    let mut incoming = store.begin(None, at(1)).unwrap();
+    incoming.write(&vec![b'x'; 1 << 20]).await.unwrap();
+    let id = incoming.id();
+    drop(incoming);
+    assert_eq!(store.show(id, at(1)).await, Err(QueueError::NotFound(id)));
+    assert_eq!(store.stats(at(1)).messages, 0);
+    let (next, _) = put(&store, "s@a.test", &["r@d.test"], b"x", false, at(1)).await;
+    assert!(next > id, "ids are never reused");
+}
+
+async fn misuse_is_refused_and_changes_nothing<S: QueueStore>(store: S) {
+    let (id, leases) = put(
+        &store,
+        "s@a.test",
+        &["a@d.test", "b@e.test"],
+        b"x",
+        true,
+        at(1),
+    )
+    .await;
+    for outcomes in [
+        vec![(1, DELIVERED)],
+        vec![(0, DELIVERED), (0, DELIVERED)],
+        vec![(
+            0,
+            Outcome::Deferred {
+                next_attempt: Timestamp::from_secs(9),
+                note: 1,
+            },
+        )],
+    ] {
+        let mut finish = ending(&leases[0], DELIVERED);
+        finish.outcomes = outcomes;
+        let error = store.finish(finish, at(2)).unwrap_err();
+        assert!(matches!(error, QueueError::Misuse(_)), "{error}");
+    }
+    assert_eq!(
+        store.show(id, at(2)).await.unwrap().recipients[0].attempts,
+        0
+    );
+    store.finish(ending(&leases[0], DELIVERED), at(2)).unwrap();
+}
+
+async fn the_scheduler_is_woken<S: QueueStore>(store: S) {
+    let wake = store.wake();
+    assert_eq!(store.next_due(at(1)), None);
+    put(&store, "s@a.test", &["r@d.test"], b"x", false, at(1)).await;
+    tokio::time::timeout(Duration::from_secs(20), wake.notified())
+        .await
+        .unwrap();
+    assert_eq!(store.next_due(at(1)), Some(Timestamp::from_secs(1)));
+}

@@ -1,0 +1,216 @@
+//! The one thread that writes the index, and retries what a full disk kept from being recorded.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use journal::{AppendError, FailedOperation, Failure, Group, Position};
+use mail_types::QueueId;
+
+use super::index::RowChange;
+use super::records::{Completed, Written, explain};
+use super::shared::{Shared, State};
+use crate::QueueError;
+use crate::disk::encode_row;
+use crate::state::Stored;
+
+/// Runs until the store stops. A panic here would silently end all bookkeeping: it fails the journal.
+pub(super) fn run(shared: &Shared) {
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        while pause(shared) {
+            if let Err(error) = step(shared) {
+                tracing::error!(%error, "the queue's index was not written");
+                return;
+            }
+        }
+    }));
+    if ended.is_err() {
+        let cause = std::io::Error::other("the thread that writes the queue's index panicked");
+        let path = &shared.options.directory;
+        shared
+            .journal
+            .fail(Failure::new(FailedOperation::Owner, path, cause));
+    }
+}
+
+/// Waits for the next batch; `false` when the store stops.
+pub(super) fn pause(shared: &Shared) -> bool {
+    let mut stop = shared.control.stop.lock();
+    if !*stop {
+        let interval = shared.options.index_interval;
+        shared.control.changed.wait_for(&mut stop, interval);
+    }
+    !*stop
+}
+
+/// What a batch takes along.
+struct Batch {
+    rows: Vec<(QueueId, Arc<Stored>, bool)>,
+    removed: Vec<QueueId>,
+    /// The index contains everything before this once the batch is in it.
+    applied: Position,
+    last_id: QueueId,
+    complete: bool,
+}
+
+/// Takes what changed to the index, and a checkpoint to the journal.
+pub(super) fn step(shared: &Shared) -> Result<(), QueueError> {
+    let _alone = shared.writing.lock();
+    retry_unrecorded(shared)?;
+    unlink_bodies(shared);
+    let Some(index) = &shared.index else {
+        return Ok(());
+    };
+    let Some(batch) = take_batch(shared)? else {
+        return Ok(());
+    };
+    // The index must never be ahead of the journal: a row without its record would be mail without content,
+    // a removed row without its "gone" would be a DSN that nobody made.
+    shared.journal.sync().map_err(|error| explain(&error))?;
+    let rows = encode(shared, &batch);
+    let applied = batch.complete.then_some(batch.applied);
+    if let Err(error) = index.apply(&rows, applied) {
+        return Err(shared.fail_index(&mut shared.lock(), &error.to_string()));
+    }
+    if batch.complete {
+        let payload = batch.last_id.raw().to_be_bytes().to_vec();
+        shared.journal.checkpoint(batch.applied, payload, None);
+    }
+    let mut state = shared.lock();
+    for (id, message, _) in &batch.rows {
+        if let Some(hot) = state.core.hot.get_mut(id)
+            && Arc::ptr_eq(&hot.message, message)
+            && hot.in_flight == 0
+        {
+            hot.dirty = false;
+        }
+    }
+    if batch.complete {
+        state.checkpoint = batch.applied;
+    }
+    state.evict();
+    Ok(())
+}
+
+fn take_batch(shared: &Shared) -> Result<Option<Batch>, QueueError> {
+    let mut state = shared.lock();
+    shared.check(&state)?;
+    // Outcomes that are not on disk must not reach the index first.
+    if state.is_behind() {
+        return Ok(None);
+    }
+    let State {
+        core,
+        removed,
+        recovering,
+        durable_end,
+        checkpoint,
+        ..
+    } = &mut *state;
+    let mut rows = Vec::new();
+    for (id, hot) in core.hot.iter_mut().filter(|(_, hot)| hot.dirty) {
+        rows.push((*id, Arc::clone(&hot.message), hot.indexed));
+        // From here on a row may exist, whatever happens next: whoever removes the message removes that too.
+        hot.indexed = true;
+    }
+    let complete = !*recovering;
+    if rows.is_empty() && removed.is_empty() && (*durable_end == *checkpoint || !complete) {
+        return Ok(None);
+    }
+    Ok(Some(Batch {
+        rows,
+        removed: std::mem::take(removed).into_iter().collect(),
+        applied: *durable_end,
+        last_id: core.last_id(),
+        complete,
+    }))
+}
+
+fn encode(shared: &Shared, batch: &Batch) -> Vec<RowChange> {
+    let state = shared.lock();
+    let mut rows = Vec::with_capacity(batch.rows.len() + batch.removed.len());
+    for (id, message, existed) in &batch.rows {
+        // Gone since: its removal comes with the next batch.
+        let hot = state.core.hot.get(id);
+        if let Some(place) = hot.and_then(|hot| hot.place.as_ref()) {
+            rows.push(RowChange {
+                id: *id,
+                row: Some(encode_row(message, place)),
+                existed: *existed,
+            });
+        }
+    }
+    rows.extend(batch.removed.iter().map(|id| RowChange {
+        id: *id,
+        row: None,
+        existed: true,
+    }));
+    rows
+}
+
+/// Records what could not be recorded, in order, as long as there is room.
+fn retry_unrecorded(shared: &Shared) -> Result<(), QueueError> {
+    loop {
+        let (kept, record, parent) = {
+            let mut state = shared.lock();
+            let Some(kept) = state.unrecorded.pop_front() else {
+                return Ok(());
+            };
+            let Some((record, parent)) = state.record_anew(&kept) else {
+                if let Some(waiter) = kept.waiter {
+                    let _ = waiter.send(Ok(()));
+                }
+                continue;
+            };
+            state.retrying = true;
+            (kept, record, parent)
+        };
+        let mut group = Group::new(record);
+        for message in kept.messages.iter().filter_map(|(_, _, m)| m.clone()) {
+            group = group.and(message);
+        }
+        let result = shared.journal.append_and_wait(group);
+        let mut state = shared.lock();
+        state.retrying = false;
+        match result {
+            Ok(appended) => {
+                shared.done.push(Completed {
+                    group: Written {
+                        parent: Some(parent),
+                        messages: kept.messages,
+                        waiter: None,
+                    },
+                    result: Ok(appended),
+                });
+                if let Some(waiter) = kept.waiter {
+                    let _ = waiter.send(Ok(()));
+                }
+            }
+            Err(error) => {
+                if let Some(hot) = state
+                    .core
+                    .hot
+                    .get_mut(&kept.id)
+                    .filter(|_| kept.gone.is_none())
+                {
+                    hot.in_flight = hot.in_flight.saturating_sub(1);
+                }
+                state.unrecorded.push_front(kept);
+                return match error {
+                    AppendError::Full(_) => Ok(()),
+                    other => Err(explain(&other)),
+                };
+            }
+        }
+    }
+}
+
+/// Removes the files of messages that are durably gone.
+fn unlink_bodies(shared: &Shared) {
+    let unlink = std::mem::take(&mut shared.lock().unlink);
+    for id in unlink {
+        if let Err(error) = shared.bodies.remove(&id.to_string()) {
+            // The next start sweeps it.
+            tracing::warn!(%id, %error, "the content of a finished message could not be removed");
+        }
+    }
+}

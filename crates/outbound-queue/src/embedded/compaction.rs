@@ -1,0 +1,267 @@
+//! Giving space back: what still matters in a segment is appended anew, then the segment is removed.
+//!
+//! The order (the reasoning is in the module above): copies, states and "gone" records are appended;
+//! all of it is synced; the segment is unlinked; the directory is synced; the segment counts as gone.
+//! A crash at any step leaves either the old records, or both, and both count as one.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+
+use journal::{Group, Position, ReadError, Record, RemoveError, ScannedRecord, Urgency};
+use mail_types::QueueId;
+
+use super::committer;
+use super::records::{GoneFrom, Parent, ParentKind, Written, explain, message_record};
+use super::shared::{Shared, State};
+use crate::QueueError;
+use crate::disk::{CHANGE, GONE, MESSAGE, STATE, decode_gone, encode_message, encode_state};
+
+/// Runs until the store stops: one segment at a time.
+pub(super) fn run(shared: &Shared) {
+    // Segments that gave nothing, as of how many had been removed.
+    let mut futile = BTreeSet::new();
+    while committer::pause(shared) {
+        while let Some(segment) = candidate(shared, &futile) {
+            match compact(shared, segment) {
+                Ok(true) => futile.clear(),
+                Ok(false) => drop(futile.insert(segment)),
+                Err(error) => {
+                    tracing::error!(segment, %error, "a segment of the queue could not be compacted");
+                    return;
+                }
+            }
+            if *shared.control.stop.lock() {
+                return;
+            }
+        }
+    }
+}
+
+/// The next segment to remove: one without live bytes, else the one with the lowest part of them.
+pub(super) fn candidate(shared: &Shared, futile: &BTreeSet<u32>) -> Option<u32> {
+    let active = shared.journal.active();
+    let segments = shared.journal.segments();
+    let state = shared.lock();
+    if state.recovering || state.is_behind() || shared.check(&state).is_err() {
+        return None;
+    }
+    // Replay begins at the checkpoint: what is behind it has to stay.
+    let end = active.min(state.checkpoint.segment);
+    let sealed = segments
+        .iter()
+        .filter(|s| s.number < end && !futile.contains(&s.number));
+    let by_part = sealed.map(|s| {
+        let part = state.usage.of(s.number) as f64 / s.bytes.max(1) as f64;
+        (part, s.number)
+    });
+    let (part, number) = by_part.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)))?;
+    (part == 0.0 || part < shared.options.compact_below).then_some(number)
+}
+
+/// What a segment holds that may still matter.
+#[derive(Default)]
+struct Plan {
+    messages: Vec<(QueueId, Position)>,
+    states: BTreeSet<QueueId>,
+    gone: Vec<(QueueId, GoneFrom)>,
+    /// Bytes of the "gone" records to be carried forward.
+    gone_bytes: u64,
+    bytes: u64,
+}
+
+/// Removes a segment; `false` if it is better kept.
+pub(super) fn compact(shared: &Shared, segment: u32) -> Result<bool, QueueError> {
+    let Some(plan) = plan(shared, segment)? else {
+        return Ok(false);
+    };
+    // Nearly nothing but words about what is gone elsewhere: removing it now would only move them.
+    if plan.gone_bytes * 2 > plan.bytes {
+        return Ok(false);
+    }
+    for (id, position) in &plan.messages {
+        if !copy(shared, *id, *position)? {
+            return Ok(false);
+        }
+    }
+    for id in &plan.states {
+        carry_state(shared, *id, segment)?;
+    }
+    for (id, from) in plan.gone {
+        wait_for_room(shared);
+        shared.submit_gone(&mut shared.lock(), id, from);
+    }
+    // Twice: what became known when the first sync was over may have added records of its own.
+    for _ in 0..2 {
+        shared.journal.sync().map_err(|error| explain(&error))?;
+        let state = shared.lock();
+        if state.is_behind() || state.usage.of(segment) > 0 {
+            return Ok(false);
+        }
+    }
+    match shared.journal.remove_segment(segment) {
+        Ok(()) => {
+            shared.lock().usage.drop_segment(segment);
+            Ok(true)
+        }
+        Err(RemoveError::Failed(failure)) => Err(QueueError::Failed(failure.to_string())),
+        Err(RemoveError::Active(_) | RemoveError::HoldsCheckpoint(_) | RemoveError::Unknown(_)) => {
+            Ok(false)
+        }
+    }
+}
+
+fn plan(shared: &Shared, segment: u32) -> Result<Option<Plan>, QueueError> {
+    let existing: BTreeSet<u32> = shared.journal.segments().iter().map(|s| s.number).collect();
+    let mut plan = Plan::default();
+    let mut unreadable = false;
+    let visit = |record: ScannedRecord<'_>| {
+        let id = QueueId::from_raw(record.key);
+        plan.bytes += u64::from(record.end.offset.saturating_sub(record.position.offset));
+        match record.kind {
+            MESSAGE => plan.messages.push((id, record.position)),
+            CHANGE | STATE => drop(plan.states.insert(id)),
+            GONE => match decode_gone(record.meta) {
+                Ok(mut segments) => {
+                    segments.retain(|s| *s != segment && existing.contains(s));
+                    if !segments.is_empty() {
+                        plan.gone_bytes += record.meta.len() as u64 + RECORD_OVERHEAD;
+                        let large = false;
+                        plan.gone.push((id, GoneFrom { segments, large }));
+                    }
+                }
+                Err(_) => unreadable = true,
+            },
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    };
+    match shared.journal.scan_segment(segment, visit) {
+        // Damaged segments stay for the operator to look at; live mail in them is served as far as it can be read.
+        Ok(report) => Ok((report.damage.is_empty() && !unreadable).then_some(plan)),
+        Err(ReadError::SegmentGone(_)) => Ok(None),
+        Err(error) => Err(QueueError::Io {
+            doing: format!("read segment {segment} of the queue"),
+            cause: error.to_string(),
+        }),
+    }
+}
+
+/// Appends a live message anew, with all of its state. `false` if its content cannot be read.
+fn copy(shared: &Shared, id: QueueId, position: Position) -> Result<bool, QueueError> {
+    if !stands_at(shared, &mut shared.lock(), id, position)? {
+        return Ok(true);
+    }
+    let body = match shared.journal.read_body(position) {
+        Ok(body) => body,
+        Err(error) => {
+            tracing::error!(%id, %error, "the content of a message is damaged; its segment is kept");
+            return Ok(false);
+        }
+    };
+    wait_for_room(shared);
+    let mut state = shared.lock();
+    if !stands_at(shared, &mut state, id, position)? {
+        return Ok(true);
+    }
+    let Some(hot) = state.core.hot.get_mut(&id) else {
+        return Ok(true);
+    };
+    let Some(place) = &hot.place else {
+        return Ok(true);
+    };
+    let mut copies = place.copies.clone();
+    copies.push(position.segment);
+    let meta = encode_message(&hot.message, place.large, &copies);
+    let body = if body.is_empty() {
+        Vec::new()
+    } else {
+        vec![body]
+    };
+    let (record, bytes) = message_record(id, meta, body);
+    append(
+        shared,
+        &mut state,
+        record,
+        id,
+        bytes,
+        ParentKind::Copy(position),
+    );
+    Ok(true)
+}
+
+/// Appends the whole state of a live message whose record stands elsewhere.
+fn carry_state(shared: &Shared, id: QueueId, segment: u32) -> Result<(), QueueError> {
+    wait_for_room(shared);
+    let mut state = shared.lock();
+    if !shared.ensure_hot(&mut state, id)? {
+        return Ok(());
+    }
+    let Some(hot) = state.core.hot.get_mut(&id) else {
+        return Ok(());
+    };
+    let here = |place: &crate::disk::Place| {
+        place.position.segment != segment && place.states.iter().any(|(s, _)| *s == segment)
+    };
+    if !hot.place.as_ref().is_some_and(here) {
+        return Ok(());
+    }
+    let record = Record::new(STATE, id.raw(), encode_state(&hot.message));
+    let bytes = u32::try_from(record.stored_len()).unwrap_or(u32::MAX);
+    append(shared, &mut state, record, id, bytes, ParentKind::Whole);
+    Ok(())
+}
+
+fn append(
+    shared: &Shared,
+    state: &mut State,
+    record: Record,
+    id: QueueId,
+    bytes: u32,
+    kind: ParentKind,
+) {
+    let written = Written {
+        parent: Some(Parent { id, bytes, kind }),
+        messages: Vec::new(),
+        waiter: None,
+    };
+    let sent = shared
+        .done
+        .append(&shared.journal, Group::new(record), written, Urgency::Rides);
+    // Without room this segment is simply not removed now: its live bytes stay.
+    if sent.is_ok()
+        && let Some(hot) = state.core.hot.get_mut(&id)
+    {
+        hot.in_flight += 1;
+        hot.dirty = true;
+    }
+}
+
+/// Whether a message is live and its record is the one at a position.
+fn stands_at(
+    shared: &Shared,
+    state: &mut State,
+    id: QueueId,
+    position: Position,
+) -> Result<bool, QueueError> {
+    if !shared.ensure_hot(state, id)? {
+        return Ok(false);
+    }
+    let place = state.core.hot.get(&id).and_then(|hot| hot.place.as_ref());
+    Ok(place.is_some_and(|place| place.position == position))
+}
+
+/// Waits until the journal's writer has room; not under the mutex.
+fn wait_for_room(shared: &Shared) {
+    let (tell, told) = sync_channel(1);
+    let tell = Arc::new(tell);
+    shared.journal.on_room(move || {
+        let _ = tell.try_send(());
+    });
+    // An error means that the journal is closing; the next append says so.
+    let _ = told.recv();
+}
+
+/// About what a record takes besides its meta.
+const RECORD_OVERHEAD: u64 = 40;

@@ -1,0 +1,354 @@
+//! The index in sled 0.34: small rows only, one writer, our own `fdatasync`.
+//!
+//! Rows are under 4 KiB, longer ones are split, so that sled's path for large values (`blobs/`),
+//! which is never synced, is not taken. Its `flush()` does not sync either: a descriptor of our own of the
+//! database file does. sled panics on some damage: every call goes through `catch_unwind`. A
+//! `flush()` that hangs counts as damage.
+
+use std::fs::{self, File};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use journal::Position;
+use mail_types::QueueId;
+use parking_lot::Mutex;
+
+/// An open index.
+pub(super) struct Index {
+    db: sled::Db,
+    flusher: Mutex<Flusher>,
+    suspect: PathBuf,
+}
+
+/// The index cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the index cannot be used: {0}")]
+pub(super) struct IndexError(pub(super) String);
+
+/// What is to be written for one message.
+pub(super) struct RowChange {
+    pub(super) id: QueueId,
+    /// `None`: remove.
+    pub(super) row: Option<Vec<u8>>,
+    /// There may be an earlier row.
+    pub(super) existed: bool,
+}
+
+/// A thread that flushes on demand, so that a flush that hangs can be given up.
+struct Flusher {
+    ask: Option<SyncSender<()>>,
+    answer: Receiver<Result<(), IndexError>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Index {
+    /// Opens or makes the index of a queue directory. The caller calls [`Index::trust`] when it has
+    /// read it all; until then the next start takes it for damaged.
+    pub(super) fn open(directory: &Path, cache: u64) -> Result<Self, IndexError> {
+        let suspect = directory.join(SUSPECT);
+        if suspect.exists() {
+            return Err(IndexError(
+                "it failed in use, or the program ended while opening it".into(),
+            ));
+        }
+        File::create(&suspect).map_err(failed)?;
+        let path = directory.join(INDEX);
+        let config = sled::Config::new()
+            .path(&path)
+            .cache_capacity(cache)
+            .use_compression(false)
+            .flush_every_ms(None);
+        let db = guarded(|| config.open())?;
+        let file = File::open(path.join("db")).map_err(failed)?;
+        let flusher = Mutex::new(Flusher::start(db.clone(), file)?);
+        Ok(Self {
+            db,
+            flusher,
+            suspect,
+        })
+    }
+
+    /// Makes room for a new index: what was there is kept beside for inspection.
+    pub(super) fn move_aside(directory: &Path) -> io::Result<()> {
+        let (path, aside) = (directory.join(INDEX), directory.join("index.damaged"));
+        match fs::remove_dir_all(&aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        for result in [
+            fs::rename(path, aside),
+            fs::remove_file(directory.join(SUSPECT)),
+        ] {
+            match result {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The index was read to its end without a complaint.
+    pub(super) fn trust(&self) -> Result<(), IndexError> {
+        fs::remove_file(&self.suspect).map_err(failed)
+    }
+
+    /// The index failed in use: the next start is to rebuild it.
+    pub(super) fn distrust(&self) {
+        if let Err(error) = File::create(&self.suspect) {
+            tracing::error!(path = %self.suspect.display(), %error, "cannot mark the index for a rebuild; remove it by hand before the next start");
+        }
+    }
+
+    /// Up to where the journal is contained, as the last batch said; `None` if it never was complete.
+    pub(super) fn applied(&self) -> Result<Option<Position>, IndexError> {
+        let value = guarded(|| self.db.get(APPLIED))?;
+        let bytes = value.and_then(|v| <[u8; 8]>::try_from(&*v).ok());
+        Ok(bytes.map(|b| Position::unpack(u64::from_be_bytes(b))))
+    }
+
+    /// A message's row.
+    pub(super) fn get(&self, id: QueueId) -> Result<Option<Vec<u8>>, IndexError> {
+        let Some(first) = guarded(|| self.db.get(key(id, 0)))? else {
+            return Ok(None);
+        };
+        let (parts, bytes) = split_first(&first)?;
+        let mut row = bytes.to_vec();
+        for part in 1..parts {
+            let bytes = guarded(|| self.db.get(key(id, part)))?;
+            row.extend_from_slice(&bytes.ok_or_else(|| IndexError("half a row".into()))?);
+        }
+        Ok(Some(row))
+    }
+
+    /// Writes a batch and makes it durable. With `applied` the index then contains all of
+    /// the journal before that position.
+    pub(super) fn apply(
+        &self,
+        changes: &[RowChange],
+        applied: Option<Position>,
+    ) -> Result<(), IndexError> {
+        for some in changes.chunks(BATCH) {
+            let mut batch = sled::Batch::default();
+            for change in some {
+                self.add(&mut batch, change)?;
+            }
+            guarded(|| self.db.apply_batch(batch.clone()))?;
+        }
+        if let Some(position) = applied {
+            let value = position.pack().to_be_bytes();
+            guarded(|| self.db.insert(APPLIED, &value))?;
+        }
+        self.flusher.lock().flush()
+    }
+
+    /// Shows every row in the order of ids.
+    pub(super) fn for_each(
+        &self,
+        mut visit: impl FnMut(QueueId, &[u8]) -> Result<(), IndexError>,
+    ) -> Result<(), IndexError> {
+        let mut rows = guarded(|| Ok(self.db.range::<&[u8], _>(ROWS..ROWS_END)))?;
+        let mut row: Vec<u8> = Vec::new();
+        let (mut id, mut parts, mut seen) = (QueueId::from_raw(0), 0u16, 0u16);
+        while let Some((key, value)) = guarded(|| rows.next().transpose())? {
+            let (at, part) = split_key(&key)?;
+            if part == 0 && seen == parts {
+                let (count, bytes) = split_first(&value)?;
+                (id, parts, seen) = (at, count, 1);
+                row.clear();
+                row.extend_from_slice(bytes);
+            } else if at == id && part == seen && seen < parts {
+                seen += 1;
+                row.extend_from_slice(&value);
+            } else {
+                return Err(IndexError("half a row".into()));
+            }
+            if seen == parts {
+                visit(id, &row)?;
+            }
+        }
+        if seen == parts {
+            Ok(())
+        } else {
+            Err(IndexError("half a row".into()))
+        }
+    }
+
+    fn add(&self, batch: &mut sled::Batch, change: &RowChange) -> Result<(), IndexError> {
+        let pieces: Vec<&[u8]> = match &change.row {
+            Some(row) => row.chunks(PART).collect(),
+            None => Vec::new(),
+        };
+        let parts = u16::try_from(pieces.len()).map_err(|_| IndexError("row too long".into()))?;
+        for (part, piece) in (0u16..).zip(pieces) {
+            let mut value = Vec::with_capacity(piece.len() + 2);
+            if part == 0 {
+                value.extend_from_slice(&parts.to_be_bytes());
+            }
+            value.extend_from_slice(piece);
+            batch.insert(&key(change.id, part), value);
+        }
+        if change.existed
+            && let Some(first) = guarded(|| self.db.get(key(change.id, 0)))?
+        {
+            let (before, _) = split_first(&first)?;
+            (parts..before).for_each(|part| batch.remove(&key(change.id, part)));
+        }
+        Ok(())
+    }
+}
+
+impl Flusher {
+    fn start(db: sled::Db, file: File) -> Result<Self, IndexError> {
+        let (ask, asked) = sync_channel::<()>(1);
+        let (tell, answer) = sync_channel(1);
+        let flush = move || {
+            while asked.recv().is_ok() {
+                let flushed = guarded(|| db.flush().map(|_| ()))
+                    .and_then(|()| file.sync_data().map_err(failed));
+                if tell.send(flushed).is_err() {
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("queue-index-flush".into());
+        let thread = thread.spawn(flush).map_err(failed)?;
+        Ok(Self {
+            ask: Some(ask),
+            answer,
+            thread: Some(thread),
+        })
+    }
+
+    fn flush(&mut self) -> Result<(), IndexError> {
+        let asked = self.ask.as_ref().map(|ask| ask.try_send(()));
+        if !matches!(asked, Some(Ok(()))) {
+            return Err(IndexError("its flush hangs".into()));
+        }
+        match self.answer.recv_timeout(LONGEST_FLUSH) {
+            Ok(flushed) => flushed,
+            Err(RecvTimeoutError::Timeout) => {
+                // Nobody will wait for that thread again.
+                self.thread = None;
+                Err(IndexError("its flush hangs".into()))
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(IndexError("its flush panicked".into())),
+        }
+    }
+}
+
+impl Drop for Flusher {
+    fn drop(&mut self) {
+        self.ask = None;
+        if let Some(thread) = self.thread.take() {
+            // It holds the database open: the next one to open it must not find it so.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// One row part's key: sorts by id, then part.
+fn key(id: QueueId, part: u16) -> [u8; 11] {
+    let mut key = [0; 11];
+    key[..1].copy_from_slice(ROWS);
+    key[1..9].copy_from_slice(&id.raw().to_be_bytes());
+    key[9..].copy_from_slice(&part.to_be_bytes());
+    key
+}
+
+fn split_key(key: &[u8]) -> Result<(QueueId, u16), IndexError> {
+    match *key {
+        [_, a, b, c, d, e, f, g, h, p, q] => Ok((
+            QueueId::from_raw(u64::from_be_bytes([a, b, c, d, e, f, g, h])),
+            u16::from_be_bytes([p, q]),
+        )),
+        _ => Err(IndexError("a strange key".into())),
+    }
+}
+
+/// The first part says how many there are.
+fn split_first(value: &[u8]) -> Result<(u16, &[u8]), IndexError> {
+    match value {
+        [a, b, bytes @ ..] if (*a, *b) != (0, 0) => Ok((u16::from_be_bytes([*a, *b]), bytes)),
+        _ => Err(IndexError("a row without length".into())),
+    }
+}
+
+fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, IndexError> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => result.map_err(failed),
+        Err(_) => Err(IndexError("sled panicked".into())),
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> IndexError {
+    IndexError(error.to_string())
+}
+
+pub(super) const INDEX: &str = "index";
+const SUSPECT: &str = "index.suspect";
+const APPLIED: &[u8] = b"!applied";
+const ROWS: &[u8] = b"m";
+const ROWS_END: &[u8] = b"n";
+/// Octets of a row part: with key and sled's own under 4 KiB.
+const PART: usize = 3 * 1024;
+/// Messages in one batch of sled.
+const BATCH: usize = 2_000;
+const LONGEST_FLUSH: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(id: u64, row: Option<Vec<u8>>) -> RowChange {
+        RowChange {
+            id: QueueId::from_raw(id),
+            row,
+            existed: true,
+        }
+    }
+
+    #[test]
+    fn long_rows_are_split_come_back_and_shrink() {
+        let dir = tempfile::tempdir().unwrap();
+        let index = Index::open(dir.path(), 1 << 20).unwrap();
+        let long: Vec<u8> = (0..100_000u32).map(|n| n as u8).collect();
+        let at = Position {
+            segment: 2,
+            offset: 5,
+        };
+        let rows = [change(1, Some(long.clone())), change(2, Some(vec![7; 10]))];
+        index.apply(&rows, Some(at)).unwrap();
+        assert_eq!(index.get(QueueId::from_raw(1)), Ok(Some(long)));
+        assert_eq!(index.applied(), Ok(Some(at)));
+        index
+            .apply(&[change(1, Some(vec![1; 4_000]))], None)
+            .unwrap();
+        let mut seen = Vec::new();
+        let collect = |id: QueueId, row: &[u8]| {
+            seen.push((id.raw(), row.len()));
+            Ok(())
+        };
+        index.for_each(collect).unwrap();
+        assert_eq!(seen, [(1, 4_000), (2, 10)]);
+        index.apply(&[change(1, None)], None).unwrap();
+        assert_eq!(index.get(QueueId::from_raw(1)), Ok(None));
+        let blobs = std::fs::read_dir(dir.path().join("index/blobs")).unwrap();
+        assert_eq!(blobs.count(), 0, "sled never syncs what is in there");
+    }
+
+    #[test]
+    fn an_index_that_was_not_trusted_is_refused_until_moved_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Index::open(dir.path(), 1 << 20).unwrap());
+        assert!(Index::open(dir.path(), 1 << 20).is_err());
+        Index::move_aside(dir.path()).unwrap();
+        let index = Index::open(dir.path(), 1 << 20).unwrap();
+        index.trust().unwrap();
+        drop(index);
+        Index::open(dir.path(), 1 << 20).unwrap();
+    }
+}

@@ -1,0 +1,339 @@
+//! Opening: format, journal, index, replay; rebuilding the index when it is damaged.
+
+use std::fs;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use journal::{
+    Checkpoint, FormatError, FormatFile, FormatState, Journal, LargeFiles, Options, Position,
+};
+use mail_types::QueueId;
+
+use super::committer;
+use super::compaction;
+use super::index::{INDEX, Index, IndexError};
+use super::options::EmbeddedOptions;
+use super::replay::{Replay, load};
+use super::shared::{Shared, State};
+use super::store::EmbeddedStore;
+use crate::QueueError;
+use crate::core::Core;
+use crate::leases::Leases;
+
+impl EmbeddedStore {
+    /// Opens or makes the queue. Blocks until the journal's tail is replayed; if the index has to be
+    /// rebuilt, that goes on behind, and [`Health::recovering`](crate::Health) says so.
+    ///
+    /// # Errors
+    /// [`QueueError::NewerFormat`], [`QueueError::Io`].
+    pub fn open(options: EmbeddedOptions) -> Result<Self, QueueError> {
+        let shared = Arc::new(prepare(options)?);
+        let mut threads = vec![
+            spawn("queue-index", &shared, committer::run)?,
+            spawn("queue-compaction", &shared, compaction::run)?,
+        ];
+        if shared.lock().recovering {
+            threads.push(spawn("queue-recovery", &shared, recover)?);
+        } else {
+            let last = shared.lock().core.last_id();
+            sweep(&shared, last);
+        }
+        Ok(Self::new(shared, threads))
+    }
+}
+
+/// All of opening but the threads.
+pub(super) fn prepare(options: EmbeddedOptions) -> Result<Shared, QueueError> {
+    let (storage, directory) = (&*options.storage, &options.directory);
+    let io_error = |doing: &str| {
+        let doing = format!("{doing} {}", directory.display());
+        move |error: io::Error| QueueError::Io {
+            doing,
+            cause: error.to_string(),
+        }
+    };
+    storage
+        .create_dir_all(directory)
+        .map_err(io_error("make"))?;
+    let format = FormatFile::new(directory, "sealpost-queue", FORMAT);
+    match format.check(storage).map_err(format_error)? {
+        FormatState::Current => {}
+        FormatState::Absent | FormatState::Older(_) => {
+            format.write(storage).map_err(format_error)?
+        }
+    }
+    let bodies = LargeFiles::open(Arc::clone(&options.storage), directory.join("bodies"))
+        .map_err(io_error("open the bodies in"))?;
+    let journal_options = Options {
+        segment_size: options.segment_size,
+        ..Options::new(directory.join("journal"), *b"sealpstq")
+    };
+    let (journal, recovery) = Journal::open(Arc::clone(&options.storage), journal_options)
+        .map_err(|error| QueueError::Io {
+            doing: "open the queue's journal".into(),
+            cause: error.to_string(),
+        })?;
+    // sled makes its directory, but not those above it on a disk that is not this machine's.
+    fs::create_dir_all(directory).map_err(io_error("make"))?;
+    let end = journal.durable_end();
+    let checkpoint = recovery.checkpoint;
+    let mut state = fresh_state(&options, end, checkpoint.as_ref());
+    state.damaged += recovery.damage.len() as u64;
+    let opened = open_index(&options, checkpoint.as_ref(), end)
+        .and_then(|index| replay_tail(&journal, index, &mut state, checkpoint.as_ref()));
+    let index = match opened {
+        Ok(index) => Some(index),
+        Err(IndexError(cause)) => {
+            let damaged = state.damaged;
+            state = fresh_state(&options, end, checkpoint.as_ref());
+            state.damaged = damaged;
+            begin_rebuild(&journal, &mut state, checkpoint.as_ref(), cause);
+            new_index(&options)
+        }
+    };
+    Ok(Shared::new(state, journal, index, bodies, options))
+}
+
+fn fresh_state(options: &EmbeddedOptions, end: Position, checkpoint: Option<&Checkpoint>) -> State {
+    let leases = Leases::new(options.boot, options.lease_time);
+    let core = Core::new(Arc::clone(&options.placement), leases, options.tag);
+    let mut state = State::new(core, end);
+    if let Some(payload) = checkpoint.and_then(|c| <[u8; 8]>::try_from(&c.payload[..]).ok()) {
+        state
+            .core
+            .seen(QueueId::from_raw(u64::from_be_bytes(payload)));
+    }
+    state
+}
+
+/// Opens the index and checks that it belongs to the journal.
+fn open_index(
+    options: &EmbeddedOptions,
+    checkpoint: Option<&Checkpoint>,
+    end: Position,
+) -> Result<Index, IndexError> {
+    let is_new = !options.directory.join(INDEX).exists();
+    let index = match Index::open(&options.directory, options.index_cache) {
+        Ok(index) => index,
+        // sled cannot open without some room of its own: that is what the reserve is for.
+        Err(error) if give_up_reserve(&options.directory) => {
+            tracing::warn!(%error, "gave up the reserve so that the index can open");
+            fs::remove_file(options.directory.join("index.suspect")).ok();
+            Index::open(&options.directory, options.index_cache)?
+        }
+        Err(error) => return Err(error),
+    };
+    keep_reserve(options);
+    let applied = index.applied()?;
+    match (checkpoint, applied) {
+        (None, None) if is_new => Ok(index),
+        (Some(checkpoint), Some(applied))
+            if applied >= checkpoint.replay_from && applied <= end =>
+        {
+            Ok(index)
+        }
+        // It was complete once, but the checkpoint did not make it to the disk: replay from the start
+        // of a journal that still has all.
+        (None, Some(applied)) if applied <= end => Ok(index),
+        (_, None) if is_new => Err(IndexError("there is none".into())),
+        (_, None) => Err(IndexError("it is not complete".into())),
+        (_, Some(_)) => Err(IndexError(
+            "it does not belong to the journal's state".into(),
+        )),
+    }
+}
+
+/// Replays from the last checkpoint, then schedules everything.
+fn replay_tail(
+    journal: &Journal,
+    index: Index,
+    state: &mut State,
+    checkpoint: Option<&Checkpoint>,
+) -> Result<Index, IndexError> {
+    let from = checkpoint.map_or(Position::START, |c| c.replay_from);
+    let mut replay = Replay::default();
+    let mut failed = None;
+    let report = journal.scan(from, |record| {
+        match replay.apply(state, Some(&index), &record) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    });
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let report = report.map_err(|error| IndexError(error.to_string()))?;
+    state.damaged += replay.damaged + report.damage.len() as u64;
+    state.checkpoint = from;
+    load(Some(&index), QueueId::from_raw(u64::MAX), |visit| {
+        visit(state)
+    })?;
+    index.trust()?;
+    Ok(index)
+}
+
+/// Makes ready for a rebuild: ids must be higher than all before, so the tail is looked through.
+fn begin_rebuild(
+    journal: &Journal,
+    state: &mut State,
+    checkpoint: Option<&Checkpoint>,
+    cause: String,
+) {
+    let is_empty = journal.stats().segment_bytes == 0;
+    let from = checkpoint.map_or(Position::START, |c| c.replay_from);
+    let seen = journal.scan(from, |record| {
+        state.core.seen(QueueId::from_raw(record.key));
+        ControlFlow::Continue(())
+    });
+    if let Err(error) = seen {
+        tracing::error!(%error, "the end of the queue's journal cannot be read");
+    }
+    if !is_empty {
+        tracing::warn!(cause, "the queue's index is rebuilt from the journal");
+    }
+    state.index_rebuilt = Some(cause);
+    state.recovering = true;
+}
+
+/// An empty index; `None` if even that cannot be made.
+fn new_index(options: &EmbeddedOptions) -> Option<Index> {
+    let made = Index::move_aside(&options.directory)
+        .map_err(|error| IndexError(error.to_string()))
+        .and_then(|()| Index::open(&options.directory, options.index_cache))
+        .and_then(|index| index.trust().map(|()| index));
+    match made {
+        Ok(index) => Some(index),
+        Err(error) => {
+            tracing::error!(%error, "no index can be made; the queue lives in memory and journal until the next start");
+            None
+        }
+    }
+}
+
+/// Reads all segments into the new index, then schedules what was found.
+pub(super) fn recover(shared: &Shared) {
+    let end = shared.lock().durable_end;
+    let last = shared.lock().core.last_id();
+    let mut replay = Replay::default();
+    let mut failed = None;
+    let scanned = shared.journal.scan(Position::START, |record| {
+        if record.position >= end || *shared.control.stop.lock() {
+            return ControlFlow::Break(());
+        }
+        let full = {
+            let mut state = shared.lock();
+            if let Err(error) = replay.apply(&mut state, shared.index.as_ref(), &record) {
+                failed = Some(error);
+                return ControlFlow::Break(());
+            }
+            state.core.hot.len() > MOST_IN_MEMORY
+        };
+        if full {
+            // Memory stays bounded however much there is to read. A failure shows at the end.
+            if committer::step(shared).is_err() {
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    });
+    if *shared.control.stop.lock() {
+        return;
+    }
+    let loaded = match failed {
+        Some(error) => Err(error),
+        None => load(shared.index.as_ref(), last, |visit| {
+            visit(&mut shared.lock())
+        }),
+    };
+    let mut state = shared.lock();
+    if shared.check(&state).is_err() {
+        return;
+    }
+    match (scanned, loaded) {
+        (Ok(report), Ok(())) => {
+            state.damaged += replay.damaged + report.damage.len() as u64;
+            state.recovering = false;
+            drop(state);
+            sweep(shared, last);
+            shared.wake.notify_one();
+        }
+        (Err(error), _) => drop(shared.fail_index(&mut state, &error.to_string())),
+        (_, Err(error)) => drop(shared.fail_index(&mut state, &error.to_string())),
+    }
+}
+
+/// Removes files of content that no message has: of commits that a crash cut short.
+pub(super) fn sweep(shared: &Shared, last: QueueId) {
+    let files = match shared.bodies.list() {
+        Ok(files) => files,
+        Err(error) => {
+            tracing::warn!(%error, "the large bodies cannot be listed");
+            return;
+        }
+    };
+    for file in files {
+        let Ok(id) = file.name.parse::<QueueId>() else {
+            continue;
+        };
+        if id <= last && !shared.lock().core.is_live(id) {
+            tracing::info!(%id, bytes = file.len, "removed content that belongs to no message");
+            shared.lock().unlink.push(id);
+        }
+    }
+}
+
+fn spawn(name: &str, shared: &Arc<Shared>, run: fn(&Shared)) -> Result<JoinHandle<()>, QueueError> {
+    let shared = Arc::clone(shared);
+    let thread = std::thread::Builder::new().name(name.into());
+    thread
+        .spawn(move || run(&shared))
+        .map_err(|error| QueueError::Io {
+            doing: format!("start the thread {name}"),
+            cause: error.to_string(),
+        })
+}
+
+/// Frees the reserve; says whether there was one.
+fn give_up_reserve(directory: &Path) -> bool {
+    fs::remove_file(directory.join(RESERVE)).is_ok()
+}
+
+/// Makes the reserve if there is none and room for it.
+fn keep_reserve(options: &EmbeddedOptions) {
+    let path = options.directory.join(RESERVE);
+    let free = (options.free_space)(&options.directory).map_or(0, |free| free.bytes);
+    if path.exists() || free < options.free_space_floor.saturating_add(RESERVE_BYTES) {
+        return;
+    }
+    let zeros = vec![0; usize::try_from(RESERVE_BYTES).unwrap_or(0)];
+    if let Err(error) = fs::write(&path, zeros) {
+        tracing::warn!(path = %path.display(), %error, "no reserve could be made for a full disk");
+    }
+}
+
+fn format_error(error: FormatError) -> QueueError {
+    match error {
+        FormatError::Newer {
+            found, supported, ..
+        } => QueueError::NewerFormat {
+            found,
+            known: supported,
+        },
+        other => QueueError::Io {
+            doing: "read the queue's format".into(),
+            cause: other.to_string(),
+        },
+    }
+}
+
+const FORMAT: u32 = 1;
+const RESERVE: &str = "reserve";
+const RESERVE_BYTES: u64 = 4 << 20;
+/// Messages in memory while segments are read.
+const MOST_IN_MEMORY: usize = 20_000;

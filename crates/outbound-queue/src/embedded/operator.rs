@@ -1,0 +1,235 @@
+//! What operators ask: listing, showing, editing; and reading content.
+
+use std::sync::Arc;
+
+use journal::{LargeFileSum, ReadError, Urgency};
+use mail_types::QueueId;
+use tokio::sync::oneshot;
+
+use super::shared::{Shared, State};
+use crate::disk::Place;
+use crate::schedule::Key;
+use crate::state::Stored;
+use crate::{Body, Cursor, Edit, Edited, Filter, MessageView, Now, Page, QueueError, Target};
+
+/// Runs work that may read the disk off the runtime's own threads.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, QueueError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| QueueError::Failed("a thread of the queue panicked".into()))
+}
+
+pub(super) fn show(shared: &Shared, id: QueueId, now: Now) -> Result<MessageView, QueueError> {
+    let mut state = shared.lock();
+    find(shared, &mut state, id)?;
+    let hot = state.core.hot.get(&id).ok_or(QueueError::NotFound(id))?;
+    Ok(state.core.view(id, &hot.message, now))
+}
+
+/// A page of what matches.
+pub(super) fn list(
+    shared: &Shared,
+    filter: &Filter,
+    mut from: Key,
+    limit: usize,
+    now: Now,
+) -> Result<Page, QueueError> {
+    let mut page = Page::default();
+    loop {
+        let (keys, rows) = entries(shared, from)?;
+        let state = shared.lock();
+        for (key, message) in &rows {
+            if message.first_due() != key.0 || !state.core.is_live(key.1) {
+                continue;
+            }
+            if !state.core.matches(filter, key.1, message, now) {
+                continue;
+            }
+            if page.messages.len() == limit {
+                page.next = Some(Cursor::at(*key));
+                return Ok(page);
+            }
+            page.messages.push(state.core.view(key.1, message, now));
+        }
+        match keys.last() {
+            Some(last) if keys.len() >= PAGE => from = Cursor::after(*last),
+            _ => return Ok(page),
+        }
+    }
+}
+
+/// The next entries of the listing with their messages, read without holding up others.
+#[expect(clippy::type_complexity, reason = "used once, right above")]
+fn entries(shared: &Shared, from: Key) -> Result<(Vec<Key>, Vec<(Key, Arc<Stored>)>), QueueError> {
+    let (keys, hot) = {
+        let state = shared.lock();
+        shared.check(&state)?;
+        if state.recovering {
+            return Err(QueueError::Rebuilding);
+        }
+        let keys = state.core.listing(from, PAGE);
+        let message = |key: &Key| Some(Arc::clone(&state.core.hot.get(&key.1)?.message));
+        let hot: Vec<_> = keys.iter().map(message).collect();
+        (keys, hot)
+    };
+    let mut rows = Vec::with_capacity(keys.len());
+    for (key, message) in keys.iter().zip(hot) {
+        match message {
+            Some(message) => rows.push((*key, message)),
+            None => match shared.load(key.1) {
+                Ok((message, _)) => rows.push((*key, Arc::new(message))),
+                // It may have been finished meanwhile.
+                Err(cause) => {
+                    let mut state = shared.lock();
+                    if state.core.is_live(key.1) && !state.core.hot.contains_key(&key.1) {
+                        return Err(shared.fail_index(&mut state, &cause));
+                    }
+                }
+            },
+        }
+    }
+    Ok((keys, rows))
+}
+
+/// Edits page by page; each page is durable before the next is begun.
+pub(super) async fn edit(
+    shared: &Arc<Shared>,
+    target: &Target,
+    edit: Edit,
+    dry_run: bool,
+    now: Now,
+) -> Result<Edited, QueueError> {
+    let mut edited = Edited::default();
+    let ids = match target {
+        Target::Ids(ids) => ids.clone(),
+        Target::Filter(filter) => matching(shared, filter, now).await?,
+    };
+    for page in ids.chunks(PAGE) {
+        let (shared, page) = (Arc::clone(shared), page.to_vec());
+        let by_filter = matches!(target, Target::Filter(_));
+        let (some, waiting) =
+            blocking(move || edit_page(&shared, &page, edit, dry_run, now)).await??;
+        edited.matched += some.matched;
+        edited.changed += some.changed;
+        // What a filter found and is gone now was finished in between.
+        edited.unknown += if by_filter { 0 } else { some.unknown };
+        for durable in waiting {
+            let answer = durable.await;
+            answer.unwrap_or_else(|_| Err(QueueError::Failed("the journal stopped".into())))?;
+        }
+    }
+    Ok(edited)
+}
+
+type Waiting = Vec<oneshot::Receiver<Result<(), QueueError>>>;
+
+fn edit_page(
+    shared: &Shared,
+    ids: &[QueueId],
+    edit: Edit,
+    dry_run: bool,
+    now: Now,
+) -> Result<(Edited, Waiting), QueueError> {
+    let (mut edited, mut waiting) = (Edited::default(), Vec::new());
+    for id in ids {
+        let mut state = shared.lock();
+        match find(shared, &mut state, *id) {
+            Ok(()) => edited.matched += 1,
+            Err(QueueError::NotFound(_)) => {
+                edited.unknown += 1;
+                continue;
+            }
+            Err(error) => return Err(error),
+        }
+        if dry_run {
+            let hot = state.core.hot.get(id);
+            let change = hot.and_then(|hot| state.core.edit_change(&hot.message, edit, now));
+            edited.changed += u64::from(change.is_some());
+        } else if let Some(step) = state.core.edit(*id, edit, now) {
+            edited.changed += 1;
+            let (waiter, durable) = oneshot::channel();
+            shared.submit(&mut state, &step, Vec::new(), Some(waiter), Urgency::Now);
+            waiting.push(durable);
+        }
+    }
+    Ok((edited, waiting))
+}
+
+/// The ids of all that match, before anything is changed.
+async fn matching(
+    shared: &Arc<Shared>,
+    filter: &Filter,
+    now: Now,
+) -> Result<Vec<QueueId>, QueueError> {
+    let (shared, filter) = (Arc::clone(shared), filter.clone());
+    blocking(move || {
+        let (mut ids, mut from) = (Vec::new(), Cursor::key(None));
+        loop {
+            let page = list(&shared, &filter, from, PAGE, now)?;
+            ids.extend(page.messages.iter().map(|m| m.id));
+            match page.next {
+                Some(next) => from = Cursor::key(Some(&next)),
+                None => return Ok(ids),
+            }
+        }
+    })
+    .await?
+}
+
+/// Brings a message into memory.
+fn find(shared: &Shared, state: &mut State, id: QueueId) -> Result<(), QueueError> {
+    shared.check(state)?;
+    match shared.ensure_hot(state, id)? {
+        true => Ok(()),
+        false if state.recovering => Err(QueueError::Rebuilding),
+        false => Err(QueueError::NotFound(id)),
+    }
+}
+
+pub(super) async fn open_body(shared: Arc<Shared>, id: QueueId) -> Result<Body, QueueError> {
+    {
+        let state = shared.lock();
+        let held = state.core.hot.get(&id).and_then(|hot| hot.body.clone());
+        if let Some(held) = held.filter(|_| state.core.is_live(id)) {
+            return Ok(Body::held(id, held));
+        }
+    }
+    blocking(move || {
+        let damaged = |cause: String| QueueError::Body { id, cause };
+        for _ in 0..TRIES {
+            let place = place_of(&shared, id)?;
+            if let Some(large) = place.large {
+                let sum = LargeFileSum {
+                    bytes: large.len,
+                    crc32: large.crc,
+                };
+                let reader = shared.bodies.read(&id.to_string(), Some(sum));
+                let reader = reader.map_err(|error| damaged(error.to_string()))?;
+                return Ok(Body::disk(id, large.len, Box::new(reader)));
+            }
+            match shared.journal.open_body(place.position) {
+                Ok(reader) => {
+                    let size = u64::from(reader.body_len());
+                    return Ok(Body::disk(id, size, Box::new(reader)));
+                }
+                // Moved to another segment in between: look again.
+                Err(ReadError::SegmentGone(_)) => {}
+                Err(error) => return Err(damaged(error.to_string())),
+            }
+        }
+        Err(damaged("its segment is gone".into()))
+    })
+    .await?
+}
+
+fn place_of(shared: &Shared, id: QueueId) -> Result<Place, QueueError> {
+    let mut state = shared.lock();
+    find(shared, &mut state, id)?;
+    let place = state.core.hot.get(&id).and_then(|hot| hot.place.clone());
+    place.ok_or(QueueError::NotFound(id))
+}
+
+/// Entries looked at, or messages edited, together.
+const PAGE: usize = 512;
+const TRIES: usize = 4;

@@ -1,0 +1,192 @@
+//! From journal records back to state: the same for the tail after a checkpoint and for everything.
+
+use std::collections::HashSet;
+
+use journal::ScannedRecord;
+use mail_types::QueueId;
+
+use super::index::{Index, IndexError};
+use super::records::note_state;
+use super::shared::State;
+use crate::core::Hot;
+use crate::disk::{
+    CHANGE, GONE, MESSAGE, Place, STATE, Unreadable, decode_change, decode_gone, decode_message,
+    decode_row, decode_state,
+};
+
+/// Applies records in the journal's order. What it finds is not scheduled: see [`load`].
+#[derive(Default)]
+pub(super) struct Replay {
+    /// Messages found to be gone. Records of them that come later are copies of no meaning.
+    gone: HashSet<QueueId>,
+    /// Records that could not be understood, or whose group is not whole.
+    pub(super) damaged: u64,
+}
+
+impl Replay {
+    /// Applies one record. An error is the index's, not the record's.
+    pub(super) fn apply(
+        &mut self,
+        state: &mut State,
+        index: Option<&Index>,
+        record: &ScannedRecord<'_>,
+    ) -> Result<(), IndexError> {
+        let id = QueueId::from_raw(record.key);
+        state.core.seen(id);
+        if self.gone.contains(&id) {
+            return Ok(());
+        }
+        // An outcome whose DSN is lost did not happen: rather once more than never.
+        if !record.group_intact && record.kind != MESSAGE {
+            self.damaged += 1;
+            return Ok(());
+        }
+        let applied = match record.kind {
+            MESSAGE => {
+                bring(state, index, id)?;
+                message(state, id, record)
+            }
+            CHANGE | STATE => {
+                bring(state, index, id)?;
+                change(state, id, record)
+            }
+            GONE => {
+                // Whether there is a row is not worth a look: removing none does no harm.
+                state.removed.insert(id);
+                state.core.hot.remove(&id);
+                self.gone.insert(id);
+                decode_gone(record.meta).map(|_| ())
+            }
+            _ => Ok(()),
+        };
+        if applied.is_err() {
+            self.damaged += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Schedules what the index and memory have of messages up to `last`, and adds up what segments hold.
+/// `with` gives access to the state for one message.
+pub(super) fn load(
+    index: Option<&Index>,
+    last: QueueId,
+    mut with: impl FnMut(&mut dyn FnMut(&mut State)),
+) -> Result<(), IndexError> {
+    let mut found = |id: QueueId, row: &[u8]| {
+        if id > last {
+            return Ok(());
+        }
+        let (message, place) = decode_row(row).map_err(|error| IndexError(error.to_string()))?;
+        with(&mut |state| {
+            let known = state.core.is_live(id) || state.core.hot.contains_key(&id);
+            if !known && !state.removed.contains(&id) {
+                state.usage.remember(&place);
+                state.core.schedule_found(id, &message);
+            }
+        });
+        Ok(())
+    };
+    if let Some(index) = index {
+        index.for_each(&mut found)?;
+    }
+    with(&mut |state| {
+        let State { core, usage, .. } = state;
+        let hot = core
+            .hot
+            .iter()
+            .filter(|(id, hot)| **id <= last && !hot.awaited);
+        let known: Vec<_> = hot
+            .filter(|(id, _)| !core.is_live(**id))
+            .filter_map(|(id, hot)| Some((*id, hot.message.clone(), hot.place.clone()?)))
+            .collect();
+        for (id, message, place) in known {
+            usage.remember(&place);
+            core.schedule_found(id, &message);
+        }
+    });
+    Ok(())
+}
+
+/// Brings a message from the index, if it has it.
+fn bring(state: &mut State, index: Option<&Index>, id: QueueId) -> Result<(), IndexError> {
+    if state.core.hot.contains_key(&id) {
+        return Ok(());
+    }
+    let Some(row) = index.map(|index| index.get(id)).transpose()?.flatten() else {
+        return Ok(());
+    };
+    let (message, place) = decode_row(&row).map_err(|error| IndexError(error.to_string()))?;
+    state.core.bring(id, message, place);
+    Ok(())
+}
+
+fn message(state: &mut State, id: QueueId, record: &ScannedRecord<'_>) -> Result<(), Unreadable> {
+    let (message, large, copies) = decode_message(record.meta)?;
+    let stored = record.end.offset.saturating_sub(record.position.offset);
+    let mut place = Place {
+        stored,
+        large,
+        copies,
+        ..Place::at(record.position)
+    };
+    let Some(hot) = state.core.hot.get_mut(&id) else {
+        state.core.add(id, message, false).place = Some(place);
+        return Ok(());
+    };
+    if let Some(old) = &hot.place {
+        if old.position >= place.position {
+            return Ok(());
+        }
+        // A copy: where the earlier one stands has to be known until that segment is gone.
+        let earlier = old.copies.iter().copied().chain([old.position.segment]);
+        for segment in earlier.filter(|s| *s != place.position.segment) {
+            if !place.copies.contains(&segment) {
+                place.copies.push(segment);
+            }
+        }
+        // Its state stands in it as of its revision; later records still count.
+        if message.revision < hot.message.revision {
+            place.states = old.states.clone();
+        }
+    }
+    hot.place = Some(place);
+    hot.dirty = true;
+    if message.revision >= hot.message.revision {
+        hot.message = std::sync::Arc::new(message);
+    }
+    Ok(())
+}
+
+fn change(state: &mut State, id: QueueId, record: &ScannedRecord<'_>) -> Result<(), Unreadable> {
+    let Some(hot) = state.core.hot.get_mut(&id) else {
+        // About a message whose record is damaged, or that went long ago.
+        return Ok(());
+    };
+    let bytes = record.end.offset.saturating_sub(record.position.offset);
+    let segment = record.position.segment;
+    let Hot {
+        message,
+        place: Some(place),
+        dirty,
+        ..
+    } = hot
+    else {
+        return Ok(());
+    };
+    if record.kind == CHANGE {
+        let change = decode_change(record.meta)?;
+        if std::sync::Arc::make_mut(message).apply(&change) {
+            note_state(&mut place.states, segment, bytes);
+            *dirty = true;
+        }
+    } else {
+        let whole = decode_state(record.meta, message)?;
+        if whole.revision >= message.revision {
+            *message = std::sync::Arc::new(whole);
+            place.states = vec![(segment, bytes)];
+            *dirty = true;
+        }
+    }
+    Ok(())
+}

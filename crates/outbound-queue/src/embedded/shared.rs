@@ -1,0 +1,448 @@
+//! What all parts of an open store share: the state under its mutex, journal, index, bodies.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use journal::{Appended, Group, Journal, LargeFiles, Position, Record, Urgency};
+use mail_types::QueueId;
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use tokio::sync::Notify;
+
+use super::index::Index;
+use super::options::EmbeddedOptions;
+use super::records::{
+    Completed, Done, GoneFrom, Parent, ParentKind, Usage, Waiter, Written, explain, gone_record,
+    note_state, record_of,
+};
+use crate::body::Budget;
+use crate::core::{Core, Hot, Step};
+use crate::disk::{Place, decode_row, encode_state};
+use crate::{QueueError, disk};
+
+pub(super) struct Shared {
+    state: Mutex<State>,
+    pub(super) done: Arc<Done>,
+    pub(super) journal: Journal,
+    /// `None` if none could be opened: then everything stays in memory.
+    pub(super) index: Option<Index>,
+    pub(super) bodies: LargeFiles,
+    pub(super) budget: Arc<Budget>,
+    pub(super) wake: Arc<Notify>,
+    pub(super) options: EmbeddedOptions,
+    pub(super) control: Control,
+    /// Held while a batch goes to the index: batches must not overtake each other.
+    pub(super) writing: Mutex<()>,
+}
+
+pub(super) struct State {
+    pub(super) core: Core,
+    pub(super) usage: Usage,
+    /// Messages whose rows are to be deleted.
+    pub(super) removed: BTreeSet<QueueId>,
+    /// Raised whenever messages leave memory for the index.
+    pub(super) generation: u64,
+    /// Everything before this is durable and in `core`.
+    pub(super) durable_end: Position,
+    /// Everything before this is in the index.
+    pub(super) checkpoint: Position,
+    /// Outcomes that a full disk kept from being recorded.
+    pub(super) unrecorded: VecDeque<Unrecorded>,
+    /// One of them is being tried again.
+    pub(super) retrying: bool,
+    /// Segments have not been read to their end yet.
+    pub(super) recovering: bool,
+    pub(super) damaged: u64,
+    pub(super) index_rebuilt: Option<String>,
+    pub(super) index_failed: Option<String>,
+    /// Files of content whose messages are durably gone.
+    pub(super) unlink: Vec<QueueId>,
+}
+
+/// An outcome that is true but not on disk.
+pub(super) struct Unrecorded {
+    pub(super) id: QueueId,
+    pub(super) gone: Option<GoneFrom>,
+    pub(super) messages: Vec<(QueueId, u32, Option<Record>)>,
+    pub(super) waiter: Option<Waiter>,
+}
+
+/// Starts and stops the store's threads.
+#[derive(Default)]
+pub(super) struct Control {
+    pub(super) stop: Mutex<bool>,
+    pub(super) changed: Condvar,
+}
+
+impl Shared {
+    pub(super) fn new(
+        state: State,
+        journal: Journal,
+        index: Option<Index>,
+        bodies: LargeFiles,
+        options: EmbeddedOptions,
+    ) -> Self {
+        let wake = Arc::clone(&state.core.wake);
+        Self {
+            state: Mutex::new(state),
+            done: Done::new(Arc::clone(&wake)),
+            journal,
+            index,
+            bodies,
+            budget: Budget::new(options.body_memory),
+            wake,
+            options,
+            control: Control::default(),
+            writing: Mutex::new(()),
+        }
+    }
+
+    /// The state, up to date with what the journal has finished.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock();
+        for completed in self.done.take() {
+            self.settle(&mut state, completed);
+        }
+        state
+    }
+
+    /// Whether the store may work at all.
+    pub(super) fn check(&self, state: &State) -> Result<(), QueueError> {
+        self.journal
+            .health()
+            .map_err(|failure| QueueError::Failed(failure.to_string()))?;
+        match &state.index_failed {
+            Some(cause) => Err(QueueError::Failed(cause.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether there is room for `more` bytes above the floor.
+    pub(super) fn check_room(&self, more: u64) -> Result<(), QueueError> {
+        let floor = self.options.free_space_floor;
+        // Unknown is not full: the journal itself notices a full disk.
+        let Ok(free) = (self.options.free_space)(&self.options.directory) else {
+            return Ok(());
+        };
+        if free.bytes < floor.saturating_add(more) || free.inodes.is_some_and(|n| n < FEW_INODES) {
+            return Err(QueueError::DiskFull { floor });
+        }
+        Ok(())
+    }
+
+    /// Hands a step to the journal, in the order of steps. Never waits and never fails: what cannot be
+    /// recorded now is kept.
+    pub(super) fn submit(
+        &self,
+        state: &mut State,
+        step: &Step,
+        messages: Vec<(QueueId, u32, Record)>,
+        waiter: Option<Waiter>,
+        urgency: Urgency,
+    ) {
+        let existing = self.segments_for(step);
+        let (record, parent) = record_of(state, step, &existing);
+        let messages: Vec<_> = messages
+            .into_iter()
+            .map(|(id, bytes, record)| (id, bytes, Some(record)))
+            .collect();
+        if !state.unrecorded.is_empty() || state.retrying {
+            let gone = gone_of(parent.kind);
+            state.keep(step.id, gone, messages, waiter);
+            return;
+        }
+        if let Some(hot) = state.core.hot.get_mut(&step.id) {
+            hot.in_flight += 1;
+        }
+        let mut records = Group::new(record);
+        for (_, _, message) in &messages {
+            records = records.and(
+                message
+                    .clone()
+                    .unwrap_or_else(|| Record::new(0, 0, Vec::new())),
+            );
+        }
+        let written = Written {
+            parent: Some(parent),
+            messages,
+            waiter,
+        };
+        if let Err(back) = self.done.append(&self.journal, records, written, urgency) {
+            // No room before the writer: as good as a disk that is full for a moment.
+            if let Some(completion) = back.completion {
+                completion(Err(journal::AppendError::Full(no_room(&self.options))));
+            }
+        }
+    }
+
+    /// A message that is visible, in memory. `Ok(false)`: there is none.
+    pub(super) fn ensure_hot(&self, state: &mut State, id: QueueId) -> Result<bool, QueueError> {
+        if !state.core.is_live(id) {
+            return Ok(false);
+        }
+        if state.core.hot.contains_key(&id) {
+            return Ok(true);
+        }
+        match self.load(id) {
+            Ok((message, place)) => {
+                state.core.bring(id, message, place);
+                Ok(true)
+            }
+            Err(cause) => Err(self.fail_index(state, &cause)),
+        }
+    }
+
+    /// A message's row.
+    pub(super) fn load(&self, id: QueueId) -> Result<(crate::state::Stored, Place), String> {
+        let index = self.index.as_ref().ok_or("there is no index")?;
+        let row = index.get(id).map_err(|error| error.to_string())?;
+        let row = row.ok_or_else(|| format!("the row of {id} is missing"))?;
+        decode_row(&row).map_err(|error| error.to_string())
+    }
+
+    /// The index failed in use: nothing can be done before a restart, which rebuilds it.
+    pub(super) fn fail_index(&self, state: &mut State, cause: &str) -> QueueError {
+        tracing::error!(
+            cause,
+            "the queue's index failed; restart to have it rebuilt from the journal"
+        );
+        if let Some(index) = &self.index {
+            index.distrust();
+        }
+        let cause = state.index_failed.get_or_insert_with(|| cause.to_owned());
+        QueueError::Failed(cause.clone())
+    }
+
+    /// The segments that exist, if the step needs to know.
+    fn segments_for(&self, step: &Step) -> Vec<u32> {
+        let place = step.gone.as_ref().and_then(|gone| gone.place.as_ref());
+        if place.is_some_and(|place| !place.copies.is_empty()) {
+            return self.journal.segments().iter().map(|s| s.number).collect();
+        }
+        Vec::new()
+    }
+
+    /// Takes note of what became of a group.
+    fn settle(&self, state: &mut State, completed: Completed) {
+        let Completed { group, result } = completed;
+        if let Some(parent) = &group.parent
+            && let Some(hot) = state.core.hot.get_mut(&parent.id)
+        {
+            hot.in_flight = hot.in_flight.saturating_sub(1);
+        }
+        match result {
+            Ok(appended) => self.settle_durable(state, group, &appended),
+            Err(error) => {
+                let full = matches!(error, journal::AppendError::Full(_));
+                match group.parent.filter(|_| full) {
+                    Some(Parent {
+                        kind: ParentKind::Copy(_),
+                        ..
+                    }) => {}
+                    Some(parent) => {
+                        let gone = gone_of(parent.kind);
+                        state.keep(parent.id, gone, group.messages, group.waiter);
+                    }
+                    None => {
+                        for (id, ..) in group.messages {
+                            state.core.hot.remove(&id);
+                        }
+                        if let Some(waiter) = group.waiter {
+                            let _ = waiter.send(Err(explain(&error)));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn settle_durable(&self, state: &mut State, group: Written, appended: &Appended) {
+        let mut positions = appended.positions().iter().copied();
+        state.durable_end = state.durable_end.max(appended.end());
+        if let Some(parent) = group.parent
+            && let Some(position) = positions.next()
+        {
+            self.settle_parent(state, parent, position);
+        }
+        for ((id, bytes, _), position) in group.messages.into_iter().zip(positions) {
+            let Some(hot) = state.core.hot.get_mut(&id) else {
+                continue;
+            };
+            hot.in_flight = hot.in_flight.saturating_sub(1);
+            hot.place = Some(Place {
+                stored: bytes,
+                large: hot.large,
+                ..Place::at(position)
+            });
+            state.usage.add(position.segment, bytes);
+            if !hot.awaited {
+                state.core.publish(id, false, None);
+            }
+        }
+    }
+
+    fn settle_parent(&self, state: &mut State, parent: Parent, position: Position) {
+        let segment = position.segment;
+        let place = state.core.hot.get_mut(&parent.id).and_then(|hot| {
+            hot.dirty = true;
+            hot.place.as_mut()
+        });
+        match (parent.kind, place) {
+            (ParentKind::Change, Some(place)) => {
+                note_state(&mut place.states, segment, parent.bytes);
+                state.usage.add(segment, parent.bytes);
+            }
+            (ParentKind::Whole, Some(place)) => {
+                for (segment, bytes) in place.states.drain(..) {
+                    state.usage.sub(segment, bytes);
+                }
+                place.states.push((segment, parent.bytes));
+                state.usage.add(segment, parent.bytes);
+            }
+            (ParentKind::Copy(from), Some(place)) if place.position == from => {
+                state.usage.forget(place);
+                place.states.clear();
+                place.copies.push(from.segment);
+                place.position = position;
+                place.stored = parent.bytes;
+                state.usage.add(segment, parent.bytes);
+            }
+            (ParentKind::Copy(_), _) => {
+                // Finished while the copy was on its way: the copy has to be called gone as well.
+                let from = GoneFrom {
+                    segments: vec![segment],
+                    large: false,
+                };
+                self.submit_gone(state, parent.id, from);
+            }
+            (ParentKind::Gone(from), _) if from.large => state.unlink.push(parent.id),
+            (ParentKind::Gone(_) | ParentKind::Change | ParentKind::Whole, _) => {}
+        }
+    }
+
+    /// Records anew that a message is gone.
+    pub(super) fn submit_gone(&self, state: &mut State, id: QueueId, from: GoneFrom) {
+        if !state.unrecorded.is_empty() || state.retrying {
+            state.keep(id, Some(from), Vec::new(), None);
+            return;
+        }
+        let (kind, record) = gone_record(id, from);
+        let written = Written {
+            parent: Some(Parent { id, bytes: 0, kind }),
+            messages: Vec::new(),
+            waiter: None,
+        };
+        let group = Group::new(record);
+        if let Err(back) = self
+            .done
+            .append(&self.journal, group, written, Urgency::Rides)
+            && let Some(completion) = back.completion
+        {
+            completion(Err(journal::AppendError::Full(no_room(&self.options))));
+        }
+    }
+}
+
+impl State {
+    pub(super) fn new(core: Core, durable_end: Position) -> Self {
+        Self {
+            core,
+            usage: Usage::default(),
+            removed: BTreeSet::new(),
+            generation: 0,
+            durable_end,
+            checkpoint: Position::START,
+            unrecorded: VecDeque::new(),
+            retrying: false,
+            recovering: false,
+            damaged: 0,
+            index_rebuilt: None,
+            index_failed: None,
+            unlink: Vec::new(),
+        }
+    }
+
+    /// Whether outcomes wait for room on the disk.
+    pub(super) fn is_behind(&self) -> bool {
+        self.retrying || !self.unrecorded.is_empty()
+    }
+
+    fn keep(
+        &mut self,
+        id: QueueId,
+        gone: Option<GoneFrom>,
+        messages: Vec<(QueueId, u32, Option<Record>)>,
+        waiter: Option<Waiter>,
+    ) {
+        self.unrecorded.push_back(Unrecorded {
+            id,
+            gone,
+            messages,
+            waiter,
+        });
+    }
+
+    /// The record that says an unrecorded outcome in full, as of now.
+    pub(super) fn record_anew(&mut self, kept: &Unrecorded) -> Option<(Record, Parent)> {
+        let (kind, record) = match (&kept.gone, self.core.hot.get_mut(&kept.id)) {
+            (Some(from), _) => gone_record(kept.id, from.clone()),
+            (None, Some(hot)) => {
+                hot.in_flight += 1;
+                let meta = encode_state(&hot.message);
+                (
+                    ParentKind::Whole,
+                    Record::new(disk::STATE, kept.id.raw(), meta),
+                )
+            }
+            // Finished since: its own entry follows.
+            (None, None) => return None,
+        };
+        let bytes = u32::try_from(record.stored_len()).unwrap_or(u32::MAX);
+        let parent = Parent {
+            id: kept.id,
+            bytes,
+            kind,
+        };
+        Some((record, parent))
+    }
+
+    /// Lets go of messages that the index has and nobody works on.
+    pub(super) fn evict(&mut self) {
+        let before = self.core.hot.len();
+        let leases = &self.core.leases;
+        self.core.hot.retain(|id, hot: &mut Hot| {
+            hot.dirty || !hot.indexed || hot.in_flight > 0 || hot.awaited || leases.is_leased(*id)
+        });
+        if self.core.hot.len() < before {
+            self.generation += 1;
+        }
+    }
+}
+
+impl Place {
+    pub(super) const fn at(position: Position) -> Self {
+        Self {
+            position,
+            stored: 0,
+            large: None,
+            copies: Vec::new(),
+            states: Vec::new(),
+        }
+    }
+}
+
+fn gone_of(kind: ParentKind) -> Option<GoneFrom> {
+    match kind {
+        ParentKind::Gone(from) => Some(from),
+        ParentKind::Change | ParentKind::Whole | ParentKind::Copy(_) => None,
+    }
+}
+
+fn no_room(options: &EmbeddedOptions) -> journal::Failure {
+    journal::Failure::new(
+        journal::FailedOperation::Write,
+        &options.directory,
+        std::io::ErrorKind::StorageFull.into(),
+    )
+}
+
+const FEW_INODES: u64 = 16;

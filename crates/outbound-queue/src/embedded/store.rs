@@ -1,0 +1,283 @@
+//! The port's methods on the embedded store.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use journal::Urgency;
+use mail_types::{QueueId, Timestamp};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+
+use super::committer;
+use super::ingest::EmbeddedIncoming;
+use super::operator;
+use super::records::message_record;
+use super::shared::Shared;
+use crate::disk::encode_message;
+use crate::state::Stored;
+use crate::{
+    Body, Cursor, Destination, DueDestination, Durable, Edit, Edited, Filter, Finish, Finished,
+    Health, LeaseToken, Leased, MessageView, Now, Page, QueueError, QueueStore, Stats, SummaryRow,
+    Target,
+};
+
+/// The queue on disk. Cheap to clone; the last clone that is dropped ends its threads, and whatever was
+/// acknowledged is on disk at any time. [`EmbeddedStore::close`] makes the next start quick.
+#[derive(Clone)]
+pub struct EmbeddedStore {
+    pub(super) shared: Arc<Shared>,
+    threads: Arc<Threads>,
+}
+
+struct Threads {
+    shared: Arc<Shared>,
+    running: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl EmbeddedStore {
+    pub(super) fn new(shared: Arc<Shared>, running: Vec<JoinHandle<()>>) -> Self {
+        let threads = Arc::new(Threads {
+            shared: Arc::clone(&shared),
+            running: Mutex::new(running),
+        });
+        Self { shared, threads }
+    }
+
+    /// Writes everything to the index and ends the store's threads. Blocks. Use the store no more.
+    ///
+    /// # Errors
+    /// [`QueueError::Failed`] if the journal or the index fails; nothing is lost then.
+    pub fn close(&self) -> Result<(), QueueError> {
+        self.threads.stop();
+        committer::step(&self.shared)?;
+        self.shared
+            .journal
+            .sync()
+            .map_err(|error| QueueError::Failed(error.to_string()))
+    }
+
+    /// The journal's counters.
+    #[must_use]
+    pub fn journal_stats(&self) -> journal::Stats {
+        self.shared.journal.stats()
+    }
+}
+
+impl Threads {
+    fn stop(&self) {
+        *self.shared.control.stop.lock() = true;
+        self.shared.control.changed.notify_all();
+        for thread in self.running.lock().drain(..) {
+            // A thread that panicked has poisoned the journal already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl QueueStore for EmbeddedStore {
+    type Incoming = EmbeddedIncoming;
+
+    fn begin(&self, size_hint: Option<u64>, now: Now) -> Result<EmbeddedIncoming, QueueError> {
+        self.shared.check_room(size_hint.unwrap_or(0))?;
+        let mut state = self.shared.lock();
+        self.shared.check(&state)?;
+        if state.is_behind() {
+            return Err(QueueError::DiskFull {
+                floor: self.shared.options.free_space_floor,
+            });
+        }
+        let id = state.core.allocate(now.wall);
+        Ok(EmbeddedIncoming::new(Arc::clone(&self.shared), id))
+    }
+
+    fn allocate_id(&self, now: Now) -> QueueId {
+        self.shared.lock().core.allocate(now.wall)
+    }
+
+    async fn lease(
+        &self,
+        destination: &Destination,
+        max: usize,
+        now: Now,
+    ) -> Result<Vec<Leased>, QueueError> {
+        let (keys, missing, generation) = {
+            let mut state = self.shared.lock();
+            self.check_leasing(&state)?;
+            let keys = state.core.due(destination, now, max);
+            let cold = keys.iter().map(|key| key.1);
+            let missing: Vec<QueueId> =
+                cold.filter(|id| !state.core.hot.contains_key(id)).collect();
+            (keys, missing, state.generation)
+        };
+        let mut rows = Vec::new();
+        if !missing.is_empty() {
+            let shared = Arc::clone(&self.shared);
+            rows = operator::blocking(move || {
+                missing
+                    .into_iter()
+                    .map(|id| (id, shared.load(id)))
+                    .collect()
+            })
+            .await?;
+        }
+        let mut state = self.shared.lock();
+        let fresh = state.generation == generation;
+        for (id, row) in rows {
+            // Only if nothing left memory meanwhile, the row is known to be the latest.
+            if let (true, Ok((message, place))) = (fresh && state.core.is_live(id), row) {
+                state.core.bring(id, message, place);
+            }
+        }
+        let mut leased = Vec::with_capacity(keys.len());
+        for key in keys {
+            if self.shared.ensure_hot(&mut state, key.1)? {
+                leased.extend(state.core.take(destination, key, now));
+            }
+        }
+        Ok(leased)
+    }
+
+    fn due_destinations(
+        &self,
+        now: Now,
+        after: Option<&Destination>,
+        max: usize,
+    ) -> Vec<DueDestination> {
+        let core = &mut self.shared.lock().core;
+        core.end_expired(now);
+        core.schedule.due_destinations(now.wall, after, max)
+    }
+
+    fn next_due(&self, now: Now) -> Option<Timestamp> {
+        self.shared.lock().core.next_due(now)
+    }
+
+    fn wake(&self) -> Arc<Notify> {
+        Arc::clone(&self.shared.wake)
+    }
+
+    fn renew(&self, lease: &LeaseToken, now: Now) -> Result<(), QueueError> {
+        let core = &mut self.shared.lock().core;
+        core.end_expired(now);
+        core.leases.renew(lease, now)
+    }
+
+    fn release(&self, lease: &LeaseToken) -> Result<(), QueueError> {
+        self.shared.lock().core.release(lease)
+    }
+
+    fn finish(&self, finish: Finish, now: Now) -> Result<Finished, QueueError> {
+        let placement = &*self.shared.options.placement;
+        let prepared: Vec<_> = finish
+            .messages
+            .iter()
+            .map(|message| {
+                let envelope = Arc::new(message.envelope.clone());
+                let stored = Stored::new(envelope, placement, now.wall);
+                let meta = encode_message(&stored, None, &[]);
+                let (record, bytes) = message_record(message.id, meta, message.body.clone());
+                (message.id, stored, record, bytes)
+            })
+            .collect();
+        let mut state = self.shared.lock();
+        self.shared.check(&state)?;
+        state.core.end_expired(now);
+        let step = state.core.finish(&finish, now)?;
+        let urgency = if prepared.is_empty() {
+            Urgency::Rides
+        } else {
+            Urgency::Now
+        };
+        let mut messages = Vec::with_capacity(prepared.len());
+        for (id, stored, record, bytes) in prepared {
+            state.core.add(id, stored, false).in_flight = 1;
+            messages.push((id, bytes, record));
+        }
+        let (waiter, durable) = oneshot::channel();
+        self.shared
+            .submit(&mut state, &step, messages, Some(waiter), urgency);
+        Ok(Finished {
+            removed: step.gone.is_some(),
+            durable: Durable::when(durable),
+        })
+    }
+
+    async fn open_body(&self, id: QueueId) -> Result<Body, QueueError> {
+        operator::open_body(Arc::clone(&self.shared), id).await
+    }
+
+    async fn list(
+        &self,
+        filter: &Filter,
+        cursor: Option<&Cursor>,
+        limit: usize,
+        now: Now,
+    ) -> Result<Page, QueueError> {
+        let (shared, filter) = (Arc::clone(&self.shared), filter.clone());
+        let from = Cursor::key(cursor);
+        operator::blocking(move || operator::list(&shared, &filter, from, limit, now)).await?
+    }
+
+    async fn show(&self, id: QueueId, now: Now) -> Result<MessageView, QueueError> {
+        let shared = Arc::clone(&self.shared);
+        operator::blocking(move || operator::show(&shared, id, now)).await?
+    }
+
+    async fn edit(
+        &self,
+        target: &Target,
+        edit: Edit,
+        dry_run: bool,
+        now: Now,
+    ) -> Result<Edited, QueueError> {
+        operator::edit(&self.shared, target, edit, dry_run, now).await
+    }
+
+    fn stats(&self, now: Now) -> Stats {
+        let mut stats = self.shared.lock().core.stats(now);
+        stats.memory_bytes = self.shared.budget.used();
+        let segments = self.shared.journal.segments();
+        stats.disk_bytes = segments.iter().map(|s| s.bytes).sum();
+        if let Ok(files) = self.shared.bodies.list() {
+            stats.disk_bytes += files.iter().map(|file| file.len).sum::<u64>();
+        }
+        stats
+    }
+
+    fn summary(&self, _now: Now) -> Vec<SummaryRow> {
+        self.shared.lock().core.schedule.summary()
+    }
+
+    fn health(&self) -> Health {
+        let failure = self.shared.journal.health().err();
+        let full = self.shared.check_room(0).is_err();
+        let state = self.shared.lock();
+        Health {
+            failed: failure.map(|failure| failure.to_string()),
+            disk_full: full || state.is_behind(),
+            recovering: state.recovering,
+            index_rebuilt: state.index_rebuilt.clone(),
+            index_failed: state.index_failed.clone(),
+            damaged_records: state.damaged,
+        }
+    }
+}
+
+impl EmbeddedStore {
+    fn check_leasing(&self, state: &super::shared::State) -> Result<(), QueueError> {
+        self.shared.check(state)?;
+        if state.is_behind() {
+            // What was delivered and could not be recorded would be delivered again (row H6-02).
+            return Err(QueueError::DiskFull {
+                floor: self.shared.options.free_space_floor,
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,257 @@
+//! Power cuts on a simulated disk, at every operation.
+
+use journal::SimulatedDisk;
+
+use super::*;
+use crate::Leased;
+
+const SEGMENT: u64 = 4 * 1024;
+
+fn on(disk: &SimulatedDisk, directory: &Path) -> EmbeddedOptions {
+    EmbeddedOptions {
+        storage: Arc::new(disk.clone()),
+        segment_size: SEGMENT,
+        free_space: Arc::new(|_| Ok(free_bytes(1 << 20))),
+        compact_below: 0.7,
+        ..options(directory)
+    }
+}
+
+/// Messages over several segments, with their state in others, most of them finished.
+struct Scene {
+    dir: tempfile::TempDir,
+    disk: SimulatedDisk,
+    remain: Vec<QueueId>,
+}
+
+async fn scene(seed: u64) -> (EmbeddedStore, Scene) {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = SimulatedDisk::new(seed);
+    let store = still(on(&disk, dir.path()));
+    let (mut leases, mut remain): (Vec<Leased>, Vec<QueueId>) = (Vec::new(), Vec::new());
+    for _ in 0..24 {
+        let body = vec![b'x'; 600];
+        let (_, lease) = put(&store, "s@a.test", &["r@d.test"], &body, true, at(1)).await;
+        leases.extend(lease);
+    }
+    for (n, lease) in leases.iter().enumerate() {
+        let stays = n % 6 == 0;
+        let outcome = if stays { deferred(80) } else { DELIVERED };
+        let finished = store.finish(ending(lease, outcome), at(2)).unwrap();
+        finished.durable.wait().await.unwrap();
+        if stays {
+            remain.push(lease.id);
+        }
+    }
+    committer::step(&store.shared).unwrap();
+    // A segment boundary behind all of it, so that the checkpoint does not hold the last ones.
+    store.shared.journal.rotate().unwrap();
+    put(&store, "s@a.test", &["last@z.test"], b"y", false, at(3)).await;
+    let edited = Target::Filter(Filter {
+        recipient: Some("last@z.test".into()),
+        ..Filter::default()
+    });
+    store
+        .edit(&edited, Edit::Cancel, false, at(3))
+        .await
+        .unwrap();
+    committer::step(&store.shared).unwrap();
+    store.shared.journal.sync().unwrap();
+    (store, Scene { dir, disk, remain })
+}
+
+async fn check(store: &EmbeddedStore, remain: &[QueueId], what: &str) {
+    assert_eq!(ids(store).await, remain, "{what}");
+    for id in remain {
+        let seen = store.show(*id, at(9)).await.unwrap();
+        assert_eq!(seen.recipients[0].attempts, 1, "{what}");
+        let body = read(store.open_body(*id).await.unwrap()).await.unwrap();
+        assert_eq!(body.len(), 600, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn compaction_gives_space_back_and_keeps_what_counts() {
+    let (store, scene) = scene(1).await;
+    let before = store.shared.journal.stats().segment_bytes;
+    compact_all(&store.shared);
+    let after = store.shared.journal.stats().segment_bytes;
+    assert!(after * 2 < before, "{before} bytes became {after}");
+    check(&store, &scene.remain, "compacted").await;
+    drop(store);
+    check(
+        &still(on(&scene.disk, scene.dir.path())),
+        &scene.remain,
+        "restarted",
+    )
+    .await;
+    std::fs::remove_dir_all(scene.dir.path().join("queue/index")).unwrap();
+    let store = still_recovered(on(&scene.disk, scene.dir.path()));
+    check(&store, &scene.remain, "rebuilt").await;
+    for lease in store.lease(&to("d.test"), 99, at(80)).await.unwrap() {
+        store.finish(ending(&lease, DELIVERED), at(81)).unwrap();
+    }
+    store.close().unwrap();
+    store.shared.journal.rotate().unwrap();
+    put(&store, "s@a.test", &["r@d.test"], b"x", false, at(82)).await;
+    compact_all(&store.shared);
+    compact_all(&store.shared);
+    let left = store.shared.journal.segments();
+    assert!(
+        left.len() <= 3,
+        "H6-15: all but the last are gone: {left:?}"
+    );
+}
+
+#[tokio::test]
+async fn compaction_interrupted_at_every_step() {
+    let (store, first) = scene(2).await;
+    let start = first.disk.operations();
+    compact_all(&store.shared);
+    let end = first.disk.operations();
+    assert!(end > start + 10, "there is something to interrupt");
+    drop(store);
+    for operation in start + 1..=end {
+        let (store, scene) = scene(operation).await;
+        scene.disk.power_off_at(operation);
+        interrupted(&store.shared);
+        let disk = scene.disk.power_cut();
+        drop(store);
+        let what = format!("power lost at operation {operation} of {start}..{end}");
+        let store = still_recovered(on(&disk, scene.dir.path()));
+        check(&store, &scene.remain, &what).await;
+        // Again from there, then without the index.
+        compact_all(&store.shared);
+        check(&store, &scene.remain, &what).await;
+        drop(store);
+        std::fs::remove_dir_all(scene.dir.path().join("queue/index")).unwrap();
+        let store = still_recovered(on(&disk, scene.dir.path()));
+        check(&store, &scene.remain, &what).await;
+    }
+}
+
+/// Compacts until the power goes.
+fn interrupted(shared: &Shared) {
+    let mut futile = std::collections::BTreeSet::new();
+    while committer::step(shared).is_ok()
+        && let Some(segment) = compaction::candidate(shared, &futile)
+    {
+        match compaction::compact(shared, segment) {
+            Ok(true) => {}
+            Ok(false) => drop(futile.insert(segment)),
+            Err(_) => return,
+        }
+    }
+}
+
+#[tokio::test]
+async fn e4_14_e4_15_what_was_acknowledged_survives_a_cut_at_every_step() {
+    let mut operation = 1;
+    loop {
+        let (dir, disk) = (tempfile::tempdir().unwrap(), SimulatedDisk::new(operation));
+        disk.power_off_at(operation);
+        let (acked, finished) = until_dark(on(&disk, dir.path())).await;
+        let completed = acked.len() == 12;
+        let disk = disk.power_cut();
+        let store = still_recovered(on(&disk, dir.path()));
+        let found = ids(&store).await;
+        for id in acked.iter().filter(|id| !finished.contains(id)) {
+            assert!(found.contains(id), "lost {id} at operation {operation}");
+            let body = read(store.open_body(*id).await.unwrap()).await.unwrap();
+            assert_eq!(body.len(), 300);
+        }
+        for id in &finished {
+            assert!(
+                !found.contains(id),
+                "{id} came back at operation {operation}"
+            );
+        }
+        if completed {
+            break;
+        }
+        operation += 1;
+    }
+    assert!(operation > 12, "{operation}");
+}
+
+/// Twelve messages, every third of which is delivered, durably; what was acknowledged before the power went.
+async fn until_dark(options: EmbeddedOptions) -> (Vec<QueueId>, Vec<QueueId>) {
+    let (mut acked, mut finished) = (Vec::new(), Vec::new());
+    let Ok(shared) = prepare(options) else {
+        return (acked, finished);
+    };
+    let store = EmbeddedStore::new(Arc::new(shared), Vec::new());
+    for n in 0..12 {
+        let Ok(mut incoming) = store.begin(None, at(1)) else {
+            break;
+        };
+        incoming.write(&[b'x'; 300]).await.unwrap();
+        let envelope = crate::samples::envelope("s@a.test", &["r@d.test"]);
+        let Ok(committed) = incoming.commit(envelope, true, at(1)).await else {
+            break;
+        };
+        acked.push(committed.id);
+        if n % 3 == 0 {
+            let Ok(end) = store.finish(ending(&committed.leases[0], DELIVERED), at(2)) else {
+                break;
+            };
+            if end.durable.wait().await.is_ok() {
+                finished.push(committed.id);
+            }
+        }
+        if n % 5 == 4 && committer::step(&store.shared).is_err() {
+            break;
+        }
+    }
+    (acked, finished)
+}
+
+#[tokio::test]
+async fn h6_03_a_failed_sync_is_sticky() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), SimulatedDisk::new(3));
+    let store = still(on(&disk, dir.path()));
+    let (kept, _) = put(&store, "s@a.test", &["r@d.test"], b"x", false, at(1)).await;
+    let mut incoming = store.begin(None, at(1)).unwrap();
+    incoming.write(b"x").await.unwrap();
+    // The write of the record, then its sync.
+    disk.fail_at(disk.operations() + 2, 5);
+    let envelope = crate::samples::envelope("s@a.test", &["r@d.test"]);
+    let failed = incoming.commit(envelope, false, at(1)).await.unwrap_err();
+    assert!(matches!(failed, QueueError::Failed(_)), "{failed}");
+    assert!(matches!(
+        store.begin(None, at(2)).err(),
+        Some(QueueError::Failed(_))
+    ));
+    let leased = store.lease(&to("d.test"), 9, at(2)).await;
+    assert!(matches!(leased, Err(QueueError::Failed(_))));
+    assert!(store.health().failed.is_some());
+    drop(store);
+    let store = still_recovered(on(&disk.power_cut(), dir.path()));
+    assert!(ids(&store).await.contains(&kept));
+}
+
+#[tokio::test]
+async fn h6_02_an_outcome_that_a_full_disk_refused_is_recorded_first() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), SimulatedDisk::new(4));
+    let store = still(on(&disk, dir.path()));
+    let (gone, leases) = put(&store, "s@a.test", &["r@d.test"], b"x", true, at(1)).await;
+    let (other, _) = put(&store, "s@a.test", &["r@d.test"], b"x", false, at(1)).await;
+    disk.set_capacity(Some(0));
+    let finished = store.finish(ending(&leases[0], DELIVERED), at(2)).unwrap();
+    store.shared.journal.sync().ok();
+    let refused = store.lease(&to("d.test"), 9, at(2)).await;
+    assert!(
+        matches!(refused, Err(QueueError::DiskFull { .. })),
+        "{refused:?}"
+    );
+    assert!(store.health().disk_full && store.begin(None, at(2)).is_err());
+    committer::step(&store.shared).unwrap();
+    disk.set_capacity(None);
+    committer::step(&store.shared).unwrap();
+    finished.durable.wait().await.unwrap();
+    let leased = store.lease(&to("d.test"), 9, at(2)).await.unwrap();
+    assert_eq!(leased.iter().map(|l| l.id).collect::<Vec<_>>(), [other]);
+    drop(store);
+    let store = still_recovered(on(&disk.power_cut(), dir.path()));
+    assert!(!ids(&store).await.contains(&gone));
+}

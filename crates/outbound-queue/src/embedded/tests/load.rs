@@ -1,0 +1,80 @@
+//! Many messages, and many recipients.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_thousand_messages_open_and_drain() {
+    const MESSAGES: usize = 50_000;
+    let dir = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(EmbeddedOptions {
+        index_interval: Duration::from_millis(100),
+        ..options(dir.path())
+    })
+    .unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..100usize {
+        let store = store.clone();
+        tasks.spawn(async move {
+            let recipient = format!("r@d{}.test", task % 10);
+            for _ in 0..MESSAGES / 100 {
+                put(
+                    &store,
+                    "s@a.test",
+                    &[&recipient],
+                    b"a small message",
+                    false,
+                    at(1),
+                )
+                .await;
+            }
+        });
+    }
+    tasks.join_all().await;
+    store.close().unwrap();
+    drop(store);
+    let store = EmbeddedStore::open(options(dir.path())).unwrap();
+    assert_eq!(store.stats(at(2)).due, MESSAGES as u64);
+    assert!(
+        store.shared.lock().core.hot.is_empty(),
+        "what waits is in the index"
+    );
+    let mut drained = 0;
+    while let Some(due) = store.due_destinations(at(2), None, 1).first() {
+        for lease in store.lease(&due.destination, 500, at(2)).await.unwrap() {
+            store.finish(ending(&lease, DELIVERED), at(2)).unwrap();
+            drained += 1;
+        }
+    }
+    assert_eq!((drained, store.stats(at(2)).messages), (MESSAGES, 0));
+    store.close().unwrap();
+    let blobs = std::fs::read_dir(dir.path().join("queue/index/blobs")).unwrap();
+    assert_eq!(blobs.count(), 0);
+}
+
+#[tokio::test]
+async fn many_recipients_make_many_small_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = still(options(dir.path()));
+    let names: Vec<String> = (0..1000)
+        .map(|n| format!("recipient{n}@d{n}.test"))
+        .collect();
+    let recipients: Vec<&str> = names.iter().map(String::as_str).collect();
+    let (id, leases) = put(&store, "s@a.test", &recipients, b"x", true, at(1)).await;
+    assert_eq!(leases.len(), 1000);
+    committer::step(&store.shared).unwrap();
+    for (n, lease) in leases.iter().enumerate() {
+        let outcome = if n < 990 { DELIVERED } else { deferred(50) };
+        store.finish(ending(lease, outcome), at(2)).unwrap();
+    }
+    store.close().unwrap();
+    let blobs = std::fs::read_dir(dir.path().join("queue/index/blobs")).unwrap();
+    assert_eq!(blobs.count(), 0, "rows are small");
+    drop((store, leases));
+    let store = still(options(dir.path()));
+    let seen = store.show(id, at(3)).await.unwrap();
+    let done = seen
+        .recipients
+        .iter()
+        .filter(|r| matches!(r.state, crate::RecipientState::Done(_)));
+    assert_eq!((done.count(), store.stats(at(3)).deferred), (990, 10));
+}

@@ -1,1 +1,31 @@
 //! Listeners and inbound SMTP sessions; declares the port through which mail is handed over.
+//!
+//! [`Server::bind`] opens the ports, so that whoever starts it learns of trouble before anything
+//! runs; [`Server::run`] accepts until it is told to stop, then lets sessions that are in the
+//! midst of a message finish. Each session is a task that drives a
+//! [`smtp_proto::server::Session`] and hands its mail to an [`Intake`]. What happens is told to an
+//! [`Observer`]; time, mail store, access rules and certificates come in by argument.
+
+mod access;
+mod bind;
+mod connection;
+mod intake;
+mod limits;
+mod observer;
+mod server;
+mod timeouts;
+mod tls;
+
+pub use access::Access;
+pub use bind::BindError;
+pub use intake::{Incoming, Intake};
+pub use limits::Limits;
+pub use observer::{Client, Event, Observer, Received, TimeoutStage};
+pub use server::{Clock, ListenerSettings, Server, ServerSettings};
+pub use smtp_proto::BareNewline;
+pub use smtp_proto::server::{
+    Cause, Forwarded, Incident, Refusal, Relaying, Role, Settings, Source, Stage, TlsMode,
+    TlsRequiredNo,
+};
+pub use timeouts::Timeouts;
+pub use tls::{ServerTls, TlsLoadError};

@@ -1,0 +1,113 @@
+//! Who may do what, by address.
+
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net};
+use smtp_proto::BareNewline;
+use smtp_proto::server::{Peer, Relaying};
+
+/// Who may do what, by address. Names from reverse DNS are never asked (row G3-06).
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    relay: Vec<IpNet>,
+    xforward: Vec<IpNet>,
+    normalize: Vec<IpNet>,
+}
+
+impl Access {
+    /// `relay` may send to the world (`access.relay-networks`), `xforward` may say XFORWARD
+    /// (`access.xforward-hosts`), and bare CR or LF from `normalize` become spaces whatever the
+    /// listener says. IPv6-mapped networks mean the IPv4 network.
+    #[must_use]
+    pub fn new(relay: &[IpNet], xforward: &[IpNet], normalize: &[IpNet]) -> Self {
+        let all = |nets: &[IpNet]| nets.iter().copied().map(unmapped).collect();
+        Self {
+            relay: all(relay),
+            xforward: all(xforward),
+            normalize: all(normalize),
+        }
+    }
+
+    /// What the client at `address` may do on a listener with this setting.
+    pub(crate) fn peer(&self, address: IpAddr, listener: BareNewline) -> Peer {
+        let address = address.to_canonical();
+        let among = |nets: &[IpNet]| nets.iter().any(|net| net.contains(&address));
+        Peer {
+            address,
+            relaying: if among(&self.relay) {
+                Relaying::Allowed
+            } else {
+                Relaying::Refused
+            },
+            xforward: among(&self.xforward),
+            bare_newline: if among(&self.normalize) {
+                BareNewline::Normalize
+            } else {
+                listener
+            },
+        }
+    }
+}
+
+/// `::ffff:10.0.0.0/104` is `10.0.0.0/8` (row G3-05). A wider network that has the mapped range in
+/// it, such as `::/0`, stays an IPv6 network and never means IPv4.
+fn unmapped(net: IpNet) -> IpNet {
+    let IpNet::V6(v6) = net else { return net };
+    let v4 = v6
+        .network()
+        .to_ipv4_mapped()
+        .zip(v6.prefix_len().checked_sub(96));
+    match v4.map(|(address, prefix)| Ipv4Net::new(address, prefix)) {
+        Some(Ok(v4)) => IpNet::V4(v4),
+        _ => net,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn relaying(net: &str, address: &str) -> bool {
+        let access = Access::new(&[net.parse().unwrap()], &[], &[]);
+        let peer = access.peer(address.parse().unwrap(), BareNewline::Reject);
+        peer.relaying == Relaying::Allowed
+    }
+
+    #[test]
+    fn g3_05_mapped_addresses_are_exact() {
+        for (net, address, want) in [
+            ("10.0.0.0/8", "10.1.2.3", true),
+            ("10.0.0.0/8", "::ffff:10.1.2.3", true),
+            ("10.0.0.0/8", "11.0.0.1", false),
+            ("10.0.0.0/8", "::ffff:11.0.0.1", false),
+            ("10.0.0.0/8", "::10.1.2.3", false),
+            ("::ffff:10.0.0.0/104", "10.1.2.3", true),
+            ("::ffff:10.0.0.0/104", "::ffff:10.1.2.3", true),
+            ("2001:db8::/32", "2001:db8::1", true),
+            ("2001:db8::/32", "10.0.0.1", false),
+            ("::/0", "192.0.2.1", false),
+            ("127.0.0.0/8", "::1", false),
+        ] {
+            assert_eq!(relaying(net, address), want, "{address} in {net}");
+        }
+    }
+
+    #[test]
+    fn nobody_by_default() {
+        let peer = Access::default().peer(IpAddr::from([127, 0, 0, 1]), BareNewline::Reject);
+        assert_eq!(peer.relaying, Relaying::Refused);
+        assert!(!peer.xforward);
+    }
+
+    #[test]
+    fn e3_06_normalizing_by_network() {
+        let access = Access::new(&[], &[], &["192.0.2.0/24".parse().unwrap()]);
+        let of = |a: &str| {
+            access
+                .peer(a.parse().unwrap(), BareNewline::Reject)
+                .bare_newline
+        };
+        assert_eq!(of("192.0.2.9"), BareNewline::Normalize);
+        assert_eq!(of("192.0.3.9"), BareNewline::Reject);
+    }
+}

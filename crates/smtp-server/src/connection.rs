@@ -1,0 +1,174 @@
+//! One connection: octets between the socket and the session, mail to the intake.
+
+mod drive;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use mail_types::TlsFacts;
+use smtp_proto::BareNewline;
+use smtp_proto::server::{Notice, Session, Settings, TlsMode};
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use self::drive::{Drive, Exit};
+use crate::limits::Slot;
+use crate::{Access, Client, Clock, Event, Intake, Observer, ServerTls, TimeoutStage, Timeouts};
+
+/// What the sessions of one listener share.
+pub(crate) struct Context<I, O> {
+    pub(crate) intake: Arc<I>,
+    pub(crate) observer: Arc<O>,
+    pub(crate) clock: Clock,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) bare_newline: BareNewline,
+    pub(crate) access: Arc<ArcSwap<Access>>,
+    pub(crate) tls: Option<Arc<ServerTls>>,
+}
+
+/// How far the server's life has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Mail is taken.
+    Open,
+    /// Messages under way may be finished.
+    Draining,
+    /// Nothing may be finished but commits.
+    Aborting,
+}
+
+/// Serves one connection to its end.
+pub(crate) async fn serve<I: Intake, O: Observer>(
+    context: Arc<Context<I, O>>,
+    stream: TcpStream,
+    address: SocketAddr,
+    phase: watch::Receiver<Phase>,
+    slot: Slot,
+) {
+    let address = canonical(address);
+    let began = Instant::now();
+    let observer = Arc::clone(&context.observer);
+    let settings = Arc::clone(&context.settings);
+    let client = |helo| Client {
+        listener: &settings.listener,
+        address,
+        helo,
+    };
+    observer.event(Event::Connected(client("")));
+    // Replies are written in whole batches: waiting for more would only cost time.
+    let _ = stream.set_nodelay(true);
+    let peer = context
+        .access
+        .load()
+        .peer(address.ip(), context.bare_newline);
+    let session = Session::new(Arc::clone(&settings), peer);
+    let mut drive = Drive::new(&context, session, address, phase);
+    drive.over_tcp(stream).await;
+    observer.event(Event::Disconnected {
+        client: client(drive.session().helo()),
+        messages: drive.messages(),
+        lasted: began.elapsed(),
+    });
+    drop(slot);
+}
+
+impl<I: Intake, O: Observer> Drive<'_, I, O> {
+    /// Plain SMTP, and TLS when the client asks for it, or TLS from the start.
+    async fn over_tcp(&mut self, mut stream: TcpStream) {
+        if self.context().settings.tls != TlsMode::Implicit {
+            self.greet(has_spoken(&stream));
+            match self.run(&mut stream).await {
+                Exit::StartTls => {}
+                Exit::Closed => return,
+            }
+        }
+        // `bind` made sure that there is a certificate where TLS is offered.
+        let Some(tls) = &self.context().tls else {
+            return;
+        };
+        let acceptor = TlsAcceptor::from(tls.current());
+        let limit = self.context().timeouts.handshake;
+        let mut stream = match timeout(limit, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                // RFC 3207 section 4.1, row E4-21: never back to plain text.
+                return self.tls_failed(&error);
+            }
+            Err(_) => {
+                self.timed_out(TimeoutStage::Handshake);
+                return;
+            }
+        };
+        self.tls_established(facts(&stream));
+        if self.context().settings.tls == TlsMode::Implicit {
+            self.greet(false);
+        }
+        // STARTTLS is not taken inside TLS (RFC 3207 section 4.2), so this ends in `Closed`.
+        let (Exit::Closed | Exit::StartTls) = self.run(&mut stream).await;
+    }
+}
+
+/// Tells the observer what the session noticed.
+fn report<O: Observer>(observer: &O, client: Client<'_>, notice: &Notice) {
+    observer.event(match notice {
+        Notice::Refused {
+            stage,
+            cause,
+            refusal,
+            sender,
+            recipient,
+        } => Event::Refused {
+            client,
+            stage: *stage,
+            cause: *cause,
+            refusal,
+            sender: sender.as_ref(),
+            recipient: recipient.as_deref(),
+        },
+        Notice::Incident(incident) => Event::Incident {
+            client,
+            incident: *incident,
+        },
+    });
+}
+
+/// The address without the IPv6-mapped form that dual-stack sockets show.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// Whether the client talked before the greeting (row E4-23): one look, no waiting.
+fn has_spoken(stream: &TcpStream) -> bool {
+    let mut octet = [MaybeUninit::uninit()];
+    SockRef::from(stream).peek(&mut octet).is_ok_and(|n| n > 0)
+}
+
+fn facts(stream: &TlsStream<TcpStream>) -> TlsFacts {
+    let (_, connection) = stream.get_ref();
+    let version = match connection.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        _ => "TLS",
+    };
+    let suite = connection.negotiated_cipher_suite();
+    let cipher = suite.and_then(|s| s.suite().as_str()).unwrap_or_default();
+    TlsFacts {
+        version: version.into(),
+        // The IANA name: rustls puts its own prefix before the names of TLS 1.3.
+        cipher: cipher.replacen("TLS13_", "TLS_", 1).into(),
+    }
+}
+
+/// Why writing failed, if it did.
+type Written = Result<(), io::Error>;

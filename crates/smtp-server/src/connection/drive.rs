@@ -1,0 +1,392 @@
+//! Does what the session says: reads, writes, hands over.
+
+use std::net::SocketAddr;
+
+use bytes::{Buf, BytesMut};
+use mail_types::{QueueId, TlsFacts};
+use smtp_proto::server::{Action, Refusal, Session};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::{Context, Phase, Written, report};
+use crate::{Client, Event, Incoming, Intake, Observer, Received, TimeoutStage};
+
+/// One session and what it works with, whatever the octets travel through.
+pub(super) struct Drive<'c, I: Intake, O> {
+    context: &'c Context<I, O>,
+    session: Session,
+    address: SocketAddr,
+    phase: watch::Receiver<Phase>,
+    /// Octets read and not used yet.
+    input: BytesMut,
+    incoming: Option<I::Incoming>,
+    /// When the content under way began, and how many octets of it have come.
+    content: Option<(Instant, u64)>,
+    messages: u64,
+    /// A message whose 250 is not written yet.
+    unanswered: Option<QueueId>,
+}
+
+/// Why [`Drive::run`] returned.
+#[must_use]
+pub(super) enum Exit {
+    /// The client asked for TLS, and was told to go ahead.
+    StartTls,
+    /// It is over.
+    Closed,
+}
+
+enum Input {
+    Octets,
+    /// The client closed, or the connection broke.
+    End,
+    TimedOut,
+    /// The server goes on to another phase.
+    Phase,
+}
+
+impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
+    pub(super) fn new(
+        context: &'c Context<I, O>,
+        session: Session,
+        address: SocketAddr,
+        phase: watch::Receiver<Phase>,
+    ) -> Self {
+        Self {
+            context,
+            session,
+            address,
+            phase,
+            input: BytesMut::new(),
+            incoming: None,
+            content: None,
+            messages: 0,
+            unanswered: None,
+        }
+    }
+
+    pub(super) const fn context(&self) -> &'c Context<I, O> {
+        self.context
+    }
+
+    pub(super) const fn session(&self) -> &Session {
+        &self.session
+    }
+
+    pub(super) const fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    pub(super) fn greet(&mut self, early: bool) {
+        self.session.greet(early);
+    }
+
+    pub(super) fn tls_established(&mut self, tls: TlsFacts) {
+        let client = self.client();
+        self.context
+            .observer
+            .event(Event::TlsEstablished { client, tls: &tls });
+        // RFC 3207 section 4.2: nothing that came before counts.
+        self.input.clear();
+        self.session.tls_started(tls);
+    }
+
+    pub(super) fn tls_failed(&self, error: &std::io::Error) {
+        let client = self.client();
+        self.context
+            .observer
+            .event(Event::TlsFailed { client, error });
+    }
+
+    pub(super) fn timed_out(&self, stage: TimeoutStage) {
+        let client = self.client();
+        self.context
+            .observer
+            .event(Event::TimedOut { client, stage });
+    }
+
+    /// Serves the session over `stream` until it ends or asks for TLS.
+    pub(super) async fn run<S>(&mut self, stream: &mut S) -> Exit
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        loop {
+            let now = (self.context.clock)();
+            let (used, action) = self.session.handle(&self.input, now);
+            match action {
+                Action::Body(octets) => {
+                    if let Some(incoming) = &mut self.incoming
+                        && let Err(refusal) = incoming.write(octets).await
+                    {
+                        self.incoming = None;
+                        self.session.body_refused(refusal);
+                    }
+                    self.input.advance(used);
+                    continue;
+                }
+                Action::Admit { size } => {
+                    let answer = self.admit(size);
+                    self.session.admitted(answer);
+                }
+                Action::CheckRecipient => {
+                    let answer = match self.session.candidate() {
+                        Some(recipient) => self.context.intake.recipient(recipient).await,
+                        None => Ok(()),
+                    };
+                    self.session.recipient_checked(answer);
+                }
+                Action::Begin { size } => self.begin(size).await,
+                Action::Abandon => self.forget_content(),
+                Action::Commit(envelope) => self.commit(*envelope).await,
+                Action::Read => {
+                    self.input.advance(used);
+                    if self.flush(stream).await.is_err() {
+                        return Exit::Closed;
+                    }
+                    if self.end_for_phase() {
+                        continue;
+                    }
+                    match self.read(stream).await {
+                        Input::Octets | Input::Phase => {}
+                        Input::TimedOut => self.end_for_time(),
+                        Input::End => {
+                            self.forget_content();
+                            return Exit::Closed;
+                        }
+                    }
+                    continue;
+                }
+                Action::StartTls => {
+                    self.input.advance(used);
+                    return match self.flush(stream).await {
+                        Ok(()) => Exit::StartTls,
+                        Err(_) => Exit::Closed,
+                    };
+                }
+                Action::Close => {
+                    self.forget_content();
+                    self.input.clear();
+                    if self.flush(stream).await.is_ok() {
+                        self.linger(stream).await;
+                    }
+                    return Exit::Closed;
+                }
+            }
+            self.input.advance(used);
+            self.report();
+            if self.session.output().len() > MAX_OUTPUT && self.flush(stream).await.is_err() {
+                return Exit::Closed;
+            }
+        }
+    }
+
+    fn admit(&self, size: Option<u64>) -> Result<(), Refusal> {
+        match *self.phase.borrow() {
+            Phase::Open => self.context.intake.admit(size),
+            Phase::Draining | Phase::Aborting => Err(Refusal::shutting_down()),
+        }
+    }
+
+    async fn begin(&mut self, size: Option<u64>) {
+        let now = (self.context.clock)();
+        let begun = self.context.intake.begin(size);
+        let answer = begun.map(|incoming| {
+            let id = incoming.id();
+            self.incoming = Some(incoming);
+            id
+        });
+        self.content = Some((Instant::now(), 0));
+        let Some(trace) = self.session.begun(answer, now) else {
+            self.forget_content();
+            return;
+        };
+        if let Some(incoming) = &mut self.incoming
+            && let Err(refusal) = incoming.write(trace.as_bytes()).await
+        {
+            self.incoming = None;
+            self.session.body_refused(refusal);
+        }
+    }
+
+    async fn commit(&mut self, envelope: mail_types::Envelope) {
+        self.content = None;
+        let Some(incoming) = self.incoming.take() else {
+            self.session.committed(Err(Refusal::local_error()));
+            return;
+        };
+        let arrival = &envelope.arrival;
+        let mut received = Received {
+            id: incoming.id(),
+            upstream_id: arrival.upstream_id.clone(),
+            message_id: arrival.message_id.clone(),
+            listener: arrival.listener.clone(),
+            client: self.address.ip(),
+            helo: arrival.helo.clone(),
+            identity: arrival.identity.clone(),
+            forwarded: self.session.forwarded().clone(),
+            sender: envelope.reverse_path.clone(),
+            recipients: envelope.recipients.len(),
+            size: envelope.size,
+            tls: arrival.tls.clone(),
+            took: arrival.at.since(arrival.began),
+        };
+        let answer = incoming.commit(envelope).await;
+        if let Ok(id) = &answer {
+            received.id = *id;
+            self.messages += 1;
+            self.unanswered = Some(*id);
+            self.context.observer.event(Event::Received(&received));
+        }
+        self.session.committed(answer);
+    }
+
+    fn forget_content(&mut self) {
+        self.incoming = None;
+        self.content = None;
+    }
+
+    /// Ends the session if the server's phase asks for it; says whether it did.
+    fn end_for_phase(&mut self) -> bool {
+        let phase = *self.phase.borrow();
+        let over = match phase {
+            Phase::Open => false,
+            Phase::Draining => !self.session.is_in_content(),
+            Phase::Aborting => true,
+        };
+        if over {
+            self.session.end(&Refusal::shutting_down());
+        }
+        over
+    }
+
+    fn end_for_time(&mut self) {
+        let (stage, text) = if self.session.is_in_content() {
+            (TimeoutStage::Data, "The content comes too slowly")
+        } else {
+            (TimeoutStage::Command, "Nothing heard for too long")
+        };
+        self.timed_out(stage);
+        self.session.end(&Refusal::transient(421, 4, 2, text));
+    }
+
+    async fn read<S: AsyncRead + Unpin>(&mut self, stream: &mut S) -> Input {
+        let in_content = self.session.is_in_content();
+        if !in_content {
+            self.content = None;
+        }
+        let timeouts = &self.context.timeouts;
+        let now = Instant::now();
+        let deadline = match self.content {
+            Some((began, octets)) => {
+                (now + timeouts.data).min(began + timeouts.whole_message(octets))
+            }
+            None => now + timeouts.command,
+        };
+        let room = if in_content {
+            CONTENT_BUFFER
+        } else {
+            COMMAND_BUFFER
+        };
+        if !in_content && self.input.is_empty() && self.input.capacity() > COMMAND_BUFFER {
+            // An idle session keeps little memory.
+            self.input = BytesMut::new();
+        }
+        self.input
+            .reserve(room.saturating_sub(self.input.len()).max(MIN_READ));
+        let phase = *self.phase.borrow_and_update();
+        let read = timeout_at(deadline, stream.read_buf(&mut self.input));
+        tokio::select! {
+            biased;
+            read = read => match read {
+                Ok(Ok(0) | Err(_)) => Input::End,
+                Ok(Ok(n)) => {
+                    if let Some((_, octets)) = &mut self.content {
+                        *octets += n as u64;
+                    }
+                    Input::Octets
+                }
+                Err(_) => Input::TimedOut,
+            },
+            _ = self.phase.wait_for(|p| *p != phase) => Input::Phase,
+        }
+    }
+
+    /// Writes what the session has to say.
+    async fn flush<S: AsyncWrite + Unpin>(&mut self, stream: &mut S) -> Written {
+        self.report();
+        let output = self.session.output();
+        if output.is_empty() {
+            return Ok(());
+        }
+        let write = async {
+            stream.write_all(output).await?;
+            stream.flush().await
+        };
+        let written = timeout(self.context.timeouts.write, write).await;
+        output.clear();
+        let unanswered = self.unanswered.take();
+        let result = match written {
+            Ok(result) => result,
+            Err(elapsed) => {
+                self.timed_out(TimeoutStage::Write);
+                Err(elapsed.into())
+            }
+        };
+        if let (Err(_), Some(id)) = (&result, unanswered) {
+            let client = self.client();
+            self.context.observer.event(Event::ReplyLost { client, id });
+        }
+        result
+    }
+
+    /// Closes our side and reads what the client still sends, so that the system does not throw
+    /// away our last reply with a reset.
+    async fn linger<S: AsyncRead + AsyncWrite + Unpin>(&mut self, stream: &mut S) {
+        let pause = self.context.timeouts.linger;
+        let end = Instant::now() + pause * LINGER_ROUNDS;
+        if timeout(pause, stream.shutdown()).await.is_err() {
+            return;
+        }
+        while *self.phase.borrow() == Phase::Open {
+            self.input.clear();
+            self.input.reserve(COMMAND_BUFFER);
+            let deadline = end.min(Instant::now() + pause);
+            let read = timeout_at(deadline, stream.read_buf(&mut self.input));
+            tokio::select! {
+                read = read => match read {
+                    Ok(Ok(n)) if n > 0 => {}
+                    _ => return,
+                },
+                _ = self.phase.wait_for(|p| *p != Phase::Open) => return,
+            }
+        }
+    }
+
+    fn report(&mut self) {
+        let observer = &*self.context.observer;
+        let notices: Vec<_> = self.session.take_notices().collect();
+        for notice in notices {
+            report(observer, self.client(), &notice);
+        }
+    }
+
+    fn client(&self) -> Client<'_> {
+        Client {
+            listener: &self.context.settings.listener,
+            address: self.address,
+            helo: self.session.helo(),
+        }
+    }
+}
+
+/// Octets read at once in content; enough that a large message costs few system calls.
+const CONTENT_BUFFER: usize = 64 << 10;
+/// Octets read at once otherwise; more than the longest command line.
+const COMMAND_BUFFER: usize = 4 << 10;
+const MIN_READ: usize = 512;
+/// Replies that gather before they are written though more input is there.
+const MAX_OUTPUT: usize = 16 << 10;
+const LINGER_ROUNDS: u32 = 6;
+
+const _: () = assert!(COMMAND_BUFFER > 2048, "a whole command line fits");

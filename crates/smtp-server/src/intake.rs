@@ -1,0 +1,53 @@
+//! The port through which mail is handed over. The queue stands behind it.
+
+use std::future::{Future, ready};
+
+use mail_types::{Envelope, QueueId, Recipient};
+use smtp_proto::server::Refusal;
+
+/// Takes mail.
+pub trait Intake: Send + Sync + 'static {
+    /// One message on its way in.
+    type Incoming: Incoming;
+
+    /// At `MAIL`: whether mail is taken now.
+    ///
+    /// # Errors
+    /// For instance [`Refusal::disk_full`], [`Refusal::overloaded`], [`Refusal::shutting_down`].
+    fn admit(&self, size_hint: Option<u64>) -> Result<(), Refusal>;
+
+    /// At `RCPT`, after the access rules: whether this recipient is taken. By default all are.
+    ///
+    /// # Errors
+    /// What the client is told; other recipients are not affected.
+    fn recipient(&self, recipient: &Recipient) -> impl Future<Output = Result<(), Refusal>> + Send {
+        let _ = recipient;
+        ready(Ok(()))
+    }
+
+    /// At `DATA` or the first `BDAT`: a new message. Its queue id goes into the trace header.
+    ///
+    /// # Errors
+    /// As [`Intake::admit`].
+    fn begin(&self, size_hint: Option<u64>) -> Result<Self::Incoming, Refusal>;
+}
+
+/// One message on its way in. Dropping it without [`Incoming::commit`] forgets the message.
+pub trait Incoming: Send {
+    /// The id that the message will have.
+    fn id(&self) -> QueueId;
+
+    /// The next octets, the trace header first. They have no bare CR or LF.
+    ///
+    /// # Errors
+    /// The rest of the message is then read and dropped, and the client gets the refusal at its
+    /// end; nothing else is called but `drop`.
+    fn write(&mut self, chunk: &[u8]) -> impl Future<Output = Result<(), Refusal>> + Send;
+
+    /// Makes body and envelope durable. Only after `Ok` is the client told 250 (RFC 5321
+    /// section 6.1), and never after `Err`.
+    ///
+    /// # Errors
+    /// What the client is told. Nothing of the message may then be delivered.
+    fn commit(self, envelope: Envelope) -> impl Future<Output = Result<QueueId, Refusal>> + Send;
+}

@@ -1,0 +1,172 @@
+//! What happens, told to whoever counts and logs it.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use mail_types::{QueueId, ReversePath, TlsFacts};
+use smtp_proto::server::{Cause, Forwarded, Incident, Refusal, Stage};
+
+/// Is told of all events, in the task where they happen: it must not block.
+pub trait Observer: Send + Sync + 'static {
+    /// Something happened.
+    fn event(&self, event: Event<'_>);
+}
+
+/// Whom an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client<'a> {
+    /// The listener's name.
+    pub listener: &'a str,
+    /// The client's address and port; IPv4 never in IPv6-mapped form.
+    pub address: SocketAddr,
+    /// What it called itself; empty before EHLO. No control characters.
+    pub helo: &'a str,
+}
+
+/// Something happened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A connection was accepted. [`Event::Disconnected`] follows in any case.
+    Connected(Client<'a>),
+    /// A connection was turned away with 421, since there are too many.
+    TurnedAway {
+        /// Who.
+        client: Client<'a>,
+        /// The limit was that of the address, not that of the server.
+        per_address: bool,
+    },
+    /// A connection is gone.
+    Disconnected {
+        /// Who.
+        client: Client<'a>,
+        /// Messages accepted in it.
+        messages: u64,
+        /// How long it lasted.
+        lasted: Duration,
+    },
+    /// A handshake was done.
+    TlsEstablished {
+        /// With whom.
+        client: Client<'a>,
+        /// What was agreed.
+        tls: &'a TlsFacts,
+    },
+    /// A handshake failed; the connection was closed.
+    TlsFailed {
+        /// With whom.
+        client: Client<'a>,
+        /// Why.
+        error: &'a io::Error,
+    },
+    /// `message.received`: a message is in the queue.
+    Received(&'a Received),
+    /// `message.refused`: a sender, recipient or message was refused.
+    Refused {
+        /// Whose.
+        client: Client<'a>,
+        /// Where in the transaction.
+        stage: Stage,
+        /// Why, as a label.
+        cause: Cause,
+        /// What the client was told.
+        refusal: &'a Refusal,
+        /// The sender, once it is known.
+        sender: Option<&'a ReversePath>,
+        /// The recipient, if one was refused.
+        recipient: Option<&'a str>,
+    },
+    /// Something about the client's behaviour.
+    Incident {
+        /// Whose.
+        client: Client<'a>,
+        /// What.
+        incident: Incident,
+    },
+    /// `smtp.in.reply_lost`: the message is in the queue, but the client could not be told, so it
+    /// may send it again.
+    ReplyLost {
+        /// Who.
+        client: Client<'a>,
+        /// The message.
+        id: QueueId,
+    },
+    /// The client was too slow and got 421.
+    TimedOut {
+        /// Who.
+        client: Client<'a>,
+        /// At what.
+        stage: TimeoutStage,
+    },
+    /// A session's task panicked. The session is gone, others are not affected.
+    SessionPanicked {
+        /// The listener's name.
+        listener: &'a str,
+    },
+    /// The system did not give us a connection (out of descriptors, out of memory …). Accepting
+    /// goes on after a pause.
+    AcceptFailed {
+        /// The listener's name.
+        listener: &'a str,
+        /// Why.
+        error: &'a io::Error,
+    },
+}
+
+/// A message that is in the queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Its id.
+    pub id: QueueId,
+    /// The upstream's id for it.
+    pub upstream_id: Option<Box<str>>,
+    /// The Message-ID header.
+    pub message_id: Option<Box<str>>,
+    /// The listener's name.
+    pub listener: Box<str>,
+    /// The client's address.
+    pub client: IpAddr,
+    /// What the client called itself.
+    pub helo: Box<str>,
+    /// Who authenticated.
+    pub identity: Option<Box<str>>,
+    /// What XFORWARD said of the message's origin.
+    pub forwarded: Forwarded,
+    /// The reverse-path.
+    pub sender: ReversePath,
+    /// Number of recipients.
+    pub recipients: usize,
+    /// Octets as queued.
+    pub size: u64,
+    /// TLS of the session.
+    pub tls: Option<TlsFacts>,
+    /// From MAIL to the end of the content.
+    pub took: Duration,
+}
+
+/// What the client was too slow at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TimeoutStage {
+    /// The next command.
+    Command,
+    /// Content.
+    Data,
+    /// The TLS handshake.
+    Handshake,
+    /// Reading our replies.
+    Write,
+}
+
+impl TimeoutStage {
+    /// A stable label.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Command => "command",
+            Self::Data => "data",
+            Self::Handshake => "handshake",
+            Self::Write => "write",
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! The listeners: bind, accept, drain.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use mail_types::Timestamp;
+use smtp_proto::BareNewline;
+use smtp_proto::server::{Settings, TlsMode};
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::bind::{self, BindError};
+use crate::connection::{self, Context, Phase};
+use crate::limits::{Counter, Full, Slot};
+use crate::{Access, Client, Event, Intake, Limits, Observer, ServerTls, Timeouts};
+
+/// Gives the time (wall clock).
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What a server is made of.
+#[derive(Debug)]
+pub struct ServerSettings {
+    /// Where mail comes in.
+    pub listeners: Vec<ListenerSettings>,
+    /// Who may do what; can be replaced while the server runs, for new connections.
+    pub access: Arc<ArcSwap<Access>>,
+    /// How many connections there may be.
+    pub limits: Limits,
+    /// How long a client may take.
+    pub timeouts: Timeouts,
+    /// How long sessions that are in the midst of a message may go on after shutdown began.
+    pub drain: Duration,
+}
+
+/// One listener.
+#[derive(Debug)]
+pub struct ListenerSettings {
+    /// What its sessions are told.
+    pub session: Settings,
+    /// What happens to bare CR and LF, except from the networks that [`Access`] names.
+    pub bare_newline: BareNewline,
+    /// Where it listens.
+    pub addresses: Vec<SocketAddr>,
+    /// Its certificate, unless the session settings say [`TlsMode::Off`].
+    pub tls: Option<Arc<ServerTls>>,
+}
+
+/// Ports that are open; nothing is accepted before [`Server::run`].
+#[derive(Debug)]
+pub struct Server {
+    ports: Vec<Port>,
+    access: Arc<ArcSwap<Access>>,
+    counter: Arc<Counter>,
+    timeouts: Timeouts,
+    drain: Duration,
+}
+
+#[derive(Debug)]
+struct Port {
+    socket: TcpListener,
+    address: SocketAddr,
+    session: Arc<Settings>,
+    bare_newline: BareNewline,
+    tls: Option<Arc<ServerTls>>,
+}
+
+impl Server {
+    /// Opens all ports. Within a tokio runtime.
+    ///
+    /// # Errors
+    /// The first listener that cannot be opened, by name and address.
+    pub fn bind(settings: ServerSettings) -> Result<Self, BindError> {
+        let mut ports = Vec::new();
+        for listener in settings.listeners {
+            let session = Arc::new(listener.session);
+            if session.tls != TlsMode::Off && listener.tls.is_none() {
+                return Err(BindError::NoCertificate {
+                    listener: session.listener.clone(),
+                });
+            }
+            for address in listener.addresses {
+                let socket = bind::open(&session.listener, address)?;
+                let address = socket.local_addr().unwrap_or(address);
+                ports.push(Port {
+                    socket,
+                    address,
+                    session: Arc::clone(&session),
+                    bare_newline: listener.bare_newline,
+                    tls: listener.tls.clone(),
+                });
+            }
+        }
+        Ok(Self {
+            ports,
+            access: settings.access,
+            counter: Arc::new(Counter::new(settings.limits)),
+            timeouts: settings.timeouts,
+            drain: settings.drain,
+        })
+    }
+
+    /// The names of the listeners and the addresses that they have (also where port 0 was asked).
+    pub fn addresses(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
+        self.ports.iter().map(|p| (&*p.session.listener, p.address))
+    }
+
+    /// Accepts connections until `shutdown` is ready. Then the ports are closed, idle sessions
+    /// get 421, and sessions in the midst of a message have [`ServerSettings::drain`] to finish
+    /// it before they get 421 too (row E4-13). Returns when no session is left.
+    pub async fn run<I: Intake, O: Observer>(
+        self,
+        intake: Arc<I>,
+        observer: Arc<O>,
+        clock: Clock,
+        shutdown: impl Future<Output = ()> + Send,
+    ) {
+        let (phase, watching) = watch::channel(Phase::Open);
+        let mut ports = JoinSet::new();
+        for port in self.ports {
+            let context = Arc::new(Context {
+                intake: Arc::clone(&intake),
+                observer: Arc::clone(&observer),
+                clock: Arc::clone(&clock),
+                timeouts: self.timeouts,
+                settings: port.session,
+                bare_newline: port.bare_newline,
+                access: Arc::clone(&self.access),
+                tls: port.tls,
+            });
+            let counter = Arc::clone(&self.counter);
+            ports.spawn(accept(port.socket, context, counter, watching.clone()));
+        }
+        drop(watching);
+        shutdown.await;
+        phase.send_replace(Phase::Draining);
+        let all_ended = async { while ports.join_next().await.is_some() {} };
+        tokio::pin!(all_ended);
+        if timeout_at(Instant::now() + self.drain, &mut all_ended)
+            .await
+            .is_ok()
+        {
+            return;
+        }
+        phase.send_replace(Phase::Aborting);
+        // What does not end now hangs in the queue or in a dead connection: dropping the tasks
+        // ends it.
+        let _ = timeout_at(Instant::now() + ABORT_GRACE, all_ended).await;
+    }
+}
+
+/// Accepts on one port, and holds its sessions.
+async fn accept<I: Intake, O: Observer>(
+    socket: TcpListener,
+    context: Arc<Context<I, O>>,
+    counter: Arc<Counter>,
+    mut phase: watch::Receiver<Phase>,
+) {
+    let mut sessions = JoinSet::new();
+    let mut pause = MIN_PAUSE;
+    let listener = Arc::clone(&context.settings);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = phase.wait_for(|p| *p != Phase::Open) => break,
+            Some(ended) = sessions.join_next() => {
+                note_panic(&ended, &context);
+                continue;
+            }
+            accepted = socket.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, client)) => {
+                pause = MIN_PAUSE;
+                if let Some(slot) = admit(&stream, client, &context, &counter) {
+                    let context = Arc::clone(&context);
+                    let phase = phase.clone();
+                    sessions.spawn(connection::serve(context, stream, client, phase, slot));
+                }
+            }
+            Err(error) if is_the_connections(&error) => {}
+            Err(error) => {
+                // Out of descriptors or memory: those that are connected go on, and some of them
+                // will end.
+                let listener = &*listener.listener;
+                let error = &error;
+                context
+                    .observer
+                    .event(Event::AcceptFailed { listener, error });
+                tokio::select! {
+                    () = sleep(pause) => {}
+                    _ = phase.wait_for(|p| *p != Phase::Open) => break,
+                }
+                pause = (pause * 2).min(MAX_PAUSE);
+            }
+        }
+    }
+    drop(socket);
+    while let Some(ended) = sessions.join_next().await {
+        note_panic(&ended, &context);
+    }
+}
+
+/// A place for the connection, unless there are too many: then it gets 421 and is dropped.
+fn admit<I, O: Observer>(
+    stream: &TcpStream,
+    client: SocketAddr,
+    context: &Context<I, O>,
+    counter: &Arc<Counter>,
+) -> Option<Slot> {
+    let full = match counter.take(client.ip()) {
+        Ok(slot) => return Some(slot),
+        Err(full) => full,
+    };
+    let settings = &context.settings;
+    if settings.tls != TlsMode::Implicit {
+        let whose = match full {
+            Full::All => "Too many connections",
+            Full::Address => "Too many connections from your address",
+        };
+        let text = format!(
+            "421 4.7.0 {} {whose}; try again later\r\n",
+            settings.hostname
+        );
+        // The socket is new and never blocks; if the reply cannot be sent it is not.
+        let _ = SockRef::from(stream).send(text.as_bytes());
+    }
+    context.observer.event(Event::TurnedAway {
+        client: Client {
+            listener: &settings.listener,
+            address: connection::canonical(client),
+            helo: "",
+        },
+        per_address: full == Full::Address,
+    });
+    None
+}
+
+fn note_panic<I, O: Observer>(ended: &Result<(), tokio::task::JoinError>, context: &Context<I, O>) {
+    if ended.as_ref().is_err_and(tokio::task::JoinError::is_panic) {
+        let listener = &context.settings.listener;
+        context.observer.event(Event::SessionPanicked { listener });
+    }
+}
+
+/// Errors of the connection that was to be accepted, not of ours.
+fn is_the_connections(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+const MIN_PAUSE: Duration = Duration::from_millis(50);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
+const ABORT_GRACE: Duration = Duration::from_secs(2);

@@ -146,9 +146,11 @@ impl Connection {
             }
             Err(cause) => Err(TransactionError {
                 stage,
+                // A 421 to MAIL or RCPT says that the content behind it was not looked at.
+                after_final_dot: handed_over
+                    && (stage == Stage::Dot || !matches!(cause, Cause::Remote(_))),
                 cause,
                 recipients: exchange.into_states(),
-                after_final_dot: handed_over,
                 unanswered: !answered,
                 transcript: self.wire.transcript().clone(),
             }),

@@ -150,6 +150,13 @@ impl Connector {
             TcpSocket::new_v6()?
         };
         if let Some(source) = self.config.source {
+            if source.is_ipv4() != addr.is_ipv4() {
+                // Never from an address that the operator did not name.
+                return Err(SocketFault {
+                    kind: std::io::ErrorKind::AddrNotAvailable,
+                    text: format!("the source address {source} cannot reach {}", addr.ip()).into(),
+                });
+            }
             socket.bind(SocketAddr::new(source, 0))?;
         }
         // Whole flights are written at once: nothing is gained by waiting for more.

@@ -18,6 +18,10 @@ impl Transcript {
 
     /// What the peer said, or what happened.
     pub(crate) fn received(&mut self, what: &impl fmt::Display) {
+        if self.omitted > 0 {
+            self.omitted += 1;
+            return; // Not worth the formatting.
+        }
         self.line("< ", &what.to_string());
     }
 
@@ -29,7 +33,7 @@ impl Transcript {
     /// Commands as they go on the wire, line by line; contents are never given to this.
     pub(crate) fn sent_lines(&mut self, wire: &[u8]) {
         for line in wire.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
-            if self.text.len() >= LIMIT {
+            if self.omitted > 0 {
                 self.omitted += 1;
             } else {
                 self.sent(String::from_utf8_lossy(line).trim_end());
@@ -39,7 +43,7 @@ impl Transcript {
 
     fn line(&mut self, prefix: &str, line: &str) {
         let shown = line.floor_char_boundary(LINE);
-        if self.text.len() + prefix.len() + shown + 1 > LIMIT {
+        if self.omitted > 0 || self.text.len() + prefix.len() + shown + 1 > LIMIT {
             self.omitted += 1;
             return;
         }

@@ -127,14 +127,19 @@ impl Wire {
         }
     }
 
-    /// Writes all that is queued, within `limit`. Replies that come meanwhile are taken in, so that
-    /// a peer that stops reading until it is heard cannot block both sides (row E2-26).
+    /// Writes all that is queued; `limit` is for each block of 64 KiB (row E2-17), which is the
+    /// floor under a peer's speed. Replies that come meanwhile are taken in, so that a peer that
+    /// stops reading until it is heard cannot block both sides (row E2-26).
     pub(crate) async fn flush(&mut self, limit: Duration) -> Result<(), Cause> {
-        let until = self.until(limit);
-        let written = timeout_at(until, poll_fn(|cx| self.poll_flush(cx))).await;
-        match written {
-            Ok(result) => result.map_err(lost),
-            Err(_) => Err(Cause::Timeout),
+        loop {
+            let until = self.until(limit);
+            let enough = self.outbox.remaining().saturating_sub(BLOCK);
+            let written = timeout_at(until, poll_fn(|cx| self.poll_flush(cx, enough))).await;
+            match written {
+                Ok(Ok(())) if self.outbox.has_remaining() => {}
+                Ok(result) => return result.map_err(lost),
+                Err(_) => return Err(Cause::Timeout),
+            }
         }
     }
 
@@ -193,30 +198,36 @@ impl Wire {
         self.deadline.map_or(until, |deadline| deadline.min(until))
     }
 
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Ready when at most `enough` octets are left; if that is none, when they are flushed too.
+    fn poll_flush(&mut self, cx: &mut Context<'_>, enough: usize) -> Poll<io::Result<()>> {
         loop {
-            let step = if self.outbox.has_remaining() {
-                self.poll_write(cx)
-            } else {
-                Pin::new(&mut self.io).poll_flush(cx)
-            };
-            match step {
-                Poll::Ready(Ok(())) if self.outbox.has_remaining() => {}
+            if !self.outbox.has_remaining() {
+                return match Pin::new(&mut self.io).poll_flush(cx) {
+                    Poll::Pending => self.poll_listen(cx),
+                    done @ Poll::Ready(_) => done,
+                };
+            }
+            match self.poll_write(cx) {
                 Poll::Ready(Ok(())) => {
-                    ready!(Pin::new(&mut self.io).poll_flush(cx))?;
-                    return Poll::Ready(Ok(()));
+                    let left = self.outbox.remaining();
+                    if left > 0 && left <= enough {
+                        return Poll::Ready(Ok(()));
+                    }
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => {
-                    while self.inbox.len() < INBOX_WHILE_WRITING {
-                        if ready!(self.poll_fill(cx))? == 0 {
-                            return Poll::Ready(Err(closed()));
-                        }
-                    }
-                    return Poll::Pending;
-                }
+                Poll::Pending => return self.poll_listen(cx),
             }
         }
+    }
+
+    /// Takes in what comes while we wait to write; ready only if the peer is gone.
+    fn poll_listen(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.inbox.len() < INBOX_WHILE_WRITING {
+            if ready!(self.poll_fill(cx))? == 0 {
+                return Poll::Ready(Err(closed()));
+            }
+        }
+        Poll::Pending
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -308,6 +319,7 @@ impl AsyncWrite for Io {
 }
 
 const READ: usize = 4_096;
+const BLOCK: usize = 64 * 1024;
 /// Replies that are taken in while we write: more than this and the peer is not answering us.
 const INBOX_WHILE_WRITING: usize = 1 << 20;
 const SLICES: usize = 16;

@@ -96,8 +96,7 @@ impl Scripted {
     /// Sessions one after the other.
     pub(crate) fn start_sessions(scripts: Vec<Vec<Step>>) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
-        // Small buffers make a peer that does not read be felt.
-        socket.set_recv_buffer_size(4_096).unwrap();
+        // A small buffer lets a client that does not read be felt.
         socket.set_send_buffer_size(4_096).unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let listener = socket.listen(16).unwrap();

@@ -262,6 +262,33 @@ async fn e2_13_421_midway() {
 }
 
 #[tokio::test]
+async fn e2_13_421_to_mail_in_one_flight_is_no_duplicate() {
+    let flight = vec![
+        hear("MAIL"),
+        hear("RCPT"),
+        hear("BDAT"),
+        Step::HearOctets(27),
+        say("421 busy\r\n"),
+        Step::Close,
+    ];
+    let (result, _, _) = run(&["PIPELINING", "CHUNKING"], 1, flight).await;
+    let error = result.unwrap_err();
+    assert!(matches!(&error.cause, Cause::Remote(reply) if reply.code() == 421));
+    assert!(!error.after_final_dot);
+    // Without an answer the peer may have all of it.
+    let flight = vec![
+        hear("MAIL"),
+        hear("RCPT"),
+        hear("BDAT"),
+        Step::HearOctets(27),
+        Step::Close,
+    ];
+    let (result, _, _) = run(&["PIPELINING", "CHUNKING"], 1, flight).await;
+    let error = result.unwrap_err();
+    assert!(error.after_final_dot && error.unanswered);
+}
+
+#[tokio::test]
 async fn h3_15_lost_before_the_content_ended() {
     for (steps, stage) in [
         (vec![hear("MAIL"), Step::Close], Stage::Mail),
@@ -393,21 +420,24 @@ async fn e2_39_what_is_missing_is_said_before_mail() {
 #[tokio::test]
 async fn e2_26_a_peer_that_talks_before_it_listens() {
     const COUNT: usize = 1_000;
+    let content = b"0123456\r\n".repeat(1_000_000); // More than the system's buffers take.
     let mut script = greet(&["PIPELINING", "CHUNKING"]);
     script.push(hear("MAIL"));
-    // 600 KB of replies before another octet is read, through buffers of a few KB.
+    // 600 KB of replies before another octet is read.
     let padding = "x".repeat(600);
     script.push(Step::Say(format!("250 {padding}\r\n").repeat(COUNT + 1)));
     script.extend(vec![hear("RCPT"); COUNT]);
     script.extend([
         hear("BDAT"),
-        Step::HearOctets(200_000),
+        Step::HearOctets(content.len()),
         say("250 taken\r\n"),
     ]);
     let scripted = Scripted::start(script);
-    let mut connection = open(&scripted).await;
-    let content = b"0123456\r\n".repeat(22_223);
-    let outcomes = send(&mut connection, &recipients(COUNT), &content[..200_000]).await;
+    let mut config = config();
+    config.one_flight_max = u64::MAX;
+    config.timeouts.block = Duration::from_secs(20);
+    let mut connection = open_with(&scripted, config).await;
+    let outcomes = send(&mut connection, &recipients(COUNT), &content).await;
     assert!(outcomes.unwrap().iter().all(delivered));
 }
 

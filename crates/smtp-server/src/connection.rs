@@ -56,31 +56,66 @@ pub(crate) async fn serve<I: Intake, O: Observer>(
     phase: watch::Receiver<Phase>,
     slot: Slot,
 ) {
-    let address = canonical(address);
-    let began = Instant::now();
-    let observer = Arc::clone(&context.observer);
-    let settings = Arc::clone(&context.settings);
-    let client = |helo| Client {
-        listener: &settings.listener,
-        address,
-        helo,
-    };
-    observer.event(Event::Connected(client("")));
+    let mut farewell = Farewell::new(&context, canonical(address), slot);
     // Replies are written in whole batches: waiting for more would only cost time.
     let _ = stream.set_nodelay(true);
+    let address = farewell.address;
     let peer = context
         .access
         .load()
         .peer(address.ip(), context.bare_newline);
-    let session = Session::new(Arc::clone(&settings), peer);
+    let session = Session::new(Arc::clone(&context.settings), peer);
     let mut drive = Drive::new(&context, session, address, phase);
     drive.over_tcp(stream).await;
-    observer.event(Event::Disconnected {
-        client: client(drive.session().helo()),
-        messages: drive.messages(),
-        lasted: began.elapsed(),
-    });
-    drop(slot);
+    farewell.helo = drive.session().helo().into();
+    farewell.messages = drive.messages();
+}
+
+/// Tells of the connection when it begins and, whatever happens to its task, when it ends.
+struct Farewell<O: Observer> {
+    observer: Arc<O>,
+    settings: Arc<Settings>,
+    address: SocketAddr,
+    began: Instant,
+    helo: Box<str>,
+    messages: u64,
+    slot: Option<Slot>,
+}
+
+impl<O: Observer> Farewell<O> {
+    fn new<I>(context: &Context<I, O>, address: SocketAddr, slot: Slot) -> Self {
+        let farewell = Self {
+            observer: Arc::clone(&context.observer),
+            settings: Arc::clone(&context.settings),
+            address,
+            began: Instant::now(),
+            helo: Box::default(),
+            messages: 0,
+            slot: Some(slot),
+        };
+        farewell.observer.event(Event::Connected(farewell.client()));
+        farewell
+    }
+
+    fn client(&self) -> Client<'_> {
+        Client {
+            listener: &self.settings.listener,
+            address: self.address,
+            helo: &self.helo,
+        }
+    }
+}
+
+impl<O: Observer> Drop for Farewell<O> {
+    fn drop(&mut self) {
+        // Whoever hears of the end may count on the place being free.
+        self.slot = None;
+        self.observer.event(Event::Disconnected {
+            client: self.client(),
+            messages: self.messages,
+            lasted: self.began.elapsed(),
+        });
+    }
 }
 
 impl<I: Intake, O: Observer> Drive<'_, I, O> {

@@ -111,8 +111,8 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
+        let mut now = (self.context.clock)();
         loop {
-            let now = (self.context.clock)();
             let (used, action) = self.session.handle(&self.input, now);
             match action {
                 Action::Body(octets) => {
@@ -155,6 +155,7 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
                             return Exit::Closed;
                         }
                     }
+                    now = (self.context.clock)();
                     continue;
                 }
                 Action::StartTls => {

@@ -1,7 +1,7 @@
-use smtp_server::Limits;
+use smtp_server::{Limits, Server};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::support::{Client, Running, server_settings, session_settings, start};
+use crate::support::{Client, Running, run, server_settings, session_settings, start};
 
 async fn from(server: &Running, address: &str) -> Client<TcpStream> {
     let socket = TcpSocket::new_v4().unwrap();
@@ -36,7 +36,30 @@ async fn g5_07_too_many_from_one_address() {
     assert_eq!(server.event("turned-away").await, "turned-away false");
     drop(first);
     server.event("disconnected").await;
-    // The slot is given back right after the event, in the same poll.
     let mut again = from(&server, "127.0.0.3:0").await;
     assert!(again.reply().await.starts_with("220 "));
+}
+
+#[tokio::test]
+async fn e4_23_early_talkers_are_noticed_and_may_be_refused() {
+    for refuse in [false, true] {
+        let mut session = session_settings();
+        session.refuse_early_talkers = refuse;
+        let settings = server_settings(session, None);
+        let access = std::sync::Arc::clone(&settings.access);
+        let server = Server::bind(settings).unwrap();
+        let (_, address) = server.addresses().next().unwrap();
+        // The system takes connection and octets before anybody accepts.
+        let mut early = Client(TcpStream::connect(address).await.unwrap());
+        early.send("EHLO c.test\r\n").await;
+        let mut server = run(server, access);
+        let want = if refuse {
+            "554 relay.test "
+        } else {
+            "220 relay.test "
+        };
+        let got = early.reply().await;
+        assert!(got.starts_with(want), "{got}");
+        assert_eq!(server.event("incident").await, "incident early_talker");
+    }
 }

@@ -155,6 +155,11 @@ async fn a_panic_ends_one_session() {
         .send("EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<panic@d.test>\r\n")
         .await;
     client.rest().await;
+    assert_eq!(
+        server.event("disconnected").await,
+        "disconnected 0",
+        "even so"
+    );
     assert_eq!(server.event("panicked").await, "panicked main");
     assert!(server.client().await.told("NOOP").await.starts_with("250"));
 }
@@ -188,4 +193,35 @@ async fn an_address_in_use_is_one_clear_error() {
         Server::bind(settings),
         Err(BindError::NotLocal { .. })
     ));
+}
+
+#[tokio::test]
+async fn g5_06_xforward_from_a_listed_host() {
+    let mut server = start_plain();
+    let mut stranger = server.client().await;
+    assert!(!stranger.told("EHLO c").await.contains("XFORWARD"));
+    assert!(
+        stranger
+            .told("XFORWARD IDENT=x")
+            .await
+            .starts_with("550 5.7.0 ")
+    );
+    let local = ["127.0.0.0/8".parse().unwrap()];
+    server
+        .access
+        .store(Arc::new(Access::new(&local, &local, &[])));
+    let mut front = server.client().await;
+    assert!(front.told("EHLO c").await.contains("XFORWARD NAME ADDR "));
+    front
+        .send(
+            "XFORWARD NAME=[UNAVAILABLE] ADDR=192.0.2.9 IDENT=4Rabc\r\nMAIL FROM:<>\r\n\
+             RCPT TO:<a@b.test>\r\nBDAT 2 LAST\r\n\r\n",
+        )
+        .await;
+    for _ in 0..4 {
+        assert!(front.reply().await.starts_with("250 "));
+    }
+    server.event("received").await;
+    let messages = server.messages.lock();
+    assert_eq!(messages[0].0.arrival.upstream_id.as_deref(), Some("4Rabc"));
 }

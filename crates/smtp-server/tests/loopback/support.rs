@@ -139,7 +139,10 @@ pub(crate) fn server_settings(session: Settings, tls: Option<Arc<ServerTls>>) ->
 
 pub(crate) fn start(settings: ServerSettings) -> Running {
     let access = Arc::clone(&settings.access);
-    let server = Server::bind(settings).unwrap();
+    run(Server::bind(settings).unwrap(), access)
+}
+
+pub(crate) fn run(server: Server, access: Arc<ArcSwap<Access>>) -> Running {
     let (_, address) = server.addresses().next().unwrap();
     let messages = Messages::default();
     let may_commit = Arc::new(Semaphore::new(1000));

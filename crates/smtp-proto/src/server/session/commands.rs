@@ -313,10 +313,10 @@ impl Session {
         let sender = self.transaction.as_ref().map(|t| t.mail.path.clone());
         let to = Some(recipient.as_str());
         self.notice(Stage::Rcpt, cause, &refusal, sender.as_ref(), to);
-        if refusal.is_transient() {
-            self.refuse_for_now(&refusal);
-        } else {
-            self.refusal(&refusal);
+        match cause {
+            // A long list of recipients may have many of these: no mistake of the client.
+            Cause::Recipient | Cause::TooManyRecipients => self.refuse_for_now(&refusal),
+            _ => self.refusal(&refusal),
         }
     }
 

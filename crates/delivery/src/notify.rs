@@ -72,7 +72,7 @@ pub(crate) fn compose(
         return_path: ReturnPath::SevenBit,
     };
     let reporter = Reporter {
-        hostname: settings.hostname.as_str(),
+        hostname: &settings.hostname,
         from: &settings.bounce_from,
         max_returned: settings.max_returned,
     };

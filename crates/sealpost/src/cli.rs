@@ -20,7 +20,12 @@ pub(crate) struct Cli {
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the relay in the foreground; SIGTERM drains, SIGHUP reloads.
-    Serve,
+    Serve {
+        /// Start although the stored policies cannot be read. Domains that enforced a policy are
+        /// unprotected until it is fetched again.
+        #[arg(long)]
+        dangerous_lose_policies: bool,
+    },
     /// Print every problem of the configuration; exit 78 if there is an error.
     CheckConfig(Json),
     /// The mail that waits.

@@ -16,7 +16,7 @@ use crate::cli::{Cli, Command};
 use crate::control_client::ControlClient;
 use crate::exit::Status;
 use crate::output::Output;
-use crate::{logging, serve};
+use crate::{daemon, logging};
 
 /// Runs one command.
 ///
@@ -25,7 +25,9 @@ use crate::{logging, serve};
 pub(crate) fn run(cli: Cli) -> anyhow::Result<Status> {
     let config = cli.config.as_deref();
     match cli.command {
-        Command::Serve => {
+        Command::Serve {
+            dangerous_lose_policies,
+        } => {
             let loaded = settings::load(&sources(config)?)?;
             logging::start(&loaded.settings.log.level)?;
             for warning in &loaded.warnings {
@@ -37,8 +39,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Status> {
             runtime::Builder::new_multi_thread()
                 .enable_all()
                 .build()?
-                .block_on(serve::run(loaded.settings))?;
-            Ok(Status::Ok)
+                .block_on(daemon::run(loaded.settings, dangerous_lose_policies))
         }
         Command::CheckConfig(json) => one_thread()?.block_on(check_config::run(config, json.json)),
         other => {
@@ -61,7 +62,7 @@ async fn ask(client: &ControlClient, command: Command, out: &mut Output) -> anyh
         }
         Command::Status(json) => status::status(client, json.json, out).await?,
         Command::Reload(json) => status::reload(client, json.json, out).await?,
-        Command::Serve | Command::CheckConfig(_) => {}
+        Command::Serve { .. } | Command::CheckConfig(_) => {}
     }
     Ok(Status::Ok)
 }

@@ -3,10 +3,10 @@
 mod cli;
 mod commands;
 mod control_client;
+mod daemon;
 mod exit;
 mod logging;
 mod output;
-mod serve;
 
 use std::process::ExitCode;
 

@@ -1,0 +1,142 @@
+//! Every family: name, meaning, and what to alert on. Registration and `docs/metrics.md` are made
+//! from this table.
+
+/// One family of metrics.
+#[derive(Debug)]
+pub(super) struct Family {
+    /// Without `sealpost_`, unit and `_total`.
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    /// Base unit, part of the name.
+    pub(super) unit: Option<&'static str>,
+    pub(super) labels: &'static [&'static str],
+    pub(super) meaning: &'static str,
+    /// What to alert on; empty if nothing.
+    pub(super) alert: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+impl Family {
+    /// The name that Prometheus shows.
+    pub(super) fn full_name(&self) -> String {
+        let unit = self.unit.map(|u| format!("_{u}")).unwrap_or_default();
+        let total = match self.kind {
+            Kind::Counter => "_total",
+            Kind::Gauge | Kind::Histogram => "",
+        };
+        format!("sealpost_{}{unit}{total}", self.name)
+    }
+
+    /// The name of a label; empty if there is none at that place.
+    pub(super) fn label(&self, place: usize) -> &'static str {
+        self.labels.get(place).copied().unwrap_or_default()
+    }
+}
+
+macro_rules! families {
+    ($($id:ident = $kind:ident $name:literal $(in $unit:literal)? [$($label:literal),*]
+        $meaning:literal $(alert $alert:literal)?;)+) => {
+        $(pub(super) const $id: Family = Family {
+            name: $name,
+            kind: Kind::$kind,
+            unit: families!(@unit $($unit)?),
+            labels: &[$($label),*],
+            meaning: $meaning,
+            alert: concat!($($alert)?),
+        };)+
+
+        /// In the order of the documentation.
+        pub(super) const ALL: &[&Family] = &[$(&$id),+];
+    };
+    (@unit $unit:literal) => { Some($unit) };
+    (@unit) => { None };
+}
+
+families! {
+    MESSAGES_ACCEPTED = Counter "messages_accepted" []
+        "Messages that were answered 250, each after it was durable.";
+    MESSAGES_REFUSED = Counter "messages_refused" ["cause"]
+        "Commands and messages that were refused, by cause."
+        alert "`cause=\"queue\"` rising: the disk is full or the queue does not take mail.";
+    DELIVERY_ATTEMPTS = Counter "delivery_attempts" ["result", "reason"]
+        "Attempts, counted once for each recipient, by result (sent, deferred, bounced, expired, held) and reason. Delivered ones have the reason none."
+        alert "`reason=\"local\"` rising: something is broken here. `result=\"expired\"` rising: mail was lost to a failure that lasted. `reason=\"parked\"`: a defect in Sealpost.";
+    DELIVERY_SECONDS = Histogram "delivery" in "seconds" ["stage"]
+        "Where the time of delivered mail went, once for each recipient."
+        alert "`stage=\"in_queue\"` high while `sealpost_queue_messages{state=\"due\"}` is high: too few connections or attempts are allowed.";
+    WEAKENED_DELIVERIES = Counter "weakened_deliveries" ["by"]
+        "Deliveries from which a security demand was taken away, by what took it."
+        alert "Any that you do not expect: an exemption was left in place, or senders use `TLS-Required: No`.";
+    SESSIONS = Counter "sessions" ["result"]
+        "Sessions with mail servers: opened, reused from the pool, or not had."
+        alert "`failed` far above `opened` for all destinations: port 25 is blocked, or the network is down.";
+    TLS_HANDSHAKES = Counter "tls_handshakes" ["version", "result"]
+        "TLS handshakes with mail servers, by version and result. A failed one has the version none.";
+    SUSPENSIONS = Counter "destination_suspensions" []
+        "Times that a destination was left alone for a while after repeated failures to connect.";
+    DSNS_SENT = Counter "dsns_sent" ["kind"]
+        "Delivery status notifications put into the queue, by what they say.";
+    REPORTS = Counter "reports" ["result"]
+        "TLS reports (RFC 8460), by result.";
+    LOG_EVENTS_DROPPED = Counter "log_events_dropped" []
+        "Log events that could not be written because the log did not take them."
+        alert "Any: the log is incomplete.";
+    QUEUE_MESSAGES = Gauge "queue_messages" ["state"]
+        "Messages in the queue, by what they are doing."
+        alert "`deferred` well above its usual level: see `sealpost queue summary`.";
+    OLDEST_MESSAGE_AGE = Gauge "oldest_message_age" in "seconds" []
+        "Age of the oldest message in the queue; 0 if the queue is empty."
+        alert "Above half of `queue.lifetime`: that message will soon be given up.";
+    POLICIES = Gauge "policies" ["mode"]
+        "Stored MTA-STS policies that are in force, by mode."
+        alert "A sudden drop: the store was lost, or many refreshes failed.";
+    POLICY_LOOKUPS = Counter "policy_lookups" ["result"]
+        "Look-ups of a domain's policy, by result."
+        alert "`wait` or `unknown` rising: our resolver does not answer.";
+    POLICY_SOONEST_EXPIRY = Gauge "policy_soonest_unrefreshed_expiry" in "seconds" []
+        "Time until the first policy expires whose refresh failed or is overdue; absent if there is none."
+        alert "Below 3 days: that domain's mail will lose its protection. `sealpost policy list` shows which.";
+    POLICIES_AT_RISK = Gauge "policies_at_risk" []
+        "Policies whose refresh has been failing for so long that an operator should look."
+        alert "Above 0.";
+    POLICY_REFRESH_FAILURES = Counter "policy_refresh_failures" []
+        "Background refreshes of policies that failed."
+        alert "Rising for many domains at once: outgoing HTTPS is blocked.";
+    POLICY_FIRST_CONTACTS = Counter "policy_first_contacts" ["verified"]
+        "First contacts: domains whose policy was met for the first time (yes), or that got mail because DNS did not answer (no)."
+        alert "`verified=\"no\"` rising: mail may have gone out without the protection that its recipients publish.";
+    DNS_LOOKUP_SECONDS = Histogram "dns_lookup" in "seconds" ["type", "result"]
+        "DNS look-ups and the time that they took, by type and result; answers from memory included. The count is the number of look-ups."
+        alert "`result=\"temporary\"` or `\"bogus\"` for a large share: our resolver or our clock is broken.";
+    DNSSEC_AVAILABLE = Gauge "dnssec_available" []
+        "1 if the path to DNS carries DNSSEC, so that DANE works; else 0."
+        alert "0, if `dns.dnssec` is not off.";
+    FSYNC_SECONDS = Histogram "fsync" in "seconds" []
+        "Time of each fdatasync of the queue's journal."
+        alert "Its 99th percentile above 0.5 s: the disk is too slow or dying.";
+    GROUP_COMMIT_SIZE = Histogram "group_commit_messages" []
+        "How many appends shared one fdatasync.";
+    STORE_BYTES = Gauge "store" in "bytes" ["store"]
+        "Octets on disk."
+        alert "Growing while `sealpost_queue_messages` does not.";
+    QUEUE_HEALTHY = Gauge "queue_healthy" []
+        "1 if the queue takes mail; 0 after a failed write or sync, or below the floor of free space."
+        alert "0: no mail is accepted. `sealpost status` says why.";
+    DAMAGED_RECORDS = Counter "damaged_records" []
+        "Records on disk that were found damaged."
+        alert "Any: the disk or the memory of this machine is failing.";
+    IN_USE = Gauge "in_use" ["resource"]
+        "How much is in use of what has a cap.";
+    LIMIT = Gauge "limit" ["resource"]
+        "The cap: `sealpost_in_use` never exceeds it."
+        alert "`sealpost_in_use / sealpost_limit` above 0.9 for long.";
+    START_TIME = Gauge "start_time" in "seconds" []
+        "When the process started, in seconds since 1970."
+        alert "Changing often: it restarts again and again.";
+}

@@ -1,0 +1,237 @@
+//! The fixed sets that labels come from.
+
+use attempt::{DsnKind, Reason, RefusedBy, Weakened};
+
+/// A fixed set of label values.
+pub trait Label: Copy + 'static {
+    /// All of them, each at its index.
+    const ALL: &'static [Self];
+
+    /// The label's value.
+    fn key(self) -> &'static str;
+
+    /// Position in [`Label::ALL`].
+    fn index(self) -> usize;
+}
+
+macro_rules! labels {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident => $key:literal,)+ })+) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$vdoc])* $variant,)+ }
+
+        impl Label for $name {
+            const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            fn key(self) -> &'static str {
+                match self { $(Self::$variant => $key,)+ }
+            }
+
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+    )+};
+}
+
+labels! {
+    /// Where the time of a delivery went.
+    Stage {
+        /// In the inbound transaction.
+        BeforeQueue => "before_queue",
+        /// In the queue until the attempt that delivered it.
+        InQueue => "in_queue",
+        /// DNS, connecting, EHLO, STARTTLS.
+        Connect => "connect",
+        /// From `MAIL FROM` to the last reply.
+        Transmit => "transmit",
+        /// From arrival to delivery.
+        Total => "total",
+    }
+
+    /// How an outbound session came about.
+    SessionResult {
+        /// Connected anew.
+        Opened => "opened",
+        /// Taken from the pool.
+        Reused => "reused",
+        /// The TLS handshake or the verification failed.
+        HandshakeFailed => "handshake-failed",
+        /// It did not get as far as TLS.
+        Failed => "failed",
+    }
+
+    /// The version of TLS that a handshake agreed on.
+    TlsVersion {
+        /// TLS 1.3.
+        Tls13 => "1.3",
+        /// TLS 1.2.
+        Tls12 => "1.2",
+        /// None: the handshake failed before that.
+        None => "none",
+    }
+
+    /// How a TLS handshake ended.
+    TlsResult {
+        /// The host was authenticated, by trust anchors or by DANE.
+        Verified => "verified",
+        /// Encrypted, but the certificate does not verify; nobody demanded that.
+        Unverified => "unverified",
+        /// No session.
+        Failed => "failed",
+    }
+
+    /// What a look-up of a domain's policy came to.
+    PolicyLookup {
+        /// A policy, fetched for this look-up.
+        Live => "live",
+        /// The stored policy.
+        Cache => "cache",
+        /// The stored policy, because the record or the fetch failed.
+        Fallback => "fallback",
+        /// The domain has none.
+        None => "none",
+        /// It announces one that could not be fetched, and none is stored.
+        FetchFailed => "fetch-failed",
+        /// DNS did not answer: mail waits.
+        Wait => "wait",
+        /// DNS did not answer for too long: mail goes as if there were none.
+        Unknown => "unknown",
+    }
+
+    /// What was asked of DNS.
+    DnsType {
+        /// MX records.
+        Mx => "mx",
+        /// A and AAAA records, as one look-up.
+        Address => "address",
+        /// TXT records.
+        Txt => "txt",
+        /// TLSA records.
+        Tlsa => "tlsa",
+    }
+
+    /// How a DNS look-up ended.
+    DnsResult {
+        /// With records.
+        Answer => "answer",
+        /// NXDOMAIN.
+        NoSuchName => "no-such-name",
+        /// No records of the type.
+        NoRecords => "no-records",
+        /// SERVFAIL, time-out and the like.
+        Temporary => "temporary",
+        /// DNSSEC validation failed.
+        Bogus => "bogus",
+    }
+
+    /// What became of a TLS report.
+    ReportResult {
+        /// Delivered, or handed to the queue.
+        Sent => "sent",
+        /// Will be tried again.
+        Retried => "retried",
+        /// Given up.
+        Failed => "failed",
+    }
+
+    /// What a message in the queue is doing.
+    QueueState {
+        /// Due, not yet taken up.
+        Due => "due",
+        /// In an attempt.
+        Active => "active",
+        /// Waiting for its next attempt.
+        Deferred => "deferred",
+        /// Held by an operator.
+        Held => "held",
+    }
+
+    /// What stands on disk.
+    Store {
+        /// Segments and bodies of the queue.
+        Queue => "queue",
+        /// The queue's index.
+        Index => "index",
+        /// Policies.
+        Policies => "policies",
+        /// TLS reports.
+        Reports => "reports",
+    }
+
+    /// Something that has a cap.
+    Resource {
+        /// Inbound connections.
+        InboundConnections => "inbound-connections",
+        /// Outbound connections, idle ones included.
+        OutboundConnections => "outbound-connections",
+        /// Attempts that are under way.
+        Attempts => "attempts",
+        /// Octets of messages in memory.
+        BodyBytes => "body-bytes",
+        /// Policy fetches that are under way.
+        PolicyFetches => "policy-fetches",
+        /// Open file descriptors.
+        Descriptors => "descriptors",
+    }
+}
+
+impl TlsVersion {
+    /// From the name that a record has, for instance `TLSv1.3`.
+    #[must_use]
+    pub fn from_name(name: &str) -> Self {
+        match name {
+            "TLSv1.3" => Self::Tls13,
+            "TLSv1.2" => Self::Tls12,
+            _ => Self::None,
+        }
+    }
+}
+
+impl Label for Reason {
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn key(self) -> &'static str {
+        self.key()
+    }
+
+    fn index(self) -> usize {
+        self.index()
+    }
+}
+
+impl Label for RefusedBy {
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn key(self) -> &'static str {
+        self.key()
+    }
+
+    fn index(self) -> usize {
+        self.index()
+    }
+}
+
+impl Label for Weakened {
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn key(self) -> &'static str {
+        self.key()
+    }
+
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl Label for DsnKind {
+    const ALL: &'static [Self] = &[Self::Failed, Self::Delayed, Self::Relayed];
+
+    fn key(self) -> &'static str {
+        self.key()
+    }
+
+    fn index(self) -> usize {
+        self as usize
+    }
+}

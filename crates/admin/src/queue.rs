@@ -1,0 +1,308 @@
+//! `/v1/queue`: list, show, summary, actions.
+
+use axum::extract::{Extension, Path, RawQuery, State};
+use axum::response::Json;
+use mail_types::{Domain, QueueId};
+use outbound_queue::{Cursor, Edit, MessageState, QueueStore, Target};
+
+use crate::control::Operator;
+use crate::problem::Problem;
+use crate::queue_view::{detail, item};
+use crate::{
+    ActionRequest, ActionResult, Audit, Control, DestinationSummary, Filter, Page, QueueAction,
+    QueueDetail, QueueItem, QueueSummary,
+};
+
+pub(crate) async fn list<S: QueueStore>(
+    State(control): State<Control<S>>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Page<QueueItem>>, Problem> {
+    let query = ListQuery::parse(query.as_deref().unwrap_or_default())?;
+    let now = control.now();
+    let filter = to_filter(&query.filter, now.wall)?;
+    let page = control
+        .queue
+        .list(&filter, query.cursor.as_ref(), query.limit, now)
+        .await?;
+    let items = page.messages.iter().map(item).collect();
+    Ok(Json(Page {
+        items,
+        next: page.next.map(Cursor::to_text),
+    }))
+}
+
+pub(crate) async fn show<S: QueueStore>(
+    State(control): State<Control<S>>,
+    Path(id): Path<String>,
+) -> Result<Json<QueueDetail>, Problem> {
+    let view = control.queue.show(parse_id(&id)?, control.now()).await?;
+    Ok(Json(detail(&view)))
+}
+
+pub(crate) async fn summary<S: QueueStore>(
+    State(control): State<Control<S>>,
+) -> Json<QueueSummary> {
+    let now = control.now();
+    let rows = control.queue.summary(now);
+    let rows = rows.into_iter().map(|row| DestinationSummary {
+        domain: row.destination.to_string(),
+        reason: row.reason.map(|r| r.to_string()),
+        messages: row.count,
+        oldest: row.oldest.rfc3339(),
+        next_attempt: row.next_attempt.map(mail_types::Timestamp::rfc3339),
+    });
+    Json(QueueSummary {
+        messages: control.queue.stats(now).messages,
+        rows: rows.collect(),
+    })
+}
+
+pub(crate) async fn act<S: QueueStore>(
+    State(control): State<Control<S>>,
+    Extension(operator): Extension<Operator>,
+    body: axum::body::Bytes,
+) -> Result<Json<ActionResult>, Problem> {
+    let request: ActionRequest = serde_json::from_slice(&body)
+        .map_err(|e| Problem::bad_request(format!("the body is not an action: {e}")))?;
+    let now = control.now();
+    if request.ids.is_empty() && request.filter.is_empty() && !request.all {
+        return Err(Problem::bad_request(
+            "name messages, give a filter, or say that all are meant",
+        ));
+    }
+    let target = if request.ids.is_empty() {
+        Target::Filter(to_filter(&request.filter, now.wall)?)
+    } else {
+        Target::Ids(
+            request
+                .ids
+                .iter()
+                .map(|id| parse_id(id))
+                .collect::<Result<_, _>>()?,
+        )
+    };
+    let (edit, word) = match request.action {
+        QueueAction::Retry => (Edit::Retry, "queue retry"),
+        QueueAction::Hold => (Edit::Hold, "queue hold"),
+        QueueAction::Release => (Edit::Release, "queue release"),
+        QueueAction::Cancel => (Edit::Cancel, "queue cancel"),
+        QueueAction::Bounce => (Edit::Bounce, "queue bounce"),
+    };
+    let edited = control
+        .queue
+        .edit(&target, edit, request.dry_run, now)
+        .await?;
+    if edited.unknown > 0 && edited.matched == 0 {
+        return Err(Problem::not_found(format!(
+            "not in the queue: {}",
+            request.ids.join(", ")
+        )));
+    }
+    if !request.dry_run {
+        if edit == Edit::Retry {
+            control.delivery.resume().await;
+        }
+        let target = if request.ids.is_empty() {
+            describe(&request.filter)
+        } else {
+            request.ids.join(" ")
+        };
+        control.daemon.audit(&Audit {
+            at: now.wall,
+            uid: operator.0,
+            action: word,
+            target: &target,
+            matched: edited.matched,
+            reason: request.reason.as_deref(),
+        });
+    }
+    Ok(Json(ActionResult {
+        matched: edited.matched,
+    }))
+}
+
+pub(crate) fn parse_id(text: &str) -> Result<QueueId, Problem> {
+    text.parse()
+        .map_err(|e| Problem::bad_request(format!("{text:?} is {e}")))
+}
+
+struct ListQuery {
+    filter: Filter,
+    cursor: Option<Cursor>,
+    limit: usize,
+}
+
+impl ListQuery {
+    fn parse(query: &str) -> Result<Self, Problem> {
+        let mut out = Self {
+            filter: Filter::default(),
+            cursor: None,
+            limit: DEFAULT_LIMIT,
+        };
+        for pair in query.split('&').filter(|p| !p.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = decode(value)?;
+            let number = || {
+                value
+                    .parse::<u64>()
+                    .map_err(|_| Problem::bad_request(format!("{name} is not a number: {value:?}")))
+            };
+            match name {
+                "domain" => out.filter.domain = Some(value),
+                "sender" => out.filter.sender = Some(value),
+                "recipient" => out.filter.recipient = Some(value),
+                "reason" => out.filter.reason = Some(value),
+                "state" => out.filter.state = Some(value),
+                "older" => out.filter.older = Some(number()?),
+                "attempts-over" => {
+                    out.filter.attempts_over = Some(u32::try_from(number()?).unwrap_or(u32::MAX))
+                }
+                "limit" => {
+                    out.limit = usize::try_from(number()?)
+                        .unwrap_or(usize::MAX)
+                        .clamp(1, MAX_LIMIT)
+                }
+                "cursor" => {
+                    let cursor = Cursor::from_text(&value);
+                    out.cursor = Some(cursor.ok_or_else(|| {
+                        Problem::bad_request("the cursor is not one that this API gave")
+                    })?);
+                }
+                _ => return Err(Problem::bad_request(format!("there is no filter {name:?}"))),
+            }
+        }
+        Ok(out)
+    }
+}
+
+fn to_filter(
+    filter: &Filter,
+    now: mail_types::Timestamp,
+) -> Result<outbound_queue::Filter, Problem> {
+    let domain = match &filter.domain {
+        Some(text) => Some(
+            Domain::parse(text)
+                .map_err(|e| Problem::bad_request(format!("domain {text:?}: {e}")))?,
+        ),
+        None => None,
+    };
+    if let Some(reason) = &filter.reason
+        && attempt::Reason::from_key(reason).is_none()
+    {
+        let keys = attempt::Reason::ALL.map(attempt::Reason::key).join(", ");
+        return Err(Problem::bad_request(format!(
+            "there is no reason {reason:?}; the reasons are {keys}"
+        )));
+    }
+    let state = match filter.state.as_deref() {
+        None => None,
+        Some("queued") => Some(MessageState::Due),
+        Some("deferred") => Some(MessageState::Deferred),
+        Some("active") => Some(MessageState::Active),
+        Some("held") => Some(MessageState::Held),
+        Some(other) => {
+            return Err(Problem::bad_request(format!(
+                "there is no state {other:?}; the states are queued, deferred, active and held"
+            )));
+        }
+    };
+    Ok(outbound_queue::Filter {
+        domain: domain.map(|d| d.as_str().into()),
+        destination: None,
+        sender: filter.sender.as_deref().map(Into::into),
+        recipient: filter.recipient.as_deref().map(Into::into),
+        reason: filter.reason.as_deref().map(Into::into),
+        state,
+        arrived_before: filter
+            .older
+            .map(|secs| now - std::time::Duration::from_secs(secs)),
+        attempts_over: filter.attempts_over,
+    })
+}
+
+/// For the audit log.
+fn describe(filter: &Filter) -> String {
+    if filter.is_empty() {
+        "all".to_owned()
+    } else {
+        serde_json::to_string(filter).unwrap_or_default()
+    }
+}
+
+/// Percent-decoding of a query value (RFC 3986 section 2.1; `+` is a space in query strings).
+fn decode(value: &str) -> Result<String, Problem> {
+    let mut out = Vec::with_capacity(value.len());
+    let mut bytes = value.bytes();
+    while let Some(b) = bytes.next() {
+        out.push(match b {
+            b'+' => b' ',
+            b'%' => {
+                let digit = |b: Option<u8>| b.and_then(|b| char::from(b).to_digit(16));
+                let (hi, lo) = (digit(bytes.next()), digit(bytes.next()));
+                match (hi, lo) {
+                    (Some(hi), Some(lo)) => u8::try_from(hi * 16 + lo).unwrap_or_default(),
+                    _ => {
+                        return Err(Problem::bad_request(format!(
+                            "{value:?} is not percent-encoded"
+                        )));
+                    }
+                }
+            }
+            other => other,
+        });
+    }
+    String::from_utf8(out).map_err(|_| Problem::bad_request(format!("{value:?} is not UTF-8")))
+}
+
+const DEFAULT_LIMIT: usize = 100;
+const MAX_LIMIT: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_query_string_is_read_exactly() {
+        let q =
+            ListQuery::parse("domain=d.test&sender=%3C%3E&attempts-over=3&limit=999999").unwrap();
+        assert_eq!(q.filter.domain.as_deref(), Some("d.test"));
+        assert_eq!(q.filter.sender.as_deref(), Some("<>"));
+        assert_eq!((q.filter.attempts_over, q.limit), (Some(3), MAX_LIMIT));
+        for bad in [
+            "nonsense=1",
+            "older=soon",
+            "sender=%zz",
+            "sender=%ff",
+            "cursor=x",
+        ] {
+            assert!(ListQuery::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn filters_name_what_is_wrong() {
+        let now = mail_types::Timestamp::from_secs(1000);
+        let wrong = |f: Filter| format!("{:?}", to_filter(&f, now).unwrap_err());
+        assert!(
+            wrong(Filter {
+                reason: Some("cert-expird".into()),
+                ..Filter::default()
+            })
+            .contains("cert-expired")
+        );
+        assert!(
+            wrong(Filter {
+                state: Some("x".into()),
+                ..Filter::default()
+            })
+            .contains("held")
+        );
+        assert!(
+            wrong(Filter {
+                domain: Some("a b".into()),
+                ..Filter::default()
+            })
+            .contains("domain")
+        );
+    }
+}

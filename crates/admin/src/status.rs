@@ -1,0 +1,42 @@
+//! `/v1/status`: one screen.
+
+use axum::extract::State;
+use axum::response::Json;
+use outbound_queue::QueueStore;
+
+use crate::{Control, StatusView};
+
+pub(crate) async fn status<S: QueueStore>(State(control): State<Control<S>>) -> Json<StatusView> {
+    let queue = control.queue.stats(control.now());
+    let policies = control.policies.stats();
+    let problems = control.daemon.problems();
+    let (delivered, deferred, bounced) = control.daemon.counts();
+    Json(StatusView {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        hostname: control.daemon.hostname(),
+        started: control.daemon.started().rfc3339(),
+        ready: problems.is_empty(),
+        problems,
+        listeners: control.daemon.listeners(),
+        queue_messages: queue.messages,
+        queue_by_state: vec![
+            ("active".to_owned(), queue.active),
+            ("queued".to_owned(), queue.due),
+            ("deferred".to_owned(), queue.deferred),
+            ("held".to_owned(), queue.held),
+        ],
+        oldest: queue.oldest.map(|(_, at)| at.rfc3339()),
+        delivered,
+        deferred,
+        bounced,
+        connections: control.delivery.active() as u64,
+        policies_by_mode: vec![
+            ("enforce".to_owned(), policies.enforce),
+            ("testing".to_owned(), policies.testing),
+            ("none".to_owned(), policies.none),
+        ],
+        dnssec: control.daemon.dnssec().to_owned(),
+        store_bytes: queue.disk_bytes,
+        free_bytes: control.daemon.free_bytes(),
+    })
+}

@@ -1,0 +1,167 @@
+//! Events of the policy cache and of the process, as lines of the event log.
+
+use attempt::{Fields, Level, LogEvent};
+use mail_types::Timestamp;
+use policy_cache::{EventKind, PolicyEvent, Severity};
+
+/// An event of the policy cache.
+pub(crate) struct PolicyLine<'a>(pub(crate) &'a PolicyEvent);
+
+impl LogEvent for PolicyLine<'_> {
+    fn event(&self) -> &'static str {
+        self.0.kind.name()
+    }
+
+    fn level(&self) -> Level {
+        match self.0.kind.severity() {
+            Severity::Info => Level::Info,
+            Severity::Warning => Level::Warn,
+            Severity::Error => Level::Error,
+        }
+    }
+
+    fn at(&self) -> Timestamp {
+        self.0.at
+    }
+
+    fn fields(&self, fields: &mut Fields<'_>) {
+        let e = self.0;
+        if let Some(domain) = &e.domain {
+            fields.add("domain", domain.as_str());
+        }
+        if let Some(id) = &e.id {
+            fields.add("id", id.as_str());
+        }
+        if let Some(mode) = e.mode {
+            fields.add("mode", mode.as_str());
+        }
+        if e.expires_at.is_some() {
+            fields.time_option("expires_at", e.expires_at);
+        }
+        kind(&e.kind, fields);
+    }
+}
+
+fn kind(kind: &EventKind, fields: &mut Fields<'_>) {
+    match kind {
+        EventKind::FirstContact { result } => {
+            fields.add("first_contact", &true).add("result", result);
+        }
+        EventKind::Fetched { warnings } => {
+            lenient(warnings, fields);
+        }
+        EventKind::Changed {
+            old_mode,
+            old_max_age,
+            warnings,
+            ..
+        } => {
+            fields
+                .add("old_mode", old_mode.as_str())
+                .seconds("old_max_age", *old_max_age);
+            lenient(warnings, fields);
+        }
+        EventKind::Weakened {
+            old_mode,
+            old_max_age,
+        } => {
+            fields
+                .add("old_mode", old_mode.as_str())
+                .seconds("old_max_age", *old_max_age);
+        }
+        EventKind::Broad { pattern } => {
+            fields.add("pattern", pattern.as_str());
+        }
+        EventKind::FetchFailed { cause, back_off } => {
+            fields
+                .add("key", cause.key())
+                .display("cause", cause)
+                .seconds("back_off", *back_off);
+        }
+        EventKind::RefreshFailed {
+            cause,
+            failures,
+            alert,
+        } => {
+            fields
+                .add("key", cause.key())
+                .display("cause", cause)
+                .add("failures", failures)
+                .add("alert", alert);
+        }
+        EventKind::FallbackToCache { cause } => {
+            fields.display("cause", cause);
+        }
+        EventKind::TestingWouldFail { mx, reason } => {
+            fields.add("mx", mx.as_str()).add("reason", reason.as_str());
+        }
+        EventKind::Forgotten { by, reason } => {
+            fields.add("by", by.as_str()).add("why", reason.as_str());
+        }
+        EventKind::Pinned { by, reason, set } => {
+            fields
+                .add("by", by.as_str())
+                .add("why", reason.as_str())
+                .add("set", set);
+        }
+        EventKind::Exempted { by, reason, until } => {
+            fields
+                .add("by", by.as_str())
+                .add("why", reason.as_str())
+                .time_option("until", *until);
+        }
+        EventKind::StoreFailed { error } => {
+            fields.add("cause", error.as_str());
+        }
+        EventKind::AllFetchesFail { failures } => {
+            fields.add("failures", failures);
+        }
+        EventKind::ClockJumped { by } => {
+            fields.seconds("delta", *by);
+        }
+        EventKind::Refreshed
+        | EventKind::RateLimited
+        | EventKind::Expired
+        | EventKind::Refetch
+        | EventKind::Full => {}
+    }
+}
+
+fn lenient(warnings: &[impl std::fmt::Display], fields: &mut Fields<'_>) {
+    if !warnings.is_empty() {
+        let text = warnings
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("; ");
+        fields.add("lenient", text.as_str());
+    }
+}
+
+/// Something about the process itself: started, stopping, reloaded, a warning of the configuration.
+pub(crate) struct ProcessLine<'a> {
+    pub(crate) at: Timestamp,
+    pub(crate) event: &'static str,
+    pub(crate) level: Level,
+    pub(crate) fields: &'a [(&'static str, &'a str)],
+}
+
+impl LogEvent for ProcessLine<'_> {
+    fn event(&self) -> &'static str {
+        self.event
+    }
+
+    fn level(&self) -> Level {
+        self.level
+    }
+
+    fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    fn fields(&self, fields: &mut Fields<'_>) {
+        for (key, value) in self.fields {
+            fields.add(key, *value);
+        }
+    }
+}

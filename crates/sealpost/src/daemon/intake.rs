@@ -1,0 +1,90 @@
+//! Hands mail from the listeners to the queue, and from there straight to its first attempt.
+
+use std::sync::Arc;
+
+use delivery::Delivery;
+use mail_types::{Envelope, QueueId};
+use outbound_queue::{Incoming as _, Now, QueueError, QueueStore};
+use policy_cache::Clock;
+use smtp_server::{Incoming, Intake, Refusal};
+
+/// The queue behind the listeners.
+pub(crate) struct QueueIntake<S> {
+    pub(crate) queue: Arc<S>,
+    /// `None` while nothing may be delivered: mail is accepted and waits.
+    pub(crate) delivery: Option<Delivery<S>>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// A message on its way from a listener to the queue.
+pub(crate) struct QueueIncoming<S: QueueStore> {
+    incoming: S::Incoming,
+    delivery: Option<Delivery<S>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl<S: QueueStore> Intake for QueueIntake<S> {
+    type Incoming = QueueIncoming<S>;
+
+    fn admit(&self, _size_hint: Option<u64>) -> Result<(), Refusal> {
+        let health = self.queue.health();
+        if health.failed.is_some() {
+            return Err(Refusal::local_error());
+        }
+        if health.disk_full {
+            return Err(Refusal::disk_full());
+        }
+        Ok(())
+    }
+
+    fn begin(&self, size_hint: Option<u64>) -> Result<Self::Incoming, Refusal> {
+        let incoming = self
+            .queue
+            .begin(size_hint, now(&*self.clock))
+            .map_err(|e| refusal(&e))?;
+        Ok(QueueIncoming {
+            incoming,
+            delivery: self.delivery.clone(),
+            clock: Arc::clone(&self.clock),
+        })
+    }
+}
+
+impl<S: QueueStore> Incoming for QueueIncoming<S> {
+    fn id(&self) -> QueueId {
+        self.incoming.id()
+    }
+
+    async fn write(&mut self, chunk: &[u8]) -> Result<(), Refusal> {
+        self.incoming.write(chunk).await.map_err(|e| refusal(&e))
+    }
+
+    async fn commit(self, envelope: Envelope) -> Result<QueueId, Refusal> {
+        let now = now(&*self.clock);
+        let claim = self.delivery.is_some();
+        let committed = self
+            .incoming
+            .commit(envelope, claim, now)
+            .await
+            .map_err(|e| refusal(&e))?;
+        if let Some(delivery) = &self.delivery {
+            delivery.offer(committed.leases);
+        }
+        Ok(committed.id)
+    }
+}
+
+fn now(clock: &dyn Clock) -> Now {
+    Now {
+        wall: clock.wall(),
+        monotonic: clock.monotonic(),
+    }
+}
+
+fn refusal(error: &QueueError) -> Refusal {
+    tracing::error!(%error, "mail could not be taken");
+    match error {
+        QueueError::DiskFull { .. } => Refusal::disk_full(),
+        _ => Refusal::local_error(),
+    }
+}

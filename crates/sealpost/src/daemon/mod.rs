@@ -1,0 +1,11 @@
+//! The parts of the running daemon.
+
+mod events;
+mod intake;
+mod log_writer;
+mod observe;
+mod process;
+mod start;
+mod translate;
+
+pub(crate) use start::run;

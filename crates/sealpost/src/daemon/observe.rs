@@ -1,0 +1,246 @@
+//! Everything that happens, told to the event log and to the metrics.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use attempt::{DsnSent, Level, Outcome, Received, Record, Refused, RefusedBy, Removed};
+use delivery::SessionEvent;
+use delivery::destination::Suspension;
+use mail_types::Timestamp;
+use policy_cache::{Clock, EventSink, PolicyEvent};
+use smtp_server::{Cause, Client, Event};
+
+use super::events::{PolicyLine, ProcessLine};
+use super::log_writer::EventLog;
+
+/// The one observer of all parts. Cloning shares.
+#[derive(Clone)]
+pub(crate) struct Observer {
+    pub(crate) log: EventLog,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) counts: Arc<Counts>,
+}
+
+/// Recipients by outcome since the start, and clients connected now.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) sent: AtomicU64,
+    pub(crate) deferred: AtomicU64,
+    pub(crate) bounced: AtomicU64,
+    pub(crate) clients: AtomicU64,
+}
+
+impl Observer {
+    fn now(&self) -> Timestamp {
+        self.clock.wall()
+    }
+
+    /// Says something about the process itself.
+    pub(crate) fn process(
+        &self,
+        event: &'static str,
+        level: Level,
+        fields: &[(&'static str, &str)],
+    ) {
+        self.log.write(&ProcessLine {
+            at: self.now(),
+            event,
+            level,
+            fields,
+        });
+    }
+
+    fn client(
+        &self,
+        event: &'static str,
+        level: Level,
+        client: Client<'_>,
+        more: &[(&'static str, &str)],
+    ) {
+        let address = client.address.ip().to_string();
+        let mut fields = vec![
+            ("listener", client.listener),
+            ("client", address.as_str()),
+            ("helo", client.helo),
+        ];
+        fields.extend_from_slice(more);
+        self.process(event, level, &fields);
+    }
+}
+
+impl delivery::Observer for Observer {
+    fn attempt(&self, record: &Record<'_>) {
+        let count = match record.outcome {
+            Outcome::Sent => &self.counts.sent,
+            Outcome::Deferred | Outcome::Held => &self.counts.deferred,
+            Outcome::Bounced | Outcome::Expired => &self.counts.bounced,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        self.log.write(record);
+    }
+
+    fn removed(&self, event: &Removed<'_>) {
+        self.log.write(event);
+    }
+
+    fn dsn_sent(&self, event: &DsnSent<'_>) {
+        self.log.write(event);
+    }
+
+    fn session(&self, _session: SessionEvent) {}
+
+    fn suspended(&self, destination: &str, suspension: &Suspension, pause: Duration) {
+        let seconds = pause.as_secs().to_string();
+        let fields = [
+            ("destination", destination),
+            ("reason", suspension.cause.reason.key()),
+            ("seconds", seconds.as_str()),
+            ("detail", suspension.cause.detail.as_str()),
+        ];
+        self.process("destination.suspended", Level::Warn, &fields);
+    }
+}
+
+impl EventSink for Observer {
+    fn policy_event(&self, event: &PolicyEvent) {
+        self.log.write(&PolicyLine(event));
+    }
+}
+
+impl smtp_server::Observer for Observer {
+    fn event(&self, event: Event<'_>) {
+        match event {
+            Event::Connected(_) => {
+                self.counts.clients.fetch_add(1, Ordering::Relaxed);
+            }
+            Event::Disconnected { .. } => {
+                self.counts.clients.fetch_sub(1, Ordering::Relaxed);
+            }
+            Event::Received(received) => self.received(received),
+            Event::Refused {
+                client,
+                stage,
+                cause,
+                refusal,
+                sender,
+                recipient,
+            } => self.log.write(&Refused {
+                at: self.now(),
+                client: client.address.ip(),
+                helo: client.helo,
+                listener: client.listener,
+                stage: stage.key(),
+                cause: refused_by(cause),
+                code: refusal.code(),
+                dsn: refusal.status(),
+                detail: refusal.text(),
+                from: sender,
+                to: recipient,
+            }),
+            Event::TurnedAway {
+                client,
+                per_address,
+            } => {
+                let limit = if per_address {
+                    "access.connections-per-client"
+                } else {
+                    "access.connections"
+                };
+                self.client(
+                    "smtp.in.turned-away",
+                    Level::Warn,
+                    client,
+                    &[("limit", limit)],
+                );
+            }
+            Event::TlsFailed { client, error } => {
+                self.client(
+                    "smtp.in.tls-failed",
+                    Level::Warn,
+                    client,
+                    &[("cause", &error.to_string())],
+                );
+            }
+            Event::Incident { client, incident } => {
+                self.client(
+                    "smtp.in.incident",
+                    Level::Warn,
+                    client,
+                    &[("incident", incident.key())],
+                );
+            }
+            Event::ReplyLost { client, id } => {
+                self.client(
+                    "smtp.in.reply-lost",
+                    Level::Warn,
+                    client,
+                    &[("queue_id", &id.to_string())],
+                );
+            }
+            Event::TimedOut { client, stage } => {
+                self.client(
+                    "smtp.in.timeout",
+                    Level::Info,
+                    client,
+                    &[("stage", stage.key())],
+                );
+            }
+            Event::SessionPanicked { listener } => {
+                self.process(
+                    "smtp.in.session-panicked",
+                    Level::Error,
+                    &[("listener", listener)],
+                );
+            }
+            Event::AcceptFailed { listener, error } => {
+                let cause = error.to_string();
+                self.process(
+                    "smtp.in.accept-failed",
+                    Level::Error,
+                    &[("listener", listener), ("cause", &cause)],
+                );
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Observer {
+    fn received(&self, r: &smtp_server::Received) {
+        self.log.write(&Received {
+            at: self.now(),
+            queue_id: r.id,
+            upstream_id: r.upstream_id.as_deref(),
+            message_id: r.message_id.as_deref(),
+            client: Some(r.client),
+            helo: &r.helo,
+            listener: &r.listener,
+            identity: r.identity.as_deref(),
+            from: &r.sender,
+            nrcpt: r.recipients,
+            size: r.size,
+            tls: r.tls.as_ref(),
+        });
+    }
+}
+
+/// The session's causes as the record's, one to one.
+const fn refused_by(cause: Cause) -> RefusedBy {
+    match cause {
+        Cause::RelayDenied => RefusedBy::RelayDenied,
+        Cause::TlsRequired => RefusedBy::TlsRequired,
+        Cause::TooLarge => RefusedBy::TooLarge,
+        Cause::TooManyRecipients => RefusedBy::TooManyRecipients,
+        Cause::BareNewline => RefusedBy::BareNewline,
+        Cause::Loop => RefusedBy::Loop,
+        Cause::LineTooLong => RefusedBy::LineTooLong,
+        Cause::Syntax => RefusedBy::Syntax,
+        Cause::Parameter => RefusedBy::Parameter,
+        Cause::Utf8Address => RefusedBy::Utf8Address,
+        Cause::Queue => RefusedBy::Queue,
+        Cause::Recipient => RefusedBy::Recipient,
+        // A cause that the session has learned since; it has no word of its own here yet.
+        _ => RefusedBy::Syntax,
+    }
+}

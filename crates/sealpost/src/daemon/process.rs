@@ -1,0 +1,147 @@
+//! What the control API and the probes ask of the process.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use admin::{Audit, Daemon, ListenerView, Readiness, ReloadResult};
+use attempt::Level;
+use mail_types::Timestamp;
+use outbound_queue::QueueStore;
+use settings::Settings;
+use smtp_client::{RootSet, Roots};
+
+use super::observe::Observer;
+use super::translate;
+
+/// The process, as others see it.
+pub(crate) struct Process<S> {
+    pub(crate) settings: Settings,
+    pub(crate) started: Timestamp,
+    pub(crate) queue: Arc<S>,
+    pub(crate) observer: Observer,
+    pub(crate) roots: Roots,
+    /// Listeners by name and bound address.
+    pub(crate) listeners: Vec<(String, std::net::SocketAddr)>,
+    /// What has been wrong since the start, for instance a lost policy store.
+    pub(crate) standing: Vec<String>,
+}
+
+impl<S: QueueStore> Process<S> {
+    fn trouble(&self) -> Vec<String> {
+        let health = self.queue.health();
+        let mut problems = self.standing.clone();
+        if let Some(cause) = health.failed {
+            problems.push(format!(
+                "the queue's journal failed; nothing is accepted until a restart: {cause}"
+            ));
+        }
+        if health.disk_full {
+            problems.push(format!(
+                "{} is below queue.minimum-free-space; nothing is accepted until space is freed",
+                self.settings.server.data_dir.display()
+            ));
+        }
+        problems
+    }
+}
+
+impl<S: QueueStore> Daemon for Process<S> {
+    fn hostname(&self) -> String {
+        self.settings.server.hostname.to_string()
+    }
+
+    fn started(&self) -> Timestamp {
+        self.started
+    }
+
+    fn listeners(&self) -> Vec<ListenerView> {
+        // Clients are counted over all listeners: shown with the first.
+        let clients = self.observer.counts.clients.load(Ordering::Relaxed);
+        let views = self.listeners.iter().enumerate();
+        views
+            .map(|(n, (name, address))| ListenerView {
+                name: name.clone(),
+                address: address.to_string(),
+                clients: if n == 0 { clients } else { 0 },
+            })
+            .collect()
+    }
+
+    fn dnssec(&self) -> &'static str {
+        "off"
+    }
+
+    fn free_bytes(&self) -> u64 {
+        journal::free_space(&self.settings.server.data_dir).map_or(0, |free| free.bytes)
+    }
+
+    fn counts(&self) -> (u64, u64, u64) {
+        let c = &self.observer.counts;
+        (
+            c.sent.load(Ordering::Relaxed),
+            c.deferred.load(Ordering::Relaxed),
+            c.bounced.load(Ordering::Relaxed),
+        )
+    }
+
+    fn problems(&self) -> Vec<String> {
+        self.trouble()
+    }
+
+    /// In this version: the trust anchors and the log file. Everything else needs a restart.
+    fn reload(&self) -> Result<ReloadResult, String> {
+        let sources =
+            settings::Sources::of_system(self.settings.file.as_deref(), self.observer.clock.wall());
+        let loaded = sources
+            .and_then(|s| settings::load(&s))
+            .map_err(|e| e.to_string())?;
+        let (set, warnings) =
+            RootSet::load(&translate::roots(&loaded.settings)).map_err(|e| e.to_string())?;
+        for w in warnings {
+            tracing::warn!(source = %w.source, skipped = w.skipped, problem = %w.problem, "some trust anchors were left out");
+        }
+        self.roots.replace(set);
+        self.observer.log.reopen();
+        let mut needs_restart = Vec::new();
+        let old = Settings {
+            tls: loaded.settings.tls.clone(),
+            ..self.settings.clone()
+        };
+        if old != loaded.settings {
+            needs_restart.push("everything but tls.roots and tls.dangerous-extra-roots".to_owned());
+        }
+        self.observer.process("config.reloaded", Level::Info, &[]);
+        Ok(ReloadResult {
+            applied: vec![
+                "tls.roots".to_owned(),
+                "tls.dangerous-extra-roots".to_owned(),
+            ],
+            needs_restart,
+        })
+    }
+
+    fn audit(&self, audit: &Audit<'_>) {
+        let uid = audit
+            .uid
+            .map_or_else(|| "unknown".to_owned(), |uid| uid.to_string());
+        let matched = audit.matched.to_string();
+        let fields = [
+            ("action", audit.action),
+            ("target", audit.target),
+            ("matched", matched.as_str()),
+            ("uid", uid.as_str()),
+            ("reason", audit.reason.unwrap_or_default()),
+        ];
+        self.observer.process("admin.action", Level::Info, &fields);
+    }
+}
+
+impl<S: QueueStore> Readiness for Process<S> {
+    fn problems(&self) -> Vec<String> {
+        self.trouble()
+    }
+
+    fn metrics(&self) -> String {
+        String::new()
+    }
+}

@@ -1,0 +1,183 @@
+//! From the configuration's values to those of the parts.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use delivery::demand::RequiredTls;
+use delivery::{DomainPattern, DomainRule, HopTarget, NextHop, Route, RouteTable, RouteTls};
+use mail_types::Mailbox;
+use mta_sts::MxPattern;
+use outbound_queue::RetrySchedule;
+use settings::Settings;
+use smtp_client::{Clock, ConnectorConfig, PoolLimits, RootSource, Timeouts};
+
+/// What delivery is told.
+///
+/// # Errors
+/// A name that the configuration's checks let through although it cannot be used.
+pub(crate) fn delivery(s: &Settings) -> anyhow::Result<delivery::Settings> {
+    Ok(delivery::Settings {
+        hostname: s.server.hostname.clone(),
+        bounce_from: Mailbox::parse(&format!("MAILER-DAEMON@{}", s.server.hostname))?,
+        tls: s.delivery.tls.map(required),
+        routes: RouteTable::new(s.routes.iter().map(route).collect()),
+        domains: s
+            .domains
+            .iter()
+            .map(|d| Ok((d.name.clone(), domain(d)?)))
+            .collect::<anyhow::Result<_>>()?,
+        retry: retry(s),
+        connections: s.delivery.connections,
+        connections_per_destination: u32::try_from(s.delivery.connections_per_destination)
+            .unwrap_or(u32::MAX),
+        connections_per_host: s.delivery.connections_per_host,
+        recipients_per_transaction: s.delivery.recipients_per_transaction,
+        max_addresses: s.delivery.max_addresses,
+        allow_special_use: s.egress.allow_special_use.clone(),
+        own: own_addresses(s),
+        max_returned: MAX_RETURNED,
+        drain_timeout: s.server.drain_timeout,
+    })
+}
+
+/// Our listeners, and port 25 of the addresses that are said to be us.
+fn own_addresses(s: &Settings) -> Vec<SocketAddr> {
+    let listeners = s.listeners.iter().flat_map(|l| l.addresses.iter().copied());
+    let own = s
+        .server
+        .own_addresses
+        .iter()
+        .map(|ip| SocketAddr::new(*ip, 25));
+    listeners.chain(own).collect()
+}
+
+/// When mail is tried again and when it is given up.
+pub(crate) fn retry(s: &Settings) -> RetrySchedule {
+    let warning = s.queue.delay_warning.unwrap_or_default();
+    RetrySchedule::new(
+        s.queue.retry.clone(),
+        s.queue.lifetime,
+        s.queue.bounce_lifetime,
+        warning,
+    )
+}
+
+/// Trust anchors for MX and policy hosts.
+pub(crate) fn roots(s: &Settings) -> Vec<RootSource> {
+    let mut sources = Vec::new();
+    if s.tls.webpki_roots {
+        sources.push(RootSource::Webpki);
+    }
+    if s.tls.system_roots {
+        sources.push(RootSource::System);
+    }
+    sources.extend(
+        s.tls
+            .dangerous_extra_roots
+            .iter()
+            .cloned()
+            .map(RootSource::File),
+    );
+    sources
+}
+
+/// A route's own trust anchors, instead of the others.
+pub(crate) fn route_roots(files: &[PathBuf]) -> Vec<RootSource> {
+    files.iter().cloned().map(RootSource::File).collect()
+}
+
+/// What a client is told.
+pub(crate) fn connector(s: &Settings, clock: Clock, route: Option<usize>) -> ConnectorConfig {
+    let t = &s.delivery.timeouts;
+    ConnectorConfig {
+        timeouts: Timeouts {
+            connect: t.connect,
+            banner: t.banner,
+            ehlo: t.ehlo,
+            starttls: t.starttls,
+            handshake: t.handshake,
+            other: t.rset,
+            mail: t.mail,
+            rcpt: t.rcpt,
+            data: t.data_init,
+            block: t.data_block,
+            dot: t.data_done,
+            quit: t.quit,
+            ..Timeouts::default()
+        },
+        source: source(s),
+        route: route.map(|n| Arc::from(format!("route:{n}"))),
+        ..ConnectorConfig::new(s.server.hostname.as_str(), clock)
+    }
+}
+
+fn source(s: &Settings) -> Option<IpAddr> {
+    s.egress.source_addresses.first().copied()
+}
+
+/// How long idle connections are kept.
+pub(crate) fn pool(s: &Settings) -> PoolLimits {
+    PoolLimits {
+        total: s.delivery.connections,
+        per_key: s.delivery.connections_per_host,
+        idle: s.delivery.timeouts.idle,
+        transactions: u32::try_from(s.delivery.messages_per_connection).unwrap_or(u32::MAX),
+        ..PoolLimits::default()
+    }
+}
+
+fn route(r: &settings::Route) -> Route {
+    let target = match &r.relay.host {
+        settings::RelayHost::Domain(d) => HopTarget::Domain(d.clone()),
+        settings::RelayHost::Host(h) => HopTarget::Host(h.clone()),
+        settings::RelayHost::Address(ip) => HopTarget::Address(*ip),
+    };
+    Route {
+        recipient_domain: r.recipient_domain.as_ref().map(pattern),
+        sender_domain: r.sender_domain.as_ref().map(pattern),
+        hop: NextHop {
+            target,
+            port: r.relay.port,
+        },
+        tls: match r.tls {
+            settings::RouteTls::Verified => RouteTls::Verified,
+            settings::RouteTls::Policy => RouteTls::Policy,
+            settings::RouteTls::DangerousUnverified => RouteTls::DangerousUnverified,
+            settings::RouteTls::DangerousOff => RouteTls::DangerousOff,
+        },
+        tls_name: r.tls_name.clone(),
+        roots: r.roots.clone(),
+    }
+}
+
+fn pattern(d: &settings::DomainMatch) -> DomainPattern {
+    match d {
+        settings::DomainMatch::Any => DomainPattern::Any,
+        settings::DomainMatch::Exact(d) => DomainPattern::Exact(d.clone()),
+        settings::DomainMatch::Below(d) => DomainPattern::Below(d.clone()),
+    }
+}
+
+fn domain(d: &settings::DomainRule) -> anyhow::Result<DomainRule> {
+    let mx = d.mx.iter().map(|p| {
+        MxPattern::parse(p).map_err(|e| anyhow::anyhow!("[[domain]] {}: mx {p:?}: {e}", d.name))
+    });
+    Ok(DomainRule {
+        require: d.mta_sts == settings::DomainMtaSts::Require,
+        dangerous_audit: d.mta_sts == settings::DomainMtaSts::DangerousAudit,
+        mx: mx.collect::<anyhow::Result<_>>()?,
+        tls: d.tls.map(required),
+        until: d.until,
+    })
+}
+
+const fn required(tls: settings::RequiredTls) -> RequiredTls {
+    match tls {
+        settings::RequiredTls::Encrypted => RequiredTls::Encrypted,
+        settings::RequiredTls::Verified => RequiredTls::Verified,
+    }
+}
+
+/// Larger messages are not returned whole in notifications.
+const MAX_RETURNED: usize = 1024 * 1024;

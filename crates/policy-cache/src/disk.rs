@@ -163,3 +163,6 @@ const APPLICATION: [u8; 8] = *b"SPpolicy";
 /// Small, so that compaction gives back space soon.
 const SEGMENT: u64 = 8 << 20;
 const SLACK: u64 = 4 << 20;
+
+#[cfg(test)]
+mod tests;

@@ -103,8 +103,8 @@ impl Inner {
                 })
             }
             // `UseFetched` without a policy cannot be: the table asks for a valid fetch.
-            (Decision::UseFetched, None) => self.from_cache(domain, None),
-            (Decision::UseCached(fallback), _) => self.from_cache(domain, fallback),
+            (Decision::UseFetched, None) => self.cached_policy(domain, None),
+            (Decision::UseCached(fallback), _) => self.cached_policy(domain, fallback),
             (Decision::NoPolicy(why), _) => Outcome::NoPolicy(why),
             (Decision::Unknown(cause), _) => self.unknown(domain, contact, cause).await,
         };
@@ -353,7 +353,7 @@ impl Inner {
         }
     }
 
-    fn from_cache(&self, domain: &Domain, fallback: Option<Fallback>) -> Outcome {
+    fn cached_policy(&self, domain: &Domain, fallback: Option<Fallback>) -> Outcome {
         // Read again: a fetch for another purpose may have replaced it meanwhile.
         match self.stored(domain) {
             Some(policy) => {

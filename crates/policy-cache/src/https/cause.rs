@@ -60,12 +60,14 @@ fn chain(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)>
     std::iter::successors(error.source(), |e: &&(dyn Error + 'static)| (**e).source())
 }
 
-/// `io::Error` hides its inner error from the source chain: look inside.
-fn tls_error<'a>(e: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    if let Some(tls) = e.downcast_ref::<rustls::Error>() {
-        return Some(tls);
+/// `io::Error` hides what it wraps from the source chain, and is itself wrapped at times.
+fn tls_error<'a>(mut e: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    loop {
+        if let Some(tls) = e.downcast_ref::<rustls::Error>() {
+            return Some(tls);
+        }
+        e = e.downcast_ref::<io::Error>()?.get_ref()?;
     }
-    e.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref()
 }
 
 fn from_rustls(error: &rustls::Error, host: &HostName) -> FetchError {

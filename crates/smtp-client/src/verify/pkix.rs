@@ -101,3 +101,62 @@ fn explain(
         other => F::Other(other.to_string().into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{RootSet, RootSource};
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+
+    /// A root set with one CA, and a certificate by it for `mx.test`, valid 1975 to 4096.
+    fn good() -> (RootSet, CertificateDer<'static>) {
+        let (ca_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let mut ca = CertificateParams::new(Vec::<String>::new()).unwrap();
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), ca.self_signed(&ca_key).unwrap().pem()).unwrap();
+        let (roots, _) = RootSet::load(&[RootSource::File(file.path().to_owned())]).unwrap();
+        let leaf = CertificateParams::new(vec!["mx.test".to_owned()]).unwrap();
+        let leaf = leaf.signed_by(&key, &Issuer::new(ca, ca_key)).unwrap();
+        (roots, leaf.der().clone())
+    }
+
+    fn verdict(roots: &RootSet, der: &[u8], name: &str) -> Result<(), CertificateFault> {
+        let algorithms =
+            rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let now = Timestamp::from_secs(1_772_366_400);
+        judge(&der.into(), &[], &name, roots, &algorithms, now)
+    }
+
+    #[test]
+    fn i1_03_case_does_not_matter() {
+        let (roots, der) = good();
+        assert_eq!(verdict(&roots, &der, "mx.test"), Ok(()));
+        assert_eq!(verdict(&roots, &der, "MX.Test"), Ok(()));
+        assert!(verdict(&roots, &der, "mx.test.x").is_err());
+    }
+
+    #[test]
+    fn i2_07_a_damaged_certificate_is_refused_and_never_a_panic() {
+        let (roots, der) = good();
+        for at in 0..der.len() {
+            for mask in [0x01, 0x80, 0xff] {
+                let mut damaged = der.to_vec();
+                damaged[at] ^= mask;
+                assert!(
+                    verdict(&roots, &damaged, "mx.test").is_err(),
+                    "{at} {mask:#x}"
+                );
+                let _ = inspect::leaf(&damaged.as_slice().into());
+                let _ = inspect::is_checkable(&damaged.as_slice().into());
+            }
+            assert!(
+                verdict(&roots, &der[..at], "mx.test").is_err(),
+                "cut at {at}"
+            );
+        }
+        let trailing = [&der[..], b"x"].concat();
+        assert!(verdict(&roots, &trailing, "mx.test").is_err());
+    }
+}

@@ -9,8 +9,7 @@ use mail_types::{BodyType, Mailbox, Notify, Recipient, Ret};
 use super::{Extensions, SizeLimit, Transaction};
 
 /// `MAIL FROM` with the parameters that the peer offers (row E2-48).
-pub(super) fn mail(out: &mut BytesMut, tx: &Transaction<'_>, offered: &Extensions) {
-    let smtputf8 = tx.needs_smtputf8();
+pub(super) fn mail(out: &mut BytesMut, tx: &Transaction<'_>, offered: &Extensions, smtputf8: bool) {
     out.extend_from_slice(b"MAIL FROM:<");
     if let Some(mailbox) = tx.reverse_path.mailbox() {
         address(out, mailbox, smtputf8);

@@ -21,6 +21,7 @@ pub struct Exchange<'a> {
     tx: &'a Transaction<'a>,
     offered: &'a Extensions,
     framing: Framing,
+    smtputf8: bool,
     unsent: VecDeque<Command>,
     pending: VecDeque<Command>,
     body: BodyState,
@@ -148,6 +149,7 @@ impl<'a> Exchange<'a> {
             tx,
             offered,
             framing,
+            smtputf8: tx.needs_smtputf8(),
             unsent,
             pending: VecDeque::with_capacity(asked + 3),
             body: BodyState::NotYet,
@@ -264,10 +266,10 @@ impl<'a> Exchange<'a> {
     fn send(&mut self, command: Command, out: &mut BytesMut) {
         match command {
             Command::Rset => out.extend_from_slice(b"RSET\r\n"),
-            Command::Mail => command::mail(out, self.tx, self.offered),
+            Command::Mail => command::mail(out, self.tx, self.offered, self.smtputf8),
             Command::Rcpt(n) => {
                 if let Some(recipient) = self.tx.recipients.get(n) {
-                    command::rcpt(out, recipient, self.offered, self.tx.needs_smtputf8());
+                    command::rcpt(out, recipient, self.offered, self.smtputf8);
                 }
             }
             Command::Content if self.framing == Framing::Bdat => {

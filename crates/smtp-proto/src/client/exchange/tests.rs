@@ -2,6 +2,7 @@ use mail_types::{BodyType, Mailbox, Notify, Recipient, Ret, ReversePath};
 
 use super::*;
 use crate::SizeLimit;
+use proptest::prelude::*;
 
 struct Mail {
     from: ReversePath,
@@ -447,4 +448,61 @@ fn h3_06_a_reply_without_a_command() {
         exchange.on_reply(early),
         Err(ExchangeFault::Desync(_))
     ));
+}
+
+proptest! {
+    /// Whatever a peer answers: content only when the framing allows it, an outcome for everybody
+    /// who was decided, and "delivered" only by a 2yz to the end of the content.
+    #[test]
+    fn any_replies_keep_the_rules(
+        codes in proptest::collection::vec(prop_oneof![
+            Just(250u16), Just(354), Just(421), Just(450), Just(452), Just(550), Just(552), Just(650),
+        ], 0..12),
+        pipelining: bool, chunking: bool, reset: bool, size in 0u64..2_000,
+    ) {
+        let mail = Mail::to(&["a@d.test", "b@d.test", "c@d.test"]);
+        let recipients: Vec<_> = mail.recipients.iter().collect();
+        let mut tx = transaction(&mail, &recipients);
+        tx.size = size;
+        let offered = Extensions { pipelining, chunking, ..Extensions::default() };
+        let mut exchange = Exchange::new(&tx, &offered, reset, 1_000).unwrap();
+        let (mut out, mut codes) = (BytesMut::new(), codes.into_iter());
+        let (mut last, mut body_sent, mut after_body) = (0, false, None);
+        let outcomes = loop {
+            match exchange.next(&mut out) {
+                ExchangeAction::Read(_) => {
+                    last = codes.next().unwrap_or(250);
+                    if body_sent {
+                        after_body = Some(last);
+                    }
+                    if exchange.on_reply(Reply::new(last, None, "x")).is_err() {
+                        break exchange.into_states();
+                    }
+                }
+                ExchangeAction::SendBody(framing) => {
+                    prop_assert!(!body_sent);
+                    prop_assert_eq!(framing == Framing::Bdat, chunking);
+                    prop_assert!(framing == Framing::Bdat || last == 354);
+                    body_sent = true;
+                    exchange.on_body_sent();
+                }
+                ExchangeAction::SendEmptyBody => {
+                    prop_assert_eq!(last, 354);
+                    exchange.on_body_sent();
+                }
+                ExchangeAction::Done => {
+                    let outcomes = exchange.finish();
+                    prop_assert!(outcomes.iter().all(Option::is_some), "{:?}", outcomes);
+                    break outcomes;
+                }
+            }
+        };
+        prop_assert_eq!(outcomes.len(), 3);
+        let delivered = outcomes.iter().flatten().any(|o| matches!(o, RecipientOutcome::Delivered(_)));
+        if delivered {
+            prop_assert!(body_sent && after_body == Some(250));
+        }
+        let wire = String::from_utf8_lossy(&out);
+        prop_assert!(!(wire.contains("BDAT") && wire.contains("DATA\r\n")), "row E2-46");
+    }
 }

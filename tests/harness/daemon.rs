@@ -165,6 +165,22 @@ impl Daemon {
         self.kill();
     }
 
+    /// Ends a process group that the program, or a child of it, leads: SIGTERM, then SIGKILL to
+    /// what is left of it after a moment.
+    pub(crate) fn end_group(&mut self, leader: Pid) {
+        let _ = kill_process_group(leader, Signal::TERM);
+        let deadline = Instant::now() + STOP_WITHIN;
+        while test_kill_process_group(leader).is_ok() {
+            // The leader may be the program itself, which is there until it is reaped.
+            let _ = self.status();
+            if Instant::now() > deadline {
+                let _ = kill_process_group(leader, Signal::KILL);
+                return;
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
     fn pid(&self) -> Pid {
         let id = i32::try_from(self.child.id()).expect("a process id");
         Pid::from_raw(id).expect("a process id is not 0")

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::Pid;
 use tempfile::TempDir;
 use testkit::{Leaf, TestCa};
 
@@ -225,6 +226,18 @@ impl Postfix {
 
     fn story(&self) -> String {
         format!("{}\n{}", self.log(), self.daemon.printed())
+    }
+}
+
+impl Drop for Postfix {
+    fn drop(&mut self) {
+        // The master leads a session, and so a process group, of its own.
+        let file = self.folder.path().join("queue/pid/master.pid");
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        if let Some(master) = text.trim().parse().ok().and_then(Pid::from_raw) {
+            self.daemon.end_group(master);
+        }
+        self.daemon.stop();
     }
 }
 

@@ -31,7 +31,7 @@ mod stats;
 mod store;
 
 pub use body::{Body, HeldBody};
-pub use embedded::{EmbeddedIncoming, EmbeddedOptions, EmbeddedStore};
+pub use embedded::{EmbeddedIncoming, EmbeddedOptions, EmbeddedStore, FreeSpaceProbe};
 pub use error::QueueError;
 pub use filter::{Cursor, Edit, Edited, Filter, Page, Target};
 pub use lease::{DueDestination, LeaseToken, Leased, LeasedRecipient};

@@ -119,3 +119,82 @@ const DEFAULT_DELAYS: [Duration; 6] = [
 const MIN_DELAY: Duration = Duration::from_secs(1);
 /// At most this part of a delay is added to it.
 const JITTER: f64 = 0.1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MINUTE: u64 = 60;
+
+    fn secs(n: u64) -> Timestamp {
+        Timestamp::from_secs(n)
+    }
+
+    #[test]
+    fn e5_02_the_defaults_back_off_and_repeat_the_last() {
+        let schedule = RetrySchedule::default();
+        let far = secs(u64::MAX / 2000);
+        let (mut now, mut within_an_hour) = (secs(0), 0);
+        for (attempt, minutes) in (1u32..).zip([5, 15, 30, 60, 120, 240, 240, 240]) {
+            let next = schedule.next(attempt, now, far, 0.0);
+            assert_eq!(
+                next,
+                now + Duration::from_secs(minutes * MINUTE),
+                "{attempt}"
+            );
+            within_an_hour += u32::from(next <= secs(60 * MINUTE));
+            now = next;
+        }
+        assert!(within_an_hour <= 3, "{within_an_hour}");
+    }
+
+    #[test]
+    fn e5_03_giving_up_is_punctual() {
+        let schedule = RetrySchedule::default();
+        let expires = schedule.expires(secs(0), false);
+        assert_eq!(expires, secs(5 * 86_400));
+        assert_eq!(
+            schedule.expires(secs(0), true),
+            secs(2 * 86_400),
+            "bounces live shorter"
+        );
+        let late = secs(5 * 86_400 - 60);
+        assert_eq!(schedule.next(9, late, expires, 0.5), expires);
+        assert!(
+            schedule.next(9, expires, expires, 0.5) > expires,
+            "after the end it goes on, held by nobody"
+        );
+    }
+
+    #[test]
+    fn the_delay_warning_is_due_once_the_mail_is_that_old() {
+        let schedule = RetrySchedule::default();
+        assert!(!schedule.is_warning_due(secs(4 * 3600 - 1), secs(0)));
+        assert!(schedule.is_warning_due(secs(4 * 3600), secs(0)));
+        let (life, none) = (Duration::from_secs(9), Duration::ZERO);
+        let never = RetrySchedule::new(vec![], life, life, none);
+        assert!(
+            !never.is_warning_due(secs(1 << 40), secs(0)),
+            "zero switches it off"
+        );
+        assert_eq!(
+            never.delays(),
+            RetrySchedule::default().delays(),
+            "an empty table is the default"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn e5_01_never_sooner_than_the_delay_nor_a_tenth_later(
+            attempt in 0u32..50, now in 0u64..1 << 40, random in -1.0f64..2.0,
+        ) {
+            let schedule = RetrySchedule::default();
+            let wait = schedule.next(attempt, secs(now), secs(1 << 50), random).since(secs(now));
+            let index = (attempt.max(1) as usize - 1).min(5);
+            let delay = schedule.delays()[index];
+            prop_assert!(wait >= delay && wait <= delay.mul_f64(1.1) + Duration::from_millis(1));
+        }
+    }
+}

@@ -91,6 +91,16 @@ impl Index {
         Ok(())
     }
 
+    /// Whether the index of a queue directory is to be rebuilt.
+    pub(super) fn is_suspect(directory: &Path) -> bool {
+        directory.join(SUSPECT).exists()
+    }
+
+    /// It was not the index's fault.
+    pub(super) fn clear_suspicion(directory: &Path) -> Result<(), IndexError> {
+        fs::remove_file(directory.join(SUSPECT)).map_err(failed)
+    }
+
     /// The index was read to its end without a complaint.
     pub(super) fn trust(&self) -> Result<(), IndexError> {
         fs::remove_file(&self.suspect).map_err(failed)
@@ -336,7 +346,7 @@ mod tests {
         assert_eq!(seen, [(1, 4_000), (2, 10)]);
         index.apply(&[change(1, None)], None).unwrap();
         assert_eq!(index.get(QueueId::from_raw(1)), Ok(None));
-        let blobs = std::fs::read_dir(dir.path().join("index/blobs")).unwrap();
+        let blobs = fs::read_dir(dir.path().join("index/blobs")).unwrap();
         assert_eq!(blobs.count(), 0, "sled never syncs what is in there");
     }
 

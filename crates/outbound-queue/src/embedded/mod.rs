@@ -57,7 +57,7 @@ mod shared;
 mod store;
 
 pub use ingest::EmbeddedIncoming;
-pub use options::EmbeddedOptions;
+pub use options::{EmbeddedOptions, FreeSpaceProbe};
 pub use store::EmbeddedStore;
 
 #[cfg(test)]

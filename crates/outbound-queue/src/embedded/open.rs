@@ -116,12 +116,14 @@ fn open_index(
     end: Position,
 ) -> Result<Index, IndexError> {
     let is_new = !options.directory.join(INDEX).exists();
+    let free = (options.free_space)(&options.directory).map_or(u64::MAX, |free| free.bytes);
+    let short = free < options.free_space_floor && !Index::is_suspect(&options.directory);
     let index = match Index::open(&options.directory, options.index_cache) {
         Ok(index) => index,
         // sled cannot open without some room of its own: that is what the reserve is for.
-        Err(error) if give_up_reserve(&options.directory) => {
+        Err(error) if short && give_up_reserve(&options.directory) => {
             tracing::warn!(%error, "gave up the reserve so that the index can open");
-            fs::remove_file(options.directory.join("index.suspect")).ok();
+            Index::clear_suspicion(&options.directory)?;
             Index::open(&options.directory, options.index_cache)?
         }
         Err(error) => return Err(error),
@@ -129,15 +131,13 @@ fn open_index(
     keep_reserve(options);
     let applied = index.applied()?;
     match (checkpoint, applied) {
-        (None, None) if is_new => Ok(index),
         (Some(checkpoint), Some(applied))
             if applied >= checkpoint.replay_from && applied <= end =>
         {
             Ok(index)
         }
-        // It was complete once, but the checkpoint did not make it to the disk: replay from the start
-        // of a journal that still has all.
-        (None, Some(applied)) if applied <= end => Ok(index),
+        // Without a checkpoint all of the journal is replayed, whatever the index has of it already.
+        (None, applied) if applied.is_none_or(|applied| applied <= end) => Ok(index),
         (_, None) if is_new => Err(IndexError("there is none".into())),
         (_, None) => Err(IndexError("it is not complete".into())),
         (_, Some(_)) => Err(IndexError(

@@ -25,7 +25,7 @@ pub struct EmbeddedOptions {
     /// Free bytes below which no mail is accepted: 256 MiB unless changed.
     pub free_space_floor: u64,
     /// Asks how much is free.
-    pub free_space: Arc<dyn Fn(&Path) -> io::Result<FreeSpace> + Send + Sync>,
+    pub free_space: FreeSpaceProbe,
     /// The disk of journal and bodies.
     pub storage: Arc<dyn Storage>,
     /// Content in memory: 64 MiB unless changed.
@@ -41,6 +41,9 @@ pub struct EmbeddedOptions {
     /// Segments with a smaller part than this still needed are rewritten: 0.5 unless changed.
     pub compact_below: f64,
 }
+
+/// Asks how much room the file system that holds a path has left.
+pub type FreeSpaceProbe = Arc<dyn Fn(&Path) -> io::Result<FreeSpace> + Send + Sync>;
 
 impl EmbeddedOptions {
     /// The defaults for a queue in `directory`.

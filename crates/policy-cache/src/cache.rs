@@ -145,6 +145,11 @@ pub(crate) struct Inner {
 /// A look that is under way; it ends by a value, or by the sender being dropped.
 type Flight = watch::Receiver<Option<FreshLook>>;
 
+enum Boarding {
+    Aboard(Flight),
+    Landed(FreshLook),
+}
+
 /// What a cache works with.
 pub struct Ports {
     /// DNS.
@@ -280,7 +285,10 @@ impl PolicyCache {
 
     /// Joins the look that is under way for this purpose, or begins one.
     pub(crate) async fn fly(&self, domain: &Domain, trigger: Trigger) -> FreshLook {
-        let mut flight = self.board(domain, trigger);
+        let mut flight = match self.board(domain, trigger) {
+            Boarding::Landed(look) => return look,
+            Boarding::Aboard(flight) => flight,
+        };
         let landed = match flight.wait_for(Option::is_some).await {
             Ok(look) => look.clone(),
             Err(_) => None,
@@ -288,11 +296,20 @@ impl PolicyCache {
         landed.unwrap_or_else(|| self.inner.crashed(domain))
     }
 
-    fn board(&self, domain: &Domain, trigger: Trigger) -> Flight {
+    fn board(&self, domain: &Domain, trigger: Trigger) -> Boarding {
         let key = (domain.clone(), trigger.purpose());
         let mut flights = self.inner.flights.lock();
         if let Some(flight) = flights.get(&key) {
-            return flight.clone();
+            return Boarding::Aboard(flight.clone());
+        }
+        // The flight may have landed since the caller looked into memory.
+        if trigger == Trigger::Mail
+            && let Some(discovery) = self.cached(domain)
+        {
+            return Boarding::Landed(FreshLook {
+                discovery,
+                confirmed: false,
+            });
         }
         let (sender, flight) = watch::channel(None);
         flights.insert(key.clone(), flight.clone());
@@ -305,7 +322,7 @@ impl PolicyCache {
             drop(landing);
             let _ = sender.send(Some(look));
         });
-        flight
+        Boarding::Aboard(flight)
     }
 }
 

@@ -254,7 +254,7 @@ impl Inner {
         let same_text = old
             .as_ref()
             .is_some_and(|o| o.policy.text() == stored.policy.text());
-        if old.is_none() && self.book.read().policies().count() >= self.config.max_policies {
+        if old.is_none() && self.is_full() {
             self.tell_of(&stored, EventKind::Full);
             return stored;
         }
@@ -307,6 +307,12 @@ impl Inner {
         self.wake.notify_one();
         self.tell_adopted(old.as_deref(), &stored, warnings);
         stored
+    }
+
+    fn is_full(&self) -> bool {
+        let (book, most) = (self.book.read(), self.config.max_policies);
+        // Counting is seldom needed: an entry is more than enough for a policy.
+        book.entries.len() >= most && book.policies().count() >= most
     }
 
     fn tell_adopted(&self, old: Option<&StoredPolicy>, new: &StoredPolicy, warnings: Vec<Warning>) {

@@ -2,6 +2,7 @@
 
 mod first_contact;
 mod known_policy;
+mod on_disk;
 mod orders;
 mod parallel;
 mod world;

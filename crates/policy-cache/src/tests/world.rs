@@ -66,7 +66,13 @@ impl World {
     }
 
     pub(super) fn open_with(self: &Arc<Self>, config: Config) -> PolicyCache {
-        let ports = Ports {
+        let store = Arc::new(Fake(Arc::clone(self)));
+        PolicyCache::with_store(config, self.ports(), store, self.load())
+    }
+
+    /// Everything but the disk.
+    pub(super) fn ports(self: &Arc<Self>) -> Ports {
+        Ports {
             resolver: Arc::new(Fake(Arc::clone(self))),
             fetcher: Arc::new(Fake(Arc::clone(self))),
             clock: Arc::new(Fake(Arc::clone(self))),
@@ -79,9 +85,7 @@ impl World {
                     }
                 })
             },
-        };
-        let store = Arc::new(Fake(Arc::clone(self)));
-        PolicyCache::with_store(config, ports, store, self.load())
+        }
     }
 
     pub(super) fn txt(&self, domain: &str, txt: Txt) {

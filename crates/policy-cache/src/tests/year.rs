@@ -19,6 +19,7 @@ use crate::schedule::{Life, Schedule};
 
 const HOUR: u64 = 3600;
 const DAY: u64 = 86_400;
+const INTERVAL: Duration = Duration::from_secs(DAY);
 
 /// Lifetimes as they are published: few are short, most are a week and more.
 fn lifetime(n: usize) -> u64 {
@@ -50,29 +51,49 @@ fn is_up(n: usize, lifetime: u64, now: u64) -> bool {
     (now + n as u64 * 7919) % interval >= down
 }
 
-#[test]
-fn no_policy_lapses_in_a_year_and_the_load_is_flat() {
-    let mut jitter = Jitter::seeded(20_260_301);
-    let mut schedule = Schedule::default();
-    let interval = Duration::from_secs(DAY);
-    let mut hosts: Vec<Host> = Vec::new();
-    let mut by_name: BTreeMap<Domain, usize> = BTreeMap::new();
-    for n in 0..10_000 {
-        let domain = name(&format!("d{n}.test"));
-        let fetched_at = Timestamp::from_secs(START);
+fn hosts(schedule: &mut Schedule, jitter: &mut Jitter) -> Vec<Host> {
+    let fetched_at = Timestamp::from_secs(START);
+    let host = |n| {
         let life = Life {
             mode: Mode::Enforce,
             fetched_at,
             expires_at: fetched_at + Duration::from_secs(lifetime(n)),
         };
-        schedule.fetched(&domain, life, interval, jitter.fraction());
-        by_name.insert(domain.clone(), n);
-        hosts.push(Host {
+        let domain = name(&format!("d{n}.test"));
+        schedule.fetched(&domain, life, INTERVAL, jitter.fraction());
+        Host {
             domain,
             life,
             gets: 0,
-        });
+        }
+    };
+    (0..10_000).map(host).collect()
+}
+
+fn restarted(hosts: &mut [Host], now: u64, jitter: &mut Jitter) -> Schedule {
+    let mut schedule = Schedule::default();
+    let at = Timestamp::from_secs(now);
+    for (n, host) in hosts.iter_mut().enumerate() {
+        if at >= host.life.expires_at {
+            let short = lifetime(n) <= 6 * HOUR;
+            assert!(short, "{} lapsed in a restart", host.domain);
+            host.life.fetched_at = at;
+            host.life.expires_at = at + Duration::from_secs(lifetime(n));
+        }
+        schedule.loaded(&host.domain, host.life, INTERVAL, at, jitter.fraction());
     }
+    schedule
+}
+
+#[test]
+fn no_policy_lapses_in_a_year_and_the_load_is_flat() {
+    let mut jitter = Jitter::seeded(20_260_301);
+    let mut schedule = Schedule::default();
+    let mut hosts = hosts(&mut schedule, &mut jitter);
+    let by_name: BTreeMap<Domain, usize> = (0..)
+        .zip(&hosts)
+        .map(|(n, h)| (h.domain.clone(), n))
+        .collect();
     let (mut now, mut restart, mut gets_per_hour) = (START, START + 11 * DAY, Vec::new());
     let (mut hour, mut gets_now, mut restarts) = (START / HOUR, 0_u64, 0);
     while now < START + 365 * DAY {
@@ -80,20 +101,7 @@ fn no_policy_lapses_in_a_year_and_the_load_is_flat() {
         if now >= restart {
             // Down for two hours; policies that live for less than that are the price.
             now += 2 * HOUR;
-            schedule = Schedule::default();
-            for (n, host) in hosts.iter_mut().enumerate() {
-                let at = Timestamp::from_secs(now);
-                if at >= host.life.expires_at {
-                    assert!(
-                        lifetime(n) <= 6 * HOUR,
-                        "{} lapsed in a restart",
-                        host.domain
-                    );
-                    host.life.fetched_at = at;
-                    host.life.expires_at = at + Duration::from_secs(lifetime(n));
-                }
-                schedule.loaded(&host.domain, host.life, interval, at, jitter.fraction());
-            }
+            schedule = restarted(&mut hosts, now, &mut jitter);
             restart += 11 * DAY;
             restarts += 1;
         }
@@ -111,7 +119,7 @@ fn no_policy_lapses_in_a_year_and_the_load_is_flat() {
             if is_up(n, lifetime(n), now) {
                 host.life.fetched_at = at;
                 host.life.expires_at = at + Duration::from_secs(lifetime(n));
-                schedule.fetched(&domain, host.life, interval, jitter.fraction());
+                schedule.fetched(&domain, host.life, INTERVAL, jitter.fraction());
             } else {
                 let cause = FetchError::Oversize;
                 let told = schedule.failed(&domain, host.life, &cause, at, jitter.fraction());

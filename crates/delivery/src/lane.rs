@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mail_types::Timestamp;
-use outbound_queue::Leased;
+use outbound_queue::{LeaseToken, Leased};
 use parking_lot::Mutex;
 
 use crate::destination::{Admission, Cause, Health, Recovery, Suspension};
@@ -105,6 +105,16 @@ impl Lane {
             .backlog
             .pop_front()
             .map_or(Next::Empty, |leased| Next::Work(Box::new(leased)))
+    }
+
+    /// The leases of everything in hand.
+    pub(crate) fn tokens(&self) -> Vec<LeaseToken> {
+        self.state
+            .lock()
+            .backlog
+            .iter()
+            .map(|leased| leased.token)
+            .collect()
     }
 
     /// Everything in hand.

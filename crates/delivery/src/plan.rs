@@ -27,7 +27,7 @@ pub struct Candidate {
 pub struct Unreachable {
     /// The reason key.
     pub reason: Reason,
-    /// One sentence.
+    /// One phrase: what exactly was answered.
     pub detail: String,
     /// The answer is definite: no address exists. Otherwise a later look-up may find one.
     pub definite: bool,
@@ -51,14 +51,14 @@ pub enum MxVerdict {
     Undeliverable {
         /// The reason key.
         reason: Reason,
-        /// One sentence.
+        /// One phrase: what exactly was answered.
         detail: String,
     },
     /// Nothing is known: ask again later.
     Unknown {
         /// The reason key.
         reason: Reason,
-        /// One sentence.
+        /// One phrase: what exactly was answered.
         detail: String,
     },
 }
@@ -84,20 +84,20 @@ pub fn read_mx(
         Err(DnsError::NoSuchName { .. }) => {
             return MxVerdict::Undeliverable {
                 reason: Reason::NoSuchDomain,
-                detail: format!("the domain {domain} does not exist in DNS (NXDOMAIN)"),
+                detail: "DNS answers NXDOMAIN".to_owned(),
             };
         }
         // "If a temporary error is returned, the message MUST be queued and retried later."
         Err(DnsError::Temporary(why)) => {
             return MxVerdict::Unknown {
                 reason: Reason::DnsTemporary,
-                detail: format!("the MX look-up of {domain} failed for now: {why}"),
+                detail: format!("the MX look-up failed: {why}"),
             };
         }
         Err(DnsError::Bogus(why)) => {
             return MxVerdict::Unknown {
                 reason: Reason::DnsBogus,
-                detail: format!("the MX answer for {domain} failed DNSSEC validation: {why}"),
+                detail: format!("the MX answer failed validation: {why}"),
             };
         }
     };
@@ -115,17 +115,11 @@ pub fn read_mx(
     }
     if hosts.is_empty() {
         let (reason, detail) = if null && unusable.is_empty() {
-            (
-                Reason::NullMx,
-                format!("{domain} publishes a null MX: it accepts no mail (RFC 7505)"),
-            )
+            (Reason::NullMx, "it publishes a null MX".to_owned())
         } else {
             (
                 Reason::NoUsableMx,
-                format!(
-                    "no MX record of {domain} names a usable host: {}",
-                    unusable.join(", ")
-                ),
+                format!("its MX records name {}", unusable.join(", ")),
             )
         };
         return MxVerdict::Undeliverable { reason, detail };
@@ -175,9 +169,7 @@ pub fn drop_self(
         .filter(|c| c.preference < limit)
         .collect();
     if left.is_empty() {
-        return Err(format!(
-            "mail for this domain would come back to us: its best mail host {best} is this relay"
-        ));
+        return Err(format!("its best mail host {best} is this relay"));
     }
     Ok(left)
 }

@@ -42,14 +42,14 @@ pub enum Hosts {
     Undeliverable {
         /// The reason key.
         reason: Reason,
-        /// One sentence.
+        /// One phrase: what exactly was answered.
         detail: String,
     },
     /// Not known now.
     Unknown {
         /// The reason key.
         reason: Reason,
-        /// One sentence.
+        /// One phrase: what exactly was answered.
         detail: String,
     },
 }

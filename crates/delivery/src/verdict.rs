@@ -57,6 +57,16 @@ impl Failure {
         }
     }
 
+    /// What DNS says of the recipients' domain; `specifics` is a phrase.
+    pub(crate) fn of_domain(reason: Reason, domain: &str, specifics: &str) -> Self {
+        let facts = Facts {
+            domain,
+            mx: None,
+            specifics: Some(specifics),
+        };
+        Self::new(reason, reason.sentence(&facts))
+    }
+
     /// A recipient that the peer refused, or the message as a whole.
     pub(crate) fn refused(domain: &str, mx: &HostName, stage: Stage, reply: &Reply) -> Self {
         let permanent = reply.code() / 100 == 5;

@@ -95,7 +95,11 @@ impl<S: QueueStore> Attempt<'_, S> {
             let addresses = match &candidate.addresses {
                 Ok(addresses) => addresses,
                 Err(why) => {
-                    let detail = why.detail.clone();
+                    let detail = why.reason.sentence(&attempt::Facts {
+                        domain: self.domain,
+                        mx: Some(candidate.name.as_str()),
+                        specifics: Some(&why.detail),
+                    });
                     found.fail(HostFailure::not_tried(
                         &candidate.name,
                         None,

@@ -1,5 +1,6 @@
 //! A worker: one session's worth of deliveries to one destination.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,10 @@ pub(crate) async fn run<S: QueueStore>(inner: Arc<Inner<S>>, lane: Arc<Lane>) {
         let now = inner.now();
         match lane.next(now.monotonic) {
             Next::Work(leased) if inner.is_stopping() => inner.give_back(&leased),
-            Next::Work(leased) => Box::pin(deliver(&inner, &lane, &leased, &mut held)).await,
+            Next::Work(leased) => {
+                let work = Box::pin(deliver(&inner, &lane, &leased, &mut held));
+                keeping_leases(&inner, &lane, &leased, work).await;
+            }
             Next::Suspended(suspension, backlog) => {
                 for leased in backlog {
                     suspend(&inner, &lane, &leased, &suspension).await;
@@ -57,6 +61,29 @@ pub(crate) async fn run<S: QueueStore>(inner: Arc<Inner<S>>, lane: Arc<Lane>) {
     }
     if let Some(session) = held {
         inner.sessions.keep(session);
+    }
+}
+
+/// Does the work and meanwhile keeps the leases of what is in hand: a slow peer may take longer than
+/// a lease lasts.
+async fn keeping_leases<S: QueueStore>(
+    inner: &Inner<S>,
+    lane: &Lane,
+    leased: &Leased,
+    mut work: Pin<Box<impl Future<Output = ()>>>,
+) {
+    loop {
+        tokio::select! {
+            () = &mut work => return,
+            () = tokio::time::sleep(RENEW) => {
+                let now = inner.now();
+                for token in lane.tokens().into_iter().chain([leased.token]) {
+                    if let Err(error) = inner.queue.renew(&token, now) {
+                        tracing::debug!(%error, "a lease could not be renewed; its outcome will be refused");
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -191,7 +218,7 @@ async fn attempt<S: QueueStore>(
     let candidates = match &plan.hosts {
         Hosts::Candidates(candidates) => candidates,
         Hosts::Unknown { reason, detail } => {
-            let failure = Arc::new(Failure::new(*reason, detail.clone()));
+            let failure = Arc::new(Failure::of_domain(*reason, domain, detail));
             return (all(Verdict::Deferred(failure)), Some(requirement));
         }
         Hosts::Undeliverable { reason, detail } => {
@@ -264,7 +291,7 @@ async fn undeliverable<S: QueueStore>(
     detail: &str,
 ) -> Verdict {
     let now = inner.now().wall;
-    let failure = Failure::new(reason, detail.to_owned());
+    let failure = Failure::of_domain(reason, &lane.destination.host.to_string(), detail);
     let enforced = is_enforced(plan.discovery.as_ref(), now) || requirement.is_demanding();
     let Some(policy_domain) = plan.policy_domain.as_ref().filter(|_| enforced) else {
         return Verdict::Bounced(Arc::new(failure));
@@ -282,8 +309,9 @@ async fn undeliverable<S: QueueStore>(
         3
     };
     let detail = format!(
-        "{detail} This is not believed yet: the domain's mail is protected, and DNS answers can be forged. \
-         The mail is returned if the answer stays the same for four hours."
+        "{} This is not believed yet: the domain's mail is protected, and DNS answers can be forged. \
+         The mail is returned if the answer stays the same for four hours.",
+        failure.detail
     );
     Verdict::Deferred(Arc::new(Failure {
         status: mail_types::EnhancedStatus::transient(4, subject),
@@ -471,3 +499,5 @@ async fn enter<S: QueueStore>(
 
 /// Messages leased at once by a worker that has nothing in hand.
 const BATCH: usize = 20;
+/// Leases last ten minutes unless renewed.
+const RENEW: Duration = Duration::from_secs(120);

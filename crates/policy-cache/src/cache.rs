@@ -1,7 +1,7 @@
 //! The cache as its users see it.
 //!
-//! On disk: `dir/journal`, the truth (see `row.rs`), and `dir/index`, a second copy (see
-//! `index.rs`). In memory: the book (see `book.rs`). Who calls: delivery asks [`PolicyCache::policy_for`]
+//! On disk: `dir/journal` (see `row.rs` and `disk.rs`). In memory: the book (see `book.rs`), which
+//! holds every policy, so that no look-up ever reads the disk. Who calls: delivery asks [`PolicyCache::policy_for`]
 //! for each batch; one task runs [`PolicyCache::run`]; the control socket gives orders. What can
 //! fail: DNS, policy hosts, the disk; none of them takes a policy away. Deliberately absent: any
 //! way to remove an unexpired policy but an operator's `forget --dangerous`.
@@ -37,7 +37,7 @@ pub struct PolicyCache {
 /// Settings of a cache. Start from [`Config::new`].
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where `journal/` and `index/` lie: `DATA/policies`.
+    /// Where `journal/` lies: `DATA/policies`.
     pub dir: PathBuf,
     /// `policy-cache.refresh-interval`: a day.
     pub refresh_interval: Duration,
@@ -49,7 +49,7 @@ pub struct Config {
     pub max_policies: usize,
     /// "No record" answers in memory: 200,000.
     pub max_negative: usize,
-    /// Go on with what can be read although journal and index are both damaged: protection is lost.
+    /// Go on with what can be read although the journal is damaged: protection is lost.
     pub dangerous_lose_policies: bool,
 }
 
@@ -73,8 +73,7 @@ impl Config {
 pub enum Opened {
     /// Ready.
     Ready(PolicyCache),
-    /// Neither copy of the store can be read in full and policies would be lost: accept and hold
-    /// mail until the operator says `--dangerous-lose-policies`.
+    /// The store cannot be read in full and policies would be lost: accept and hold mail until the operator says `--dangerous-lose-policies`.
     Lost {
         /// What is wrong, where, and the remedy.
         error: String,

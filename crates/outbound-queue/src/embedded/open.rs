@@ -245,9 +245,11 @@ pub(super) fn recover(shared: &Shared) {
     if *shared.control.stop.lock() {
         return;
     }
-    let loaded = match failed {
-        Some(error) => Err(error),
-        None => load(shared.index.as_ref(), last, |visit| {
+    // Rows of what is gone have to be gone before rows are looked at: this waits for the batch under way as well.
+    let written = committer::step(shared).map_err(|error| IndexError(error.to_string()));
+    let loaded = match failed.map_or(written, Err) {
+        Err(error) => Err(error),
+        Ok(()) => load(shared.index.as_ref(), last, |visit| {
             visit(&mut shared.lock())
         }),
     };

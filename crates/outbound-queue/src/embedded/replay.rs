@@ -73,31 +73,15 @@ pub(super) fn load(
     last: QueueId,
     mut with: impl FnMut(&mut dyn FnMut(&mut State)),
 ) -> Result<(), IndexError> {
-    let mut found = |id: QueueId, row: &[u8]| {
-        if id > last {
-            return Ok(());
-        }
-        let (message, place) = decode_row(row).map_err(|error| IndexError(error.to_string()))?;
-        with(&mut |state| {
-            let known = state.core.is_live(id) || state.core.hot.contains_key(&id);
-            if !known && !state.removed.contains(&id) {
-                state.usage.remember(&place);
-                state.core.schedule_found(id, &message);
-            }
-        });
-        Ok(())
-    };
-    if let Some(index) = index {
-        index.for_each(&mut found)?;
-    }
+    // Memory first: what leaves it from now on has its row already, and what is scheduled from here is
+    // not scheduled again from there.
     with(&mut |state| {
         let State { core, usage, .. } = state;
         let hot = core
             .hot
             .iter()
-            .filter(|(id, hot)| **id <= last && !hot.awaited);
+            .filter(|(id, hot)| **id <= last && !hot.awaited && !core.is_live(**id));
         let known: Vec<_> = hot
-            .filter(|(id, _)| !core.is_live(**id))
             .filter_map(|(id, hot)| Some((*id, hot.message.clone(), hot.place.clone()?)))
             .collect();
         for (id, message, place) in known {
@@ -105,7 +89,20 @@ pub(super) fn load(
             core.schedule_found(id, &message);
         }
     });
-    Ok(())
+    let mut found = |id: QueueId, row: &[u8]| {
+        if id > last {
+            return Ok(());
+        }
+        let (message, place) = decode_row(row).map_err(|error| IndexError(error.to_string()))?;
+        with(&mut |state| {
+            if !state.core.is_live(id) && !state.removed.contains(&id) {
+                state.usage.remember(&place);
+                state.core.schedule_found(id, &message);
+            }
+        });
+        Ok(())
+    };
+    index.map_or(Ok(()), |index| index.for_each(&mut found))
 }
 
 /// Brings a message from the index, if it has it.

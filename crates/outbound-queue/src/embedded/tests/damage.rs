@@ -120,6 +120,23 @@ async fn an_index_that_is_gone_or_damaged_is_rebuilt() {
     }
 }
 
+#[tokio::test]
+async fn a_rebuild_behind_running_threads_finds_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = still(options(dir.path()));
+    let remain = fill(&store).await;
+    store.close().unwrap();
+    drop(store);
+    fs::remove_dir_all(dir.path().join("queue/index")).unwrap();
+    let store = EmbeddedStore::open(options(dir.path())).unwrap();
+    let wake = store.wake();
+    while store.health().recovering {
+        let woken = tokio::time::timeout(Duration::from_secs(60), wake.notified());
+        woken.await.unwrap();
+    }
+    check(&store, &remain).await;
+}
+
 /// Wherever a bit flips, mail is neither lost nor comes back.
 #[tokio::test]
 async fn a_flipped_bit_in_the_index_loses_nothing() {

@@ -56,18 +56,14 @@ fn kind(kind: &EventKind, fields: &mut Fields<'_>) {
             warnings,
             ..
         } => {
-            fields
-                .add("old_mode", old_mode.as_str())
-                .seconds("old_max_age", *old_max_age);
+            before(*old_mode, *old_max_age, fields);
             lenient(warnings, fields);
         }
         EventKind::Weakened {
             old_mode,
             old_max_age,
         } => {
-            fields
-                .add("old_mode", old_mode.as_str())
-                .seconds("old_max_age", *old_max_age);
+            before(*old_mode, *old_max_age, fields);
         }
         EventKind::Broad { pattern } => {
             fields.add("pattern", pattern.as_str());
@@ -125,6 +121,12 @@ fn kind(kind: &EventKind, fields: &mut Fields<'_>) {
         | EventKind::Refetch
         | EventKind::Full => {}
     }
+}
+
+fn before(mode: mta_sts::Mode, max_age: std::time::Duration, fields: &mut Fields<'_>) {
+    fields
+        .add("old_mode", mode.as_str())
+        .seconds("old_max_age", max_age);
 }
 
 fn lenient(warnings: &[impl std::fmt::Display], fields: &mut Fields<'_>) {

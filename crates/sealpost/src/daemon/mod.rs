@@ -5,6 +5,7 @@ mod intake;
 mod log_writer;
 mod observe;
 mod process;
+mod scrape;
 mod start;
 mod translate;
 

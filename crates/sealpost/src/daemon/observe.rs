@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use admin::{Metrics, SessionResult, TlsResult, TlsVersion};
 use attempt::{DsnSent, Level, Outcome, Received, Record, Refused, RefusedBy, Removed};
 use delivery::SessionEvent;
 use delivery::destination::Suspension;
@@ -20,6 +21,7 @@ pub(crate) struct Observer {
     pub(crate) log: EventLog,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counts: Arc<Counts>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// Recipients by outcome since the start, and clients connected now.
@@ -77,6 +79,7 @@ impl delivery::Observer for Observer {
             Outcome::Bounced | Outcome::Expired => &self.counts.bounced,
         };
         count.fetch_add(1, Ordering::Relaxed);
+        self.metrics.attempt(record);
         self.log.write(record);
     }
 
@@ -85,12 +88,35 @@ impl delivery::Observer for Observer {
     }
 
     fn dsn_sent(&self, event: &DsnSent<'_>) {
+        self.metrics.dsn_sent(event.kind);
         self.log.write(event);
     }
 
-    fn session(&self, _session: SessionEvent) {}
+    fn session(&self, session: SessionEvent) {
+        let m = &self.metrics;
+        match session {
+            SessionEvent::Opened { tls, verified, .. } => {
+                m.session(SessionResult::Opened);
+                if let Some(version) = tls {
+                    let result = if verified {
+                        TlsResult::Verified
+                    } else {
+                        TlsResult::Unverified
+                    };
+                    m.tls_handshake(TlsVersion::from_name(&version), result);
+                }
+            }
+            SessionEvent::HandshakeFailed => {
+                m.session(SessionResult::HandshakeFailed);
+                m.tls_handshake(TlsVersion::None, TlsResult::Failed);
+            }
+            SessionEvent::Failed => m.session(SessionResult::Failed),
+            SessionEvent::Reused => m.session(SessionResult::Reused),
+        }
+    }
 
     fn suspended(&self, destination: &str, suspension: &Suspension, pause: Duration) {
+        self.metrics.suspended();
         let seconds = pause.as_secs().to_string();
         let fields = [
             ("destination", destination),
@@ -125,19 +151,32 @@ impl smtp_server::Observer for Observer {
                 refusal,
                 sender,
                 recipient,
-            } => self.log.write(&Refused {
-                at: self.now(),
-                client: client.address.ip(),
-                helo: client.helo,
-                listener: client.listener,
-                stage: stage.key(),
-                cause: refused_by(cause),
-                code: refusal.code(),
-                dsn: refusal.status(),
-                detail: refusal.text(),
-                from: sender,
-                to: recipient,
-            }),
+            } => {
+                let cause = refused_by(cause);
+                self.metrics.refused(cause);
+                self.log.write(&Refused {
+                    at: self.now(),
+                    client: client.address.ip(),
+                    helo: client.helo,
+                    listener: client.listener,
+                    stage: stage.key(),
+                    cause,
+                    code: refusal.code(),
+                    dsn: refusal.status(),
+                    detail: refusal.text(),
+                    from: sender,
+                    to: recipient,
+                });
+            }
+            other => self.trouble(other),
+        }
+    }
+}
+
+impl Observer {
+    /// What clients, the network or the system do wrong.
+    fn trouble(&self, event: Event<'_>) {
+        match event {
             Event::TurnedAway {
                 client,
                 per_address,
@@ -208,6 +247,7 @@ impl smtp_server::Observer for Observer {
 
 impl Observer {
     fn received(&self, r: &smtp_server::Received) {
+        self.metrics.accepted();
         self.log.write(&Received {
             at: self.now(),
             queue_id: r.id,

@@ -142,6 +142,9 @@ impl<S: QueueStore> Readiness for Process<S> {
     }
 
     fn metrics(&self) -> String {
-        String::new()
+        let mut text = String::new();
+        // Writing to a string does not fail; if it did, what there is is shown.
+        let _ = self.observer.metrics.encode(&mut text);
+        text
     }
 }

@@ -15,6 +15,7 @@ use journal::DirLock;
 use mail_types::{Resolver, Timestamp};
 use outbound_queue::{EmbeddedOptions, EmbeddedStore};
 use policy_cache::{Clock, HttpsFetcher, Jitter, Opened, PolicyCache, Ports, SystemClock};
+use resolver::DnsResolver;
 use settings::{LogFormat, Settings};
 use smtp_client::{Connector, Pool, RootSet, Roots};
 use smtp_server::{Access, Limits, ListenerSettings, Server, ServerSettings, ServerTls};
@@ -25,6 +26,7 @@ use super::intake::QueueIntake;
 use super::log_writer::EventLog;
 use super::observe::{Counts, Observer};
 use super::process::Process;
+use super::scrape;
 use super::translate;
 use crate::exit::{Failure, Status};
 
@@ -40,13 +42,16 @@ pub(crate) async fn run(
     let server =
         Server::bind(server_settings(&settings)?).map_err(|e| fail(Status::CannotCreate, &e))?;
     let roots = roots(&settings)?;
-    let resolver = resolver(&settings)?;
+    let dns = resolver(&settings)?;
+    let resolver: Arc<dyn Resolver> = Arc::clone(&dns) as _;
     let _lock = lock(&settings.server.data_dir)?;
     let (log, _log_guard) = event_log(&settings)?;
+    let (metrics, scraped) = scrape::metrics();
     let observer = Observer {
         log,
         clock: Arc::clone(&clock),
         counts: Arc::new(Counts::default()),
+        metrics,
     };
     let told = translate::delivery(&settings)?;
     let queue = Arc::new(open_queue(&settings, &told)?);
@@ -91,6 +96,20 @@ pub(crate) async fn run(
         }
         None => None,
     };
+    let limits = &settings;
+    // Nobody else names the sources: this is the first and only time.
+    let _ = scraped.set(scrape::Sources {
+        queue: Arc::clone(&queue),
+        delivery: delivery.clone(),
+        resolver: dns,
+        clock: Arc::clone(&clock),
+        counts: Arc::clone(&observer.counts),
+        started_at: clock.wall().as_secs(),
+        max_inbound: limits.access.connections as u64,
+        max_outbound: limits.delivery.connections as u64,
+        max_fetches: limits.policy_cache.fetches as u64,
+        body_memory: limits.queue.body_memory,
+    });
     let listeners: Vec<_> = server
         .addresses()
         .map(|(name, address)| (name.to_owned(), address))
@@ -362,7 +381,7 @@ fn route_connectors(
     each.collect()
 }
 
-fn resolver(s: &Settings) -> anyhow::Result<Arc<dyn Resolver>> {
+fn resolver(s: &Settings) -> anyhow::Result<Arc<DnsResolver>> {
     let servers = match &s.dns.servers {
         settings::DnsServers::System => resolver::Servers::System,
         settings::DnsServers::Addresses(list) => resolver::Servers::List(list.clone()),
@@ -372,8 +391,7 @@ fn resolver(s: &Settings) -> anyhow::Result<Arc<dyn Resolver>> {
         timeout: s.dns.timeout,
         ..resolver::Config::default()
     };
-    let resolver =
-        resolver::DnsResolver::new(&config).map_err(|e| fail(Status::Configuration, &e))?;
+    let resolver = DnsResolver::new(&config).map_err(|e| fail(Status::Configuration, &e))?;
     Ok(Arc::new(resolver))
 }
 

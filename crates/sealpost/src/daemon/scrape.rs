@@ -1,0 +1,155 @@
+//! What the parts keep count of, gathered at each scrape.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
+
+use admin::{
+    DnsResult, DnsSeries, DnsType, HistogramSnapshot, Metrics, PolicyLookup, PolicyModes,
+    QueueState, Resource, Snapshot, Store, Usage,
+};
+use delivery::Delivery;
+use outbound_queue::{EmbeddedStore, Now, QueueStore};
+use policy_cache::{Clock, PolicyCache};
+use resolver::{BUCKETS, DnsResolver, Kind, Outcome};
+
+use super::observe::Counts;
+
+/// Everything that is asked. The policy cache and the engine are missing while the policy store is
+/// lost.
+pub(crate) struct Sources {
+    pub(crate) queue: Arc<EmbeddedStore>,
+    pub(crate) delivery: Option<(Delivery<EmbeddedStore>, PolicyCache)>,
+    pub(crate) resolver: Arc<DnsResolver>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) counts: Arc<Counts>,
+    pub(crate) started_at: u64,
+    pub(crate) max_inbound: u64,
+    pub(crate) max_outbound: u64,
+    pub(crate) max_fetches: u64,
+    pub(crate) body_memory: u64,
+}
+
+/// Metrics whose sources are named once they exist: the parts need the metrics first.
+pub(crate) fn metrics() -> (Arc<Metrics>, Arc<OnceLock<Sources>>) {
+    let sources: Arc<OnceLock<Sources>> = Arc::default();
+    let asked = Arc::clone(&sources);
+    let metrics = Metrics::new(move || {
+        asked
+            .get()
+            .map_or_else(Snapshot::default, Sources::snapshot)
+    });
+    (Arc::new(metrics), sources)
+}
+
+impl Sources {
+    fn snapshot(&self) -> Snapshot {
+        let now = Now {
+            wall: self.clock.wall(),
+            monotonic: self.clock.monotonic(),
+        };
+        let queue = self.queue.stats(now);
+        let health = self.queue.health();
+        let journal = self.queue.journal_stats();
+        let histogram =
+            |h: &journal::Histogram| HistogramSnapshot::from_cumulative(&h.buckets, h.count, h.sum);
+        let mut snapshot = Snapshot {
+            queue: vec![
+                (QueueState::Due, queue.due),
+                (QueueState::Active, queue.active),
+                (QueueState::Deferred, queue.deferred),
+                (QueueState::Held, queue.held),
+            ],
+            oldest_message_age: queue.oldest.map(|(_, at)| now.wall.since(at)),
+            dns: self.dns(),
+            dnssec_available: false,
+            fsync: histogram(&journal.sync_seconds),
+            group_commit: histogram(&journal.groups_per_sync),
+            stores: vec![(Store::Queue, queue.disk_bytes)],
+            queue_healthy: health.failed.is_none() && !health.disk_full,
+            damaged_records: health.damaged_records,
+            started_at: self.started_at,
+            usage: vec![
+                usage(
+                    Resource::InboundConnections,
+                    self.counts.clients.load(Ordering::Relaxed),
+                    Some(self.max_inbound),
+                ),
+                usage(
+                    Resource::BodyBytes,
+                    queue.memory_bytes,
+                    Some(self.body_memory),
+                ),
+            ],
+            ..Snapshot::default()
+        };
+        if let Some((delivery, policies)) = &self.delivery {
+            snapshot.usage.push(usage(
+                Resource::OutboundConnections,
+                delivery.active() as u64,
+                Some(self.max_outbound),
+            ));
+            self.policies(policies, &mut snapshot);
+        }
+        snapshot
+    }
+
+    fn policies(&self, policies: &PolicyCache, snapshot: &mut Snapshot) {
+        let p = policies.stats();
+        snapshot.policies = PolicyModes {
+            enforce: p.enforce,
+            testing: p.testing,
+            none: p.none,
+        };
+        snapshot.policy_lookups = vec![
+            (PolicyLookup::Live, p.lookups.live),
+            (PolicyLookup::Cache, p.lookups.cache),
+            (PolicyLookup::Fallback, p.lookups.fallback),
+            (PolicyLookup::None, p.lookups.none),
+            (PolicyLookup::FetchFailed, p.lookups.fetch_failed),
+            (PolicyLookup::Wait, p.lookups.wait),
+            (PolicyLookup::Unknown, p.lookups.unknown),
+        ];
+        snapshot.soonest_unrefreshed_expiry = p.soonest_unrefreshed_expiry;
+        snapshot.policies_at_risk = p.at_risk;
+        snapshot.policy_refresh_failures = p.refresh_failures;
+        snapshot.first_contacts = p.first_contacts;
+        snapshot.unverified_first_contacts = p.unverified_first_contacts;
+        snapshot.usage.push(usage(
+            Resource::PolicyFetches,
+            p.fetches_in_flight,
+            Some(self.max_fetches),
+        ));
+    }
+
+    fn dns(&self) -> Vec<DnsSeries> {
+        let bounds = BUCKETS.map(|b| b.as_secs_f64());
+        let series = self.resolver.stats().series;
+        series
+            .iter()
+            .map(|s| DnsSeries {
+                kind: match s.kind {
+                    Kind::Mx => DnsType::Mx,
+                    Kind::Address => DnsType::Address,
+                    Kind::Txt => DnsType::Txt,
+                    Kind::Tlsa => DnsType::Tlsa,
+                },
+                result: match s.outcome {
+                    Outcome::Answer => DnsResult::Answer,
+                    Outcome::NoSuchName => DnsResult::NoSuchName,
+                    Outcome::NoRecords => DnsResult::NoRecords,
+                    Outcome::Temporary => DnsResult::Temporary,
+                    Outcome::Bogus => DnsResult::Bogus,
+                },
+                seconds: HistogramSnapshot::from_counts(&bounds, &s.buckets, s.time.as_secs_f64()),
+            })
+            .collect()
+    }
+}
+
+const fn usage(resource: Resource, in_use: u64, limit: Option<u64>) -> Usage {
+    Usage {
+        resource,
+        in_use,
+        limit,
+    }
+}

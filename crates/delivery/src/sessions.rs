@@ -42,6 +42,15 @@ pub(crate) struct Way<'a> {
     pub(crate) assurance: Assurance,
 }
 
+/// Where a session may come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The pool, or a new connection.
+    Any,
+    /// A new connection: what was kept has gone stale.
+    Fresh,
+}
+
 impl Sessions {
     pub(crate) fn new(pool: Pool, observer: Arc<dyn Observer>, per_host: usize) -> Self {
         Self {
@@ -53,14 +62,20 @@ impl Sessions {
     }
 
     /// A session to this host that was opened with exactly this assurance.
-    pub(crate) async fn open(&self, way: &Way<'_>) -> Result<Session, Box<SessionError>> {
+    pub(crate) async fn open(
+        &self,
+        way: &Way<'_>,
+        source: Source,
+    ) -> Result<Session, Box<SessionError>> {
         let permit = self.permit(way.name).await;
         let posture = posture(way.assurance);
         let peer = Peer {
             mx: way.name.clone(),
             addr: way.address,
         };
-        if let Some(connection) = self.pool.take(&way.connector.pool_key(&peer, posture)) {
+        if source == Source::Any
+            && let Some(connection) = self.pool.take(&way.connector.pool_key(&peer, posture))
+        {
             self.observer.session(SessionEvent::Reused);
             return Ok(Session {
                 connection,

@@ -17,7 +17,7 @@ use crate::demand::{Evidence, HostDecision, Requirement, SessionDecision};
 use crate::dice::Dice;
 use crate::failure::{Conclusion, HostFailure, as_transient, conclude};
 use crate::plan::{Candidate, shuffle_equals};
-use crate::sessions::{Session, Sessions, Way, tls_record};
+use crate::sessions::{Session, Sessions, Source, Way, tls_record};
 use crate::verdict::{Decider, Failure, Verdict};
 
 /// What an attempt needs beside the message.
@@ -56,6 +56,8 @@ enum After {
     Settled,
     /// Go on with the next address.
     NextHost,
+    /// A kept connection had gone stale: once more to the same address, on a fresh one.
+    Stale,
 }
 
 impl<S: QueueStore> Attempt<'_, S> {
@@ -121,9 +123,13 @@ impl<S: QueueStore> Attempt<'_, S> {
                     address: SocketAddr::new(*ip, candidate.port),
                     assurance,
                 };
-                match self.host(&way, held, &mut found).await {
+                let mut after = self.host(&way, held, Source::Any, &mut found).await;
+                if matches!(after, After::Stale) {
+                    after = self.host(&way, held, Source::Fresh, &mut found).await;
+                }
+                match after {
                     After::Settled => return found,
-                    After::NextHost => {}
+                    After::NextHost | After::Stale => {}
                 }
             }
         }
@@ -146,15 +152,21 @@ impl<S: QueueStore> Attempt<'_, S> {
         order
     }
 
-    async fn host(&self, way: &Way<'_>, held: &mut Option<Session>, found: &mut Findings) -> After {
+    async fn host(
+        &self,
+        way: &Way<'_>,
+        held: &mut Option<Session>,
+        source: Source,
+        found: &mut Findings,
+    ) -> After {
         let began = Instant::now();
         let session = match held.take() {
-            Some(session) if self.fits(&session, way) => Ok(session),
+            Some(session) if source == Source::Any && self.fits(&session, way) => Ok(session),
             other => {
                 if let Some(session) = other {
                     self.sessions.keep(session);
                 }
-                self.sessions.open(way).await
+                self.sessions.open(way, source).await
             }
         };
         found.connect += began.elapsed();
@@ -372,6 +384,10 @@ impl<S: QueueStore> Attempt<'_, S> {
                 .filter_map(|(slot, o)| o.map(|o| (*slot, o)))
                 .unzip();
             let _ = self.note(way, session, &pairs.0, pairs.1, found);
+        }
+        // A peer that closes idle connections may do so just as we take one up again.
+        if error.unanswered && !some && session.connection.transactions() > 0 {
+            return After::Stale;
         }
         let (ip, port) = (way.address.ip(), way.address.port());
         let mut failure =

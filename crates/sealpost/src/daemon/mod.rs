@@ -4,6 +4,7 @@ mod events;
 mod intake;
 mod log_writer;
 mod observe;
+mod open;
 mod process;
 mod scrape;
 mod start;

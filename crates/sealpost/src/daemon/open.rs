@@ -1,0 +1,277 @@
+//! Opens the parts, each with an error that says what is wrong and the remedy.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use attempt::{Format, Formatter, Level};
+use delivery::{Delivery, Dice, Parts};
+use journal::DirLock;
+use mail_types::{Resolver, Timestamp};
+use outbound_queue::{EmbeddedOptions, EmbeddedStore};
+use policy_cache::{Clock, HttpsFetcher, Jitter, Opened, PolicyCache, Ports};
+use resolver::DnsResolver;
+use settings::{LogFormat, Settings};
+use smtp_client::{Connector, Pool, RootSet, Roots};
+use smtp_server::{Access, Limits, ListenerSettings, ServerSettings, ServerTls};
+
+use super::log_writer::{EventLog, Guard};
+use super::observe::Observer;
+use super::translate;
+use crate::exit::{Failure, Status};
+
+/// What policies and delivery are made from.
+pub(super) struct Opening<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) resolver: Arc<dyn Resolver>,
+    pub(super) roots: Roots,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) observer: Observer,
+}
+
+impl Opening<'_> {
+    /// `None` if the stored policies cannot be read: then nothing may be delivered, and `standing`
+    /// says why.
+    pub(super) fn policies(
+        &self,
+        dangerous_lose: bool,
+        standing: &mut Vec<String>,
+    ) -> anyhow::Result<Option<PolicyCache>> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(Arc::clone(self.roots.current().store()))
+            .with_no_client_auth();
+        let allowed = self.settings.egress.allow_special_use.clone();
+        let fetcher = HttpsFetcher::new(Arc::clone(&self.resolver), tls, allowed)?;
+        let config = policy_cache::Config {
+            refresh_interval: self.settings.policy_cache.refresh_interval,
+            max_fetches: self.settings.policy_cache.fetches,
+            dangerous_lose_policies: dangerous_lose,
+            ..policy_cache::Config::new(self.settings.server.data_dir.join("policies"))
+        };
+        let ports = Ports {
+            resolver: Arc::clone(&self.resolver),
+            fetcher: Arc::new(fetcher),
+            clock: Arc::clone(&self.clock),
+            jitter: Jitter::from_system(),
+            events: Arc::new(self.observer.clone()),
+        };
+        match PolicyCache::open(config, ports).map_err(|e| fail(Status::Io, &e))? {
+            Opened::Ready(policies) => Ok(Some(policies)),
+            Opened::Lost { error } => {
+                self.observer
+                    .process("policy.store-lost", Level::Error, &[("detail", &error)]);
+                standing.push(format!("{error}; mail is accepted and held until then"));
+                Ok(None)
+            }
+        }
+    }
+
+    pub(super) fn delivery(
+        &self,
+        queue: &Arc<EmbeddedStore>,
+        policies: &PolicyCache,
+        told: delivery::Settings,
+    ) -> anyhow::Result<Delivery<EmbeddedStore>> {
+        let config = translate::connector(self.settings, client_clock(&self.clock), None);
+        Ok(Delivery::new(Parts {
+            queue: Arc::clone(queue),
+            resolver: Arc::clone(&self.resolver),
+            policies: policies.clone(),
+            connector: Connector::new(config, self.roots.clone()),
+            route_connectors: self.route_connectors()?,
+            pool: Pool::new(translate::pool(self.settings)),
+            clock: Arc::clone(&self.clock),
+            observer: Arc::new(self.observer.clone()),
+            dice: Dice::seeded(seed()?),
+            settings: told,
+        }))
+    }
+
+    /// A route with trust anchors of its own has a client of its own.
+    fn route_connectors(&self) -> anyhow::Result<Vec<Option<Connector>>> {
+        let each = self.settings.routes.iter().enumerate().map(|(n, route)| {
+            if route.roots.is_empty() {
+                return Ok(None);
+            }
+            let roots = Roots::new(load_roots(&translate::route_roots(&route.roots))?);
+            let config = translate::connector(self.settings, client_clock(&self.clock), Some(n));
+            Ok(Some(Connector::new(config, roots)))
+        });
+        each.collect()
+    }
+}
+
+pub(super) fn server_settings(s: &Settings) -> anyhow::Result<ServerSettings> {
+    let listeners = s
+        .listeners
+        .iter()
+        .map(|l| listener(s, l))
+        .collect::<anyhow::Result<_>>()?;
+    Ok(ServerSettings {
+        listeners,
+        access: Arc::new(ArcSwap::from_pointee(Access::new(
+            &s.access.relay_networks,
+            &s.access.xforward_hosts,
+            &[],
+        ))),
+        limits: Limits {
+            connections: s.access.connections,
+            connections_per_address: s.access.connections_per_client,
+        },
+        // One idle time-out for all listeners: the longest, so that none is cut short.
+        timeouts: smtp_server::Timeouts {
+            command: s
+                .listeners
+                .iter()
+                .map(|l| l.idle_timeout)
+                .max()
+                .unwrap_or_default(),
+            ..smtp_server::Timeouts::default()
+        },
+        drain: s.server.drain_timeout,
+    })
+}
+
+fn listener(s: &Settings, l: &settings::Listener) -> anyhow::Result<ListenerSettings> {
+    let tls = match &l.key_pair {
+        Some(pair) => {
+            let loaded = ServerTls::load(&pair.certificate, &pair.private_key);
+            Some(Arc::new(loaded.map_err(|e| {
+                fail(
+                    Status::Configuration,
+                    &format!("listener {:?}: {e}", l.name),
+                )
+            })?))
+        }
+        None => None,
+    };
+    let session = smtp_server::Settings {
+        role: match l.role {
+            settings::ListenerRole::Relay => smtp_server::Role::Relay,
+        },
+        tls: match l.tls {
+            settings::ListenerTls::Off => smtp_server::TlsMode::Off,
+            settings::ListenerTls::Optional => smtp_server::TlsMode::Optional,
+            settings::ListenerTls::Required => smtp_server::TlsMode::Required,
+            settings::ListenerTls::Implicit => smtp_server::TlsMode::Implicit,
+        },
+        max_message_size: l.max_message_size,
+        max_recipients: l.max_recipients,
+        max_hops: u32::try_from(s.queue.max_hops).unwrap_or(u32::MAX),
+        dangerous_tls_required_no: match s.delivery.dangerous_tls_required_no {
+            settings::TlsRequiredNo::Never => smtp_server::TlsRequiredNo::Never,
+            settings::TlsRequiredNo::Authenticated => smtp_server::TlsRequiredNo::Authenticated,
+            settings::TlsRequiredNo::All => smtp_server::TlsRequiredNo::All,
+        },
+        postmaster: s.server.postmaster.clone(),
+        ..smtp_server::Settings::new(s.server.hostname.clone(), &l.name)
+    };
+    let bare_newline = match l.bare_newline {
+        settings::BareNewline::Reject => smtp_server::BareNewline::Reject,
+        settings::BareNewline::Normalize => smtp_server::BareNewline::Normalize,
+    };
+    Ok(ListenerSettings {
+        session,
+        bare_newline,
+        addresses: l.addresses.clone(),
+        tls,
+    })
+}
+
+pub(super) fn roots(s: &Settings) -> anyhow::Result<Roots> {
+    load_roots(&translate::roots(s)).map(Roots::new)
+}
+
+fn load_roots(sources: &[smtp_client::RootSource]) -> anyhow::Result<RootSet> {
+    let (set, warnings) = RootSet::load(sources).map_err(|e| fail(Status::Configuration, &e))?;
+    for w in warnings {
+        tracing::warn!(source = %w.source, skipped = w.skipped, problem = %w.problem, "some trust anchors were left out");
+    }
+    Ok(set)
+}
+
+pub(super) fn resolver(s: &Settings) -> anyhow::Result<Arc<DnsResolver>> {
+    let servers = match &s.dns.servers {
+        settings::DnsServers::System => resolver::Servers::System,
+        settings::DnsServers::Addresses(list) => resolver::Servers::List(list.clone()),
+    };
+    let config = resolver::Config {
+        servers,
+        timeout: s.dns.timeout,
+        ..resolver::Config::default()
+    };
+    let resolver = DnsResolver::new(&config).map_err(|e| fail(Status::Configuration, &e))?;
+    Ok(Arc::new(resolver))
+}
+
+pub(super) fn lock(data_dir: &Path) -> anyhow::Result<DirLock> {
+    use std::os::unix::fs::PermissionsExt;
+    let refuse = |e: std::io::Error| {
+        let text = format!(
+            "the data directory {} cannot be used: {e}; make it, writable for this user, or set server.data-dir",
+            data_dir.display()
+        );
+        fail(Status::CannotCreate, &text)
+    };
+    std::fs::create_dir_all(data_dir).map_err(refuse)?;
+    std::fs::set_permissions(data_dir, std::fs::Permissions::from_mode(0o700)).map_err(refuse)?;
+    DirLock::acquire(data_dir).map_err(|e| fail(Status::CannotCreate, &e))
+}
+
+pub(super) fn event_log(s: &Settings) -> anyhow::Result<(EventLog, Guard)> {
+    use std::io::IsTerminal;
+    let terminal = s.log.file.is_none() && std::io::stdout().is_terminal();
+    let format = match s.log.format {
+        LogFormat::Json => Format::Json,
+        LogFormat::Postfix => Format::Postfix,
+        LogFormat::Text => Format::Text { colour: terminal },
+        LogFormat::Auto if terminal => Format::Text { colour: true },
+        LogFormat::Auto => Format::Json,
+    };
+    let formatter = Formatter::new(
+        format,
+        s.server.hostname.as_str(),
+        &s.log.syslog_name,
+        std::process::id(),
+    );
+    EventLog::start(formatter, s.log.file.as_deref()).map_err(|e| {
+        let name = s
+            .log
+            .file
+            .as_deref()
+            .map(|p| p.display().to_string())
+            .unwrap_or_default();
+        fail(
+            Status::CannotCreate,
+            &format!("log.file {name} cannot be opened: {e}"),
+        )
+    })
+}
+
+pub(super) fn queue(s: &Settings, placement: &delivery::Settings) -> anyhow::Result<EmbeddedStore> {
+    let options = EmbeddedOptions {
+        free_space_floor: s.queue.minimum_free_space,
+        body_memory: s.queue.body_memory,
+        ..EmbeddedOptions::new(
+            s.server.data_dir.join("queue"),
+            Arc::new(placement.clone()),
+            seed()?,
+        )
+    };
+    EmbeddedStore::open(options).map_err(|e| fail(Status::Io, &e))
+}
+
+pub(super) fn seed() -> anyhow::Result<u64> {
+    getrandom::u64().map_err(|e| anyhow::anyhow!("the system has no random numbers: {e}"))
+}
+
+pub(super) fn client_clock(clock: &Arc<dyn Clock>) -> Arc<dyn Fn() -> Timestamp + Send + Sync> {
+    let clock = Arc::clone(clock);
+    Arc::new(move || clock.wall())
+}
+
+pub(super) fn fail(status: Status, what: &impl std::fmt::Display) -> anyhow::Error {
+    Failure::new(status, what.to_string()).into()
+}

@@ -5,88 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mail_types::{Arrival, QueueId, Timestamp};
+use mail_types::{QueueId, Timestamp};
 
 use crate::samples::{ByDomain, envelope};
 use crate::{
-    AttemptNote, Body, Cursor, Destination, Done, Edit, EmbeddedOptions, EmbeddedStore, Filter,
-    Finish, Incoming, Leased, MemoryStore, MessageState, NewMessage, Now, Outcome, QueueError,
-    QueueStore, RecipientState, Target,
+    Cursor, Done, Edit, EmbeddedOptions, EmbeddedStore, Filter, Incoming, MemoryStore,
+    MessageState, NewMessage, Outcome, QueueError, QueueStore, RecipientState, Target,
 };
 
-pub(crate) fn at(secs: u64) -> Now {
-    Now {
-        wall: Timestamp::from_secs(secs),
-        monotonic: Duration::from_secs(secs),
-    }
-}
-
-pub(crate) fn to(name: &str) -> Destination {
-    Destination::new(name)
-}
-
-/// Enqueues a message of this content, that arrives now.
-pub(crate) async fn put(
-    store: &impl QueueStore,
-    sender: &str,
-    recipients: &[&str],
-    body: &[u8],
-    claim: bool,
-    now: Now,
-) -> (QueueId, Vec<Leased>) {
-    let mut incoming = store.begin(Some(body.len() as u64), now).unwrap();
-    for piece in body.chunks(1000) {
-        incoming.write(piece).await.unwrap();
-    }
-    assert_eq!(incoming.size(), body.len() as u64);
-    let mut envelope = envelope(sender, recipients);
-    envelope.size = incoming.size();
-    envelope.arrival = Arrival {
-        at: now.wall,
-        ..Arrival::default()
-    };
-    let id = incoming.id();
-    let committed = incoming.commit(envelope, claim, now).await.unwrap();
-    assert_eq!(committed.id, id);
-    (id, committed.leases)
-}
-
-pub(crate) async fn read(mut body: Body) -> Result<Vec<u8>, QueueError> {
-    let mut all = Vec::new();
-    while let Some(chunk) = body.next().await? {
-        all.extend_from_slice(&chunk);
-    }
-    assert_eq!(all.len() as u64, body.size());
-    Ok(all)
-}
-
-/// Ends a lease with one outcome for all of its recipients.
-pub(crate) fn ending(lease: &Leased, outcome: Outcome) -> Finish {
-    Finish {
-        lease: lease.token,
-        outcomes: lease
-            .recipients
-            .iter()
-            .map(|r| (r.index, outcome))
-            .collect(),
-        notes: vec![AttemptNote {
-            reason: "connect".into(),
-            detail: "No answer\u{7} from mx.d.test.".into(),
-            ..AttemptNote::default()
-        }],
-        warned: false,
-        messages: Vec::new(),
-    }
-}
-
-pub(crate) const DELIVERED: Outcome = Outcome::Done(Done::Delivered);
-
-pub(crate) const fn deferred(secs: u64) -> Outcome {
-    Outcome::Deferred {
-        next_attempt: Timestamp::from_secs(secs),
-        note: 0,
-    }
-}
+pub(crate) use crate::samples::{DELIVERED, at, deferred, ending, put, read, to};
 
 /// Runs a test on a store of each kind.
 async fn on_each<F, G, Fut1, Fut2>(memory: F, embedded: G)

@@ -52,13 +52,15 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Text,
         "The user to log in as; only with tls = \"verified\".",
     )
-    .example("\"relay\""),
+    .example("\"relay\"")
+    .later("AUTH at a next hop"),
     Key::new(
         "route.password-file",
         Kind::Path,
         "A file with the password on its first line, readable by the server alone.",
     )
-    .example("\"/etc/sealpost/smarthost.password\""),
+    .example("\"/etc/sealpost/smarthost.password\"")
+    .later("AUTH at a next hop"),
     Key::new(
         "domain.name",
         Kind::Domain,

@@ -166,7 +166,7 @@ impl<S: QueueStore> Books<'_, S> {
             relayed: false,
         };
         let failed = |failure: &Arc<Failure>, ended, status, next| {
-            let mx = entry.found.decider.as_ref().map(|d| d.mx.as_str());
+            let mx = entry.found.decider.as_ref().map(|d| d.shown.as_str());
             let facts = Facts {
                 domain: entry.domain,
                 mx,
@@ -299,7 +299,7 @@ fn record<'a>(
         from: &envelope.reverse_path,
         to: &line.recipient.mailbox,
         domain: entry.domain,
-        mx: decider.map(|d| d.mx.as_str()),
+        mx: decider.map(|d| d.shown.as_str()),
         ip: decider.and_then(|d| d.ip),
         port: decider.filter(|d| d.ip.is_some()).map(|d| d.port),
         tried: &entry.found.tried,

@@ -150,7 +150,7 @@ impl HostFailure {
     #[must_use]
     pub fn tried(&self) -> Tried {
         Tried {
-            mx: self.mx.as_str().into(),
+            mx: crate::verdict::shown(&self.mx, self.ip).into(),
             ip: self.ip,
             reason: Some(self.reason),
             detail: self.detail.as_str().into(),

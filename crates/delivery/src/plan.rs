@@ -14,6 +14,9 @@ use mail_types::{DnsError, Domain, HostName, MxRecord, Security};
 pub struct Candidate {
     /// The MX record's exchange, or the hop's name: what policies and certificates are held against.
     pub name: HostName,
+    /// The name that its certificate must have: its own (decision AMB-12), unless a route says
+    /// otherwise.
+    pub tls_name: HostName,
     /// Lower is tried first.
     pub preference: u16,
     /// TCP port.
@@ -296,8 +299,10 @@ mod tests {
     }
 
     fn candidate(preference: u16, ip: &str) -> Candidate {
+        let name = HostName::parse(&format!("mx{preference}.d.test")).unwrap();
         Candidate {
-            name: HostName::parse(&format!("mx{preference}.d.test")).unwrap(),
+            tls_name: name.clone(),
+            name,
             preference,
             port: 25,
             addresses: Ok(vec![ip.parse().unwrap()]),

@@ -98,9 +98,9 @@ impl Planner<'_> {
             },
         };
         match target {
-            HopTarget::Domain(domain) => self.by_mx(&domain, port, route.is_some()).await,
+            HopTarget::Domain(domain) => self.by_mx(&domain, port, route).await,
             HopTarget::Host(host) => {
-                let candidate = self.candidate(0, host, port, true).await;
+                let candidate = self.candidate(0, host, port, route).await;
                 (Hosts::Candidates(vec![candidate]), HOP_TTL)
             }
             HopTarget::Address(ip) => (self.literal(ip, port, route), HOP_TTL),
@@ -109,10 +109,7 @@ impl Planner<'_> {
 
     /// A hop or recipient given as an address. It is called by `tls-name` where there is one.
     fn literal(&self, ip: IpAddr, port: u16, route: Option<&Route>) -> Hosts {
-        let name = route
-            .and_then(|r| r.tls_name.clone())
-            .or_else(|| literal_name(ip));
-        let Some(name) = name else {
+        let Some(name) = literal_name(ip) else {
             return Hosts::Undeliverable {
                 reason: Reason::NoUsableMx,
                 detail: format!("{ip} cannot be used as a host"),
@@ -121,6 +118,7 @@ impl Planner<'_> {
         // Explicit routes are exempt from the special-use check: the operator named the address.
         let addresses = self.usable(vec![ip], port, route.is_some());
         Hosts::Candidates(vec![Candidate {
+            tls_name: tls_name(&name, route),
             name,
             preference: 0,
             port,
@@ -128,7 +126,7 @@ impl Planner<'_> {
         }])
     }
 
-    async fn by_mx(&self, domain: &Domain, port: u16, explicit: bool) -> (Hosts, Duration) {
+    async fn by_mx(&self, domain: &Domain, port: u16, route: Option<&Route>) -> (Hosts, Duration) {
         if !domain.is_fully_qualified() {
             // RFC 5321 section 2.3.5: no search list completes a name for us.
             let detail = format!("{domain} is not a fully qualified domain name");
@@ -158,7 +156,7 @@ impl Planner<'_> {
         let lookups = hosts
             .into_iter()
             .take(MAX_HOSTS)
-            .map(|(p, name)| self.candidate(p, name, port, explicit));
+            .map(|(p, name)| self.candidate(p, name, port, route));
         // All at once: an attempt should not wait for one host's name server after another's.
         for lookup in join_all(lookups).await {
             candidates.push(lookup);
@@ -178,13 +176,14 @@ impl Planner<'_> {
         preference: u16,
         name: HostName,
         port: u16,
-        explicit: bool,
+        route: Option<&Route>,
     ) -> Candidate {
         let addresses = match self.resolver.addresses(&name).await {
-            Ok(answer) => self.usable(answer.value, port, explicit),
+            Ok(answer) => self.usable(answer.value, port, route.is_some()),
             Err(error) => Err(unreachable_by_dns(&name, &error)),
         };
         Candidate {
+            tls_name: tls_name(&name, route),
             name,
             preference,
             port,
@@ -285,8 +284,13 @@ fn unreachable_by_dns(name: &HostName, error: &DnsError) -> Unreachable {
     }
 }
 
+fn tls_name(name: &HostName, route: Option<&Route>) -> HostName {
+    let given = route.and_then(|r| r.tls_name.clone());
+    given.unwrap_or_else(|| name.clone())
+}
+
 /// A host name for an address: only a label for the log, since no certificate can match it.
-fn literal_name(ip: IpAddr) -> Option<HostName> {
+pub(crate) fn literal_name(ip: IpAddr) -> Option<HostName> {
     let text = match ip {
         IpAddr::V4(v4) => v4.to_string().replace('.', "-"),
         IpAddr::V6(v6) => v6.to_string().replace(':', "-"),

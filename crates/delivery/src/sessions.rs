@@ -38,8 +38,19 @@ pub(crate) struct Session {
 pub(crate) struct Way<'a> {
     pub(crate) connector: &'a Connector,
     pub(crate) name: &'a HostName,
+    /// What its certificate must be valid for.
+    pub(crate) tls_name: &'a HostName,
     pub(crate) address: SocketAddr,
     pub(crate) assurance: Assurance,
+}
+
+impl Way<'_> {
+    pub(crate) fn peer(&self) -> Peer {
+        Peer {
+            mx: self.tls_name.clone(),
+            addr: self.address,
+        }
+    }
 }
 
 /// Where a session may come from.
@@ -69,10 +80,7 @@ impl Sessions {
     ) -> Result<Session, Box<SessionError>> {
         let permit = self.permit(way.name).await;
         let posture = posture(way.assurance);
-        let peer = Peer {
-            mx: way.name.clone(),
-            addr: way.address,
-        };
+        let peer = way.peer();
         if source == Source::Any
             && let Some(connection) = self.pool.take(&way.connector.pool_key(&peer, posture))
         {

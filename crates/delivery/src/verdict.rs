@@ -9,6 +9,7 @@ use smtp_proto::{Reply, Stage};
 
 use crate::demand::Evidence;
 use crate::failure::HostFailure;
+use crate::planner::literal_name;
 
 /// What became of one recipient.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ pub(crate) struct Failure {
 #[derive(Clone, Debug)]
 pub(crate) struct Decider {
     pub(crate) mx: HostName,
+    /// As people know it: a hop given as an address is shown as that.
+    pub(crate) shown: String,
     pub(crate) ip: Option<IpAddr>,
     pub(crate) port: u16,
     pub(crate) tls: Option<TlsSession>,
@@ -111,10 +114,19 @@ impl From<&HostFailure> for Decider {
     fn from(f: &HostFailure) -> Self {
         Self {
             mx: f.mx.clone(),
+            shown: shown(&f.mx, f.ip),
             ip: f.ip,
             port: f.port,
             tls: f.tls.clone(),
             evidence: f.evidence.clone(),
         }
+    }
+}
+
+/// A host's name for people.
+pub(crate) fn shown(name: &HostName, ip: Option<IpAddr>) -> String {
+    match ip {
+        Some(ip) if literal_name(ip).as_ref() == Some(name) => format!("[{ip}]"),
+        Some(_) | None => name.to_string(),
     }
 }

@@ -18,7 +18,7 @@ use crate::dice::Dice;
 use crate::failure::{Conclusion, HostFailure, as_transient, conclude};
 use crate::plan::{Candidate, shuffle_equals};
 use crate::sessions::{Session, Sessions, Source, Way, tls_record};
-use crate::verdict::{Decider, Failure, Verdict};
+use crate::verdict::{Decider, Failure, Verdict, shown};
 
 /// What an attempt needs beside the message.
 pub(crate) struct Attempt<'a, S> {
@@ -120,6 +120,7 @@ impl<S: QueueStore> Attempt<'_, S> {
                 let way = Way {
                     connector: self.connector,
                     name: &candidate.name,
+                    tls_name: &candidate.tls_name,
                     address: SocketAddr::new(*ip, candidate.port),
                     assurance,
                 };
@@ -144,7 +145,7 @@ impl<S: QueueStore> Attempt<'_, S> {
         if order.len() > 1 {
             shuffle_equals(&mut order, |c| c.preference, |n| self.dice.below(n));
             if let Some(name) = held.map(|s| &s.connection.facts().mx)
-                && let Some(at) = order.iter().position(|c| c.name == *name)
+                && let Some(at) = order.iter().position(|c| c.tls_name == *name)
             {
                 order[..=at].rotate_right(1);
             }
@@ -218,14 +219,14 @@ impl<S: QueueStore> Attempt<'_, S> {
 
     fn fits(&self, session: &Session, way: &Way<'_>) -> bool {
         let facts = session.connection.facts();
-        facts.mx == *way.name
+        facts.mx == *way.tls_name
             && facts.addr.port() == way.address.port()
             && session.connection.is_usable()
             && session.facts().assurance == way.assurance
             && facts.roots_generation
                 == way
                     .connector
-                    .pool_key(&peer(way), facts.posture)
+                    .pool_key(&way.peer(), facts.posture)
                     .roots_generation
     }
 
@@ -458,7 +459,10 @@ impl Findings {
     }
 
     fn push_tried(&mut self, way: &Way<'_>, reason: Option<Reason>) {
-        let (mx, ip) = (way.name.as_str().into(), Some(way.address.ip()));
+        let (mx, ip) = (
+            shown(way.name, Some(way.address.ip())).into(),
+            Some(way.address.ip()),
+        );
         self.tried.push(Tried {
             mx,
             ip,
@@ -472,6 +476,7 @@ impl Findings {
         let evidence = Evidence::Session(session.facts().tls);
         self.decider = Some(Decider {
             mx: way.name.clone(),
+            shown: shown(way.name, Some(ip)),
             ip: Some(ip),
             port,
             tls: session.tls(),
@@ -506,12 +511,5 @@ impl Findings {
             }
         };
         self.all_open(&verdict);
-    }
-}
-
-fn peer(way: &Way<'_>) -> smtp_client::Peer {
-    smtp_client::Peer {
-        mx: way.name.clone(),
-        addr: way.address,
     }
 }

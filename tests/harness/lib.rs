@@ -11,6 +11,7 @@
 
 mod binary;
 mod config;
+mod corpus;
 mod daemon;
 mod event;
 mod knot;
@@ -21,6 +22,7 @@ mod smtp;
 
 pub use binary::{CliOutput, cli, sealpost_binary};
 pub use config::RelayConfig;
+pub use corpus::{CorpusMessage, mail_corpus};
 pub use daemon::{Daemon, eventually, program};
 pub use event::Event;
 pub use knot::Knot;

@@ -1,7 +1,13 @@
-//! Other people's servers, as the tests of the whole relay use them: first that they work alone.
+//! Other people's software: that each server works alone, then the relay between them.
 #![allow(clippy::unwrap_used, reason = "tests: a panic is the failure report")]
 
+mod bounce;
 mod chain;
+mod clients;
+mod corpus;
 mod knot;
 mod nginx;
 mod postfix;
+mod postfix_log;
+mod recipient;
+mod restart;

@@ -47,7 +47,8 @@ pub(crate) struct Way<'a> {
 impl Way<'_> {
     pub(crate) fn peer(&self) -> Peer {
         Peer {
-            mx: self.tls_name.clone(),
+            mx: self.name.clone(),
+            tls_name: self.tls_name.clone(),
             addr: self.address,
         }
     }

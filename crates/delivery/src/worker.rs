@@ -7,6 +7,7 @@ use std::time::Duration;
 use attempt::Reason;
 use mail_types::Timestamp;
 use outbound_queue::{Leased, QueueStore};
+use policy_cache::{Discovery, Outcome};
 
 use crate::books::{Books, Entry};
 use crate::demand::Requirement;
@@ -377,13 +378,21 @@ async fn learn<S: QueueStore>(
         && let Some(domain) = plan.policy_domain.clone()
     {
         let inner = Arc::clone(inner);
-        let (key, before) = (lane.key.clone(), inner.policies.generation());
+        let (key, before) = (lane.key.clone(), plan.discovery.as_ref().map(policy_text));
         tokio::spawn(async move {
-            let _discovery = inner.policies.force_refresh(&domain).await;
-            if inner.policies.generation() != before {
+            let look = inner.policies.force_refresh(&domain).await;
+            if Some(policy_text(&look.discovery)) != before {
                 retry_now(&inner, &key).await;
             }
         });
+    }
+}
+
+/// What the policy in force says; `None` if there is none.
+fn policy_text(discovery: &Discovery) -> Option<String> {
+    match &discovery.outcome {
+        Outcome::Policy(applied) => Some(applied.policy.policy.text().to_owned()),
+        Outcome::NoPolicy(_) | Outcome::Wait { .. } => None,
     }
 }
 

@@ -18,8 +18,9 @@ pub struct ConnectorConfig {
     pub ehlo_name: Arc<str>,
     /// Time limits.
     pub timeouts: Timeouts,
-    /// Local address to send from; `None` lets the system choose. Of the peer's family.
-    pub source: Option<IpAddr>,
+    /// Local addresses to send from: the first of the peer's family is used; without one the
+    /// system chooses.
+    pub sources: Vec<IpAddr>,
     /// How much a peer may say.
     pub replies: ReplyLimits,
     /// Contents up to this many octets travel with their envelope in one flight when PIPELINING
@@ -38,12 +39,20 @@ impl ConnectorConfig {
         Self {
             ehlo_name: ehlo_name.into(),
             timeouts: Timeouts::default(),
-            source: None,
+            sources: Vec::new(),
             replies: ReplyLimits::default(),
             one_flight_max: 256 * 1024,
             route: None,
             clock,
         }
+    }
+}
+
+impl ConnectorConfig {
+    /// The local address for a connection to `peer`.
+    pub(crate) fn source(&self, peer: SocketAddr) -> Option<IpAddr> {
+        let mut sources = self.sources.iter().copied();
+        sources.find(|ip| ip.is_ipv4() == peer.is_ipv4())
     }
 }
 
@@ -103,9 +112,23 @@ impl Default for Timeouts {
 /// One address of one MX host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Peer {
-    /// The MX record's exchange as published (decision AMB-13), or the route's `tls-name`: the
-    /// name in SNI and the only name that the certificate may be for.
+    /// The MX record's exchange as published (decision AMB-13), or the hop's name.
     pub mx: HostName,
+    /// The name in SNI and the only name that the certificate may be for: `mx`, or the `tls-name`
+    /// of a route.
+    pub tls_name: HostName,
     /// Where to connect.
     pub addr: SocketAddr,
+}
+
+impl Peer {
+    /// A host whose certificate has to be for its own name (decision AMB-12).
+    #[must_use]
+    pub fn new(mx: HostName, addr: SocketAddr) -> Self {
+        Self {
+            tls_name: mx.clone(),
+            mx,
+            addr,
+        }
+    }
 }

@@ -135,9 +135,10 @@ impl Connector {
     fn key_of(&self, peer: &Peer, posture: Posture, roots_generation: u64) -> PoolKey {
         PoolKey {
             mx: peer.mx.clone(),
+            tls_name: peer.tls_name.clone(),
             port: peer.addr.port(),
             route: self.config.route.clone(),
-            source: self.config.source,
+            source: self.config.source(peer.addr),
             posture,
             roots_generation,
         }
@@ -149,14 +150,7 @@ impl Connector {
         } else {
             TcpSocket::new_v6()?
         };
-        if let Some(source) = self.config.source {
-            if source.is_ipv4() != addr.is_ipv4() {
-                // Never from an address that the operator did not name.
-                return Err(SocketFault {
-                    kind: std::io::ErrorKind::AddrNotAvailable,
-                    text: format!("the source address {source} cannot reach {}", addr.ip()).into(),
-                });
-            }
+        if let Some(source) = self.config.source(addr) {
             socket.bind(SocketAddr::new(source, 0))?;
         }
         // Whole flights are written at once: nothing is gained by waiting for more.
@@ -228,7 +222,7 @@ impl Connector {
             now: (self.config.clock)(),
             limit: self.config.timeouts.handshake,
         };
-        match handshake.run(&peer.mx, tcp).await {
+        match handshake.run(&peer.tls_name, tcp).await {
             Ok((stream, tls)) => {
                 let mut transcript = std::mem::take(&mut session.transcript);
                 transcript.note(&format!("{} {} {}", tls.version, tls.cipher, tls.group));

@@ -27,6 +27,8 @@ pub struct Pool {
 pub struct PoolKey {
     /// The MX name.
     pub mx: HostName,
+    /// The name that the certificate had to be for.
+    pub tls_name: HostName,
     /// The port.
     pub port: u16,
     /// The route's name, if it is for an explicit route.

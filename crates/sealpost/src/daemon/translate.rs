@@ -1,6 +1,6 @@
 //! From the configuration's values to those of the parts.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -106,14 +106,10 @@ pub(crate) fn connector(s: &Settings, clock: Clock, route: Option<usize>) -> Con
             quit: t.quit,
             ..Timeouts::default()
         },
-        source: source(s),
+        sources: s.egress.source_addresses.clone(),
         route: route.map(|n| Arc::from(format!("route:{n}"))),
         ..ConnectorConfig::new(s.server.hostname.as_str(), clock)
     }
-}
-
-fn source(s: &Settings) -> Option<IpAddr> {
-    s.egress.source_addresses.first().copied()
 }
 
 /// How long idle connections are kept.

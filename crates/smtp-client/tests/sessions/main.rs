@@ -50,8 +50,5 @@ fn connector(ca: &Ca) -> Connector {
 }
 
 fn peer_of(scripted: &Scripted) -> Peer {
-    Peer {
-        mx: HostName::parse(MX).unwrap(),
-        addr: scripted.addr,
-    }
+    Peer::new(HostName::parse(MX).unwrap(), scripted.addr)
 }

@@ -204,10 +204,7 @@ async fn h3_24_nobody_listens() {
     let addr = scripted.addr;
     let _ = tokio::net::TcpStream::connect(addr).await;
     scripted.heard().await; // The listener is gone.
-    let peer = Peer {
-        mx: HostName::parse(MX).unwrap(),
-        addr,
-    };
+    let peer = Peer::new(HostName::parse(MX).unwrap(), addr);
     let error = refused(connector(&Ca::new("Root")).connect(&peer).await);
     assert_eq!(
         (error.stage, error.cause.reason_key()),
@@ -253,10 +250,7 @@ async fn e2_27_only_the_ehlo_inside_tls_counts() {
 async fn i1_10_a_name_that_no_certificate_has() {
     let ca = Ca::new("Root");
     let scripted = Scripted::start(secure(ca.leaf(&[MX]).server(), &[]));
-    let peer = Peer {
-        mx: HostName::parse("mx_1.d.test").unwrap(),
-        addr: scripted.addr,
-    };
+    let peer = Peer::new(HostName::parse("mx_1.d.test").unwrap(), scripted.addr);
     // Underscores are fine for pki-types (row I1-09): a mismatch, not a panic.
     let error = refused(connector(&ca).connect(&peer).await);
     assert_eq!(error.cause.reason_key(), "cert-host-mismatch");

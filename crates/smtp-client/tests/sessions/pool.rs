@@ -46,10 +46,17 @@ async fn i1_12_only_an_equal_key_gets_a_connection() {
         ),
         (
             PoolKey {
-                mx: other_name,
+                mx: other_name.clone(),
                 ..key.clone()
             },
             "name",
+        ),
+        (
+            PoolKey {
+                tls_name: other_name,
+                ..key.clone()
+            },
+            "name in the certificate",
         ),
         (
             PoolKey {

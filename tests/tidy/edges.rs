@@ -1,5 +1,5 @@
 //! Which crate may use which. Pure crates know only `mail-types`; I/O crates know pure ones and
-//! `journal`, never one another; `delivery`, `admin` and `sealpost` join them.
+//! `journal`, never one another; `delivery`, `admin`, `audit` and `sealpost` join them.
 
 use std::collections::BTreeMap;
 
@@ -111,7 +111,7 @@ const FOR_PURE: [&str; 8] = [
 const FOR_TESTS: [&str; 1] = ["testkit"];
 
 /// Crate, and the workspace's crates that it may use.
-const EDGES: [(&str, &[&str]); 18] = [
+const EDGES: [(&str, &[&str]); 19] = [
     ("mail-types", &[]),
     ("attempt", &["mail-types"]),
     ("dsn", &["mail-types"]),
@@ -156,10 +156,22 @@ const EDGES: [(&str, &[&str]); 18] = [
         ],
     ),
     (
+        "audit",
+        &[
+            "attempt",
+            "delivery",
+            "mail-types",
+            "mta-sts",
+            "policy-cache",
+            "smtp-client",
+        ],
+    ),
+    (
         "sealpost",
         &[
             "admin",
             "attempt",
+            "audit",
             "delivery",
             "dsn",
             "journal",

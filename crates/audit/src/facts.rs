@@ -1,0 +1,136 @@
+//! What an audit has seen, before anything is made of it.
+
+use std::net::IpAddr;
+
+use attempt::Reason;
+use delivery::plan::Candidate;
+use mail_types::{DnsError, Domain, Timestamp};
+use mta_sts::{Parsed, Record, Selection};
+use policy_cache::{FetchError, StoredPolicy};
+use smtp_client::{Cause, Stage, StartTls, TlsSession};
+
+/// What an audit has seen.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The recipient domain.
+    pub domain: Domain,
+    /// When it was asked about.
+    pub now: Timestamp,
+    /// The TXT records at `_mta-sts.<domain>`.
+    pub record: TxtAnswer,
+    /// What came of fetching the policy; it is tried whatever the record says.
+    pub policy: Result<Parsed, FetchError>,
+    /// The domain's mail hosts.
+    pub mail: MailHosts,
+    /// Exchanges that are no host names, as published and made printable.
+    pub unusable: Vec<String>,
+    /// The TXT records at `_smtp._tls.<domain>`.
+    pub reporting: TxtAnswer,
+    /// The next hop of a `[[route]]` that applies to the domain here.
+    pub routed_to: Option<String>,
+}
+
+/// What came of a TXT look-up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TxtAnswer {
+    /// All records at the name; none if the name or the type does not exist.
+    Records(Vec<Vec<u8>>),
+    /// DNS did not say.
+    Failed(DnsError),
+    /// The name is longer than DNS allows.
+    NameTooLong,
+}
+
+/// What DNS says of a domain's mail hosts.
+#[derive(Clone, Debug)]
+pub enum MailHosts {
+    /// These, in the order of their preference.
+    Hosts {
+        /// The hosts; at most as many as delivery tries.
+        hosts: Vec<HostFacts>,
+        /// There is no MX record: the domain is its own mail host.
+        implicit: bool,
+        /// Hosts beyond what delivery tries.
+        left_out: usize,
+    },
+    /// Mail cannot go there.
+    Undeliverable {
+        /// The reason key.
+        reason: Reason,
+        /// One phrase.
+        detail: String,
+    },
+    /// DNS did not say.
+    Unknown {
+        /// The reason key.
+        reason: Reason,
+        /// One phrase.
+        detail: String,
+    },
+}
+
+/// One mail host.
+#[derive(Clone, Debug)]
+pub struct HostFacts {
+    /// As delivery's plan has it.
+    pub candidate: Candidate,
+    /// Each address with what answered there; empty if there is none to connect to.
+    pub addresses: Vec<AddressFacts>,
+}
+
+/// One address of a mail host.
+#[derive(Clone, Debug)]
+pub struct AddressFacts {
+    /// The address.
+    pub address: IpAddr,
+    /// What answered there.
+    pub seen: Seen,
+}
+
+/// What answered at an address, up to EHLO inside TLS and QUIT.
+#[derive(Clone, Debug)]
+pub enum Seen {
+    /// A mail server.
+    Session {
+        /// What became of STARTTLS.
+        starttls: StartTls,
+        /// The TLS session with what a verifier says of its certificate.
+        tls: Option<Box<TlsSession>>,
+    },
+    /// No session came about.
+    Failed {
+        /// Where it stopped.
+        stage: Stage,
+        /// Why.
+        cause: Cause,
+    },
+    /// The time was up before its turn came.
+    NotChecked,
+}
+
+impl Facts {
+    /// The record that senders go by.
+    pub(crate) fn selection(&self) -> Option<Selection> {
+        match &self.record {
+            TxtAnswer::Records(records) => Some(Record::select(records.iter().map(Vec::as_slice))),
+            TxtAnswer::Failed(_) | TxtAnswer::NameTooLong => None,
+        }
+    }
+
+    /// The policy that a sender applies that has never written to the domain before: the record is
+    /// valid, and so is what was fetched (RFC 8461 section 3.3).
+    #[must_use]
+    pub fn published(&self) -> Option<StoredPolicy> {
+        let Some(Selection::Found(record)) = self.selection() else {
+            return None;
+        };
+        let policy = self.policy.as_ref().ok()?.policy.clone();
+        Some(StoredPolicy {
+            domain: self.domain.clone(),
+            expires_at: self.now + policy.max_age(),
+            fetched_at: self.now,
+            id: Some(record.id().clone()),
+            policy,
+        })
+    }
+}

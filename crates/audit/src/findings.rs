@@ -1,0 +1,60 @@
+//! From facts to findings (pure): which rows of the table apply.
+
+mod hosts;
+mod policy;
+mod record;
+mod reporting;
+
+use mail_types::HostName;
+
+use crate::facts::{Facts, MailHosts};
+use crate::finding::{Finding, Words};
+use crate::table::Kind;
+
+/// Everything that the facts say, in the order of the report.
+pub(crate) fn of(facts: &Facts) -> Vec<Finding> {
+    let mut found = Found {
+        facts,
+        list: Vec::new(),
+    };
+    record::look(&mut found);
+    policy::look(&mut found);
+    hosts::look(&mut found);
+    reporting::look(&mut found);
+    found.add(Kind::DnssecNotValidated, "");
+    found.list
+}
+
+/// The findings so far.
+struct Found<'a> {
+    facts: &'a Facts,
+    list: Vec<Finding>,
+}
+
+impl<'a> Found<'a> {
+    fn add(&mut self, kind: Kind, detail: impl AsRef<str>) {
+        let finding = self.finding(kind, None, detail.as_ref());
+        self.list.push(finding);
+    }
+
+    fn finding(&self, kind: Kind, host: Option<&HostName>, detail: &str) -> Finding {
+        let words = Words {
+            domain: self.facts.domain.as_str(),
+            host,
+            detail,
+        };
+        Finding::new(kind, words)
+    }
+
+    /// The names of the mail hosts.
+    fn host_names(&self) -> impl Iterator<Item = &'a HostName> + use<'a> {
+        let hosts = match &self.facts.mail {
+            MailHosts::Hosts { hosts, .. } => hosts.as_slice(),
+            MailHosts::Undeliverable { .. } | MailHosts::Unknown { .. } => &[],
+        };
+        hosts.iter().map(|host| &host.candidate.name)
+    }
+}
+
+#[cfg(test)]
+mod tests;

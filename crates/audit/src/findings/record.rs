@@ -1,0 +1,38 @@
+//! The `_mta-sts` record (RFC 8461 section 3.1).
+
+use mta_sts::{NoRecord, Selection};
+
+use super::Found;
+use crate::facts::TxtAnswer;
+use crate::finding::printable;
+use crate::table::Kind;
+
+pub(super) fn look(found: &mut Found<'_>) {
+    let facts = found.facts;
+    let records = match &facts.record {
+        TxtAnswer::Records(records) => records,
+        TxtAnswer::Failed(error) => return found.add(Kind::RecordLookup, error.to_string()),
+        TxtAnswer::NameTooLong => return found.add(Kind::RecordNameTooLong, ""),
+    };
+    match facts.selection() {
+        Some(Selection::Found(record)) => found.add(Kind::RecordFound, record.id().as_str()),
+        Some(Selection::None(NoRecord::Several(n))) => {
+            found.add(Kind::RecordSeveral, n.to_string());
+        }
+        Some(Selection::None(NoRecord::Invalid(error))) => {
+            found.add(Kind::RecordInvalid, error.to_string());
+        }
+        Some(Selection::None(NoRecord::Absent)) | None => {
+            match records.iter().find(|text| looks_meant(text)) {
+                Some(text) => found.add(Kind::RecordNearMiss, printable(text)),
+                None => found.add(Kind::RecordAbsent, ""),
+            }
+        }
+    }
+}
+
+/// Somebody wanted an MTA-STS record and wrote something else.
+fn looks_meant(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text).to_ascii_lowercase();
+    text.contains("stsv1") || text.contains("sts1") || text.contains("mta-sts")
+}

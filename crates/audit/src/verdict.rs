@@ -1,0 +1,333 @@
+//! What would become of mail, by the decisions that the relay itself takes (pure).
+//!
+//! Hosts were connected to with TLS if offered, and their certificates observed. What a connection
+//! under the domain's real requirement would have come to follows from that: `Requirement` is asked
+//! about the session that it would have demanded, with what was seen of it.
+
+use std::sync::Arc;
+
+use attempt::{PolicyFrom, Reason};
+use delivery::demand::{
+    Evidence, HostDecision, Inputs, Published, Requirement, SeenTls, SessionDecision, SessionFacts,
+};
+use delivery::failure::{Conclusion, HostFailure, Weight, conclude};
+use delivery::plan::Candidate;
+use mail_types::HostName;
+use smtp_client::{Cause, CertificateFailure, StartTls, TlsSession};
+
+use crate::facts::{AddressFacts, Facts, HostFacts, MailHosts, Seen, TxtAnswer};
+
+/// What would become of mail to the domain now, from a relay that knows nothing of it yet.
+#[derive(Clone, Debug)]
+#[must_use]
+pub enum Outcome {
+    /// It would be delivered.
+    Delivered {
+        /// The first host that would take it.
+        host: HostName,
+        /// How.
+        protection: Protection,
+    },
+    /// It would wait.
+    Deferred {
+        /// The reason key of the event.
+        reason: Reason,
+        /// One sentence.
+        because: String,
+    },
+    /// It would be returned.
+    Bounced {
+        /// The reason key of the event.
+        reason: Reason,
+        /// One sentence.
+        because: String,
+    },
+}
+
+/// What would become of mail at one host.
+#[derive(Clone, Debug)]
+#[must_use]
+pub enum HostOutcome {
+    /// It would be sent there.
+    Takes {
+        /// How.
+        protection: Protection,
+    },
+    /// It would not; the failures are in the order of the addresses, the first tells.
+    Refused(Vec<HostFailure>),
+}
+
+/// How a message would travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protection {
+    /// The certificate has to be valid, and is.
+    Verified,
+    /// Over TLS; nobody demands a valid certificate.
+    Encrypted,
+    /// In plain text; nobody demands TLS.
+    Plain,
+}
+
+/// The outcome for each host of the facts, and for mail as a whole. `demands` is what the
+/// configuration asks of this domain.
+pub(crate) fn judge(facts: &Facts, demands: &Inputs) -> (Vec<HostOutcome>, Outcome) {
+    let requirement = requirement(facts, demands);
+    let domain = facts.domain.as_str();
+    let hosts = match &facts.mail {
+        MailHosts::Hosts { hosts, .. } => hosts.as_slice(),
+        MailHosts::Undeliverable { reason, detail } => {
+            return (Vec::new(), of_domain(domain, *reason, detail, &requirement));
+        }
+        MailHosts::Unknown { reason, detail } => {
+            let because = sentence(domain, None, *reason, detail);
+            return (
+                Vec::new(),
+                Outcome::Deferred {
+                    reason: *reason,
+                    because,
+                },
+            );
+        }
+    };
+    let outcomes: Vec<_> = hosts
+        .iter()
+        .map(|host| at_host(domain, host, &requirement))
+        .collect();
+    // First contact while DNS does not say whether there is a policy: the mail waits.
+    if let TxtAnswer::Failed(error) = &facts.record {
+        let reason = Reason::PolicyLookup;
+        let because = sentence(domain, None, reason, &error.to_string());
+        return (outcomes, Outcome::Deferred { reason, because });
+    }
+    let outcome = overall(domain, hosts, &outcomes, &requirement);
+    (outcomes, outcome)
+}
+
+fn requirement(facts: &Facts, demands: &Inputs) -> Requirement {
+    let published = facts.published().map(|stored| Published {
+        stored: Arc::new(stored),
+        from: PolicyFrom::Live,
+        first_contact: true,
+    });
+    Requirement::of(&Inputs {
+        published,
+        ..demands.clone()
+    })
+}
+
+fn overall(
+    domain: &str,
+    hosts: &[HostFacts],
+    outcomes: &[HostOutcome],
+    requirement: &Requirement,
+) -> Outcome {
+    let mut failures = Vec::new();
+    for (host, outcome) in hosts.iter().zip(outcomes) {
+        match outcome {
+            HostOutcome::Takes { protection } => {
+                return Outcome::Delivered {
+                    host: host.candidate.name.clone(),
+                    protection: *protection,
+                };
+            }
+            HostOutcome::Refused(of_host) => failures.extend(of_host.iter().cloned()),
+        }
+    }
+    let definite = |h: &HostFacts| h.candidate.addresses.as_ref().is_err_and(|u| u.definite);
+    if hosts.iter().all(definite) {
+        let detail = format!("no mail host of {domain} has an address");
+        return of_domain(domain, Reason::NoUsableMx, &detail, requirement);
+    }
+    let told = |n: usize| {
+        failures.get(n).map_or_else(
+            || (Reason::NoUsableMx, String::new()),
+            |f: &HostFailure| (f.reason, f.detail.clone()),
+        )
+    };
+    match conclude(&failures, requirement, std::time::Duration::ZERO) {
+        Some(Conclusion::Bounce(n)) => {
+            let (reason, because) = told(n);
+            Outcome::Bounced { reason, because }
+        }
+        Some(Conclusion::Defer(n)) => {
+            let (reason, because) = told(n);
+            Outcome::Deferred { reason, because }
+        }
+        None => of_domain(domain, Reason::NoUsableMx, "", requirement),
+    }
+}
+
+/// What DNS says of the domain is final, unless something is demanded: DNS can be forged.
+fn of_domain(domain: &str, reason: Reason, detail: &str, requirement: &Requirement) -> Outcome {
+    let because = sentence(domain, None, reason, detail);
+    if requirement.is_demanding() {
+        Outcome::Deferred { reason, because }
+    } else {
+        Outcome::Bounced { reason, because }
+    }
+}
+
+fn at_host(domain: &str, host: &HostFacts, requirement: &Requirement) -> HostOutcome {
+    let candidate = &host.candidate;
+    let by_name = requirement.host(&candidate.name);
+    if let HostDecision::Refuse { reason, specifics } = by_name {
+        let failure = unfit(domain, candidate, None, reason, &specifics);
+        return HostOutcome::Refused(vec![failure]);
+    }
+    if let Err(unreachable) = &candidate.addresses {
+        let failure = HostFailure::not_tried(
+            &candidate.name,
+            None,
+            candidate.port,
+            unreachable.reason,
+            sentence(
+                domain,
+                Some(&candidate.name),
+                unreachable.reason,
+                &unreachable.detail,
+            ),
+        );
+        return HostOutcome::Refused(vec![failure]);
+    }
+    let mut failures = Vec::new();
+    for address in &host.addresses {
+        match at_address(domain, candidate, address, requirement) {
+            Ok(protection) => return HostOutcome::Takes { protection },
+            Err(failure) => failures.push(*failure),
+        }
+    }
+    HostOutcome::Refused(failures)
+}
+
+fn at_address(
+    domain: &str,
+    candidate: &Candidate,
+    at: &AddressFacts,
+    requirement: &Requirement,
+) -> Result<Protection, Box<HostFailure>> {
+    let (tls, cause) = match &at.seen {
+        Seen::Session { starttls, tls } => (seen_tls(starttls, tls.as_deref()), None),
+        // What failed in TLS is tried once more in plain text where nothing is demanded.
+        Seen::Failed { stage, cause } => match plain_after(cause) {
+            Some(reason) => (SeenTls::None(reason), Some((*stage, cause))),
+            None => {
+                let failure = HostFailure::from_cause(
+                    domain,
+                    &candidate.name,
+                    at.address,
+                    candidate.port,
+                    *stage,
+                    cause,
+                );
+                return Err(Box::new(failure));
+            }
+        },
+        Seen::NotChecked => {
+            let detail = sentence(
+                domain,
+                Some(&candidate.name),
+                Reason::Timeout,
+                "not checked",
+            );
+            let (name, port) = (&candidate.name, candidate.port);
+            let ip = Some(at.address);
+            return Err(Box::new(HostFailure::not_tried(
+                name,
+                ip,
+                port,
+                Reason::Timeout,
+                detail,
+            )));
+        }
+    };
+    let protection = match (&tls, requirement.assurance()) {
+        (SeenTls::None(_), _) => Protection::Plain,
+        (SeenTls::Verified, delivery::demand::Assurance::Authenticated) => Protection::Verified,
+        (SeenTls::Verified | SeenTls::Unverified(_), _) => Protection::Encrypted,
+    };
+    let session = SessionFacts {
+        assurance: requirement.assurance(),
+        tls: tls.clone(),
+        offers_requiretls: false,
+    };
+    match requirement.session(&candidate.name, &session) {
+        SessionDecision::Deliver => Ok(protection),
+        SessionDecision::Refuse { reason, specifics } => {
+            let specifics = match (&at.seen, cause) {
+                (_, Some((_, cause))) => cause.to_string(),
+                (Seen::Session { starttls, tls }, None) => {
+                    why(starttls, tls.as_deref()).unwrap_or(specifics)
+                }
+                (Seen::Failed { .. } | Seen::NotChecked, None) => specifics,
+            };
+            let mut failure = unfit(domain, candidate, Some(at.address), reason, &specifics);
+            failure.evidence = Evidence::Session(tls);
+            Err(Box::new(failure))
+        }
+    }
+}
+
+/// What TLS proved, in delivery's terms.
+fn seen_tls(starttls: &StartTls, tls: Option<&TlsSession>) -> SeenTls {
+    match (tls, starttls) {
+        (Some(tls), _) if tls.verdict.would_verify() => SeenTls::Verified,
+        (Some(tls), _) => {
+            let key = tls
+                .verdict
+                .failure()
+                .map_or("cert-not-trusted", CertificateFailure::reason_key);
+            SeenTls::Unverified(Reason::from_key(key).unwrap_or(Reason::CertNotTrusted))
+        }
+        (None, StartTls::Refused(_)) => SeenTls::None(Reason::StarttlsRefused),
+        (None, StartTls::Used | StartTls::NotOffered | StartTls::NotTried) => {
+            SeenTls::None(Reason::StarttlsNotOffered)
+        }
+    }
+}
+
+/// The exact fault behind a refused session.
+fn why(starttls: &StartTls, tls: Option<&TlsSession>) -> Option<String> {
+    match (tls, starttls) {
+        (Some(tls), _) => tls.verdict.failure().map(|f| f.fault.to_string()),
+        (None, StartTls::Refused(reply)) => Some(reply.to_string()),
+        (None, StartTls::Used | StartTls::NotOffered | StartTls::NotTried) => None,
+    }
+}
+
+fn plain_after(cause: &Cause) -> Option<Reason> {
+    match cause {
+        Cause::Handshake(_) | Cause::Certificate(_) => Reason::from_key(cause.reason_key()),
+        Cause::Connect(_)
+        | Cause::StartTlsNotOffered(_)
+        | Cause::StartTlsRefused(_)
+        | Cause::StartTlsInjection
+        | Cause::Lost(_)
+        | Cause::Timeout
+        | Cause::Remote(_)
+        | Cause::Protocol(_)
+        | Cause::Missing(_)
+        | Cause::Local(_) => None,
+    }
+}
+
+fn unfit(
+    domain: &str,
+    candidate: &Candidate,
+    ip: Option<std::net::IpAddr>,
+    reason: Reason,
+    specifics: &str,
+) -> HostFailure {
+    let detail = sentence(domain, Some(&candidate.name), reason, specifics);
+    HostFailure {
+        weight: Weight::Unfit,
+        ..HostFailure::not_tried(&candidate.name, ip, candidate.port, reason, detail)
+    }
+}
+
+fn sentence(domain: &str, mx: Option<&HostName>, reason: Reason, specifics: &str) -> String {
+    reason.sentence(&attempt::Facts {
+        domain,
+        mx: mx.map(HostName::as_str),
+        specifics: Some(specifics),
+    })
+}

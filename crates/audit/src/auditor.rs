@@ -30,6 +30,8 @@ pub struct Auditor {
     pub settings: Settings,
     /// The wall clock.
     pub clock: Clock,
+    /// One policy fetch, DNS included.
+    pub fetch_limit: Duration,
     /// The end of an audit, whatever it takes.
     pub limit: Duration,
 }
@@ -86,6 +88,7 @@ impl Auditor {
         deadline: Instant,
     ) -> Result<mta_sts::Parsed, FetchError> {
         let within = deadline.saturating_duration_since(Instant::now());
+        let within = within.min(self.fetch_limit);
         let fetched = self.fetcher.fetch(domain, within).await;
         fetched.map_err(|failure| failure.cause)
     }

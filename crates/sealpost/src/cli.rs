@@ -28,6 +28,14 @@ pub(crate) enum Command {
     },
     /// Print every problem of the configuration; exit 78 if there is an error.
     CheckConfig(Json),
+    /// Audit a domain live, without the daemon: its record, policy, mail hosts and what would
+    /// become of mail; exit 1 if something is broken.
+    Check {
+        /// The recipient domain.
+        domain: String,
+        #[command(flatten)]
+        json: Json,
+    },
     /// The mail that waits.
     #[command(subcommand)]
     Queue(QueueCommand),
@@ -90,7 +98,14 @@ pub(crate) enum PolicyCommand {
     /// Fetch the policy of a domain now.
     Refresh(PolicyDomain),
     /// Forget the policy of a domain; refused while an enforced one has not expired.
-    Forget(PolicyDomain),
+    Forget {
+        #[command(flatten)]
+        domain: PolicyDomain,
+        /// Forget an enforced policy too: the domain's mail is unprotected until it is fetched
+        /// again.
+        #[arg(long)]
+        dangerous: bool,
+    },
 }
 
 #[derive(Clone, Debug, Args)]

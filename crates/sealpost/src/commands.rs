@@ -1,5 +1,6 @@
 //! The commands, each from its arguments to its exit status.
 
+mod check;
 mod check_config;
 mod policy;
 mod queue;
@@ -42,6 +43,10 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Status> {
                 .block_on(daemon::run(loaded.settings, dangerous_lose_policies))
         }
         Command::CheckConfig(json) => one_thread()?.block_on(check_config::run(config, json.json)),
+        Command::Check { domain, json } => {
+            let loaded = settings::load(&sources(config)?)?;
+            one_thread()?.block_on(check::run(&loaded.settings, &domain, json.json))
+        }
         other => {
             let client = ControlClient::new(settings::control_socket(config)?);
             let mut out = Output::stdout();
@@ -62,7 +67,7 @@ async fn ask(client: &ControlClient, command: Command, out: &mut Output) -> anyh
         }
         Command::Status(json) => status::status(client, json.json, out).await?,
         Command::Reload(json) => status::reload(client, json.json, out).await?,
-        Command::Serve { .. } | Command::CheckConfig(_) => {}
+        Command::Serve { .. } | Command::CheckConfig(_) | Command::Check { .. } => {}
     }
     Ok(Status::Ok)
 }

@@ -17,6 +17,8 @@ pub(crate) struct Failure {
 pub(crate) enum Status {
     /// All is well.
     Ok = 0,
+    /// An audit found something broken: not a failure of the command.
+    Found = 1,
     /// The command line is wrong.
     Usage = 64,
     /// What was asked for does not exist or does not fit.

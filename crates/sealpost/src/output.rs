@@ -16,6 +16,17 @@ pub(crate) struct Table {
     begun: bool,
 }
 
+/// The word in front of a line, in its colour on a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    Good,
+    Note,
+    Warning,
+    Error,
+    /// None: the line goes on from the one before.
+    Nothing,
+}
+
 impl Output {
     pub(crate) fn stdout() -> Self {
         let stdout = io::stdout();
@@ -42,6 +53,28 @@ impl Output {
             Some(value) => writeln!(self.to, "{name:<15} {}", printable(value)),
             None => Ok(()),
         }
+    }
+
+    /// A heading.
+    pub(crate) fn heading(&mut self, text: &str) -> io::Result<()> {
+        let text = printable(text);
+        match self.bold {
+            true => writeln!(self.to, "\u{1b}[1m{text}\u{1b}[0m"),
+            false => writeln!(self.to, "{text}"),
+        }
+    }
+
+    /// A mark and a text behind it, folded to lines that begin in the same column.
+    pub(crate) fn marked(&mut self, mark: Mark, text: &str) -> io::Result<()> {
+        let (word, colour) = mark.word_and_colour();
+        for (n, line) in fold(&printable(text), TEXT_WIDTH).iter().enumerate() {
+            match (n, self.bold) {
+                (0, true) => writeln!(self.to, "  \u{1b}[{colour}m{word:<8}\u{1b}[0m {line}")?,
+                (0, false) => writeln!(self.to, "  {word:<8} {line}")?,
+                _ => writeln!(self.to, "           {line}")?,
+            }
+        }
+        Ok(())
     }
 
     /// One JSON value on one line.
@@ -105,6 +138,36 @@ impl Table {
     }
 }
 
+impl Mark {
+    const fn word_and_colour(self) -> (&'static str, u8) {
+        match self {
+            Self::Good => ("ok", 32),
+            Self::Note => ("note", 36),
+            Self::Warning => ("warning", 33),
+            Self::Error => ("ERROR", 31),
+            Self::Nothing => ("", 0),
+        }
+    }
+}
+
+/// Lines of at most `width` characters, broken at blanks; a longer word has a line of its own.
+fn fold(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let Some(line) = lines.last_mut() else { break };
+        let fits = line.chars().count() + 1 + word.chars().count() <= width;
+        if line.is_empty() {
+            line.push_str(word);
+        } else if fits {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
+}
+
 /// A time without its fraction: `2026-03-01T12:00:00Z`.
 pub(crate) fn time(text: &str) -> String {
     match text.split_once('.') {
@@ -124,6 +187,9 @@ fn printable(text: &str) -> String {
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect()
 }
+
+/// Of marked text; with the mark a line has 100 characters at most.
+const TEXT_WIDTH: usize = 89;
 
 #[cfg(test)]
 mod tests {
@@ -163,6 +229,24 @@ mod tests {
             text,
             "ID     TO\n1      ä@example\n22222  \u{fffd}[2J\n3      -\n"
         );
+    }
+
+    #[test]
+    fn long_lines_are_folded_under_their_mark() {
+        assert_eq!(fold("aa bb cc", 5), ["aa bb", "cc"]);
+        assert_eq!(fold("longer-than-that x", 5), ["longer-than-that", "x"]);
+        let written = Shared::default();
+        let mut out = Output::to(Box::new(written.clone()));
+        out.heading("Record").unwrap();
+        let long = "word ".repeat(20);
+        out.marked(Mark::Warning, long.trim_end()).unwrap();
+        out.marked(Mark::Nothing, "so").unwrap();
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[0], "Record");
+        assert!(lines[1].starts_with("  warning  word"), "{text}");
+        assert!(lines[2].starts_with("           word"), "{text}");
+        assert_eq!(lines[3], "           so");
     }
 
     #[test]

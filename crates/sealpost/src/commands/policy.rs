@@ -23,8 +23,16 @@ pub(super) async fn run(
             let answer = client.post(&path(&args, "/refresh")?, &Nothing {}).await?;
             show(&answer, args.json.json, out)
         }
-        PolicyCommand::Forget(args) => {
-            let answer = client.post(&path(&args, "/forget")?, &Nothing {}).await?;
+        PolicyCommand::Forget {
+            domain: args,
+            dangerous,
+        } => {
+            let action = if dangerous {
+                "/forget?dangerous=true"
+            } else {
+                "/forget"
+            };
+            let answer = client.post(&path(&args, action)?, &Nothing {}).await?;
             if args.json.json {
                 return Ok(out.json(&answer)?);
             }

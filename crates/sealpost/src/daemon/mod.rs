@@ -4,10 +4,10 @@ mod events;
 mod intake;
 mod log_writer;
 mod observe;
-mod open;
+pub(crate) mod open;
 mod process;
 mod scrape;
 mod start;
-mod translate;
+pub(crate) mod translate;
 
 pub(crate) use start::run;

@@ -37,13 +37,7 @@ impl Opening<'_> {
         dangerous_lose: bool,
         standing: &mut Vec<String>,
     ) -> anyhow::Result<Option<PolicyCache>> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(Arc::clone(self.roots.current().store()))
-            .with_no_client_auth();
-        let allowed = self.settings.egress.allow_special_use.clone();
-        let fetcher = HttpsFetcher::new(Arc::clone(&self.resolver), tls, allowed)?;
+        let fetcher = fetcher(self.settings, &self.resolver, &self.roots)?;
         let config = policy_cache::Config {
             refresh_interval: self.settings.policy_cache.refresh_interval,
             max_fetches: self.settings.policy_cache.fetches,
@@ -180,7 +174,22 @@ fn listener(s: &Settings, l: &settings::Listener) -> anyhow::Result<ListenerSett
     })
 }
 
-pub(super) fn roots(s: &Settings) -> anyhow::Result<Roots> {
+/// What fetches policies.
+pub(crate) fn fetcher(
+    s: &Settings,
+    resolver: &Arc<dyn Resolver>,
+    roots: &Roots,
+) -> anyhow::Result<HttpsFetcher> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(Arc::clone(roots.current().store()))
+        .with_no_client_auth();
+    let allowed = s.egress.allow_special_use.clone();
+    Ok(HttpsFetcher::new(Arc::clone(resolver), tls, allowed)?)
+}
+
+pub(crate) fn roots(s: &Settings) -> anyhow::Result<Roots> {
     load_roots(&translate::roots(s)).map(Roots::new)
 }
 
@@ -192,7 +201,7 @@ fn load_roots(sources: &[smtp_client::RootSource]) -> anyhow::Result<RootSet> {
     Ok(set)
 }
 
-pub(super) fn resolver(s: &Settings) -> anyhow::Result<Arc<DnsResolver>> {
+pub(crate) fn resolver(s: &Settings) -> anyhow::Result<Arc<DnsResolver>> {
     let servers = match &s.dns.servers {
         settings::DnsServers::System => resolver::Servers::System,
         settings::DnsServers::Addresses(list) => resolver::Servers::List(list.clone()),
@@ -267,7 +276,7 @@ pub(super) fn seed() -> anyhow::Result<u64> {
     getrandom::u64().map_err(|e| anyhow::anyhow!("the system has no random numbers: {e}"))
 }
 
-pub(super) fn client_clock(clock: &Arc<dyn Clock>) -> Arc<dyn Fn() -> Timestamp + Send + Sync> {
+pub(crate) fn client_clock(clock: &Arc<dyn Clock>) -> Arc<dyn Fn() -> Timestamp + Send + Sync> {
     let clock = Arc::clone(clock);
     Arc::new(move || clock.wall())
 }

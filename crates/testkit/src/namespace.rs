@@ -10,9 +10,9 @@
 
 use std::fmt::Debug;
 use std::future::Future;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -111,6 +111,37 @@ pub fn command(program: &Path) -> Command {
     command
 }
 
+/// Runs what [`command`] made to its end and hands its standard error on, without this module's
+/// line. For programs; tests use [`run`].
+///
+/// # Errors
+/// There is no private loopback to be had; the text says what to do.
+pub fn status(command: &mut Command) -> Result<ExitStatus, String> {
+    let spawned = command.stderr(Stdio::piped()).spawn();
+    let mut child = spawned.map_err(|e| format!("cannot run setpriv of util-linux: {e}"))?;
+    let mut inside = false;
+    let mut before = String::new();
+    let errors = child.stderr.take().map(BufReader::new);
+    for line in errors.into_iter().flat_map(|e| e.split(b'\n')) {
+        let line = line.unwrap_or_default();
+        let line = String::from_utf8_lossy(&line);
+        if inside {
+            eprintln!("{line}");
+        } else if line == MARK {
+            inside = true;
+        } else {
+            before.push_str(&line);
+            before.push('\n');
+        }
+    }
+    let status = child.wait().map_err(|e| e.to_string())?;
+    if inside {
+        Ok(status)
+    } else {
+        Err(refused(&before))
+    }
+}
+
 /// For code that must never touch the machine's own ports.
 ///
 /// # Panics
@@ -203,7 +234,7 @@ fn finish(mut child: std::process::Child) -> Report {
 
 fn refused(output: &str) -> String {
     format!(
-        "no private loopback for this test: {}\n\
+        "no private loopback to be had: {}\n\
          It needs unshare and setpriv (Debian package util-linux), ip (package iproute2), and \
          leave to make namespaces: be root, or let users make them:\n\
          sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000 \

@@ -1,6 +1,7 @@
-//! Developer commands: `cargo xtask test`, `cargo xtask lint`.
+//! Developer commands: `cargo xtask test`, `cargo xtask lint`, `cargo xtask demo`.
 
 mod cargo;
+mod demo;
 mod lint;
 mod packages;
 mod suites;
@@ -21,12 +22,15 @@ enum Command {
     },
     /// Check formatting, clippy and documentation, warnings as errors.
     Lint,
+    /// Run the relay in a small internet of its own and show what it does.
+    Demo,
 }
 
 fn main() -> ExitCode {
     let result = match Command::parse() {
         Command::Test { suites } => suites::run(&suites),
         Command::Lint => lint::run(),
+        Command::Demo => demo::run(),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

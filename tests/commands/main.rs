@@ -1,0 +1,6 @@
+//! What the README says to type, typed.
+#![allow(clippy::unwrap_used, reason = "tests: a panic is the failure report")]
+
+mod check_config;
+mod demo;
+mod readme;

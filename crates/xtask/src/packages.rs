@@ -41,8 +41,22 @@ fn missing() -> Vec<&'static str> {
         .filter(|(program, _)| !is_program(program))
         .map(|(_, package)| *package)
         .collect();
+    if !has_mail_corpus() {
+        packages.extend(["python3", CORPUS]);
+    }
     packages.dedup();
     packages
+}
+
+/// The messages with which CPython tests its own mail package. Only some Pythons have them, and the
+/// system's need not be the one of the path.
+fn has_mail_corpus() -> bool {
+    ["python3", "/usr/bin/python3"].iter().any(|python| {
+        let output = Command::new(python)
+            .args(["-c", "import test.test_email"])
+            .output();
+        output.is_ok_and(|output| output.status.success())
+    })
 }
 
 /// `/usr/sbin` is not in everybody's path.
@@ -59,13 +73,18 @@ fn is_root() -> bool {
 }
 
 /// Program and package.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 10] = [
+    ("hostname", "hostname"),
     ("ip", "iproute2"),
     ("knotd", "knot"),
     ("nginx", "nginx-light"),
+    ("pflogsumm", "pflogsumm"),
     ("postfix", "postfix"),
     ("ps", "procps"),
     ("strace", "strace"),
     ("swaks", "swaks"),
     ("unshare", "util-linux"),
 ];
+
+/// Debian's test suite of its python3.
+const CORPUS: &str = "libpython3-testsuite";

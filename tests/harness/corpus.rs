@@ -20,7 +20,7 @@ pub fn mail_corpus() -> Vec<CorpusMessage> {
     let Some(folder) = folder() else {
         panic!(
             "there is no python3 with test/test_email/data: \
-             apt-get install --no-install-recommends libpython3-testsuite"
+             apt-get install --no-install-recommends '^libpython3[.][0-9]+-testsuite$'"
         );
     };
     let entries = std::fs::read_dir(&folder).expect("a readable folder");

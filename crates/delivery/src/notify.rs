@@ -130,7 +130,12 @@ fn hosts<'a>(record: &Record<'a>) -> Vec<Host<'a>> {
         .map(|t| Host {
             name: &t.mx,
             ip: t.ip,
-            failure: &t.detail,
+            // This one was spoken to: its reply, or what became of it, stands before the list.
+            failure: if t.detail.is_empty() {
+                "answered as told above"
+            } else {
+                &t.detail
+            },
         })
         .collect()
 }

@@ -86,5 +86,5 @@ const PROGRAMS: [(&str, &str); 10] = [
     ("unshare", "util-linux"),
 ];
 
-/// Debian's test suite of its python3.
-const CORPUS: &str = "libpython3-testsuite";
+/// The test suite of Debian's python3, which has the version in its name: apt takes patterns.
+const CORPUS: &str = "\"^libpython3[.][0-9]+-testsuite$\"";

@@ -100,7 +100,7 @@ pub(crate) async fn act<S: QueueStore>(
     }
     if !request.dry_run {
         if edit == Edit::Retry {
-            control.delivery.resume().await;
+            control.delivery.resume();
         }
         let target = if request.ids.is_empty() {
             describe(&request.filter)

@@ -73,14 +73,21 @@ impl<S: QueueStore> Books<'_, S> {
             .collect();
         let (messages, told) = self.notifications(entry, &lines, &records).await;
         let warned = told.iter().any(|(_, kind, _)| *kind == DsnKind::Delayed);
+        let mut notes: Vec<AttemptNote> = Vec::new();
+        let outcomes = lines.iter().zip(&records).map(|(line, record)| {
+            let note = note(record);
+            // Equal causes once: a hundred recipients refused alike are one thing to remember.
+            let at = notes.iter().position(|n| *n == note).unwrap_or_else(|| {
+                notes.push(note);
+                notes.len() - 1
+            });
+            (line.index, outcome(line, at))
+        });
+        let outcomes = outcomes.collect();
         let finish = Finish {
             lease: entry.leased.token,
-            outcomes: lines
-                .iter()
-                .enumerate()
-                .map(|(n, line)| (line.index, outcome(line, n)))
-                .collect(),
-            notes: records.iter().map(note).collect(),
+            outcomes,
+            notes,
             warned,
             messages,
         };

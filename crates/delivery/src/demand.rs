@@ -280,7 +280,7 @@ impl Requirement {
             .filter(|p| p.stored.mode() != Mode::None)
         {
             self.listed_by.push(Listing::Policy(Arc::clone(&p.stored)));
-        } else {
+        } else if inputs.route_tls.is_none() {
             self.listed_by.push(Listing::Nobody(PolicySource::Local));
         }
         self.add(

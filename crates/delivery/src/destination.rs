@@ -103,9 +103,8 @@ impl Health {
 
     /// Some host could be used.
     pub fn succeeded(&mut self) -> Recovery {
-        let recovered = self.failures > 0;
+        let recovered = self.suspended.take().is_some();
         self.failures = 0;
-        self.suspended = None;
         self.probing = false;
         self.window = (self.window + 1).min(self.limit);
         if recovered {
@@ -117,6 +116,10 @@ impl Health {
 
     /// No host could be used.
     pub fn failed(&mut self, cause: Cause, now: Duration) {
+        if self.suspended.as_ref().is_some_and(|s| now < s.until) {
+            // Sessions that were under way when it began: one outage counts once.
+            return;
+        }
         self.failures = self.failures.saturating_add(1);
         self.probing = false;
         self.window = (self.window / 2).max(1);
@@ -206,6 +209,22 @@ mod tests {
     }
 
     #[test]
+    fn one_outage_counts_once() {
+        let mut h = suspended();
+        for _ in 0..20 {
+            h.failed(cause(), NOW);
+        }
+        assert_eq!(h.suspension(NOW).map(|s| s.until), Some(NOW + FIRST_PAUSE));
+    }
+
+    #[test]
+    fn a_single_failure_is_nothing_to_recover_from() {
+        let mut h = Health::new(20);
+        h.failed(cause(), NOW);
+        assert_eq!(h.succeeded(), Recovery::None);
+    }
+
+    #[test]
     fn recovery_is_told_once() {
         let mut h = suspended();
         assert_eq!(h.succeeded(), Recovery::Recovered);
@@ -229,12 +248,15 @@ mod tests {
     #[test]
     fn the_pause_has_an_upper_bound() {
         let mut h = Health::new(1);
+        let mut now = NOW;
         for _ in 0..100 {
-            h.failed(cause(), NOW);
+            h.failed(cause(), now);
+            now = h.suspension(now).map_or(now, |s| s.until);
         }
+        h.failed(cause(), now);
         assert_eq!(
-            h.suspension(NOW).map(|s| s.until),
-            Some(NOW + LONGEST_PAUSE)
+            h.suspension(now).map(|s| s.until),
+            Some(now + LONGEST_PAUSE)
         );
     }
 }

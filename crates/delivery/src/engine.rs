@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -16,11 +16,12 @@ use tokio::sync::Notify;
 use crate::destination::Admission;
 use crate::dice::Dice;
 use crate::lane::Lane;
+use crate::planner::Made;
 use crate::ports::Observer;
 use crate::route::Destination;
 use crate::sessions::Sessions;
 use crate::settings::Settings;
-use crate::worker;
+use crate::{suspended, worker};
 
 /// What an engine is made of.
 pub struct Parts<S> {
@@ -67,7 +68,13 @@ pub(crate) struct Inner<S> {
     workers: AtomicUsize,
     /// A worker left, or something else that may let the scheduler go on.
     progress: Notify,
+    /// The last worker left.
+    drained: Notify,
     stopping: AtomicBool,
+    /// See [`Made::epoch`].
+    epoch: AtomicU64,
+    /// The queue gave out no mail: not asked again before then; monotonic milliseconds.
+    queue_pause: AtomicU64,
 }
 
 /// What one destination has in memory, for the status page.
@@ -144,7 +151,10 @@ impl<S: QueueStore> Delivery<S> {
                 lanes: Mutex::default(),
                 workers: AtomicUsize::new(0),
                 progress: Notify::new(),
+                drained: Notify::new(),
                 stopping: AtomicBool::new(false),
+                epoch: AtomicU64::new(0),
+                queue_pause: AtomicU64::new(0),
             }),
         }
     }
@@ -174,7 +184,7 @@ impl<S: QueueStore> Delivery<S> {
             let now = self.inner.now();
             if now.monotonic.saturating_sub(swept) >= SWEEP {
                 swept = now.monotonic;
-                self.sweep(now.monotonic).await;
+                self.sweep(now.monotonic);
             }
             let started = self.round(&mut cursor).await;
             if started {
@@ -192,21 +202,23 @@ impl<S: QueueStore> Delivery<S> {
     /// One round over due destinations, each getting a worker at most: fair over destinations.
     /// False if nothing could be started.
     async fn round(&self, cursor: &mut Option<outbound_queue::Destination>) -> bool {
+        if self.inner.queue_pauses() {
+            return false;
+        }
         let due = self
             .inner
             .queue
             .due_destinations(self.inner.now(), cursor.as_ref(), ROUND);
-        let wrapped = cursor.is_some() && due.len() < ROUND;
-        *cursor = due
-            .last()
-            .map(|d| d.destination.clone())
-            .filter(|_| due.len() == ROUND);
-        let mut started = wrapped;
+        // Whoever was looked at last is where the next round goes on, so that each has its turn.
+        let more = cursor.is_some() || due.len() == ROUND;
+        let whole = due.len() < ROUND;
+        let mut started = false;
         for due in due {
             if self.inner.workers.load(Ordering::Relaxed) >= self.inner.settings.load().connections
             {
-                return started;
+                return false;
             }
+            *cursor = Some(due.destination.clone());
             let lane = self.inner.lane(&due.destination);
             let now = self.inner.now();
             match lane.admit(now.monotonic) {
@@ -216,12 +228,18 @@ impl<S: QueueStore> Delivery<S> {
                 }
                 Admission::Wait => {}
                 Admission::Suspended(suspension) => {
-                    let put_off = worker::put_off(&self.inner, &lane, &suspension).await;
-                    started |= put_off;
+                    let (inner, lane) = (Arc::clone(&self.inner), Arc::clone(&lane));
+                    tokio::spawn(async move {
+                        suspended::put_off(&inner, &lane, &suspension).await;
+                        inner.progress.notify_one();
+                    });
                 }
             }
         }
-        started
+        if whole {
+            *cursor = None;
+        }
+        started || (more && whole)
     }
 
     fn pause(&self) -> Duration {
@@ -250,7 +268,7 @@ impl<S: QueueStore> Delivery<S> {
             Admission::Wait => {}
             Admission::Suspended(_) => {
                 let (inner, lane) = (Arc::clone(&self.inner), Arc::clone(lane));
-                tokio::spawn(async move { worker::put_off_backlog(&inner, &lane).await });
+                tokio::spawn(async move { suspended::put_off_backlog(&inner, &lane).await });
             }
         }
     }
@@ -264,8 +282,13 @@ impl<S: QueueStore> Delivery<S> {
             if let Err(error) = worker.await {
                 tracing::error!(destination = %lane.key, %error, "a delivery worker died");
                 lane.retreat(inner.now().monotonic);
+                lane.drain()
+                    .iter()
+                    .for_each(|leased| inner.give_back(leased));
             }
-            inner.workers.fetch_sub(1, Ordering::Relaxed);
+            if inner.workers.fetch_sub(1, Ordering::AcqRel) == 1 {
+                inner.drained.notify_waiters();
+            }
             inner.progress.notify_one();
         });
     }
@@ -283,8 +306,12 @@ impl<S: QueueStore> Delivery<S> {
         }
         let patience = self.inner.settings.load().drain_timeout;
         let drained = tokio::time::timeout(patience, async {
-            while self.inner.workers.load(Ordering::Acquire) > 0 {
-                self.inner.progress.notified().await;
+            loop {
+                let drained = self.inner.drained.notified();
+                if self.inner.workers.load(Ordering::Acquire) == 0 {
+                    break;
+                }
+                drained.await;
             }
         });
         if drained.await.is_err() {
@@ -298,12 +325,13 @@ impl<S: QueueStore> Delivery<S> {
     }
 
     /// An operator wants mail tried now: suspensions are lifted and plans made anew.
-    pub async fn resume(&self) {
-        let lanes: Vec<_> = self.inner.lanes.lock().values().cloned().collect();
-        for lane in lanes {
-            lane.resume();
-            lane.forget_plan().await;
-        }
+    pub fn resume(&self) {
+        self.inner.epoch.fetch_add(1, Ordering::Relaxed);
+        self.inner
+            .lanes
+            .lock()
+            .values()
+            .for_each(|lane| lane.resume());
         self.inner.progress.notify_one();
     }
 
@@ -315,6 +343,12 @@ impl<S: QueueStore> Delivery<S> {
             .lock()
             .retain(|_, lane| lane.active() > 0 || lane.backlog() > 0);
         self.inner.progress.notify_one();
+    }
+
+    /// The time that expiry is judged by, and monotonic time.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        self.inner.now()
     }
 
     /// Sessions that run.
@@ -341,8 +375,10 @@ impl<S: QueueStore> Delivery<S> {
             .collect()
     }
 
-    async fn sweep(&self, now: Duration) {
-        self.inner.sessions.pool.sweep().await;
+    fn sweep(&self, now: Duration) {
+        // A peer that withholds its reply to QUIT must not hold up the scheduler.
+        let inner = Arc::clone(&self.inner);
+        tokio::spawn(async move { inner.sessions.pool.sweep().await });
         self.inner
             .lanes
             .lock()
@@ -351,9 +387,11 @@ impl<S: QueueStore> Delivery<S> {
 }
 
 impl<S: QueueStore> Inner<S> {
+    /// The wall clock is the policy cache's: a sudden jump is held until it has proved steady, so
+    /// that it neither ends policies nor expires mail at once.
     pub(crate) fn now(&self) -> Now {
         Now {
-            wall: self.clock.wall(),
+            wall: self.policies.now(),
             monotonic: self.clock.monotonic(),
         }
     }
@@ -363,11 +401,36 @@ impl<S: QueueStore> Inner<S> {
     }
 
     pub(crate) fn connector(&self, destination: &Destination) -> &Connector {
-        let own = destination
-            .route
+        let route = self.settings.load().routes.position(destination);
+        let own = route
             .and_then(|n| self.route_connectors.get(n))
             .and_then(Option::as_ref);
         own.unwrap_or(&self.connector)
+    }
+
+    /// What plans are made from now.
+    pub(crate) fn made(&self) -> Made {
+        Made {
+            policies: self.policies.generation(),
+            epoch: self.epoch.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Everything is to be looked up again.
+    pub(crate) fn look_again(&self) {
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The queue gives out no mail (a full disk, a failed index): it is not asked all the time.
+    pub(crate) fn pause_queue(&self) {
+        let until = self.clock.monotonic() + QUEUE_PAUSE;
+        let millis = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
+        self.queue_pause.store(millis, Ordering::Relaxed);
+    }
+
+    fn queue_pauses(&self) -> bool {
+        let until = Duration::from_millis(self.queue_pause.load(Ordering::Relaxed));
+        self.clock.monotonic() < until
     }
 
     /// Returns a lease without an attempt.
@@ -410,5 +473,7 @@ const BACKLOG: usize = 500;
 const SWEEP: Duration = Duration::from_secs(5);
 /// A lane without work is forgotten after that, its health with it.
 const FORGET: Duration = Duration::from_secs(300);
+/// After the queue gave out no mail.
+const QUEUE_PAUSE: Duration = Duration::from_secs(1);
 const STALLED: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_secs(5);

@@ -2,15 +2,19 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use attempt::Tried;
 use mail_types::Timestamp;
 use outbound_queue::{LeaseToken, Leased};
 use parking_lot::Mutex;
 
 use crate::destination::{Admission, Cause, Health, Recovery, Suspension};
-use crate::planner::Plan;
+use crate::planner::{Made, Plan};
 use crate::route::Destination;
+use crate::verdict::Decider;
+use crate::work::Findings;
 
 /// One destination's state. Locks are held for a few instructions, never across an await.
 pub(crate) struct Lane {
@@ -19,6 +23,16 @@ pub(crate) struct Lane {
     pub(crate) key: outbound_queue::Destination,
     state: Mutex<State>,
     plan: tokio::sync::Mutex<Option<Arc<Plan>>>,
+    putting_off: AtomicBool,
+}
+
+/// See [`Lane::put_off`].
+pub(crate) struct PutOff<'a>(&'a AtomicBool);
+
+impl Drop for PutOff<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 struct State {
@@ -28,6 +42,8 @@ struct State {
     idle_since: Duration,
     /// DNS has said that mail cannot go there, while the mail is protected: when first, when last.
     undeliverable: Option<(Timestamp, Timestamp)>,
+    /// What the last attempt that failed found: the hosts tried, and the one that decided.
+    seen: Option<Box<(Vec<Tried>, Option<Decider>)>>,
 }
 
 /// What a worker is to do next.
@@ -54,12 +70,14 @@ impl Lane {
             active: 0,
             idle_since: now,
             undeliverable: None,
+            seen: None,
         };
         Self {
             destination,
             key,
             state: Mutex::new(state),
             plan: tokio::sync::Mutex::new(None),
+            putting_off: AtomicBool::new(false),
         }
     }
 
@@ -90,7 +108,7 @@ impl Lane {
     /// A worker that was admitted could not start.
     pub(crate) fn retreat(&self, now: Duration) {
         let mut state = self.state.lock();
-        state.active -= 1;
+        state.active = state.active.saturating_sub(1);
         state.idle_since = now;
         state.health.inconclusive();
     }
@@ -123,13 +141,13 @@ impl Lane {
     }
 
     /// A worker leaves, unless work came in meanwhile: both under one lock, so that nothing is
-    /// left in hand without anybody to do it.
+    /// ever left in hand without anybody to do it.
     pub(crate) fn leave(&self, now: Duration) -> bool {
         let mut state = self.state.lock();
-        if !state.backlog.is_empty() && state.health.suspension(now).is_none() {
+        if !state.backlog.is_empty() {
             return false;
         }
-        state.active -= 1;
+        state.active = state.active.saturating_sub(1);
         state.idle_since = now;
         if state.active == 0 {
             state.health.inconclusive();
@@ -139,6 +157,17 @@ impl Lane {
 
     pub(crate) fn succeeded(&self) -> Recovery {
         self.state.lock().health.succeeded()
+    }
+
+    /// Remembers what an attempt found at the hosts, for mail that is given up before the next one.
+    pub(crate) fn saw(&self, found: &Findings) {
+        let seen = (found.tried.clone(), found.decider.clone());
+        self.state.lock().seen = Some(Box::new(seen));
+    }
+
+    /// As last remembered.
+    pub(crate) fn last_seen(&self) -> Option<(Vec<Tried>, Option<Decider>)> {
+        self.state.lock().seen.as_deref().cloned()
     }
 
     pub(crate) fn failed(&self, cause: Cause, now: Duration) {
@@ -156,8 +185,8 @@ impl Lane {
         now.since(first) >= BELIEVED_AFTER && now.since(last) >= BETWEEN_LOOKS
     }
 
-    /// DNS gives hosts.
-    pub(crate) fn reachable(&self) {
+    /// DNS gives hosts, or its word that there are none has been taken.
+    pub(crate) fn settled(&self) {
         self.state.lock().undeliverable = None;
     }
 
@@ -190,8 +219,8 @@ impl Lane {
     /// The plan in force, or a new one: whoever comes first makes it, the others wait for it.
     pub(crate) async fn plan<F>(
         &self,
-        now: Timestamp,
-        generation: u64,
+        now: Duration,
+        made: Made,
         make: impl FnOnce() -> F,
     ) -> Arc<Plan>
     where
@@ -200,7 +229,7 @@ impl Lane {
         let mut slot = self.plan.lock().await;
         if let Some(plan) = slot
             .as_ref()
-            .filter(|p| now < p.valid_until && p.generation == generation)
+            .filter(|p| now < p.valid_until && p.made == made)
         {
             return Arc::clone(plan);
         }
@@ -209,9 +238,10 @@ impl Lane {
         plan
     }
 
-    /// The next attempt makes a new plan.
-    pub(crate) async fn forget_plan(&self) {
-        *self.plan.lock().await = None;
+    /// Takes the one right to put off this destination's due mail, until it is dropped.
+    pub(crate) fn put_off(&self) -> Option<PutOff<'_>> {
+        let taken = self.putting_off.swap(true, Ordering::AcqRel);
+        (!taken).then_some(PutOff(&self.putting_off))
     }
 }
 

@@ -25,6 +25,7 @@ mod ports;
 pub mod route;
 mod sessions;
 mod settings;
+mod suspended;
 mod verdict;
 mod work;
 mod worker;

@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use attempt::Reason;
 use mail_types::{DnsError, Domain, Host, HostName, Resolver, Timestamp};
+use outbound_queue::Now;
 use policy_cache::{Discovery, PolicyCache};
 
 use crate::plan::{Candidate, MxVerdict, Unreachable, drop_self, read_mx};
+use crate::policy::is_enforced;
 use crate::route::{Destination, HopTarget, Route, RouteTls};
 use crate::settings::Settings;
 
@@ -27,10 +29,19 @@ pub struct Plan {
     pub discovery: Option<Discovery>,
     /// The route, if one applies.
     pub route: Option<Arc<Route>>,
-    /// Until when this may be used.
-    pub valid_until: Timestamp,
-    /// The policy cache's generation when this was made.
-    pub generation: u64,
+    /// Until when this may be used; monotonic.
+    pub valid_until: Duration,
+    /// What was known when this was made.
+    pub made: Made,
+}
+
+/// What a plan was made from, so that a newer state is noticed by comparing two numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// The policy cache's generation.
+    pub policies: u64,
+    /// Counts the times that an operator asked for everything to be looked up again.
+    pub epoch: u64,
 }
 
 /// The hosts of a destination.
@@ -63,9 +74,8 @@ pub(crate) struct Planner<'a> {
 
 impl Planner<'_> {
     /// Makes the plan for a destination.
-    pub(crate) async fn plan(&self, destination: &Destination, now: Timestamp) -> Plan {
+    pub(crate) async fn plan(&self, destination: &Destination, now: Now, made: Made) -> Plan {
         let route = self.settings.routes.get(destination).cloned();
-        let generation = self.policies.generation();
         let policy_domain = policy_domain(destination, route.as_deref());
         let discover = async {
             match &policy_domain {
@@ -73,11 +83,14 @@ impl Planner<'_> {
                 None => None,
             }
         };
-        let ((hosts, ttl), discovery) =
+        let ((mut hosts, ttl), discovery) =
             tokio::join!(self.hosts(destination, route.as_deref()), discover);
-        let mut valid_until = now + ttl;
+        let mut valid_until = now.monotonic + ttl;
         if let Some(d) = &discovery {
-            valid_until = valid_until.min(d.valid_until);
+            valid_until = valid_until.min(now.monotonic + d.valid_until.since(now.wall));
+        }
+        if let Some(route) = route.as_deref() {
+            name_the_hop(route, &mut hosts, discovery.as_ref(), now.wall);
         }
         Plan {
             hosts,
@@ -85,7 +98,7 @@ impl Planner<'_> {
             discovery,
             route,
             valid_until,
-            generation,
+            made,
         }
     }
 
@@ -149,10 +162,11 @@ impl Planner<'_> {
                 return (Hosts::Undeliverable { reason, detail }, LOCAL_TTL);
             }
             MxVerdict::Unknown { reason, detail } => {
-                return (Hosts::Unknown { reason, detail }, Duration::ZERO);
+                return (Hosts::Unknown { reason, detail }, LOCAL_TTL);
             }
         };
-        let mut candidates = Vec::with_capacity(hosts.len().min(MAX_HOSTS));
+        let cut = hosts.get(MAX_HOSTS).cloned();
+        let mut candidates = Vec::with_capacity(hosts.len().min(MAX_HOSTS) + 1);
         let lookups = hosts
             .into_iter()
             .take(MAX_HOSTS)
@@ -161,6 +175,7 @@ impl Planner<'_> {
         for lookup in join_all(lookups).await {
             candidates.push(lookup);
         }
+        candidates.extend(cut.map(|(preference, name)| not_looked_up(preference, name, port)));
         let hosts = match drop_self(candidates, |address| self.settings.is_self(address)) {
             Err(detail) => Hosts::Undeliverable {
                 reason: Reason::Loop,
@@ -281,6 +296,40 @@ fn unreachable_by_dns(name: &HostName, error: &DnsError) -> Unreachable {
         reason,
         detail: format!("the addresses of {name} could not be found: {error}"),
         definite,
+    }
+}
+
+/// A route to `host` without brackets that demands a verified certificate names what it trusts: MX
+/// records are not authenticated, so the certificate must be for the configured name, unless the
+/// hop's own enforced policy vouches for its hosts (RFC 8461 section 3.4).
+fn name_the_hop(route: &Route, hosts: &mut Hosts, discovery: Option<&Discovery>, now: Timestamp) {
+    let HopTarget::Domain(domain) = &route.hop.target else {
+        return;
+    };
+    let unnamed = route.tls == RouteTls::Verified && route.tls_name.is_none();
+    if unnamed
+        && !is_enforced(discovery, now)
+        && let Hosts::Candidates(candidates) = hosts
+    {
+        for candidate in candidates {
+            candidate.tls_name = domain.to_host();
+        }
+    }
+}
+
+/// Stands for the hosts beyond [`MAX_HOSTS`], so that nobody concludes that all were tried.
+fn not_looked_up(preference: u16, name: HostName, port: u16) -> Candidate {
+    let detail = format!("only the first {MAX_HOSTS} hosts are tried");
+    Candidate {
+        tls_name: name.clone(),
+        name,
+        preference,
+        port,
+        addresses: Err(Unreachable {
+            reason: Reason::Connect,
+            detail,
+            definite: false,
+        }),
     }
 }
 

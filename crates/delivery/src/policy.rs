@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use attempt::PolicyFrom;
-use mail_types::{Envelope, MessageClass, Timestamp};
+use mail_types::{Envelope, Host, MessageClass, Timestamp};
 use mta_sts::Mode;
 use policy_cache::{Discovery, NoPolicy, Origin, Outcome};
 
@@ -23,6 +23,7 @@ pub(crate) enum Judgement {
 /// Gathers everything that may demand something of this message.
 pub(crate) fn judge(
     plan: &Plan,
+    recipients: &Host,
     envelope: &Envelope,
     settings: &Settings,
     now: Timestamp,
@@ -36,10 +37,13 @@ pub(crate) fn judge(
         report,
         ..Inputs::default()
     };
+    // `[[domain]]` speaks of the recipients' domain, whatever way the mail takes.
+    if let Host::Domain(domain) = recipients {
+        inputs.rule = settings.rule(domain, now);
+    }
     let (Some(domain), Some(discovery)) = (&plan.policy_domain, &plan.discovery) else {
         return Judgement::Known(Box::new(inputs));
     };
-    inputs.rule = settings.rule(domain, now);
     if let Some(local) = &discovery.local {
         inputs.exempt = local.exemption.as_ref().is_some_and(|e| e.is_active(now));
         // The configuration beats a pin; both only add (decision AMB-33).

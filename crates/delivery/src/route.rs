@@ -70,15 +70,20 @@ pub enum DomainPattern {
 
 /// The grouping key of the queue: everything that shares a plan, a window and a back-off.
 ///
-/// Prints as the recipient domain, or as `route:N:domain` where an explicit route applies, so
+/// Prints as the recipient domain, or as `route:KEY:domain` where an explicit route applies, so
 /// that recipients of one domain never mix with those of another in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Destination {
     /// The recipients' host.
     pub host: Host,
-    /// Index into the route table.
-    pub route: Option<usize>,
+    /// The route, by its key: what it says, not where it stands in the file, so that queued mail
+    /// never takes another route because the file has changed.
+    pub route: Option<RouteKey>,
 }
+
+/// Names a route by what it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RouteKey(u32);
 
 /// The routes in the order of the file.
 #[derive(Clone, Debug, Default)]
@@ -108,16 +113,24 @@ impl RouteTable {
                 best = Some((rank, index));
             }
         }
+        let route = best.and_then(|(_, index)| self.routes.get(index));
         Destination {
             host: recipient.host().clone(),
-            route: best.map(|(_, index)| index),
+            route: route.map(|r| r.key()),
         }
     }
 
     /// The route of a destination; `None` where MX records decide, or where the route has gone.
     #[must_use]
     pub fn get(&self, destination: &Destination) -> Option<&Arc<Route>> {
-        self.routes.get(destination.route?)
+        self.routes.get(self.position(destination)?)
+    }
+
+    /// Where in the file that route stands.
+    #[must_use]
+    pub fn position(&self, destination: &Destination) -> Option<usize> {
+        let key = destination.route?;
+        self.routes.iter().position(|r| r.key() == key)
     }
 
     /// Whether a route for this recipient domain exists, whoever the sender is.
@@ -131,6 +144,16 @@ impl RouteTable {
 }
 
 impl Route {
+    /// FNV-1a over everything that it says: the same after a restart, another after any change.
+    #[must_use]
+    pub fn key(&self) -> RouteKey {
+        let said = format!("{self:?}");
+        let hash = said.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        });
+        RouteKey(hash)
+    }
+
     /// `None` if this route does not apply; else how specific it is (sender, then recipient).
     fn rank(&self, sender: &ReversePath, recipient: &Host) -> Option<(u8, u8)> {
         let by_sender = match &self.sender_domain {
@@ -186,7 +209,7 @@ impl Destination {
         let (route, host) = match key.strip_prefix("route:") {
             Some(rest) => {
                 let (index, host) = rest.split_once(':')?;
-                (Some(index.parse().ok()?), host)
+                (Some(RouteKey(u32::from_str_radix(index, 16).ok()?)), host)
             }
             None => (None, key),
         };
@@ -202,7 +225,7 @@ impl Destination {
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.route {
-            Some(index) => write!(f, "route:{index}:{}", self.host),
+            Some(RouteKey(key)) => write!(f, "route:{key:08x}:{}", self.host),
             None => self.host.fmt(f),
         }
     }
@@ -238,9 +261,7 @@ mod tests {
 
     fn pick(table: &RouteTable, from: &str, to: &str) -> Option<usize> {
         let sender = Mailbox::parse(from).map_or(ReversePath::Null, ReversePath::Mailbox);
-        table
-            .destination(&sender, &Mailbox::parse(to).unwrap())
-            .route
+        table.position(&table.destination(&sender, &Mailbox::parse(to).unwrap()))
     }
 
     #[test]
@@ -263,9 +284,9 @@ mod tests {
     fn destinations_survive_the_queue() {
         for (host, route) in [
             ("d.test", None),
-            ("d.test", Some(2)),
+            ("d.test", Some(RouteKey(2))),
             ("[192.0.2.1]", None),
-            ("[IPv6:2001:db8::1]", Some(0)),
+            ("[IPv6:2001:db8::1]", Some(RouteKey(0xffff_ffff))),
         ] {
             let host = Mailbox::parse(&format!("x@{host}")).unwrap().host().clone();
             let destination = Destination { host, route };

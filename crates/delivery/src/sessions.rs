@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use attempt::{Authenticated, Certificate, Reason, TlsSession};
 use mail_types::HostName;
@@ -54,6 +54,14 @@ impl Way<'_> {
     }
 }
 
+/// Why there is no session.
+pub(crate) enum NoSession {
+    /// As many as may be are open to this host: others have their turn first.
+    Busy,
+    /// It could not be opened.
+    Failed(Box<SessionError>),
+}
+
 /// Where a session may come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
@@ -74,12 +82,9 @@ impl Sessions {
     }
 
     /// A session to this host that was opened with exactly this assurance.
-    pub(crate) async fn open(
-        &self,
-        way: &Way<'_>,
-        source: Source,
-    ) -> Result<Session, Box<SessionError>> {
-        let permit = self.permit(way.name).await;
+    pub(crate) async fn open(&self, way: &Way<'_>, source: Source) -> Result<Session, NoSession> {
+        let permit = tokio::time::timeout(PATIENCE, self.permit(way.name)).await;
+        let permit = permit.map_err(|_| NoSession::Busy)?;
         let posture = posture(way.assurance);
         let peer = way.peer();
         if source == Source::Any
@@ -126,7 +131,7 @@ impl Sessions {
             Err(error) if is_tls(&error.cause) => SessionEvent::HandshakeFailed,
             Err(_) => SessionEvent::Failed,
         });
-        let connection = result.map_err(Box::new)?;
+        let connection = result.map_err(|error| NoSession::Failed(Box::new(error)))?;
         Ok(Session {
             connection,
             fell_back,
@@ -198,6 +203,11 @@ impl Session {
         }
     }
 
+    /// Why this session is in plain text although TLS was offered, if it is.
+    pub(crate) const fn fell_back(&self) -> Option<Reason> {
+        self.fell_back
+    }
+
     pub(crate) fn tls(&self) -> Option<TlsSession> {
         self.connection.facts().tls.as_ref().map(tls_record)
     }
@@ -251,3 +261,5 @@ const fn is_tls(cause: &Cause) -> bool {
 }
 
 const MAX_HOSTS: usize = 10_000;
+/// A worker waits no longer for its turn at a host: other destinations need its place.
+const PATIENCE: Duration = Duration::from_secs(2);

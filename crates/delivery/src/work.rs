@@ -3,21 +3,23 @@
 //! RFC 5321 section 5.1 and RFC 8461 section 5.1: hosts in MX order, each address of each host; a
 //! host that does not fit what is demanded counts as unreachable, and nothing is sorted out before.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use attempt::{Reason, Tried, Weakened};
 use mail_types::{Recipient, Timestamp};
 use outbound_queue::{Leased, QueueStore};
-use smtp_client::{Connector, RecipientOutcome, Stage, Transaction, TransactionError};
+use smtp_client::{
+    Cause, Connector, RecipientOutcome, Reply, Stage, Transaction, TransactionError,
+};
 
 use crate::content;
 use crate::demand::{Evidence, HostDecision, Requirement, SessionDecision};
 use crate::dice::Dice;
-use crate::failure::{Conclusion, HostFailure, as_transient, conclude};
+use crate::failure::{Conclusion, HostFailure, Weight, as_transient, conclude};
 use crate::plan::{Candidate, shuffle_equals};
-use crate::sessions::{Session, Sessions, Source, Way, tls_record};
+use crate::sessions::{NoSession, Session, Sessions, Source, Way, tls_record};
 use crate::verdict::{Decider, Failure, Verdict, shown};
 
 /// What an attempt needs beside the message.
@@ -46,6 +48,12 @@ pub(crate) struct Findings {
     pub(crate) decider: Option<Decider>,
     /// Some host talked to us about this mail: the destination is alive.
     pub(crate) alive: bool,
+    /// A host may have taken the message without saying so (row E5-12).
+    pub(crate) unknown: bool,
+    /// No attempt was made: the host has as many sessions as it may have.
+    pub(crate) busy: bool,
+    /// The failures alone decided, no host's answer to the mail.
+    pub(crate) concluded: bool,
     pub(crate) weakened_by: Option<Weakened>,
     pub(crate) connect: Duration,
     pub(crate) transmit: Duration,
@@ -58,6 +66,8 @@ enum After {
     NextHost,
     /// A kept connection had gone stale: once more to the same address, on a fresh one.
     Stale,
+    /// It was not this mail's turn at the host: no attempt was made.
+    Busy,
 }
 
 impl<S: QueueStore> Attempt<'_, S> {
@@ -114,6 +124,7 @@ impl<S: QueueStore> Attempt<'_, S> {
             };
             for ip in addresses {
                 if budget == 0 {
+                    found.fail(not_reached(candidate, *ip));
                     break;
                 }
                 budget -= 1;
@@ -130,6 +141,10 @@ impl<S: QueueStore> Attempt<'_, S> {
                 }
                 match after {
                     After::Settled => return found,
+                    After::Busy => {
+                        found.busy = true;
+                        return found;
+                    }
                     After::NextHost | After::Stale => {}
                 }
             }
@@ -138,16 +153,18 @@ impl<S: QueueStore> Attempt<'_, S> {
         found
     }
 
-    /// Preference order, equals shuffled (RFC 5321 section 5.1). A host whose session is already
-    /// open comes first: it has just taken mail of this destination.
+    /// Preference order, equals shuffled (RFC 5321 section 5.1). Among equals the host whose session
+    /// is already open comes first: it has just taken mail of this destination.
     fn order(&self, candidates: &[Candidate], held: Option<&Session>) -> Vec<Candidate> {
         let mut order = candidates.to_vec();
         if order.len() > 1 {
             shuffle_equals(&mut order, |c| c.preference, |n| self.dice.below(n));
             if let Some(name) = held.map(|s| &s.connection.facts().mx)
-                && let Some(at) = order.iter().position(|c| c.tls_name == *name)
+                && let Some(at) = order.iter().position(|c| c.name == *name)
             {
-                order[..=at].rotate_right(1);
+                let preference = order[at].preference;
+                let first = order.iter().position(|c| c.preference == preference);
+                order[first.unwrap_or(at)..=at].rotate_right(1);
             }
         }
         order
@@ -173,7 +190,8 @@ impl<S: QueueStore> Attempt<'_, S> {
         found.connect += began.elapsed();
         let mut session = match session {
             Ok(session) => session,
-            Err(error) => {
+            Err(NoSession::Busy) => return After::Busy,
+            Err(NoSession::Failed(error)) => {
                 let (ip, port) = (way.address.ip(), way.address.port());
                 let mut failure = HostFailure::from_cause(
                     self.domain,
@@ -202,14 +220,14 @@ impl<S: QueueStore> Attempt<'_, S> {
             failure.evidence = Evidence::Session(session.facts().tls);
             failure.tls = session.tls();
             if reason == Reason::RequireTlsUnsupported {
-                failure.weight = crate::failure::Weight::Missing;
+                failure.weight = Weight::Missing;
             }
             found.fail(failure);
             *held = Some(session);
             return After::NextHost;
         }
         let began = Instant::now();
-        let after = self.transactions(way, &mut session, found).await;
+        let after = self.transactions(way, &mut session, source, found).await;
         found.transmit += began.elapsed();
         if session.connection.is_usable() {
             *held = Some(session);
@@ -219,7 +237,8 @@ impl<S: QueueStore> Attempt<'_, S> {
 
     fn fits(&self, session: &Session, way: &Way<'_>) -> bool {
         let facts = session.connection.facts();
-        facts.mx == *way.tls_name
+        facts.mx == *way.name
+            && session.connection.key().tls_name == *way.tls_name
             && facts.addr.port() == way.address.port()
             && session.connection.is_usable()
             && session.facts().assurance == way.assurance
@@ -235,6 +254,7 @@ impl<S: QueueStore> Attempt<'_, S> {
         &self,
         way: &Way<'_>,
         session: &mut Session,
+        source: Source,
         found: &mut Findings,
     ) -> After {
         found.decide(way, session);
@@ -273,6 +293,7 @@ impl<S: QueueStore> Attempt<'_, S> {
                     return After::Settled;
                 }
             };
+            let reused = session.connection.transactions() > 0;
             match session.connection.transact(&transaction, body).await {
                 Ok(outcomes) => {
                     let progress = self.note(way, session, &open, outcomes, found);
@@ -280,10 +301,21 @@ impl<S: QueueStore> Attempt<'_, S> {
                         return self.refused_as_a_whole(way, &open, found);
                     }
                 }
-                Err(error) => return self.broken(way, session, &open, *Box::new(error), found),
+                // A peer that closes idle connections may do so just as we take one up again. Not if
+                // it may have the whole message: then its outcome is unknown (row E5-12).
+                Err(error)
+                    if reused
+                        && source == Source::Any
+                        && error.unanswered
+                        && !error.after_final_dot
+                        && matches!(error.cause, Cause::Lost(_)) =>
+                {
+                    return After::Stale;
+                }
+                Err(error) => return self.broken(way, session, &open, error, found),
             }
         }
-        found.push_tried(way, None);
+        found.push_tried(way, session);
         After::Settled
     }
 
@@ -312,19 +344,9 @@ impl<S: QueueStore> Attempt<'_, S> {
                 RecipientOutcome::Refused {
                     stage: Stage::Mail,
                     reply,
-                } if reply.code() / 100 != 5 => {
-                    let cause = smtp_client::Cause::Remote(reply);
-                    let (ip, port) = (way.address.ip(), way.address.port());
-                    found.mail_refused.get_or_insert_with(|| {
-                        HostFailure::from_cause(
-                            self.domain,
-                            way.name,
-                            ip,
-                            port,
-                            Stage::Mail,
-                            &cause,
-                        )
-                    });
+                } if reply.code() / 100 != 5 || reply.code() == MUST_USE_TLS => {
+                    let failure = self.mail_refused(way, session, reply);
+                    found.mail_refused.get_or_insert(failure);
                     continue;
                 }
                 RecipientOutcome::Refused { stage, reply } => {
@@ -343,6 +365,24 @@ impl<S: QueueStore> Attempt<'_, S> {
             }
         }
         settled
+    }
+
+    /// MAIL was refused for now, or for want of TLS (RFC 3207 section 4): that concerns the host.
+    fn mail_refused(&self, way: &Way<'_>, session: &Session, reply: Reply) -> HostFailure {
+        let (ip, port) = session.address();
+        let cause = Cause::Remote(reply);
+        let mut failure =
+            HostFailure::from_cause(self.domain, way.name, ip, port, Stage::Mail, &cause);
+        // The host offers TLS, and it failed: whoever stands between us may have made it fail.
+        if let Some(reason) = session
+            .fell_back()
+            .filter(|_| failure.reason == Reason::TlsRequiredByPeer)
+        {
+            failure.reason = reason;
+            failure.status = reason.status();
+            failure.weight = Weight::Unfit;
+        }
+        failure
     }
 
     fn refused_as_a_whole(&self, way: &Way<'_>, open: &[usize], found: &mut Findings) -> After {
@@ -387,10 +427,7 @@ impl<S: QueueStore> Attempt<'_, S> {
             let _ = self.note(way, session, &pairs.0, pairs.1, found);
         }
         // A peer that closes idle connections may do so just as we take one up again.
-        if error.unanswered && !some && session.connection.transactions() > 0 {
-            return After::Stale;
-        }
-        let (ip, port) = (way.address.ip(), way.address.port());
+        let (ip, port) = session.address();
         let mut failure =
             HostFailure::from_cause(self.domain, way.name, ip, port, error.stage, &error.cause);
         failure.tls = session.tls();
@@ -401,6 +438,7 @@ impl<S: QueueStore> Attempt<'_, S> {
                 .push_str(" It may have taken the message: the next attempt may deliver it twice.");
             tracing::warn!(queue_id = %self.leased.id, mx = %way.name, "smtp.out.dot_unknown: no reply to the end of the data");
             let verdict = Verdict::Deferred(Arc::new(Failure::from(&failure)));
+            found.unknown = true;
             found.all_open(&verdict);
             found.fail(failure);
             return After::Settled;
@@ -426,6 +464,9 @@ impl Findings {
             mail_refused: None,
             decider: None,
             alive: false,
+            unknown: false,
+            busy: false,
+            concluded: false,
             weakened_by,
             connect: Duration::ZERO,
             transmit: Duration::ZERO,
@@ -437,6 +478,20 @@ impl Findings {
         let mut found = Self::new(recipients, None);
         found.all_open(verdict);
         found
+    }
+
+    /// Nobody could be asked whether the policy still stands: what it had a part in waits.
+    pub(crate) fn defer_bounces(&mut self) {
+        for verdict in self.verdicts.iter_mut().flatten() {
+            if let Verdict::Bounced(failure) = verdict {
+                let status = as_transient(failure.status);
+                let failure = Failure {
+                    status,
+                    ..(**failure).clone()
+                };
+                *verdict = Verdict::Deferred(Arc::new(failure));
+            }
+        }
     }
 
     fn undecided(&self) -> impl Iterator<Item = usize> {
@@ -458,15 +513,13 @@ impl Findings {
         self.failures.push(failure);
     }
 
-    fn push_tried(&mut self, way: &Way<'_>, reason: Option<Reason>) {
-        let (mx, ip) = (
-            shown(way.name, Some(way.address.ip())).into(),
-            Some(way.address.ip()),
-        );
+    fn push_tried(&mut self, way: &Way<'_>, session: &Session) {
+        let (ip, _) = session.address();
+        let (mx, ip) = (shown(way.name, Some(ip)).into(), Some(ip));
         self.tried.push(Tried {
             mx,
             ip,
-            reason,
+            reason: None,
             detail: "".into(),
         });
     }
@@ -495,6 +548,7 @@ impl Findings {
             ))));
             return;
         };
+        self.concluded = true;
         let (Conclusion::Defer(index) | Conclusion::Bounce(index)) = conclusion;
         let Some(failure) = self.failures.get(index) else {
             return;
@@ -513,3 +567,22 @@ impl Findings {
         self.all_open(&verdict);
     }
 }
+
+/// Stands for what the limit on addresses leaves untried, so that nobody concludes that all hosts
+/// have said no.
+fn not_reached(candidate: &Candidate, ip: IpAddr) -> HostFailure {
+    let detail = format!(
+        "{} was not tried: delivery.max-addresses was reached.",
+        candidate.name
+    );
+    HostFailure::not_tried(
+        &candidate.name,
+        Some(ip),
+        candidate.port,
+        Reason::Connect,
+        detail,
+    )
+}
+
+/// "Must issue a STARTTLS command first" (RFC 3207 section 4).
+const MUST_USE_TLS: u16 = 530;

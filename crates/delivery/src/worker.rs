@@ -4,20 +4,22 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use attempt::Reason;
+use attempt::{Reason, Weakened};
 use mail_types::Timestamp;
-use outbound_queue::{Leased, QueueStore};
+use outbound_queue::{Edit, Filter, Leased, MessageState, QueueStore, Target};
 use policy_cache::{Discovery, Outcome};
 
 use crate::books::{Books, Entry};
 use crate::demand::Requirement;
-use crate::destination::{Cause, Recovery, Suspension};
+use crate::destination::{Cause, Recovery};
 use crate::engine::Inner;
+use crate::failure::Weight;
 use crate::lane::{Lane, Next};
 use crate::planner::{Hosts, Plan, Planner};
 use crate::policy::{Judgement, is_enforced, judge};
 use crate::sessions::Session;
 use crate::settings::Settings;
+use crate::suspended::suspend;
 use crate::verdict::{Failure, Verdict};
 use crate::work::{Attempt, Findings};
 
@@ -88,53 +90,30 @@ async fn keeping_leases<S: QueueStore>(
     }
 }
 
-/// Defers everything that is due at a suspended destination; false if nothing was.
-pub(crate) async fn put_off<S: QueueStore>(
-    inner: &Inner<S>,
-    lane: &Lane,
-    suspension: &Suspension,
-) -> bool {
-    let leases = lease(inner, lane).await;
-    for leased in &leases {
-        suspend(inner, lane, leased, suspension).await;
-    }
-    !leases.is_empty()
-}
-
-/// The same for what is in a lane's hands.
-pub(crate) async fn put_off_backlog<S: QueueStore>(inner: &Inner<S>, lane: &Lane) {
-    match lane.suspension(inner.now().monotonic) {
-        Some(suspension) => {
-            for leased in lane.drain() {
-                suspend(inner, lane, &leased, &suspension).await;
-            }
-        }
-        None => lane
-            .drain()
-            .iter()
-            .for_each(|leased| inner.give_back(leased)),
-    }
-}
-
-async fn lease<S: QueueStore>(inner: &Inner<S>, lane: &Lane) -> Vec<Leased> {
+pub(crate) async fn lease<S: QueueStore>(inner: &Inner<S>, lane: &Lane) -> Vec<Leased> {
     match inner.queue.lease(&lane.key, BATCH, inner.now()).await {
         Ok(leases) => leases,
         Err(error) => {
             tracing::error!(destination = %lane.key, %error, "the queue gives out no mail");
+            inner.pause_queue();
             Vec::new()
         }
     }
 }
 
 /// One attempt on one message, and its books.
-async fn deliver<S: QueueStore>(
+pub(crate) async fn deliver<S: QueueStore>(
     inner: &Arc<Inner<S>>,
     lane: &Lane,
     leased: &Leased,
     held: &mut Option<Session>,
 ) {
     let settings = inner.settings.load_full();
-    let began = inner.now().wall;
+    let now = inner.now();
+    if !still_ours(inner, &settings, leased).await {
+        return;
+    }
+    let began = now.wall;
     let domain = lane.destination.host.to_string();
     if leased.bounce {
         let failure = Failure::new(
@@ -160,10 +139,26 @@ async fn deliver<S: QueueStore>(
         && let Some(policy_domain) = &plan.policy_domain
     {
         let _look = inner.policies.fresh_look(policy_domain).await;
-        lane.forget_plan().await;
+        inner.look_again();
         plan = self::plan(inner, lane, &settings).await;
     }
-    let (found, requirement) = attempt(inner, lane, &settings, &plan, leased, &domain, held).await;
+    let (mut found, mut requirement) =
+        attempt(inner, lane, &settings, &plan, leased, &domain, held).await;
+    if found.busy {
+        return inner.give_back(leased);
+    }
+    // The same before a bounce that a policy had a part in (decision AMB-04).
+    if is_policy_bounce(&found, requirement.as_ref())
+        && let Some(policy_domain) = &plan.policy_domain
+    {
+        let look = inner.policies.fresh_look(policy_domain).await;
+        inner.look_again();
+        plan = self::plan(inner, lane, &settings).await;
+        (found, requirement) = attempt(inner, lane, &settings, &plan, leased, &domain, held).await;
+        if !look.confirmed {
+            found.defer_bounces();
+        }
+    }
     enter(
         inner,
         &settings,
@@ -178,17 +173,52 @@ async fn deliver<S: QueueStore>(
     learn(inner, lane, &plan, &found, requirement.as_ref()).await;
 }
 
-async fn plan<S: QueueStore>(inner: &Inner<S>, lane: &Lane, settings: &Settings) -> Arc<Plan> {
-    let now = inner.now().wall;
+pub(crate) async fn plan<S: QueueStore>(
+    inner: &Inner<S>,
+    lane: &Lane,
+    settings: &Settings,
+) -> Arc<Plan> {
+    let (now, made) = (inner.now(), inner.made());
     let planner = Planner {
         resolver: &*inner.resolver,
         policies: &inner.policies,
         settings,
     };
-    lane.plan(now, inner.policies.generation(), || {
-        planner.plan(&lane.destination, now)
-    })
-    .await
+    let make = || planner.plan(&lane.destination, now, made);
+    lane.plan(now.monotonic, made, make).await
+}
+
+/// Whether the lease still holds and the message still belongs here. Mail that a change of the
+/// routes has moved goes back to be filed anew: it never takes a route that is not its own.
+async fn still_ours<S: QueueStore>(inner: &Inner<S>, settings: &Settings, leased: &Leased) -> bool {
+    if let Err(error) = inner.queue.renew(&leased.token, inner.now()) {
+        tracing::debug!(queue_id = %leased.id, %error, "the lease has ended; somebody else has the message");
+        return false;
+    }
+    let envelope = &leased.envelope;
+    let mut recipients = leased
+        .recipients
+        .iter()
+        .filter_map(|r| envelope.recipients.get(r.index));
+    if recipients.all(|r| settings.destination(envelope, r) == leased.destination) {
+        return true;
+    }
+    inner.give_back(leased);
+    let target = Target::Ids(vec![leased.id]);
+    let filed = inner.queue.edit(&target, Edit::Regroup, false, inner.now());
+    if let Err(error) = filed.await {
+        tracing::error!(queue_id = %leased.id, %error, "mail could not be filed under its new route");
+    }
+    false
+}
+
+/// A bounce that the hosts' failures amount to, one of which was a policy's doing.
+fn is_policy_bounce(found: &Findings, requirement: Option<&Requirement>) -> bool {
+    let bounced = |v: &Verdict| matches!(v, Verdict::Bounced(_));
+    found.concluded
+        && found.verdicts.iter().flatten().any(bounced)
+        && requirement.is_some_and(Requirement::enforces_policy)
+        && found.failures.iter().any(|f| f.weight == Weight::Unfit)
 }
 
 async fn attempt<S: QueueStore>(
@@ -202,7 +232,13 @@ async fn attempt<S: QueueStore>(
 ) -> (Findings, Option<Requirement>) {
     let now = inner.now().wall;
     let all = |verdict| Findings::uniform(leased.recipients.len(), &verdict);
-    let inputs = match judge(plan, &leased.envelope, settings, now) {
+    let inputs = match judge(
+        plan,
+        &lane.destination.host,
+        &leased.envelope,
+        settings,
+        now,
+    ) {
         Judgement::Known(inputs) => inputs,
         Judgement::Wait { until, detail } => {
             tracing::debug!(%until, "waiting for the policy look-up");
@@ -237,13 +273,13 @@ async fn attempt<S: QueueStore>(
     };
     // `TLS-Required: No` (RFC 8689 section 4.2.2, row D2-07): a host that meets the policy is
     // preferred; only if none does, the policy is set aside.
-    if inputs.tls_required_no && requirement.weakened_by.is_some() {
+    if requirement.weakened_by == Some(Weakened::TlsRequiredNo) {
         let strict = Requirement::of(&crate::demand::Inputs {
             tls_required_no: false,
             ..(*inputs).clone()
         });
         let found = tools.attempt(&strict).run(candidates, held).await;
-        if found.alive {
+        if found.alive || found.unknown || found.busy {
             return (found, Some(strict));
         }
     }
@@ -302,6 +338,7 @@ async fn undeliverable<S: QueueStore>(
         return Verdict::Bounced(Arc::new(failure));
     }
     if lane.confirmed_undeliverable(now) {
+        lane.settled();
         return Verdict::Bounced(Arc::new(failure));
     }
     let subject = if reason == Reason::Loop || reason == Reason::NoUsableMx {
@@ -331,7 +368,7 @@ async fn learn<S: QueueStore>(
 ) {
     let now = inner.now();
     if found.alive {
-        lane.reachable();
+        lane.settled();
         if lane.succeeded() == Recovery::Recovered {
             wake(inner, lane).await;
         }
@@ -349,18 +386,18 @@ async fn learn<S: QueueStore>(
         }
         return;
     };
-    if found
-        .failures
-        .iter()
-        .all(|f| f.weight == crate::failure::Weight::Missing)
-    {
+    if found.failures.iter().all(|f| f.weight == Weight::Missing) {
         return; // The hosts are fine; this message does not fit them.
+    }
+    if requirement.is_some_and(Requirement::requiretls) || failure.reason == Reason::Local {
+        return; // It might have been otherwise for another message.
     }
     let cause = Cause {
         reason: failure.reason,
         status: crate::failure::as_transient(failure.status),
         detail: failure.detail.clone(),
     };
+    lane.saw(found);
     lane.failed(cause, now.monotonic);
     if let Some(suspension) = lane.suspension(now.monotonic) {
         let pause = suspension.until.saturating_sub(now.monotonic);
@@ -371,25 +408,23 @@ async fn learn<S: QueueStore>(
     // RFC 8461 section 8.1: the policy may have changed under the same id (decision AMB-18). The
     // cache holds this to once in five minutes.
     if requirement.is_some_and(Requirement::enforces_policy)
-        && found
-            .failures
-            .iter()
-            .any(|f| f.weight == crate::failure::Weight::Unfit)
+        && found.failures.iter().any(|f| f.weight == Weight::Unfit)
         && let Some(domain) = plan.policy_domain.clone()
     {
-        let inner = Arc::clone(inner);
+        let (inner, reason) = (Arc::clone(inner), failure.reason);
         let (key, before) = (lane.key.clone(), plan.discovery.as_ref().map(policy_text));
         tokio::spawn(async move {
             let look = inner.policies.force_refresh(&domain).await;
             if Some(policy_text(&look.discovery)) != before {
-                retry_now(&inner, &key).await;
+                inner.look_again();
+                retry_now(&inner, &key, reason).await;
             }
         });
     }
 }
 
 /// What the policy in force says; `None` if there is none.
-fn policy_text(discovery: &Discovery) -> Option<String> {
+pub(crate) fn policy_text(discovery: &Discovery) -> Option<String> {
     match &discovery.outcome {
         Outcome::Policy(applied) => Some(applied.policy.policy.text().to_owned()),
         Outcome::NoPolicy(_) | Outcome::Wait { .. } => None,
@@ -419,66 +454,41 @@ fn testing<S: QueueStore>(
     }
 }
 
-/// A destination answers again: its waiting mail is due.
+/// A destination that was left alone answers again: what waits for nothing else is due.
 async fn wake<S: QueueStore>(inner: &Arc<Inner<S>>, lane: &Lane) {
     tracing::info!(destination = %lane.key, "the destination answers again; its waiting mail is due");
-    retry_now(inner, &lane.key).await;
+    for reason in [
+        Reason::DestinationSuspended,
+        Reason::Connect,
+        Reason::Timeout,
+    ] {
+        retry_now(inner, &lane.key, reason).await;
+    }
 }
 
-async fn retry_now<S: QueueStore>(inner: &Inner<S>, key: &outbound_queue::Destination) {
-    use outbound_queue::{Edit, Filter, MessageState, Target};
+async fn retry_now<S: QueueStore>(
+    inner: &Inner<S>,
+    key: &outbound_queue::Destination,
+    reason: Reason,
+) {
     let filter = Filter {
         destination: Some(key.clone()),
         state: Some(MessageState::Deferred),
+        reason: Some(reason.key().into()),
         ..Filter::default()
     };
-    if let Err(error) = inner
-        .queue
-        .edit(&Target::Filter(filter), Edit::Retry, false, inner.now())
-        .await
-    {
+    let target = Target::Filter(filter);
+    let edited = inner.queue.edit(&target, Edit::Retry, false, inner.now());
+    if let Err(error) = edited.await {
         tracing::warn!(destination = %key, %error, "waiting mail could not be made due; it keeps its schedule");
     }
 }
 
-/// Defers a message because its destination is left alone; no attempt is counted.
-async fn suspend<S: QueueStore>(
-    inner: &Inner<S>,
-    lane: &Lane,
-    leased: &Leased,
-    suspension: &Suspension,
-) {
-    let settings = inner.settings.load_full();
-    let now = inner.now();
-    let pause = suspension.until.saturating_sub(now.monotonic);
-    let domain = lane.destination.host.to_string();
-    let detail = format!(
-        "Delivery to {domain} is suspended for {} s after repeated failures. The last one: {}",
-        pause.as_secs().max(1),
-        suspension.cause.detail
-    );
-    let failure = Failure {
-        reason: Reason::DestinationSuspended,
-        status: suspension.cause.status,
-        reply: None,
-        detail,
-    };
-    let found = Findings::uniform(
-        leased.recipients.len(),
-        &Verdict::Deferred(Arc::new(failure)),
-    );
-    let not_before = Some(now.wall + pause.max(Duration::from_secs(1)));
-    enter(
-        inner, &settings, leased, &found, None, &domain, now.wall, not_before,
-    )
-    .await;
-}
-
 #[expect(
     clippy::too_many_arguments,
-    reason = "the parts of one entry, from two callers in this file"
+    reason = "the parts of one entry, from few callers"
 )]
-async fn enter<S: QueueStore>(
+pub(crate) async fn enter<S: QueueStore>(
     inner: &Inner<S>,
     settings: &Settings,
     leased: &Leased,

@@ -254,6 +254,13 @@ impl PolicyCache {
         })
     }
 
+    /// The time that expiry is judged by: the wall clock, but a sudden jump is held until it has
+    /// proved steady, so that it ends no policy (row H8-01).
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.inner.now()
+    }
+
     /// Changes whenever the policy or a local rule of any domain has changed in substance. A plan
     /// made under the same number and before its `valid_until` need not ask again.
     #[must_use]
@@ -271,6 +278,11 @@ impl PolicyCache {
     /// unless the last is under a minute old (RFC 8461 section 5, decision AMB-04).
     pub async fn fresh_look(&self, domain: &Domain) -> FreshLook {
         self.fly(domain, Trigger::Fresh).await
+    }
+
+    /// An operator's wish: looks at the record and fetches by HTTPS now, whatever was fetched when.
+    pub async fn refresh_now(&self, domain: &Domain) -> FreshLook {
+        self.fly(domain, Trigger::Operator).await
     }
 
     /// A delivery under mode testing would have failed had the policy been enforced: tells the log.

@@ -1,0 +1,158 @@
+//! Mail of a destination that is being left alone: it waits, unless its time is over.
+//!
+//! Nothing here connects. Mail at the end of its life is given up with the cause for which the
+//! destination is suspended, after a fresh look at record and policy where one is enforced (RFC 8461
+//! section 5): if the policy has changed, the mail gets one more real attempt instead.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use attempt::Reason;
+use outbound_queue::{Leased, QueueStore};
+
+use crate::demand::Requirement;
+use crate::destination::Suspension;
+use crate::engine::Inner;
+use crate::lane::Lane;
+use crate::policy::{Judgement, is_enforced, judge};
+use crate::verdict::{Failure, Verdict};
+use crate::work::Findings;
+use crate::worker::{deliver, enter, lease, plan, policy_text};
+
+/// Defers everything that is due at a suspended destination. One task at a time does.
+pub(crate) async fn put_off<S: QueueStore>(
+    inner: &Arc<Inner<S>>,
+    lane: &Arc<Lane>,
+    suspension: &Suspension,
+) {
+    let Some(_turn) = lane.put_off() else { return };
+    loop {
+        let leases = lease(inner, lane).await;
+        if leases.is_empty() || inner.is_stopping() {
+            leases.iter().for_each(|leased| inner.give_back(leased));
+            return;
+        }
+        for leased in &leases {
+            suspend(inner, lane, leased, suspension).await;
+        }
+    }
+}
+
+/// The same for what is in a lane's hands.
+pub(crate) async fn put_off_backlog<S: QueueStore>(inner: &Arc<Inner<S>>, lane: &Arc<Lane>) {
+    match lane.suspension(inner.now().monotonic) {
+        Some(suspension) => {
+            for leased in lane.drain() {
+                suspend(inner, lane, &leased, &suspension).await;
+            }
+        }
+        None => lane
+            .drain()
+            .iter()
+            .for_each(|leased| inner.give_back(leased)),
+    }
+}
+
+/// Defers a message because its destination is left alone; no attempt is counted.
+pub(crate) async fn suspend<S: QueueStore>(
+    inner: &Arc<Inner<S>>,
+    lane: &Arc<Lane>,
+    leased: &Leased,
+    suspension: &Suspension,
+) {
+    let now = inner.now();
+    if leased.bounce {
+        // An operator returns it: no host is asked.
+        return deliver(inner, lane, leased, &mut None).await;
+    }
+    if now.wall >= leased.expires {
+        // The look at the policy may take a minute, and the scheduler does not wait for it.
+        let (inner, lane) = (Arc::clone(inner), Arc::clone(lane));
+        let (leased, suspension) = (leased.clone(), suspension.clone());
+        tokio::spawn(async move { give_up(&inner, &lane, &leased, &suspension).await });
+        return;
+    }
+    let settings = inner.settings.load_full();
+    let pause = suspension.until.saturating_sub(now.monotonic);
+    let domain = lane.destination.host.to_string();
+    let detail = format!(
+        "Delivery to {domain} is suspended for {} s after repeated failures. The last one: {}",
+        pause.as_secs().max(1),
+        suspension.cause.detail
+    );
+    let failure = Failure {
+        reason: Reason::DestinationSuspended,
+        status: suspension.cause.status,
+        reply: None,
+        detail,
+    };
+    let found = Findings::uniform(
+        leased.recipients.len(),
+        &Verdict::Deferred(Arc::new(failure)),
+    );
+    let not_before = Some(now.wall + pause.max(Duration::from_secs(1)));
+    enter(
+        inner, &settings, leased, &found, None, &domain, now.wall, not_before,
+    )
+    .await;
+}
+
+/// The end of a message whose destination is suspended: what the last real attempt found counts.
+async fn give_up<S: QueueStore>(
+    inner: &Arc<Inner<S>>,
+    lane: &Lane,
+    leased: &Leased,
+    suspension: &Suspension,
+) {
+    let settings = inner.settings.load_full();
+    let now = inner.now().wall;
+    let plan = plan(inner, lane, &settings).await;
+    if is_enforced(plan.discovery.as_ref(), now)
+        && let Some(policy_domain) = &plan.policy_domain
+    {
+        let before = plan.discovery.as_ref().map(policy_text);
+        let look = inner.policies.fresh_look(policy_domain).await;
+        if Some(policy_text(&look.discovery)) != before {
+            inner.look_again();
+            lane.resume();
+            inner.give_back(leased);
+            return;
+        }
+    }
+    let requirement = match judge(
+        &plan,
+        &lane.destination.host,
+        &leased.envelope,
+        &settings,
+        now,
+    ) {
+        Judgement::Known(inputs) => Some(Requirement::of(&inputs)),
+        Judgement::Wait { .. } => None,
+    };
+    let failure = Failure {
+        reason: suspension.cause.reason,
+        status: suspension.cause.status,
+        reply: None,
+        detail: suspension.cause.detail.clone(),
+    };
+    let mut found = Findings::uniform(
+        leased.recipients.len(),
+        &Verdict::Deferred(Arc::new(failure)),
+    );
+    if let Some((tried, decider)) = lane.last_seen() {
+        found.tried = tried;
+        found.decider = decider;
+    }
+    let domain = lane.destination.host.to_string();
+    enter(
+        inner,
+        &settings,
+        leased,
+        &found,
+        requirement.as_ref(),
+        &domain,
+        now,
+        None,
+    )
+    .await;
+}

@@ -12,7 +12,7 @@ use outbound_queue::{Now, QueueStore};
 use policy_cache::{Clock, Order, PolicyCache};
 
 use crate::problem::Problem;
-use crate::{ListenerView, ReloadResult, explain, policies, queue, status};
+use crate::{ListenerView, ReloadResult, explain, local_rules, policies, queue, status};
 
 /// What the API acts on. Cloning shares.
 pub struct Control<S> {
@@ -125,6 +125,8 @@ pub fn control_router<S: QueueStore>(control: Control<S>) -> Router {
         .route("/v1/policies/{domain}", get(policies::show::<S>))
         .route("/v1/policies/{domain}/refresh", post(policies::refresh::<S>))
         .route("/v1/policies/{domain}/forget", post(policies::forget::<S>))
+        .route("/v1/policies/{domain}/pin", post(local_rules::pin::<S>))
+        .route("/v1/policies/{domain}/exempt", post(local_rules::exempt::<S>))
         .route("/v1/explain/{subject}", get(explain::explain::<S>))
         .route("/v1/status", get(status::status::<S>))
         .route("/v1/reload", post(reload::<S>))

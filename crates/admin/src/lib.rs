@@ -9,6 +9,7 @@
 mod control;
 mod explain;
 mod health;
+mod local_rules;
 mod metrics;
 mod policies;
 mod problem;
@@ -27,7 +28,8 @@ pub use metrics::{
 };
 pub use serve::{ServeError, serve_socket, serve_tcp};
 pub use types::{
-    ActionRequest, ActionResult, AttemptView, DestinationSummary, Explanation, Filter,
-    ListenerView, Page, PolicyDetail, PolicyView, ProblemDetails, QueueAction, QueueDetail,
-    QueueItem, QueueSummary, RecipientView, ReloadResult, StatusView,
+    ActionRequest, ActionResult, AttemptView, DestinationSummary, ExemptRequest, ExemptionView,
+    Explanation, Filter, ListenerView, Page, PinRequest, PinView, PolicyDetail, PolicyView,
+    ProblemDetails, QueueAction, QueueDetail, QueueItem, QueueSummary, RecipientView, ReloadResult,
+    StatusView,
 };

@@ -207,37 +207,95 @@ pub struct DestinationSummary {
     pub next_attempt: Option<String>,
 }
 
-/// One policy in `GET /v1/policies`.
+/// One policy in `GET /v1/policies`. A domain for which there is only a pin or an exemption has
+/// `null` for what only a stored policy has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyView {
     /// Policy domain.
     pub domain: String,
     /// `enforce`, `testing` or `none`.
-    pub mode: String,
+    pub mode: Option<String>,
     /// Policy id (RFC 8461 section 3.1).
-    pub id: String,
+    pub id: Option<String>,
     /// MX patterns.
     pub mx: Vec<String>,
     /// Last complete fetch.
-    pub fetched: String,
+    pub fetched: Option<String>,
     /// When it stops counting unless it is fetched again.
-    pub expires: String,
+    pub expires: Option<String>,
     /// Why the last refresh failed, if it did.
     pub refresh_failure: Option<String>,
+    /// What the operator has pinned: a minimum, whatever the domain publishes.
+    #[serde(default)]
+    pub pin: Option<PinView>,
+    /// What the operator has exempted from the policy, and until when.
+    #[serde(default)]
+    pub exemption: Option<ExemptionView>,
 }
 
-/// `GET /v1/policies/{domain}`, and the answer to `refresh`.
+/// A pin: enforce with these patterns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinView {
+    /// MX patterns.
+    pub mx: Vec<String>,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub because: String,
+    /// When.
+    pub at: String,
+}
+
+/// An exemption: the policy is not enforced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExemptionView {
+    /// When it ends.
+    pub until: String,
+    /// Whether it still counts.
+    pub active: bool,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub because: String,
+    /// When.
+    pub at: String,
+}
+
+/// `POST /v1/policies/{domain}/pin`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PinRequest {
+    /// MX patterns, at least one; `null` removes the pin.
+    pub mx: Option<Vec<String>>,
+    /// Why, for the audit log.
+    pub because: String,
+}
+
+/// `POST /v1/policies/{domain}/exempt`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExemptRequest {
+    /// When it ends, 90 days ahead at most; `null` ends it now.
+    pub until: Option<String>,
+    /// Must be true with `until`: mail to the domain is unprotected for that time.
+    #[serde(default)]
+    pub dangerous: bool,
+    /// Why, for the audit log.
+    pub because: String,
+}
+
+/// `GET /v1/policies/{domain}`, and the answer to `refresh`, `pin` and `exempt`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyDetail {
     /// As in the list.
     #[serde(flatten)]
     pub policy: PolicyView,
     /// `max_age` in seconds.
-    pub max_age: u64,
+    pub max_age: Option<u64>,
     /// When the next background refresh is due.
     pub next_refresh: Option<String>,
     /// The policy's text as fetched.
-    pub text: String,
+    pub text: Option<String>,
 }
 
 /// `GET /v1/explain/{id-or-domain}`.

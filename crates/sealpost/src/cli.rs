@@ -106,6 +106,37 @@ pub(crate) enum PolicyCommand {
         #[arg(long)]
         dangerous: bool,
     },
+    /// Demand a verified certificate and one of these MX names of a domain, whatever it publishes.
+    Pin {
+        #[command(flatten)]
+        domain: PolicyDomain,
+        /// The MX names that are allowed, `*.` for one label.
+        #[arg(long, value_name = "PATTERN", num_args = 1.., required_unless_present = "remove")]
+        mx: Vec<String>,
+        /// Remove the pin.
+        #[arg(long, conflicts_with = "mx")]
+        remove: bool,
+        /// Why, for the audit log.
+        #[arg(long, value_name = "TEXT")]
+        because: String,
+    },
+    /// Do not enforce the policy of a domain for a while, 90 days at most.
+    Exempt {
+        #[command(flatten)]
+        domain: PolicyDomain,
+        /// Needed: the domain's mail is unprotected for that time.
+        #[arg(long, required_unless_present = "remove")]
+        dangerous: bool,
+        /// When it ends: a time span such as 7d, a day, or an RFC 3339 time.
+        #[arg(long, value_name = "TIME", required_unless_present = "remove")]
+        until: Option<String>,
+        /// End the exemption now.
+        #[arg(long, conflicts_with_all = ["until", "dangerous"])]
+        remove: bool,
+        /// Why, for the audit log.
+        #[arg(long, value_name = "TEXT")]
+        because: String,
+    },
 }
 
 #[derive(Clone, Debug, Args)]

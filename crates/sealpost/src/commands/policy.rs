@@ -1,6 +1,9 @@
 //! `sealpost policy …`
 
-use admin::{Page, PolicyDetail, PolicyView};
+use std::time::{Duration, SystemTime};
+
+use admin::{ExemptRequest, Page, PinRequest, PolicyDetail, PolicyView};
+use mail_types::Timestamp;
 
 use crate::cli::{PolicyCommand, PolicyDomain};
 use crate::control_client::{ControlClient, segment, typed};
@@ -38,11 +41,45 @@ pub(super) async fn run(
             }
             Ok(out.line(&format!("the policy of {} is forgotten", args.domain))?)
         }
+        PolicyCommand::Pin {
+            domain: args,
+            mx,
+            remove,
+            because,
+        } => {
+            let mx = (!remove).then_some(mx);
+            let request = PinRequest { mx, because };
+            let answer = client.post(&path(&args, "/pin")?, &request).await?;
+            show(&answer, args.json.json, out)
+        }
+        PolicyCommand::Exempt {
+            domain: args,
+            dangerous,
+            until,
+            remove: _,
+            because,
+        } => {
+            let request = ExemptRequest {
+                until: until.as_deref().map(end).transpose()?,
+                dangerous,
+                because,
+            };
+            let answer = client.post(&path(&args, "/exempt")?, &request).await?;
+            show(&answer, args.json.json, out)
+        }
     }
 }
 
 async fn list(client: &ControlClient, json: bool, out: &mut Output) -> anyhow::Result<()> {
-    let mut table = Table::new(&["DOMAIN", "MODE", "ID", "EXPIRES", "MX", "LAST REFRESH"]);
+    let mut table = Table::new(&[
+        "DOMAIN",
+        "MODE",
+        "ID",
+        "EXPIRES",
+        "MX",
+        "LAST REFRESH",
+        "LOCAL",
+    ]);
     let mut cursor: Option<String> = None;
     let mut listed = 0;
     loop {
@@ -74,17 +111,25 @@ async fn list(client: &ControlClient, json: bool, out: &mut Output) -> anyhow::R
 }
 
 fn row(policy: &PolicyView) -> Vec<String> {
-    let refresh = match &policy.refresh_failure {
-        Some(why) => format!("failed: {why}"),
-        None => time(&policy.fetched),
+    let refresh = match (&policy.refresh_failure, &policy.fetched) {
+        (Some(why), _) => format!("failed: {why}"),
+        (None, fetched) => time_or_dash(fetched.as_deref()),
     };
+    let mut local = Vec::new();
+    if policy.pin.is_some() {
+        local.push("pinned");
+    }
+    if policy.exemption.as_ref().is_some_and(|e| e.active) {
+        local.push("exempt");
+    }
     vec![
         policy.domain.clone(),
-        policy.mode.clone(),
-        policy.id.clone(),
-        time(&policy.expires),
+        or_dash(policy.mode.as_deref()),
+        or_dash(policy.id.as_deref()),
+        time_or_dash(policy.expires.as_deref()),
         policy.mx.join(" "),
         refresh,
+        local.join(" "),
     ]
 }
 
@@ -95,20 +140,70 @@ fn show(answer: &serde_json::Value, json: bool, out: &mut Output) -> anyhow::Res
     let detail: PolicyDetail = typed(answer)?;
     let policy = &detail.policy;
     out.field("domain", Some(&policy.domain))?;
-    out.field("mode", Some(&policy.mode))?;
-    out.field("id", Some(&policy.id))?;
-    out.field("mx", Some(&policy.mx.join(" ")))?;
-    out.field("max_age", Some(&format!("{} seconds", detail.max_age)))?;
-    out.field("fetched", Some(&time(&policy.fetched)))?;
-    out.field("expires", Some(&time(&policy.expires)))?;
+    out.field(
+        "mode",
+        Some(policy.mode.as_deref().unwrap_or("none stored")),
+    )?;
+    out.field("id", policy.id.as_deref())?;
+    if !policy.mx.is_empty() {
+        out.field("mx", Some(&policy.mx.join(" ")))?;
+    }
+    let max_age = detail.max_age.map(|secs| format!("{secs} seconds"));
+    out.field("max_age", max_age.as_deref())?;
+    out.field("fetched", policy.fetched.as_deref().map(time).as_deref())?;
+    out.field("expires", policy.expires.as_deref().map(time).as_deref())?;
     let next = detail.next_refresh.as_deref().map(time);
     out.field("next refresh", Some(&or_dash(next.as_deref())))?;
     out.field("last failure", policy.refresh_failure.as_deref())?;
-    out.line("")?;
-    for line in detail.text.lines() {
-        out.line(line)?;
+    if let Some(pin) = &policy.pin {
+        out.field("pinned to", Some(&pin.mx.join(" ")))?;
+        out.field("pinned by", Some(&ordered(&pin.by, &pin.at, &pin.because)))?;
+    }
+    if let Some(exemption) = &policy.exemption {
+        let over = if exemption.active { "" } else { " (over)" };
+        out.field(
+            "exempt until",
+            Some(&format!("{}{over}", time(&exemption.until))),
+        )?;
+        let by = ordered(&exemption.by, &exemption.at, &exemption.because);
+        out.field("exempted by", Some(&by))?;
+    }
+    if let Some(text) = &detail.text {
+        out.line("")?;
+        for line in text.lines() {
+            out.line(line)?;
+        }
     }
     Ok(())
+}
+
+fn ordered(by: &str, at: &str, because: &str) -> String {
+    format!("{by} at {}: {because}", time(at))
+}
+
+fn time_or_dash(text: Option<&str>) -> String {
+    or_dash(text.map(time).as_deref())
+}
+
+/// The end of an exemption: a time span from now, a day, or a time.
+fn end(text: &str) -> Result<String, Failure> {
+    let time = match settings::parse_duration(text) {
+        Some(millis) => {
+            let now = Timestamp::from_system(SystemTime::now());
+            return Ok((now + Duration::from_millis(millis)).rfc3339());
+        }
+        None => text.parse::<jiff::Timestamp>().or_else(|_| {
+            let day: jiff::civil::Date = text.parse()?;
+            // A day counts to its end, as in the configuration.
+            let evening = day.at(23, 59, 59, 0).to_zoned(jiff::tz::TimeZone::UTC)?;
+            Ok::<_, jiff::Error>(evening.timestamp())
+        }),
+    };
+    time.map(|time| time.to_string()).map_err(|_| {
+        let message =
+            format!("\"{text}\" is no time: write 7d, 2026-03-01 or 2026-03-01T12:00:00Z");
+        Failure::new(Status::Usage, message)
+    })
 }
 
 /// The domain is looked at here, so that a slip is a usage error and no request.
@@ -123,3 +218,18 @@ fn path(args: &PolicyDomain, action: &str) -> Result<String, Failure> {
 /// The body of a request that says all in its path: an empty object.
 #[derive(serde::Serialize)]
 struct Nothing {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exemption_ends_at_a_time() {
+        assert_eq!(end("2026-03-01").unwrap(), "2026-03-01T23:59:59Z");
+        assert_eq!(end("2026-03-01T12:00:00Z").unwrap(), "2026-03-01T12:00:00Z");
+        assert!(end("7d").unwrap().ends_with('Z'));
+        for bad in ["", "soon", "90"] {
+            assert_eq!(end(bad).unwrap_err().status, Status::Usage, "{bad}");
+        }
+    }
+}

@@ -135,6 +135,7 @@ impl<S: QueueStore> Delivery<S> {
             parts.pool,
             Arc::clone(&parts.observer),
             parts.settings.connections_per_host,
+            parts.settings.spacing_per_host,
         );
         Self {
             inner: Arc::new(Inner {

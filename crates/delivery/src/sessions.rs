@@ -21,8 +21,16 @@ use crate::ports::{Observer, SessionEvent};
 pub(crate) struct Sessions {
     pub(crate) pool: Pool,
     pub(crate) observer: Arc<dyn Observer>,
-    hosts: Mutex<HashMap<HostName, Arc<Semaphore>>>,
+    hosts: Mutex<HashMap<HostName, Arc<Host>>>,
     per_host: usize,
+    spacing: Option<Duration>,
+}
+
+/// What is kept of an MX host while it is in use.
+struct Host {
+    slots: Arc<Semaphore>,
+    /// When the next transaction may begin.
+    next: Mutex<tokio::time::Instant>,
 }
 
 /// A session in a worker's hands.
@@ -72,19 +80,27 @@ pub(crate) enum Source {
 }
 
 impl Sessions {
-    pub(crate) fn new(pool: Pool, observer: Arc<dyn Observer>, per_host: usize) -> Self {
+    pub(crate) fn new(
+        pool: Pool,
+        observer: Arc<dyn Observer>,
+        per_host: usize,
+        spacing: Option<Duration>,
+    ) -> Self {
         Self {
             pool,
             observer,
             hosts: Mutex::default(),
             per_host: per_host.max(1),
+            spacing,
         }
     }
 
     /// A session to this host that was opened with exactly this assurance.
     pub(crate) async fn open(&self, way: &Way<'_>, source: Source) -> Result<Session, NoSession> {
         let permit = tokio::time::timeout(PATIENCE, self.permit(way.name)).await;
-        let permit = permit.map_err(|_| NoSession::Busy)?;
+        let Ok(Some(permit)) = permit else {
+            return Err(NoSession::Busy);
+        };
         let posture = posture(way.assurance);
         let peer = way.peer();
         if source == Source::Any
@@ -149,26 +165,42 @@ impl Sessions {
         }
     }
 
-    async fn permit(&self, name: &HostName) -> OwnedSemaphorePermit {
-        loop {
-            let semaphore = {
-                let mut hosts = self.hosts.lock();
-                if hosts.len() > MAX_HOSTS {
-                    // Hosts without sessions: nobody else holds their semaphore.
-                    hosts.retain(|_, s| Arc::strong_count(s) > 1);
-                }
-                Arc::clone(
-                    hosts
-                        .entry(name.clone())
-                        .or_insert_with(|| Arc::new(Semaphore::new(self.per_host))),
-                )
-            };
-            if let Ok(permit) = semaphore.acquire_owned().await {
-                return permit;
-            }
-            // The semaphore was closed: nobody does that.
-            self.hosts.lock().remove(name);
+    /// Waits until another transaction may begin at this host (`delivery.rate-per-host`).
+    pub(crate) async fn pace(&self, name: &HostName) {
+        let Some(spacing) = self.spacing else { return };
+        let turn = {
+            let host = self.host(name);
+            let mut next = host.next.lock();
+            let turn = (*next).max(tokio::time::Instant::now());
+            *next = turn + spacing;
+            turn
+        };
+        tokio::time::sleep_until(turn).await;
+    }
+
+    async fn permit(&self, name: &HostName) -> Option<OwnedSemaphorePermit> {
+        let slots = Arc::clone(&self.host(name).slots);
+        // Nobody closes the semaphore: there is always a permit to come.
+        slots.acquire_owned().await.ok()
+    }
+
+    fn host(&self, name: &HostName) -> Arc<Host> {
+        let mut hosts = self.hosts.lock();
+        if let Some(host) = hosts.get(name) {
+            return Arc::clone(host);
         }
+        if hosts.len() > MAX_HOSTS {
+            // Hosts without sessions are forgotten, unless their next turn is still to come.
+            let now = tokio::time::Instant::now();
+            hosts
+                .retain(|_, h| h.slots.available_permits() < self.per_host || *h.next.lock() > now);
+        }
+        let host = Arc::new(Host {
+            slots: Arc::new(Semaphore::new(self.per_host)),
+            next: Mutex::new(tokio::time::Instant::now()),
+        });
+        hosts.insert(name.clone(), Arc::clone(&host));
+        host
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Settings {
     pub connections_per_destination: u32,
     /// Sessions at once to one MX host, whatever the destinations.
     pub connections_per_host: usize,
+    /// Time between the starts of two transactions at one MX host (`delivery.rate-per-host`).
+    pub spacing_per_host: Option<Duration>,
     /// Recipients of one transaction (RFC 5321 section 4.5.3.1.8).
     pub recipients_per_transaction: usize,
     /// Addresses tried in one attempt, over all hosts.

@@ -293,6 +293,7 @@ impl<S: QueueStore> Attempt<'_, S> {
                     return After::Settled;
                 }
             };
+            self.sessions.pace(way.name).await;
             let reused = session.connection.transactions() > 0;
             match session.connection.transact(&transaction, body).await {
                 Ok(outcomes) => {

@@ -29,7 +29,7 @@ pub struct Settings {
     pub tls: Tls,
     /// `egress.*`
     pub egress: Egress,
-    /// `[[route]]`, in the order of the file: the first that matches counts.
+    /// `[[route]]`, in the order of the file: of equally specific ones the first counts.
     pub routes: Vec<Route>,
     /// `[[domain]]`, names distinct.
     pub domains: Vec<DomainRule>,

@@ -38,10 +38,8 @@ impl<S: QueueStore> Intake for QueueIntake<S> {
     }
 
     fn begin(&self, size_hint: Option<u64>) -> Result<Self::Incoming, Refusal> {
-        let incoming = self
-            .queue
-            .begin(size_hint, now(&*self.clock))
-            .map_err(|e| refusal(&e))?;
+        let now = now(self.delivery.as_ref(), &*self.clock);
+        let incoming = self.queue.begin(size_hint, now).map_err(|e| refusal(&e))?;
         Ok(QueueIncoming {
             incoming,
             delivery: self.delivery.clone(),
@@ -60,7 +58,7 @@ impl<S: QueueStore> Incoming for QueueIncoming<S> {
     }
 
     async fn commit(self, envelope: Envelope) -> Result<QueueId, Refusal> {
-        let now = now(&*self.clock);
+        let now = now(self.delivery.as_ref(), &*self.clock);
         let claim = self.delivery.is_some();
         let committed = self
             .incoming
@@ -74,11 +72,15 @@ impl<S: QueueStore> Incoming for QueueIncoming<S> {
     }
 }
 
-fn now(clock: &dyn Clock) -> Now {
-    Now {
-        wall: clock.wall(),
-        monotonic: clock.monotonic(),
-    }
+/// The engine's time, so that queue and engine agree while a clock jump is being held.
+fn now<S: QueueStore>(delivery: Option<&Delivery<S>>, clock: &dyn Clock) -> Now {
+    delivery.map_or_else(
+        || Now {
+            wall: clock.wall(),
+            monotonic: clock.monotonic(),
+        },
+        Delivery::now,
+    )
 }
 
 fn refusal(error: &QueueError) -> Refusal {

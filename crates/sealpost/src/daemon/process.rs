@@ -30,9 +30,9 @@ impl<S: QueueStore> Process<S> {
     fn trouble(&self) -> Vec<String> {
         let health = self.queue.health();
         let mut problems = self.standing.clone();
-        if let Some(cause) = health.failed {
+        if let Some(cause) = health.failed.or(health.index_failed) {
             problems.push(format!(
-                "the queue's journal failed; nothing is accepted until a restart: {cause}"
+                "the queue's store failed; nothing is accepted until a restart: {cause}"
             ));
         }
         if health.disk_full {

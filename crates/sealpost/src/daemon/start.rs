@@ -16,6 +16,7 @@ use settings::Settings;
 use smtp_server::Server;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::intake::QueueIntake;
 use super::observe::{Counts, Observer};
@@ -108,7 +109,7 @@ struct Running {
 impl Running {
     async fn serve(self, server: Server) -> anyhow::Result<Status> {
         let settings = &self.process.settings;
-        let mut background = tokio::task::JoinSet::new();
+        let mut background = JoinSet::new();
         if let Some(address) = settings.admin.http {
             let readiness: Arc<dyn Readiness> = Arc::clone(&self.process) as _;
             let service = admin::serve_tcp(address, admin::public_router(readiness)).await;
@@ -142,7 +143,7 @@ impl Running {
             stopped(stopping),
         ));
         self.announce();
-        let status = self.wait().await?;
+        let status = self.wait(&mut background).await?;
         notify(&[sd_notify::NotifyState::Stopping]);
         self.observer.process("process.stopping", Level::Info, &[]);
         stop.send_replace(true);
@@ -206,7 +207,7 @@ impl Running {
     }
 
     /// Runs until a signal says stop, or the queue's journal fails (design: exit 74).
-    async fn wait(&self) -> anyhow::Result<Status> {
+    async fn wait(&self, background: &mut JoinSet<()>) -> anyhow::Result<Status> {
         let mut term = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
@@ -217,12 +218,18 @@ impl Running {
                 _ = term.recv() => return Ok(Status::Ok),
                 _ = interrupt.recv() => return Ok(Status::Ok),
                 _ = hangup.recv() => self.reload(),
+                Some(_) = background.join_next() => {
+                    // None of them ends by itself: one has died, and with it a part of the work.
+                    self.observer.process("process.task-died", Level::Error, &[]);
+                    return Ok(Status::Software);
+                }
                 _ = tick.tick() => {
                     notify(&[sd_notify::NotifyState::Watchdog]);
                     let so_far = self.observer.log.dropped();
                     self.observer.metrics.log_dropped(so_far - dropped);
                     dropped = so_far;
-                    if let Some(cause) = self.queue.health().failed {
+                    let health = self.queue.health();
+                    if let Some(cause) = health.failed.or(health.index_failed) {
                         self.observer.process("store.failed", Level::Error, &[("detail", &cause)]);
                         return Ok(Status::Io);
                     }

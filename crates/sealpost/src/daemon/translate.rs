@@ -32,6 +32,7 @@ pub(crate) fn delivery(s: &Settings) -> anyhow::Result<delivery::Settings> {
         connections_per_destination: u32::try_from(s.delivery.connections_per_destination)
             .unwrap_or(u32::MAX),
         connections_per_host: s.delivery.connections_per_host,
+        spacing_per_host: s.delivery.rate_per_host.map(|r| r.period / r.count.get()),
         recipients_per_transaction: s.delivery.recipients_per_transaction,
         max_addresses: s.delivery.max_addresses,
         allow_special_use: s.egress.allow_special_use.clone(),

@@ -7,7 +7,9 @@ pub(super) const KEYS: &[Key] = &[
         "route.recipient-domain",
         Kind::DomainMatch,
         "Which recipients take this route: a domain, \"*.\" and a domain for the names below it, or \
-         \"*\". Of several routes the first that matches counts. Unset, every recipient.",
+         \"*\". Of several routes that match, one that \
+         names a sender counts before one that does not, then an exact recipient domain before a \
+         pattern, then the first in the file. Unset, every recipient.",
     )
     .example("\"example.org\""),
     Key::new(

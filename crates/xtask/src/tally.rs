@@ -12,10 +12,10 @@ pub(crate) struct Tally {
 impl Tally {
     /// Adds what a line says, if it is a summary of `cargo test` or of nextest.
     pub(crate) fn see(&mut self, line: &str) {
-        let line = line.trim_start();
+        // What a failed test printed, which may be such a line too, is indented by nextest.
         let summary = line
             .strip_prefix("test result: ")
-            .or_else(|| line.strip_prefix("Summary "));
+            .or_else(|| line.trim_start().strip_prefix("Summary "));
         let Some(summary) = summary else {
             return;
         };
@@ -56,6 +56,8 @@ mod tests {
             "test result: FAILED. 20 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out",
             "     Summary [   0.345s] 7 tests run: 5 passed (1 slow), 1 failed, 1 timed out, 3 skipped",
             "test a::failed ... ok",
+            "    test result: FAILED. 0 passed; 1 failed; 0 ignored",
+            "| test result: FAILED. 0 passed; 1 failed; 0 ignored",
         ] {
             tally.see(line);
         }

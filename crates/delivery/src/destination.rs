@@ -140,9 +140,12 @@ impl Health {
         self.probing = false;
     }
 
-    /// An operator wants it tried now.
+    /// An operator wants it tried now: the pause is over, and a probe that gets through still wakes
+    /// what waits.
     pub fn resume(&mut self) {
-        self.suspended = None;
+        if let Some(suspension) = &mut self.suspended {
+            suspension.until = Duration::ZERO;
+        }
         self.probing = false;
     }
 

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::Json;
 use axum::routing::{get, post};
 use delivery::Delivery;
-use mail_types::Timestamp;
+use mail_types::{QueueId, Timestamp};
 use outbound_queue::{Now, QueueStore};
 use policy_cache::{Clock, Order, PolicyCache};
 
@@ -56,6 +56,9 @@ pub trait Daemon: Send + Sync {
     /// # Errors
     /// What is wrong with it; the old one stays in force.
     fn reload(&self) -> Result<ReloadResult, String>;
+
+    /// An operator has cancelled this message, which had this id at the upstream server.
+    fn cancelled(&self, id: QueueId, upstream_id: Option<&str>);
 
     /// An operator did something: who, what, to how many, and why. Goes to the log.
     fn audit(&self, audit: &Audit<'_>);

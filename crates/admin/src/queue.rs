@@ -88,6 +88,10 @@ pub(crate) async fn act<S: QueueStore>(
         QueueAction::Cancel => (Edit::Cancel, "queue cancel"),
         QueueAction::Bounce => (Edit::Bounce, "queue bounce"),
     };
+    if edit == Edit::Retry && !request.dry_run {
+        // Before the mail is due: else a suspended destination puts it off once more.
+        control.delivery.resume();
+    }
     let edited = control
         .queue
         .edit(&target, edit, request.dry_run, now)
@@ -98,10 +102,10 @@ pub(crate) async fn act<S: QueueStore>(
             request.ids.join(", ")
         )));
     }
+    for (id, upstream_id) in &edited.cancelled {
+        control.daemon.cancelled(*id, upstream_id.as_deref());
+    }
     if !request.dry_run {
-        if edit == Edit::Retry {
-            control.delivery.resume();
-        }
         let target = if request.ids.is_empty() {
             describe(&request.filter)
         } else {

@@ -68,7 +68,7 @@ pub enum Edit {
 }
 
 /// What an edit did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Edited {
     /// Messages that matched.
     pub matched: u64,
@@ -76,6 +76,18 @@ pub struct Edited {
     pub changed: u64,
     /// Ids that are not in the queue.
     pub unknown: u64,
+    /// Messages that left the queue by it, each with the upstream's id.
+    pub cancelled: Vec<(QueueId, Option<Box<str>>)>,
+}
+
+impl Edited {
+    /// Notes that a message was changed.
+    pub(crate) fn note(&mut self, edit: Edit, id: QueueId, upstream_id: Option<&str>) {
+        self.changed += 1;
+        if edit == Edit::Cancel {
+            self.cancelled.push((id, upstream_id.map(Into::into)));
+        }
+    }
 }
 
 impl Cursor {

@@ -260,11 +260,13 @@ impl QueueStore for MemoryStore {
                 continue;
             };
             edited.matched += 1;
+            let message = Arc::clone(&hot.message);
             if dry_run {
                 let change = inner.core.edit_change(&hot.message, edit, now);
                 edited.changed += u64::from(change.is_some());
             } else if let Some(step) = inner.core.edit(id, edit, now) {
-                edited.changed += 1;
+                let arrival = &message.envelope.arrival;
+                edited.note(edit, id, arrival.upstream_id.as_deref());
                 inner.after(&step);
             }
         }

@@ -112,6 +112,7 @@ pub(super) async fn edit(
             blocking(move || edit_page(&shared, &page, edit, dry_run, now)).await??;
         edited.matched += some.matched;
         edited.changed += some.changed;
+        edited.cancelled.extend(some.cancelled);
         // What a filter found and is gone now was finished in between.
         edited.unknown += if by_filter { 0 } else { some.unknown };
         for durable in waiting {
@@ -146,11 +147,15 @@ fn edit_page(
             let hot = state.core.hot.get(id);
             let change = hot.and_then(|hot| state.core.edit_change(&hot.message, edit, now));
             edited.changed += u64::from(change.is_some());
-        } else if let Some(step) = state.core.edit(*id, edit, now) {
-            edited.changed += 1;
-            let (waiter, durable) = oneshot::channel();
-            shared.submit(&mut state, &step, Vec::new(), Some(waiter), Urgency::Now);
-            waiting.push(durable);
+        } else {
+            let message = state.core.hot.get(id).map(|hot| Arc::clone(&hot.message));
+            if let Some((step, message)) = state.core.edit(*id, edit, now).zip(message) {
+                let arrival = &message.envelope.arrival;
+                edited.note(edit, *id, arrival.upstream_id.as_deref());
+                let (waiter, durable) = oneshot::channel();
+                shared.submit(&mut state, &step, Vec::new(), Some(waiter), Urgency::Now);
+                waiting.push(durable);
+            }
         }
     }
     Ok((edited, waiting))

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use admin::{Audit, Daemon, ListenerView, Readiness, ReloadResult};
-use attempt::Level;
-use mail_types::Timestamp;
+use attempt::{Level, Removed, RemovedBecause};
+use mail_types::{QueueId, Timestamp};
 use outbound_queue::QueueStore;
 use settings::Settings;
 use smtp_client::{RootSet, Roots};
@@ -118,6 +118,15 @@ impl<S: QueueStore> Daemon for Process<S> {
             ],
             needs_restart,
         })
+    }
+
+    fn cancelled(&self, id: QueueId, upstream_id: Option<&str>) {
+        self.observer.log.write(&Removed {
+            at: self.observer.clock.wall(),
+            queue_id: id,
+            upstream_id,
+            because: RemovedBecause::Cancelled,
+        });
     }
 
     fn audit(&self, audit: &Audit<'_>) {

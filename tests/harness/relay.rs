@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::binary::{CliOutput, cli, sealpost_binary, without_settings};
 use crate::config::RelayConfig;
@@ -208,5 +208,20 @@ async fn launch(config: &RelayConfig, folder: &Path) -> Daemon {
     without_settings(&mut command);
     let mut daemon = Daemon::start("sealpost", &mut command, &folder.join("output"));
     daemon.wait_for_port(config.listen_address()).await;
+    // Its ports are bound early; the control socket is served when everything stands.
+    let socket = folder.join("control.sock");
+    let served = eventually(READY_WITHIN, async || {
+        let open = UnixStream::connect(&socket).await.is_ok();
+        (open || daemon.status().is_some()).then_some(open)
+    })
+    .await;
+    assert_eq!(
+        served,
+        Some(true),
+        "no control socket:\n{}",
+        daemon.printed()
+    );
     daemon
 }
+
+const READY_WITHIN: Duration = Duration::from_secs(30);

@@ -1,0 +1,185 @@
+//! Finding the host: MX order, null MX, implicit MX, refused addresses, broken DNS.
+
+use testkit::{Banner, FakeMx, RecordType, ZoneFault};
+
+use crate::net::{MESSAGE, Net, bounced, deferred, sent};
+
+testkit::net_test! {
+    async fn e1_03_e1_04_e1_07_e1_17_h1_12_h1_24_what_dns_says_decides_between_waiting_and_bouncing() {
+        let net = Net::start().await;
+        net.zone.mx("null.test", 0, ".");
+        net.zone.a("null.test", "127.0.1.1");
+        net.zone.mx("dead.test", 10, "mx.dead.test");
+        net.zone.a("dead.test", "127.0.1.1");
+        net.zone.fault("servfail.test", RecordType::MX, ZoneFault::ServFail);
+        net.zone.a("servfail.test", "127.0.1.1");
+        let host = FakeMx::start("127.0.1.1:25", "host.test", None).await;
+        let relay = net.relay().await;
+        for (domain, reason, dsn) in [
+            ("nowhere.test", "no-such-domain", "5.1.2"),
+            ("null.test", "null-mx", "5.1.10"),
+            ("dead.test", "no-usable-mx", "5.4.4"),
+        ] {
+            let id = relay.send("a@org.test", &[&format!("b@{domain}")], MESSAGE).await;
+            let event = bounced(&relay, &id).await;
+            assert_eq!((event.text("reason"), event.text("dsn")), (reason, dsn), "{event}");
+            assert!(event.text("detail").contains(domain), "{event}");
+            assert!(event.at("/mx").is_null() || domain == "dead.test", "{event}");
+        }
+        let id = relay.send("a@org.test", &["b@servfail.test"], MESSAGE).await;
+        let event = deferred(&relay, &id).await;
+        assert_eq!((event.text("reason"), event.text("dsn")), ("dns-temporary", "4.4.3"), "{event}");
+        // Rows E1-01 and E1-06: the domain's own address is not asked for, let alone used.
+        for domain in ["nowhere.test", "null.test", "dead.test", "servfail.test"] {
+            assert_eq!(net.zone.count(domain, RecordType::A), 0, "{domain}");
+        }
+        assert!(host.sessions().is_empty());
+    }
+
+    async fn a5_06_e1_05_without_mx_the_domain_itself_is_the_host() {
+        let net = Net::start().await;
+        net.zone.a("d1.test", "127.0.1.1").a("d2.test", "127.0.1.2");
+        let plain = FakeMx::start("127.0.1.1:25", "d1.test", None).await;
+        let listed = net.peer("d2.test", "127.0.1.2").await;
+        net.enforce_for("d2.test", &["d2.test"]);
+        net.zone.a("d3.test", "127.0.1.3");
+        let unlisted = net.peer("d3.test", "127.0.1.3").await;
+        net.enforce_for("d3.test", &["*.d3.test"]);
+        let relay = net.relay().await;
+        let id = relay.send("a@org.test", &["b@d1.test"], MESSAGE).await;
+        assert_eq!(sent(&relay, &id).await.text("mx"), "d1.test");
+        let id = relay.send("a@org.test", &["b@d2.test"], MESSAGE).await;
+        let event = sent(&relay, &id).await;
+        assert_eq!(event.at("/policies/0/result"), "satisfied", "{event}");
+        let id = relay.send("a@org.test", &["b@d3.test"], MESSAGE).await;
+        assert_eq!(deferred(&relay, &id).await.text("reason"), "mx-not-in-policy");
+        assert_eq!((plain.messages().len(), listed.messages().len()), (1, 1));
+        unlisted.assert_no_mail();
+    }
+
+    async fn e1_14_h1_19_h1_20_special_use_addresses_are_refused_unless_allowed() {
+        let net = Net::start().await;
+        let here = net.mx("loop.test", "127.0.0.25").await;
+        net.zone.mail_domain("private.test", "mx.private.test", "10.1.2.3");
+        net.zone.mail_domain("zero.test", "mx.zero.test", "0.0.0.0");
+        net.zone.mail_domain("v6.test", "mx.v6.test", "::1");
+        net.zone.mail_domain("mapped.test", "mx.mapped.test", "::ffff:127.0.0.25");
+        let config = net.config().set("egress.allow-special-use", "[]");
+        let relay = sealpost_tests::Relay::start(config).await;
+        for domain in ["loop.test", "private.test", "zero.test", "v6.test", "mapped.test"] {
+            let id = relay.send("a@org.test", &[&format!("b@{domain}")], MESSAGE).await;
+            let event = deferred(&relay, &id).await;
+            assert_eq!((event.text("reason"), event.text("dsn")), ("address-refused", "4.4.4"), "{event}");
+            assert_eq!(event.text("mx"), format!("mx.{domain}"), "{event}");
+            assert!(!event.text("advice").is_empty(), "{event}");
+        }
+        assert!(here.sessions().is_empty());
+    }
+
+    async fn h1_23_a_policy_host_at_a_refused_address_is_not_connected_to() {
+        let net = Net::start().await;
+        net.enforce("d.test");
+        net.zone.mail_domain("d.test", "mx.d.test", "127.0.0.25");
+        let config = net.config().set("egress.allow-special-use", "[\"127.0.0.25/32\"]");
+        let mx = net.peer("mx.d.test", "127.0.0.25").await;
+        let relay = sealpost_tests::Relay::start(config).await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        sent(&relay, &id).await;
+        let failed = relay.events().into_iter().find(|e| e.is("policy.fetch-failed")).unwrap();
+        assert!(failed.text("cause").contains("127.0.0.80"), "{failed}");
+        assert_eq!((net.host.handshakes(), mx.messages().len()), (0, 1));
+    }
+
+    async fn e1_08_e1_10_hosts_are_tried_in_order_until_one_takes_the_mail() {
+        let net = Net::start().await;
+        for (preference, n) in [(30, 3), (10, 1), (20, 2)] {
+            let name = format!("mx{n}.d.test");
+            net.zone.mx("d.test", preference, &name).a(&name, &format!("127.0.1.{n}"));
+        }
+        // mx1 is down at its first address too; mx2 refuses everybody; mx3 takes it.
+        net.zone.a("mx1.d.test", "127.0.1.11");
+        let second = FakeMx::start("127.0.1.2:25", "mx2.d.test", None).await;
+        second.script(|s| s.banner = Banner::Reply("421 4.3.2 closing".into()));
+        let third = FakeMx::start("127.0.1.3:25", "mx3.d.test", None).await;
+        let relay = net.relay().await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        let event = sent(&relay, &id).await;
+        let tried: Vec<_> = event.at("/tried").as_array().unwrap().iter()
+            .map(|t| (t["mx"].as_str().unwrap(), t["ip"].as_str().unwrap(), t["reason"].as_str()))
+            .collect();
+        assert_eq!(tried.len(), 4, "{event}");
+        let mut first = [tried[0].1, tried[1].1];
+        first.sort_unstable();
+        assert_eq!(first, ["127.0.1.1", "127.0.1.11"], "{event}");
+        assert!(tried[..2].iter().all(|t| t.0 == "mx1.d.test" && t.2 == Some("connect")), "{event}");
+        assert_eq!(tried[2], ("mx2.d.test", "127.0.1.2", Some("remote-4xx")), "{event}");
+        assert_eq!(tried[3], ("mx3.d.test", "127.0.1.3", None), "{event}");
+        second.assert_no_mail();
+        assert_eq!(third.messages().len(), 1);
+    }
+
+    async fn e1_09_equal_preferences_share_the_mail() {
+        let net = Net::start().await;
+        let mut peers = Vec::new();
+        for n in 1..=2 {
+            let name = format!("mx{n}.d.test");
+            net.zone.mx("d.test", 10, &name).a(&name, &format!("127.0.1.{n}"));
+            peers.push(FakeMx::start(&format!("127.0.1.{n}:25"), &name, None).await);
+        }
+        // No connection is kept, so that each message chooses anew.
+        let config = net.config().set("delivery.messages-per-connection", "1");
+        let relay = sealpost_tests::Relay::start(config).await;
+        let mut client = relay.client().await;
+        for _ in 0..40 {
+            let id = client.send("a@org.test", &["b@d.test"], MESSAGE).await;
+            sent(&relay, &id).await;
+        }
+        // Below 4 of 40 happens once in two hundred million runs.
+        assert!(peers.iter().all(|mx| mx.messages().len() >= 4));
+    }
+
+    async fn e1_16_e1_18_an_address_or_a_dot_in_place_of_a_name_is_passed_over() {
+        let net = Net::start().await;
+        net.zone.mx("d.test", 0, ".").mx("d.test", 5, "127.0.1.9");
+        net.zone.mx("d.test", 10, "mx.d.test").a("mx.d.test", "127.0.1.1");
+        let literal = FakeMx::start("127.0.1.9:25", "nine.test", None).await;
+        let mx = FakeMx::start("127.0.1.1:25", "mx.d.test", None).await;
+        let relay = net.relay().await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        assert_eq!(sent(&relay, &id).await.text("mx"), "mx.d.test");
+        assert!(literal.sessions().is_empty());
+        assert_eq!(mx.messages().len(), 1);
+    }
+
+    async fn a1_08_a5_05_e1_02_a_cname_is_followed_but_the_policy_is_that_of_the_name_itself() {
+        let net = Net::start().await;
+        let mx = net.plain_mx("e.test", "127.0.0.25").await;
+        net.enforce("e.test");
+        net.zone.cname("d.test", "e.test");
+        let relay = net.relay().await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        let event = sent(&relay, &id).await;
+        assert_eq!(event.text("mx"), "mx.e.test", "{event}");
+        assert_eq!(event.at("/policies"), &serde_json::json!([]), "{event}");
+        assert_eq!(mx.messages()[0].recipients(), ["b@d.test"]);
+        assert_eq!(net.zone.count("_mta-sts.e.test", RecordType::TXT), 0);
+    }
+
+    async fn e1_12_e1_13_our_own_address_cuts_the_list() {
+        let net = Net::start().await;
+        net.zone.mx("d.test", 10, "mx1.d.test").a("mx1.d.test", "127.0.1.1");
+        net.zone.mx("d.test", 20, "us.d.test").a("us.d.test", "127.0.1.77");
+        net.zone.mx("d.test", 30, "mx3.d.test").a("mx3.d.test", "127.0.1.3");
+        net.zone.mail_domain("best.test", "us.d.test", "127.0.1.77");
+        let third = FakeMx::start("127.0.1.3:25", "mx3.d.test", None).await;
+        let config = net.config().set("server.own-addresses", "[\"127.0.1.77\"]");
+        let relay = sealpost_tests::Relay::start(config).await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        let event = deferred(&relay, &id).await;
+        assert_eq!(event.text("reason"), "connect", "{event}");
+        assert!(third.sessions().is_empty());
+        let id = relay.send("a@org.test", &["b@best.test"], MESSAGE).await;
+        let event = bounced(&relay, &id).await;
+        assert_eq!((event.text("reason"), event.text("dsn")), ("loop", "5.4.6"), "{event}");
+    }
+}

@@ -1,0 +1,27 @@
+//! The whole relay, judged from outside: what DNS and policy hosts are asked, what mail exchangers
+//! hear, which events are written, what the commands print.
+//!
+//! Each test runs the real binary in a network of its own and is named after the rows of the
+//! requirements that it shows.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests: a panic is the failure report"
+)]
+
+mod check;
+mod content;
+mod durability;
+mod enforce;
+mod fault;
+mod hosts;
+mod metrics;
+mod net;
+mod notifications;
+mod operator;
+mod policy_change;
+mod policy_store;
+mod recipients;
+mod routes;
+mod startup;
+mod testing;

@@ -1,0 +1,272 @@
+//! Delivery status notifications, as the sender's mail exchanger gets them.
+
+use sealpost_tests::{Event, Relay};
+use testkit::{Action, FakeMx, ReceivedMessage, Rule};
+
+use crate::net::{MESSAGE, Net, SOON, bounced, events_of, ok, sent};
+
+testkit::net_test! {
+    async fn f1_15_f1_21_f2_01_f2_02_f3_05_f4_01_a_failed_message_comes_back_in_good_form() {
+        let net = Net::start().await;
+        let (mx, org) = peers(&net).await;
+        mx.rule(Rule::always(
+            "RCPT",
+            Action::Reply("550-5.1.1 no such user;\r\n550 5.1.1 try \"postmaster\"".into()),
+        ));
+        let relay = net.relay().await;
+        let id = relay.client().await.send_with(
+            "a@org.test",
+            " RET=HDRS ENVID=QQ+2B1",
+            &["Bob.X@D.test"],
+            " ORCPT=rfc822;Robert+2BX@D.test NOTIFY=FAILURE,DELAY",
+            MESSAGE,
+        ).await;
+        assert_eq!(bounced(&relay, &id).await.text("dsn"), "5.1.1");
+        let notice = org.wait_for_message(SOON).await;
+        assert_eq!((notice.from.as_str(), notice.recipients()), ("", vec!["a@org.test"]));
+        assert!(!notice.from_params.contains("RET="), "{notice:?}");
+        let text = notice.text();
+        let header = text.split("\r\n\r\n").next().unwrap();
+        for once in ["Date: ", "Message-ID: ", "Auto-Submitted: auto-replied", "MIME-Version: 1.0",
+            "Subject: Undelivered", "To: <a@org.test>", "From: Mail Delivery System <"]
+        {
+            let lines = header.split("\r\n").filter(|l| l.starts_with(once));
+            assert_eq!(lines.count(), 1, "{once:?}: {text}");
+        }
+        let parts = parts(&notice);
+        assert_eq!(parts.len(), 3, "{text}");
+        assert!(parts[0].0.contains("text/plain") && parts[0].1.contains("<Bob.X@D.test>"), "{text}");
+        assert!(parts[1].0.contains("message/delivery-status"), "{text}");
+        assert!(parts[2].0.contains("text/rfc822-headers"), "{text}");
+        assert!(parts[2].1.contains("Subject: hello") && !parts[2].1.contains("Hello."), "{text}");
+        let report = unfolded(&parts[1].1);
+        for line in [
+            "Reporting-MTA: dns; relay.test",
+            "Original-Envelope-Id: QQ+1",
+            "Original-Recipient: rfc822;Robert+X@D.test",
+            "Final-Recipient: rfc822;Bob.X@D.test",
+            "Action: failed",
+            "Status: 5.1.1",
+            "Remote-MTA: dns; mx.d.test",
+        ] {
+            assert_eq!(report.lines().filter(|l| *l == line).count(), 1, "{line}: {report}");
+        }
+        let diagnostic = report.lines().find(|l| l.starts_with("Diagnostic-Code: smtp;")).unwrap();
+        assert!(diagnostic.contains("550 5.1.1 no such user; try \"postmaster\""), "{diagnostic}");
+        assert!(report.contains("Arrival-Date: ") && report.contains("Last-Attempt-Date: "), "{report}");
+        assert!(!report.contains("Will-Retry-Until"), "{report}");
+        let event = relay.wait_event(|e| e.is("dsn.sent"), SOON).await;
+        assert_eq!(event.text("queue_id"), id, "{event}");
+        assert_eq!(event.text("to"), "a@org.test", "{event}");
+        relay.wait_for("message.removed", &id, SOON).await;
+        assert_eq!(org.messages().len(), 1);
+    }
+
+    async fn f1_13_f1_16_f1_19_f1_20_e5_06_who_does_not_want_a_notice_gets_none() {
+        let net = Net::start().await;
+        let (mx, org) = peers(&net).await;
+        mx.rule(Rule::always("RCPT", Action::Reply("550 5.1.1 no".into())));
+        let relay = net.relay().await;
+        let mut client = relay.client().await;
+        let never = client.send_with("a@org.test", "", &["b@d.test"], " NOTIFY=NEVER", MESSAGE).await;
+        let success = client.send_with("a@org.test", "", &["b@d.test"], " NOTIFY=SUCCESS", MESSAGE).await;
+        let null = client.send("", &["b@d.test"], MESSAGE).await;
+        for id in [&never, &success, &null] {
+            bounced(&relay, id).await;
+            relay.wait_for("message.removed", id, SOON).await;
+        }
+        // Of two recipients one wants to be told: the notice is about that one alone.
+        client.command("MAIL FROM:<a@org.test>").await.demand(250);
+        client.command("RCPT TO:<quiet@d.test> NOTIFY=NEVER").await.demand(250);
+        client.command("RCPT TO:<loud@d.test>").await.demand(250);
+        client.command("DATA").await.demand(354);
+        client.write(MESSAGE).await;
+        let id = client.command(".").await.demand(250).queue_id();
+        relay.wait_for("message.removed", &id, SOON).await;
+        let text = org.wait_for_message(SOON).await.text();
+        assert!(text.contains("loud@d.test") && !text.contains("quiet@d.test"), "{text}");
+        let told: Vec<_> = relay.events().into_iter().filter(|e| e.is("dsn.sent")).collect();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(org.messages().len(), 1);
+    }
+
+    async fn f1_22_the_whole_message_comes_back_if_the_sender_asks() {
+        let net = Net::start().await;
+        let (mx, org) = peers(&net).await;
+        mx.rule(Rule::always("RCPT", Action::Reply("550 5.1.1 no".into())));
+        let relay = net.relay().await;
+        let mut client = relay.client().await;
+        client.send_with("a@org.test", " RET=FULL", &["b@d.test"], "", MESSAGE).await;
+        let notice = org.wait_for_message(SOON).await;
+        let parts = parts(&notice);
+        assert!(parts[2].0.contains("message/rfc822"), "{}", notice.text());
+        assert!(parts[2].1.ends_with("\r\n\r\nHello."), "{:?}", parts[2].1);
+    }
+
+    async fn f1_09_f1_11_f1_12_f1_14_f1_18_success_is_told_only_where_nobody_else_will() {
+        let net = Net::start().await;
+        let (mx, org) = peers(&net).await;
+        let relay = net.relay().await;
+        let mut client = relay.client().await;
+        // A peer with DSN takes the duty over, with the parameters as they were.
+        let id = client.send_with(
+            "a@org.test", " RET=HDRS ENVID=QQ+2B1", &["Bob@d.test"],
+            " NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;Bob@D.test", MESSAGE,
+        ).await;
+        sent(&relay, &id).await;
+        let got = &mx.messages()[0];
+        assert!(got.from_params.contains("RET=HDRS") && got.from_params.contains("ENVID=QQ+2B1"), "{got:?}");
+        assert!(got.to[0].1.contains("NOTIFY=SUCCESS,FAILURE"), "{got:?}");
+        assert!(got.to[0].1.contains("ORCPT=rfc822;Bob@D.test"), "{got:?}");
+        // One without is sent none of them, and we say that the mail was handed on.
+        mx.script(|s| s.extensions.dsn = false);
+        mx.pause().await;
+        mx.resume().await;
+        let plain = client.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        sent(&relay, &plain).await;
+        relay.wait_for("message.removed", &plain, SOON).await;
+        assert!(org.sessions().is_empty());
+        let id = client.send_with(
+            "a@org.test", " RET=HDRS ENVID=e1", &["b@d.test"], " NOTIFY=SUCCESS", MESSAGE,
+        ).await;
+        sent(&relay, &id).await;
+        let got = mx.messages().pop().unwrap();
+        assert!(!format!("{} {}", got.from_params, got.to[0].1).contains("NOTIFY"), "{got:?}");
+        assert!(!got.from_params.contains("RET=") && !got.from_params.contains("ENVID"), "{got:?}");
+        let notice = org.wait_for_message(SOON).await;
+        let report = unfolded(&parts(&notice)[1].1);
+        for line in ["Action: relayed", "Status: 2.0.0", "Original-Envelope-Id: e1"] {
+            assert!(report.lines().any(|l| l == line), "{line}: {report}");
+        }
+        relay.wait_for("message.removed", &id, SOON).await;
+        assert_eq!(org.messages().len(), 1);
+    }
+
+    async fn a6_10_f2_09_f3_01_amb_28_mail_given_up_comes_back_with_the_policys_story() {
+        let net = Net::start().await;
+        let org = net.plain_mx("org.test", "127.0.1.9").await;
+        let mx = net.mx("d.test", "127.0.0.25").await;
+        mx.certificate(&net.expired("mx.d.test"));
+        net.enforce("d.test");
+        let config = net.config()
+            .set("queue.retry", "[\"1s\"]")
+            .set("queue.lifetime", "\"3s\"");
+        let relay = Relay::start(config).await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        let event = relay.wait_for("delivery.expired", &id, SOON).await;
+        assert_eq!(event.text("reason"), "cert-expired", "{event}");
+        assert_eq!(event.text("dsn"), "4.4.7", "{event}");
+        assert_eq!(event.text("level"), "error", "{event}");
+        assert!(event.at("/attempt").as_u64().unwrap() >= 3, "{event}");
+        assert!(event.at("/delay").as_f64().unwrap() >= 3.0, "{event}");
+        assert!(!events_of(&relay, "delivery.deferred", &id).is_empty());
+        mx.assert_no_mail();
+        let notice = org.wait_for_message(SOON).await;
+        let parts = parts(&notice);
+        let report = unfolded(&parts[1].1);
+        for line in ["Action: failed", "Status: 4.4.7"] {
+            assert!(report.lines().any(|l| l == line), "{line}: {report}");
+        }
+        assert!(report.contains("Diagnostic-Code: X-Local;"), "{report}");
+        let told = parts[0].1.replace("\r\n", " ");
+        for word in ["d.test", "mx.d.test", "MTA-STS", "enforce", "id 1", "expired", "administrator"] {
+            assert!(told.contains(word), "{word}: {}", parts[0].1);
+        }
+        relay.wait_for("message.removed", &id, SOON).await;
+        assert_eq!(org.messages().len(), 1);
+    }
+
+    async fn f1_17_f2_10_f3_03_a_delay_is_told_once_and_says_until_when_the_mail_waits() {
+        let net = Net::start().await;
+        let org = net.plain_mx("org.test", "127.0.1.9").await;
+        let mx = net.plain_mx("d.test", "127.0.0.25").await;
+        net.enforce("d.test");
+        let config = net.config()
+            .set("queue.retry", "[\"1s\"]")
+            .set("queue.delay-warning", "\"1s\"");
+        let relay = Relay::start(config).await;
+        let mut client = relay.client().await;
+        let quiet = client.send_with("a@org.test", "", &["q@d.test"], " NOTIFY=FAILURE", MESSAGE).await;
+        let id = client.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        let notice = org.wait_for_message(SOON).await;
+        let parts = parts(&notice);
+        let report = unfolded(&parts[1].1);
+        for line in ["Action: delayed", "Status: 4.7.10", "Final-Recipient: rfc822;b@d.test"] {
+            assert!(report.lines().any(|l| l == line), "{line}: {report}");
+        }
+        assert!(report.contains("Will-Retry-Until: "), "{report}");
+        assert!(parts[0].1.contains("only a warning"), "{}", parts[0].1);
+        // Two attempts later there is still one notice, and none for who did not ask.
+        for _ in 0..2 {
+            let seen = relay.events().len();
+            ok(&relay, &["queue", "retry", "--all"]).await;
+            for id in [&id, &quiet] {
+                let again = |e: &Event| e.is("delivery.deferred") && e.text("queue_id") == id;
+                relay.wait_event_after(seen, again, SOON).await;
+            }
+        }
+        assert_eq!(relay.events().iter().filter(|e| e.is("dsn.sent")).count(), 1);
+        assert_eq!(org.messages().len(), 1);
+        mx.assert_no_mail();
+    }
+
+    async fn f4_03_f4_07_a_notice_that_cannot_be_delivered_makes_no_other_notice() {
+        let net = Net::start().await;
+        let (mx, org) = peers(&net).await;
+        mx.rule(Rule::always("RCPT", Action::Reply("550 5.1.1 no".into())));
+        org.rule(Rule::always("RCPT", Action::Reply("550 5.1.1 nobody either".into())));
+        let relay = net.relay().await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        bounced(&relay, &id).await;
+        let told = relay.wait_event(|e| e.is("dsn.sent"), SOON).await;
+        let dsn_id = told.text("dsn_id").to_owned();
+        let event = bounced(&relay, &dsn_id).await;
+        assert_eq!((event.text("from"), event.text("to")), ("", "a@org.test"), "{event}");
+        relay.wait_for("message.removed", &dsn_id, SOON).await;
+        assert_eq!(relay.events().iter().filter(|e| e.is("dsn.sent")).count(), 1);
+        assert_eq!(ok(&relay, &["queue", "list", "--json"]).await.stdout, "");
+    }
+}
+
+/// The mail exchangers of `d.test` and of the sender's `org.test`, both without TLS.
+async fn peers(net: &Net) -> (FakeMx, FakeMx) {
+    let mx = net.plain_mx("d.test", "127.0.0.25").await;
+    (mx, net.plain_mx("org.test", "127.0.1.9").await)
+}
+
+/// The parts of a multipart/report (RFC 6522): header and content.
+fn parts(notice: &ReceivedMessage) -> Vec<(String, String)> {
+    let text = notice.text();
+    let (header, body) = text.split_once("\r\n\r\n").unwrap();
+    let header = unfolded(header);
+    assert!(header.contains("Content-Type: multipart/report"), "{text}");
+    assert!(header.contains("report-type=delivery-status"), "{text}");
+    let boundary = header
+        .split("boundary=\"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap();
+    assert!(
+        body.trim_end().ends_with(&format!("--{boundary}--")),
+        "{text}"
+    );
+    let delimiter = format!("--{boundary}\r\n");
+    body.split(&delimiter)
+        .skip(1)
+        .map(|part| {
+            let end = format!("\r\n--{boundary}--");
+            let part = part.split(&end).next().unwrap();
+            let (header, content) = part.split_once("\r\n\r\n").unwrap();
+            (header.to_owned(), content.trim_end().to_owned())
+        })
+        .collect()
+}
+
+/// Continuation lines joined, line ends as `\n`.
+fn unfolded(text: &str) -> String {
+    text.replace("\r\n ", " ")
+        .replace("\r\n\t", " ")
+        .replace("\r\n", "\n")
+}

@@ -118,6 +118,48 @@ testkit::net_test! {
         assert_eq!(third.messages().len(), 1);
     }
 
+    async fn e5_10_e2_09_e2_10_a_refusal_in_the_greeting_is_final_only_if_all_say_it_and_nothing_is_demanded() {
+        let net = Net::start().await;
+        let org = net.plain_mx("org.test", "127.0.2.9").await;
+        let refusing = |s: &mut testkit::Script| {
+            s.banner = Banner::Reply("554 5.3.2 no mail here".into());
+        };
+        let mut peers = Vec::new();
+        for (d, domain) in ["all.test", "enforced.test", "some.test"].iter().enumerate() {
+            for n in 1..=2 {
+                let name = format!("mx{n}.{domain}");
+                let ip = format!("127.0.{}.{n}", d + 3);
+                net.zone.mx(domain, n * 10, &name).a(&name, &ip);
+                let mx = net.peer(&name, &ip).await;
+                if n == 1 || *domain != "some.test" {
+                    mx.script(refusing);
+                }
+                peers.push(mx);
+            }
+        }
+        net.enforce_for("enforced.test", &["*.enforced.test"]);
+        let starttls = net.mx("starttls.test", "127.0.6.1").await;
+        starttls.script(|s| s.starttls = testkit::StartTls::Refuse("554 5.7.3 never".into()));
+        net.enforce("starttls.test");
+        let relay = net.relay().await;
+        let waiting = relay.send("a@org.test", &["b@enforced.test"], MESSAGE).await;
+        let event = deferred(&relay, &waiting).await;
+        assert!(event.text("dsn").starts_with("4."), "{event}");
+        assert_eq!(event.at("/tried").as_array().unwrap().len(), 2, "{event}");
+        let id = relay.send("a@org.test", &["b@starttls.test"], MESSAGE).await;
+        let event = deferred(&relay, &id).await;
+        assert_eq!(event.text("reason"), "starttls-refused", "{event}");
+        let id = relay.send("a@org.test", &["b@some.test"], MESSAGE).await;
+        assert_eq!(sent(&relay, &id).await.text("mx"), "mx2.some.test");
+        assert!(org.sessions().is_empty(), "{}", org.transcript_text());
+        let id = relay.send("a@org.test", &["b@all.test"], MESSAGE).await;
+        let event = bounced(&relay, &id).await;
+        assert_eq!((event.text("reason"), event.text("dsn")), ("remote-5xx", "5.3.2"), "{event}");
+        assert_eq!(event.at("/tried").as_array().unwrap().len(), 2, "{event}");
+        let notice = org.wait_for_message(crate::net::SOON).await.text();
+        assert!(notice.contains("b@all.test"), "{notice}");
+    }
+
     async fn e1_09_equal_preferences_share_the_mail() {
         let net = Net::start().await;
         let mut peers = Vec::new();

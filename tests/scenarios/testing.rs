@@ -56,7 +56,7 @@ testkit::net_test! {
         for fault in Fault::ALL.into_iter().filter(|f| *f != Fault::Injection) {
             peers.push((fault, fault.start(&net).await));
             // Half of them publish mode none, which has to make no difference.
-            if fault as u8 % 2 == 0 {
+            if (fault as u8).is_multiple_of(2) {
                 net.zone.mta_sts(&fault.domain(), "1", POLICY_HOST);
                 net.host.none(&fault.domain());
             }

@@ -16,6 +16,7 @@ data-dir = "$D/data"
 
 [access]
 relay-networks = ["127.0.0.0/8"]
+connections-per-client = 1000
 
 [dns]
 servers = ["$DNS_ADDR:53"]

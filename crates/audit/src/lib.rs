@@ -12,6 +12,7 @@ mod auditor;
 mod facts;
 mod finding;
 mod findings;
+mod markdown;
 mod nearest;
 mod report;
 #[cfg(test)]
@@ -23,6 +24,7 @@ mod view;
 pub use auditor::Auditor;
 pub use facts::{AddressFacts, Facts, HostFacts, MailHosts, Seen, TxtAnswer};
 pub use finding::{Finding, Group, Severity};
+pub use markdown::findings_markdown;
 pub use report::Report;
 pub use table::Kind;
 pub use verdict::{HostOutcome, Outcome, Protection};

@@ -203,7 +203,7 @@ impl Inner {
             Trigger::Refresh => &self.background_slots,
             Trigger::Mail | Trigger::Forced | Trigger::Fresh | Trigger::Operator => {
                 &self.fetch_slots
-            },
+            }
         };
         // One deadline over TXT look-up, waiting for a slot, and the fetch (decision AMB-10).
         let left = || FETCH_WITHIN.saturating_sub(self.clock.monotonic().saturating_sub(started));

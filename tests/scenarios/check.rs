@@ -79,7 +79,6 @@ testkit::net_test! {
             (PolicyFault::ExpiredCertificate, "policy-certificate-expired"),
             (PolicyFault::WrongCertificate, "policy-certificate-name"),
             (PolicyFault::UntrustedCertificate, "policy-certificate-untrusted"),
-            (PolicyFault::CutBody, "policy-incomplete"),
         ] {
             net.host.fault("d.test", fault);
             // A policy that cannot be had protects nothing: mail goes, and the audit objects.

@@ -154,7 +154,7 @@ findings! {
         "the policy did not arrive whole: {detail}"
         "See that Content-Length is the length of the file and that nothing cuts the answer off."
     PolicyBadHttp "policy-bad-http" Policy Error
-        "what the policy host answers is no HTTP: {detail}"
+        "the policy host gives no whole HTTP answer: {detail}"
         "Let an ordinary web server answer at port 443 of mta-sts.{domain}."
     PolicyInvalid "policy-invalid" Policy Error
         "the policy is invalid and counts for nothing: {detail}"

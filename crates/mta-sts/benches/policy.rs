@@ -48,7 +48,7 @@ fn largest() -> Vec<u8> {
     let mut n = 0;
     loop {
         let mut line = String::new();
-        write!(line, "mx:*.{n:x}\n").unwrap();
+        writeln!(line, "mx:*.{n:x}").unwrap();
         if text.len() + line.len() > MAX_POLICY_SIZE {
             return text.into_bytes();
         }

@@ -10,7 +10,8 @@ use attempt::{Authenticated, Certificate, Reason, TlsSession};
 use mail_types::HostName;
 use parking_lot::Mutex;
 use smtp_client::{
-    Cause, Connection, Connector, Peer, Pool, Posture, SessionError, StartTls, TlsVerdict,
+    Cause, Connection, Connector, LeafCertificate, Peer, Pool, Posture, SessionError, StartTls,
+    TlsVerdict,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -261,11 +262,32 @@ pub(crate) fn tls_record(session: &smtp_client::TlsSession) -> TlsSession {
             TlsVerdict::Observed { .. } => Authenticated::None,
         },
         would_verify: session.verdict.would_verify(),
-        cert: session.certificate.as_ref().map(|c| Certificate {
-            subject_alt_names: c.subject_alt_names.clone(),
-            issuer: c.issuer.clone(),
-            not_after: c.not_after,
-        }),
+        cert: session.certificate.as_ref().map(certificate),
+    }
+}
+
+/// What the record says of a session that was refused over its certificate: the handshake did not
+/// come to its end, but names and dates are what an operator needs to see.
+pub(crate) fn refused_record(cause: &Cause) -> Option<TlsSession> {
+    let Cause::Certificate(failure) = cause else {
+        return None;
+    };
+    let leaf = failure.leaf.as_ref()?;
+    Some(TlsSession {
+        version: Cow::Borrowed("unknown"),
+        cipher: Cow::Borrowed("unknown"),
+        group: None,
+        authenticated: Authenticated::None,
+        would_verify: false,
+        cert: Some(certificate(leaf)),
+    })
+}
+
+fn certificate(leaf: &LeafCertificate) -> Certificate {
+    Certificate {
+        subject_alt_names: leaf.subject_alt_names.clone(),
+        issuer: leaf.issuer.clone(),
+        not_after: leaf.not_after,
     }
 }
 

@@ -19,7 +19,7 @@ use crate::demand::{Evidence, HostDecision, Requirement, SessionDecision};
 use crate::dice::Dice;
 use crate::failure::{Conclusion, HostFailure, Weight, as_transient, conclude};
 use crate::plan::{Candidate, shuffle_equals};
-use crate::sessions::{NoSession, Session, Sessions, Source, Way, tls_record};
+use crate::sessions::{NoSession, Session, Sessions, Source, Way, refused_record, tls_record};
 use crate::verdict::{Decider, Failure, Verdict, shown};
 
 /// What an attempt needs beside the message.
@@ -201,7 +201,11 @@ impl<S: QueueStore> Attempt<'_, S> {
                     error.stage,
                     &error.cause,
                 );
-                failure.tls = error.tls.as_deref().map(tls_record);
+                failure.tls = error
+                    .tls
+                    .as_deref()
+                    .map(tls_record)
+                    .or_else(|| refused_record(&error.cause));
                 found.fail(failure);
                 return After::NextHost;
             }

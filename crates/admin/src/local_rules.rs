@@ -12,7 +12,7 @@ use outbound_queue::QueueStore;
 use serde::de::DeserializeOwned;
 
 use crate::control::Operator;
-use crate::policies::{audit, detail, parse};
+use crate::policies::{audit, parse, shown};
 use crate::problem::Problem;
 use crate::{Control, ExemptRequest, PinRequest, PolicyDetail};
 
@@ -29,12 +29,10 @@ pub(crate) async fn pin<S: QueueStore>(
         Some(_) => "policy pin",
         None => "policy pin --remove",
     };
-    let before = detail(&control, &domain);
     let order = control.order(operator, Some(request.because.clone()));
     control.policies.pin(&domain, patterns, order).await?;
     audit(&control, operator, action, &domain, Some(&request.because));
-    // Without a pin there may be nothing left to show.
-    detail(&control, &domain).or(before).map(Json)
+    shown(&control, &domain).map(Json)
 }
 
 pub(crate) async fn exempt<S: QueueStore>(
@@ -55,12 +53,11 @@ pub(crate) async fn exempt<S: QueueStore>(
         Some(_) => "policy exempt",
         None => "policy exempt --remove",
     };
-    let before = detail(&control, &domain);
     let order = control.order(operator, Some(request.because.clone()));
     let policies = &control.policies;
     policies.dangerous_exempt(&domain, until, order).await?;
     audit(&control, operator, action, &domain, Some(&request.because));
-    detail(&control, &domain).or(before).map(Json)
+    shown(&control, &domain).map(Json)
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
@@ -76,10 +73,8 @@ fn patterns(texts: &[String]) -> Result<Vec<MxPattern>, Problem> {
 }
 
 fn time(text: &str) -> Result<Timestamp, Problem> {
-    let parsed: Result<jiff::Timestamp, _> = text.parse();
-    parsed
-        .ok()
-        .and_then(|time| u64::try_from(time.as_second()).ok())
+    let time: Option<jiff::Timestamp> = text.parse().ok();
+    time.and_then(|time| u64::try_from(time.as_second()).ok())
         .map(Timestamp::from_secs)
         .ok_or_else(|| Problem::bad_request(format!("{text:?} is no RFC 3339 time")))
 }

@@ -13,7 +13,9 @@ use crate::{Audit, Control, ExemptionView, Page, PinView, PolicyDetail, PolicyVi
 pub(crate) async fn list<S: QueueStore>(
     State(control): State<Control<S>>,
 ) -> Json<Page<PolicyView>> {
-    let items = rows(&control);
+    let now = control.now().wall;
+    let views = control.policies.list();
+    let items = views.iter().map(|view| row(view, now)).collect();
     Json(Page { items, next: None })
 }
 
@@ -95,20 +97,23 @@ pub(crate) fn parse(domain: &str) -> Result<Domain, Problem> {
         .map_err(|e| Problem::bad_request(format!("{domain:?} is not a domain: {e}")))
 }
 
-pub(crate) fn detail<S: QueueStore>(
+fn detail<S: QueueStore>(control: &Control<S>, domain: &Domain) -> Result<PolicyDetail, Problem> {
+    let shown = shown(control, domain)?;
+    let policy = &shown.policy;
+    if policy.mode.is_some() || policy.pin.is_some() || policy.exemption.is_some() {
+        return Ok(shown);
+    }
+    Err(missing(domain))
+}
+
+/// What is known of a domain, even if that is only that nothing is left.
+pub(crate) fn shown<S: QueueStore>(
     control: &Control<S>,
     domain: &Domain,
 ) -> Result<PolicyDetail, Problem> {
-    let missing = || {
-        Problem::not_found(format!(
-            "no policy of {domain} is stored; `sealpost explain {domain}` says why"
-        ))
-    };
-    let view = control.policies.show(domain).ok_or_else(missing)?;
+    let view = control.policies.show(domain);
+    let view = view.ok_or_else(|| missing(domain))?;
     let stored = view.policy.as_ref();
-    if stored.is_none() && view.local.is_none() {
-        return Err(missing());
-    }
     Ok(PolicyDetail {
         policy: row(&view, control.now().wall),
         max_age: stored.map(|p| p.lifetime().as_secs()),
@@ -117,19 +122,18 @@ pub(crate) fn detail<S: QueueStore>(
     })
 }
 
-fn rows<S: QueueStore>(control: &Control<S>) -> Vec<PolicyView> {
-    let now = control.now().wall;
-    let views = control.policies.list();
-    views.iter().map(|view| row(view, now)).collect()
+fn missing(domain: &Domain) -> Problem {
+    Problem::not_found(format!(
+        "no policy of {domain} is stored; `sealpost explain {domain}` says why"
+    ))
 }
 
 fn row(view: &policy_cache::PolicyView, now: Timestamp) -> PolicyView {
     let stored = view.policy.as_ref();
     let patterns = |mx: &[mta_sts::MxPattern]| mx.iter().map(ToString::to_string).collect();
-    let (pin, exemption) = match &view.local {
-        Some(local) => (local.pin.as_ref(), local.exemption.as_ref()),
-        None => (None, None),
-    };
+    let local = view.local.as_ref();
+    let pin = local.and_then(|local| local.pin.as_ref());
+    let exemption = local.and_then(|local| local.exemption.as_ref());
     PolicyView {
         domain: view.domain.to_string(),
         mode: stored.map(|p| p.mode().as_str().to_owned()),

@@ -1,7 +1,7 @@
 //! The plan of a destination (pure): which hosts, in which order, or why there are none.
 //!
 //! RFC 5321 section 5.1, RFC 7505. What an answer means is decided here; the look-ups are done by
-//! [`crate::planner`]. A plan says nothing of policies: those are demands on each message.
+//! the planner. A plan says nothing of policies: those are demands on each message.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

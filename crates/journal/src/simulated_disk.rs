@@ -3,6 +3,8 @@
 //! It forgets what a real one may forget, and no more: bytes that were not synced, sector by sector or from some byte on; names
 //! that were not synced, in the order in which they were made; after a failed sync the bytes stay readable, count as clean, and are
 //! lost with the power. Directories themselves are durable at once. Every choice comes from the seed.
+//!
+//! Several threads may use it; every operation, a power cut included, happens wholly before or wholly after every other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice};
@@ -147,14 +149,6 @@ impl SimulatedDisk {
             number,
         })
     }
-
-    fn change(&self, dir: &Path, change: NameChange) -> io::Result<()> {
-        let mut state = self.state.lock();
-        state.operation()?;
-        apply(&mut state.names, change.clone());
-        state.renames.push((dir.to_owned(), change));
-        Ok(())
-    }
 }
 
 impl Storage for SimulatedDisk {
@@ -168,18 +162,17 @@ impl Storage for SimulatedDisk {
     }
 
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
-        let number = {
-            let state = self.state.lock();
-            if state.names.contains_key(path) {
-                return Err(io::ErrorKind::AlreadyExists.into());
-            }
-            if !state.directories.contains(parent(path)) {
-                return Err(io::ErrorKind::NotFound.into());
-            }
-            state.files.keys().next_back().map_or(1, |last| last + 1)
-        };
-        self.change(parent(path), vec![(path.to_owned(), Some(number))])?;
-        self.state.lock().files.insert(number, File::default());
+        // One lock for all of it: a power cut from another thread must not find the name without the file.
+        let mut state = self.state.lock();
+        if state.names.contains_key(path) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        if !state.directories.contains(parent(path)) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let number = state.files.keys().next_back().map_or(1, |last| last + 1);
+        state.change(parent(path), vec![(path.to_owned(), Some(number))])?;
+        state.files.insert(number, File::default());
         Ok(self.file(number))
     }
 
@@ -195,23 +188,20 @@ impl Storage for SimulatedDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let number = *self
-            .state
-            .lock()
-            .names
-            .get(from)
-            .ok_or(io::ErrorKind::NotFound)?;
-        self.change(
+        let mut state = self.state.lock();
+        let number = *state.names.get(from).ok_or(io::ErrorKind::NotFound)?;
+        state.change(
             parent(to),
             vec![(from.to_owned(), None), (to.to_owned(), Some(number))],
         )
     }
 
     fn unlink(&self, path: &Path) -> io::Result<()> {
-        if !self.state.lock().names.contains_key(path) {
+        let mut state = self.state.lock();
+        if !state.names.contains_key(path) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        self.change(parent(path), vec![(path.to_owned(), None)])
+        state.change(parent(path), vec![(path.to_owned(), None)])
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
@@ -370,6 +360,14 @@ impl State {
             Some((at, errno)) if at == self.operations => Err(io::Error::from_raw_os_error(errno)),
             _ => Ok(()),
         }
+    }
+
+    /// Names become something else: visible at once, durable once `dir` is synced.
+    fn change(&mut self, dir: &Path, change: NameChange) -> io::Result<()> {
+        self.operation()?;
+        apply(&mut self.names, change.clone());
+        self.renames.push((dir.to_owned(), change));
+        Ok(())
     }
 
     /// SplitMix64.

@@ -44,6 +44,19 @@ fn crates_use_only_what_the_table_allows() {
     }
 }
 
+/// The README's first command names no package: with two programs cargo would not know which.
+#[test]
+fn cargo_run_runs_the_relay() {
+    let metadata = metadata();
+    let packages = metadata.workspace_default_packages();
+    let targets = packages.iter().flat_map(|package| &package.targets);
+    let programs: Vec<&str> = targets
+        .filter(|target| target.is_bin())
+        .map(|target| target.name.as_str())
+        .collect();
+    assert_eq!(programs, ["sealpost"]);
+}
+
 #[test]
 fn pure_crates_use_no_input_or_output() {
     let metadata = metadata();

@@ -99,6 +99,10 @@ impl Config {
         options.cache_size = self.cache_size;
         options.server_ordering_strategy = ServerOrderingStrategy::QueryStatistics;
         options.max_active_requests = MAX_ACTIVE;
+        // A forged answer must not be believed for as long as it says: what bounces protected mail
+        // has to be seen by look-ups half an hour apart (decision AMB-04), not by one kept for a day.
+        options.positive_max_ttl = Some(LONGEST_POSITIVE);
+        options.negative_max_ttl = Some(LONGEST_NEGATIVE);
         options
     }
 }
@@ -115,3 +119,5 @@ fn name_server(address: SocketAddr) -> NameServerConfig {
 
 /// Queries in flight on one TCP connection; hickory's 32 would answer "busy" on a loaded relay.
 const MAX_ACTIVE: usize = 1024;
+const LONGEST_POSITIVE: Duration = Duration::from_secs(60 * 60);
+const LONGEST_NEGATIVE: Duration = Duration::from_secs(10 * 60);

@@ -110,7 +110,7 @@ fn failure(entry: &AttemptEntry, domain: &str) -> Vec<String> {
     let who = match reason.side() {
         Side::RecipientAdmin => format!("The administrator of {domain} has to act"),
         Side::Us => "It is our side's move".to_owned(),
-        Side::Wait => "Nobody has to act; it usually passes".to_owned(),
+        Side::Wait => "Nobody has to act at once".to_owned(),
     };
     out.push(format!(
         "{who}: {} (See {}; reason key: {}.)",
@@ -235,7 +235,7 @@ fn policy(domain: &Domain, discovery: &Discovery) -> String {
             cause,
             ..
         } => format!(
-            "It is not known whether {domain} has an MTA-STS policy: {failures} look-ups failed ({cause}). Mail waits; \
+            "It is not known whether {domain} has an MTA-STS policy: the record could not be looked up ({cause}; failures so far: {failures}). Mail waits; \
              the next look-up is at {}.",
             until.rfc3339()
         ),

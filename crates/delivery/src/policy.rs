@@ -80,8 +80,8 @@ pub(crate) fn judge(
             // Reports of ours go whatever the policy says (RFC 8460 section 3).
             if !report {
                 let detail = format!(
-                    "It is not known yet whether {domain} has an MTA-STS policy: {failures} look-ups of \
-                     _mta-sts.{domain} failed ({cause})."
+                    "It is not known yet whether {domain} has an MTA-STS policy: _mta-sts.{domain} \
+                     could not be looked up ({cause}; failures so far: {failures})."
                 );
                 return Judgement::Wait {
                     until: *until,

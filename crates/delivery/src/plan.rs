@@ -222,6 +222,7 @@ mod tests {
             ttl: Duration::from_secs(60),
             security: Security::Unchecked,
             canonical: None,
+            origin: Security::Unchecked,
         })
     }
 

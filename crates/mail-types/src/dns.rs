@@ -31,7 +31,9 @@ pub trait Resolver: Send + Sync {
         name: &'a HostName,
     ) -> BoxFuture<'a, Result<Answer<Vec<Vec<u8>>>, DnsError>>;
 
-    /// TLSA records of `_port._tcp.host` (RFC 6698, RFC 7672).
+    /// TLSA records of `_port._tcp.host` (RFC 6698, RFC 7672), CNAMEs followed there too. Records
+    /// and their absence count as [`Answer::security`] and the denial's `security` say: only a
+    /// proven denial says that there are none.
     fn tlsa<'a>(
         &'a self,
         host: &'a HostName,
@@ -53,10 +55,18 @@ pub struct Answer<T> {
     pub value: T,
     /// How long the answer may be reused: the smallest TTL of the chain, as published.
     pub ttl: Duration,
-    /// The DNSSEC verdict on the whole chain.
+    /// The DNSSEC verdict on the whole chain: one insecure link makes everything insecure (RFC 7672
+    /// section 2.1.3). Addresses: of the two families the one that says more counts, because a
+    /// verdict only ever decides whether TLSA records are asked for.
     pub security: Security,
-    /// The name at the end of the CNAME chain, if there was one.
+    /// The name at the end of the CNAME chain, if there was one; vouched for as [`Answer::security`]
+    /// says.
     pub canonical: Option<HostName>,
+    /// The verdict on what stands at the very name that was asked for: its CNAME if it is an alias,
+    /// else the records. Where an alias in a signed zone leads to an unsigned one, this is secure
+    /// and [`Answer::security`] is not: the alias itself may still have TLSA records (RFC 7672
+    /// section 2.2.2).
+    pub origin: Security,
 }
 
 /// The DNSSEC verdict on an answer (RFC 4035 section 4.3). Bogus is an error, not a verdict.
@@ -66,8 +76,21 @@ pub enum Security {
     Secure,
     /// Proven or assumed to be unsigned.
     Insecure,
-    /// Nobody looked: `dns.dnssec = "off"`.
+    /// Nobody looked: `dns.dnssec = "off"`, a path to DNS without DNSSEC, or a name that is not
+    /// asked for at all (`localhost`).
     Unchecked,
+}
+
+impl Security {
+    /// The verdict on two things that are believed together.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Unchecked, _) | (_, Self::Unchecked) => Self::Unchecked,
+            (Self::Insecure, _) | (_, Self::Insecure) => Self::Insecure,
+            (Self::Secure, Self::Secure) => Self::Secure,
+        }
+    }
 }
 
 /// One MX record (RFC 5321 section 5.1, RFC 7505).

@@ -4,31 +4,25 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use hickory_resolver::config::NameServerConfig;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::net::xfer::{DnsHandle, FirstAnswer};
 use hickory_resolver::net::{DnsError as NetDnsError, NetError, NoRecords};
-use hickory_resolver::proto::op::{DnsRequestOptions, Message, Query, ResponseCode};
+use hickory_resolver::proto::dnssec::Proof;
+use hickory_resolver::proto::op::{DnsResponse, Message, Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
-use hickory_resolver::{NameServerPool, PoolContext, ResponseCache, TlsConfig, TtlConfig};
+use hickory_resolver::{ResponseCache, TtlConfig};
 use mail_types::{Answer, DnsError, HostName, Security};
 
-use crate::config::{BuildError, Config};
+use crate::config::{BuildError, Config, Dnssec};
 use crate::records::printable;
 use crate::stats::Counters;
+use crate::wire::{Failure, Wire};
 
 /// Name servers and the memory of their answers.
 pub(crate) struct Upstream {
-    all: Servers,
-    /// Each server by itself; empty if there is but one.
-    each: Vec<Servers>,
-    retries: usize,
+    wire: Wire,
+    pub(crate) dnssec: Dnssec,
     cache: Option<ResponseCache>,
-    options: DnsRequestOptions,
     pub(crate) counters: Arc<Counters>,
 }
-
-type Servers = NameServerPool<TokioRuntimeProvider>;
 
 /// Whether memory may answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,30 +34,11 @@ pub(crate) enum Cache {
 
 impl Upstream {
     pub(crate) fn new(config: &Config) -> Result<Self, BuildError> {
-        let servers = config.name_servers()?;
-        let settings = config.options();
-        let mut options = DnsRequestOptions::default();
-        options.recursion_desired = true;
-        options.use_edns = true;
-        options.edns_payload_len = settings.edns_payload_len;
-        let cache = (config.cache_size > 0)
-            .then(|| ResponseCache::new(config.cache_size, TtlConfig::from_opts(&settings)));
-        let tls = TlsConfig::new().map_err(|e| BuildError::System(e.to_string()))?;
-        let context = Arc::new(PoolContext::new(settings, tls));
-        let pool = |servers: Vec<NameServerConfig>| {
-            let provider = TokioRuntimeProvider::default();
-            NameServerPool::from_config(servers, Arc::clone(&context), provider)
-        };
-        let each = match servers.len() {
-            1 => Vec::new(),
-            _ => servers.iter().map(|s| pool(vec![s.clone()])).collect(),
-        };
+        let ttls = TtlConfig::from_opts(&config.options());
         Ok(Self {
-            all: pool(servers),
-            each,
-            retries: config.retries,
-            cache,
-            options,
+            wire: Wire::new(config)?,
+            dnssec: config.dnssec,
+            cache: (config.cache_size > 0).then(|| ResponseCache::new(config.cache_size, ttls)),
             counters: Arc::default(),
         })
     }
@@ -77,12 +52,12 @@ impl Upstream {
         cache: Cache,
         pick: fn(&RData) -> Option<T>,
     ) -> Result<Answer<Vec<T>>, DnsError> {
-        let mut chain = Chain::new(absolute(name)?);
+        let mut chain = Chain::new(absolute(name)?, self.dnssec);
         loop {
             let question = Query::query(chain.end().clone(), kind);
             let message = match self.ask(question, cache).await {
                 Ok(message) => message,
-                Err(e) => return Err(chain.failure(e)),
+                Err(e) => return Err(chain.failure(e, self.wire.names())),
             };
             let asked = chain.links();
             chain.walk(&message.answers)?;
@@ -94,11 +69,13 @@ impl Upstream {
             let values: Vec<T> = found.iter().filter_map(|r| pick(&r.data)).collect();
             if !values.is_empty() {
                 let ttl = found.iter().map(|r| r.ttl).fold(chain.ttl, u32::min);
+                chain.judge(found.into_iter());
                 return Ok(Answer {
                     value: values,
                     ttl: seconds(ttl),
-                    security: Security::Unchecked,
+                    security: chain.security(),
                     canonical: chain.canonical(),
+                    origin: chain.origin(),
                 });
             }
             if chain.links() == asked {
@@ -109,50 +86,41 @@ impl Upstream {
         }
     }
 
-    async fn ask(&self, question: Query, cache: Cache) -> Result<Message, NetError> {
+    /// The verdict on the CNAME at a name. The AD bit speaks of a whole answer, which for an alias
+    /// reaches beyond it (RFC 7672 section 2.2.2).
+    pub(crate) async fn alias(&self, name: &str) -> Result<Security, DnsError> {
+        let mut chain = Chain::new(absolute(name)?, self.dnssec);
+        let question = Query::query(chain.end().clone(), RecordType::CNAME);
+        let message = match self.ask(question, Cache::Use).await {
+            Ok(message) => message,
+            Err(e) => return Err(chain.failure(e, self.wire.names())),
+        };
+        let name = chain.end().clone();
+        chain.judge(message.answers.iter().filter(|r| r.name == name));
+        Ok(chain.origin())
+    }
+
+    async fn ask(&self, question: Query, cache: Cache) -> Result<Message, Failure> {
         if cache == Cache::Use
             && let Some(memory) = &self.cache
             && let Some(remembered) = memory.get(&question, Instant::now())
         {
             self.counters.cache_hits.fetch_add(1, Ordering::Relaxed);
-            return remembered;
+            return remembered.map_err(Failure::Net);
         }
         self.counters.queries.fetch_add(1, Ordering::Relaxed);
-        let result = self.query(&question).await;
+        let result = self.wire.query(&question).await;
+        let result = match result.map(DnsResponse::into_message) {
+            Ok(message) => Ok(message),
+            Err(Failure::Net(denial @ NetError::Dns(NetDnsError::NoRecordsFound(_)))) => {
+                Err(denial)
+            }
+            Err(failure) => return Err(failure),
+        };
         if let Some(memory) = &self.cache {
             memory.insert(question, result.clone(), Instant::now());
         }
-        result
-    }
-
-    /// hickory takes the first reply for the answer, also one that says SERVFAIL or REFUSED, and
-    /// its own retries ask the same servers again. Here such a reply sends the question once to
-    /// each server by itself, and only silence is a reason to repeat it.
-    async fn query(&self, question: &Query) -> Result<Message, NetError> {
-        let mut result = self.send(&self.all, question).await;
-        for _ in 0..self.retries {
-            match &result {
-                Ok(_) | Err(NetError::Dns(_)) => break,
-                Err(_) => result = self.send(&self.all, question).await,
-            }
-        }
-        if matches!(result, Err(NetError::Dns(NetDnsError::ResponseCode(_)))) {
-            for server in &self.each {
-                let other = self.send(server, question).await;
-                if matches!(
-                    other,
-                    Ok(_) | Err(NetError::Dns(NetDnsError::NoRecordsFound(_)))
-                ) {
-                    return other;
-                }
-            }
-        }
-        result
-    }
-
-    async fn send(&self, servers: &Servers, question: &Query) -> Result<Message, NetError> {
-        let response = servers.lookup(question.clone(), self.options);
-        Ok(response.first_answer().await?.into_message())
+        result.map_err(Failure::Net)
     }
 }
 
@@ -160,14 +128,48 @@ impl Upstream {
 struct Chain {
     names: Vec<Name>,
     ttl: u32,
+    dnssec: Dnssec,
+    /// The verdicts on what was followed: the first, and all of them together.
+    verdicts: Option<(Security, Security)>,
 }
 
 impl Chain {
-    fn new(start: Name) -> Self {
+    fn new(start: Name, dnssec: Dnssec) -> Self {
         Self {
             names: vec![start],
             ttl: u32::MAX,
+            dnssec,
+            verdicts: None,
         }
+    }
+
+    /// Adds the verdict on one more step: its records, or the proof that there are none.
+    fn judge<'r>(&mut self, records: impl Iterator<Item = &'r Record>) {
+        let mut records = records.peekable();
+        let verdict = match self.dnssec {
+            Dnssec::Off => Security::Unchecked,
+            // Without a record nothing was vouched for.
+            Dnssec::Validate | Dnssec::TrustAd if records.peek().is_none() => Security::Insecure,
+            Dnssec::Validate | Dnssec::TrustAd => {
+                if records.all(|r| r.proof == Proof::Secure) {
+                    Security::Secure
+                } else {
+                    Security::Insecure
+                }
+            }
+        };
+        let (origin, whole) = self.verdicts.unwrap_or((verdict, verdict));
+        self.verdicts = Some((origin, whole.and(verdict)));
+    }
+
+    fn security(&self) -> Security {
+        self.verdicts
+            .map_or(Security::Unchecked, |(_, whole)| whole)
+    }
+
+    fn origin(&self) -> Security {
+        self.verdicts
+            .map_or(Security::Unchecked, |(origin, _)| origin)
     }
 
     fn end(&self) -> &Name {
@@ -187,7 +189,7 @@ impl Chain {
 
     /// Follows the CNAMEs that the answer section holds, in whatever order they stand there.
     fn walk(&mut self, answers: &[Record]) -> Result<(), DnsError> {
-        while let Some((target, ttl)) = cname(answers, self.end()) {
+        while let Some((link, target)) = cname(answers, self.end()) {
             if self.names.contains(target) {
                 return Err(DnsError::Temporary(format!(
                     "CNAME loop: {} leads back to {}",
@@ -202,28 +204,34 @@ impl Chain {
                 )));
             }
             self.names.push(target.clone());
-            self.ttl = self.ttl.min(ttl);
+            self.ttl = self.ttl.min(link.ttl);
+            self.judge(std::iter::once(link));
         }
         Ok(())
     }
 
     /// hickory calls every answer without records an error; those with a reason are ours.
-    fn failure(&self, error: NetError) -> DnsError {
-        let NetError::Dns(NetDnsError::NoRecordsFound(denied)) = error else {
-            return DnsError::Temporary(plain(&error, self.end()));
+    fn failure(&mut self, failure: Failure, servers: &str) -> DnsError {
+        let denied = match failure {
+            Failure::Net(NetError::Dns(NetDnsError::NoRecordsFound(denied))) => denied,
+            Failure::Net(e) => return DnsError::Temporary(plain(&e, self.end(), servers)),
+            Failure::Bogus(why) => {
+                return DnsError::Bogus(format!("{}: {why}", printable(self.end())));
+            }
         };
         if is_referral(&denied) {
             return DnsError::Temporary(format!(
-                "the name server does not resolve {}: it only refers to other servers",
+                "{servers} does not resolve {}: it only refers to other servers",
                 printable(self.end())
             ));
         }
         let ttl = denied.negative_ttl.unwrap_or(0);
+        self.judge(denied.authorities.iter().flat_map(|all| all.iter()));
         self.denied(denied.response_code, ttl)
     }
 
     /// A message with records, none of them an answer to the question.
-    fn denial(&self, message: &Message) -> DnsError {
+    fn denial(&mut self, message: &Message) -> DnsError {
         let ttl = message
             .authorities
             .iter()
@@ -232,13 +240,14 @@ impl Chain {
                 _ => None,
             })
             .unwrap_or(0);
+        self.judge(message.authorities.iter());
         self.denied(message.metadata.response_code, ttl)
     }
 
     fn denied(&self, code: ResponseCode, ttl: u32) -> DnsError {
         // RFC 2308 section 5: without a SOA record a denial is not kept (TTL 0).
         let ttl = seconds(ttl.min(self.ttl));
-        let security = Security::Unchecked;
+        let security = self.security();
         match code {
             ResponseCode::NXDomain => DnsError::NoSuchName { ttl, security },
             ResponseCode::NoError => DnsError::NoRecords { ttl, security },
@@ -250,9 +259,9 @@ impl Chain {
     }
 }
 
-fn cname<'a>(answers: &'a [Record], name: &Name) -> Option<(&'a Name, u32)> {
+fn cname<'a>(answers: &'a [Record], name: &Name) -> Option<(&'a Record, &'a Name)> {
     answers.iter().find_map(|r| match &r.data {
-        RData::CNAME(target) if r.name == *name => Some((&target.0, r.ttl)),
+        RData::CNAME(target) if r.name == *name => Some((r, &target.0)),
         _ => None,
     })
 }
@@ -262,29 +271,32 @@ fn is_referral(denied: &NoRecords) -> bool {
     denied.response_code == ResponseCode::NoError && denied.soa.is_none() && denied.ns.is_some()
 }
 
-fn plain(error: &NetError, name: &Name) -> String {
+/// Which server, which name, what.
+fn plain(error: &NetError, name: &Name, servers: &str) -> String {
     let name = printable(name);
     match error {
-        NetError::Timeout => format!("no answer from the name servers for {name}"),
+        NetError::Timeout => format!("no answer from {servers} for {name}"),
         NetError::Dns(NetDnsError::ResponseCode(code)) => {
             let word = match *code {
                 ResponseCode::ServFail => "SERVFAIL",
                 ResponseCode::Refused => "REFUSED",
                 ResponseCode::FormErr => "FORMERR",
                 ResponseCode::NotImp => "NOTIMP",
-                other => return format!("the name server answered {other} for {name}"),
+                other => return format!("{servers} answered {other} for {name}"),
             };
-            format!("the name server answered {word} for {name}")
+            format!("{servers} answered {word} for {name}")
         }
-        NetError::Io(e) => format!("cannot talk to the name servers about {name}: {e}"),
+        NetError::Io(e) => format!("cannot talk to {servers} about {name}: {e}"),
         NetError::NoConnections => {
-            format!("cannot talk to the name servers about {name}: no connection")
+            format!("cannot talk to {servers} about {name}: no connection")
         }
         NetError::Truncated => {
-            format!("the answer for {name} is too long for UDP and does not come over TCP")
+            format!(
+                "the answer of {servers} for {name} is too long for UDP and does not come over TCP"
+            )
         }
         NetError::Busy => format!("too many questions are open: {name} was not asked for"),
-        other => format!("the answer for {name} is broken: {other}"),
+        other => format!("the answer of {servers} for {name} is broken: {other}"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which servers are asked, and for how long.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hickory_resolver::config::{
@@ -67,6 +67,12 @@ pub enum BuildError {
     /// The system's list cannot be read.
     #[error("cannot read the name servers of /etc/resolv.conf: {0}; name them in dns.servers")]
     System(String),
+    /// The AD bit of a resolver elsewhere can be forged on the way (RFC 7672 section 2.1.3).
+    #[error(
+        "dns.dnssec = \"trust-ad\" believes a resolver on this host only, and {0} is not on loopback: \
+         name one such as 127.0.0.1:53 in dns.servers, or use dns.dnssec = \"validate\""
+    )]
+    NotLoopback(IpAddr),
     /// Nobody to ask.
     #[error("no name server is configured: name one in dns.servers")]
     NoServers,
@@ -88,6 +94,10 @@ impl Config {
         };
         if servers.is_empty() {
             return Err(BuildError::NoServers);
+        }
+        let elsewhere = servers.iter().find(|s| !s.ip.to_canonical().is_loopback());
+        if let (Dnssec::TrustAd, Some(server)) = (self.dnssec, elsewhere) {
+            return Err(BuildError::NotLoopback(server.ip));
         }
         Ok(servers)
     }

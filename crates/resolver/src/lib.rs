@@ -14,6 +14,7 @@ mod config;
 mod lookup;
 mod records;
 mod stats;
+mod wire;
 
 pub use config::{BuildError, Config, Dnssec, Servers};
 pub use lookup::DnsResolver;

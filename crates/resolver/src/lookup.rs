@@ -27,10 +27,8 @@ impl DnsResolver {
     /// The configuration is at fault: a kind of DNSSEC that this build lacks, or no servers.
     pub fn new(config: &Config) -> Result<Self, BuildError> {
         match config.dnssec {
-            Dnssec::Off => {}
-            wanted @ (Dnssec::Validate | Dnssec::TrustAd) => {
-                return Err(BuildError::Unsupported(wanted));
-            }
+            Dnssec::Off | Dnssec::TrustAd => {}
+            wanted @ Dnssec::Validate => return Err(BuildError::Unsupported(wanted)),
         }
         Ok(Self {
             upstream: Upstream::new(config)?,
@@ -90,16 +88,36 @@ impl DnsResolver {
                 .follow(host, kind, Cache::Use, records::address)
         };
         let (v6, v4) = tokio::join!(family(RecordType::AAAA), family(RecordType::A));
-        match (v6, v4) {
-            (Ok(v6), Ok(v4)) => Ok(Answer {
-                value: interleave(v6.value, v4.value),
-                ttl: v6.ttl.min(v4.ttl),
-                security: weaker(v6.security, v4.security),
-                canonical: v6.canonical,
-            }),
-            (Ok(one), Err(_)) | (Err(_), Ok(one)) => Ok(one),
-            (Err(v6), Err(v4)) => Err(neither(v6, v4)),
+        let mut answer = match (v6, v4) {
+            (Ok(v6), Ok(v4)) => both(v6, v4),
+            (Ok(one), Err(_)) | (Err(_), Ok(one)) => one,
+            (Err(v6), Err(v4)) => return Err(neither(v6, v4)),
+        };
+        let ad_hides_it = self.upstream.dnssec == Dnssec::TrustAd;
+        if ad_hides_it && answer.canonical.is_some() && answer.security == Security::Insecure {
+            answer.origin = self.upstream.alias(host).await?;
         }
+        Ok(answer)
+    }
+}
+
+/// Both families gave addresses. If the verdicts differ, the secure one stands, with its alias:
+/// it decides only whether TLSA records are asked for, and these then bind whatever address is
+/// used (RFC 7672 section 2.2.2 spares unsigned zones that question; one signed answer shows that
+/// the zone is none).
+fn both(v6: Answer<Vec<IpAddr>>, v4: Answer<Vec<IpAddr>>) -> Answer<Vec<IpAddr>> {
+    let first_counts = v6.security == Security::Secure || v4.security != Security::Secure;
+    let (security, canonical, origin) = if first_counts {
+        (v6.security, v6.canonical, v6.origin)
+    } else {
+        (v4.security, v4.canonical, v4.origin)
+    };
+    Answer {
+        value: interleave(v6.value, v4.value),
+        ttl: v6.ttl.min(v4.ttl),
+        security,
+        canonical,
+        origin,
     }
 }
 
@@ -180,7 +198,7 @@ fn neither(v6: DnsError, v4: DnsError) -> DnsError {
             },
         ) => DnsError::NoSuchName {
             ttl: ttl.min(other),
-            security: weaker(security, second),
+            security: security.and(second),
         },
         (
             DnsError::NoSuchName { ttl, security } | DnsError::NoRecords { ttl, security },
@@ -194,16 +212,8 @@ fn neither(v6: DnsError, v4: DnsError) -> DnsError {
             },
         ) => DnsError::NoRecords {
             ttl: ttl.min(other),
-            security: weaker(security, second),
+            security: security.and(second),
         },
-    }
-}
-
-fn weaker(one: Security, other: Security) -> Security {
-    match (one, other) {
-        (Security::Unchecked, _) | (_, Security::Unchecked) => Security::Unchecked,
-        (Security::Insecure, _) | (_, Security::Insecure) => Security::Insecure,
-        (Security::Secure, Security::Secure) => Security::Secure,
     }
 }
 
@@ -232,6 +242,7 @@ fn localhost() -> Answer<Vec<IpAddr>> {
         ttl: LOCALHOST_TTL,
         security: Security::Unchecked,
         canonical: None,
+        origin: Security::Unchecked,
     }
 }
 

@@ -7,8 +7,8 @@ use super::parse::{DanePolicy, DeliveryTls, DnsServer, MxPattern, RootStore, dns
 use super::problem::Problem;
 use super::reader::{Reader, Scope};
 use super::settings::{
-    Access, Admin, Credentials, Delivery, Dns, DnsServers, Dnssec, DomainRule, Egress, KeyPair,
-    Listener, ListenerTls, Log, PolicyCache, Queue, Route, Server, Settings, Timeouts, Tls,
+    Access, Admin, Credentials, Delivery, Dns, DnsServers, DomainRule, Egress, KeyPair, Listener,
+    ListenerTls, Log, PolicyCache, Queue, Route, Server, Settings, Timeouts, Tls,
 };
 
 /// What is read is complete but for the host name, which the system may have to give.
@@ -100,8 +100,7 @@ fn dns(r: &mut Reader<'_>) -> Option<Dns> {
     });
     Some(Dns {
         servers,
-        dnssec: Dnssec::Off,
-        dnssec_configured: r.value(s, "dns.dnssec")?,
+        dnssec: r.value(s, "dns.dnssec")?,
         timeout: r.value(s, "dns.timeout")?,
     })
 }

@@ -11,7 +11,8 @@ use super::build::Built;
 use super::problem::{Place, Problem};
 use super::reader::Places;
 use super::settings::{
-    DomainMtaSts, DomainRule, Listener, RelayHost, Route, RouteTls, Settings, TlsRequiredNo,
+    DnsServers, Dnssec, DomainMtaSts, DomainRule, Listener, RelayHost, Route, RouteTls, Settings,
+    TlsRequiredNo,
 };
 use super::units;
 
@@ -26,6 +27,7 @@ pub(super) fn check(built: &Built, places: &Places, now: Timestamp) -> Vec<Probl
     found.relay_networks(&settings.access.relay_networks);
     found.queue(settings);
     found.tls(settings);
+    found.dns(settings);
     for (route, path) in settings.routes.iter().zip(&built.routes) {
         found.route(route, path);
     }
@@ -130,6 +132,25 @@ impl Findings<'_> {
         }
         if let Some(address) = settings.admin.http {
             self.take(address, "admin.http", &mut taken);
+        }
+    }
+
+    /// RFC 7672 section 2.1.3: an AD bit is worth what the way to the resolver is worth. Those of
+    /// `/etc/resolv.conf` are looked at when the resolver is made.
+    fn dns(&mut self, settings: &Settings) {
+        let (Dnssec::TrustAd, DnsServers::Addresses(servers)) =
+            (settings.dns.dnssec, &settings.dns.servers)
+        else {
+            return;
+        };
+        for server in servers {
+            if !server.ip().to_canonical().is_loopback() {
+                self.error(
+                    "dns.servers",
+                    format!("{server} is not on loopback, so that its AD bit proves nothing"),
+                    "name a validating resolver on this host, or set dns.dnssec = \"validate\"",
+                );
+            }
         }
     }
 

@@ -70,7 +70,11 @@ choice!(ListenerTls {
     "implicit" => Self::Implicit,
 });
 choice!(BareNewline { "reject" => Self::Reject, "normalize" => Self::Normalize });
-choice!(Dnssec { "validate" => Self::Validate, "off" => Self::Off });
+choice!(Dnssec {
+    "validate" => Self::Validate,
+    "trust-ad" => Self::TrustAd,
+    "off" => Self::Off,
+});
 choice!(RootStore { "webpki" => Self::Webpki, "system" => Self::System });
 choice!(RouteTls {
     "verified" => Self::Verified,

@@ -139,10 +139,8 @@ pub struct Access {
 pub struct Dns {
     /// Whom to ask.
     pub servers: DnsServers,
-    /// What is in effect, not what was asked for: `Off` until validation exists.
+    /// Who validates.
     pub dnssec: Dnssec,
-    /// What the file asks for.
-    pub dnssec_configured: Dnssec,
     /// One query to one server.
     pub timeout: Duration,
 }

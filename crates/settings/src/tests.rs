@@ -66,8 +66,7 @@ fn g3_03_defaults_relay_for_loopback_only() {
     assert_eq!(listener.max_message_size, 50 << 20);
     assert_eq!(settings.queue.lifetime, Duration::from_secs(5 * 86_400));
     assert_eq!(settings.queue.retry.len(), 6);
-    assert_eq!(settings.dns.dnssec, Dnssec::Off);
-    assert_eq!(settings.dns.dnssec_configured, Dnssec::Validate);
+    assert_eq!(settings.dns.dnssec, Dnssec::Validate);
     assert!(dangers(&settings).is_empty());
 }
 
@@ -465,8 +464,8 @@ const MISTAKES: &[(&str, &str)] = &[
         "XCLIENT is not implemented in this version",
     ),
     (
-        "dns.dnssec = \"trust-ad\"",
-        "is not implemented in this version",
+        "dns.dnssec = \"trust-ad\"\ndns.servers = [\"127.0.0.1:53\", \"192.0.2.1:53\"]",
+        "192.0.2.1:53 is not on loopback",
     ),
     (
         "dns.servers = [\"system\", \"127.0.0.1:53\"]",

@@ -56,6 +56,18 @@ pub struct QuerySeen {
     pub kind: RecordType,
     /// Whether it came over TCP.
     pub tcp: bool,
+    /// Whether the DO bit was set: the asker can do DNSSEC (RFC 3225).
+    pub dnssec_ok: bool,
+    /// Whether the CD bit was set: the asker validates by itself.
+    pub checking_disabled: bool,
+}
+
+/// What a validating resolver thinks of a part of the name space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Secure,
+    Insecure,
+    Bogus,
 }
 
 impl Zone {
@@ -137,6 +149,28 @@ impl Zone {
             data.to_vec(),
         );
         self.add(&format!("_{port}._tcp.{host}"), RData::TLSA(tlsa))
+    }
+
+    /// This name and those below it are signed and valid: the server says so with AD=1, as a
+    /// validating resolver does to whoever asks with DO or AD. The longest name decides.
+    pub fn secure(&self, name: &str) -> &Self {
+        self.judge(name, Verdict::Secure)
+    }
+
+    /// This name and those below it are not signed, as everything is at first.
+    pub fn insecure(&self, name: &str) -> &Self {
+        self.judge(name, Verdict::Insecure)
+    }
+
+    /// This name and those below it fail validation: SERVFAIL, except to whoever asks with CD.
+    pub fn bogus(&self, name: &str) -> &Self {
+        self.judge(name, Verdict::Bogus)
+    }
+
+    fn judge(&self, name: &str, verdict: Verdict) -> &Self {
+        let name = absolute(name);
+        self.board.update(|s| s.verdicts.insert(name, verdict));
+        self
     }
 
     /// Any record.

@@ -151,6 +151,7 @@ impl Resolver for Dns {
                 ttl: Duration::from_secs(60),
                 security: Security::Insecure,
                 canonical: None,
+                origin: Security::Insecure,
             })
         })
     }

@@ -264,6 +264,7 @@ impl Resolver for Fake {
                     ttl: Duration::from_secs(ttl),
                     security: Security::Insecure,
                     canonical: None,
+                    origin: Security::Insecure,
                 }),
                 Txt::Nxdomain => Err(DnsError::NoSuchName {
                     ttl: Duration::from_secs(300),

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use resolver::{Config, DnsResolver, Servers};
-use settings::{DnsServers, Problem, Settings, Severity, is_local_address, mail_loop_warning};
+use resolver::{BuildError, DnsResolver};
+use settings::{Place, Problem, Severity, is_local_address, mail_loop_warning};
 
+use crate::daemon::open::resolver_config;
 use crate::exit::Status;
 use crate::output::Output;
 
@@ -16,7 +17,15 @@ pub(super) async fn run(config: Option<&Path>, json: bool) -> anyhow::Result<Sta
     let problems = match settings::load(&sources) {
         Ok(loaded) => {
             let mut problems = loaded.warnings;
-            problems.extend(look_up_our_mx(&loaded.settings).await);
+            match DnsResolver::new(&resolver_config(&loaded.settings)) {
+                Ok(resolver) => {
+                    let settings = &loaded.settings;
+                    let warning =
+                        mail_loop_warning(settings, &resolver, is_local_address, PATIENCE).await;
+                    problems.extend(warning);
+                }
+                Err(error) => problems.push(no_resolver(&error)),
+            }
             problems
         }
         Err(error) => error.0,
@@ -43,18 +52,15 @@ pub(super) async fn run(config: Option<&Path>, json: bool) -> anyhow::Result<Sta
     })
 }
 
-/// Without an answer from DNS there is nothing to warn of.
-async fn look_up_our_mx(settings: &Settings) -> Option<Problem> {
-    let servers = match &settings.dns.servers {
-        DnsServers::System => Servers::System,
-        DnsServers::Addresses(servers) => Servers::List(servers.clone()),
-    };
-    let resolver = DnsResolver::new(&Config {
-        servers,
-        timeout: settings.dns.timeout,
-        ..Config::default()
-    });
-    mail_loop_warning(settings, &resolver.ok()?, is_local_address, PATIENCE).await
+/// What the settings alone do not show: the servers come from `/etc/resolv.conf`.
+fn no_resolver(error: &BuildError) -> Problem {
+    Problem {
+        severity: Severity::Error,
+        place: Place::Default,
+        key: "dns.servers".to_owned(),
+        message: error.to_string(),
+        remedy: String::new(),
+    }
 }
 
 fn count(problems: &[Problem], severity: Severity) -> usize {

@@ -202,17 +202,25 @@ fn load_roots(sources: &[smtp_client::RootSource]) -> anyhow::Result<RootSet> {
 }
 
 pub(crate) fn resolver(s: &Settings) -> anyhow::Result<Arc<DnsResolver>> {
+    let made = DnsResolver::new(&resolver_config(s));
+    Ok(Arc::new(made.map_err(|e| fail(Status::Configuration, &e))?))
+}
+
+pub(crate) fn resolver_config(s: &Settings) -> resolver::Config {
     let servers = match &s.dns.servers {
         settings::DnsServers::System => resolver::Servers::System,
         settings::DnsServers::Addresses(list) => resolver::Servers::List(list.clone()),
     };
-    let config = resolver::Config {
+    let dnssec = match s.dns.dnssec {
+        settings::Dnssec::TrustAd => resolver::Dnssec::TrustAd,
+        settings::Dnssec::Validate | settings::Dnssec::Off => resolver::Dnssec::Off,
+    };
+    resolver::Config {
         servers,
+        dnssec,
         timeout: s.dns.timeout,
         ..resolver::Config::default()
-    };
-    let resolver = DnsResolver::new(&config).map_err(|e| fail(Status::Configuration, &e))?;
-    Ok(Arc::new(resolver))
+    }
 }
 
 pub(super) fn lock(data_dir: &Path) -> anyhow::Result<DirLock> {

@@ -68,7 +68,10 @@ impl<S: QueueStore> Daemon for Process<S> {
     }
 
     fn dnssec(&self) -> &'static str {
-        "off"
+        match self.settings.dns.dnssec {
+            settings::Dnssec::TrustAd => "trust-ad",
+            settings::Dnssec::Validate | settings::Dnssec::Off => "off",
+        }
     }
 
     fn free_bytes(&self) -> u64 {

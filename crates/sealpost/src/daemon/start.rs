@@ -176,7 +176,7 @@ impl Running {
                 &[("listener", name), ("address", &address)],
             );
         }
-        if settings.dns.dnssec_configured != settings::Dnssec::Off {
+        if settings.dns.dnssec == settings::Dnssec::Validate {
             let detail = "this version does not validate DNSSEC: dns.dnssec is off in effect, DANE is not available";
             self.observer
                 .process("dane.unavailable", Level::Warn, &[("detail", detail)]);

@@ -157,10 +157,11 @@ pub(super) const KEYS: &[Key] = &[
     .default("[\"system\"]"),
     Key::new(
         "dns.dnssec",
-        Kind::Choice(&["validate", "off"], &["trust-ad"]),
-        "Whether DNS answers are validated. \"validate\" is accepted, but validation is not part of \
-         this version: the server runs with \"off\" and says so when it starts. MTA-STS does not \
-         need DNSSEC.",
+        Kind::Choice(&["validate", "trust-ad", "off"], &[]),
+        "Whether DNS answers are validated. \"trust-ad\" believes the AD bit of the resolvers in \
+         dns.servers, which must then be on loopback. \"validate\" is accepted, but validation by \
+         ourselves is not part of this version: the server runs with \"off\" and says so when it \
+         starts. MTA-STS does not need DNSSEC.",
     )
     .default("\"validate\""),
     Key::new(

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use hickory_server::net::runtime::Time;
 use hickory_server::net::xfer::Protocol;
 use hickory_server::proto::op::{Edns, Header, HeaderCounts, Metadata, ResponseCode};
-use hickory_server::proto::rr::rdata::{NS, SOA};
+use hickory_server::proto::rr::rdata::{NS, NULL, SOA};
 use hickory_server::proto::rr::{Name, RData, Record, RecordType};
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use hickory_server::zone_handler::MessageResponseBuilder;
 
-use super::{QuerySeen, ZoneFault};
+use super::{QuerySeen, Verdict, ZoneFault};
 use crate::board::Board;
 
 /// Records, faults, and the log.
@@ -22,6 +22,7 @@ pub(super) struct State {
     pub(super) queries: Vec<QuerySeen>,
     pub(super) ttl: u32,
     pub(super) negative_ttl: Option<u32>,
+    pub(super) verdicts: HashMap<Name, Verdict>,
 }
 
 pub(super) struct Handler(pub(super) Arc<Board<State>>);
@@ -30,6 +31,10 @@ pub(super) struct Handler(pub(super) Arc<Board<State>>);
 struct Reply {
     code: ResponseCode,
     truncated: bool,
+    /// Everything in it is secure.
+    authentic: bool,
+    /// The name at the end of the CNAMEs, which the denial is about if it is one.
+    end: Name,
     answers: Vec<Record>,
     authorities: Vec<Record>,
 }
@@ -43,6 +48,7 @@ impl Default for State {
             queries: Vec::new(),
             ttl: 300,
             negative_ttl: Some(60),
+            verdicts: HashMap::new(),
         }
     }
 }
@@ -54,6 +60,45 @@ impl State {
             .iter()
             .filter(|q| q.name == name && q.kind == kind)
             .count()
+    }
+
+    /// As a validating resolver: the verdict on the whole answer is AD or SERVFAIL.
+    fn validated(&self, name: &Name, kind: RecordType, asked: &QuerySeen) -> Option<Reply> {
+        if name.is_root() && kind == RecordType::DNSKEY && !self.verdicts.is_empty() {
+            return Some(self.root_key());
+        }
+        let mut reply = self.reply(name, kind, asked.tcp)?;
+        let owners = reply.answers.iter().map(|r| &r.name);
+        let denied = (!reply.authorities.is_empty()).then_some(&reply.end);
+        let verdicts: Vec<Verdict> = owners.chain(denied).map(|n| self.verdict(n)).collect();
+        if verdicts.contains(&Verdict::Bogus) && !asked.checking_disabled {
+            return Some(Reply::code(ResponseCode::ServFail, name));
+        }
+        reply.authentic = !verdicts.is_empty() && verdicts.iter().all(|v| *v == Verdict::Secure);
+        Some(reply)
+    }
+
+    fn verdict(&self, name: &Name) -> Verdict {
+        let above = |zone: &&Name| zone.zone_of(name);
+        let longest = self
+            .verdicts
+            .keys()
+            .filter(above)
+            .max_by_key(|n| n.num_labels());
+        longest.map_or(Verdict::Insecure, |zone| self.verdicts[zone])
+    }
+
+    /// A resolver that has an opinion has the root's key. Nobody looks at what it is.
+    fn root_key(&self) -> Reply {
+        let data = RData::Unknown {
+            code: RecordType::DNSKEY,
+            rdata: NULL::with(vec![1, 1, 3, 15, 7, 7, 7, 7]),
+        };
+        Reply {
+            answers: vec![Record::from_rdata(Name::root(), self.ttl, data)],
+            authentic: true,
+            ..Reply::code(ResponseCode::NoError, &Name::root())
+        }
     }
 
     fn reply(&self, name: &Name, kind: RecordType, tcp: bool) -> Option<Reply> {
@@ -70,10 +115,10 @@ impl State {
             Some(ZoneFault::Truncate) if tcp => self.answer(name, kind, true),
             Some(ZoneFault::Truncate | ZoneFault::TruncateWithoutTcp) => Reply {
                 truncated: true,
-                ..Reply::code(ResponseCode::NoError)
+                ..Reply::code(ResponseCode::NoError, name)
             },
-            Some(ZoneFault::ServFail) => Reply::code(ResponseCode::ServFail),
-            Some(ZoneFault::Refused) => Reply::code(ResponseCode::Refused),
+            Some(ZoneFault::ServFail) => Reply::code(ResponseCode::ServFail, name),
+            Some(ZoneFault::Refused) => Reply::code(ResponseCode::Refused, name),
             Some(ZoneFault::NxDomain) => self.denial(name, ResponseCode::NXDomain),
             Some(ZoneFault::NoData) => self.denial(name, ResponseCode::NoError),
             Some(ZoneFault::Referral) => Reply {
@@ -82,7 +127,7 @@ impl State {
                     self.ttl,
                     RData::NS(NS(super::absolute("ns.elsewhere.test"))),
                 )],
-                ..Reply::code(ResponseCode::NoError)
+                ..Reply::code(ResponseCode::NoError, name)
             },
         })
     }
@@ -97,7 +142,7 @@ impl State {
                 answers.extend(found);
                 return Reply {
                     answers,
-                    ..Reply::code(ResponseCode::NoError)
+                    ..Reply::code(ResponseCode::NoError, name)
                 };
             }
             let alias = self
@@ -113,7 +158,7 @@ impl State {
             if !follow {
                 return Reply {
                     answers,
-                    ..Reply::code(ResponseCode::NoError)
+                    ..Reply::code(ResponseCode::NoError, name)
                 };
             }
         }
@@ -136,16 +181,18 @@ impl State {
         });
         Reply {
             authorities: soa.into_iter().collect(),
-            ..Reply::code(code)
+            ..Reply::code(code, name)
         }
     }
 }
 
 impl Reply {
-    fn code(code: ResponseCode) -> Self {
+    fn code(code: ResponseCode, end: &Name) -> Self {
         Self {
             code,
             truncated: false,
+            authentic: false,
+            end: end.clone(),
             answers: Vec::new(),
             authorities: Vec::new(),
         }
@@ -170,18 +217,25 @@ impl RequestHandler for Handler {
         };
         let name = Name::from(info.query.name().clone());
         let kind = info.query.query_type();
-        let tcp = request.protocol() != Protocol::Udp;
+        let edns = request.edns.as_ref();
+        let seen = QuerySeen {
+            name: name.to_ascii().trim_end_matches('.').to_owned(),
+            kind,
+            tcp: request.protocol() != Protocol::Udp,
+            dnssec_ok: edns.is_some_and(|e| e.flags().dnssec_ok),
+            checking_disabled: request.metadata.checking_disabled,
+        };
+        // RFC 6840 section 5.8: AD goes to those that ask with DO or AD.
+        let wants_ad = seen.dnssec_ok || request.metadata.authentic_data;
         let reply = self.0.update(|s| {
-            s.queries.push(QuerySeen {
-                name: name.to_ascii().trim_end_matches('.').to_owned(),
-                kind,
-                tcp,
-            });
-            s.reply(&name, kind, tcp)
+            let reply = s.validated(&name, kind, &seen);
+            s.queries.push(seen);
+            reply
         });
         let Some(reply) = reply else { return unsent };
         metadata.response_code = reply.code;
         metadata.truncation = reply.truncated;
+        metadata.authentic_data = reply.authentic && wants_ad;
         let mut edns = Edns::new();
         edns.set_max_payload(request.max_payload());
         let mut builder = MessageResponseBuilder::from_message_request(request);

@@ -1,0 +1,236 @@
+//! Questions to the name servers and their replies: which server, how often, with which flags.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::stream::{self, Stream, StreamExt};
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::xfer::{DnsExchange, DnsHandle, FirstAnswer};
+use hickory_resolver::net::{DnsError as NetDnsError, NetError};
+use hickory_resolver::proto::dnssec::Proof;
+use hickory_resolver::proto::op::{
+    DnsRequest, DnsRequestOptions, DnsResponse, Query, ResponseCode,
+};
+use hickory_resolver::{ConnectionProvider, NameServerPool, PoolContext, TlsConfig};
+
+use crate::config::{BuildError, Config, Dnssec};
+
+/// The name servers. Clones share connections.
+#[derive(Clone)]
+pub(crate) struct Wire(Arc<Inner>);
+
+struct Inner {
+    all: Servers,
+    /// Each server by itself; empty if there is but one.
+    each: Vec<Servers>,
+    retries: usize,
+    options: DnsRequestOptions,
+    ask_for_ad: bool,
+    names: String,
+}
+
+type Servers = NameServerPool<Transport>;
+
+impl Wire {
+    pub(crate) fn new(config: &Config) -> Result<Self, BuildError> {
+        let servers = config.name_servers()?;
+        let settings = config.options();
+        let mut options = DnsRequestOptions::default();
+        options.recursion_desired = true;
+        options.use_edns = true;
+        options.edns_payload_len = settings.edns_payload_len;
+        options.edns_set_dnssec_ok = config.dnssec != Dnssec::Off;
+        let tls = TlsConfig::new().map_err(|e| BuildError::System(e.to_string()))?;
+        let context = Arc::new(PoolContext::new(settings, tls));
+        let ask_for_ad = config.dnssec == Dnssec::TrustAd;
+        let pool = |servers: Vec<NameServerConfig>| {
+            let transport = Transport {
+                runtime: TokioRuntimeProvider::default(),
+                believe_ad: ask_for_ad,
+            };
+            NameServerPool::from_config(servers, Arc::clone(&context), transport)
+        };
+        let names = names(&servers);
+        let each = match servers.len() {
+            1 => Vec::new(),
+            _ => servers.iter().map(|s| pool(vec![s.clone()])).collect(),
+        };
+        Ok(Self(Arc::new(Inner {
+            all: pool(servers),
+            each,
+            retries: config.retries,
+            options,
+            ask_for_ad,
+            names,
+        })))
+    }
+
+    /// Whom we ask, for a reader: `192.0.2.1 and 192.0.2.2`.
+    pub(crate) fn names(&self) -> &str {
+        &self.0.names
+    }
+
+    pub(crate) async fn query(&self, question: &Query) -> Result<DnsResponse, Failure> {
+        let mut request = DnsRequest::from_query(question.clone(), self.0.options);
+        // RFC 6840 section 5.7: we want the AD bit, and say so.
+        request.metadata.authentic_data = self.0.ask_for_ad;
+        let reply = self.0.ask(&request).await;
+        if self.0.ask_for_ad && is_servfail(&reply) {
+            request.metadata.checking_disabled = true;
+            if has_reply(&self.0.ask(&request).await) {
+                return Err(Failure::Bogus(format!(
+                    "{} answered SERVFAIL, and gives an answer only with checking disabled",
+                    self.0.names
+                )));
+            }
+        }
+        reply.map_err(Failure::Net)
+    }
+}
+
+/// Why there is no reply to believe.
+pub(crate) enum Failure {
+    /// What hickory says, denials among it.
+    Net(NetError),
+    /// There was one, and it fails validation: what is wrong with it.
+    Bogus(String),
+}
+
+fn is_servfail(reply: &Result<DnsResponse, NetError>) -> bool {
+    let Err(NetError::Dns(NetDnsError::ResponseCode(code))) = reply else {
+        return false;
+    };
+    *code == ResponseCode::ServFail
+}
+
+fn has_reply(reply: &Result<DnsResponse, NetError>) -> bool {
+    matches!(
+        reply,
+        Ok(_) | Err(NetError::Dns(NetDnsError::NoRecordsFound(_)))
+    )
+}
+
+impl Inner {
+    /// hickory takes the first reply for the answer, also one that says SERVFAIL or REFUSED, and
+    /// its own retries ask the same servers again. Here such a reply sends the question once to
+    /// each server by itself, and only silence is a reason to repeat it.
+    async fn ask(&self, request: &DnsRequest) -> Result<DnsResponse, NetError> {
+        let mut result = send(&self.all, request).await;
+        for _ in 0..self.retries {
+            match &result {
+                Ok(_) | Err(NetError::Dns(_)) => break,
+                Err(_) => result = send(&self.all, request).await,
+            }
+        }
+        if matches!(result, Err(NetError::Dns(NetDnsError::ResponseCode(_)))) {
+            for server in &self.each {
+                let other = send(server, request).await;
+                if has_reply(&other) {
+                    return other;
+                }
+            }
+        }
+        result
+    }
+}
+
+async fn send(servers: &Servers, request: &DnsRequest) -> Result<DnsResponse, NetError> {
+    servers.send(request.clone()).first_answer().await
+}
+
+/// The validator asks through this.
+impl DnsHandle for Wire {
+    type Response = Reply;
+    type Runtime = TokioRuntimeProvider;
+
+    fn send(&self, request: DnsRequest) -> Self::Response {
+        let inner = Arc::clone(&self.0);
+        Box::pin(stream::once(async move { inner.ask(&request).await }))
+    }
+}
+
+type Reply = Pin<Box<dyn Stream<Item = Result<DnsResponse, NetError>> + Send>>;
+
+/// hickory's transports. With `dns.dnssec = "trust-ad"` the AD bit is noted on each record, where
+/// our own verdicts stand too: hickory turns denials into errors, in which the bit is lost.
+#[derive(Clone)]
+struct Transport {
+    runtime: TokioRuntimeProvider,
+    believe_ad: bool,
+}
+
+impl ConnectionProvider for Transport {
+    type Conn = Connection;
+    type FutureConn = Pin<Box<dyn Future<Output = Result<Connection, NetError>> + Send>>;
+    type RuntimeProvider = TokioRuntimeProvider;
+
+    fn new_connection(
+        &self,
+        ip: IpAddr,
+        config: &ConnectionConfig,
+        cx: &PoolContext,
+    ) -> Result<Self::FutureConn, NetError> {
+        let opening = self.runtime.new_connection(ip, config, cx)?;
+        let believe_ad = self.believe_ad;
+        Ok(Box::pin(async move {
+            Ok(Connection {
+                exchange: opening.await?,
+                believe_ad,
+            })
+        }))
+    }
+
+    fn runtime_provider(&self) -> &Self::RuntimeProvider {
+        &self.runtime
+    }
+}
+
+#[derive(Clone)]
+struct Connection {
+    exchange: DnsExchange<TokioRuntimeProvider>,
+    believe_ad: bool,
+}
+
+impl DnsHandle for Connection {
+    type Response = Reply;
+    type Runtime = TokioRuntimeProvider;
+
+    fn send(&self, request: DnsRequest) -> Self::Response {
+        let replies = self.exchange.send(request);
+        if !self.believe_ad {
+            return Box::pin(replies);
+        }
+        Box::pin(replies.map(|reply| reply.map(note_ad)))
+    }
+}
+
+fn note_ad(mut response: DnsResponse) -> DnsResponse {
+    if response.metadata.authentic_data {
+        let message = &mut *response;
+        for record in message.answers.iter_mut().chain(&mut message.authorities) {
+            record.proof = Proof::Secure;
+        }
+    }
+    response
+}
+
+fn names(servers: &[NameServerConfig]) -> String {
+    let mut text = String::new();
+    for (i, server) in servers.iter().enumerate() {
+        let port = server.connections.first().map_or(53, |c| c.port);
+        let and = match i {
+            0 => "",
+            _ if i + 1 == servers.len() => " and ",
+            _ => ", ",
+        };
+        // Writing to a String does not fail.
+        let _ = match port {
+            53 => write!(text, "{and}{}", server.ip),
+            _ => write!(text, "{and}{}", SocketAddr::new(server.ip, port)),
+        };
+    }
+    text
+}

@@ -22,6 +22,8 @@ mod operator;
 mod policy_change;
 mod policy_store;
 mod recipients;
+mod requiretls;
 mod routes;
 mod startup;
 mod testing;
+mod tls_required_no;

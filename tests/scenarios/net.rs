@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sealpost_tests::{CliOutput, Event, Relay, RelayConfig};
+use sealpost_tests::{CliOutput, Event, Relay, RelayConfig, SmtpClient};
 use testkit::{FakeMx, Leaf, PolicyHost, TestCa, Zone};
 
 /// The authority, the zone and the policy host.
@@ -29,6 +29,28 @@ impl Net {
         RelayConfig::default()
             .trust(&self.ca)
             .set("queue.retry", r#"["1h"]"#)
+    }
+
+    /// A listener with STARTTLS at [`TLS_LISTENER`] besides the usual one.
+    pub(crate) fn tls_listener(&self, config: RelayConfig) -> RelayConfig {
+        let leaf = self.ca.leaf(&["relay.test"]);
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&leaf.key_path, private).unwrap();
+        config.append(&format!(
+            "[[listener]]\nname = \"tls\"\naddress = [\"{TLS_LISTENER}\"]\nrole = \"relay\"\n\
+             tls = \"optional\"\ncertificate = \"{}\"\nprivate-key = \"{}\"\n",
+            leaf.cert_path.display(),
+            leaf.key_path.display(),
+        ))
+    }
+
+    /// A client inside TLS at [`TLS_LISTENER`], after EHLO.
+    pub(crate) async fn tls_client(&self) -> SmtpClient {
+        let mut client = SmtpClient::connect(TLS_LISTENER.parse().unwrap()).await;
+        client.ehlo("client.test").await;
+        client.starttls(&self.ca, "relay.test").await;
+        client.ehlo("client.test").await;
+        client
     }
 
     /// A relay with [`Net::config`].
@@ -140,6 +162,8 @@ pub(crate) fn time(event: &Event, pointer: &str) -> i64 {
 
 /// Where the policy host listens.
 pub(crate) const POLICY_HOST: &str = "127.0.0.80";
+/// Where [`Net::tls_listener`] listens.
+pub(crate) const TLS_LISTENER: &str = "127.0.0.1:2587";
 /// For what takes a moment.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 /// An ordinary message.

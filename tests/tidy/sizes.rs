@@ -94,7 +94,7 @@ const LARGEST_CRATE: usize = 2750;
 const LARGER_CRATES: [(&str, usize); 11] = [
     ("admin", 2800),
     ("attempt", 3250),
-    ("delivery", 5750),
+    ("delivery", 6500),
     ("journal", 5000),
     ("outbound-queue", 7250),
     ("policy-cache", 4750),

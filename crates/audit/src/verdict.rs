@@ -144,7 +144,12 @@ fn overall(
             |f: &HostFailure| (f.reason, f.detail.clone()),
         )
     };
-    match conclude(&failures, requirement, std::time::Duration::ZERO) {
+    match conclude(
+        &failures,
+        requirement,
+        std::time::Duration::ZERO,
+        std::time::Duration::MAX,
+    ) {
         Some(Conclusion::Bounce(n)) => {
             let (reason, because) = told(n);
             Outcome::Bounced { reason, because }

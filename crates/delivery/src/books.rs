@@ -16,11 +16,11 @@ use outbound_queue::{
 use crate::content;
 use crate::demand::Requirement;
 use crate::dice::Dice;
+use crate::findings::Findings;
 use crate::notify::{self, Notice};
 use crate::ports::Observer;
 use crate::settings::Settings;
 use crate::verdict::{Failure, Verdict};
-use crate::work::Findings;
 
 /// What the books are kept with.
 pub(crate) struct Books<'a, S> {

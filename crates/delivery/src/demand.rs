@@ -64,6 +64,10 @@ pub struct Inputs {
     pub rule: LocalRule,
     /// The message came with REQUIRETLS.
     pub requiretls: bool,
+    /// REQUIRETLS was found impossible for a notification, and is set aside (decision AMB-24).
+    pub requiretls_set_aside: bool,
+    /// Asked on the way of a concession, so that no more is conceded than has to be.
+    pub at_least: Option<RequiredTls>,
     /// The message's `TLS-Required: No` counts (decision AMB-32).
     pub tls_required_no: bool,
     /// The message is a report of our own (RFC 8460 section 3).
@@ -117,6 +121,8 @@ enum Needs {
     Encryption,
     Certificate,
     ListedAndCertificate,
+    /// These, and the extension at the next hop.
+    RequireTls,
 }
 
 /// How much a connection must prove (the client's posture derives from it, one to one).
@@ -209,8 +215,14 @@ impl Requirement {
         if inputs.rule.require {
             r.add_require(inputs);
         }
-        if inputs.requiretls {
+        if inputs.requiretls_set_aside {
+            r.add(PolicySource::RequireTls, "set-aside", None, Needs::Nothing);
+        } else if inputs.requiretls {
             r.add_requiretls(inputs);
+        }
+        if let Some(tls) = inputs.at_least {
+            r.encrypted = true;
+            r.verified |= tls == RequiredTls::Verified;
         }
         r.add_published(inputs);
         r
@@ -309,12 +321,7 @@ impl Requirement {
                 .listed_by
                 .push(Listing::Nobody(PolicySource::RequireTls)),
         }
-        self.add(
-            PolicySource::RequireTls,
-            "require",
-            None,
-            Needs::ListedAndCertificate,
-        );
+        self.add(PolicySource::RequireTls, "require", None, Needs::RequireTls);
     }
 
     fn add_published(&mut self, inputs: &Inputs) {
@@ -481,6 +488,8 @@ impl Requirement {
 pub enum Evidence {
     /// The host was refused by name, or its session showed this.
     Session(SeenTls),
+    /// The session was verified, and REQUIRETLS was not offered in it.
+    WithoutRequireTls,
     /// Nothing that a policy speaks of was seen: no connection, a lost one.
     Nothing,
 }
@@ -496,7 +505,7 @@ impl Demand {
         if self.needs == Needs::Nothing {
             return (PolicyResult::NotEvaluated, None);
         }
-        if self.needs == Needs::ListedAndCertificate {
+        if matches!(self.needs, Needs::ListedAndCertificate | Needs::RequireTls) {
             let listed = match &self.published {
                 Some(p) => p.stored.policy.host(mx) != HostVerdict::NotListed,
                 None => listed_by.iter().all(|l| match l {
@@ -505,12 +514,19 @@ impl Demand {
                     Listing::Nobody(_) => false,
                 }),
             };
+            if !listed && self.needs == Needs::RequireTls {
+                return failed(Reason::RequireTlsNoTls);
+            }
             if !listed {
                 return failed(Reason::MxNotInPolicy);
             }
         }
         match evidence {
             Evidence::Nothing => (PolicyResult::NotEvaluated, None),
+            Evidence::WithoutRequireTls if self.needs == Needs::RequireTls => {
+                failed(Reason::RequireTlsUnsupported)
+            }
+            Evidence::WithoutRequireTls => (PolicyResult::Satisfied, None),
             Evidence::Session(SeenTls::None(reason)) => failed(*reason),
             Evidence::Session(SeenTls::Unverified(reason)) if self.needs != Needs::Encryption => {
                 failed(*reason)

@@ -162,15 +162,16 @@ impl HostFailure {
 /// are none.
 ///
 /// * A 5yz of every host to us as a whole is final, unless something is demanded (row E5-10).
-/// * An extension that every host lacks is final; if some could not be reached, after a day
-///   (rows E5-11, D1-12).
-/// * REQUIRETLS that meets no verified TLS is final after a day (decision AMB-23).
+/// * An extension that every host lacks is final; if some could not be reached, once the mail is
+///   older than `patience` (rows E5-11, D1-12).
+/// * REQUIRETLS that meets no verified TLS is final after the same time (decision AMB-23).
 /// * Everything else waits.
 #[must_use]
 pub fn conclude(
     failures: &[HostFailure],
     requirement: &Requirement,
     age: Duration,
+    patience: Duration,
 ) -> Option<Conclusion> {
     let telling = failures
         .iter()
@@ -179,12 +180,12 @@ pub fn conclude(
         .map(|(n, _)| n)?;
     let all = |w: Weight| failures.iter().all(|f| f.weight == w);
     let any = |w: Weight| failures.iter().any(|f| f.weight == w);
-    let day_over = age >= ONE_DAY;
+    let out_of_patience = age >= patience;
     if any(Weight::Missing) {
         let definite = failures
             .iter()
             .all(|f| matches!(f.weight, Weight::Missing | Weight::Permanent));
-        if all(Weight::Missing) || (definite && !requirement.is_demanding()) || day_over {
+        if all(Weight::Missing) || (definite && !requirement.is_demanding()) || out_of_patience {
             return Some(Conclusion::Bounce(telling));
         }
         return Some(Conclusion::Defer(telling));
@@ -192,8 +193,12 @@ pub fn conclude(
     if all(Weight::Permanent) && !requirement.is_demanding() {
         return Some(Conclusion::Bounce(telling));
     }
-    if requirement.requiretls() && any(Weight::Unfit) && day_over {
-        return Some(Conclusion::Bounce(telling));
+    let unfit = failures.iter().rposition(|f| f.weight == Weight::Unfit);
+    if let Some(unfit) = unfit
+        && requirement.requiretls()
+        && out_of_patience
+    {
+        return Some(Conclusion::Bounce(unfit));
     }
     Some(Conclusion::Defer(telling))
 }
@@ -264,12 +269,16 @@ const fn stage_words(stage: Stage) -> &'static str {
     }
 }
 
-const ONE_DAY: Duration = Duration::from_secs(24 * 3600);
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::demand::{Inputs, RequiredTls};
+
+    const ONE_DAY: Duration = Duration::from_secs(24 * 3600);
+
+    fn conclude(list: &[HostFailure], r: &Requirement, age: Duration) -> Option<Conclusion> {
+        super::conclude(list, r, age, ONE_DAY)
+    }
 
     fn failure(weight: Weight, reason: Reason) -> HostFailure {
         let mx = HostName::parse("mx1.d.test").unwrap();

@@ -11,10 +11,10 @@ use outbound_queue::{LeaseToken, Leased};
 use parking_lot::Mutex;
 
 use crate::destination::{Admission, Cause, Health, Recovery, Suspension};
+use crate::findings::Findings;
 use crate::planner::{Made, Plan};
 use crate::route::Destination;
 use crate::verdict::Decider;
-use crate::work::Findings;
 
 /// One destination's state. Locks are held for a few instructions, never across an await.
 pub(crate) struct Lane {

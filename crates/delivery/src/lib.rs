@@ -10,12 +10,14 @@
 //! every `MAIL FROM`; neither the pool nor the client decides what is secure enough.
 
 mod books;
+mod concession;
 mod content;
 pub mod demand;
 pub mod destination;
 mod dice;
 mod engine;
 pub mod failure;
+mod findings;
 mod lane;
 mod notify;
 pub mod plan;

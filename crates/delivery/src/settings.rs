@@ -39,6 +39,8 @@ pub struct Settings {
     pub recipients_per_transaction: usize,
     /// Addresses tried in one attempt, over all hosts.
     pub max_addresses: usize,
+    /// How long mail waits that does not fit the hosts that answer (rows E5-11, D1-12).
+    pub patience: Duration,
     /// `egress.allow-special-use`.
     pub allow_special_use: Vec<IpNet>,
     /// Where we listen, `server.own-addresses` with port 25 included: what would lead back to us.

@@ -13,10 +13,10 @@ use outbound_queue::{Leased, QueueStore};
 use crate::demand::Requirement;
 use crate::destination::Suspension;
 use crate::engine::Inner;
+use crate::findings::Findings;
 use crate::lane::Lane;
 use crate::policy::{Judgement, is_enforced, judge};
 use crate::verdict::{Failure, Verdict};
-use crate::work::Findings;
 use crate::worker::{deliver, enter, lease, plan, policy_text};
 
 /// Defers everything that is due at a suspended destination. One task at a time does.
@@ -63,6 +63,10 @@ pub(crate) async fn suspend<S: QueueStore>(
     let now = inner.now();
     if leased.bounce {
         // An operator returns it: no host is asked.
+        return deliver(inner, lane, leased, &mut None).await;
+    }
+    // RFC 8689 section 4.2.2: what suspended the destination is what this mail sets aside.
+    if leased.envelope.tls_required_no && suspension.cause.reason.status().subject() == SECURITY {
         return deliver(inner, lane, leased, &mut None).await;
     }
     if now.wall >= leased.expires {
@@ -156,3 +160,6 @@ async fn give_up<S: QueueStore>(
     )
     .await;
 }
+
+/// Enhanced status X.7.Z: the hosts are there and do not meet a demand.
+const SECURITY: u16 = 7;

@@ -7,7 +7,7 @@ use attempt::{Facts, Reason, TlsSession};
 use mail_types::{EnhancedStatus, HostName};
 use smtp_proto::{Reply, Stage};
 
-use crate::demand::Evidence;
+use crate::demand::{Evidence, Requirement};
 use crate::failure::HostFailure;
 use crate::planner::literal_name;
 
@@ -70,6 +70,28 @@ impl Failure {
         Self::new(reason, reason.sentence(&facts))
     }
 
+    /// As the last word on a message. RFC 8689 section 4.2.1: REQUIRETLS that met no verified TLS
+    /// is told as 5.7.10, whatever it was that failed (row D1-11).
+    pub(crate) fn for_good(self, domain: &str, requirement: &Requirement) -> Self {
+        let told = [Reason::RequireTlsUnsupported, Reason::RequireTlsNoTls];
+        let of_policy = self.reason.status().subject() == SECURITY;
+        if !requirement.requiretls() || told.contains(&self.reason) || !of_policy {
+            return self;
+        }
+        let reason = Reason::RequireTlsNoTls;
+        let facts = Facts {
+            domain,
+            mx: None,
+            specifics: Some(self.detail.trim_end_matches('.')),
+        };
+        Self {
+            reason,
+            status: reason.status(),
+            reply: self.reply,
+            detail: reason.sentence(&facts),
+        }
+    }
+
     /// A recipient that the peer refused, or the message as a whole.
     pub(crate) fn refused(domain: &str, mx: &HostName, stage: Stage, reply: &Reply) -> Self {
         let permanent = reply.code() / 100 == 5;
@@ -130,3 +152,6 @@ pub(crate) fn shown(name: &HostName, ip: Option<IpAddr>) -> String {
         Some(_) | None => name.to_string(),
     }
 }
+
+/// Enhanced status X.7.Z: security or policy (RFC 3463 section 3.8).
+const SECURITY: u16 = 7;

@@ -7,20 +7,22 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use attempt::{Reason, Tried, Weakened};
+use attempt::Reason;
+use bytes::Bytes;
 use mail_types::{Recipient, Timestamp};
 use outbound_queue::{Leased, QueueStore};
 use smtp_client::{
-    Cause, Connector, RecipientOutcome, Reply, Stage, Transaction, TransactionError,
+    Body, Cause, Connector, RecipientOutcome, Reply, Stage, Transaction, TransactionError,
 };
 
 use crate::content;
 use crate::demand::{Evidence, HostDecision, Requirement, SessionDecision};
 use crate::dice::Dice;
-use crate::failure::{Conclusion, HostFailure, Weight, as_transient, conclude};
+use crate::failure::{HostFailure, Weight};
+use crate::findings::Findings;
 use crate::plan::{Candidate, shuffle_equals};
 use crate::sessions::{NoSession, Session, Sessions, Source, Way, refused_record, tls_record};
-use crate::verdict::{Decider, Failure, Verdict, shown};
+use crate::verdict::{Failure, Verdict};
 
 /// What an attempt needs beside the message.
 pub(crate) struct Attempt<'a, S> {
@@ -33,30 +35,11 @@ pub(crate) struct Attempt<'a, S> {
     pub(crate) domain: &'a str,
     pub(crate) max_addresses: usize,
     pub(crate) per_transaction: usize,
+    pub(crate) patience: Duration,
+    /// Sent instead of the content in the queue.
+    pub(crate) redacted: Option<Bytes>,
     pub(crate) dice: &'a Dice,
     pub(crate) now: Timestamp,
-}
-
-/// What an attempt found out.
-pub(crate) struct Findings {
-    /// One per recipient of the lease, in its order; none where no host was tried to the end.
-    pub(crate) verdicts: Vec<Option<Verdict>>,
-    pub(crate) tried: Vec<Tried>,
-    pub(crate) failures: Vec<HostFailure>,
-    /// MAIL was refused for now: why this host does not count, if no recipient was settled.
-    mail_refused: Option<HostFailure>,
-    pub(crate) decider: Option<Decider>,
-    /// Some host talked to us about this mail: the destination is alive.
-    pub(crate) alive: bool,
-    /// A host may have taken the message without saying so (row E5-12).
-    pub(crate) unknown: bool,
-    /// No attempt was made: the host has as many sessions as it may have.
-    pub(crate) busy: bool,
-    /// The failures alone decided, no host's answer to the mail.
-    pub(crate) concluded: bool,
-    pub(crate) weakened_by: Option<Weakened>,
-    pub(crate) connect: Duration,
-    pub(crate) transmit: Duration,
 }
 
 enum After {
@@ -214,17 +197,23 @@ impl<S: QueueStore> Attempt<'_, S> {
         if let SessionDecision::Refuse { reason, specifics } =
             self.requirement.session(way.name, &session.facts())
         {
+            let detail = reason.sentence(&attempt::Facts {
+                domain: self.domain,
+                mx: Some(way.name.as_str()),
+                specifics: Some(&specifics),
+            });
             let mut failure = HostFailure::not_tried(
                 way.name,
                 Some(way.address.ip()),
                 way.address.port(),
                 reason,
-                specifics,
+                detail,
             );
             failure.evidence = Evidence::Session(session.facts().tls);
             failure.tls = session.tls();
             if reason == Reason::RequireTlsUnsupported {
                 failure.weight = Weight::Missing;
+                failure.evidence = Evidence::WithoutRequireTls;
             }
             found.fail(failure);
             *held = Some(session);
@@ -284,9 +273,16 @@ impl<S: QueueStore> Attempt<'_, S> {
                 requiretls: self.requirement.requiretls(),
                 ret: envelope.ret,
                 envid: envelope.envid.as_deref(),
-                size: envelope.size,
+                size: self
+                    .redacted
+                    .as_ref()
+                    .map_or(envelope.size, |r| r.len() as u64),
             };
-            let body = match content::open(self.queue, self.leased).await {
+            let opened = match &self.redacted {
+                Some(redacted) => Ok(Body::from_chunks([redacted.clone()])),
+                None => content::open(self.queue, self.leased).await,
+            };
+            let body = match opened {
                 Ok(body) => body,
                 Err(error) => {
                     let failure = Arc::new(Failure::new(
@@ -457,119 +453,6 @@ impl<S: QueueStore> Attempt<'_, S> {
             .envelope
             .recipients
             .get(self.leased.recipients.get(slot)?.index)
-    }
-}
-
-impl Findings {
-    pub(crate) fn new(recipients: usize, weakened_by: Option<Weakened>) -> Self {
-        Self {
-            verdicts: vec![None; recipients],
-            tried: Vec::new(),
-            failures: Vec::new(),
-            mail_refused: None,
-            decider: None,
-            alive: false,
-            unknown: false,
-            busy: false,
-            concluded: false,
-            weakened_by,
-            connect: Duration::ZERO,
-            transmit: Duration::ZERO,
-        }
-    }
-
-    /// The same verdict for everybody, before any host was tried.
-    pub(crate) fn uniform(recipients: usize, verdict: &Verdict) -> Self {
-        let mut found = Self::new(recipients, None);
-        found.all_open(verdict);
-        found
-    }
-
-    /// Nobody could be asked whether the policy still stands: what it had a part in waits.
-    pub(crate) fn defer_bounces(&mut self) {
-        for verdict in self.verdicts.iter_mut().flatten() {
-            if let Verdict::Bounced(failure) = verdict {
-                let status = as_transient(failure.status);
-                let failure = Failure {
-                    status,
-                    ..(**failure).clone()
-                };
-                *verdict = Verdict::Deferred(Arc::new(failure));
-            }
-        }
-    }
-
-    fn undecided(&self) -> impl Iterator<Item = usize> {
-        self.verdicts
-            .iter()
-            .enumerate()
-            .filter(|(_, v)| v.is_none())
-            .map(|(n, _)| n)
-    }
-
-    fn all_open(&mut self, verdict: &Verdict) {
-        for slot in self.verdicts.iter_mut().filter(|v| v.is_none()) {
-            *slot = Some(verdict.clone());
-        }
-    }
-
-    fn fail(&mut self, failure: HostFailure) {
-        self.tried.push(failure.tried());
-        self.failures.push(failure);
-    }
-
-    fn push_tried(&mut self, way: &Way<'_>, session: &Session) {
-        let (ip, _) = session.address();
-        let (mx, ip) = (shown(way.name, Some(ip)).into(), Some(ip));
-        self.tried.push(Tried {
-            mx,
-            ip,
-            reason: None,
-            detail: "".into(),
-        });
-    }
-
-    fn decide(&mut self, way: &Way<'_>, session: &Session) {
-        let (ip, port) = session.address();
-        let evidence = Evidence::Session(session.facts().tls);
-        self.decider = Some(Decider {
-            mx: way.name.clone(),
-            shown: shown(way.name, Some(ip)),
-            ip: Some(ip),
-            port,
-            tls: session.tls(),
-            evidence,
-        });
-    }
-
-    /// Every host has failed: what that means for those that have no verdict yet.
-    fn settle<S>(&mut self, attempt: &Attempt<'_, S>) {
-        let age = attempt.now.since(attempt.leased.envelope.arrival.at);
-        let Some(conclusion) = conclude(&self.failures, attempt.requirement, age) else {
-            let detail = format!("No host of {} was left to try.", attempt.domain);
-            self.all_open(&Verdict::Deferred(Arc::new(Failure::new(
-                Reason::NoUsableMx,
-                detail,
-            ))));
-            return;
-        };
-        self.concluded = true;
-        let (Conclusion::Defer(index) | Conclusion::Bounce(index)) = conclusion;
-        let Some(failure) = self.failures.get(index) else {
-            return;
-        };
-        if self.decider.is_none() || !self.alive {
-            self.decider = Some(Decider::from(failure));
-        }
-        let mut failure = Failure::from(failure);
-        let verdict = match conclusion {
-            Conclusion::Bounce(_) => Verdict::Bounced(Arc::new(failure)),
-            Conclusion::Defer(_) => {
-                failure.status = as_transient(failure.status);
-                Verdict::Deferred(Arc::new(failure))
-            }
-        };
-        self.all_open(&verdict);
     }
 }
 

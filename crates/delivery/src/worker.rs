@@ -5,23 +5,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use attempt::{Reason, Weakened};
-use mail_types::Timestamp;
+use bytes::Bytes;
+use mail_types::{MessageClass, Timestamp};
 use outbound_queue::{Edit, Filter, Leased, MessageState, QueueStore, Target};
 use policy_cache::{Discovery, Outcome};
 
 use crate::books::{Books, Entry};
+use crate::concession::{Concession, Step};
+use crate::content;
 use crate::demand::Requirement;
 use crate::destination::{Cause, Recovery};
 use crate::engine::Inner;
 use crate::failure::Weight;
+use crate::findings::Findings;
 use crate::lane::{Lane, Next};
+use crate::plan::Candidate;
 use crate::planner::{Hosts, Plan, Planner};
 use crate::policy::{Judgement, is_enforced, judge};
 use crate::sessions::Session;
 use crate::settings::Settings;
 use crate::suspended::suspend;
 use crate::verdict::{Failure, Verdict};
-use crate::work::{Attempt, Findings};
+use crate::work::Attempt;
 
 /// Delivers until there is nothing left to do here.
 pub(crate) async fn run<S: QueueStore>(inner: Arc<Inner<S>>, lane: Arc<Lane>) {
@@ -217,8 +222,11 @@ fn is_policy_bounce(found: &Findings, requirement: Option<&Requirement>) -> bool
     let bounced = |v: &Verdict| matches!(v, Verdict::Bounced(_));
     found.concluded
         && found.verdicts.iter().flatten().any(bounced)
-        && requirement.is_some_and(Requirement::enforces_policy)
-        && found.failures.iter().any(|f| f.weight == Weight::Unfit)
+        && requirement.is_some_and(|r| {
+            // Without the policy REQUIRETLS mail might have been sent elsewhere (decision AMB-23).
+            let unfit = found.failures.iter().any(|f| f.weight == Weight::Unfit);
+            r.enforces_policy() && (unfit || r.requiretls())
+        })
 }
 
 async fn attempt<S: QueueStore>(
@@ -271,19 +279,13 @@ async fn attempt<S: QueueStore>(
         domain,
         now,
     };
-    // `TLS-Required: No` (RFC 8689 section 4.2.2, row D2-07): a host that meets the policy is
-    // preferred; only if none does, the policy is set aside.
-    if requirement.weakened_by == Some(Weakened::TlsRequiredNo) {
-        let strict = Requirement::of(&crate::demand::Inputs {
-            tls_required_no: false,
-            ..(*inputs).clone()
-        });
-        let found = tools.attempt(&strict).run(candidates, held).await;
-        if found.alive || found.unknown || found.busy {
-            return (found, Some(strict));
-        }
+    let null_sender = leased.envelope.reverse_path.is_null();
+    if let Some(concession) = Concession::of(&inputs, &requirement, null_sender) {
+        let (found, requirement) = tools.concede(&concession, candidates, held).await;
+        return (found, Some(requirement));
     }
-    let found = tools.attempt(&requirement).run(candidates, held).await;
+    let attempt = tools.attempt(&requirement, None);
+    let found = attempt.run(candidates, held).await;
     (found, Some(requirement))
 }
 
@@ -298,7 +300,53 @@ struct Tools<'a, S> {
 }
 
 impl<'a, S: QueueStore> Tools<'a, S> {
-    fn attempt<'b>(&self, requirement: &'b Requirement) -> Attempt<'b, S>
+    /// Demands that may be set aside, from the strictest on until a host meets them.
+    async fn concede(
+        &self,
+        concession: &Concession,
+        candidates: &[Candidate],
+        held: &mut Option<Session>,
+    ) -> (Findings, Requirement) {
+        let redacted = self.redacted().await;
+        let mut last = None;
+        for step in concession.steps() {
+            let content = redacted.clone().filter(|_| concession.redacts(*step));
+            if concession.redacts(*step) && *step == Step::Whatever && content.is_none() {
+                break; // Somebody else's notification: not in plain text as it is.
+            }
+            let requirement = Requirement::of(&concession.demands(*step));
+            let attempt = self.attempt(&requirement, content);
+            let found = attempt.run(candidates, held).await;
+            let goes_on = concession.goes_on(*step, &found);
+            if found.alive && concession.redacts(*step) {
+                tracing::warn!(queue_id = %self.leased.id, domain = self.domain,
+                    "requiretls.set-aside: no host offers REQUIRETLS for a notification about REQUIRETLS mail; \
+                     it was sent without, and without the header of the message");
+            }
+            last = Some((found, requirement));
+            if !goes_on {
+                break;
+            }
+        }
+        last.unwrap_or_else(|| {
+            let requirement = Requirement::of(&concession.demands(Step::Strict));
+            let found = Findings::new(self.leased.recipients.len(), None);
+            (found, requirement)
+        })
+    }
+
+    /// A notification of ours without what its original said.
+    async fn redacted(&self) -> Option<Bytes> {
+        let envelope = &self.leased.envelope;
+        if envelope.class != MessageClass::Dsn {
+            return None;
+        }
+        let size = usize::try_from(envelope.size).ok()?;
+        let whole = content::head(&*self.inner.queue, self.leased, size).await;
+        dsn::redact(&whole.ok()?).map(Bytes::from)
+    }
+
+    fn attempt<'b>(&self, requirement: &'b Requirement, redacted: Option<Bytes>) -> Attempt<'b, S>
     where
         'a: 'b,
     {
@@ -311,6 +359,8 @@ impl<'a, S: QueueStore> Tools<'a, S> {
             domain: self.domain,
             max_addresses: self.settings.max_addresses,
             per_transaction: self.settings.recipients_per_transaction,
+            patience: self.settings.patience,
+            redacted,
             dice: &self.inner.dice,
             now: self.now,
         }
@@ -369,6 +419,9 @@ async fn learn<S: QueueStore>(
     let now = inner.now();
     if found.alive {
         lane.settled();
+        if found.weakened_by == Some(Weakened::TlsRequiredNo) {
+            return; // That says nothing about mail whose demands hold.
+        }
         if lane.succeeded() == Recovery::Recovered {
             wake(inner, lane).await;
         }

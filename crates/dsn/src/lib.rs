@@ -12,6 +12,7 @@ mod entitled;
 mod error;
 mod fields;
 mod original;
+mod redact;
 mod report;
 mod text;
 
@@ -23,6 +24,7 @@ mod tests;
 pub use build::{Built, build};
 pub use entitled::entitled;
 pub use error::DsnError;
+pub use redact::redact;
 pub use report::{
     Action, Diagnostic, Host, Notification, Original, Policy, RecipientReport, Reporter,
     ReturnPath, Story,

@@ -62,6 +62,12 @@ impl EnhancedStatus {
         self.class
     }
 
+    /// The subject, for instance 7 for security and policy (RFC 3463 section 3).
+    #[must_use]
+    pub const fn subject(self) -> u16 {
+        self.subject
+    }
+
     /// The same subject and detail in another class.
     #[must_use]
     pub const fn with_class(self, class: StatusClass) -> Self {

@@ -82,6 +82,8 @@ fn access(r: &mut Reader<'_>) -> Option<Access> {
     let s = r.whole();
     Some(Access {
         relay_networks: r.list(s, "access.relay-networks")?,
+        requiretls_networks: r.list(s, "access.requiretls-networks")?,
+        requiretls_senders: r.list(s, "access.requiretls-senders")?,
         xforward_hosts: r.list(s, "access.xforward-hosts")?,
         connections: r.value(s, "access.connections")?,
         connections_per_client: r.value(s, "access.connections-per-client")?,
@@ -145,6 +147,7 @@ fn delivery(r: &mut Reader<'_>) -> Option<Delivery> {
             DeliveryTls::Required(tls) => Some(tls),
         },
         dangerous_tls_required_no: r.value(s, "delivery.dangerous-tls-required-no")?,
+        patience: r.value(s, "delivery.patience")?,
         connections: r.value(s, "delivery.connections")?,
         connections_per_destination: r.value(s, "delivery.connections-per-destination")?,
         connections_per_host: r.value(s, "delivery.connections-per-host")?,

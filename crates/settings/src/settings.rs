@@ -126,6 +126,10 @@ pub enum BareNewline {
 pub struct Access {
     /// Who may relay without authentication.
     pub relay_networks: Vec<IpNet>,
+    /// Clients whose mail is tagged REQUIRETLS.
+    pub requiretls_networks: Vec<IpNet>,
+    /// Domains of envelope senders whose mail is tagged REQUIRETLS.
+    pub requiretls_senders: Vec<Domain>,
     /// Who may use XFORWARD.
     pub xforward_hosts: Vec<IpNet>,
     /// Inbound connections in all; over it 421 4.7.0.
@@ -322,6 +326,8 @@ pub struct Delivery {
     pub tls: Option<RequiredTls>,
     /// Whose `TLS-Required: No` counts (decision AMB-32).
     pub dangerous_tls_required_no: TlsRequiredNo,
+    /// How long mail waits for what would make it fit, if it does not fit the hosts that answer.
+    pub patience: Duration,
     /// Outbound connections in all.
     pub connections: usize,
     /// To one destination (recipient domain or route).

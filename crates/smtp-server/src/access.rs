@@ -12,6 +12,7 @@ pub struct Access {
     relay: Vec<IpNet>,
     xforward: Vec<IpNet>,
     normalize: Vec<IpNet>,
+    requiretls: Vec<IpNet>,
 }
 
 impl Access {
@@ -25,7 +26,15 @@ impl Access {
             relay: all(relay),
             xforward: all(xforward),
             normalize: all(normalize),
+            requiretls: Vec::new(),
         }
+    }
+
+    /// Mail of clients in these networks is tagged REQUIRETLS (`access.requiretls-networks`).
+    #[must_use]
+    pub fn requiring_tls(mut self, networks: &[IpNet]) -> Self {
+        self.requiretls = networks.iter().copied().map(unmapped).collect();
+        self
     }
 
     /// What the client at `address` may do on a listener with this setting.
@@ -40,6 +49,7 @@ impl Access {
                 Relaying::Refused
             },
             xforward: among(&self.xforward),
+            adds_requiretls: among(&self.requiretls),
             bare_newline: if among(&self.normalize) {
                 BareNewline::Normalize
             } else {

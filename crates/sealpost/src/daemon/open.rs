@@ -105,11 +105,10 @@ pub(super) fn server_settings(s: &Settings) -> anyhow::Result<ServerSettings> {
         .collect::<anyhow::Result<_>>()?;
     Ok(ServerSettings {
         listeners,
-        access: Arc::new(ArcSwap::from_pointee(Access::new(
-            &s.access.relay_networks,
-            &s.access.xforward_hosts,
-            &[],
-        ))),
+        access: Arc::new(ArcSwap::from_pointee(
+            Access::new(&s.access.relay_networks, &s.access.xforward_hosts, &[])
+                .requiring_tls(&s.access.requiretls_networks),
+        )),
         limits: Limits {
             connections: s.access.connections,
             connections_per_address: s.access.connections_per_client,
@@ -159,6 +158,7 @@ fn listener(s: &Settings, l: &settings::Listener) -> anyhow::Result<ListenerSett
             settings::TlsRequiredNo::Authenticated => smtp_server::TlsRequiredNo::Authenticated,
             settings::TlsRequiredNo::All => smtp_server::TlsRequiredNo::All,
         },
+        requiretls_senders: s.access.requiretls_senders.clone(),
         postmaster: s.server.postmaster.clone(),
         ..smtp_server::Settings::new(s.server.hostname.clone(), &l.name)
     };

@@ -35,6 +35,7 @@ pub(crate) fn delivery(s: &Settings) -> anyhow::Result<delivery::Settings> {
         spacing_per_host: s.delivery.rate_per_host.map(|r| r.period / r.count.get()),
         recipients_per_transaction: s.delivery.recipients_per_transaction,
         max_addresses: s.delivery.max_addresses,
+        patience: s.delivery.patience,
         allow_special_use: s.egress.allow_special_use.clone(),
         own: own_addresses(s),
         max_returned: MAX_RETURNED,

@@ -110,6 +110,15 @@ pub(super) const KEYS: &[Key] = &[
     )
     .default("10"),
     Key::new(
+        "delivery.patience",
+        Kind::Duration(SECOND, 5 * DAY),
+        "How long mail waits that no host of the destination can take as it is: it needs an \
+         extension (8BITMIME, SMTPUTF8, REQUIRETLS) that those which answer do not have while \
+         others cannot be reached, or it came with REQUIRETLS and no host has verified TLS. Then \
+         it is returned to its sender.",
+    )
+    .default("\"1d\""),
+    Key::new(
         "delivery.timeouts.connect",
         TIMEOUT,
         "A TCP connection to one address.",

@@ -111,6 +111,19 @@ pub(super) const KEYS: &[Key] = &[
     )
     .default("[\"127.0.0.0/8\", \"::1/128\"]"),
     Key::new(
+        "access.requiretls-networks",
+        Kind::List(&Kind::Network),
+        "Clients whose mail is treated as if they had said REQUIRETLS (RFC 8689 section 4.3): it \
+         travels over verified TLS to servers that promise the same, or comes back.",
+    )
+    .default("[]"),
+    Key::new(
+        "access.requiretls-senders",
+        Kind::List(&Kind::Domain),
+        "The same by the domain of the envelope sender.",
+    )
+    .default("[]"),
+    Key::new(
         "access.xforward-hosts",
         Kind::List(&Kind::Network),
         "Who may say with XFORWARD which client and queue id a message had before: your own Postfix.",

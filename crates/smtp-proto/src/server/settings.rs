@@ -29,6 +29,8 @@ pub struct Settings {
     pub dsn: bool,
     /// Whose `TLS-Required: No` counts (RFC 8689 section 4.1, decision AMB-32).
     pub dangerous_tls_required_no: TlsRequiredNo,
+    /// Domains of reverse-paths whose mail is tagged REQUIRETLS (RFC 8689 section 4.3).
+    pub requiretls_senders: Vec<Domain>,
     /// Where mail for `<postmaster>` without a domain goes; `None`: to postmaster at our
     /// [`Settings::hostname`].
     pub postmaster: Option<Mailbox>,
@@ -95,6 +97,8 @@ pub struct Peer {
     pub relaying: Relaying,
     /// It may say XFORWARD.
     pub xforward: bool,
+    /// Its mail is tagged REQUIRETLS, whatever it says (RFC 8689 section 4.3).
+    pub adds_requiretls: bool,
     /// What happens to bare CR and LF from its network.
     pub bare_newline: BareNewline,
 }
@@ -114,6 +118,7 @@ impl Settings {
             max_hops: 100,
             dsn: true,
             dangerous_tls_required_no: TlsRequiredNo::Authenticated,
+            requiretls_senders: Vec::new(),
             postmaster: None,
             refuse_early_talkers: false,
             closed: None,

@@ -1,6 +1,8 @@
 //! DATA and BDAT: from the command to the message as a whole.
 
-use mail_types::{Arrival, BodyType, EnhancedStatus, Envelope, MessageClass, QueueId, Timestamp};
+use mail_types::{
+    Arrival, BodyType, EnhancedStatus, Envelope, Host, Mailbox, MessageClass, QueueId, Timestamp,
+};
 
 use super::{Action, Pending, Session, State, Transaction, errors};
 use crate::server::header_scan::HeaderScan;
@@ -337,6 +339,15 @@ impl Session {
             TlsRequiredNo::Authenticated => self.identity.is_some(),
             TlsRequiredNo::All => true,
         };
+        // RFC 8689 section 4.3: a submission server may add the tag by a rule of its own.
+        let sender = mail.path.mailbox().map(Mailbox::host);
+        let requiretls = mail.requiretls
+            || self.peer.adds_requiretls
+            || self
+                .settings
+                .requiretls_senders
+                .iter()
+                .any(|d| matches!(sender, Some(Host::Domain(s)) if s == d));
         Some(Envelope {
             reverse_path: mail.path.clone(),
             recipients: std::mem::take(recipients),
@@ -346,9 +357,9 @@ impl Session {
                 mail.body.unwrap_or_default()
             },
             smtputf8: mail.smtputf8,
-            requiretls: mail.requiretls,
+            requiretls,
             // RFC 8689 section 4.1: with REQUIRETLS the header field is ignored.
-            tls_required_no: honoured && content.scan.tls_required_no() && !mail.requiretls,
+            tls_required_no: honoured && content.scan.tls_required_no() && !requiretls,
             ret: mail.ret,
             envid: mail.envid.take(),
             size: content.size,

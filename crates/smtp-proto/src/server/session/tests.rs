@@ -38,6 +38,7 @@ pub(super) fn peer() -> Peer {
         address: IpAddr::from([192, 0, 2, 1]),
         relaying: Relaying::Allowed,
         xforward: false,
+        adds_requiretls: false,
         bare_newline: BareNewline::Reject,
     }
 }

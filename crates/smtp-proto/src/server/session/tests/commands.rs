@@ -61,6 +61,7 @@ fn e4_28_e4_27_ehlo_lists_what_is_there_and_nothing_else() {
         options,
         Peer {
             xforward: true,
+            adds_requiretls: false,
             ..peer()
         },
     );
@@ -470,6 +471,7 @@ fn too_many_errors_end_the_session() {
 fn g5_06_xforward_gives_the_upstream_id() {
     let front = Peer {
         xforward: true,
+        adds_requiretls: false,
         ..peer()
     };
     let mut driver = Driver::new(settings(), front);

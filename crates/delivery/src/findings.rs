@@ -1,0 +1,150 @@
+//! What one attempt found out, and what that means for those without a verdict.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use attempt::{Reason, Tried, Weakened};
+
+use crate::demand::Evidence;
+use crate::failure::{Conclusion, HostFailure, as_transient, conclude};
+use crate::sessions::{Session, Way};
+use crate::verdict::{Decider, Failure, Verdict, shown};
+use crate::work::Attempt;
+
+/// What an attempt found out.
+pub(crate) struct Findings {
+    /// One per recipient of the lease, in its order; none where no host was tried to the end.
+    pub(crate) verdicts: Vec<Option<Verdict>>,
+    pub(crate) tried: Vec<Tried>,
+    pub(crate) failures: Vec<HostFailure>,
+    /// MAIL was refused for now: why this host does not count, if no recipient was settled.
+    pub(crate) mail_refused: Option<HostFailure>,
+    pub(crate) decider: Option<Decider>,
+    /// Some host talked to us about this mail: the destination is alive.
+    pub(crate) alive: bool,
+    /// A host may have taken the message without saying so (row E5-12).
+    pub(crate) unknown: bool,
+    /// No attempt was made: the host has as many sessions as it may have.
+    pub(crate) busy: bool,
+    /// The failures alone decided, no host's answer to the mail.
+    pub(crate) concluded: bool,
+    pub(crate) weakened_by: Option<Weakened>,
+    pub(crate) connect: Duration,
+    pub(crate) transmit: Duration,
+}
+
+impl Findings {
+    pub(crate) fn new(recipients: usize, weakened_by: Option<Weakened>) -> Self {
+        Self {
+            verdicts: vec![None; recipients],
+            tried: Vec::new(),
+            failures: Vec::new(),
+            mail_refused: None,
+            decider: None,
+            alive: false,
+            unknown: false,
+            busy: false,
+            concluded: false,
+            weakened_by,
+            connect: Duration::ZERO,
+            transmit: Duration::ZERO,
+        }
+    }
+
+    /// The same verdict for everybody, before any host was tried.
+    pub(crate) fn uniform(recipients: usize, verdict: &Verdict) -> Self {
+        let mut found = Self::new(recipients, None);
+        found.all_open(verdict);
+        found
+    }
+
+    /// Nobody could be asked whether the policy still stands: what it had a part in waits.
+    pub(crate) fn defer_bounces(&mut self) {
+        for verdict in self.verdicts.iter_mut().flatten() {
+            if let Verdict::Bounced(failure) = verdict {
+                let status = as_transient(failure.status);
+                let failure = Failure {
+                    status,
+                    ..(**failure).clone()
+                };
+                *verdict = Verdict::Deferred(Arc::new(failure));
+            }
+        }
+    }
+
+    pub(crate) fn undecided(&self) -> impl Iterator<Item = usize> {
+        self.verdicts
+            .iter()
+            .enumerate()
+            .filter(|(_, v)| v.is_none())
+            .map(|(n, _)| n)
+    }
+
+    pub(crate) fn all_open(&mut self, verdict: &Verdict) {
+        for slot in self.verdicts.iter_mut().filter(|v| v.is_none()) {
+            *slot = Some(verdict.clone());
+        }
+    }
+
+    pub(crate) fn fail(&mut self, failure: HostFailure) {
+        self.tried.push(failure.tried());
+        self.failures.push(failure);
+    }
+
+    pub(crate) fn push_tried(&mut self, way: &Way<'_>, session: &Session) {
+        let (ip, _) = session.address();
+        let (mx, ip) = (shown(way.name, Some(ip)).into(), Some(ip));
+        self.tried.push(Tried {
+            mx,
+            ip,
+            reason: None,
+            detail: "".into(),
+        });
+    }
+
+    pub(crate) fn decide(&mut self, way: &Way<'_>, session: &Session) {
+        let (ip, port) = session.address();
+        let evidence = Evidence::Session(session.facts().tls);
+        self.decider = Some(Decider {
+            mx: way.name.clone(),
+            shown: shown(way.name, Some(ip)),
+            ip: Some(ip),
+            port,
+            tls: session.tls(),
+            evidence,
+        });
+    }
+
+    /// Every host has failed: what that means for those that have no verdict yet.
+    pub(crate) fn settle<S>(&mut self, attempt: &Attempt<'_, S>) {
+        let age = attempt.now.since(attempt.leased.envelope.arrival.at);
+        let concluded = conclude(&self.failures, attempt.requirement, age, attempt.patience);
+        let Some(conclusion) = concluded else {
+            let detail = format!("No host of {} was left to try.", attempt.domain);
+            self.all_open(&Verdict::Deferred(Arc::new(Failure::new(
+                Reason::NoUsableMx,
+                detail,
+            ))));
+            return;
+        };
+        self.concluded = true;
+        let (Conclusion::Defer(index) | Conclusion::Bounce(index)) = conclusion;
+        let Some(failure) = self.failures.get(index) else {
+            return;
+        };
+        if self.decider.is_none() || !self.alive {
+            self.decider = Some(Decider::from(failure));
+        }
+        let mut failure = Failure::from(failure);
+        let verdict = match conclusion {
+            Conclusion::Bounce(_) => Verdict::Bounced(Arc::new(
+                failure.for_good(attempt.domain, attempt.requirement),
+            )),
+            Conclusion::Defer(_) => {
+                failure.status = as_transient(failure.status);
+                Verdict::Deferred(Arc::new(failure))
+            }
+        };
+        self.all_open(&verdict);
+    }
+}

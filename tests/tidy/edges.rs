@@ -109,8 +109,10 @@ fn members(metadata: &Metadata) -> Vec<&Package> {
 const PURE: [&str; 5] = ["attempt", "dsn", "mail-types", "mta-sts", "smtp-proto"];
 
 /// Crates of others that only compute.
-const FOR_PURE: [&str; 8] = [
+const FOR_PURE: [&str; 11] = [
+    "aws-lc-rs",
     "bytes",
+    "data-encoding",
     "idna",
     "ipnet",
     "jiff",
@@ -118,6 +120,7 @@ const FOR_PURE: [&str; 8] = [
     "serde",
     "serde_json",
     "thiserror",
+    "zeroize",
 ];
 
 /// What the tests of any crate above the pure ones may use.

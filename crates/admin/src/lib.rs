@@ -31,5 +31,5 @@ pub use types::{
     ActionRequest, ActionResult, AttemptView, DestinationSummary, ExemptRequest, ExemptionView,
     Explanation, Filter, ListenerView, Page, PinRequest, PinView, PolicyDetail, PolicyView,
     ProblemDetails, QueueAction, QueueDetail, QueueItem, QueueSummary, RecipientView, ReloadResult,
-    StatusView,
+    StatusView, TranscriptView,
 };

@@ -45,6 +45,7 @@ pub struct Metrics {
     weakened: Cells<Weakened, Counter>,
     sessions: Cells<SessionResult, Counter>,
     handshakes: Handshakes,
+    possible_duplicates: Counter,
     suspensions: Counter,
     dsns: Cells<DsnKind, Counter>,
     reports: Cells<ReportResult, Counter>,
@@ -65,6 +66,7 @@ impl Metrics {
             weakened: register(r, &families::WEAKENED_DELIVERIES),
             sessions: register(r, &families::SESSIONS),
             handshakes: Handshakes::new(r),
+            possible_duplicates: counter(r, &families::POSSIBLE_DUPLICATES),
             suspensions: counter(r, &families::SUSPENSIONS),
             dsns: register(r, &families::DSNS_SENT),
             reports: register(r, &families::REPORTS),
@@ -117,6 +119,11 @@ impl Metrics {
     /// A TLS handshake with a mail server ended.
     pub fn tls_handshake(&self, version: TlsVersion, result: TlsResult) {
         self.handshakes.inc(version, result);
+    }
+
+    /// A host may have taken a message without saying so.
+    pub fn possible_duplicate(&self) {
+        self.possible_duplicates.inc();
     }
 
     /// A destination is being left alone for a while.

@@ -36,7 +36,8 @@ pub(crate) async fn show<S: QueueStore>(
     Path(id): Path<String>,
 ) -> Result<Json<QueueDetail>, Problem> {
     let view = control.queue.show(parse_id(&id)?, control.now()).await?;
-    Ok(Json(detail(&view)))
+    let dialogue = |destination: &_, reason| control.delivery.dialogue(destination, reason);
+    Ok(Json(detail(&view, dialogue)))
 }
 
 pub(crate) async fn summary<S: QueueStore>(

@@ -1,10 +1,11 @@
 //! Messages of the queue as the API shows them.
 
 use attempt::Reason;
+use delivery::Dialogue;
 use mail_types::Timestamp;
-use outbound_queue::{AttemptEntry, Done, MessageState, MessageView, RecipientState};
+use outbound_queue::{AttemptEntry, Destination, Done, MessageState, MessageView, RecipientState};
 
-use crate::{AttemptView, QueueDetail, QueueItem, RecipientView};
+use crate::{AttemptView, QueueDetail, QueueItem, RecipientView, TranscriptView};
 
 pub(crate) fn item(view: &MessageView) -> QueueItem {
     let pending = view.recipients.iter().zip(&view.envelope.recipients);
@@ -34,7 +35,11 @@ pub(crate) fn item(view: &MessageView) -> QueueItem {
     }
 }
 
-pub(crate) fn detail(view: &MessageView) -> QueueDetail {
+/// `dialogue` knows the last dialogue of a destination that ended in a reason.
+pub(crate) fn detail(
+    view: &MessageView,
+    dialogue: impl Fn(&Destination, Reason) -> Option<Dialogue>,
+) -> QueueDetail {
     let arrival = &view.envelope.arrival;
     let recipients = view.recipients.iter().zip(&view.envelope.recipients);
     QueueDetail {
@@ -61,7 +66,7 @@ pub(crate) fn detail(view: &MessageView) -> QueueDetail {
         history: view
             .attempts
             .iter()
-            .map(|entry| attempt(entry, view))
+            .map(|entry| attempt(entry, view, &dialogue))
             .collect(),
     }
 }
@@ -71,10 +76,16 @@ pub(crate) fn last(view: &MessageView) -> Option<&AttemptEntry> {
     view.attempts.iter().max_by_key(|entry| entry.last)
 }
 
-fn attempt(entry: &AttemptEntry, view: &MessageView) -> AttemptView {
+fn attempt(
+    entry: &AttemptEntry,
+    view: &MessageView,
+    dialogue: impl Fn(&Destination, Reason) -> Option<Dialogue>,
+) -> AttemptView {
     let served = view.recipients.iter().zip(&view.envelope.recipients);
     let served = served.filter(|(r, _)| r.destination == entry.destination);
     let note = &entry.note;
+    let reason = Reason::from_key(&note.reason);
+    let transcript = reason.and_then(|reason| dialogue(&entry.destination, reason));
     AttemptView {
         at: entry.last.rfc3339(),
         times: entry.count,
@@ -83,10 +94,15 @@ fn attempt(entry: &AttemptEntry, view: &MessageView) -> AttemptView {
         ip: note.ip.map(|ip| ip.to_string()),
         tls: note.tls.as_deref().map(str::to_owned),
         policy: note.policy.as_deref().map(str::to_owned),
-        reason: Reason::from_key(&note.reason).map(|r| r.key().to_owned()),
+        reason: reason.map(|r| r.key().to_owned()),
         dsn: note.status.map(|s| s.to_string()),
         reply: note.reply.as_deref().map(str::to_owned),
         detail: (!note.detail.is_empty()).then(|| note.detail.to_string()),
+        transcript: transcript.map(|dialogue| TranscriptView {
+            at: dialogue.at.rfc3339(),
+            peer: dialogue.peer.to_string(),
+            text: dialogue.text.to_string(),
+        }),
     }
 }
 

@@ -135,6 +135,21 @@ pub struct AttemptView {
     pub reply: Option<String>,
     /// One sentence in plain words.
     pub detail: Option<String>,
+    /// The last dialogue with this destination that ended in this reason, if the daemon still
+    /// remembers one: it may be that of another message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transcript: Option<TranscriptView>,
+}
+
+/// Commands and replies of one session, without content and secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TranscriptView {
+    /// When it ended.
+    pub at: String,
+    /// The host and its address.
+    pub peer: String,
+    /// `> ` is what we said, `< ` what the host said, `* ` what happened beside. At most 4 KiB.
+    pub text: String,
 }
 
 /// `POST /v1/queue/actions`.

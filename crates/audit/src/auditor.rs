@@ -163,6 +163,7 @@ impl Auditor {
                     mx: candidate.name.clone(),
                     tls_name: candidate.tls_name.clone(),
                     addr: SocketAddr::new(*address, candidate.port),
+                    connect_within: None,
                 };
                 let (connector, places) = (self.connector.clone(), Arc::clone(&places));
                 probes.push(async move {

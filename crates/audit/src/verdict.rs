@@ -311,6 +311,7 @@ fn plain_after(cause: &Cause) -> Option<Reason> {
         | Cause::Remote(_)
         | Cause::Protocol(_)
         | Cause::Missing(_)
+        | Cause::Auth(_)
         | Cause::Local(_) => None,
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use attempt::Reason;
 use mail_types::{Envelope, Recipient, Resolver, Timestamp};
 use outbound_queue::{Leased, Now, Placement, QueueError, QueueStore};
 use parking_lot::Mutex;
@@ -21,6 +22,7 @@ use crate::ports::Observer;
 use crate::route::Destination;
 use crate::sessions::Sessions;
 use crate::settings::Settings;
+use crate::transcripts::Dialogue;
 use crate::{suspended, worker};
 
 /// What an engine is made of.
@@ -350,6 +352,16 @@ impl<S: QueueStore> Delivery<S> {
     #[must_use]
     pub fn now(&self) -> Now {
         self.inner.now()
+    }
+
+    /// The last dialogue with a destination's hosts that ended in this cause, if it is still known.
+    #[must_use]
+    pub fn dialogue(
+        &self,
+        destination: &outbound_queue::Destination,
+        reason: Reason,
+    ) -> Option<Dialogue> {
+        self.inner.sessions.transcripts.get(destination, reason)
     }
 
     /// Sessions that run.

@@ -4,6 +4,7 @@
 //! (row E5-10): such failures only make a host unreachable.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use attempt::{Facts, Reason, Tried};
@@ -12,6 +13,7 @@ use smtp_client::Cause;
 use smtp_proto::{MissingExtension, Stage};
 
 use crate::demand::{Evidence, Requirement, SeenTls};
+use crate::verdict::{Failure, Verdict};
 
 /// Why one candidate did not take the mail.
 #[derive(Clone, Debug)]
@@ -120,6 +122,7 @@ impl HostFailure {
             Stage::Banner
             | Stage::Ehlo
             | Stage::EhloTls
+            | Stage::Auth
             | Stage::Mail
             | Stage::Data
             | Stage::Dot => {
@@ -144,6 +147,11 @@ impl HostFailure {
             evidence: evidence(reason, cause),
             tls: None,
         }
+    }
+
+    /// The verdict on a recipient that this host alone decided: not this time.
+    pub(crate) fn deferred(&self) -> Verdict {
+        Verdict::Deferred(Arc::new(Failure::from(self)))
     }
 
     /// For the record.
@@ -225,6 +233,8 @@ fn weigh(cause: &Cause) -> Weight {
         | Cause::StartTlsInjection
         | Cause::Handshake(_)
         | Cause::Certificate(_) => Weight::Unfit,
+        // Wrong credentials are ours to put right: never a reason to bounce.
+        Cause::Auth(_) => Weight::Transient,
         Cause::Remote(reply) if reply.code() / 100 == 5 => Weight::Permanent,
         Cause::Remote(_) => Weight::Transient,
         Cause::Missing(_) => Weight::Missing,
@@ -243,6 +253,7 @@ fn evidence(reason: Reason, cause: &Cause) -> Evidence {
         | Cause::Timeout
         | Cause::Remote(_)
         | Cause::Protocol(_)
+        | Cause::Auth(_)
         | Cause::Missing(_)
         | Cause::Local(_) => Evidence::Nothing,
     }
@@ -262,6 +273,7 @@ const fn stage_words(stage: Stage) -> &'static str {
         Stage::Banner => "in its greeting",
         Stage::Ehlo => "in answer to EHLO",
         Stage::EhloTls => "in answer to EHLO inside TLS",
+        Stage::Auth => "at the login",
         Stage::Mail => "in answer to MAIL FROM",
         Stage::Data => "in answer to DATA",
         Stage::Dot => "at the end of the data",

@@ -1,8 +1,10 @@
 //! What delivery tells the rest of the process.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use attempt::{DsnSent, Record, Removed};
+use mail_types::{HostName, QueueId};
 
 use crate::destination::Suspension;
 
@@ -19,6 +21,9 @@ pub trait Observer: Send + Sync {
 
     /// A session was opened, or not.
     fn session(&self, session: SessionEvent);
+
+    /// A host may have taken a message without saying so.
+    fn possible_duplicate(&self, event: &PossibleDuplicate<'_>);
 
     /// A destination is being left alone for a while.
     fn suspended(&self, destination: &str, suspension: &Suspension, pause: Duration);
@@ -42,4 +47,17 @@ pub enum SessionEvent {
     Failed,
     /// Taken from the pool.
     Reused,
+}
+
+/// A host may have taken a message without saying so: it may come twice (row E5-12).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PossibleDuplicate<'a> {
+    /// The message.
+    pub queue_id: QueueId,
+    /// The host.
+    pub mx: &'a HostName,
+    /// Its address.
+    pub ip: IpAddr,
+    /// What ended the session.
+    pub cause: &'a str,
 }

@@ -1,4 +1,8 @@
 //! Opens sessions: the pool first, then a new connection, within the limit of each host.
+//!
+//! The limit is on open connections, idle ones included, by MX name and by address: a place is a
+//! session in somebody's hands, and before a new connection is made, idle ones that would be too
+//! many together with those are closed. What is closed keeps its place until it has said QUIT.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -17,17 +21,28 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::demand::{Assurance, SeenTls, SessionFacts};
 use crate::ports::{Observer, SessionEvent};
+use crate::transcripts::Transcripts;
+use crate::unknown::Unknown;
 
 /// Opens and keeps sessions.
 pub(crate) struct Sessions {
     pub(crate) pool: Pool,
     pub(crate) observer: Arc<dyn Observer>,
-    hosts: Mutex<HashMap<HostName, Arc<Host>>>,
+    pub(crate) transcripts: Transcripts,
+    pub(crate) unknown: Unknown,
+    hosts: Mutex<HashMap<Place, Arc<Host>>>,
     per_host: usize,
     spacing: Option<Duration>,
 }
 
-/// What is kept of an MX host while it is in use.
+/// What has a limit of its own: many names may share an address, and many addresses a name.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Place {
+    Name(HostName),
+    Address(IpAddr),
+}
+
+/// What is kept of an MX host or address while it is in use.
 struct Host {
     slots: Arc<Semaphore>,
     /// When the next transaction may begin.
@@ -39,8 +54,8 @@ pub(crate) struct Session {
     pub(crate) connection: Connection,
     /// TLS was offered and failed: this is the second try in plain text (decision AMB-15).
     fell_back: Option<Reason>,
-    /// Its place among the sessions to this host.
-    _permit: OwnedSemaphorePermit,
+    /// Its places among the sessions to this name and to this address.
+    _places: [OwnedSemaphorePermit; 2],
 }
 
 /// One host's address, and how to get there.
@@ -51,6 +66,8 @@ pub(crate) struct Way<'a> {
     pub(crate) tls_name: &'a HostName,
     pub(crate) address: SocketAddr,
     pub(crate) assurance: Assurance,
+    /// The next address is of the other family: this one must not keep it waiting for long.
+    pub(crate) impatient: bool,
 }
 
 impl Way<'_> {
@@ -59,6 +76,7 @@ impl Way<'_> {
             mx: self.name.clone(),
             tls_name: self.tls_name.clone(),
             addr: self.address,
+            connect_within: self.impatient.then_some(BETWEEN_FAMILIES),
         }
     }
 }
@@ -90,6 +108,8 @@ impl Sessions {
         Self {
             pool,
             observer,
+            transcripts: Transcripts::default(),
+            unknown: Unknown::default(),
             hosts: Mutex::default(),
             per_host: per_host.max(1),
             spacing,
@@ -98,8 +118,7 @@ impl Sessions {
 
     /// A session to this host that was opened with exactly this assurance.
     pub(crate) async fn open(&self, way: &Way<'_>, source: Source) -> Result<Session, NoSession> {
-        let permit = tokio::time::timeout(PATIENCE, self.permit(way.name)).await;
-        let Ok(Some(permit)) = permit else {
+        let Some(by_name) = self.place(Place::Name(way.name.clone())).await else {
             return Err(NoSession::Busy);
         };
         let posture = posture(way.assurance);
@@ -107,13 +126,24 @@ impl Sessions {
         if source == Source::Any
             && let Some(connection) = self.pool.take(&way.connector.pool_key(&peer, posture))
         {
+            let at = Place::Address(connection.facts().addr.ip());
+            let Some(by_address) = self.place(at).await else {
+                self.pool.put(connection);
+                return Err(NoSession::Busy);
+            };
             self.observer.session(SessionEvent::Reused);
             return Ok(Session {
                 connection,
                 fell_back: None,
-                _permit: permit,
+                _places: [by_name, by_address],
             });
         }
+        let at = Place::Address(way.address.ip());
+        let Some(by_address) = self.place(at.clone()).await else {
+            return Err(NoSession::Busy);
+        };
+        self.make_room(&Place::Name(way.name.clone())).await;
+        self.make_room(&at).await;
         let began = Instant::now();
         let first = way.connector.connect_with(&peer, posture).await;
         let (result, fell_back) = match first {
@@ -152,25 +182,38 @@ impl Sessions {
         Ok(Session {
             connection,
             fell_back,
-            _permit: permit,
+            _places: [by_name, by_address],
         })
     }
 
     /// Gives a session back for others. One that fell back to plain text is never kept: the next
     /// delivery tries TLS again.
     pub(crate) fn keep(&self, session: Session) {
-        if session.fell_back.is_none() && session.connection.is_usable() {
+        if session.fell_back.is_none() && self.pool.allows(&session.connection) {
             self.pool.put(session.connection);
         } else {
-            tokio::spawn(session.connection.quit());
+            let Session {
+                connection,
+                _places: places,
+                ..
+            } = session;
+            tokio::spawn(async move {
+                connection.quit().await;
+                drop(places);
+            });
         }
+    }
+
+    /// Whether a session that a worker holds may carry another message.
+    pub(crate) fn allows(&self, session: &Session) -> bool {
+        self.pool.allows(&session.connection)
     }
 
     /// Waits until another transaction may begin at this host (`delivery.rate-per-host`).
     pub(crate) async fn pace(&self, name: &HostName) {
         let Some(spacing) = self.spacing else { return };
         let turn = {
-            let host = self.host(name);
+            let host = self.host(Place::Name(name.clone()));
             let mut next = host.next.lock();
             let turn = (*next).max(tokio::time::Instant::now());
             *next = turn + spacing;
@@ -179,15 +222,37 @@ impl Sessions {
         tokio::time::sleep_until(turn).await;
     }
 
-    async fn permit(&self, name: &HostName) -> Option<OwnedSemaphorePermit> {
-        let slots = Arc::clone(&self.host(name).slots);
-        // Nobody closes the semaphore: there is always a permit to come.
-        slots.acquire_owned().await.ok()
+    /// A place among the sessions to this host; `None` if others keep all of them for too long.
+    async fn place(&self, place: Place) -> Option<OwnedSemaphorePermit> {
+        let slots = Arc::clone(&self.host(place).slots);
+        // Nobody closes the semaphore: there is always a place to come.
+        let permit = tokio::time::timeout(PATIENCE, slots.acquire_owned()).await;
+        permit.ok()?.ok()
     }
 
-    fn host(&self, name: &HostName) -> Arc<Host> {
+    /// Closes idle connections to this host until those and the sessions in use are within the
+    /// limit; our own place is among those in use.
+    async fn make_room(&self, place: &Place) {
+        let is_there = |facts: &smtp_client::SessionFacts| match place {
+            Place::Name(name) => facts.mx == *name,
+            Place::Address(ip) => facts.addr.ip() == *ip,
+        };
+        loop {
+            let free = self.host(place.clone()).slots.available_permits();
+            if self.pool.count(is_there) <= free {
+                return;
+            }
+            let Some(connection) = self.pool.evict(is_there) else {
+                return;
+            };
+            // Nothing depends on how this goes; then the socket is closed.
+            let _ = tokio::time::timeout(PATIENCE, connection.quit()).await;
+        }
+    }
+
+    fn host(&self, place: Place) -> Arc<Host> {
         let mut hosts = self.hosts.lock();
-        if let Some(host) = hosts.get(name) {
+        if let Some(host) = hosts.get(&place) {
             return Arc::clone(host);
         }
         if hosts.len() > MAX_HOSTS {
@@ -200,7 +265,7 @@ impl Sessions {
             slots: Arc::new(Semaphore::new(self.per_host)),
             next: Mutex::new(tokio::time::Instant::now()),
         });
-        hosts.insert(name.clone(), Arc::clone(&host));
+        hosts.insert(place, Arc::clone(&host));
         host
     }
 }
@@ -317,3 +382,6 @@ const fn is_tls(cause: &Cause) -> bool {
 const MAX_HOSTS: usize = 10_000;
 /// A worker waits no longer for its turn at a host: other destinations need its place.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// A family of addresses that is not answered keeps the other one waiting no longer than this:
+/// time for three tries of TCP (row E1-22).
+const BETWEEN_FAMILIES: Duration = Duration::from_secs(10);

@@ -114,11 +114,20 @@ impl Failure {
         };
         Self {
             reason,
-            status: reply.status().unwrap_or_else(|| reason.status()),
+            status: status_of(reply).unwrap_or_else(|| reason.status()),
             reply: Some(reply.to_string()),
             detail: reason.sentence(&facts),
         }
     }
+}
+
+/// The reply's status. A bare 556 says that the recipient's domain takes no mail (RFC 7504 section 4,
+/// RFC 7505 section 4.2: "recipient address has null MX").
+fn status_of(reply: &Reply) -> Option<EnhancedStatus> {
+    let null_mx = reply.code() == 556 && reply.enhanced().is_none();
+    null_mx
+        .then(|| EnhancedStatus::permanent(1, 10))
+        .or_else(|| reply.status())
 }
 
 impl From<&HostFailure> for Failure {

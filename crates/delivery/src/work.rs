@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use attempt::Reason;
 use bytes::Bytes;
-use mail_types::{Recipient, Timestamp};
+use mail_types::{HostName, Recipient, Timestamp};
 use outbound_queue::{Leased, QueueStore};
 use smtp_client::{
-    Body, Cause, Connector, RecipientOutcome, Reply, Stage, Transaction, TransactionError,
+    AuthFault, Body, Cause, Connector, RecipientOutcome, Reply, Stage, Transaction,
+    TransactionError, Transcript,
 };
 
 use crate::content;
@@ -21,8 +22,9 @@ use crate::dice::Dice;
 use crate::failure::{HostFailure, Weight};
 use crate::findings::Findings;
 use crate::plan::{Candidate, shuffle_equals};
+use crate::ports::PossibleDuplicate;
 use crate::sessions::{NoSession, Session, Sessions, Source, Way, refused_record, tls_record};
-use crate::verdict::{Failure, Verdict};
+use crate::verdict::{Failure, Verdict, shown};
 
 /// What an attempt needs beside the message.
 pub(crate) struct Attempt<'a, S> {
@@ -33,6 +35,8 @@ pub(crate) struct Attempt<'a, S> {
     pub(crate) leased: &'a Leased,
     /// The recipients' domain, for sentences.
     pub(crate) domain: &'a str,
+    /// An explicit route applies: the host is one that may know us.
+    pub(crate) routed: bool,
     pub(crate) max_addresses: usize,
     pub(crate) per_transaction: usize,
     pub(crate) patience: Duration,
@@ -49,6 +53,9 @@ enum After {
     NextHost,
     /// A kept connection had gone stale: once more to the same address, on a fresh one.
     Stale,
+    /// The session takes no more transactions (RFC 9422 MAILMAX) and recipients are left: on
+    /// another one to the same address.
+    Again,
     /// It was not this mail's turn at the host: no attempt was made.
     Busy,
 }
@@ -62,7 +69,8 @@ impl<S: QueueStore> Attempt<'_, S> {
     ) -> Findings {
         let mut found = Findings::new(self.leased.recipients.len(), self.requirement.weakened_by);
         let mut budget = self.max_addresses.max(2);
-        for candidate in &self.order(candidates, held.as_ref()) {
+        let before = self.sessions.unknown.host(self.leased.id);
+        for candidate in &self.order(candidates, held.as_ref(), before.as_ref()) {
             let assurance = match self.requirement.host(&candidate.name) {
                 HostDecision::Connect(assurance) => assurance,
                 HostDecision::Refuse { reason, specifics } => {
@@ -105,7 +113,8 @@ impl<S: QueueStore> Attempt<'_, S> {
                     continue;
                 }
             };
-            for ip in addresses {
+            let addresses = before_others(addresses, &candidate.name, before.as_ref());
+            for (n, ip) in addresses.iter().enumerate() {
                 if budget == 0 {
                     found.fail(not_reached(candidate, *ip));
                     break;
@@ -117,28 +126,59 @@ impl<S: QueueStore> Attempt<'_, S> {
                     tls_name: &candidate.tls_name,
                     address: SocketAddr::new(*ip, candidate.port),
                     assurance,
+                    impatient: addresses
+                        .get(n + 1)
+                        .is_some_and(|next| next.is_ipv4() != ip.is_ipv4()),
                 };
-                let mut after = self.host(&way, held, Source::Any, &mut found).await;
-                if matches!(after, After::Stale) {
-                    after = self.host(&way, held, Source::Fresh, &mut found).await;
-                }
-                match after {
-                    After::Settled => return found,
+                match self.address(&way, held, &mut found).await {
+                    After::Settled => return self.end(found),
                     After::Busy => {
                         found.busy = true;
                         return found;
                     }
-                    After::NextHost | After::Stale => {}
+                    After::NextHost | After::Stale | After::Again => {}
                 }
             }
         }
         found.settle(self);
+        self.end(found)
+    }
+
+    /// As many sessions to one address as it takes.
+    async fn address(
+        &self,
+        way: &Way<'_>,
+        held: &mut Option<Session>,
+        found: &mut Findings,
+    ) -> After {
+        let mut source = Source::Any;
+        loop {
+            match (self.host(way, held, source, found).await, source) {
+                (After::Stale, Source::Any) => source = Source::Fresh,
+                // Each round has settled a recipient.
+                (After::Again, _) => source = Source::Any,
+                (after, _) => return after,
+            }
+        }
+    }
+
+    /// The outcome is known now, unless a host has kept it to itself.
+    fn end(&self, found: Findings) -> Findings {
+        if !found.unknown {
+            self.sessions.unknown.settle(self.leased.id);
+        }
         found
     }
 
     /// Preference order, equals shuffled (RFC 5321 section 5.1). Among equals the host whose session
-    /// is already open comes first: it has just taken mail of this destination.
-    fn order(&self, candidates: &[Candidate], held: Option<&Session>) -> Vec<Candidate> {
+    /// is already open comes first: it has just taken mail of this destination. Before all of them
+    /// comes the host that may have this very message already (row E5-12).
+    fn order(
+        &self,
+        candidates: &[Candidate],
+        held: Option<&Session>,
+        before: Option<&(HostName, IpAddr)>,
+    ) -> Vec<Candidate> {
         let mut order = candidates.to_vec();
         if order.len() > 1 {
             shuffle_equals(&mut order, |c| c.preference, |n| self.dice.below(n));
@@ -148,6 +188,11 @@ impl<S: QueueStore> Attempt<'_, S> {
                 let preference = order[at].preference;
                 let first = order.iter().position(|c| c.preference == preference);
                 order[first.unwrap_or(at)..=at].rotate_right(1);
+            }
+            if let Some(at) =
+                before.and_then(|(name, _)| order.iter().position(|c| c.name == *name))
+            {
+                order[..=at].rotate_right(1);
             }
         }
         order
@@ -189,6 +234,7 @@ impl<S: QueueStore> Attempt<'_, S> {
                     .as_deref()
                     .map(tls_record)
                     .or_else(|| refused_record(&error.cause));
+                self.remember(way.name, ip, failure.reason, &error.transcript);
                 found.fail(failure);
                 return After::NextHost;
             }
@@ -233,7 +279,7 @@ impl<S: QueueStore> Attempt<'_, S> {
         facts.mx == *way.name
             && session.connection.key().tls_name == *way.tls_name
             && facts.addr.port() == way.address.port()
-            && session.connection.is_usable()
+            && self.sessions.allows(session)
             && session.facts().assurance == way.assurance
             && facts.roots_generation
                 == way
@@ -259,6 +305,9 @@ impl<S: QueueStore> Attempt<'_, S> {
                 .collect();
             if open.is_empty() {
                 break;
+            }
+            if !session.connection.is_usable() {
+                return After::Again;
             }
             let recipients: Vec<&Recipient> = open
                 .iter()
@@ -333,6 +382,7 @@ impl<S: QueueStore> Attempt<'_, S> {
         found.alive = true;
         let dsn = session.connection.facts().extensions.dsn;
         let mut settled = false;
+        let in_clear = session.connection.facts().tls.is_none();
         for (slot, outcome) in open.iter().zip(outcomes) {
             let verdict = match outcome {
                 RecipientOutcome::Delivered(reply) => Verdict::Sent {
@@ -342,10 +392,20 @@ impl<S: QueueStore> Attempt<'_, S> {
                     reply: reply.to_string().into(),
                     dsn,
                 },
+                // RFC 4954 section 6: 530 inside TLS wants a login. A next hop of ours may want one
+                // that we do not have; for everybody else it is a refusal like any other.
+                RecipientOutcome::Refused { reply, .. }
+                    if reply.code() == AUTH_REQUIRED && self.routed && !in_clear =>
+                {
+                    let (ip, port) = session.address();
+                    let cause = Cause::Auth(AuthFault::Wanted(reply));
+                    let (domain, name) = (self.domain, way.name);
+                    HostFailure::from_cause(domain, name, ip, port, Stage::Auth, &cause).deferred()
+                }
                 RecipientOutcome::Refused {
                     stage: Stage::Mail,
                     reply,
-                } if reply.code() / 100 != 5 || reply.code() == MUST_USE_TLS => {
+                } if reply.code() / 100 != 5 || (reply.code() == AUTH_REQUIRED && in_clear) => {
                     let failure = self.mail_refused(way, session, reply);
                     found.mail_refused.get_or_insert(failure);
                     continue;
@@ -360,6 +420,7 @@ impl<S: QueueStore> Attempt<'_, S> {
                 }
                 RecipientOutcome::NextTransaction(_) => continue,
             };
+            self.remember_verdict(way, session, &verdict);
             settled = true;
             if let Some(slot) = found.verdicts.get_mut(*slot) {
                 *slot = Some(verdict);
@@ -383,7 +444,28 @@ impl<S: QueueStore> Attempt<'_, S> {
             failure.status = reason.status();
             failure.weight = Weight::Unfit;
         }
+        let transcript = session.connection.transcript();
+        self.remember(way.name, ip, failure.reason, transcript);
         failure
+    }
+
+    /// Keeps the dialogue for `queue show`: once per destination and cause.
+    fn remember(&self, name: &HostName, ip: IpAddr, reason: Reason, transcript: &Transcript) {
+        let peer = format!("{} [{ip}]", shown(name, Some(ip)));
+        let destination = &self.leased.destination;
+        let transcripts = &self.sessions.transcripts;
+        transcripts.keep(destination, reason, self.now, &peer, transcript);
+    }
+
+    fn remember_verdict(&self, way: &Way<'_>, session: &Session, verdict: &Verdict) {
+        match verdict {
+            Verdict::Sent { .. } => {}
+            Verdict::Deferred(failure) | Verdict::Bounced(failure) => {
+                let (ip, _) = session.address();
+                let transcript = session.connection.transcript();
+                self.remember(way.name, ip, failure.reason, transcript);
+            }
+        }
     }
 
     fn refused_as_a_whole(&self, way: &Way<'_>, open: &[usize], found: &mut Findings) -> After {
@@ -432,12 +514,21 @@ impl<S: QueueStore> Attempt<'_, S> {
         let mut failure =
             HostFailure::from_cause(self.domain, way.name, ip, port, error.stage, &error.cause);
         failure.tls = session.tls();
+        self.remember(way.name, ip, failure.reason, &error.transcript);
         if error.after_final_dot {
             // The outcome is unknown (row E5-12): another host now would make a duplicate certain.
             failure
                 .detail
                 .push_str(" It may have taken the message: the next attempt may deliver it twice.");
-            tracing::warn!(queue_id = %self.leased.id, mx = %way.name, "smtp.out.dot_unknown: no reply to the end of the data");
+            self.sessions.unknown.note(self.leased.id, way.name, ip);
+            self.sessions
+                .observer
+                .possible_duplicate(&PossibleDuplicate {
+                    queue_id: self.leased.id,
+                    mx: way.name,
+                    ip,
+                    cause: &error.cause.to_string(),
+                });
             let verdict = Verdict::Deferred(Arc::new(Failure::from(&failure)));
             found.unknown = true;
             found.all_open(&verdict);
@@ -472,5 +563,19 @@ fn not_reached(candidate: &Candidate, ip: IpAddr) -> HostFailure {
     )
 }
 
-/// "Must issue a STARTTLS command first" (RFC 3207 section 4).
-const MUST_USE_TLS: u16 = 530;
+/// A host's addresses; first of all the one that may have this very message already.
+fn before_others(
+    addresses: &[IpAddr],
+    name: &HostName,
+    before: Option<&(HostName, IpAddr)>,
+) -> Vec<IpAddr> {
+    let mut addresses = addresses.to_vec();
+    if let Some((_, ip)) = before.filter(|(host, _)| host == name) {
+        addresses.sort_by_key(|address| address != ip);
+    }
+    addresses
+}
+
+/// "Must issue a STARTTLS command first" (RFC 3207 section 4); inside TLS "authentication required"
+/// (RFC 4954 section 6).
+const AUTH_REQUIRED: u16 = 530;

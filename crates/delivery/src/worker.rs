@@ -357,6 +357,7 @@ impl<'a, S: QueueStore> Tools<'a, S> {
             requirement,
             leased: self.leased,
             domain: self.domain,
+            routed: self.lane.destination.route.is_some(),
             max_addresses: self.settings.max_addresses,
             per_transaction: self.settings.recipients_per_transaction,
             patience: self.settings.patience,

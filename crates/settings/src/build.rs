@@ -114,6 +114,8 @@ fn tls(r: &mut Reader<'_>) -> Option<Tls> {
         webpki_roots: roots.contains(&RootStore::Webpki),
         system_roots: roots.contains(&RootStore::System),
         dangerous_extra_roots: r.list(s, "tls.dangerous-extra-roots")?,
+        crls: r.list(s, "tls.crls")?,
+        crl_failure: r.value(s, "tls.crl-failure")?,
     })
 }
 
@@ -153,6 +155,7 @@ fn delivery(r: &mut Reader<'_>) -> Option<Delivery> {
         connections_per_host: r.value(s, "delivery.connections-per-host")?,
         rate_per_host: r.value_or_word(s, "delivery.rate-per-host")?,
         messages_per_connection: r.value(s, "delivery.messages-per-connection")?,
+        connection_lifetime: r.value(s, "delivery.connection-lifetime")?,
         recipients_per_transaction: r.value(s, "delivery.recipients-per-transaction")?,
         max_addresses: r.value(s, "delivery.max-addresses")?,
         timeouts: timeouts(r)?,
@@ -173,6 +176,7 @@ fn timeouts(r: &mut Reader<'_>) -> Option<Timeouts> {
         data_init: r.value(s, "delivery.timeouts.data-init")?,
         data_block: r.value(s, "delivery.timeouts.data-block")?,
         data_done: r.value(s, "delivery.timeouts.data-done")?,
+        transaction: r.value(s, "delivery.timeouts.transaction")?,
         rset: r.value(s, "delivery.timeouts.rset")?,
         quit: r.value(s, "delivery.timeouts.quit")?,
         idle: r.value(s, "delivery.timeouts.idle")?,

@@ -30,9 +30,9 @@ pub use mail_loop::{is_local_address, mail_loop_warning};
 pub use problem::{ConfigError, Place, Problem, Severity};
 pub use sample::{reference, sample};
 pub use settings::{
-    Access, Admin, BareNewline, Credentials, Delivery, Dns, DnsServers, Dnssec, DomainMatch,
-    DomainMtaSts, DomainRule, Egress, KeyPair, Listener, ListenerRole, ListenerTls, Log, LogFormat,
-    PolicyCache, Queue, Rate, Relay, RelayHost, RequiredTls, Route, RouteTls, Server, Settings,
-    Timeouts, Tls, TlsRequiredNo,
+    Access, Admin, BareNewline, Credentials, CrlFailure, Delivery, Dns, DnsServers, Dnssec,
+    DomainMatch, DomainMtaSts, DomainRule, Egress, KeyPair, Listener, ListenerRole, ListenerTls,
+    Log, LogFormat, PolicyCache, Queue, Rate, Relay, RelayHost, RequiredTls, Route, RouteTls,
+    Server, Settings, Timeouts, Tls, TlsRequiredNo,
 };
 pub use units::{duration_text, parse_duration};

@@ -10,8 +10,8 @@ use mail_types::{Domain, HostName, Mailbox, Timestamp};
 
 use super::keys::Kind;
 use super::settings::{
-    BareNewline, DnsServers, Dnssec, DomainMatch, DomainMtaSts, ListenerRole, ListenerTls,
-    LogFormat, Rate, Relay, RelayHost, RequiredTls, RouteTls, TlsRequiredNo,
+    BareNewline, CrlFailure, DnsServers, Dnssec, DomainMatch, DomainMtaSts, ListenerRole,
+    ListenerTls, LogFormat, Rate, Relay, RelayHost, RequiredTls, RouteTls, TlsRequiredNo,
 };
 use super::units;
 
@@ -76,6 +76,7 @@ choice!(Dnssec {
     "off" => Self::Off,
 });
 choice!(RootStore { "webpki" => Self::Webpki, "system" => Self::System });
+choice!(CrlFailure { "soft" => Self::Soft, "hard" => Self::Hard });
 choice!(RouteTls {
     "verified" => Self::Verified,
     "policy" => Self::Policy,

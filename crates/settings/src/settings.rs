@@ -178,6 +178,19 @@ pub struct Tls {
     pub system_roots: bool,
     /// PEM files added to them for every destination.
     pub dangerous_extra_roots: Vec<PathBuf>,
+    /// Files with certificate revocation lists.
+    pub crls: Vec<PathBuf>,
+    /// What a missing or outdated list means.
+    pub crl_failure: CrlFailure,
+}
+
+/// `tls.crl-failure`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CrlFailure {
+    /// The certificate passes; the log says so.
+    Soft,
+    /// The certificate is refused.
+    Hard,
 }
 
 /// `egress.*`
@@ -338,6 +351,8 @@ pub struct Delivery {
     pub rate_per_host: Option<Rate>,
     /// Transactions on one connection before it is closed.
     pub messages_per_connection: usize,
+    /// How long a connection is used.
+    pub connection_lifetime: Duration,
     /// Recipients of one transaction.
     pub recipients_per_transaction: usize,
     /// Addresses tried in one attempt, over all MX hosts (RFC 5321 section 5.1: at least two).
@@ -391,6 +406,8 @@ pub struct Timeouts {
     pub data_block: Duration,
     /// The reply to the final dot or BDAT LAST.
     pub data_done: Duration,
+    /// All of one transaction.
+    pub transaction: Duration,
     /// The reply to RSET.
     pub rset: Duration,
     /// The reply to QUIT.

@@ -7,6 +7,8 @@ use std::time::Duration;
 use mail_types::{HostName, Timestamp};
 use smtp_proto::ReplyLimits;
 
+use crate::Account;
+
 /// Tells the wall-clock time; certificates are judged by it.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
@@ -28,6 +30,8 @@ pub struct ConnectorConfig {
     pub one_flight_max: u64,
     /// The route's name, if this connector serves an explicit route: part of the pool key.
     pub route: Option<Arc<str>>,
+    /// What to log in with; only ever over TLS to a verified host.
+    pub account: Option<Account>,
     /// The wall clock.
     pub clock: Clock,
 }
@@ -43,6 +47,7 @@ impl ConnectorConfig {
             replies: ReplyLimits::default(),
             one_flight_max: 256 * 1024,
             route: None,
+            account: None,
             clock,
         }
     }
@@ -70,7 +75,9 @@ pub struct Timeouts {
     pub starttls: Duration,
     /// The TLS handshake.
     pub handshake: Duration,
-    /// AUTH, RSET.
+    /// Each reply to AUTH.
+    pub auth: Duration,
+    /// RSET.
     pub other: Duration,
     /// MAIL.
     pub mail: Duration,
@@ -97,6 +104,7 @@ impl Default for Timeouts {
             ehlo: minutes(5),
             starttls: minutes(2),
             handshake: minutes(1),
+            auth: minutes(2),
             other: minutes(5),
             mail: minutes(5),
             rcpt: minutes(5),
@@ -119,6 +127,9 @@ pub struct Peer {
     pub tls_name: HostName,
     /// Where to connect.
     pub addr: SocketAddr,
+    /// Another address of another family waits behind this one: the connection may take no longer
+    /// than this, if that is less than the usual limit (row E1-22).
+    pub connect_within: Option<Duration>,
 }
 
 impl Peer {
@@ -129,6 +140,7 @@ impl Peer {
             tls_name: mx.clone(),
             mx,
             addr,
+            connect_within: None,
         }
     }
 }

@@ -114,6 +114,9 @@ impl Connection {
         }
         // Stays so if this future is dropped on its way.
         self.usable = false;
+        self.wire
+            .transcript_mut()
+            .begin_transaction(self.transactions);
         self.transactions += 1;
         let cap = Instant::now() + self.settings.timeouts.transaction;
         self.wire.set_deadline(Some(cap));

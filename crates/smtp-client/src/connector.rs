@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use rustls::crypto::CryptoProvider;
-use smtp_proto::{Opening, OpeningAction, OpeningFault, Stage, StartTlsRule};
+use smtp_proto::{
+    AuthAction, Authentication, Extensions, Opening, OpeningAction, OpeningFault, Stage,
+    StartTlsRule,
+};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
@@ -16,8 +19,8 @@ use crate::handshake::{Handshake, HandshakeError};
 use crate::verify::Strictness;
 use crate::wire::{Unasked, Wire};
 use crate::{
-    Cause, Connection, ConnectorConfig, Peer, PoolKey, Posture, Roots, SessionError, SessionFacts,
-    SocketFault, TlsSession, Transcript,
+    AccountKey, AuthFault, Cause, Connection, ConnectorConfig, Peer, PoolKey, Posture, Roots,
+    SessionError, SessionFacts, SocketFault, TlsSession, TlsVerdict, Transcript,
 };
 
 /// Opens sessions. Cheap to clone; one per set of roots and source address.
@@ -89,7 +92,7 @@ impl Connector {
         peer: &Peer,
         posture: Posture,
     ) -> Result<Connection, Cause> {
-        let tcp = self.tcp(peer.addr).await.map_err(Cause::Connect)?;
+        let tcp = self.tcp(peer).await.map_err(Cause::Connect)?;
         let source = tcp.local_addr().ok().map(|a| a.ip());
         let transcript = std::mem::take(&mut session.transcript);
         session.wire = Some(Wire::new(tcp, self.config.replies, transcript));
@@ -109,6 +112,7 @@ impl Connector {
             }
         }
         let (extensions, starttls) = opening.finish();
+        let account = self.login(session, &extensions).await?;
         let wire = session.wire.take().ok_or_else(no_socket)?;
         if session.tls.is_none() {
             session.generation = self.roots.current().generation();
@@ -124,7 +128,10 @@ impl Connector {
             tls: session.tls.take().map(|tls| *tls),
             roots_generation: session.generation,
         };
-        let key = self.key_of(peer, posture, session.generation);
+        let key = PoolKey {
+            account,
+            ..self.key_of(peer, posture, session.generation)
+        };
         let settings = Settings {
             timeouts: self.config.timeouts,
             one_flight_max: self.config.one_flight_max,
@@ -139,12 +146,18 @@ impl Connector {
             port: peer.addr.port(),
             route: self.config.route.clone(),
             source: self.config.source(peer.addr),
+            account: self
+                .config
+                .account
+                .as_ref()
+                .map(|a| a.current().key.clone()),
             posture,
             roots_generation,
         }
     }
 
-    async fn tcp(&self, addr: SocketAddr) -> Result<TcpStream, SocketFault> {
+    async fn tcp(&self, peer: &Peer) -> Result<TcpStream, SocketFault> {
+        let addr = peer.addr;
         let socket = if addr.is_ipv4() {
             TcpSocket::new_v4()?
         } else {
@@ -155,7 +168,11 @@ impl Connector {
         }
         // Whole flights are written at once: nothing is gained by waiting for more.
         socket.set_nodelay(true)?;
-        match timeout(self.config.timeouts.connect, socket.connect(addr)).await {
+        let limit = self.config.timeouts.connect;
+        let limit = peer
+            .connect_within
+            .map_or(limit, |within| within.min(limit));
+        match timeout(limit, socket.connect(addr)).await {
             Ok(connected) => Ok(connected?),
             Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
         }
@@ -237,6 +254,61 @@ impl Connector {
         }
     }
 
+    /// Logs in, where there is an account: after the EHLO inside TLS, and only if the host's
+    /// certificate was verified and had to be (rows E2-33, H3-28).
+    async fn login(
+        &self,
+        session: &mut Session,
+        offered: &Extensions,
+    ) -> Result<Option<AccountKey>, Cause> {
+        let Some(account) = &self.config.account else {
+            return Ok(None);
+        };
+        session.stage = Stage::Auth;
+        match session.tls.as_ref().map(|tls| &tls.verdict) {
+            Some(TlsVerdict::Authenticated) => {}
+            Some(TlsVerdict::Observed { .. }) | None => {
+                return Err(Cause::Auth(AuthFault::NotVerified));
+            }
+        }
+        let issue = account.current();
+        let nonce = self.nonce()?;
+        let mut login =
+            Authentication::new(offered, &issue.credentials, &nonce).map_err(Cause::Auth)?;
+        let limit = self.config.timeouts.auth;
+        let wire = session.wire()?;
+        let mut out = BytesMut::new();
+        loop {
+            match login.next(&mut out) {
+                AuthAction::Done => return Ok(Some(issue.key.clone())),
+                AuthAction::Exchange(shown) => {
+                    let reply = wire.confide(&out, shown, limit).await?;
+                    out.clear();
+                    let code = reply.code();
+                    if code == 421 {
+                        return Err(Cause::Remote(reply));
+                    }
+                    let outcome = login.on_reply(reply);
+                    match &outcome {
+                        Err(AuthFault::Refused(reply)) => wire.transcript_mut().received(reply),
+                        _ => wire
+                            .transcript_mut()
+                            .received(&format_args!("{code} (not shown)")),
+                    }
+                    outcome.map_err(Cause::Auth)?;
+                }
+            }
+        }
+    }
+
+    /// For one login.
+    fn nonce(&self) -> Result<String, Cause> {
+        let mut octets = [0; 18];
+        let random = self.provider.secure_random.fill(&mut octets);
+        random.map_err(|_| Cause::Local("the system has no random numbers".into()))?;
+        Ok(octets.iter().map(|octet| format!("{octet:02x}")).collect())
+    }
+
     /// Leaves politely where the peer still listens, and makes the error.
     async fn give_up(&self, session: Session, cause: Cause) -> SessionError {
         let Session {
@@ -248,7 +320,10 @@ impl Connector {
         } = session;
         if let Some(mut wire) = wire {
             match &cause {
-                Cause::StartTlsNotOffered(_) | Cause::StartTlsRefused(_) | Cause::Remote(_)
+                Cause::StartTlsNotOffered(_)
+                | Cause::StartTlsRefused(_)
+                | Cause::Remote(_)
+                | Cause::Auth(_)
                     if cause.reply().is_none_or(|r| r.code() != 421) =>
                 {
                     wire.quit(self.config.timeouts.quit).await;
@@ -274,7 +349,8 @@ impl Connector {
             Stage::Ehlo | Stage::EhloTls => t.ehlo,
             Stage::StartTls => t.starttls,
             Stage::Handshake => t.handshake,
-            Stage::Auth | Stage::Rset => t.other,
+            Stage::Auth => t.auth,
+            Stage::Rset => t.other,
             Stage::Mail => t.mail,
             Stage::Rcpt => t.rcpt,
             Stage::Data => t.data,

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use smtp_proto::{MissingExtension, RecipientOutcome, Reply, ReplyError, Stage};
+use smtp_proto::{AuthFault, MissingExtension, RecipientOutcome, Reply, ReplyError, Stage};
 
 use crate::{CertificateFailure, TlsSession, Transcript};
 
@@ -77,6 +77,9 @@ pub enum Cause {
     /// What came was no SMTP, or not an answer to what was asked.
     #[error("the host broke the protocol: {0}")]
     Protocol(ProtocolFault),
+    /// We could not log in.
+    #[error("{0}")]
+    Auth(AuthFault),
     /// The message needs what the peer does not offer. Nothing was sent.
     #[error("{0}")]
     Missing(MissingExtension),
@@ -152,6 +155,7 @@ impl Cause {
             Self::Certificate(failure) => failure.reason_key(),
             Self::Lost(_) | Self::Protocol(_) => "connection-lost",
             Self::Timeout => "timeout",
+            Self::Auth(_) => "route-auth",
             Self::Remote(reply) if reply.code() / 100 == 5 => "remote-5xx",
             Self::Remote(_) => "remote-4xx",
             Self::Missing(MissingExtension::RequireTls) => "requiretls-unsupported",
@@ -180,6 +184,7 @@ impl Cause {
             | Self::Timeout
             | Self::Remote(_)
             | Self::Protocol(_)
+            | Self::Auth(_)
             | Self::Missing(_)
             | Self::Local(_) => None,
         }
@@ -191,6 +196,7 @@ impl Cause {
         match self {
             Self::StartTlsRefused(reply)
             | Self::Remote(reply)
+            | Self::Auth(AuthFault::Refused(reply) | AuthFault::Wanted(reply))
             | Self::Protocol(ProtocolFault::Unexpected(reply)) => Some(reply),
             Self::Connect(_)
             | Self::StartTlsNotOffered(_)
@@ -200,6 +206,12 @@ impl Cause {
             | Self::Lost(_)
             | Self::Timeout
             | Self::Protocol(ProtocolFault::Reply(_) | ProtocolFault::Desync)
+            | Self::Auth(
+                AuthFault::NotOffered(_)
+                | AuthFault::NotVerified
+                | AuthFault::Server(_)
+                | AuthFault::Protocol,
+            )
             | Self::Missing(_)
             | Self::Local(_) => None,
         }

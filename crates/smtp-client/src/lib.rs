@@ -8,6 +8,7 @@
 //! Nothing here decides what a destination demands, and no failure here is permanent by itself:
 //! errors say what happened, where, and what the peer said.
 
+mod account;
 mod body;
 mod certificate;
 mod config;
@@ -18,11 +19,13 @@ mod facts;
 mod handshake;
 mod pool;
 mod posture;
+mod revocation;
 mod roots;
 mod transcript;
 mod verify;
 mod wire;
 
+pub use account::{Account, AccountKey};
 pub use body::Body;
 pub use certificate::{CertificateFailure, CertificateFault};
 pub use config::{Clock, ConnectorConfig, Peer, Timeouts};
@@ -34,8 +37,10 @@ pub use error::{
 pub use facts::{LeafCertificate, SessionFacts, SignatureCheck, TlsSession, TlsVerdict};
 pub use pool::{Pool, PoolKey, PoolLimits};
 pub use posture::Posture;
+pub use revocation::{Revocation, RevocationError, RevocationFailure, RevocationList};
 pub use roots::{RootSet, RootSource, Roots, RootsError, RootsWarning};
 pub use smtp_proto::{
-    Extensions, MissingExtension, RecipientOutcome, Reply, SizeLimit, Stage, StartTls, Transaction,
+    AuthFault, Credentials, CredentialsError, Extensions, MissingExtension, RecipientOutcome,
+    Reply, SizeLimit, Stage, StartTls, Transaction,
 };
 pub use transcript::Transcript;

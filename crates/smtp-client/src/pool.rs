@@ -1,7 +1,7 @@
 //! Idle connections, kept for the next message to the same host.
 //!
 //! Invariant: a connection is only handed out for a key equal to the one it was opened under: MX
-//! name, port, route, source, posture and generation of trust anchors. Addresses are no part of
+//! name, port, route, source, account, posture and generation of trust anchors. Addresses are no part of
 //! it. The pool decides nothing: before each MAIL FROM the caller evaluates the facts again.
 
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use mail_types::HostName;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::{Connection, Posture};
+use crate::{AccountKey, Connection, Posture, SessionFacts};
 
 /// Idle connections. Cloning shares.
 #[derive(Clone)]
@@ -35,6 +35,8 @@ pub struct PoolKey {
     pub route: Option<Arc<str>>,
     /// The configured source address.
     pub source: Option<IpAddr>,
+    /// As whom we are logged in.
+    pub account: Option<AccountKey>,
     /// What was asked of the connection.
     pub posture: Posture,
     /// The trust anchors that were in force.
@@ -101,6 +103,35 @@ impl Pool {
         }
     }
 
+    /// Whether a connection may carry another message: not if it is used up, or was open for too
+    /// long, also if it never lay idle.
+    #[must_use]
+    pub fn allows(&self, connection: &Connection) -> bool {
+        connection.is_usable()
+            && connection.transactions() < self.limits.transactions
+            && connection.since().elapsed() < self.limits.lifetime
+    }
+
+    /// How many idle connections are of this kind.
+    pub fn count(&self, wanted: impl Fn(&SessionFacts) -> bool) -> usize {
+        let idle = self.idle.lock();
+        let all = idle.by_key.values().flatten();
+        all.filter(|p| wanted(p.connection.facts())).count()
+    }
+
+    /// Takes an idle connection of this kind out, to close it in favour of another one: the one
+    /// that has lain longest.
+    pub fn evict(&self, wanted: impl Fn(&SessionFacts) -> bool) -> Option<Connection> {
+        let mut idle = self.idle.lock();
+        let all = idle.by_key.iter();
+        let (key, at, _) = all
+            .flat_map(|(key, list)| list.iter().enumerate().map(move |(at, p)| (key, at, p)))
+            .filter(|(_, _, p)| wanted(p.connection.facts()))
+            .min_by_key(|(_, _, p)| p.since)?;
+        let key = key.clone();
+        idle.take_at(&key, at).map(|parked| parked.connection)
+    }
+
     /// Keeps a connection for later under the key that it was opened with, or closes it politely
     /// in a task of its own: if it is used up, or there are too many. Needs a tokio runtime.
     pub fn put(&self, connection: Connection) {
@@ -108,9 +139,7 @@ impl Pool {
             connection,
             since: Instant::now(),
         };
-        let used_up = !parked.connection.is_usable()
-            || parked.connection.transactions() >= self.limits.transactions;
-        if used_up || !self.limits.allow(&parked) {
+        if !self.allows(&parked.connection) || !self.limits.allow(&parked) {
             return self.retire(parked.connection);
         }
         let refused = self.idle.lock().push(parked, &self.limits);
@@ -164,7 +193,13 @@ impl PoolLimits {
 
 impl Idle {
     fn pop(&mut self, key: &PoolKey) -> Option<Parked> {
-        let parked = self.by_key.get_mut(key)?.pop();
+        let last = self.by_key.get(key)?.len().checked_sub(1)?;
+        self.take_at(key, last)
+    }
+
+    fn take_at(&mut self, key: &PoolKey, at: usize) -> Option<Parked> {
+        let list = self.by_key.get_mut(key)?;
+        let parked = (at < list.len()).then(|| list.remove(at));
         if self.by_key.get(key).is_some_and(Vec::is_empty) {
             self.by_key.remove(key);
         }

@@ -9,6 +9,8 @@ use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
+use crate::Revocation;
+
 /// Trust anchors that can be replaced (a reload) while sessions run. Each replacement gets a new
 /// generation, so that no connection made under other anchors is reused. Cloning shares.
 #[derive(Clone, Debug)]
@@ -22,6 +24,7 @@ pub struct Roots {
 pub struct RootSet {
     store: Arc<RootCertStore>,
     sources: Vec<String>,
+    revocation: Revocation,
     generation: u64,
 }
 
@@ -115,9 +118,22 @@ impl RootSet {
         let set = Self {
             store: Arc::new(store),
             sources: names,
+            revocation: Revocation::default(),
             generation: 0,
         };
         Ok((set, warnings))
+    }
+
+    /// The same anchors, with these revocation lists: a generation counts both.
+    #[must_use]
+    pub fn with_revocation(self, revocation: Revocation) -> Self {
+        Self { revocation, ..self }
+    }
+
+    /// The revocation lists that go with the anchors.
+    #[must_use]
+    pub const fn revocation(&self) -> &Revocation {
+        &self.revocation
     }
 
     /// How many trust anchors.

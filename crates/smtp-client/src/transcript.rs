@@ -2,32 +2,43 @@
 
 use std::fmt::{self, Write};
 
-/// The dialogue of a session, at most 4 KiB: the beginning is kept, what does not fit is counted.
-/// Never has control characters other than line ends.
+/// The dialogue of a session, at most 4 KiB: its opening, and the last transaction; what does not
+/// fit is counted. Never has control characters other than line ends.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Transcript {
     text: String,
+    /// Octets of `text` that belong to no transaction.
+    opening: usize,
+    /// Transactions that were forgotten in favour of the last one.
+    earlier: u32,
     omitted: usize,
 }
 
 impl Transcript {
-    /// One line of ours, for instance `MAIL FROM:<…>`.
-    pub(crate) fn sent(&mut self, line: &str) {
-        self.line("> ", line);
+    /// Another transaction begins: the one before is forgotten.
+    pub(crate) fn begin_transaction(&mut self, carried: u32) {
+        if carried == 0 {
+            self.opening = self.text.len();
+        } else {
+            self.text.truncate(self.opening);
+            self.omitted = 0;
+        }
+        self.earlier = carried;
     }
 
-    /// What the peer said, or what happened.
+    /// One line of ours, for instance `MAIL FROM:<…>`.
+    pub(crate) fn sent(&mut self, line: &str) {
+        self.line("> ", &line);
+    }
+
+    /// What the peer said.
     pub(crate) fn received(&mut self, what: &impl fmt::Display) {
-        if self.omitted > 0 {
-            self.omitted += 1;
-            return; // Not worth the formatting.
-        }
-        self.line("< ", &what.to_string());
+        self.line("< ", what);
     }
 
     /// What happened beside the dialogue, for instance the handshake.
     pub(crate) fn note(&mut self, what: &str) {
-        self.line("* ", what);
+        self.line("* ", &what);
     }
 
     /// Commands as they go on the wire, line by line; contents are never given to this.
@@ -41,23 +52,56 @@ impl Transcript {
         }
     }
 
-    fn line(&mut self, prefix: &str, line: &str) {
-        let shown = line.floor_char_boundary(LINE);
-        if self.omitted > 0 || self.text.len() + prefix.len() + shown + 1 > LIMIT {
+    fn line(&mut self, prefix: &str, line: &impl fmt::Display) {
+        if self.omitted > 0 {
             self.omitted += 1;
-            return;
+            return; // Not worth the formatting.
         }
+        let start = self.text.len();
         self.text.push_str(prefix);
-        let shown = line.get(..shown).unwrap_or_default();
+        let mut short = Short {
+            text: &mut self.text,
+            left: LINE,
+        };
+        // An error only says that the line was long enough.
+        let _ = write!(short, "{line}");
+        self.text.push('\n');
+        if self.text.len() > LIMIT {
+            self.text.truncate(start);
+            self.omitted = 1;
+        }
+    }
+}
+
+/// Takes the start of a line, without control characters.
+struct Short<'a> {
+    text: &'a mut String,
+    left: usize,
+}
+
+impl Write for Short<'_> {
+    fn write_str(&mut self, more: &str) -> fmt::Result {
+        let shown = more.floor_char_boundary(self.left);
+        let (shown, cut) = more.split_at(shown);
         self.text
             .extend(shown.chars().map(|c| if c.is_control() { '?' } else { c }));
-        self.text.push('\n');
+        self.left -= shown.len();
+        if cut.is_empty() {
+            Ok(())
+        } else {
+            Err(fmt::Error)
+        }
     }
 }
 
 impl fmt::Display for Transcript {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)?;
+        let (opening, last) = self.text.split_at_checked(self.opening).unwrap_or_default();
+        f.write_str(opening)?;
+        if self.earlier > 0 {
+            writeln!(f, "* {} earlier transactions", self.earlier)?;
+        }
+        f.write_str(last)?;
         if self.omitted > 0 {
             writeln!(f, "* {} more lines", self.omitted)?;
         }
@@ -91,5 +135,28 @@ mod tests {
         assert!(text.starts_with("> EHLO a.test\n< 250 ok?[0m\n> RCPT TO:<someone@d.test>\n"));
         assert!(text.len() <= 4_096, "{}", text.len());
         assert!(text.contains("more lines"));
+    }
+
+    #[test]
+    fn the_opening_and_the_last_transaction_are_kept() {
+        let mut t = Transcript::default();
+        t.sent("EHLO a.test");
+        for n in 0..500 {
+            t.begin_transaction(n);
+            t.sent(&format!("MAIL FROM:<{n}@a.test>"));
+            t.received(&"250 ok");
+        }
+        let text = t.to_string();
+        assert_eq!(
+            text,
+            "> EHLO a.test\n* 499 earlier transactions\n> MAIL FROM:<499@a.test>\n< 250 ok\n"
+        );
+    }
+
+    #[test]
+    fn a_long_line_is_cut_at_a_character() {
+        let mut t = Transcript::default();
+        t.received(&format!("250 {}", "ü".repeat(1_000)));
+        assert!(t.to_string().len() <= LINE + 3);
     }
 }

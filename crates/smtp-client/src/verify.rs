@@ -277,3 +277,6 @@ impl CertificateFailure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

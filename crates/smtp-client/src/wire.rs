@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::client::TlsStream;
 
 use crate::error::ProtocolFault;
-use crate::{Cause, Transcript};
+use crate::{Cause, SocketFault, Transcript};
 
 /// One socket with what was read and what is to be written.
 pub(crate) struct Wire {
@@ -96,6 +96,27 @@ impl Wire {
         self.outbox.extend_from_slice(lines);
     }
 
+    /// Writes what no transcript may show, and reads the reply, which is not shown either.
+    pub(crate) async fn confide(
+        &mut self,
+        octets: &[u8],
+        shown: &str,
+        limit: Duration,
+    ) -> Result<Reply, Cause> {
+        match self.unasked() {
+            Unasked::Nothing => {}
+            Unasked::Octets => return Err(self.explain_unasked()),
+            Unasked::End => return Err(Cause::Lost(SocketFault::closed())),
+        }
+        self.transcript.sent(shown);
+        self.outbox.extend_from_slice(octets);
+        self.flush(limit).await?;
+        let until = self.until(limit);
+        timeout_at(until, self.parse_reply())
+            .await
+            .unwrap_or(Err(Cause::Timeout))
+    }
+
     /// A limit for everything from now on; `None` lifts it.
     pub(crate) const fn set_deadline(&mut self, deadline: Option<Instant>) {
         self.deadline = deadline;
@@ -115,10 +136,15 @@ impl Wire {
     }
 
     async fn next_reply(&mut self) -> Result<Reply, Cause> {
+        let reply = self.parse_reply().await?;
+        self.transcript.received(&reply);
+        Ok(reply)
+    }
+
+    async fn parse_reply(&mut self) -> Result<Reply, Cause> {
         loop {
             let parsed = self.parser.next(&mut self.inbox);
             if let Some(reply) = parsed.map_err(|e| Cause::Protocol(e.into()))? {
-                self.transcript.received(&reply);
                 return Ok(reply);
             }
             if poll_fn(|cx| self.poll_fill(cx)).await.map_err(lost)? == 0 {

@@ -9,9 +9,10 @@ pub mod server;
 pub mod xtext;
 
 pub use client::{
-    Exchange, ExchangeAction, ExchangeFault, Extensions, Framing, MissingExtension, Opening,
-    OpeningAction, OpeningFault, RecipientOutcome, SizeLimit, Stage, StartTls, StartTlsRule,
-    Transaction,
+    AuthAction, AuthFault, Authentication, Credentials, CredentialsError, Exchange, ExchangeAction,
+    ExchangeFault, Extensions, Framing, Mechanism, Mechanisms, MissingExtension, Opening,
+    OpeningAction, OpeningFault, RecipientOutcome, ScramFault, SizeLimit, Stage, StartTls,
+    StartTlsRule, Transaction,
 };
 pub use command::{Command, CommandError, ForwardPath, MailCommand, PathError, RcptCommand};
 pub use data_in::{BareNewline, BdatReader, ContentCounts, DataDecoder, Piece};

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    RevokedCertParams, SerialNumber, date_time_ymd,
 };
 use rustls::ServerConfig;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -110,6 +111,27 @@ impl TestCa {
         )
     }
 
+    /// A revocation list of the root in PEM: these serial numbers are revoked; the next list is due
+    /// at the beginning of that year.
+    pub fn crl(&self, revoked: &[u64], next_update: i32) -> String {
+        let revoked = revoked.iter().map(|serial| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(next_update, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&self.root.issuer).expect("a list");
+        list.pem().expect("a list as PEM")
+    }
+
     /// A good certificate for these DNS names.
     pub fn leaf(&self, names: &[&str]) -> Leaf {
         self.cert(names).issue()
@@ -160,6 +182,12 @@ impl CertBuilder<'_> {
     /// For TLS clients, not for servers.
     pub fn wrong_usage(mut self) -> Self {
         self.params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self
+    }
+
+    /// This serial number, to be revoked by it.
+    pub fn serial(mut self, serial: u64) -> Self {
+        self.params.serial_number = Some(SerialNumber::from(serial));
         self
     }
 

@@ -1,5 +1,6 @@
 //! An SMTP server that keeps what it gets, and misbehaves as its script says.
 
+mod login;
 mod script;
 mod session;
 mod wire;
@@ -17,6 +18,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::board::Board;
 use crate::ca::Leaf;
+pub use login::Login;
 pub use script::{Action, Banner, Extensions, Rule, Script, StartTls};
 
 /// The server. It and its sessions stop when it is dropped.

@@ -25,8 +25,8 @@ mod zone;
 pub use board::Board;
 pub use ca::{CertBuilder, Leaf, TestCa};
 pub use fake_mx::{
-    Action, Banner, Extensions, FakeMx, Line, ReceivedMessage, Rule, Script, SessionSeen, StartTls,
-    TlsSeen, Way,
+    Action, Banner, Extensions, FakeMx, Line, Login, ReceivedMessage, Rule, Script, SessionSeen,
+    StartTls, TlsSeen, Way,
 };
 pub use hickory_server::proto::rr::{RData, RecordType};
 pub use policy_host::{PolicyFault, PolicyHost, PolicyRequest, policy_text};

@@ -78,6 +78,9 @@ families! {
         alert "`failed` far above `opened` for all destinations: port 25 is blocked, or the network is down.";
     TLS_HANDSHAKES = Counter "tls_handshakes" ["version", "result"]
         "TLS handshakes with mail servers, by version and result. A failed one has the version none.";
+    POSSIBLE_DUPLICATES = Counter "possible_duplicates" []
+        "Messages that a mail server may have taken although the connection was lost before it said so: the next attempt may deliver them twice."
+        alert "Rising for one destination: something cuts its connections, or `delivery.timeouts.data-done` is too short.";
     SUSPENSIONS = Counter "destination_suspensions" []
         "Times that a destination was left alone for a while after repeated failures to connect.";
     DSNS_SENT = Counter "dsns_sent" ["kind"]

@@ -7,6 +7,7 @@ use mail_types::Timestamp;
 use serde::Serialize;
 
 use super::{Outcome, Record};
+use crate::Reason;
 use crate::event::{Level, LogEvent};
 use crate::fields::{Fields, seconds};
 use crate::format::{Paint, PostfixLine, TextLine};
@@ -19,6 +20,8 @@ impl LogEvent for Record<'_> {
     fn level(&self) -> Level {
         match self.outcome {
             Outcome::Sent if self.weakened_by.is_none() => Level::Info,
+            // Only we can put it right, and nothing on this route goes out until then (row H3-35).
+            Outcome::Deferred if self.reason == Some(Reason::RouteAuth) => Level::Error,
             Outcome::Sent | Outcome::Deferred | Outcome::Held => Level::Warn,
             Outcome::Bounced | Outcome::Expired => Level::Error,
         }

@@ -165,7 +165,11 @@ fn failed(cause: &Cause) -> (Kind, String) {
         }
         Cause::Timeout => Kind::HostTimeout,
         Cause::Remote(_) => Kind::HostRefuses,
-        Cause::Lost(_) | Cause::Protocol(_) | Cause::Missing(_) | Cause::Local(_) => Kind::HostLost,
+        Cause::Lost(_)
+        | Cause::Protocol(_)
+        | Cause::Auth(_)
+        | Cause::Missing(_)
+        | Cause::Local(_) => Kind::HostLost,
     };
     (kind, cause.to_string())
 }

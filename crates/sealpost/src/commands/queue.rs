@@ -171,6 +171,18 @@ fn show_attempt(attempt: &AttemptView, out: &mut Output) -> anyhow::Result<()> {
     out.field("status", attempt.dsn.as_deref())?;
     out.field("reply", attempt.reply.as_deref())?;
     out.field("detail", attempt.detail.as_deref())?;
+    let Some(transcript) = &attempt.transcript else {
+        return Ok(());
+    };
+    let heading = format!(
+        "the last one with this reason, with {} at {}",
+        transcript.peer,
+        time(&transcript.at)
+    );
+    out.field("dialogue", Some(&heading))?;
+    for line in transcript.text.lines() {
+        out.line(&format!("    {line}"))?;
+    }
     Ok(())
 }
 

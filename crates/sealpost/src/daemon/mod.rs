@@ -9,5 +9,6 @@ mod process;
 mod scrape;
 mod start;
 pub(crate) mod translate;
+mod trust;
 
 pub(crate) use start::run;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use admin::{Metrics, SessionResult, TlsResult, TlsVersion};
 use attempt::{DsnSent, Level, Outcome, Received, Record, Refused, RefusedBy, Removed};
-use delivery::SessionEvent;
 use delivery::destination::Suspension;
+use delivery::{PossibleDuplicate, SessionEvent};
 use mail_types::Timestamp;
 use policy_cache::{Clock, EventSink, PolicyEvent};
 use smtp_server::{Cause, Client, Event};
@@ -113,6 +113,18 @@ impl delivery::Observer for Observer {
             SessionEvent::Failed => m.session(SessionResult::Failed),
             SessionEvent::Reused => m.session(SessionResult::Reused),
         }
+    }
+
+    fn possible_duplicate(&self, event: &PossibleDuplicate<'_>) {
+        self.metrics.possible_duplicate();
+        let (id, ip) = (event.queue_id.to_string(), event.ip.to_string());
+        let fields = [
+            ("queue_id", id.as_str()),
+            ("mx", event.mx.as_str()),
+            ("ip", ip.as_str()),
+            ("detail", event.cause),
+        ];
+        self.process("smtp.out.dot-unknown", Level::Warn, &fields);
     }
 
     fn suspended(&self, destination: &str, suspension: &Suspension, pause: Duration) {

@@ -12,19 +12,20 @@ use outbound_queue::{EmbeddedOptions, EmbeddedStore};
 use policy_cache::{Clock, HttpsFetcher, Jitter, Opened, PolicyCache, Ports};
 use resolver::DnsResolver;
 use settings::{LogFormat, Settings};
-use smtp_client::{Connector, Pool, RootSet, Roots};
+use smtp_client::{Connector, Pool, Roots};
 use smtp_server::{Access, Limits, ListenerSettings, ServerSettings, ServerTls};
 
 use super::log_writer::{EventLog, Guard};
 use super::observe::Observer;
 use super::translate;
+use super::trust::{self, Trust};
 use crate::exit::{Failure, Status};
 
 /// What policies and delivery are made from.
 pub(super) struct Opening<'a> {
     pub(super) settings: &'a Settings,
     pub(super) resolver: Arc<dyn Resolver>,
-    pub(super) roots: Roots,
+    pub(super) trust: &'a Trust,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) observer: Observer,
 }
@@ -37,7 +38,7 @@ impl Opening<'_> {
         dangerous_lose: bool,
         standing: &mut Vec<String>,
     ) -> anyhow::Result<Option<PolicyCache>> {
-        let fetcher = fetcher(self.settings, &self.resolver, &self.roots)?;
+        let fetcher = fetcher(self.settings, &self.resolver, &self.trust.roots)?;
         let config = policy_cache::Config {
             refresh_interval: self.settings.policy_cache.refresh_interval,
             max_fetches: self.settings.policy_cache.fetches,
@@ -73,8 +74,8 @@ impl Opening<'_> {
             queue: Arc::clone(queue),
             resolver: Arc::clone(&self.resolver),
             policies: policies.clone(),
-            connector: Connector::new(config, self.roots.clone()),
-            route_connectors: self.route_connectors()?,
+            connector: Connector::new(config, self.trust.roots.clone()),
+            route_connectors: self.route_connectors(),
             pool: Pool::new(translate::pool(self.settings)),
             clock: Arc::clone(&self.clock),
             observer: Arc::new(self.observer.clone()),
@@ -83,15 +84,16 @@ impl Opening<'_> {
         }))
     }
 
-    /// A route with trust anchors of its own has a client of its own.
-    fn route_connectors(&self) -> anyhow::Result<Vec<Option<Connector>>> {
-        let each = self.settings.routes.iter().enumerate().map(|(n, route)| {
-            if route.roots.is_empty() {
-                return Ok(None);
+    /// A route with trust anchors or a login of its own has a client of its own.
+    fn route_connectors(&self) -> Vec<Option<Connector>> {
+        let each = self.trust.routes.iter().enumerate().map(|(n, route)| {
+            if route.roots.is_none() && route.account.is_none() {
+                return None;
             }
-            let roots = Roots::new(load_roots(&translate::route_roots(&route.roots))?);
-            let config = translate::connector(self.settings, client_clock(&self.clock), Some(n));
-            Ok(Some(Connector::new(config, roots)))
+            let roots = route.roots.as_ref().unwrap_or(&self.trust.roots).clone();
+            let own = Some((n, route.account.clone()));
+            let config = translate::connector(self.settings, client_clock(&self.clock), own);
+            Some(Connector::new(config, roots))
         });
         each.collect()
     }
@@ -189,16 +191,12 @@ pub(crate) fn fetcher(
     Ok(HttpsFetcher::new(Arc::clone(resolver), tls, allowed)?)
 }
 
+/// The trust anchors and revocation lists for mail exchangers, without those of routes.
 pub(crate) fn roots(s: &Settings) -> anyhow::Result<Roots> {
-    load_roots(&translate::roots(s)).map(Roots::new)
-}
-
-fn load_roots(sources: &[smtp_client::RootSource]) -> anyhow::Result<RootSet> {
-    let (set, warnings) = RootSet::load(sources).map_err(|e| fail(Status::Configuration, &e))?;
-    for w in warnings {
-        tracing::warn!(source = %w.source, skipped = w.skipped, problem = %w.problem, "some trust anchors were left out");
-    }
-    Ok(set)
+    let set = trust::load(s, &translate::roots(s));
+    Ok(Roots::new(
+        set.map_err(|e| fail(Status::Configuration, &e))?,
+    ))
 }
 
 pub(crate) fn resolver(s: &Settings) -> anyhow::Result<Arc<DnsResolver>> {

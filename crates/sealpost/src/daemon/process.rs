@@ -8,10 +8,9 @@ use attempt::{Level, Removed, RemovedBecause};
 use mail_types::{QueueId, Timestamp};
 use outbound_queue::QueueStore;
 use settings::Settings;
-use smtp_client::{RootSet, Roots};
 
 use super::observe::Observer;
-use super::translate;
+use super::trust::Trust;
 
 /// The process, as others see it.
 pub(crate) struct Process<S> {
@@ -19,7 +18,7 @@ pub(crate) struct Process<S> {
     pub(crate) started: Timestamp,
     pub(crate) queue: Arc<S>,
     pub(crate) observer: Observer,
-    pub(crate) roots: Roots,
+    pub(crate) trust: Trust,
     /// Listeners by name and bound address.
     pub(crate) listeners: Vec<(String, std::net::SocketAddr)>,
     /// What has been wrong since the start, for instance a lost policy store.
@@ -27,6 +26,23 @@ pub(crate) struct Process<S> {
 }
 
 impl<S: QueueStore> Process<S> {
+    /// A revocation list that is out of date is an alert: whoever keeps it fresh has stopped (row
+    /// I3-08).
+    pub(crate) fn tell_of_outdated_crls(&self) {
+        let roots = self.trust.roots.current();
+        for list in roots.revocation().outdated(self.observer.clock.wall()) {
+            let file = list.file.display().to_string();
+            let since = list.next_update.map(Timestamp::rfc3339).unwrap_or_default();
+            let fields = [
+                ("file", file.as_str()),
+                ("issuer", &*list.issuer),
+                ("next_update", since.as_str()),
+            ];
+            self.observer
+                .process("tls.crl-outdated", Level::Error, &fields);
+        }
+    }
+
     fn trouble(&self) -> Vec<String> {
         let health = self.queue.health();
         let mut problems = self.standing.clone();
@@ -91,19 +107,17 @@ impl<S: QueueStore> Daemon for Process<S> {
         self.trouble()
     }
 
-    /// In this version: the trust anchors and the log file. Everything else needs a restart.
+    /// In this version: what is trusted, the passwords of routes, and the log file. Everything else
+    /// needs a restart.
     fn reload(&self) -> Result<ReloadResult, String> {
         let sources =
             settings::Sources::of_system(self.settings.file.as_deref(), self.observer.clock.wall());
         let loaded = sources
             .and_then(|s| settings::load(&s))
             .map_err(|e| e.to_string())?;
-        let (set, warnings) =
-            RootSet::load(&translate::roots(&loaded.settings)).map_err(|e| e.to_string())?;
-        for w in warnings {
-            tracing::warn!(source = %w.source, skipped = w.skipped, problem = %w.problem, "some trust anchors were left out");
-        }
-        self.roots.replace(set);
+        let same_routes = self.settings.routes == loaded.settings.routes;
+        self.trust.reload(&loaded.settings, same_routes)?;
+        self.tell_of_outdated_crls();
         self.observer.log.reopen();
         let mut needs_restart = Vec::new();
         let old = Settings {
@@ -111,14 +125,22 @@ impl<S: QueueStore> Daemon for Process<S> {
             ..self.settings.clone()
         };
         if old != loaded.settings {
-            needs_restart.push("everything but tls.roots and tls.dangerous-extra-roots".to_owned());
+            needs_restart.push("everything but the keys under tls".to_owned());
         }
         self.observer.process("config.reloaded", Level::Info, &[]);
+        let mut applied: Vec<String> = [
+            "tls.roots",
+            "tls.dangerous-extra-roots",
+            "tls.crls",
+            "tls.crl-failure",
+        ]
+        .map(str::to_owned)
+        .into();
+        if same_routes && !self.trust.routes.is_empty() {
+            applied.push("the files of route.roots and route.password-file".to_owned());
+        }
         Ok(ReloadResult {
-            applied: vec![
-                "tls.roots".to_owned(),
-                "tls.dangerous-extra-roots".to_owned(),
-            ],
+            applied,
             needs_restart,
         })
     }

@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use super::intake::QueueIntake;
 use super::observe::{Counts, Observer};
 use super::process::Process;
+use super::trust::Trust;
 use super::{open, scrape, translate};
 use crate::exit::Status;
 
@@ -35,7 +36,7 @@ pub(crate) async fn run(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let server = Server::bind(open::server_settings(&settings)?)
         .map_err(|e| open::fail(Status::CannotCreate, &e))?;
-    let roots = open::roots(&settings)?;
+    let trust = Trust::open(&settings).map_err(|e| open::fail(Status::Configuration, &e))?;
     let dns = open::resolver(&settings)?;
     let _lock = open::lock(&settings.server.data_dir)?;
     let (log, _log_guard) = open::event_log(&settings)?;
@@ -51,7 +52,7 @@ pub(crate) async fn run(
     let opening = open::Opening {
         settings: &settings,
         resolver: Arc::clone(&dns) as _,
-        roots: roots.clone(),
+        trust: &trust,
         clock: Arc::clone(&clock),
         observer: observer.clone(),
     };
@@ -82,7 +83,7 @@ pub(crate) async fn run(
         started: clock.wall(),
         queue: Arc::clone(&queue),
         observer: observer.clone(),
-        roots,
+        trust,
         listeners,
         standing,
         settings,
@@ -181,7 +182,7 @@ impl Running {
             self.observer
                 .process("dane.unavailable", Level::Warn, &[("detail", detail)]);
         }
-        let roots = self.process.roots.current();
+        let roots = self.process.trust.roots.current();
         let count = roots.count().to_string();
         let sources = roots.sources().join(", ");
         self.observer.process(
@@ -213,6 +214,7 @@ impl Running {
         let mut hangup = signal(SignalKind::hangup())?;
         let mut tick = tokio::time::interval(TICK);
         let mut dropped = 0;
+        let mut ticks: u32 = 0;
         loop {
             tokio::select! {
                 _ = term.recv() => return Ok(Status::Ok),
@@ -224,6 +226,10 @@ impl Running {
                     return Ok(Status::Software);
                 }
                 _ = tick.tick() => {
+                    if ticks.is_multiple_of(CRL_ALERT) {
+                        self.process.tell_of_outdated_crls();
+                    }
+                    ticks = ticks.wrapping_add(1);
                     notify(&[sd_notify::NotifyState::Watchdog]);
                     let so_far = self.observer.log.dropped();
                     self.observer.metrics.log_dropped(so_far - dropped);
@@ -260,4 +266,6 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
     }
 }
 
+/// Ticks between two alerts about lists that are out of date: an hour.
+const CRL_ALERT: u32 = 3600;
 const TICK: Duration = Duration::from_secs(1);

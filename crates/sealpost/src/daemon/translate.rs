@@ -10,7 +10,7 @@ use mail_types::Mailbox;
 use mta_sts::MxPattern;
 use outbound_queue::RetrySchedule;
 use settings::Settings;
-use smtp_client::{Clock, ConnectorConfig, PoolLimits, RootSource, Timeouts};
+use smtp_client::{Account, Clock, ConnectorConfig, PoolLimits, RootSource, Timeouts};
 
 /// What delivery is told.
 ///
@@ -90,7 +90,11 @@ pub(crate) fn route_roots(files: &[PathBuf]) -> Vec<RootSource> {
 }
 
 /// What a client is told.
-pub(crate) fn connector(s: &Settings, clock: Clock, route: Option<usize>) -> ConnectorConfig {
+pub(crate) fn connector(
+    s: &Settings,
+    clock: Clock,
+    route: Option<(usize, Option<Account>)>,
+) -> ConnectorConfig {
     let t = &s.delivery.timeouts;
     ConnectorConfig {
         timeouts: Timeouts {
@@ -99,6 +103,7 @@ pub(crate) fn connector(s: &Settings, clock: Clock, route: Option<usize>) -> Con
             ehlo: t.ehlo,
             starttls: t.starttls,
             handshake: t.handshake,
+            auth: t.auth,
             other: t.rset,
             mail: t.mail,
             rcpt: t.rcpt,
@@ -106,10 +111,11 @@ pub(crate) fn connector(s: &Settings, clock: Clock, route: Option<usize>) -> Con
             block: t.data_block,
             dot: t.data_done,
             quit: t.quit,
-            ..Timeouts::default()
+            transaction: t.transaction,
         },
         sources: s.egress.source_addresses.clone(),
-        route: route.map(|n| Arc::from(format!("route:{n}"))),
+        route: route.as_ref().map(|(n, _)| Arc::from(format!("route:{n}"))),
+        account: route.and_then(|(_, account)| account),
         ..ConnectorConfig::new(s.server.hostname.as_str(), clock)
     }
 }
@@ -120,8 +126,8 @@ pub(crate) fn pool(s: &Settings) -> PoolLimits {
         total: s.delivery.connections,
         per_key: s.delivery.connections_per_host,
         idle: s.delivery.timeouts.idle,
+        lifetime: s.delivery.connection_lifetime,
         transactions: u32::try_from(s.delivery.messages_per_connection).unwrap_or(u32::MAX),
-        ..PoolLimits::default()
     }
 }
 

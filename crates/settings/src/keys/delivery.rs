@@ -98,6 +98,12 @@ pub(super) const KEYS: &[Key] = &[
     )
     .default("100"),
     Key::new(
+        "delivery.connection-lifetime",
+        Kind::Duration(SECOND, HOUR),
+        "How long a connection is used for further messages before it is closed.",
+    )
+    .default("\"5m\""),
+    Key::new(
         "delivery.recipients-per-transaction",
         Kind::Count(1, 1000),
         "Recipients named in one transaction; servers must take 100 (RFC 5321 section 4.5.3.1.8).",
@@ -140,7 +146,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "delivery.timeouts.data-block",
         TIMEOUT,
-        "Progress on a block of the message.",
+        "Each 64 KiB of the message: the floor under a peer's speed.",
     )
     .default("\"3m\""),
     Key::new(
@@ -149,6 +155,12 @@ pub(super) const KEYS: &[Key] = &[
         "The reply to the end of the message. Giving up early here makes duplicates.",
     )
     .default("\"10m\""),
+    Key::new(
+        "delivery.timeouts.transaction",
+        Kind::Duration(SECOND / 10, DAY),
+        "All of one transaction, however it trickles.",
+    )
+    .default("\"4h\""),
     Key::new("delivery.timeouts.rset", TIMEOUT, "The reply to RSET.").default("\"20s\""),
     Key::new("delivery.timeouts.quit", TIMEOUT, "The reply to QUIT.").default("\"10s\""),
     Key::new(

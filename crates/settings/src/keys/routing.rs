@@ -46,23 +46,24 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "route.roots",
         Kind::List(&Kind::Path),
-        "PEM files of the authorities trusted on this route, instead of tls.roots.",
+        "PEM files of the authorities trusted on this route, instead of tls.roots. They are read at \
+         the start and at each reload.",
     )
     .default("[]"),
     Key::new(
         "route.username",
         Kind::Text,
-        "The user to log in as; only with tls = \"verified\".",
+        "The user to log in as; only with tls = \"verified\". Of what the host offers, SCRAM-SHA-256 \
+         is used before PLAIN before LOGIN.",
     )
-    .example("\"relay\"")
-    .later("AUTH at a next hop"),
+    .example("\"relay\""),
     Key::new(
         "route.password-file",
         Kind::Path,
-        "A file with the password on its first line, readable by the server alone.",
+        "A file with the password on its first line, readable by the server alone. It is read at the \
+         start and at each reload.",
     )
-    .example("\"/etc/sealpost/smarthost.password\"")
-    .later("AUTH at a next hop"),
+    .example("\"/etc/sealpost/smarthost.password\""),
     Key::new(
         "domain.name",
         Kind::Domain,

@@ -207,10 +207,19 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "tls.crls",
         Kind::List(&Kind::Path),
-        "Certificate revocation lists.",
+        "Files with certificate revocation lists (PEM or DER) that something else keeps fresh; they \
+         are read at the start and at each reload. A mail exchanger whose certificate is revoked is \
+         refused wherever a valid certificate is asked for. Lists are never fetched.",
     )
-    .default("[]")
-    .later("certificate revocation"),
+    .default("[]"),
+    Key::new(
+        "tls.crl-failure",
+        Kind::Choice(&["soft", "hard"], &[]),
+        "What a list that is missing, cannot be read or is out of date means: the certificate passes \
+         and the log says so (\"soft\"), or it is refused (\"hard\"). With \"hard\" every issuer in \
+         a chain needs a list of its own, so that it fits only where all destinations are known.",
+    )
+    .default("\"soft\""),
     Key::new(
         "egress.allow-special-use",
         Kind::List(&Kind::Network),

@@ -22,13 +22,14 @@ pub(super) fn judge(
 ) -> Result<(), CertificateFault> {
     let explain = |error| explain(error, end_entity, intermediates, name);
     let leaf = EndEntityCert::try_from(end_entity).map_err(explain)?;
+    let lists = roots.revocation().lists();
     leaf.verify_for_usage(
         algorithms.all,
         &roots.store().roots,
         intermediates,
         unix_time(now),
         KeyUsage::server_auth(),
-        None,
+        roots.revocation().options(&lists),
         None,
     )
     .map_err(explain)?;
@@ -91,13 +92,19 @@ fn explain(
         Error::CertRevoked => F::Revocation("revoked"),
         Error::UnknownRevocationStatus => F::Revocation("unknown-revocation-status"),
         Error::CrlExpired { .. } => F::Revocation("crl-expired"),
+        Error::InvalidCrlSignatureForPublicKey
+        | Error::IssuerNotCrlSigner
+        | Error::UnsupportedCrlSignatureAlgorithmContext(_)
+        | Error::UnsupportedCrlSignatureAlgorithmForPublicKeyContext(_) => {
+            F::Revocation("crl-not-by-the-issuer")
+        }
         Error::BadDer | Error::BadDerTime | Error::TrailingData(_) => F::Malformed("bad-encoding"),
         Error::MalformedExtensions | Error::ExtensionValueInvalid => F::Malformed("bad-extension"),
         Error::MalformedDnsIdentifier => F::Malformed("bad-dns-name"),
         Error::UnsupportedCertVersion => F::Malformed("unsupported-version"),
         Error::InvalidCertValidity => F::Malformed("bad-validity"),
         Error::InvalidSerialNumber => F::Malformed("bad-serial-number"),
-        // The list of webpki is open and has CRL causes that cannot come up without CRLs.
+        // The list of webpki is open.
         other => F::Other(other.to_string().into()),
     }
 }

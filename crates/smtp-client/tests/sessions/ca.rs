@@ -135,6 +135,18 @@ impl Leaf {
         Arc::new(config)
     }
 
+    /// With something changed in what it shows.
+    pub(crate) fn server_with(&self, change: impl FnOnce(&mut CertifiedKey)) -> Arc<ServerConfig> {
+        let mut key = CertifiedKey::clone(&self.shown_with_key_of(self).0);
+        change(&mut key);
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(rustls::ALL_VERSIONS)
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(Always(Arc::new(key))));
+        Arc::new(config)
+    }
+
     fn shown_with_key_of(&self, other: &Self) -> Arc<Always> {
         let key: PrivateKeyDer<'_> = PrivatePkcs8KeyDer::from(other.key.clone()).into();
         let key = provider().key_provider.load_private_key(key).unwrap();

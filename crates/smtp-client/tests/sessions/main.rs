@@ -6,6 +6,8 @@
 )]
 
 mod ca;
+mod conduct;
+mod login;
 mod opening;
 mod peer;
 mod pool;

@@ -27,6 +27,14 @@ pub(crate) enum Step {
     Drip(u8),
     /// Keeps still until the client is gone.
     Silence,
+    /// Listens for a moment: nothing may come.
+    Hush,
+    /// Sends this octet by octet, each in a write, and inside TLS in a record, of its own.
+    Crumbs(&'static str),
+    /// Inside TLS: asks for new keys, again and again, until the client is gone.
+    KeyUpdates,
+    /// Inside TLS: closes the socket without close_notify.
+    Cut,
     /// Closes with a reset.
     Reset,
     /// Closes.
@@ -158,6 +166,15 @@ async fn session(tcp: TcpStream, script: Vec<Step>) -> Heard {
         if let (Step::Reset, Some(tcp)) = (&step, &plain) {
             tcp.get_ref().set_zero_linger().unwrap();
         }
+        if let (Step::KeyUpdates, Some(tls)) = (&step, &mut secure) {
+            key_updates(tls.get_mut()).await;
+            return heard;
+        }
+        if let (Step::Cut, Some(tls)) = (&step, &mut secure) {
+            let (tcp, _) = tls.get_mut().get_mut();
+            let _ = tcp.shutdown().await;
+            return heard;
+        }
         let going_on = match (&mut secure, &mut plain) {
             (Some(tls), _) => act(tls, step, &mut heard).await,
             (None, Some(tcp)) => act(tcp, step, &mut heard).await,
@@ -216,8 +233,36 @@ async fn act(io: &mut BufReader<impl Stream>, step: Step, heard: &mut Heard) -> 
             linger(io, heard).await;
             false
         }
+        Step::Hush => {
+            let mut octet = [0];
+            let moment = Duration::from_millis(50);
+            match tokio::time::timeout(moment, io.read(&mut octet)).await {
+                Err(_) => true,
+                Ok(early) => {
+                    heard.lines.push(format!("<spoke too early: {early:?}>"));
+                    false
+                }
+            }
+        }
+        Step::Crumbs(text) => {
+            for octet in text.bytes() {
+                if io.get_mut().write_all(&[octet]).await.is_err() {
+                    return false;
+                }
+                let _ = io.get_mut().flush().await;
+            }
+            true
+        }
         Step::Reset | Step::Close => false,
-        Step::Tls(_) => unreachable!("done by the session"),
+        Step::Tls(_) | Step::KeyUpdates | Step::Cut => unreachable!("done by the session"),
+    }
+}
+
+async fn key_updates(tls: &mut tokio_rustls::server::TlsStream<TcpStream>) {
+    loop {
+        if tls.get_mut().1.refresh_traffic_keys().is_err() || tls.flush().await.is_err() {
+            return;
+        }
     }
 }
 

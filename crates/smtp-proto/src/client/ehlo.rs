@@ -1,5 +1,6 @@
 //! What a peer offers in its EHLO reply (RFC 5321 section 4.1.1.1).
 
+use super::Mechanisms;
 use crate::Reply;
 
 /// The extensions that a peer offers. The default is a peer that offers none (HELO).
@@ -23,8 +24,8 @@ pub struct Extensions {
     pub requiretls: bool,
     /// ENHANCEDSTATUSCODES (RFC 2034).
     pub enhanced_status_codes: bool,
-    /// `AUTH PLAIN` among the mechanisms (RFC 4954).
-    pub auth_plain: bool,
+    /// AUTH (RFC 4954): the mechanisms of ours among those offered.
+    pub auth: Mechanisms,
     /// LIMITS RCPTMAX: recipients in a transaction (RFC 9422).
     pub recipients_max: Option<u32>,
     /// LIMITS MAILMAX: transactions in a session (RFC 9422).
@@ -81,7 +82,7 @@ impl Extensions {
             "DSN" => self.dsn = true,
             "REQUIRETLS" => self.requiretls = true,
             "ENHANCEDSTATUSCODES" => self.enhanced_status_codes = true,
-            "AUTH" => self.auth_plain |= words.any(|m| m.eq_ignore_ascii_case("PLAIN")),
+            "AUTH" => words.for_each(|mechanism| self.auth.add(mechanism)),
             "LIMITS" => words.for_each(|limit| self.limit(limit)),
             _ => {}
         }
@@ -140,7 +141,8 @@ mod tests {
             "pipelining\nSIZE 1000\nStartTLS\n8BITMIME\nSMTPUTF8\nCHUNKING\nDSN\nREQUIRETLS\nENHANCEDSTATUSCODES\nAUTH LOGIN plain\nX-OTHER a b\nLIMITS RCPTMAX=100 MAILMAX=20 X=1",
         );
         assert!(e.pipelining && e.starttls && e.eight_bit_mime && e.smtputf8 && e.chunking);
-        assert!(e.dsn && e.requiretls && e.enhanced_status_codes && e.auth_plain);
+        assert!(e.dsn && e.requiretls && e.enhanced_status_codes);
+        assert!(e.auth.plain && e.auth.login && !e.auth.scram_sha_256);
         assert_eq!(e.size, SizeLimit::Octets(1000));
         assert_eq!(
             (e.recipients_max, e.transactions_max),

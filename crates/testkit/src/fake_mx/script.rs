@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 
+use super::login::Login;
 use crate::ca::Leaf;
 
 /// The whole behaviour; a new one is that of a correct server.
@@ -22,6 +23,8 @@ pub struct Script {
     pub tls: Option<Arc<ServerConfig>>,
     /// MAIL outside of TLS gets 530 5.7.0 (RFC 3207 section 4).
     pub tls_required: bool,
+    /// AUTH is offered inside TLS, and wanted before MAIL.
+    pub login: Option<Login>,
     /// RCPT after so many accepted ones gets 452 4.5.3 (RFC 5321 section 4.5.3.1.10).
     pub max_recipients: Option<usize>,
     /// The first try of each pair of sender and recipient gets 451 4.7.1.
@@ -128,6 +131,7 @@ impl Script {
             },
             tls: leaf.map(Leaf::server_config),
             tls_required: false,
+            login: None,
             max_recipients: None,
             greylist: false,
             rules: Vec::new(),

@@ -13,10 +13,11 @@ use super::wire::Wire;
 use super::{ReceivedMessage, SessionSeen, State, TlsSeen};
 use crate::board::Board;
 
-struct Session {
+pub(super) struct Session {
     id: usize,
     board: Arc<Board<State>>,
-    wire: Wire,
+    pub(super) wire: Wire,
+    pub(super) logged_in: bool,
     peer: SocketAddr,
     tls: Option<TlsSeen>,
     helo: String,
@@ -32,7 +33,7 @@ struct Transaction {
 
 /// Whether the session goes on.
 #[derive(PartialEq)]
-enum Next {
+pub(super) enum Next {
     Go,
     End,
 }
@@ -57,6 +58,7 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, board: Arc<Board<
         id,
         wire: Wire::new(stream, id, Arc::clone(&board)),
         board,
+        logged_in: false,
         peer,
         tls: None,
         helo: String::new(),
@@ -122,6 +124,10 @@ impl Session {
         match verb.as_str() {
             "EHLO" | "HELO" => self.hello(&verb, rest).await,
             "STARTTLS" => self.starttls().await,
+            "AUTH" => match self.board.read(|s| s.script.login.clone()) {
+                Some(login) => self.auth(rest, &login).await,
+                None => self.reply("502 5.5.1 no AUTH").await,
+            },
             "MAIL" => self.mail(rest).await,
             "RCPT" => self.rcpt(rest).await,
             "DATA" => self.data().await,
@@ -175,7 +181,7 @@ impl Session {
         }))
     }
 
-    async fn reply(&mut self, text: &str) -> io::Result<Next> {
+    pub(super) async fn reply(&mut self, text: &str) -> io::Result<Next> {
         self.wire.say(format!("{text}\r\n").as_bytes()).await?;
         Ok(Next::Go)
     }
@@ -196,6 +202,9 @@ impl Session {
             lines.push("STARTTLS".into());
         }
         lines.extend(script.extensions.lines(tls));
+        if let Some(login) = script.login.filter(|_| tls) {
+            lines.push(format!("AUTH {}", login.mechanisms));
+        }
         let last = lines.len() - 1;
         let text: String = lines
             .iter()
@@ -273,11 +282,19 @@ impl Session {
         if self.helo.is_empty() {
             return self.reply("503 5.5.1 EHLO first").await;
         }
-        let (tls_required, limit) = self
-            .board
-            .read(|s| (s.script.tls_required, s.script.extensions.size));
+        let (tls_required, limit, login) = self.board.read(|s| {
+            let script = &s.script;
+            (
+                script.tls_required,
+                script.extensions.size,
+                script.login.is_some(),
+            )
+        });
         if tls_required && !self.wire.is_tls() {
             return self.reply("530 5.7.0 must issue STARTTLS first").await;
+        }
+        if login && !self.logged_in {
+            return self.reply("530 5.7.0 Authentication required").await;
         }
         let Some((from, from_params)) = path(rest, "FROM:") else {
             return self.reply("501 5.5.4 MAIL FROM:<path>").await;

@@ -1,0 +1,73 @@
+//! The last dialogue of each destination and cause, for `queue show`.
+//!
+//! Kept in memory, one per destination and cause, so that ten thousand messages that fail alike
+//! share one; at most [`MOST`], each of 4 KiB at most. A restart forgets them: the records of the
+//! attempts are in the queue.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use attempt::Reason;
+use mail_types::Timestamp;
+use outbound_queue::Destination;
+use parking_lot::Mutex;
+use smtp_client::Transcript;
+
+/// The dialogues.
+#[derive(Default)]
+pub(crate) struct Transcripts {
+    kept: Mutex<HashMap<(Destination, Reason), Dialogue>>,
+}
+
+/// Commands and replies of the last session that ended in a cause, without content and secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dialogue {
+    /// When it ended.
+    pub at: Timestamp,
+    /// With which host and address.
+    pub peer: Arc<str>,
+    /// `> ` is what we said, `< ` what the host said, `* ` what happened beside.
+    pub text: Arc<str>,
+}
+
+impl Transcripts {
+    /// Remembers a dialogue that ended in this cause.
+    pub(crate) fn keep(
+        &self,
+        destination: &Destination,
+        reason: Reason,
+        at: Timestamp,
+        peer: &str,
+        transcript: &Transcript,
+    ) {
+        let text = transcript.to_string();
+        if text.is_empty() {
+            return;
+        }
+        let mut kept = self.kept.lock();
+        let key = (destination.clone(), reason);
+        if kept.len() >= MOST && !kept.contains_key(&key) {
+            let oldest = kept.iter().min_by_key(|(_, d)| d.at);
+            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
+                kept.remove(&oldest);
+            }
+        }
+        kept.insert(
+            key,
+            Dialogue {
+                at,
+                peer: peer.into(),
+                text: text.into(),
+            },
+        );
+    }
+
+    /// As last remembered.
+    pub(crate) fn get(&self, destination: &Destination, reason: Reason) -> Option<Dialogue> {
+        let key = (destination.clone(), reason);
+        self.kept.lock().get(&key).cloned()
+    }
+}
+
+/// Four mebibytes at the very most.
+const MOST: usize = 1_000;

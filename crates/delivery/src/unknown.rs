@@ -1,0 +1,40 @@
+//! Messages that a host may have taken without saying so (row E5-12).
+//!
+//! Their next attempt goes to the same host and address first: if it took the message, it has the
+//! best chance of noticing the repetition, and another host would make a duplicate certain. Kept
+//! in memory only: a restart in between loses the preference, never the message.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use mail_types::{HostName, QueueId};
+use parking_lot::Mutex;
+
+/// Where the outcome of which message is unknown.
+#[derive(Default)]
+pub(crate) struct Unknown {
+    hosts: Mutex<BTreeMap<QueueId, (HostName, IpAddr)>>,
+}
+
+impl Unknown {
+    /// This host may have the message.
+    pub(crate) fn note(&self, id: QueueId, host: &HostName, ip: IpAddr) {
+        let mut hosts = self.hosts.lock();
+        if hosts.len() >= MOST && !hosts.contains_key(&id) {
+            hosts.pop_first();
+        }
+        hosts.insert(id, (host.clone(), ip));
+    }
+
+    /// The host to ask first.
+    pub(crate) fn host(&self, id: QueueId) -> Option<(HostName, IpAddr)> {
+        self.hosts.lock().get(&id).cloned()
+    }
+
+    /// An attempt has come to a known end.
+    pub(crate) fn settle(&self, id: QueueId) {
+        self.hosts.lock().remove(&id);
+    }
+}
+
+const MOST: usize = 10_000;

@@ -202,7 +202,9 @@ impl Formatter for OneLine {
         fragment: &str,
     ) -> io::Result<()> {
         let fits = self.take(fragment);
-        if fits.chars().all(|c| replacement(c).is_none()) {
+        // Nearly every string is plain ASCII, which a look at the octets shows.
+        let plain = fits.bytes().all(|b| matches!(b, b' '..=b'~'));
+        if plain || fits.chars().all(|c| replacement(c).is_none()) {
             return writer.write_all(fits.as_bytes());
         }
         write_clean(fits, &mut BytesFmt(writer)).map_err(io::Error::other)

@@ -1,6 +1,8 @@
 //! The one writer of the event log: a buffer that everybody appends to, and a thread that empties it.
 //!
 //! Whoever has an event formats it into the buffer under a lock of a few microseconds and goes on.
+//! After each write the thread lets lines gather for [`GATHER`]: under load a wake-up and a write
+//! per line would cost more than the lines themselves.
 //! A sink that blocks (a full pipe, a slow disk) never stops delivery: beyond [`CAP`] octets
 //! events are dropped, counted, and the count is written as soon as the sink takes lines again.
 
@@ -10,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use attempt::{Formatter, LogEvent};
 use parking_lot::{Condvar, Mutex};
@@ -33,6 +36,8 @@ struct State {
     unsaid: u64,
     reopen: bool,
     closing: bool,
+    /// The writer sleeps until there is something to write: nobody else needs to wake it.
+    asleep: bool,
 }
 
 /// Ends the log when it is dropped: everything that was said is written first.
@@ -79,8 +84,11 @@ impl EventLog {
             return;
         }
         self.shared.formatter.write(event, &mut state.buffer);
+        let wake = std::mem::take(&mut state.asleep);
         drop(state);
-        self.shared.more.notify_one();
+        if wake {
+            self.shared.more.notify_one();
+        }
     }
 
     /// The file was rotated: open it anew.
@@ -96,12 +104,19 @@ impl EventLog {
 
     fn write_all(&self, mut sink: Sink) {
         let mut full = Vec::new();
+        let mut wrote = false;
         loop {
             let (reopen, closing, unsaid) = {
                 let mut state = self.shared.state.lock();
-                while state.buffer.is_empty() && !state.reopen && !state.closing {
-                    self.shared.more.wait(&mut state);
+                if wrote && !state.closing && !state.reopen {
+                    self.shared.more.wait_for(&mut state, GATHER);
                 }
+                while state.buffer.is_empty() && !state.reopen && !state.closing {
+                    state.asleep = true;
+                    self.shared.more.wait(&mut state);
+                    state.asleep = false;
+                }
+                wrote = !state.buffer.is_empty();
                 std::mem::swap(&mut state.buffer, &mut full);
                 (
                     std::mem::take(&mut state.reopen),
@@ -176,6 +191,8 @@ fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
+/// How long lines gather after a write before the next.
+const GATHER: Duration = Duration::from_millis(10);
 /// Octets that may wait to be written.
 const CAP: usize = 8 * 1024 * 1024;
 

@@ -13,6 +13,15 @@ pub(crate) struct Pieces {
 }
 
 impl Pieces {
+    /// Room for so many octets at once, as far as they are not of a message that is streamed anyway.
+    pub(crate) fn expecting(octets: Option<u64>) -> Self {
+        let octets = octets.map_or(FIRST, |n| usize::try_from(n).unwrap_or(CHUNK));
+        Self {
+            last: BytesMut::with_capacity(octets.saturating_add(TRACE).min(CHUNK)),
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn write(&mut self, mut data: &[u8]) {
         self.size += data.len() as u64;
         while !data.is_empty() {
@@ -49,6 +58,11 @@ impl Pieces {
         self.take()
     }
 }
+
+/// What most mail fits into.
+const FIRST: usize = 4 << 10;
+/// The trace header that we add before the content.
+const TRACE: usize = 1 << 10;
 
 #[cfg(test)]
 mod tests {

@@ -25,11 +25,11 @@ pub struct EmbeddedIncoming {
 }
 
 impl EmbeddedIncoming {
-    pub(super) fn new(shared: Arc<Shared>, id: QueueId) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, id: QueueId, size_hint: Option<u64>) -> Self {
         Self {
             shared,
             id,
-            pieces: Pieces::default(),
+            pieces: Pieces::expecting(size_hint),
             file: None,
         }
     }

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use journal::{Appended, Group, Journal, LargeFiles, Position, Record, Urgency};
+use journal::{Appended, FreeSpace, Group, Journal, LargeFiles, Position, Record, Urgency};
 use mail_types::QueueId;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Notify;
@@ -32,6 +33,8 @@ pub(super) struct Shared {
     pub(super) control: Control,
     /// Held while a batch goes to the index: batches must not overtake each other.
     pub(super) writing: Mutex<()>,
+    /// What was free when that was last asked.
+    free: Mutex<Option<(Instant, FreeSpace)>>,
 }
 
 pub(super) struct State {
@@ -93,6 +96,7 @@ impl Shared {
             options,
             control: Control::default(),
             writing: Mutex::new(()),
+            free: Mutex::new(None),
         }
     }
 
@@ -120,13 +124,29 @@ impl Shared {
     pub(super) fn check_room(&self, more: u64) -> Result<(), QueueError> {
         let floor = self.options.free_space_floor;
         // Unknown is not full: the journal itself notices a full disk.
-        let Ok(free) = (self.options.free_space)(&self.options.directory) else {
+        let Some(free) = self.free_space(floor.saturating_add(more).saturating_add(PLENTY)) else {
             return Ok(());
         };
         if free.bytes < floor.saturating_add(more) || free.inodes.is_some_and(|n| n < FEW_INODES) {
             return Err(QueueError::DiskFull { floor });
         }
         Ok(())
+    }
+
+    /// What is free. With more than `plenty` an answer is good for a moment: three system calls a
+    /// message would cost more than they tell.
+    fn free_space(&self, plenty: u64) -> Option<FreeSpace> {
+        let mut known = self.free.lock();
+        if let Some((asked, free)) = &*known
+            && free.bytes >= plenty
+            && free.inodes.is_none_or(|n| n >= MANY_INODES)
+            && asked.elapsed() < BELIEVED
+        {
+            return Some(*free);
+        }
+        let free = (self.options.free_space)(&self.options.directory).ok()?;
+        *known = Some((Instant::now(), free));
+        Some(free)
     }
 
     /// Hands a step to the journal, in the order of steps. Never waits and never fails: what cannot be
@@ -446,3 +466,7 @@ fn no_room(options: &EmbeddedOptions) -> journal::Failure {
 }
 
 const FEW_INODES: u64 = 16;
+/// Above the floor and what is asked for: more than is written within [`BELIEVED`].
+const PLENTY: u64 = 256 << 20;
+const MANY_INODES: u64 = 10_000;
+const BELIEVED: Duration = Duration::from_millis(100);

@@ -93,7 +93,11 @@ impl QueueStore for EmbeddedStore {
             });
         }
         let id = state.core.allocate(now.wall);
-        Ok(EmbeddedIncoming::new(Arc::clone(&self.shared), id))
+        Ok(EmbeddedIncoming::new(
+            Arc::clone(&self.shared),
+            id,
+            size_hint,
+        ))
     }
 
     fn allocate_id(&self, now: Now) -> QueueId {

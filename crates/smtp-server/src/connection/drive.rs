@@ -1,6 +1,7 @@
 //! Does what the session says: reads, writes, hands over.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use mail_types::{QueueId, TlsFacts};
@@ -290,9 +291,24 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
             COMMAND_BUFFER
         };
         if !in_content && self.input.is_empty() && self.input.capacity() > COMMAND_BUFFER {
-            // An idle session keeps little memory.
-            self.input = BytesMut::new();
+            // An idle session keeps little memory; one that is about to go on keeps what it has.
+            let soon = now + BUSY;
+            if soon < deadline {
+                match self.read_until(stream, room, soon).await {
+                    Input::TimedOut => self.input = BytesMut::new(),
+                    other => return other,
+                }
+            }
         }
+        self.read_until(stream, room, deadline).await
+    }
+
+    async fn read_until<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        room: usize,
+        deadline: Instant,
+    ) -> Input {
         self.input
             .reserve(room.saturating_sub(self.input.len()).max(MIN_READ));
         let phase = *self.phase.borrow_and_update();
@@ -386,6 +402,8 @@ const CONTENT_BUFFER: usize = 64 << 10;
 /// Octets read at once otherwise; more than the longest command line.
 const COMMAND_BUFFER: usize = 4 << 10;
 const MIN_READ: usize = 512;
+/// A client that says nothing for so long is idle.
+const BUSY: Duration = Duration::from_secs(1);
 /// Replies that gather before they are written though more input is there.
 const MAX_OUTPUT: usize = 16 << 10;
 const LINGER_ROUNDS: u32 = 6;

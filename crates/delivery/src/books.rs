@@ -73,8 +73,14 @@ impl<S: QueueStore> Books<'_, S> {
             .collect();
         let (messages, told) = self.notifications(entry, &lines, &records).await;
         let warned = told.iter().any(|(_, kind, _)| *kind == DsnKind::Delayed);
+        // A message that this ends altogether leaves no history behind.
+        let ends = lines.len() == entry.leased.envelope.recipients.len()
+            && lines.iter().all(|line| line.next.is_none());
         let mut notes: Vec<AttemptNote> = Vec::new();
         let outcomes = lines.iter().zip(&records).map(|(line, record)| {
+            if ends {
+                return (line.index, outcome(line, 0));
+            }
             let note = note(record);
             // Equal causes once: a hundred recipients refused alike are one thing to remember.
             let at = notes.iter().position(|n| *n == note).unwrap_or_else(|| {

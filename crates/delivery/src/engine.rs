@@ -171,7 +171,10 @@ impl<S: QueueStore> Delivery<S> {
                 self.inner.give_back(&leased);
                 continue;
             }
-            match lane.push(leased, BACKLOG) {
+            let Err(leased) = lane.hand(leased, self.inner.now().monotonic) else {
+                continue;
+            };
+            match lane.push(*leased, BACKLOG) {
                 Ok(()) => self.start(&lane),
                 Err(leased) => self.inner.give_back(&leased),
             }
@@ -407,6 +410,12 @@ impl<S: QueueStore> Inner<S> {
             wall: self.policies.now(),
             monotonic: self.clock.monotonic(),
         }
+    }
+
+    /// Whether workers may stay a moment without work: not if others need their places.
+    pub(crate) fn has_places(&self) -> bool {
+        let limit = self.settings.load().connections;
+        !self.is_stopping() && self.workers.load(Ordering::Relaxed) < limit - limit / 4
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

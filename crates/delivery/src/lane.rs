@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use crate::destination::{Admission, Cause, Health, Recovery, Suspension};
 use crate::findings::Findings;
+use crate::lingering::{Lingering, Place};
 use crate::planner::{Made, Plan};
 use crate::route::Destination;
 use crate::verdict::Decider;
@@ -39,6 +40,7 @@ struct State {
     health: Health,
     backlog: VecDeque<Leased>,
     active: u32,
+    lingering: Lingering<Leased>,
     idle_since: Duration,
     /// DNS has said that mail cannot go there, while the mail is protected: when first, when last.
     undeliverable: Option<(Timestamp, Timestamp)>,
@@ -68,6 +70,7 @@ impl Lane {
             health: Health::new(limit),
             backlog: VecDeque::new(),
             active: 0,
+            lingering: Lingering::new(),
             idle_since: now,
             undeliverable: None,
             seen: None,
@@ -79,6 +82,24 @@ impl Lane {
             plan: tokio::sync::Mutex::new(None),
             putting_off: AtomicBool::new(false),
         }
+    }
+
+    /// Hands work to a worker that has just run out of it.
+    ///
+    /// # Errors
+    /// The lease, if nobody waits for work or the destination is to be left alone.
+    pub(crate) fn hand(&self, leased: Leased, now: Duration) -> Result<(), Box<Leased>> {
+        let mut state = self.state.lock();
+        if state.health.suspension(now).is_some() {
+            return Err(Box::new(leased));
+        }
+        state.lingering.hand(leased).map_err(Box::new)
+    }
+
+    /// A place for a worker without work. `None` if there is work in hand after all.
+    pub(crate) fn linger(&self) -> Option<Place<Leased>> {
+        let mut state = self.state.lock();
+        state.backlog.is_empty().then(|| state.lingering.join())
     }
 
     /// Puts work in hand; gives it back if there is enough.

@@ -19,6 +19,7 @@ mod engine;
 pub mod failure;
 mod findings;
 mod lane;
+mod lingering;
 mod notify;
 pub mod plan;
 mod planner;

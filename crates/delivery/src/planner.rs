@@ -344,8 +344,11 @@ pub(crate) fn literal_name(ip: IpAddr) -> Option<HostName> {
         IpAddr::V4(v4) => v4.to_string().replace('.', "-"),
         IpAddr::V6(v6) => v6.to_string().replace(':', "-"),
     };
-    HostName::parse(&format!("address-{}", text.trim_matches('-'))).ok()
+    HostName::parse(&format!("{LITERAL_PREFIX}{}", text.trim_matches('-'))).ok()
 }
+
+/// How the names begin that hosts without a name get.
+pub(crate) const LITERAL_PREFIX: &str = "address-";
 
 /// Runs futures together and keeps their order.
 async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {

@@ -88,7 +88,8 @@ pub struct RouteKey(u32);
 /// The routes in the order of the file.
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
-    routes: Vec<Arc<Route>>,
+    /// With their keys, which are asked for several times a message.
+    routes: Vec<(RouteKey, Arc<Route>)>,
 }
 
 impl RouteTable {
@@ -96,7 +97,10 @@ impl RouteTable {
     #[must_use]
     pub fn new(routes: Vec<Route>) -> Self {
         Self {
-            routes: routes.into_iter().map(Arc::new).collect(),
+            routes: routes
+                .into_iter()
+                .map(|route| (route.key(), Arc::new(route)))
+                .collect(),
         }
     }
 
@@ -106,7 +110,7 @@ impl RouteTable {
     #[must_use]
     pub fn destination(&self, sender: &ReversePath, recipient: &Mailbox) -> Destination {
         let mut best: Option<((u8, u8), usize)> = None;
-        for (index, route) in self.routes.iter().enumerate() {
+        for (index, (_, route)) in self.routes.iter().enumerate() {
             if let Some(rank) = route.rank(sender, recipient.host())
                 && best.is_none_or(|(b, _)| rank > b)
             {
@@ -116,21 +120,23 @@ impl RouteTable {
         let route = best.and_then(|(_, index)| self.routes.get(index));
         Destination {
             host: recipient.host().clone(),
-            route: route.map(|r| r.key()),
+            route: route.map(|(key, _)| *key),
         }
     }
 
     /// The route of a destination; `None` where MX records decide, or where the route has gone.
     #[must_use]
     pub fn get(&self, destination: &Destination) -> Option<&Arc<Route>> {
-        self.routes.get(self.position(destination)?)
+        self.routes
+            .get(self.position(destination)?)
+            .map(|(_, route)| route)
     }
 
     /// Where in the file that route stands.
     #[must_use]
     pub fn position(&self, destination: &Destination) -> Option<usize> {
         let key = destination.route?;
-        self.routes.iter().position(|r| r.key() == key)
+        self.routes.iter().position(|(k, _)| *k == key)
     }
 
     /// Whether a route for this recipient domain exists, whoever the sender is.
@@ -139,7 +145,7 @@ impl RouteTable {
         let host = Host::Domain(domain.clone());
         self.routes
             .iter()
-            .any(|r| r.sender_domain.is_none() && r.rank(&ReversePath::Null, &host).is_some())
+            .any(|(_, r)| r.sender_domain.is_none() && r.rank(&ReversePath::Null, &host).is_some())
     }
 }
 

@@ -9,7 +9,7 @@ use smtp_proto::{Reply, Stage};
 
 use crate::demand::{Evidence, Requirement};
 use crate::failure::HostFailure;
-use crate::planner::literal_name;
+use crate::planner::{LITERAL_PREFIX, literal_name};
 
 /// What became of one recipient.
 #[derive(Clone, Debug)]
@@ -157,7 +157,12 @@ impl From<&HostFailure> for Decider {
 /// A host's name for people.
 pub(crate) fn shown(name: &HostName, ip: Option<IpAddr>) -> String {
     match ip {
-        Some(ip) if literal_name(ip).as_ref() == Some(name) => format!("[{ip}]"),
+        Some(ip)
+            if name.as_str().starts_with(LITERAL_PREFIX)
+                && literal_name(ip).as_ref() == Some(name) =>
+        {
+            format!("[{ip}]")
+        }
         Some(_) | None => name.to_string(),
     }
 }

@@ -3,6 +3,7 @@
 //! RFC 5321 section 5.1 and RFC 8461 section 5.1: hosts in MX order, each address of each host; a
 //! host that does not fit what is demanded counts as unreachable, and nothing is sorted out before.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -70,7 +71,8 @@ impl<S: QueueStore> Attempt<'_, S> {
         let mut found = Findings::new(self.leased.recipients.len(), self.requirement.weakened_by);
         let mut budget = self.max_addresses.max(2);
         let before = self.sessions.unknown.host(self.leased.id);
-        for candidate in &self.order(candidates, held.as_ref(), before.as_ref()) {
+        let order = self.order(candidates, held.as_ref(), before.as_ref());
+        for candidate in order.iter() {
             let assurance = match self.requirement.host(&candidate.name) {
                 HostDecision::Connect(assurance) => assurance,
                 HostDecision::Refuse { reason, specifics } => {
@@ -173,15 +175,16 @@ impl<S: QueueStore> Attempt<'_, S> {
     /// Preference order, equals shuffled (RFC 5321 section 5.1). Among equals the host whose session
     /// is already open comes first: it has just taken mail of this destination. Before all of them
     /// comes the host that may have this very message already (row E5-12).
-    fn order(
+    fn order<'c>(
         &self,
-        candidates: &[Candidate],
+        candidates: &'c [Candidate],
         held: Option<&Session>,
         before: Option<&(HostName, IpAddr)>,
-    ) -> Vec<Candidate> {
-        let mut order = candidates.to_vec();
-        if order.len() > 1 {
-            shuffle_equals(&mut order, |c| c.preference, |n| self.dice.below(n));
+    ) -> Cow<'c, [Candidate]> {
+        let mut order = Cow::Borrowed(candidates);
+        if candidates.len() > 1 {
+            let order = order.to_mut();
+            shuffle_equals(order, |c| c.preference, |n| self.dice.below(n));
             if let Some(name) = held.map(|s| &s.connection.facts().mx)
                 && let Some(at) = order.iter().position(|c| c.name == *name)
             {

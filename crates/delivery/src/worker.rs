@@ -31,9 +31,13 @@ use crate::work::Attempt;
 /// Delivers until there is nothing left to do here.
 pub(crate) async fn run<S: QueueStore>(inner: Arc<Inner<S>>, lane: Arc<Lane>) {
     let mut held: Option<Session> = None;
+    let mut handed: Option<Box<Leased>> = None;
     loop {
         let now = inner.now();
-        match lane.next(now.monotonic) {
+        let next = handed
+            .take()
+            .map_or_else(|| lane.next(now.monotonic), Next::Work);
+        match next {
             Next::Work(leased) if inner.is_stopping() => inner.give_back(&leased),
             Next::Work(leased) => {
                 let work = Box::pin(deliver(&inner, &lane, &leased, &mut held));
@@ -54,7 +58,12 @@ pub(crate) async fn run<S: QueueStore>(inner: Arc<Inner<S>>, lane: Arc<Lane>) {
                     lease(&inner, &lane).await
                 };
                 if more.is_empty() {
-                    if lane.leave(now.monotonic) {
+                    // Others may use the session meanwhile.
+                    if let Some(session) = held.take() {
+                        inner.sessions.keep(session);
+                    }
+                    handed = linger(&inner, &lane).await;
+                    if handed.is_none() && lane.leave(inner.now().monotonic) {
                         break;
                     }
                     continue;
@@ -70,6 +79,16 @@ pub(crate) async fn run<S: QueueStore>(inner: Arc<Inner<S>>, lane: Arc<Lane>) {
     if let Some(session) = held {
         inner.sessions.keep(session);
     }
+}
+
+/// Stays a moment in case more comes: mail for one destination often does, and a worker that is
+/// there costs less than a new one.
+async fn linger<S: QueueStore>(inner: &Inner<S>, lane: &Lane) -> Option<Box<Leased>> {
+    if !inner.has_places() {
+        return None;
+    }
+    let place = lane.linger()?;
+    place.wait(tokio::time::sleep(LINGER)).await.map(Box::new)
 }
 
 /// Does the work and meanwhile keeps the leases of what is in hand: a slow peer may take longer than
@@ -572,5 +591,7 @@ pub(crate) async fn enter<S: QueueStore>(
 
 /// Messages leased at once by a worker that has nothing in hand.
 const BATCH: usize = 20;
+/// How long a worker stays without work.
+const LINGER: Duration = Duration::from_millis(5);
 /// Leases last ten minutes unless renewed.
 const RENEW: Duration = Duration::from_secs(120);

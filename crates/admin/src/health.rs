@@ -12,6 +12,9 @@ pub trait Readiness: Send + Sync {
     /// What keeps us from accepting or delivering mail; empty if nothing.
     fn problems(&self) -> Vec<String>;
 
+    /// What works less well than configured, without keeping us from anything.
+    fn notes(&self) -> Vec<String>;
+
     /// The metrics as Prometheus text.
     fn metrics(&self) -> String;
 }
@@ -23,7 +26,7 @@ pub fn public_router(readiness: Arc<dyn Readiness>) -> Router {
         .route("/healthz", get(|| async { "alive\n" }))
         .route(
             "/readyz",
-            get(move || async move { answer(&ready.problems()) }),
+            get(move || async move { answer(&ready.problems(), &ready.notes()) }),
         )
         .route(
             "/metrics",
@@ -31,12 +34,13 @@ pub fn public_router(readiness: Arc<dyn Readiness>) -> Router {
         )
 }
 
-fn answer(problems: &[String]) -> impl IntoResponse + use<> {
+fn answer(problems: &[String], notes: &[String]) -> impl IntoResponse + use<> {
+    let notes: String = notes.iter().map(|note| format!("note: {note}\n")).collect();
     if problems.is_empty() {
-        return (StatusCode::OK, "ready\n".to_owned());
+        return (StatusCode::OK, format!("ready\n{notes}"));
     }
     let lines: String = problems.iter().map(|p| format!("{p}\n")).collect();
-    (StatusCode::SERVICE_UNAVAILABLE, lines)
+    (StatusCode::SERVICE_UNAVAILABLE, lines + &notes)
 }
 
 const PROMETHEUS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -353,7 +353,8 @@ pub struct StatusView {
     pub connections: u64,
     /// Stored policies by mode.
     pub policies_by_mode: Vec<(String, u64)>,
-    /// DNSSEC as in effect: `off`, `validate` or `trust-ad`.
+    /// DNSSEC as in effect: `off`, `validate`, `trust-ad`, or `unavailable` where it is wanted and
+    /// does not reach us.
     pub dnssec: String,
     /// Bytes used in the data directory.
     pub store_bytes: u64,

@@ -11,15 +11,22 @@ use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::{ResponseCache, TtlConfig};
 use mail_types::{Answer, DnsError, HostName, Security};
 
+use crate::anchors::{Anchors, named};
 use crate::config::{BuildError, Config, Dnssec};
+use crate::path::{Eye, Path, Probe};
 use crate::records::printable;
 use crate::stats::Counters;
-use crate::wire::{Failure, Wire};
+use crate::validate::Validator;
+use crate::wire::{Failure, Want, Wire};
 
 /// Name servers and the memory of their answers.
 pub(crate) struct Upstream {
     wire: Wire,
     pub(crate) dnssec: Dnssec,
+    pub(crate) probe: Probe,
+    eye: Eye,
+    /// Present if we validate.
+    validator: Option<Arc<Validator>>,
     cache: Option<ResponseCache>,
     pub(crate) counters: Arc<Counters>,
 }
@@ -35,12 +42,43 @@ pub(crate) enum Cache {
 impl Upstream {
     pub(crate) fn new(config: &Config) -> Result<Self, BuildError> {
         let ttls = TtlConfig::from_opts(&config.options());
+        let memory = |size: u64| (size > 0).then(|| ResponseCache::new(size, ttls.clone()));
+        let wire = Wire::new(config)?;
+        let validator = match config.dnssec {
+            Dnssec::Off | Dnssec::TrustAd => None,
+            Dnssec::Validate => {
+                let anchors = Anchors::load(&config.trust_anchors)?;
+                let chain = memory(config.cache_size);
+                Some(Arc::new(Validator::new(wire.clone(), anchors, chain)))
+            }
+        };
+        let (eye, unseen) = match (config.dnssec, &validator) {
+            (Dnssec::TrustAd, _) => (Eye::Ad(wire.clone()), !config.dnssec_worked),
+            (Dnssec::Validate, Some(validator)) => {
+                let eye = Eye::Ours(wire.clone(), Arc::clone(validator));
+                (eye, !config.dnssec_worked)
+            }
+            (Dnssec::Off | Dnssec::Validate, _) => (Eye::Off, false),
+        };
+        let path = match (&eye, unseen) {
+            (Eye::Off, _) => Path::Off,
+            (_, true) => Path::Unknown(format!("{} was not asked yet", wire.names())),
+            (_, false) => Path::Carries,
+        };
         Ok(Self {
-            wire: Wire::new(config)?,
+            wire,
             dnssec: config.dnssec,
-            cache: (config.cache_size > 0).then(|| ResponseCache::new(config.cache_size, ttls)),
+            probe: Probe::new(path),
+            eye,
+            validator,
+            cache: memory(config.cache_size),
             counters: Arc::default(),
         })
+    }
+
+    /// Looks whether DNSSEC reaches us, unless somebody has within this time.
+    pub(crate) async fn look(&self, not_within: Duration) {
+        self.probe.look(&self.eye, not_within).await;
     }
 
     /// All records of one type at a name, or at the end of its CNAME chain. `pick` chooses what the
@@ -54,10 +92,11 @@ impl Upstream {
     ) -> Result<Answer<Vec<T>>, DnsError> {
         let mut chain = Chain::new(absolute(name)?, self.dnssec);
         loop {
+            self.may_ask(chain.end()).await?;
             let question = Query::query(chain.end().clone(), kind);
             let message = match self.ask(question, cache).await {
                 Ok(message) => message,
-                Err(e) => return Err(chain.failure(e, self.wire.names())),
+                Err(failure) => return Err(self.failure(&mut chain, failure).await),
             };
             let asked = chain.links();
             chain.walk(&message.answers)?;
@@ -93,7 +132,7 @@ impl Upstream {
         let question = Query::query(chain.end().clone(), RecordType::CNAME);
         let message = match self.ask(question, Cache::Use).await {
             Ok(message) => message,
-            Err(e) => return Err(chain.failure(e, self.wire.names())),
+            Err(failure) => return Err(self.failure(&mut chain, failure).await),
         };
         let name = chain.end().clone();
         chain.judge(message.answers.iter().filter(|r| r.name == name));
@@ -109,8 +148,17 @@ impl Upstream {
             return remembered.map_err(Failure::Net);
         }
         self.counters.queries.fetch_add(1, Ordering::Relaxed);
-        let result = self.wire.query(&question).await;
-        let result = match result.map(DnsResponse::into_message) {
+        let result = match (self.dnssec, &self.validator) {
+            (Dnssec::Off, _) => self.plainly(&question, Want::Nothing).await,
+            (Dnssec::TrustAd, _) => self.plainly(&question, Want::Ad).await,
+            (Dnssec::Validate, Some(validator))
+                if self.probe.carries() && validator.anchors.cover(question.name()) =>
+            {
+                validator.query(&question).await
+            }
+            (Dnssec::Validate, _) => self.plainly(&question, Want::Nothing).await,
+        };
+        let result = match result {
             Ok(message) => Ok(message),
             Err(Failure::Net(denial @ NetError::Dns(NetDnsError::NoRecordsFound(_)))) => {
                 Err(denial)
@@ -121,6 +169,37 @@ impl Upstream {
             memory.insert(question, result.clone(), Instant::now());
         }
         result.map_err(Failure::Net)
+    }
+
+    async fn plainly(&self, question: &Query, want: Want) -> Result<Message, Failure> {
+        let reply = self.wire.query(question, want).await;
+        reply.map(DnsResponse::into_message)
+    }
+
+    /// Nothing is asked, and nothing remembered is believed, while the path is broken.
+    async fn may_ask(&self, name: &Name) -> Result<(), DnsError> {
+        let ours = self.validator.as_ref();
+        if ours.is_some_and(|validator| !validator.anchors.cover(name)) {
+            return Ok(());
+        }
+        match self.probe.obstacle(&self.eye).await {
+            None => Ok(()),
+            Some(why) => Err(DnsError::Temporary(format!(
+                "{} is not asked for: {why}",
+                printable(name)
+            ))),
+        }
+    }
+
+    /// What looks bogus may be the work of a resolver that has begun to strip signatures.
+    async fn failure(&self, chain: &mut Chain, failure: Failure) -> DnsError {
+        if matches!(failure, Failure::Bogus(_)) {
+            self.look(SUSPICIOUS).await;
+            if let Err(obstacle) = self.may_ask(chain.end()).await {
+                return obstacle;
+            }
+        }
+        chain.failure(failure, self.wire.names())
     }
 }
 
@@ -145,19 +224,17 @@ impl Chain {
 
     /// Adds the verdict on one more step: its records, or the proof that there are none.
     fn judge<'r>(&mut self, records: impl Iterator<Item = &'r Record>) {
-        let mut records = records.peekable();
-        let verdict = match self.dnssec {
+        let verdict = records.map(|r| match r.proof {
+            Proof::Secure => Security::Secure,
+            // The validator lets no bogus record pass.
+            Proof::Insecure | Proof::Bogus => Security::Insecure,
+            Proof::Indeterminate => Security::Unchecked,
+        });
+        // Without a record nothing was vouched for.
+        let verdict = verdict.reduce(Security::and).unwrap_or(match self.dnssec {
             Dnssec::Off => Security::Unchecked,
-            // Without a record nothing was vouched for.
-            Dnssec::Validate | Dnssec::TrustAd if records.peek().is_none() => Security::Insecure,
-            Dnssec::Validate | Dnssec::TrustAd => {
-                if records.all(|r| r.proof == Proof::Secure) {
-                    Security::Secure
-                } else {
-                    Security::Insecure
-                }
-            }
-        };
+            Dnssec::Validate | Dnssec::TrustAd => Security::Insecure,
+        });
         let (origin, whole) = self.verdicts.unwrap_or((verdict, verdict));
         self.verdicts = Some((origin, whole.and(verdict)));
     }
@@ -215,6 +292,15 @@ impl Chain {
         let denied = match failure {
             Failure::Net(NetError::Dns(NetDnsError::NoRecordsFound(denied))) => denied,
             Failure::Net(e) => return DnsError::Temporary(plain(&e, self.end(), servers)),
+            Failure::Chain(question, e) => {
+                return DnsError::Temporary(format!(
+                    "{} cannot be validated without the {} records of {}: {}",
+                    printable(self.end()),
+                    question.query_type(),
+                    named(question.name()),
+                    plain(&e, question.name(), servers)
+                ));
+            }
             Failure::Bogus(why) => {
                 return DnsError::Bogus(format!("{}: {why}", printable(self.end())));
             }
@@ -312,5 +398,7 @@ fn seconds(ttl: u32) -> Duration {
     Duration::from_secs(ttl.into())
 }
 
+/// How often, at most, a bogus answer makes us look at the path.
+const SUSPICIOUS: Duration = Duration::from_secs(30);
 /// Rows H1-10, H1-11.
 const MAX_CNAMES: usize = 12;

@@ -1,6 +1,7 @@
 //! Which servers are asked, and for how long.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use hickory_resolver::config::{
@@ -23,6 +24,11 @@ pub struct Config {
     pub limit: Duration,
     /// Answers kept in memory; 0 keeps none.
     pub cache_size: u64,
+    /// `dns.trust-anchors`: files of DNSKEY records; none means the root's keys as built in.
+    pub trust_anchors: Vec<PathBuf>,
+    /// Whether DNSSEC has ever reached us here. If so, a path that does not carry it any more is a
+    /// fault, and no reason to go on without.
+    pub dnssec_worked: bool,
 }
 
 impl Default for Config {
@@ -34,6 +40,8 @@ impl Default for Config {
             retries: 2,
             limit: Duration::from_secs(10),
             cache_size: 65_536,
+            trust_anchors: Vec::new(),
+            dnssec_worked: false,
         }
     }
 }
@@ -61,9 +69,14 @@ pub enum Dnssec {
 /// Why no resolver could be made: the configuration is at fault.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// This build cannot do it yet; DANE needs it, MTA-STS does not.
-    #[error("dns.dnssec {0:?} is not supported yet: only \"off\" is")]
-    Unsupported(Dnssec),
+    /// A file of `dns.trust-anchors` is of no use.
+    #[error("the trust anchor {} cannot be used: {why}", file.display())]
+    TrustAnchor {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The system's list cannot be read.
     #[error("cannot read the name servers of /etc/resolv.conf: {0}; name them in dns.servers")]
     System(String),

@@ -9,15 +9,21 @@
 //! within [`Config::limit`]. Names are always fully qualified: of `/etc/resolv.conf` only the name
 //! servers are used, never `search` or `ndots`. The hosts file is not read.
 
+mod anchors;
 mod chain;
 mod config;
+mod diagnose;
 mod lookup;
+mod path;
+mod prune;
 mod records;
 mod stats;
+mod validate;
 mod wire;
 
 pub use config::{BuildError, Config, Dnssec, Servers};
 pub use lookup::DnsResolver;
+pub use path::Path;
 pub use stats::{BUCKETS, Kind, Outcome, Series, Stats};
 
 #[cfg(test)]

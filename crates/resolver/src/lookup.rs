@@ -9,8 +9,11 @@ use mail_types::{
     Answer, BoxFuture, DnsError, Domain, HostName, MxRecord, Resolver, Security, TlsaRecord,
 };
 
+use tokio::sync::watch;
+
 use crate::chain::{Cache, Upstream};
 use crate::config::{BuildError, Config, Dnssec};
+use crate::path::Path;
 use crate::records;
 use crate::stats::{Kind, Outcome, Stats};
 
@@ -24,16 +27,26 @@ impl DnsResolver {
     /// Reads the server list; asks nobody yet. Look-ups must run on a tokio runtime.
     ///
     /// # Errors
-    /// The configuration is at fault: a kind of DNSSEC that this build lacks, or no servers.
+    /// The configuration is at fault: no servers, servers that `trust-ad` must not trust, or trust
+    /// anchors that cannot be read.
     pub fn new(config: &Config) -> Result<Self, BuildError> {
-        match config.dnssec {
-            Dnssec::Off | Dnssec::TrustAd => {}
-            wanted @ Dnssec::Validate => return Err(BuildError::Unsupported(wanted)),
-        }
         Ok(Self {
             upstream: Upstream::new(config)?,
             limit: config.limit,
         })
+    }
+
+    /// Whether DNSSEC reaches us, now and whenever that changes. Look-ups find out by themselves;
+    /// [`DnsResolver::look_at_path`] does without one.
+    #[must_use]
+    pub fn path(&self) -> watch::Receiver<Path> {
+        self.upstream.probe.subscribe()
+    }
+
+    /// Asks for the keys that DNSSEC begins with (decision AMB-34), and sets
+    /// [`DnsResolver::path`] accordingly.
+    pub async fn look_at_path(&self) {
+        self.upstream.look(Duration::ZERO).await;
     }
 
     /// The counters so far.

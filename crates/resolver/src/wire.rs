@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures_util::stream::{self, Stream, StreamExt};
+use futures_util::stream::{Stream, StreamExt};
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::xfer::{DnsExchange, DnsHandle, FirstAnswer};
@@ -28,8 +28,18 @@ struct Inner {
     each: Vec<Servers>,
     retries: usize,
     options: DnsRequestOptions,
-    ask_for_ad: bool,
     names: String,
+}
+
+/// What we want to know about DNSSEC.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// Nothing.
+    Nothing,
+    /// What the resolver thinks of the answer.
+    Ad,
+    /// The signatures.
+    Signatures,
 }
 
 type Servers = NameServerPool<Transport>;
@@ -42,14 +52,13 @@ impl Wire {
         options.recursion_desired = true;
         options.use_edns = true;
         options.edns_payload_len = settings.edns_payload_len;
-        options.edns_set_dnssec_ok = config.dnssec != Dnssec::Off;
         let tls = TlsConfig::new().map_err(|e| BuildError::System(e.to_string()))?;
         let context = Arc::new(PoolContext::new(settings, tls));
-        let ask_for_ad = config.dnssec == Dnssec::TrustAd;
+        let believe_ad = config.dnssec == Dnssec::TrustAd;
         let pool = |servers: Vec<NameServerConfig>| {
             let transport = Transport {
                 runtime: TokioRuntimeProvider::default(),
-                believe_ad: ask_for_ad,
+                believe_ad,
             };
             NameServerPool::from_config(servers, Arc::clone(&context), transport)
         };
@@ -63,7 +72,6 @@ impl Wire {
             each,
             retries: config.retries,
             options,
-            ask_for_ad,
             names,
         })))
     }
@@ -73,12 +81,16 @@ impl Wire {
         &self.0.names
     }
 
-    pub(crate) async fn query(&self, question: &Query) -> Result<DnsResponse, Failure> {
-        let mut request = DnsRequest::from_query(question.clone(), self.0.options);
+    pub(crate) async fn query(&self, question: &Query, want: Want) -> Result<DnsResponse, Failure> {
+        let options = match want {
+            Want::Nothing => self.0.options,
+            Want::Ad | Want::Signatures => self.options_with_do(),
+        };
+        let mut request = DnsRequest::from_query(question.clone(), options);
         // RFC 6840 section 5.7: we want the AD bit, and say so.
-        request.metadata.authentic_data = self.0.ask_for_ad;
+        request.metadata.authentic_data = want == Want::Ad;
         let reply = self.0.ask(&request).await;
-        if self.0.ask_for_ad && is_servfail(&reply) {
+        if want == Want::Ad && is_servfail(&reply) {
             request.metadata.checking_disabled = true;
             if has_reply(&self.0.ask(&request).await) {
                 return Err(Failure::Bogus(format!(
@@ -89,12 +101,44 @@ impl Wire {
         }
         reply.map_err(Failure::Net)
     }
+
+    /// For the validator: a resolver that validates as well hides bad answers behind SERVFAIL, and
+    /// with CD shows them to whoever wants to see for himself (RFC 4035 section 3.2.2).
+    pub(crate) async fn ask_unchecked(
+        &self,
+        mut request: DnsRequest,
+    ) -> Result<DnsResponse, NetError> {
+        let reply = self.0.ask(&request).await;
+        if !is_servfail(&reply) {
+            return reply;
+        }
+        request.metadata.checking_disabled = true;
+        let unchecked = self.0.ask(&request).await;
+        if has_reply(&unchecked) {
+            unchecked
+        } else {
+            reply
+        }
+    }
+
+    /// Silence is not asked again.
+    pub(crate) async fn ask_once(&self, request: &DnsRequest) -> Result<DnsResponse, NetError> {
+        send(&self.0.all, request).await
+    }
+
+    pub(crate) fn options_with_do(&self) -> DnsRequestOptions {
+        let mut options = self.0.options;
+        options.edns_set_dnssec_ok = true;
+        options
+    }
 }
 
 /// Why there is no reply to believe.
 pub(crate) enum Failure {
     /// What hickory says, denials among it.
     Net(NetError),
+    /// What the validator needs besides could not be had.
+    Chain(Query, NetError),
     /// There was one, and it fails validation: what is wrong with it.
     Bogus(String),
 }
@@ -141,18 +185,7 @@ async fn send(servers: &Servers, request: &DnsRequest) -> Result<DnsResponse, Ne
     servers.send(request.clone()).first_answer().await
 }
 
-/// The validator asks through this.
-impl DnsHandle for Wire {
-    type Response = Reply;
-    type Runtime = TokioRuntimeProvider;
-
-    fn send(&self, request: DnsRequest) -> Self::Response {
-        let inner = Arc::clone(&self.0);
-        Box::pin(stream::once(async move { inner.ask(&request).await }))
-    }
-}
-
-type Reply = Pin<Box<dyn Stream<Item = Result<DnsResponse, NetError>> + Send>>;
+pub(crate) type Reply = Pin<Box<dyn Stream<Item = Result<DnsResponse, NetError>> + Send>>;
 
 /// hickory's transports. With `dns.dnssec = "trust-ad"` the AD bit is noted on each record, where
 /// our own verdicts stand too: hickory turns denials into errors, in which the bit is lost.
@@ -208,11 +241,14 @@ impl DnsHandle for Connection {
 }
 
 fn note_ad(mut response: DnsResponse) -> DnsResponse {
-    if response.metadata.authentic_data {
-        let message = &mut *response;
-        for record in message.answers.iter_mut().chain(&mut message.authorities) {
-            record.proof = Proof::Secure;
-        }
+    let proof = if response.metadata.authentic_data {
+        Proof::Secure
+    } else {
+        Proof::Insecure
+    };
+    let message = &mut *response;
+    for record in message.answers.iter_mut().chain(&mut message.authorities) {
+        record.proof = proof;
     }
     response
 }

@@ -103,6 +103,7 @@ fn dns(r: &mut Reader<'_>) -> Option<Dns> {
     Some(Dns {
         servers,
         dnssec: r.value(s, "dns.dnssec")?,
+        trust_anchors: r.list(s, "dns.trust-anchors")?,
         timeout: r.value(s, "dns.timeout")?,
     })
 }

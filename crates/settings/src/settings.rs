@@ -145,6 +145,8 @@ pub struct Dns {
     pub servers: DnsServers,
     /// Who validates.
     pub dnssec: Dnssec,
+    /// Files of DNSKEY records; none means the root's keys as built in.
+    pub trust_anchors: Vec<PathBuf>,
     /// One query to one server.
     pub timeout: Duration,
 }

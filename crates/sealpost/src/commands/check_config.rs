@@ -57,7 +57,13 @@ fn no_resolver(error: &BuildError) -> Problem {
     Problem {
         severity: Severity::Error,
         place: Place::Default,
-        key: "dns.servers".to_owned(),
+        key: match error {
+            BuildError::TrustAnchor { .. } => "dns.trust-anchors",
+            BuildError::System(_) | BuildError::NoServers | BuildError::NotLoopback(_) => {
+                "dns.servers"
+            }
+        }
+        .to_owned(),
         message: error.to_string(),
         remedy: String::new(),
     }

@@ -1,5 +1,6 @@
 //! The parts of the running daemon.
 
+mod dnssec;
 mod events;
 mod intake;
 mod log_writer;

@@ -210,13 +210,16 @@ pub(crate) fn resolver_config(s: &Settings) -> resolver::Config {
         settings::DnsServers::Addresses(list) => resolver::Servers::List(list.clone()),
     };
     let dnssec = match s.dns.dnssec {
+        settings::Dnssec::Validate => resolver::Dnssec::Validate,
         settings::Dnssec::TrustAd => resolver::Dnssec::TrustAd,
-        settings::Dnssec::Validate | settings::Dnssec::Off => resolver::Dnssec::Off,
+        settings::Dnssec::Off => resolver::Dnssec::Off,
     };
     resolver::Config {
         servers,
         dnssec,
         timeout: s.dns.timeout,
+        trust_anchors: s.dns.trust_anchors.clone(),
+        dnssec_worked: super::dnssec::worked(&s.server.data_dir),
         ..resolver::Config::default()
     }
 }

@@ -7,7 +7,9 @@ use admin::{Audit, Daemon, ListenerView, Readiness, ReloadResult};
 use attempt::{Level, Removed, RemovedBecause};
 use mail_types::{QueueId, Timestamp};
 use outbound_queue::QueueStore;
+use resolver::Path as DnsPath;
 use settings::Settings;
+use tokio::sync::watch;
 
 use super::observe::Observer;
 use super::trust::Trust;
@@ -23,6 +25,8 @@ pub(crate) struct Process<S> {
     pub(crate) listeners: Vec<(String, std::net::SocketAddr)>,
     /// What has been wrong since the start, for instance a lost policy store.
     pub(crate) standing: Vec<String>,
+    /// Whether DNSSEC reaches us.
+    pub(crate) dns_path: watch::Receiver<DnsPath>,
 }
 
 impl<S: QueueStore> Process<S> {
@@ -57,6 +61,9 @@ impl<S: QueueStore> Process<S> {
                 self.settings.server.data_dir.display()
             ));
         }
+        if let DnsPath::Broken(why) = &*self.dns_path.borrow() {
+            problems.push(format!("mail waits because DNSSEC is lost: {why}"));
+        }
         problems
     }
 }
@@ -84,9 +91,11 @@ impl<S: QueueStore> Daemon for Process<S> {
     }
 
     fn dnssec(&self) -> &'static str {
-        match self.settings.dns.dnssec {
-            settings::Dnssec::TrustAd => "trust-ad",
-            settings::Dnssec::Validate | settings::Dnssec::Off => "off",
+        match (&*self.dns_path.borrow(), self.settings.dns.dnssec) {
+            (DnsPath::Off, _) | (_, settings::Dnssec::Off) => "off",
+            (DnsPath::Unavailable(_), _) => "unavailable",
+            (_, settings::Dnssec::Validate) => "validate",
+            (_, settings::Dnssec::TrustAd) => "trust-ad",
         }
     }
 
@@ -173,6 +182,14 @@ impl<S: QueueStore> Daemon for Process<S> {
 impl<S: QueueStore> Readiness for Process<S> {
     fn problems(&self) -> Vec<String> {
         self.trouble()
+    }
+
+    fn notes(&self) -> Vec<String> {
+        match &*self.dns_path.borrow() {
+            DnsPath::Unavailable(why) => vec![format!("DANE is not available: {why}")],
+            DnsPath::Unknown(why) => vec![format!("no name server has answered yet: {why}")],
+            DnsPath::Off | DnsPath::Carries | DnsPath::Broken(_) => Vec::new(),
+        }
     }
 
     fn metrics(&self) -> String {

@@ -12,6 +12,7 @@ use attempt::Level;
 use delivery::Delivery;
 use outbound_queue::{EmbeddedStore, QueueStore};
 use policy_cache::{Clock, PolicyCache, SystemClock};
+use resolver::DnsResolver;
 use settings::Settings;
 use smtp_server::Server;
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,7 +23,7 @@ use super::intake::QueueIntake;
 use super::observe::{Counts, Observer};
 use super::process::Process;
 use super::trust::Trust;
-use super::{open, scrape, translate};
+use super::{dnssec, open, scrape, translate};
 use crate::exit::Status;
 
 /// Runs the relay until SIGTERM or SIGINT.
@@ -66,7 +67,7 @@ pub(crate) async fn run(
     let _ = scraped.set(scrape::Sources {
         queue: Arc::clone(&queue),
         delivery: delivery.clone(),
-        resolver: dns,
+        resolver: Arc::clone(&dns),
         clock: Arc::clone(&clock),
         counts: Arc::clone(&observer.counts),
         started_at: clock.wall().as_secs(),
@@ -86,6 +87,7 @@ pub(crate) async fn run(
         trust,
         listeners,
         standing,
+        dns_path: dns.path(),
         settings,
     };
     let running = Running {
@@ -94,6 +96,7 @@ pub(crate) async fn run(
         queue,
         clock,
         observer,
+        dns,
     };
     running.serve(server).await
 }
@@ -105,6 +108,7 @@ struct Running {
     queue: Arc<EmbeddedStore>,
     clock: Arc<dyn Clock>,
     observer: Observer,
+    dns: Arc<DnsResolver>,
 }
 
 impl Running {
@@ -131,6 +135,12 @@ impl Running {
             background.spawn(async move { engine.run().await });
             background.spawn(async move { cache.run().await });
         }
+        let watching = dnssec::Watch {
+            resolver: Arc::clone(&self.dns),
+            observer: self.observer.clone(),
+            data_dir: settings.server.data_dir.clone(),
+        };
+        background.spawn(watching.run());
         let (stop, stopping) = watch::channel(false);
         let intake = QueueIntake {
             queue: Arc::clone(&self.queue),
@@ -176,11 +186,6 @@ impl Running {
                 Level::Info,
                 &[("listener", name), ("address", &address)],
             );
-        }
-        if settings.dns.dnssec == settings::Dnssec::Validate {
-            let detail = "this version does not validate DNSSEC: dns.dnssec is off in effect, DANE is not available";
-            self.observer
-                .process("dane.unavailable", Level::Warn, &[("detail", detail)]);
         }
         let roots = self.process.trust.roots.current();
         let count = roots.count().to_string();

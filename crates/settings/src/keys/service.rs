@@ -171,19 +171,20 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "dns.dnssec",
         Kind::Choice(&["validate", "trust-ad", "off"], &[]),
-        "Whether DNS answers are validated. \"trust-ad\" believes the AD bit of the resolvers in \
-         dns.servers, which must then be on loopback. \"validate\" is accepted, but validation by \
-         ourselves is not part of this version: the server runs with \"off\" and says so when it \
-         starts. MTA-STS does not need DNSSEC.",
+        "Who validates DNS answers, which DANE needs and MTA-STS does not. \"validate\": this server, \
+         from the trust anchors down; the resolvers in dns.servers need not validate, but must pass \
+         signatures on. \"trust-ad\": the resolvers, which must then be on loopback; their AD bit is \
+         believed. \"off\": nobody, and there is no DANE. Where no signatures arrive, the server says \
+         so and runs without DANE, unless they ever did: then their loss is a fault, and mail waits.",
     )
     .default("\"validate\""),
     Key::new(
         "dns.trust-anchors",
         Kind::List(&Kind::Path),
-        "Files of DNSKEY records to trust instead of the root's.",
+        "Files of DNSKEY records, as `dig DNSKEY` prints them, to trust instead of the root's, whose \
+         keys are built in. For names outside of their zones nothing is validated.",
     )
-    .default("[]")
-    .later("DNSSEC validation"),
+    .default("[]"),
     Key::new(
         "dns.timeout",
         Kind::Duration(SECOND / 10, MINUTE),

@@ -1,0 +1,222 @@
+//! Whether DNSSEC reaches us at all (decision AMB-34).
+//!
+//! `. DNSKEY`, or that of the zones that the trust anchors name, is asked for at the start and from
+//! then on. A path that never carried signatures is a fact of the site: mail goes out as without
+//! DNSSEC, and somebody is told. A path that did carry them and does not any more is a fault, or
+//! an attack: nothing is believed until it does again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hickory_resolver::net::{DnsError as NetDnsError, NetError};
+use hickory_resolver::proto::dnssec::Proof;
+use hickory_resolver::proto::op::{Query, ResponseCode};
+use hickory_resolver::proto::rr::{Name, RecordType};
+use tokio::sync::{Mutex, watch};
+
+use crate::anchors::named;
+use crate::prune::covered;
+use crate::validate::{Memory, Validator};
+use crate::wire::{Failure, Want, Wire};
+
+/// What is known about the way to DNSSEC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// `dns.dnssec = "off"`: nobody looks.
+    Off,
+    /// No name server has answered yet; why. Look-ups fail until one does.
+    Unknown(String),
+    /// Answers can be validated.
+    Carries,
+    /// They cannot, and never could; why. Everything is [`mail_types::Security::Unchecked`].
+    Unavailable(String),
+    /// They cannot any more; why. Look-ups fail.
+    Broken(String),
+}
+
+/// The last known state, and who may find out anew.
+pub(crate) struct Probe {
+    state: watch::Sender<Path>,
+    /// When it was last tried.
+    last: Mutex<Option<Instant>>,
+}
+
+enum Seen {
+    Carries,
+    /// An answer from which nothing can be validated.
+    Strips(String),
+    /// An error instead of an answer.
+    Refuses(String),
+    Silence(String),
+}
+
+impl Probe {
+    pub(crate) fn new(start: Path) -> Self {
+        Self {
+            state: watch::Sender::new(start),
+            last: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Path> {
+        self.state.subscribe()
+    }
+
+    pub(crate) fn carries(&self) -> bool {
+        *self.state.borrow() == Path::Carries
+    }
+
+    /// What a look-up has to know before it asks: `Some` text is why it fails.
+    pub(crate) async fn obstacle(&self, eye: &Eye) -> Option<String> {
+        if matches!(
+            *self.state.borrow(),
+            Path::Off | Path::Carries | Path::Unavailable(_)
+        ) {
+            return None;
+        }
+        self.look(eye, IMPATIENT).await;
+        match &*self.state.borrow() {
+            Path::Off | Path::Carries | Path::Unavailable(_) => None,
+            Path::Unknown(why) => Some(why.clone()),
+            Path::Broken(why) => Some(format!(
+                "{why}; it did not before, so that nothing is believed until it is mended"
+            )),
+        }
+    }
+
+    /// Looks, unless somebody has within this time.
+    pub(crate) async fn look(&self, eye: &Eye, not_within: Duration) {
+        let mut last = self.last.lock().await;
+        if last.is_some_and(|at| at.elapsed() < not_within) || *self.state.borrow() == Path::Off {
+            return;
+        }
+        let seen = eye.look().await;
+        *last = Some(Instant::now());
+        self.state.send_if_modified(|state| {
+            let next = next(state, seen);
+            let changed = *state != next;
+            *state = next;
+            changed
+        });
+    }
+}
+
+fn next(state: &Path, seen: Seen) -> Path {
+    match (state, seen) {
+        (Path::Off, _) => Path::Off,
+        (_, Seen::Carries) => Path::Carries,
+        (Path::Carries | Path::Broken(_), Seen::Strips(why)) => Path::Broken(why),
+        // Without an answer nothing can be validated and look-ups fail by themselves.
+        (Path::Carries, Seen::Refuses(_) | Seen::Silence(_)) => Path::Carries,
+        (Path::Broken(why), Seen::Refuses(_) | Seen::Silence(_)) => Path::Broken(why.clone()),
+        (Path::Unknown(_) | Path::Unavailable(_), Seen::Strips(why) | Seen::Refuses(why)) => {
+            Path::Unavailable(why)
+        }
+        (Path::Unknown(_), Seen::Silence(why)) => Path::Unknown(why),
+        (Path::Unavailable(why), Seen::Silence(_)) => Path::Unavailable(why.clone()),
+    }
+}
+
+/// How to look.
+pub(crate) enum Eye {
+    Off,
+    /// The AD bit on the root's keys.
+    Ad(Wire),
+    /// The signatures on the keys of our trust anchors.
+    Ours(Wire, Arc<Validator>),
+}
+
+impl Eye {
+    async fn look(&self) -> Seen {
+        match self {
+            Self::Off => Seen::Carries,
+            Self::Ad(wire) => look_for_ad(wire).await,
+            Self::Ours(wire, validator) => {
+                for zone in validator.anchors.zones.iter() {
+                    match look_for_keys(wire, validator, zone).await {
+                        Seen::Carries => {}
+                        other => return other,
+                    }
+                }
+                Seen::Carries
+            }
+        }
+    }
+}
+
+async fn look_for_ad(wire: &Wire) -> Seen {
+    let question = Query::query(Name::root(), RecordType::DNSKEY);
+    match wire.query(&question, Want::Ad).await {
+        Ok(reply) => {
+            let mut records = reply.answers.iter();
+            if records.all(|r| r.proof == Proof::Secure) {
+                Seen::Carries
+            } else {
+                Seen::Strips(format!(
+                    "{} does not validate: it gives the root's keys without the AD bit",
+                    wire.names()
+                ))
+            }
+        }
+        Err(failure) => failed(wire, &Name::root(), failure),
+    }
+}
+
+async fn look_for_keys(wire: &Wire, validator: &Validator, zone: &Name) -> Seen {
+    let question = Query::query(zone.clone(), RecordType::DNSKEY);
+    let reply = match wire.query(&question, Want::Signatures).await {
+        Ok(reply) => reply,
+        Err(failure) => return failed(wire, zone, failure),
+    };
+    if !reply.answers.iter().any(|r| covered(r).is_some()) {
+        return Seen::Strips(format!(
+            "{} strips DNSSEC: it gives the keys of {} without signatures",
+            wire.names(),
+            named(zone)
+        ));
+    }
+    match validator.once(&question, Memory::Renew).await {
+        Ok(message) if message.answers.iter().all(|r| r.proof == Proof::Secure) => Seen::Carries,
+        Ok(_) => Seen::Strips(untrusted(wire, zone, "")),
+        Err(Failure::Bogus(why)) => Seen::Strips(untrusted(wire, zone, &why)),
+        Err(failure) => failed(wire, zone, failure),
+    }
+}
+
+fn untrusted(wire: &Wire, zone: &Name, why: &str) -> String {
+    let zone = named(zone);
+    let why = if why.is_empty() {
+        ""
+    } else {
+        &format!(" ({why})")
+    };
+    format!(
+        "the keys of {zone} that {} gives are not those of the trust anchor{why}",
+        wire.names()
+    )
+}
+
+fn failed(wire: &Wire, zone: &Name, failure: Failure) -> Seen {
+    let (servers, zone) = (wire.names(), named(zone));
+    match failure {
+        Failure::Net(NetError::Dns(NetDnsError::NoRecordsFound(denial))) => {
+            let what = match denial.response_code {
+                ResponseCode::NXDomain => "that it does not exist",
+                _ => "that there are none",
+            };
+            Seen::Strips(format!(
+                "{servers} says of the keys of {zone}, which DNSSEC begins with, {what}"
+            ))
+        }
+        Failure::Net(NetError::Dns(NetDnsError::ResponseCode(code))) => Seen::Refuses(format!(
+            "{servers} answers {code} when asked for the keys of {zone}"
+        )),
+        Failure::Bogus(why) => Seen::Strips(why),
+        Failure::Net(e) | Failure::Chain(_, e) => Seen::Silence(format!(
+            "{servers} gave no answer when asked for the keys of {zone}, which DNSSEC begins with: {e}"
+        )),
+    }
+}
+
+/// A look-up that fails for the path looks at it again after this.
+pub(crate) const IMPATIENT: Duration = Duration::from_secs(2);

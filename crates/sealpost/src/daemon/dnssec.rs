@@ -1,0 +1,101 @@
+//! The way to DNSSEC: looked at when the relay starts and from then on, and remembered once it has
+//! worked (decision AMB-34).
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use attempt::Level;
+use journal::{RealDisk, replace_file};
+use resolver::{DnsResolver, Path as DnsPath};
+
+use super::observe::Observer;
+
+/// Whether it has ever worked with this data directory.
+pub(crate) fn worked(data_dir: &Path) -> bool {
+    memory(data_dir).exists()
+}
+
+/// Watches it for as long as the relay runs.
+pub(crate) struct Watch {
+    pub(crate) resolver: Arc<DnsResolver>,
+    pub(crate) observer: Observer,
+    pub(crate) data_dir: PathBuf,
+}
+
+impl Watch {
+    /// Looks, tells what changed, remembers success; ends never.
+    pub(crate) async fn run(self) {
+        let mut path = self.resolver.path();
+        let mut told = None;
+        loop {
+            self.resolver.look_at_path().await;
+            let state = path.borrow_and_update().clone();
+            if told.as_ref() != Some(&state) {
+                self.tell(&state);
+                told = Some(state.clone());
+            }
+            let pause = match state {
+                DnsPath::Carries | DnsPath::Unavailable(_) => HOURLY,
+                DnsPath::Unknown(_) | DnsPath::Broken(_) => SOON,
+                DnsPath::Off => return std::future::pending().await,
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                // A look-up has seen a change: tell it now. The sender lives in our resolver.
+                _ = path.changed() => {}
+            }
+        }
+    }
+
+    fn tell(&self, state: &DnsPath) {
+        let say = |event, level, fields: &[(&'static str, &str)]| {
+            self.observer.process(event, level, fields);
+        };
+        match state {
+            DnsPath::Off => say(
+                "dane.unavailable",
+                Level::Info,
+                &[("reason", "dns.dnssec is off")],
+            ),
+            DnsPath::Unknown(why) => say("dns.no-answer", Level::Warn, &[("reason", why)]),
+            DnsPath::Unavailable(why) => {
+                say("dane.unavailable", Level::Warn, &[("reason", why)]);
+            }
+            DnsPath::Broken(why) => {
+                let memory = memory(&self.data_dir);
+                let remedy = format!(
+                    "mail waits; mend the resolver, or, if DNSSEC is to be given up here, set \
+                     dns.dnssec = \"off\", or remove {} and restart",
+                    memory.display()
+                );
+                let fields = [("reason", why.as_str()), ("remedy", remedy.as_str())];
+                say("dns.dnssec-lost", Level::Error, &fields);
+            }
+            DnsPath::Carries => {
+                say("dane.available", Level::Info, &[]);
+                self.remember();
+            }
+        }
+    }
+
+    fn remember(&self) {
+        if worked(&self.data_dir) {
+            return;
+        }
+        if let Err(error) = replace_file(&RealDisk, &memory(&self.data_dir), TEXT.as_bytes()) {
+            tracing::error!(%error, "that DNSSEC works here cannot be remembered: after a restart its loss would go unnoticed");
+        }
+    }
+}
+
+fn memory(data_dir: &Path) -> PathBuf {
+    data_dir.join("dnssec-works")
+}
+
+const TEXT: &str = "\
+DNSSEC has reached this relay. While this file is here, a resolver that strips it is a fault: mail
+waits rather than go out without DANE. Remove it only if DNSSEC is to be given up.
+";
+const HOURLY: Duration = Duration::from_secs(3600);
+const SOON: Duration = Duration::from_secs(60);

@@ -32,7 +32,6 @@ impl Default for RelayConfig {
             .set("server.hostname", r#""relay.test""#)
             .set("server.drain-timeout", r#""5s""#)
             .set("dns.servers", r#"["127.0.0.53:53"]"#)
-            .set("dns.dnssec", r#""off""#)
             .set("egress.allow-special-use", r#"["127.0.0.0/8"]"#)
             .set("queue.retry", r#"["1s"]"#)
             .set("log.format", r#""json""#)

@@ -13,7 +13,7 @@ use mail_types::{Answer, DnsError, HostName, Security};
 
 use crate::anchors::{Anchors, named};
 use crate::config::{BuildError, Config, Dnssec};
-use crate::path::{Eye, Path, Probe};
+use crate::path::{Eye, IMPATIENT, Path, Probe};
 use crate::records::printable;
 use crate::stats::Counters;
 use crate::validate::Validator;
@@ -194,7 +194,7 @@ impl Upstream {
     /// What looks bogus may be the work of a resolver that has begun to strip signatures.
     async fn failure(&self, chain: &mut Chain, failure: Failure) -> DnsError {
         if matches!(failure, Failure::Bogus(_)) {
-            self.look(SUSPICIOUS).await;
+            self.look(IMPATIENT).await;
             if let Err(obstacle) = self.may_ask(chain.end()).await {
                 return obstacle;
             }
@@ -398,7 +398,5 @@ fn seconds(ttl: u32) -> Duration {
     Duration::from_secs(ttl.into())
 }
 
-/// How often, at most, a bogus answer makes us look at the path.
-const SUSPICIOUS: Duration = Duration::from_secs(30);
 /// Rows H1-10, H1-11.
 const MAX_CNAMES: usize = 12;

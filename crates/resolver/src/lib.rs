@@ -19,6 +19,7 @@ mod prune;
 mod records;
 mod stats;
 mod validate;
+mod wildcard;
 mod wire;
 
 pub use config::{BuildError, Config, Dnssec, Servers};

@@ -218,5 +218,47 @@ fn failed(wire: &Wire, zone: &Name, failure: Failure) -> Seen {
     }
 }
 
-/// A look-up that fails for the path looks at it again after this.
+/// A look-up that fails for the path, or looks bogus, makes us look again after this.
 pub(crate) const IMPATIENT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_carried_once_is_never_given_up() {
+        let why = || "why".to_owned();
+        let all = [
+            Path::Unknown(why()),
+            Path::Carries,
+            Path::Unavailable(why()),
+            Path::Broken(why()),
+        ];
+        for state in &all {
+            let had = matches!(state, Path::Carries | Path::Broken(_));
+            for seen in [
+                Seen::Strips(why()),
+                Seen::Refuses(why()),
+                Seen::Silence(why()),
+            ] {
+                let next = next(state, seen);
+                assert_eq!(
+                    had,
+                    matches!(next, Path::Carries | Path::Broken(_)),
+                    "{state:?}"
+                );
+            }
+            assert_eq!(next(state, Seen::Carries), Path::Carries);
+        }
+        // Silence proves nothing, neither for nor against.
+        for state in &all {
+            assert_eq!(next(state, Seen::Silence(why())), *state);
+        }
+        assert_eq!(
+            next(&Path::Carries, Seen::Strips(why())),
+            Path::Broken(why())
+        );
+        let first = next(&Path::Unknown(String::new()), Seen::Refuses(why()));
+        assert_eq!(first, Path::Unavailable(why()));
+    }
+}

@@ -29,8 +29,9 @@ use parking_lot::Mutex;
 
 use crate::anchors::Anchors;
 use crate::diagnose::diagnose;
-use crate::prune;
+
 use crate::wire::{Failure, Reply, Wire};
+use crate::{prune, wildcard};
 
 /// Validates what the name servers say.
 pub(crate) struct Validator {
@@ -80,7 +81,12 @@ impl Validator {
                 response, proof, ..
             })) if proof == Proof::Insecure => Verdict::Insecure(response.into_message()),
             Err(NetError::Dns(NetDnsError::Nsec { response, .. })) => {
-                Verdict::Bogus(response.into_message())
+                let message = response.into_message();
+                if wildcard::is_proven(&message) {
+                    judge(question, message)
+                } else {
+                    Verdict::Bogus(message)
+                }
             }
             Err(error) => return Err(Failure::Net(error)),
         };

@@ -1,0 +1,379 @@
+//! DNSSEC against zones that Knot signs, from a root of its own: asked directly, through unbound,
+//! and through a forwarder that strips signatures.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use mail_types::{DnsError, Domain, HostName, Resolver, Security};
+use resolver::{Config, DnsResolver, Dnssec, Path, Servers};
+use sealpost_tests::{Knot, Signing, Stripper, Unbound, eventually};
+use tempfile::TempDir;
+
+/// A root, a top, and domains below it: signed in two ways, unsigned, broken, expired.
+struct Internet {
+    knot: Knot,
+    folder: TempDir,
+}
+
+impl Internet {
+    async fn start() -> Self {
+        // What is broken was signed well, elsewhere, before it broke.
+        let leaf = leaf();
+        let signer = [
+            ("bad.test", leaf.as_str(), Signing::Nsec),
+            ("old.test", &leaf, Signing::Brief),
+        ];
+        let signer = Knot::start_signing(SIGNER.parse().unwrap(), &signer).await;
+        let bad = signer.dump("bad.test").replace("127.0.0.25", "127.0.0.66");
+        let old = signer.dump("old.test");
+        let knot = Knot::start_signing(
+            ROOT.parse().unwrap(),
+            &[
+                (".", &root(1, ""), Signing::Nsec),
+                ("test", &top(1, ""), Signing::Nsec3),
+                ("d.test", &leaf, Signing::Nsec),
+                ("n3.test", &leaf, Signing::Nsec3),
+                ("plain.test", &leaf, Signing::No),
+                ("bad.test", &bad, Signing::No),
+                ("old.test", &old, Signing::No),
+            ],
+        )
+        .await;
+        let below: String = [&knot, &knot, &signer, &signer]
+            .iter()
+            .zip(["d.test", "n3.test", "bad.test", "old.test"])
+            .map(|(keeper, zone)| keeper.delegation(zone))
+            .collect();
+        knot.replace("test", &top(100, &below));
+        knot.replace(".", &root(100, &knot.delegation("test")));
+        let folder = TempDir::with_prefix("anchor-").unwrap();
+        std::fs::write(folder.path().join("root.key"), knot.anchor(".")).unwrap();
+        Self { knot, folder }
+    }
+
+    fn config(&self, server: &str) -> Config {
+        Config {
+            servers: Servers::List(vec![server.parse().unwrap()]),
+            dnssec: Dnssec::Validate,
+            trust_anchors: vec![self.folder.path().join("root.key")],
+            ..Config::default()
+        }
+    }
+
+    fn resolver(&self, server: &str) -> DnsResolver {
+        DnsResolver::new(&self.config(server)).unwrap()
+    }
+}
+
+fn root(serial: u32, delegations: &str) -> String {
+    format!("{}test NS ns.d.test.\n{delegations}", head(serial))
+}
+
+fn top(serial: u32, delegations: &str) -> String {
+    let zones = ["d", "n3", "plain", "bad", "old"];
+    let cuts: String = zones.map(|zone| format!("{zone} NS ns.d.test.\n")).concat();
+    format!("{}ns.d A 127.0.0.53\n{cuts}{delegations}", head(serial))
+}
+
+fn head(serial: u32) -> String {
+    format!("$TTL 300\n@ SOA ns.d.test. h.d.test. {serial} 3600 600 86400 30\n@ NS ns.d.test.\n")
+}
+
+fn leaf() -> String {
+    let digest = "00".repeat(31);
+    head(1)
+        + &format!(
+            "ns A 127.0.0.53\n@ MX 10 mx1\nmx1 A 127.0.0.25\nmx2 AAAA 2001:db8::2\n\
+             _25._tcp.mx1 TLSA 3 1 1 {digest}01\n_25._tcp.mx2 CNAME _25._tcp.mx1\n\
+             *.wild MX 10 mx1\nnear CNAME mx1\nnowhere CNAME gone\nempty CNAME txt\ntxt TXT \"t\"\n\
+             out CNAME mx1.plain.test.\nacross CNAME mx1.n3.test.\nhome CNAME mx1.d.test.\n\
+             gone-across CNAME gone.n3.test.\n"
+        )
+}
+
+fn domain(name: &str) -> Domain {
+    Domain::parse(name).unwrap()
+}
+
+fn host(name: &str) -> HostName {
+    HostName::parse(name).unwrap()
+}
+
+fn denied<T: std::fmt::Debug>(result: Result<T, DnsError>) -> (bool, Security) {
+    match result {
+        Err(DnsError::NoSuchName { security, .. }) => (false, security),
+        Err(DnsError::NoRecords { security, .. }) => (true, security),
+        other => panic!("a denial was expected: {other:?}"),
+    }
+}
+
+fn bogus<T: std::fmt::Debug>(result: Result<T, DnsError>) -> String {
+    match result {
+        Err(DnsError::Bogus(text)) => text,
+        other => panic!("a bogus answer was expected: {other:?}"),
+    }
+}
+
+fn temporary<T: std::fmt::Debug>(result: Result<T, DnsError>) -> String {
+    match result {
+        Err(DnsError::Temporary(text)) => text,
+        other => panic!("a temporary failure was expected: {other:?}"),
+    }
+}
+
+use Security::{Insecure, Secure};
+
+/// What a resolver has to say about this internet, however it comes to know it.
+async fn says_what_is_true(resolver: &DnsResolver) {
+    for (zone, want) in [
+        ("d.test", Secure),
+        ("n3.test", Secure),
+        ("plain.test", Insecure),
+    ] {
+        for _ in ["asked", "remembered"] {
+            let mx = resolver.mx(&domain(zone)).await;
+            assert_eq!(
+                mx.map(|a| (a.security, a.origin)),
+                Ok((want, want)),
+                "{zone}"
+            );
+            let mx1 = host(&format!("mx1.{zone}"));
+            let address = resolver.addresses(&mx1).await;
+            assert_eq!(address.map(|a| a.security), Ok(want), "{zone}");
+            let tlsa = resolver.tlsa(&mx1, 25).await.unwrap();
+            assert_eq!((tlsa.security, tlsa.value.len()), (want, 1), "{zone}");
+            let mx2 = host(&format!("mx2.{zone}"));
+            let alias = resolver.tlsa(&mx2, 25).await;
+            assert_eq!(alias.map(|a| a.security), Ok(want), "{zone}");
+            let wild = resolver.mx(&domain(&format!("x.wild.{zone}"))).await;
+            assert_eq!(wild.map(|a| a.security), Ok(want), "{zone}");
+            // Absence: of the name, of the type, below a wildcard, behind aliases.
+            let none = resolver.tlsa(&mx1, 26).await;
+            assert_eq!(denied(none), (false, want), "{zone}");
+            assert_eq!(denied(resolver.txt(&mx1).await), (true, want), "{zone}");
+            let wild = resolver.txt(&host(&format!("x.wild.{zone}"))).await;
+            assert_eq!(denied(wild), (true, want), "{zone}");
+            let nowhere = resolver.addresses(&host(&format!("nowhere.{zone}"))).await;
+            assert_eq!(denied(nowhere), (false, want), "{zone}");
+            let empty = resolver.addresses(&host(&format!("empty.{zone}"))).await;
+            assert_eq!(denied(empty), (true, want), "{zone}");
+        }
+    }
+    let chain = async |name: &str| {
+        let answer = resolver.addresses(&host(name)).await.unwrap();
+        (answer.security, answer.origin, answer.canonical.unwrap())
+    };
+    let mx1 = |zone: &str| host(&format!("mx1.{zone}"));
+    assert_eq!(chain("near.d.test").await, (Secure, Secure, mx1("d.test")));
+    assert_eq!(
+        chain("across.d.test").await,
+        (Secure, Secure, mx1("n3.test"))
+    );
+    assert_eq!(
+        chain("out.d.test").await,
+        (Insecure, Secure, mx1("plain.test"))
+    );
+    assert_eq!(
+        chain("home.plain.test").await,
+        (Insecure, Insecure, mx1("d.test"))
+    );
+    let gone = resolver.addresses(&host("gone-across.d.test")).await;
+    assert_eq!(denied(gone), (false, Secure));
+
+    let text = bogus(resolver.addresses(&host("mx1.bad.test")).await);
+    assert!(text.contains("mx1.bad.test"), "{text}");
+}
+
+testkit::net_test! {
+    async fn c1_01_c1_06_verdicts_on_signed_zones() {
+        let internet = Internet::start().await;
+        let resolver = internet.resolver(ROOT);
+        says_what_is_true(&resolver).await;
+        assert_eq!(*resolver.path().borrow(), Path::Carries);
+        let text = bogus(resolver.addresses(&host("mx1.bad.test")).await);
+        assert!(text.contains("a signature of bad.test that does not verify"), "{text}");
+        // What nobody touched in the same zone is still good.
+        let mx = resolver.mx(&domain("bad.test")).await.unwrap();
+        assert_eq!(mx.security, Secure);
+    }
+}
+
+testkit::net_test! {
+    async fn c1_01_an_expired_signature_is_bogus() {
+        let internet = Internet::start().await;
+        let resolver = DnsResolver::new(&Config {
+            cache_size: 0,
+            ..internet.config(ROOT)
+        })
+        .unwrap();
+        let mx = domain("old.test");
+        let expired = eventually(PATIENCE, async || match resolver.mx(&mx).await {
+            Ok(answer) => {
+                assert_eq!(answer.security, Secure);
+                None
+            }
+            Err(e) => Some(e),
+        });
+        match expired.await {
+            Some(DnsError::Bogus(text)) => {
+                assert!(text.contains("a signature of old.test that expired"), "{text}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+testkit::net_test! {
+    async fn c1_01_a_missing_ds_record_is_temporary_and_not_bogus() {
+        let internet = Internet::start().await;
+        // Knot itself answers everything; a resolver in front of it loses one type of question.
+        let stripper = Stripper::start(BETWEEN, ROOT.parse().unwrap()).await;
+        let resolver = DnsResolver::new(&Config {
+            timeout: Duration::from_millis(200),
+            retries: 0,
+            ..internet.config(BETWEEN)
+        })
+        .unwrap();
+        resolver.look_at_path().await;
+        assert_eq!(*resolver.path().borrow(), Path::Carries);
+        stripper.drop_type(DS);
+        let text = temporary(resolver.mx(&domain("d.test")).await);
+        assert!(text.contains("the DS records of"), "{text}");
+        assert!(text.contains("no answer from 127.0.0.55"), "{text}");
+        stripper.drop_type(0);
+        // Nothing of it was remembered.
+        assert_eq!(resolver.mx(&domain("d.test")).await.unwrap().security, Secure);
+    }
+}
+
+testkit::net_test! {
+    async fn c1_02_unbound_validates_for_us_on_loopback() {
+        let internet = Internet::start().await;
+        let unbound: SocketAddr = UNBOUND.parse().unwrap();
+        let anchor = internet.knot.anchor(".");
+        let _unbound = Unbound::start(unbound, ROOT.parse().unwrap(), &anchor).await;
+        let trusting = DnsResolver::new(&Config {
+            dnssec: Dnssec::TrustAd,
+            ..internet.config(UNBOUND)
+        })
+        .unwrap();
+        says_what_is_true(&trusting).await;
+        // A resolver that validates is no obstacle to validating ourselves.
+        let ours = internet.resolver(UNBOUND);
+        says_what_is_true(&ours).await;
+        assert_eq!(*ours.path().borrow(), Path::Carries);
+        // Knot is on loopback as well, and does not validate.
+        let misplaced = DnsResolver::new(&Config {
+            dnssec: Dnssec::TrustAd,
+            ..internet.config(ROOT)
+        })
+        .unwrap();
+        assert_eq!(misplaced.mx(&domain("d.test")).await.unwrap().security, Insecure);
+        match &*misplaced.path().borrow() {
+            Path::Unavailable(why) => assert!(why.contains("without the AD bit"), "{why}"),
+            other => panic!("{other:?}"),
+        };
+    }
+}
+
+testkit::net_test! {
+    async fn c4_06_a_path_that_strips_from_the_start_is_used_without_dnssec() {
+        let internet = Internet::start().await;
+        let stripper = Stripper::start(BETWEEN, ROOT.parse().unwrap()).await;
+        stripper.strip(true);
+        let resolver = internet.resolver(BETWEEN);
+        let mx = resolver.mx(&domain("d.test")).await.unwrap();
+        assert_eq!(mx.security, Security::Unchecked);
+        match &*resolver.path().borrow() {
+            Path::Unavailable(why) => assert!(why.contains("127.0.0.55 strips DNSSEC"), "{why}"),
+            other => panic!("{other:?}"),
+        };
+        // It is noticed when that changes, and from then on a loss is a fault.
+        stripper.strip(false);
+        resolver.look_at_path().await;
+        assert_eq!(*resolver.path().borrow(), Path::Carries);
+        assert_eq!(resolver.mx(&domain("n3.test")).await.unwrap().security, Secure);
+        stripper.strip(true);
+        // The answers look bogus; that makes somebody look, though not at once again.
+        let wild = domain("x.wild.d.test");
+        let noticed = eventually(PATIENCE, async || match resolver.mx(&wild).await {
+            Err(DnsError::Temporary(text)) => Some(text),
+            other => {
+                bogus(other);
+                None
+            }
+        });
+        let text = noticed.await.unwrap();
+        assert!(text.contains("strips DNSSEC") && text.contains("did not before"), "{text}");
+        assert!(matches!(*resolver.path().borrow(), Path::Broken(_)));
+        // What was remembered is not used either.
+        temporary(resolver.mx(&domain("n3.test")).await);
+        stripper.strip(false);
+        let again = eventually(PATIENCE, async || resolver.mx(&domain("x.wild.d.test")).await.ok());
+        assert_eq!(again.await.unwrap().security, Secure);
+    }
+}
+
+testkit::net_test! {
+    async fn c4_06_a_path_that_once_worked_is_missed_after_a_restart() {
+        let internet = Internet::start().await;
+        let stripper = Stripper::start(BETWEEN, ROOT.parse().unwrap()).await;
+        stripper.strip(true);
+        let resolver = DnsResolver::new(&Config {
+            dnssec_worked: true,
+            ..internet.config(BETWEEN)
+        })
+        .unwrap();
+        resolver.look_at_path().await;
+        let text = temporary(resolver.mx(&domain("d.test")).await);
+        assert!(text.contains("strips DNSSEC"), "{text}");
+        // Names that no trust anchor speaks of have nothing to lose.
+        let top = internet.folder.path().join("top.key");
+        std::fs::write(&top, internet.knot.anchor("n3.test")).unwrap();
+        let narrow = DnsResolver::new(&Config {
+            dnssec_worked: true,
+            trust_anchors: vec![top],
+            ..internet.config(BETWEEN)
+        })
+        .unwrap();
+        narrow.look_at_path().await;
+        let mx = narrow.mx(&domain("d.test")).await.unwrap();
+        assert_eq!(mx.security, Security::Unchecked);
+        temporary(narrow.mx(&domain("n3.test")).await);
+    }
+}
+
+testkit::net_test! {
+    async fn a_trust_anchor_that_is_none_is_refused_in_words() {
+        let internet = Internet::start().await;
+        let refused = |text: &str| {
+            let file = internet.folder.path().join("wrong.key");
+            std::fs::write(&file, text).unwrap();
+            let config = Config {
+                trust_anchors: vec![file],
+                ..internet.config(ROOT)
+            };
+            DnsResolver::new(&config).err().unwrap().to_string()
+        };
+        assert!(refused("").contains("no DNSKEY record"));
+        let ds = refused(&internet.knot.delegation("test").replace(" DS ", " IN DS "));
+        assert!(ds.contains("holds a DS record; DNSKEY records are needed"), "{ds}");
+        assert!(refused("-----BEGIN CERTIFICATE-----\n").contains("no list of DNSKEY records"));
+        let foreign = internet.knot.anchor("d.test").replace("d.test.", ".");
+        std::fs::write(internet.folder.path().join("root.key"), foreign).unwrap();
+        let resolver = internet.resolver(ROOT);
+        let mx = resolver.mx(&domain("d.test")).await.unwrap();
+        assert_eq!(mx.security, Security::Unchecked);
+        match &*resolver.path().borrow() {
+            Path::Unavailable(why) => assert!(why.contains("not those of the trust anchor"), "{why}"),
+            other => panic!("{other:?}"),
+        };
+    }
+}
+
+const ROOT: &str = "127.0.0.53:53";
+const SIGNER: &str = "127.0.0.54:53";
+const BETWEEN: &str = "127.0.0.55:53";
+const UNBOUND: &str = "127.0.0.56:53";
+const DS: u16 = 43;
+const PATIENCE: Duration = Duration::from_secs(40);

@@ -11,6 +11,7 @@
 
 mod check;
 mod content;
+mod dnssec;
 mod durability;
 mod enforce;
 mod fault;

@@ -96,7 +96,7 @@ impl State {
         };
         Reply {
             answers: vec![Record::from_rdata(Name::root(), self.ttl, data)],
-            authentic: true,
+            authentic: self.verdicts.values().any(|v| *v == Verdict::Secure),
             ..Reply::code(ResponseCode::NoError, &Name::root())
         }
     }

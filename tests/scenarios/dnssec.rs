@@ -1,0 +1,71 @@
+//! The way to DNSSEC: absent from the start, present, lost, and back (decision AMB-34).
+
+use testkit::RecordType;
+
+use crate::net::{MESSAGE, Net, SOON, deferred, sent};
+
+testkit::net_test! {
+    async fn c4_06_a_path_without_dnssec_is_told_once_and_mail_goes_as_without() {
+        let net = Net::start().await;
+        let good = net.mx("good.test", "127.0.1.1").await;
+        let plain = net.plain_mx("plain.test", "127.0.1.2").await;
+        net.enforce("good.test");
+        let mut relay = net.relay().await;
+        let told = relay.wait_event(|e| e.is("dane.unavailable"), SOON).await;
+        assert!(told.text("reason").contains("127.0.0.53"), "{told}");
+        for to in ["b@good.test", "b@plain.test"] {
+            let id = relay.send("a@org.test", &[to], MESSAGE).await;
+            sent(&relay, &id).await;
+        }
+        assert_eq!((good.messages().len(), plain.messages().len()), (1, 1));
+        let (code, ready) = relay.http_get("/readyz").await;
+        assert_eq!(code, 200);
+        assert!(ready.starts_with("ready\nnote: DANE is not available: 127.0.0.53"), "{ready}");
+        assert!(relay.http_get("/metrics").await.1.contains("sealpost_dnssec_available 0"));
+        assert!(relay.cli(&["status"]).await.stdout.contains("unavailable"));
+        let tellings = || relay.events().iter().filter(|e| e.is("dane.unavailable")).count();
+        assert_eq!(tellings(), 1);
+        assert!(!relay.folder().join("data/dnssec-works").exists());
+
+        // Switched off, that is no trouble, but said as well.
+        relay.reconfigure(|c| c.set("dns.dnssec", "\"off\""));
+        relay.restart().await;
+        let off = |e: &sealpost_tests::Event| e.text("reason") == "dns.dnssec is off";
+        relay.wait_event(off, SOON).await;
+        assert_eq!(relay.http_get("/readyz").await, (200, "ready\n".to_owned()));
+    }
+
+    async fn c4_06_dnssec_that_is_lost_makes_mail_wait() {
+        let net = Net::start().await;
+        let mx = net.mx("d.test", "127.0.1.1").await;
+        net.zone.secure("d.test");
+        let mut relay = sealpost_tests::Relay::start(
+            net.config().set("dns.dnssec", "\"trust-ad\"").set("queue.retry", r#"["1s"]"#),
+        )
+        .await;
+        relay.wait_event(|e| e.is("dane.available"), SOON).await;
+        assert!(relay.http_get("/metrics").await.1.contains("sealpost_dnssec_available 1"));
+        assert_eq!(relay.http_get("/readyz").await, (200, "ready\n".to_owned()));
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        sent(&relay, &id).await;
+
+        // After a restart the resolver says AD no more: a fault, and not a reason to go without.
+        relay.terminate(SOON).await;
+        net.zone.insecure("d.test");
+        relay.restart().await;
+        let lost = relay.wait_event(|e| e.is("dns.dnssec-lost"), SOON).await;
+        assert!(lost.text("reason").contains("does not validate"), "{lost}");
+        assert!(lost.text("remedy").contains("dnssec-works"), "{lost}");
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        let waits = deferred(&relay, &id).await;
+        assert_eq!(waits.text("reason"), "dns-temporary", "{waits}");
+        assert_eq!(mx.messages().len(), 1);
+        assert_eq!(relay.http_get("/readyz").await.0, 503);
+
+        // It comes back by itself.
+        net.zone.secure("d.test");
+        relay.wait_for("delivery.sent", &id, SOON).await;
+        assert_eq!(relay.http_get("/readyz").await.0, 200);
+        assert!(net.zone.count("", RecordType::DNSKEY) > 2);
+    }
+}

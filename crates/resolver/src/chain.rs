@@ -292,7 +292,8 @@ impl Chain {
         let denied = match failure {
             Failure::Net(NetError::Dns(NetDnsError::NoRecordsFound(denied))) => denied,
             Failure::Net(e) => return DnsError::Temporary(plain(&e, self.end(), servers)),
-            Failure::Chain(question, e) => {
+            Failure::Chain(missing) => {
+                let (question, e) = *missing;
                 return DnsError::Temporary(format!(
                     "{} cannot be validated without the {} records of {}: {}",
                     printable(self.end()),

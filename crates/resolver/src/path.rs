@@ -212,10 +212,16 @@ fn failed(wire: &Wire, zone: &Name, failure: Failure) -> Seen {
             "{servers} answers {code} when asked for the keys of {zone}"
         )),
         Failure::Bogus(why) => Seen::Strips(why),
-        Failure::Net(e) | Failure::Chain(_, e) => Seen::Silence(format!(
-            "{servers} gave no answer when asked for the keys of {zone}, which DNSSEC begins with: {e}"
-        )),
+        Failure::Net(e) => silence(wire, &zone, &e),
+        Failure::Chain(missing) => silence(wire, &zone, &missing.1),
     }
+}
+
+fn silence(wire: &Wire, zone: &str, error: &NetError) -> Seen {
+    Seen::Silence(format!(
+        "{} gave no answer when asked for the keys of {zone}, which DNSSEC begins with: {error}",
+        wire.names()
+    ))
 }
 
 /// A look-up that fails for the path, or looks bogus, makes us look again after this.

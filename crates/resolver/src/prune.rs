@@ -69,7 +69,7 @@ fn is_of_denial(record: &Record) -> bool {
 }
 
 fn is_proof(record: &Record) -> bool {
-    let kind = covered(record).unwrap_or(record.record_type());
+    let kind = covered(record).unwrap_or_else(|| record.record_type());
     matches!(kind, RecordType::NSEC | RecordType::NSEC3)
 }
 

@@ -78,8 +78,10 @@ impl Validator {
             Ok(response) => judge(question, response.into_message()),
             // RFC 9276: more NSEC3 iterations than anybody needs are taken for unsigned.
             Err(NetError::Dns(NetDnsError::Nsec {
-                response, proof, ..
-            })) if proof == Proof::Insecure => Verdict::Insecure(response.into_message()),
+                response,
+                proof: Proof::Insecure,
+                ..
+            })) => judge(question, unsigned(response.into_message())),
             Err(NetError::Dns(NetDnsError::Nsec { response, .. })) => {
                 let message = response.into_message();
                 if wildcard::is_proven(&message) {
@@ -92,7 +94,7 @@ impl Validator {
         };
         let trouble = trouble.lock().take();
         match (verdict, trouble) {
-            (Verdict::Bogus(_), Some((at, error))) => Err(Failure::Chain(at, error)),
+            (Verdict::Bogus(_), Some((at, error))) => Err(Failure::Chain(Box::new((at, error)))),
             (Verdict::Bogus(message), None) => {
                 Err(Failure::Bogus(diagnose(question, &message, now())))
             }
@@ -140,6 +142,16 @@ fn judge(question: &Query, message: Message) -> Verdict {
     } else {
         Verdict::Insecure(message)
     }
+}
+
+/// What is secure in it counts as insecure; what is bogus stays so.
+fn unsigned(mut message: Message) -> Message {
+    for record in message.answers.iter_mut().chain(&mut message.authorities) {
+        if record.proof == Proof::Secure {
+            record.proof = Proof::Insecure;
+        }
+    }
+    message
 }
 
 fn judge_denial(question: &Query, message: Message) -> Verdict {

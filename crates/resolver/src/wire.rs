@@ -138,7 +138,7 @@ pub(crate) enum Failure {
     /// What hickory says, denials among it.
     Net(NetError),
     /// What the validator needs besides could not be had.
-    Chain(Query, NetError),
+    Chain(Box<(Query, NetError)>),
     /// There was one, and it fails validation: what is wrong with it.
     Bogus(String),
 }

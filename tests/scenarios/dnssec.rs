@@ -63,10 +63,15 @@ testkit::net_test! {
         assert_eq!(mx.messages().len(), 1);
         assert_eq!(relay.http_get("/readyz").await.0, 503);
 
-        // It comes back by itself.
+        // Look-ups find out by themselves that it is back: those of the message that is tried again.
         net.zone.secure("d.test");
-        relay.wait_for("delivery.sent", &id, SOON).await;
+        let back = |e: &sealpost_tests::Event| e.is("dane.available");
+        relay.wait_event_after(1, back, SOON).await;
         assert_eq!(relay.http_get("/readyz").await.0, 200);
+        let other = net.mx("e.test", "127.0.1.2").await;
+        let id = relay.send("a@org.test", &["b@e.test"], MESSAGE).await;
+        sent(&relay, &id).await;
+        assert_eq!(other.messages().len(), 1);
         assert!(net.zone.count("", RecordType::DNSKEY) > 2);
     }
 }

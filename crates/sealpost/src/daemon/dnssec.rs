@@ -98,4 +98,5 @@ DNSSEC has reached this relay. While this file is here, a resolver that strips i
 waits rather than go out without DANE. Remove it only if DNSSEC is to be given up.
 ";
 const HOURLY: Duration = Duration::from_secs(3600);
-const SOON: Duration = Duration::from_secs(60);
+/// While mail waits for it.
+const SOON: Duration = Duration::from_secs(15);

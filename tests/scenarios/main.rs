@@ -11,6 +11,7 @@
 
 mod check;
 mod content;
+mod dane;
 mod dnssec;
 mod durability;
 mod enforce;

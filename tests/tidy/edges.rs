@@ -106,7 +106,14 @@ fn members(metadata: &Metadata) -> Vec<&Package> {
     metadata.workspace_packages()
 }
 
-const PURE: [&str; 5] = ["attempt", "dsn", "mail-types", "mta-sts", "smtp-proto"];
+const PURE: [&str; 6] = [
+    "attempt",
+    "dane",
+    "dsn",
+    "mail-types",
+    "mta-sts",
+    "smtp-proto",
+];
 
 /// Crates of others that only compute.
 const FOR_PURE: [&str; 11] = [
@@ -127,9 +134,10 @@ const FOR_PURE: [&str; 11] = [
 const FOR_TESTS: [&str; 1] = ["testkit"];
 
 /// Crate, and the workspace's crates that it may use.
-const EDGES: [(&str, &[&str]); 19] = [
+const EDGES: [(&str, &[&str]); 20] = [
     ("mail-types", &[]),
     ("attempt", &["mail-types"]),
+    ("dane", &["mail-types"]),
     ("dsn", &["mail-types"]),
     ("mta-sts", &["mail-types"]),
     ("smtp-proto", &["mail-types"]),
@@ -138,12 +146,13 @@ const EDGES: [(&str, &[&str]); 19] = [
     ("policy-cache", &["journal", "mail-types", "mta-sts"]),
     ("resolver", &["mail-types"]),
     ("settings", &["mail-types"]),
-    ("smtp-client", &["mail-types", "smtp-proto"]),
+    ("smtp-client", &["dane", "mail-types", "smtp-proto"]),
     ("smtp-server", &["mail-types", "smtp-proto"]),
     (
         "delivery",
         &[
             "attempt",
+            "dane",
             "dsn",
             "journal",
             "mail-types",
@@ -175,6 +184,7 @@ const EDGES: [(&str, &[&str]); 19] = [
         "audit",
         &[
             "attempt",
+            "dane",
             "delivery",
             "mail-types",
             "mta-sts",

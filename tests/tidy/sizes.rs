@@ -100,7 +100,7 @@ const LARGER_CRATES: [(&str, usize); 11] = [
     ("policy-cache", 4750),
     ("sealpost", 4250),
     ("settings", 4250),
-    ("smtp-client", 4000),
+    ("smtp-client", 4500),
     ("smtp-proto", 5750),
     ("testkit", 3250),
 ];

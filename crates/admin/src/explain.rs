@@ -12,6 +12,8 @@ use crate::problem::Problem;
 use crate::queue_view::last;
 use crate::{Control, Explanation};
 
+mod hosts;
+
 pub(crate) async fn explain<S: QueueStore>(
     State(control): State<Control<S>>,
     Path(subject): Path<String>,
@@ -49,8 +51,19 @@ async fn message<S: QueueStore>(control: &Control<S>, view: &MessageView) -> Vec
             .map_or("the recipient's domain", Domain::as_str),
     ));
     if let Some(domain) = &domain {
-        out.push(policy(domain, &control.policies.policy_for(domain).await));
+        out.extend(published(control, domain).await);
     }
+    out
+}
+
+/// What the domain and its hosts demand.
+async fn published<S: QueueStore>(control: &Control<S>, domain: &Domain) -> Vec<String> {
+    let (discovery, hosts) = tokio::join!(
+        control.policies.policy_for(domain),
+        control.delivery.hosts(domain)
+    );
+    let mut out = vec![policy(domain, &discovery)];
+    out.extend(hosts::paragraph(&hosts));
     out
 }
 
@@ -130,7 +143,7 @@ fn recipient_domain(view: &MessageView, entry: &AttemptEntry) -> Option<Domain> 
 }
 
 async fn domain_paragraphs<S: QueueStore>(control: &Control<S>, domain: &Domain) -> Vec<String> {
-    let mut out = vec![policy(domain, &control.policies.policy_for(domain).await)];
+    let mut out = published(control, domain).await;
     let rows: Vec<_> = control
         .queue
         .summary(control.now())

@@ -11,7 +11,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use attempt::{DsnKind, Outcome, Reason, Record, RefusedBy, Weakened};
+use attempt::{
+    DsnKind, Outcome, PolicyResult, PolicySource, PolicyUse, Reason, Record, RefusedBy, Weakened,
+};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
@@ -29,8 +31,8 @@ mod snapshot;
 
 pub use docs::metrics_markdown;
 pub use labels::{
-    DnsResult, DnsType, Label, PolicyLookup, QueueState, ReportResult, Resource, SessionResult,
-    Stage, Store, TlsResult, TlsVersion,
+    DaneResult, DnsResult, DnsType, Label, PolicyLookup, QueueState, ReportResult, Resource,
+    SessionResult, Stage, Store, TlsResult, TlsVersion,
 };
 pub use snapshot::{DnsSeries, HistogramSnapshot, PolicyModes, Snapshot, Usage};
 
@@ -43,6 +45,7 @@ pub struct Metrics {
     attempts: Attempts,
     stages: Cells<Stage, Histogram>,
     weakened: Cells<Weakened, Counter>,
+    dane: Cells<DaneResult, Counter>,
     sessions: Cells<SessionResult, Counter>,
     handshakes: Handshakes,
     possible_duplicates: Counter,
@@ -64,6 +67,7 @@ impl Metrics {
             attempts: Attempts::new(r),
             stages: histograms(r, &families::DELIVERY_SECONDS),
             weakened: register(r, &families::WEAKENED_DELIVERIES),
+            dane: register(r, &families::DANE_ATTEMPTS),
             sessions: register(r, &families::SESSIONS),
             handshakes: Handshakes::new(r),
             possible_duplicates: counter(r, &families::POSSIBLE_DUPLICATES),
@@ -93,6 +97,13 @@ impl Metrics {
     /// One attempt on one recipient: result, reason and, if it was delivered, where its time went.
     pub fn attempt(&self, record: &Record<'_>) {
         self.attempts.inc(record.outcome, record.reason);
+        for policy in record
+            .policies
+            .iter()
+            .filter(|p| p.source == PolicySource::Dane)
+        {
+            self.dane.at(dane_result(policy)).inc();
+        }
         if record.outcome != Outcome::Sent {
             return;
         }
@@ -152,6 +163,15 @@ impl Metrics {
     /// Only if `out` fails, which a `String` does not.
     pub fn encode(&self, out: &mut impl fmt::Write) -> fmt::Result {
         encode(out, &self.registry)
+    }
+}
+
+fn dane_result(policy: &PolicyUse) -> DaneResult {
+    match policy.result {
+        PolicyResult::Satisfied if policy.mode == "encrypt" => DaneResult::Encrypted,
+        PolicyResult::Satisfied => DaneResult::Authenticated,
+        PolicyResult::Failed => DaneResult::Failed,
+        PolicyResult::NotEvaluated => DaneResult::NotEvaluated,
     }
 }
 

@@ -24,6 +24,6 @@ pub use format::{Format, Formatter};
 pub use message::{DsnKind, DsnSent, Received, Refused, RefusedBy, Removed, RemovedBecause};
 pub use reason::{Facts, Reason, ReportCondition, Side, reasons_markdown};
 pub use record::{
-    Authenticated, Certificate, Delays, Outcome, PolicyFrom, PolicyResult, PolicySource, PolicyUse,
-    Record, TlsSession, Tried, Weakened,
+    Authenticated, Certificate, DaneUse, Delays, Outcome, PolicyFrom, PolicyResult, PolicySource,
+    PolicyUse, Record, TlsSession, Tried, Weakened,
 };

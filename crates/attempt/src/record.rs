@@ -121,6 +121,23 @@ pub struct PolicyUse {
     pub result: PolicyResult,
     /// Why it failed.
     pub reason: Option<Reason>,
+    /// What met it in its stead: TLSA records, where `delivery.dane-satisfies-sts` lets them, or for
+    /// REQUIRETLS (RFC 8689 section 4.2.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<PolicySource>,
+    /// Whose TLSA records they are, for [`PolicySource::Dane`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dane: Option<DaneUse>,
+}
+
+/// Whose TLSA records a delivery was held against.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DaneUse {
+    /// The TLSA base domain: what the MX name stands for if it is an alias (RFC 7672 section 2.2.3).
+    pub target: Box<str>,
+    /// Whether DNSSEC or the configuration vouches for the host's name. If not, the delivery is no
+    /// secure delivery to the domain, whatever the host proved (RFC 7672 section 2.2.1).
+    pub mx_secure: bool,
 }
 
 /// Who makes a demand.
@@ -170,10 +187,12 @@ pub enum Weakened {
     TlsRequiredNo,
     /// The operator's exemption of the domain.
     Exempt,
-    /// `mta-sts = "dangerous-audit"`.
+    /// `mta-sts = "dangerous-audit"` or `dane = "dangerous-audit"`.
     Audit,
     /// The message is a TLS report of ours (RFC 8460 section 3).
     Report,
+    /// `dane = "dangerous-off"`.
+    DaneOff,
 }
 
 /// The TLS session of an attempt.
@@ -296,7 +315,13 @@ impl PolicyResult {
 
 impl Weakened {
     /// Every cause, for tables.
-    pub const ALL: [Self; 4] = [Self::TlsRequiredNo, Self::Exempt, Self::Audit, Self::Report];
+    pub const ALL: [Self; 5] = [
+        Self::TlsRequiredNo,
+        Self::Exempt,
+        Self::Audit,
+        Self::Report,
+        Self::DaneOff,
+    ];
 
     /// As in the `weakened_by` field.
     #[must_use]
@@ -306,6 +331,7 @@ impl Weakened {
             Self::Exempt => "exempt",
             Self::Audit => "audit",
             Self::Report => "report",
+            Self::DaneOff => "dane-off",
         }
     }
 }

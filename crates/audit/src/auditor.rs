@@ -1,5 +1,6 @@
 //! Asks DNS, the policy host and the mail hosts. Ends within its time limit, whatever they do.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,14 +9,17 @@ use attempt::Reason;
 use delivery::Settings;
 use delivery::demand::Inputs;
 use delivery::plan::{Candidate, MxVerdict, Unreachable, drop_self, read_mx};
-use mail_types::{DnsError, Domain, HostName, Mailbox, MxRecord, Resolver, ReversePath, Timestamp};
+use delivery::standing::{HostDane, Standing, Vouched, next_hop_names};
+use mail_types::{
+    DnsError, Domain, HostName, Mailbox, MxRecord, Resolver, ReversePath, Security, Timestamp,
+};
 use policy_cache::{FetchError, PolicyFetcher};
 use smtp_client::{Cause, Clock, Connector, Peer, Posture, Stage};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::facts::{AddressFacts, Facts, HostFacts, MailHosts, Seen, TxtAnswer};
+use crate::facts::{AddressFacts, Facts, HostFacts, MailHosts, Seen, Signed, TxtAnswer};
 use crate::report::Report;
 
 /// Audits domains.
@@ -65,6 +69,7 @@ impl Auditor {
         Inputs {
             delivery_tls: self.settings.tls,
             rule: self.settings.rule(domain, now),
+            dane_satisfies_sts: self.settings.dane_satisfies_sts,
             ..Inputs::default()
         }
     }
@@ -96,10 +101,17 @@ impl Auditor {
     async fn mail(&self, domain: &Domain, deadline: Instant) -> (MailHosts, Vec<String>) {
         let answer = self.resolver.mx(domain).await;
         let unusable = unusable(&answer);
-        let (hosts, implicit) = match read_mx(domain, answer) {
+        let (hosts, implicit, security, further) = match read_mx(domain, answer) {
             MxVerdict::Hosts {
-                hosts, implicit, ..
-            } => (hosts, implicit),
+                hosts,
+                implicit,
+                security,
+                canonical,
+                ..
+            } => {
+                let further = next_hop_names(domain, security, canonical.as_ref());
+                (hosts, implicit, security, further)
+            }
             MxVerdict::Undeliverable { reason, detail } => {
                 return (MailHosts::Undeliverable { reason, detail }, unusable);
             }
@@ -110,9 +122,14 @@ impl Auditor {
         let left_out = hosts.len().saturating_sub(MAX_HOSTS);
         let mut candidates = Vec::new();
         for (preference, name) in hosts.into_iter().take(MAX_HOSTS) {
-            candidates.push(self.candidate(preference, name));
+            candidates.push(self.candidate(preference, name, Vouched::by(security), &further));
         }
-        let candidates = in_order(candidates).await;
+        let (candidates, signed): (Vec<_>, Vec<_>) = in_order(candidates).await.into_iter().unzip();
+        let signed: HashMap<HostName, Signed> = candidates
+            .iter()
+            .map(|c| c.name.clone())
+            .zip(signed)
+            .collect();
         match drop_self(candidates, |address| self.settings.is_self(address)) {
             Err(detail) => {
                 let reason = Reason::Loop;
@@ -120,40 +137,61 @@ impl Auditor {
             }
             Ok(candidates) => {
                 let mail = MailHosts::Hosts {
-                    hosts: self.probe_all(candidates, deadline).await,
+                    hosts: self.probe_all(candidates, signed, deadline).await,
                     implicit,
                     left_out,
+                    security,
                 };
                 (mail, unusable)
             }
         }
     }
 
-    /// A host with the addresses that the relay would connect to.
+    /// A host with the addresses that the relay would connect to, and its TLSA records.
     fn candidate(
         &self,
         preference: u16,
         name: HostName,
-    ) -> impl Future<Output = Candidate> + Send + 'static {
+        vouched: Vouched,
+        further: &[HostName],
+    ) -> impl Future<Output = (Candidate, Signed)> + Send + 'static {
         let resolver = Arc::clone(&self.resolver);
-        let settings = self.settings.clone();
+        let (settings, further) = (self.settings.clone(), further.to_vec());
         async move {
+            let (mut dane, mut signed) = (HostDane::Absent, Signed::default());
             let addresses = match resolver.addresses(&name).await {
-                Ok(answer) => usable(&settings, answer.value),
+                Ok(answer) => {
+                    (dane, _) = HostDane::look_up(&*resolver, &name, SMTP, &answer, &further).await;
+                    signed = Signed {
+                        security: Some(answer.security),
+                        useless_tlsa: answer.security == Security::Insecure
+                            && !dane.is_present()
+                            && resolver.tlsa(&name, SMTP).await.is_ok(),
+                        alias: answer.canonical,
+                    };
+                    usable(&settings, answer.value)
+                }
                 Err(error) => Err(no_address(&error)),
             };
-            Candidate {
+            let candidate = Candidate {
                 tls_name: name.clone(),
                 name,
                 preference,
                 port: SMTP,
                 addresses,
-            }
+                standing: Standing { vouched, dane },
+            };
+            (candidate, signed)
         }
     }
 
     /// Looks at every address of every host, many at once.
-    async fn probe_all(&self, candidates: Vec<Candidate>, deadline: Instant) -> Vec<HostFacts> {
+    async fn probe_all(
+        &self,
+        candidates: Vec<Candidate>,
+        mut signed: HashMap<HostName, Signed>,
+        deadline: Instant,
+    ) -> Vec<HostFacts> {
         let places = Arc::new(Semaphore::new(AT_ONCE));
         let mut probes = Vec::new();
         for candidate in &candidates {
@@ -164,6 +202,7 @@ impl Auditor {
                     tls_name: candidate.tls_name.clone(),
                     addr: SocketAddr::new(*address, candidate.port),
                     connect_within: None,
+                    dane: candidate.standing.dane.records().cloned(),
                 };
                 let (connector, places) = (self.connector.clone(), Arc::clone(&places));
                 probes.push(async move {
@@ -184,6 +223,7 @@ impl Auditor {
                 let count = candidate.addresses.as_deref().unwrap_or_default().len();
                 let addresses = seen.by_ref().take(count.min(MAX_ADDRESSES)).collect();
                 HostFacts {
+                    signed: signed.remove(&candidate.name).unwrap_or_default(),
                     candidate,
                     addresses,
                 }

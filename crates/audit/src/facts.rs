@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use attempt::Reason;
 use delivery::plan::Candidate;
-use mail_types::{DnsError, Domain, Timestamp};
+use mail_types::{DnsError, Domain, HostName, Security, Timestamp};
 use mta_sts::{Parsed, Record, Selection};
 use policy_cache::{FetchError, StoredPolicy};
 use smtp_client::{Cause, Stage, StartTls, TlsSession};
@@ -52,6 +52,8 @@ pub enum MailHosts {
         implicit: bool,
         /// Hosts beyond what delivery tries.
         left_out: usize,
+        /// The DNSSEC verdict on the MX records, or on their absence.
+        security: Security,
     },
     /// Mail cannot go there.
     Undeliverable {
@@ -76,6 +78,19 @@ pub struct HostFacts {
     pub candidate: Candidate,
     /// Each address with what answered there; empty if there is none to connect to.
     pub addresses: Vec<AddressFacts>,
+    /// How its addresses stand in DNS.
+    pub signed: Signed,
+}
+
+/// How the addresses of a mail host stand in DNS: TLSA records count only if they are secure.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Signed {
+    /// The verdict on them, every CNAME included; `None` if there was no answer.
+    pub security: Option<Security>,
+    /// What the host is an alias of.
+    pub alias: Option<HostName>,
+    /// There are TLSA records, and nobody vouches for them.
+    pub useless_tlsa: bool,
 }
 
 /// One address of a mail host.
@@ -109,6 +124,26 @@ pub enum Seen {
 }
 
 impl Facts {
+    /// The DNSSEC verdict on the MX records, in one word.
+    pub(crate) const fn dnssec(&self) -> &'static str {
+        match &self.mail {
+            MailHosts::Hosts {
+                security: Security::Secure,
+                ..
+            } => "secure",
+            MailHosts::Hosts {
+                security: Security::Insecure,
+                ..
+            } => "insecure",
+            MailHosts::Hosts {
+                security: Security::Unchecked,
+                ..
+            }
+            | MailHosts::Undeliverable { .. }
+            | MailHosts::Unknown { .. } => "not-validated",
+        }
+    }
+
     /// The record that senders go by.
     pub(crate) fn selection(&self) -> Option<Selection> {
         match &self.record {

@@ -1,5 +1,6 @@
 //! From facts to findings (pure): which rows of the table apply.
 
+mod dnssec;
 mod hosts;
 mod policy;
 mod record;
@@ -21,7 +22,7 @@ pub(crate) fn of(facts: &Facts) -> Vec<Finding> {
     policy::look(&mut found);
     hosts::look(&mut found);
     reporting::look(&mut found);
-    found.add(Kind::DnssecNotValidated, "");
+    dnssec::look(&mut found);
     found.list
 }
 

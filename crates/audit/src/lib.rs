@@ -22,7 +22,7 @@ mod verdict;
 mod view;
 
 pub use auditor::Auditor;
-pub use facts::{AddressFacts, Facts, HostFacts, MailHosts, Seen, TxtAnswer};
+pub use facts::{AddressFacts, Facts, HostFacts, MailHosts, Seen, Signed, TxtAnswer};
 pub use finding::{Finding, Group, Severity};
 pub use markdown::findings_markdown;
 pub use report::Report;

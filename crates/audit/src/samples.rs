@@ -4,11 +4,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use delivery::plan::Candidate;
-use mail_types::{Domain, HostName, Timestamp};
+use delivery::standing::Standing;
+use mail_types::{Domain, HostName, Security, Timestamp};
 use mta_sts::{Parsed, Policy};
-use smtp_client::{LeafCertificate, SignatureCheck, StartTls, TlsSession, TlsVerdict};
+use smtp_client::{DaneVerdict, LeafCertificate, SignatureCheck, StartTls, TlsSession, TlsVerdict};
 
-use crate::facts::{AddressFacts, Facts, HostFacts, MailHosts, Seen, TxtAnswer};
+use crate::facts::{AddressFacts, Facts, HostFacts, MailHosts, Seen, Signed, TxtAnswer};
 
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_772_323_200);
 
@@ -23,6 +24,7 @@ pub(crate) fn good() -> Facts {
             hosts: vec![host("mx.d.test")],
             implicit: false,
             left_out: 0,
+            security: Security::Insecure,
         },
         unusable: Vec::new(),
         reporting: TxtAnswer::Records(vec![b"v=TLSRPTv1; rua=mailto:tls@d.test".to_vec()]),
@@ -49,6 +51,11 @@ pub(crate) fn host(name: &str) -> HostFacts {
             preference: 10,
             port: 25,
             addresses: Ok(vec![address]),
+            standing: Standing::default(),
+        },
+        signed: Signed {
+            security: Some(Security::Insecure),
+            ..Signed::default()
         },
         addresses: vec![AddressFacts {
             address,
@@ -81,6 +88,7 @@ pub(crate) fn tls() -> TlsSession {
             certificate: Ok(()),
             signature: SignatureCheck::Checked,
         },
+        dane: DaneVerdict::NotPublished,
         client_certificate_requested: false,
     }
 }

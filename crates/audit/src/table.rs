@@ -290,6 +290,30 @@ findings! {
     CertEndsSoon "certificate-ends-soon" Host Warning
         "its certificate ends on {detail}"
         "See that it is renewed in time, and that the mail server reloads it."
+    DaneGood "dane-good" Host Good
+        "its TLSA records accept the certificate ({detail})"
+        ""
+    DaneAbsent "dane-absent" Host Note
+        "its zone is signed with DNSSEC, and it has no TLSA records"
+        "With a TLSA record such as \"3 1 1\" and the SHA-256 of the key at _25._tcp.{host} senders would need no policy to know that TLS is safe (RFC 7672)."
+    DaneUnsigned "dane-unsigned" Host Warning
+        "it has TLSA records, but its zone is not signed with DNSSEC: they count for nobody"
+        "Sign the zone of {host} with DNSSEC and have the DS record published above it, or delete the TLSA records."
+    DaneAlias "dane-insecure-alias" Host Warning
+        "it is an alias of {detail}, and not everything on that way is signed with DNSSEC: TLSA records of {host} do not count"
+        "Name the mail host itself in the MX record, or have every zone on the way signed."
+    DaneMismatch "dane-mismatch" Host Error
+        "its certificate matches none of its TLSA records: senders with DANE deliver nothing there; {detail}"
+        "Mostly the certificate was renewed with a new key and the record forgotten. Publish \"3 1 1\" with the SHA-256 of the present key (openssl x509 -in cert.pem -noout -pubkey | openssl pkey -pubin -outform DER | sha256sum). At the next change publish the new key's record beside the old one a day before, or let renewals keep the key."
+    DaneAuthority "dane-authority" Host Error
+        "its TLSA records name an authority, and that one does not vouch for its certificate: {detail}"
+        "Under usage 2 the certificate must be in date, be for {host}, and come with the whole chain up to that authority. \"3 1 1\" with the host's own key needs none of this."
+    DaneUnusable "dane-unusable" Host Warning
+        "none of its TLSA records can be used for mail: {detail}; TLS is mandatory then, and authenticates nobody"
+        "Publish \"3 1 1\" with the SHA-256 of the host's key. Usages 0 and 1 are for other protocols (RFC 7672 section 3.1.3)."
+    DaneLookup "dane-lookup-failed" Host Error
+        "its TLSA records could not be looked up ({detail}): as its zone is signed, senders with DANE deliver nothing there"
+        "Let the zone's name servers answer TLSA queries, with records or a signed denial: \"dig +dnssec TLSA _25._tcp.{host}\" must end with NOERROR or NXDOMAIN. Old name servers and firewalls fail on types that they do not know."
     HostNotChecked "host-not-checked" Host Warning
         "{detail} was not checked: the time for this audit was up"
         "Run the audit again."
@@ -311,8 +335,14 @@ findings! {
         "Repair the name servers of the zone."
 
     DnssecNotValidated "dnssec-not-validated" Dnssec Note
-        "DNSSEC is not validated in this version: DANE (TLSA records) is not looked at"
+        "DNS answers are not validated here, so that TLSA records (DANE) are not looked at"
+        "Set dns.dnssec in this relay's configuration, and see that its resolver passes DNSSEC on."
+    DnssecMxSecure "dnssec-mx-secure" Dnssec Good
+        "the MX records are signed with DNSSEC"
         ""
+    DnssecMxInsecure "dnssec-mx-insecure" Dnssec Note
+        "the MX records are not signed with DNSSEC: nobody vouches for the list of mail hosts"
+        "Sign the zone of {domain} with DNSSEC. TLSA records of the mail hosts protect the domain fully only then."
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use attempt::{PolicyFrom, Reason};
 use delivery::demand::{
-    Evidence, HostDecision, Inputs, Published, Requirement, SeenTls, SessionDecision, SessionFacts,
+    Assurance, Evidence, HostDecision, Inputs, Published, Requirement, SeenDane, SeenTls,
+    SessionDecision, SessionFacts,
 };
 use delivery::failure::{Conclusion, HostFailure, Weight, conclude};
 use delivery::plan::Candidate;
@@ -62,6 +63,8 @@ pub enum HostOutcome {
 pub enum Protection {
     /// The certificate has to be valid, and is.
     Verified,
+    /// The certificate has to be the one that TLSA records name, and is.
+    Dane,
     /// Over TLS; nobody demands a valid certificate.
     Encrypted,
     /// In plain text; nobody demands TLS.
@@ -109,8 +112,16 @@ fn requirement(facts: &Facts, demands: &Inputs) -> Requirement {
         from: PolicyFrom::Live,
         first_contact: true,
     });
+    let dane_published = match &facts.mail {
+        MailHosts::Hosts { hosts, .. } => {
+            let dane = |host: &HostFacts| host.candidate.standing.dane.is_present();
+            hosts.iter().any(dane)
+        }
+        MailHosts::Undeliverable { .. } | MailHosts::Unknown { .. } => false,
+    };
     Requirement::of(&Inputs {
         published,
+        dane_published,
         ..demands.clone()
     })
 }
@@ -174,7 +185,7 @@ fn of_domain(domain: &str, reason: Reason, detail: &str, requirement: &Requireme
 
 fn at_host(domain: &str, host: &HostFacts, requirement: &Requirement) -> HostOutcome {
     let candidate = &host.candidate;
-    let by_name = requirement.host(&candidate.name);
+    let by_name = requirement.host(&candidate.name, &candidate.standing);
     if let HostDecision::Refuse { reason, specifics } = by_name {
         let failure = unfit(domain, candidate, None, reason, &specifics);
         return HostOutcome::Refused(vec![failure]);
@@ -245,21 +256,29 @@ fn at_address(
             )));
         }
     };
-    let protection = match (&tls, requirement.assurance()) {
+    let assurance = requirement.assurance(&candidate.standing);
+    let protection = match (&tls, assurance) {
         (SeenTls::None(_), _) => Protection::Plain,
-        (SeenTls::Verified, delivery::demand::Assurance::Authenticated) => Protection::Verified,
+        (_, Assurance::Dane | Assurance::DaneAndAuthenticated) => Protection::Dane,
+        (SeenTls::Verified, Assurance::Authenticated) => Protection::Verified,
         (SeenTls::Verified | SeenTls::Unverified(_), _) => Protection::Encrypted,
     };
     let session = SessionFacts {
-        assurance: requirement.assurance(),
+        assurance,
         tls: tls.clone(),
+        dane: seen_dane(&at.seen),
+        records: candidate.standing.dane.records().cloned(),
         offers_requiretls: false,
     };
-    match requirement.session(&candidate.name, &session) {
+    match requirement.session(&candidate.name, &candidate.standing, &session) {
         SessionDecision::Deliver => Ok(protection),
         SessionDecision::Refuse { reason, specifics } => {
             let specifics = match (&at.seen, cause) {
                 (_, Some((_, cause))) => cause.to_string(),
+                (Seen::Session { tls: Some(tls), .. }, None) if reason == Reason::DaneMismatch => {
+                    let fault = tls.dane.failure().map(|f| f.fault.to_string());
+                    fault.unwrap_or(specifics)
+                }
                 (Seen::Session { starttls, tls }, None) => {
                     why(starttls, tls.as_deref()).unwrap_or(specifics)
                 }
@@ -268,6 +287,16 @@ fn at_address(
             let mut failure = unfit(domain, candidate, Some(at.address), reason, &specifics);
             failure.evidence = Evidence::Session(tls);
             Err(Box::new(failure))
+        }
+    }
+}
+
+/// What TLSA records said, in delivery's terms.
+fn seen_dane(seen: &Seen) -> SeenDane {
+    match seen {
+        Seen::Session { tls: Some(tls), .. } => SeenDane::of(&tls.dane),
+        Seen::Session { tls: None, .. } | Seen::Failed { .. } | Seen::NotChecked => {
+            SeenDane::Nothing
         }
     }
 }
@@ -301,7 +330,9 @@ fn why(starttls: &StartTls, tls: Option<&TlsSession>) -> Option<String> {
 
 fn plain_after(cause: &Cause) -> Option<Reason> {
     match cause {
-        Cause::Handshake(_) | Cause::Certificate(_) => Reason::from_key(cause.reason_key()),
+        Cause::Handshake(_) | Cause::Certificate(_) | Cause::Dane(_) => {
+            Reason::from_key(cause.reason_key())
+        }
         Cause::Connect(_)
         | Cause::StartTlsNotOffered(_)
         | Cause::StartTlsRefused(_)

@@ -1,5 +1,6 @@
 //! The report as `--json` prints it. Keys are stable; fields are only ever added.
 
+use delivery::standing::HostDane;
 use serde::Serialize;
 
 use crate::facts::{AddressFacts, HostFacts, Seen, TxtAnswer};
@@ -26,7 +27,7 @@ pub struct ReportView {
     pub mx: Vec<HostView>,
     /// TXT records at `_smtp._tls.<domain>`; `null` if they could not be looked up.
     pub reporting: Option<Vec<String>>,
-    /// `not-validated` in this version.
+    /// The DNSSEC verdict on the MX records: `secure`, `insecure`, or `not-validated`.
     pub dnssec: String,
     /// Everything that is to be said, hosts included.
     pub findings: Vec<FindingView>,
@@ -39,7 +40,7 @@ pub struct VerdictView {
     pub result: String,
     /// The host that takes it.
     pub host: Option<String>,
-    /// `verified`, `encrypted` or `plain`, if it is delivered.
+    /// `verified`, `dane`, `encrypted` or `plain`, if it is delivered.
     pub tls: Option<String>,
     /// The reason key, if it is not.
     pub reason: Option<String>,
@@ -71,6 +72,12 @@ pub struct HostView {
     pub preference: u16,
     /// What would become of mail there.
     pub verdict: VerdictView,
+    /// Its TLSA records: `none`, `usable`, `unusable` or `failed`.
+    pub tlsa: String,
+    /// The usable ones, as in a zone file and cut short.
+    pub tlsa_records: Vec<String>,
+    /// The name at which they stand.
+    pub tlsa_base: Option<String>,
     /// What answered at each address.
     pub addresses: Vec<AddressView>,
     /// What is to be said of it.
@@ -86,6 +93,8 @@ pub struct AddressView {
     pub tls: Option<String>,
     /// Whether the certificate is valid for the host.
     pub certificate_valid: Option<bool>,
+    /// Whether its TLSA records accept the certificate; `null` if it has none that can be used.
+    pub dane_matches: Option<bool>,
     /// The certificate's DNS names.
     pub certificate_names: Vec<String>,
     /// The certificate's last valid moment.
@@ -136,7 +145,7 @@ impl Report {
                 .map(|(host, outcome, findings)| host_view(host, outcome, &findings))
                 .collect(),
             reporting: texts(&facts.reporting),
-            dnssec: "not-validated".to_owned(),
+            dnssec: facts.dnssec().to_owned(),
             findings: self.findings.iter().map(Finding::view).collect(),
         }
     }
@@ -206,6 +215,7 @@ impl Protection {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Verified => "verified",
+            Self::Dane => "dane",
             Self::Encrypted => "encrypted",
             Self::Plain => "plain",
         }
@@ -216,6 +226,9 @@ impl Protection {
     pub const fn words(self) -> &'static str {
         match self {
             Self::Verified => "over TLS with a certificate that has to be valid, and is",
+            Self::Dane => {
+                "over TLS with a certificate that DNSSEC-signed TLSA records accept, as they demand"
+            }
             Self::Encrypted => "over TLS, with whatever certificate: nothing demands a valid one",
             Self::Plain => "in plain text: nothing demands TLS",
         }
@@ -243,8 +256,32 @@ fn host_view(host: &HostFacts, outcome: &HostOutcome, findings: &[&Finding]) -> 
         name: host.candidate.name.to_string(),
         preference: host.candidate.preference,
         verdict: outcome.view(host),
+        tlsa: tlsa(&host.candidate.standing.dane).to_owned(),
+        tlsa_records: host
+            .candidate
+            .standing
+            .dane
+            .records()
+            .map_or_else(Vec::new, |records| {
+                records
+                    .set
+                    .records()
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect()
+            }),
+        tlsa_base: host.candidate.standing.dane.base().map(ToString::to_string),
         addresses: host.addresses.iter().map(address).collect(),
         findings: findings.iter().map(|f| f.view()).collect(),
+    }
+}
+
+const fn tlsa(dane: &HostDane) -> &'static str {
+    match dane {
+        HostDane::Absent => "none",
+        HostDane::Usable(_) => "usable",
+        HostDane::Unusable { .. } => "unusable",
+        HostDane::Failed { .. } => "failed",
     }
 }
 
@@ -259,6 +296,11 @@ fn address(at: &AddressFacts) -> AddressView {
         address: at.address.to_string(),
         tls: tls.map(|tls| tls.version.to_string()),
         certificate_valid: tls.map(|tls| tls.verdict.would_verify()),
+        dane_matches: tls.and_then(|tls| match (tls.dane.would_match(), tls.dane.failure()) {
+            (Some(_), _) => Some(true),
+            (None, Some(_)) => Some(false),
+            (None, None) => None,
+        }),
         certificate_names: certificate.map_or_else(Vec::new, |c| {
             c.subject_alt_names
                 .iter()

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use attempt::{
-    Delays, DsnKind, DsnSent, Facts, Outcome as Ended, Reason, Record, Removed, RemovedBecause,
-    TlsSession,
+    Authenticated, Delays, DsnKind, DsnSent, Facts, Outcome as Ended, Reason, Record, Removed,
+    RemovedBecause, TlsSession,
 };
 use dsn::Action;
 use mail_types::{EnhancedStatus, Recipient, Timestamp};
@@ -20,7 +20,7 @@ use crate::findings::Findings;
 use crate::notify::{self, Notice};
 use crate::ports::Observer;
 use crate::settings::Settings;
-use crate::verdict::{Failure, Verdict};
+use crate::verdict::{Decider, Failure, Verdict};
 
 /// What the books are kept with.
 pub(crate) struct Books<'a, S> {
@@ -64,7 +64,7 @@ impl<S: QueueStore> Books<'_, S> {
         let lines = self.lines(entry);
         let policies = entry.requirement.map(|r| {
             let decider = entry.found.decider.as_ref();
-            r.results(decider.map(|d| (&d.mx, &d.evidence)))
+            r.results(decider.map(Decider::deciding).as_ref())
         });
         let policies = policies.unwrap_or_default();
         let records: Vec<Record<'_>> = lines
@@ -365,10 +365,10 @@ fn note(record: &Record<'_>) -> AttemptNote {
 }
 
 fn tls_line(tls: &TlsSession) -> Box<str> {
-    let verified = if tls.would_verify {
-        "certificate valid"
-    } else {
-        "certificate not valid"
+    let verified = match (tls.authenticated, tls.would_verify) {
+        (Authenticated::DaneEe | Authenticated::DaneTa, _) => "certificate as TLSA records name it",
+        (Authenticated::Pkix | Authenticated::None, true) => "certificate valid",
+        (Authenticated::Pkix | Authenticated::None, false) => "certificate not valid",
     };
     format!("{} {} ({verified})", tls.version, tls.cipher).into()
 }
@@ -378,7 +378,7 @@ fn policy_line(policies: &[attempt::PolicyUse]) -> Option<Box<str>> {
         return None;
     }
     let parts = policies.iter().map(|p| {
-        let source = serde_word(&p.source);
+        let source = p.source.key();
         let id =
             p.id.as_deref()
                 .map(|id| format!(" id {id}"))
@@ -387,13 +387,9 @@ fn policy_line(policies: &[attempt::PolicyUse]) -> Option<Box<str>> {
             .reason
             .map(|r| format!(": {}", r.key()))
             .unwrap_or_default();
-        format!("{source} {}{id} {}{reason}", p.mode, serde_word(&p.result))
+        format!("{source} {}{id} {}{reason}", p.mode, p.result.key())
     });
     Some(parts.collect::<Vec<_>>().join("; ").into())
-}
-
-fn serde_word(value: &impl std::fmt::Debug) -> String {
-    format!("{value:?}").to_ascii_lowercase()
 }
 
 fn sent_detail(entry: &Entry<'_>, reply: &str) -> String {

@@ -9,10 +9,10 @@
 //!   for good, without it over verified TLS; else over any TLS; else, if it can be redacted, in
 //!   whatever way there is.
 
-use attempt::Weakened;
+use attempt::{Reason, Weakened};
 
 use crate::demand::{Inputs, RequiredTls, Requirement};
-use crate::failure::Weight;
+use crate::failure::{HostFailure, Weight};
 use crate::findings::Findings;
 use crate::verdict::Verdict;
 
@@ -95,7 +95,9 @@ impl Concession {
         if found.alive || found.unknown || found.busy {
             return false;
         }
-        let unfit = found.failures.iter().any(|f| f.weight == Weight::Unfit);
+        // A failed TLSA look-up keeps a host out only because DANE is in force.
+        let unfit = |f: &HostFailure| f.weight == Weight::Unfit || f.reason == Reason::DaneLookup;
+        let unfit = found.failures.iter().any(unfit);
         match (self.kind, step) {
             (Kind::Notification, Step::Strict) => {
                 let bounced = |v: &Option<Verdict>| matches!(v, Some(Verdict::Bounced(_)));
@@ -125,7 +127,11 @@ mod tests {
             .iter()
             .map(|step| {
                 let r = Requirement::of(&concession.demands(*step));
-                (r.assurance(), r.requiretls(), concession.redacts(*step))
+                (
+                    r.assurance(&crate::standing::Standing::NONE),
+                    r.requiretls(),
+                    concession.redacts(*step),
+                )
             })
             .collect();
         assert_eq!(

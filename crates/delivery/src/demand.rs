@@ -4,21 +4,37 @@
 //! |---|---|---|
 //! | a | `delivery.tls` | `encrypted`: TLS; `verified`: TLS and a certificate valid for the MX name |
 //! | b | `[[route]] tls` | `verified`: the same for the next hop's name |
-//! | c | `[[domain]]` | `tls` as (a); `mta-sts = "require"`: a valid certificate, and the MX name is listed by the rule's `mx`, by the published policy, or is DNSSEC-secure |
-//! | d | REQUIRETLS (RFC 8689) | a valid certificate, the MX name listed by an enforce policy or secure, the extension at the next hop |
-//! | e | DANE (RFC 7672) | comes with DNSSEC |
+//! | c | `[[domain]]` | `tls` as (a); `mta-sts = "require"`: a valid certificate, and the MX name is listed by the rule's `mx`, by the published policy, or is DNSSEC-secure; `dane = "require"`: a DNSSEC-secure MX name and usable TLSA records |
+//! | d | REQUIRETLS (RFC 8689) | a certificate that is valid or that TLSA records accept, the MX name listed by an enforce policy or secure, the extension at the next hop |
+//! | e | DANE (RFC 7672), per host | usable TLSA records: a certificate that they accept; unusable ones: TLS; a failed look-up: not this host |
 //! | f | MTA-STS enforce (RFC 8461) | a valid certificate and the MX name listed by the policy |
 //!
-//! Each only adds. `TLS-Required: No` removes e and f; an exemption and `dangerous-audit` remove f;
-//! nothing removes d. A removed or testing policy is still evaluated and recorded.
+//! Each only adds: "a valid certificate" means PKIX with the MX name, and DANE stands beside it
+//! (decision AMB-14), unless `delivery.dane-satisfies-sts` lets it take that part of f.
+//! `TLS-Required: No` removes e and f; an exemption and `mta-sts = "dangerous-audit"` remove f;
+//! `dane = "dangerous-off"` and `"dangerous-audit"` remove e; nothing removes d. A removed or testing
+//! policy is still evaluated and recorded.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use attempt::{PolicyFrom, PolicyResult, PolicySource, PolicyUse, Reason, Weakened};
+use attempt::{PolicyFrom, PolicySource, Reason, Weakened};
+use dane::HostRecords;
 use mail_types::HostName;
-use mta_sts::{HostVerdict, Mode, MxPattern};
+use mta_sts::{Mode, MxPattern};
 use policy_cache::StoredPolicy;
+
+use crate::standing::Standing;
+
+mod listing;
+mod result;
+mod tlsa;
+
+use self::listing::Listing;
+use self::result::Demand;
+pub use self::result::{Deciding, Evidence};
+use self::tlsa::Dane;
+pub use self::tlsa::{DaneRule, SeenDane};
 
 /// TLS that is asked of a destination by configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +56,8 @@ pub struct LocalRule {
     pub mx: Vec<MxPattern>,
     /// `tls`.
     pub tls: Option<RequiredTls>,
+    /// `dane`.
+    pub dane: DaneRule,
 }
 
 /// A policy that is in force for the policy domain, as the cache gave it.
@@ -76,6 +94,10 @@ pub struct Inputs {
     pub exempt: bool,
     /// The policy in force.
     pub published: Option<Published>,
+    /// Some host of the plan has TLSA records, or it is not known whether it has.
+    pub dane_published: bool,
+    /// `delivery.dane-satisfies-sts`.
+    pub dane_satisfies_sts: bool,
 }
 
 /// What one delivery requires of the host and of the session: the union of all demands.
@@ -85,6 +107,12 @@ pub struct Requirement {
     encrypted: bool,
     /// A certificate valid for the MX name.
     verified: bool,
+    /// The same, because of an enforced policy.
+    enforced: bool,
+    /// A certificate that is valid for the MX name or that TLSA records accept.
+    authenticated: bool,
+    /// What becomes of TLSA records.
+    dane: Dane,
     /// Each of these must list the MX name.
     listed_by: Vec<Listing>,
     /// The extension must be offered after TLS.
@@ -96,24 +124,6 @@ pub struct Requirement {
     demands: Vec<Demand>,
 }
 
-#[derive(Clone, Debug)]
-enum Listing {
-    /// A published policy.
-    Policy(Arc<StoredPolicy>),
-    /// Patterns of a local rule.
-    Patterns(Vec<MxPattern>),
-    /// A demand that no source can meet: `require` or REQUIRETLS without policy, patterns or DNSSEC.
-    Nobody(PolicySource),
-}
-
-#[derive(Clone, Debug)]
-struct Demand {
-    source: PolicySource,
-    mode: Cow<'static, str>,
-    published: Option<Published>,
-    needs: Needs,
-}
-
 /// What a demand asks of the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Needs {
@@ -123,6 +133,7 @@ enum Needs {
     ListedAndCertificate,
     /// These, and the extension at the next hop.
     RequireTls,
+    Dane,
 }
 
 /// How much a connection must prove (the client's posture derives from it, one to one).
@@ -130,6 +141,10 @@ enum Needs {
 pub enum Assurance {
     /// STARTTLS and a certificate valid for the name, or no session.
     Authenticated,
+    /// STARTTLS and a certificate that the host's TLSA records accept, or no session.
+    Dane,
+    /// Both.
+    DaneAndAuthenticated,
     /// STARTTLS with any certificate, or no session.
     DangerousEncrypted,
     /// TLS if offered.
@@ -175,6 +190,10 @@ pub struct SessionFacts {
     pub assurance: Assurance,
     /// What TLS proved.
     pub tls: SeenTls,
+    /// What the host's TLSA records say of the certificate.
+    pub dane: SeenDane,
+    /// The records that it was held against.
+    pub records: Option<Arc<HostRecords>>,
     /// REQUIRETLS was offered after TLS.
     pub offers_requiretls: bool,
 }
@@ -197,6 +216,9 @@ impl Requirement {
         let mut r = Self {
             encrypted: false,
             verified: false,
+            enforced: false,
+            authenticated: false,
+            dane: Dane::of(inputs),
             listed_by: Vec::new(),
             requiretls: false,
             dangerous_plain: false,
@@ -222,9 +244,13 @@ impl Requirement {
         }
         if let Some(tls) = inputs.at_least {
             r.encrypted = true;
-            r.verified |= tls == RequiredTls::Verified;
+            r.authenticated |= tls == RequiredTls::Verified;
+        }
+        if inputs.rule.dane == DaneRule::Require {
+            r.add(PolicySource::Local, "require-dane", None, Needs::Dane);
         }
         r.add_published(inputs);
+        r.weakened_by = r.weakened_by.or_else(|| r.dane.weakened_by(inputs));
         r
     }
 
@@ -282,7 +308,7 @@ impl Requirement {
     fn add_require(&mut self, inputs: &Inputs) {
         self.encrypted = true;
         self.verified = true;
-        // The rule's own patterns, or the published policy whatever its mode; DNSSEC comes later.
+        // The rule's own patterns, or the published policy whatever its mode, or DNSSEC.
         if !inputs.rule.mx.is_empty() {
             self.listed_by
                 .push(Listing::Patterns(inputs.rule.mx.clone()));
@@ -293,7 +319,7 @@ impl Requirement {
         {
             self.listed_by.push(Listing::Policy(Arc::clone(&p.stored)));
         } else if inputs.route_tls.is_none() {
-            self.listed_by.push(Listing::Nobody(PolicySource::Local));
+            self.listed_by.push(Listing::Dnssec(PolicySource::Local));
         }
         self.add(
             PolicySource::Local,
@@ -303,23 +329,26 @@ impl Requirement {
         );
     }
 
-    /// RFC 8689 section 4.2.1: the MX name validated by an enforced policy (or DNSSEC), a valid
-    /// certificate, the extension at the next hop. Testing does not validate a name (row D1-07).
+    /// RFC 8689 section 4.2.1: the MX name validated by an enforced policy or DNSSEC, a certificate
+    /// that PKIX or DANE accepts, the extension at the next hop. Testing does not validate a name
+    /// (row D1-07).
     fn add_requiretls(&mut self, inputs: &Inputs) {
         self.encrypted = true;
-        self.verified = true;
+        self.authenticated = true;
         self.requiretls = true;
         match inputs
             .published
             .as_ref()
             .filter(|p| p.stored.mode() == Mode::Enforce)
         {
-            Some(p) => self.listed_by.push(Listing::Policy(Arc::clone(&p.stored))),
+            Some(p) => self
+                .listed_by
+                .push(Listing::PolicyOrDnssec(Arc::clone(&p.stored))),
             // A hop that we were told by name needs no validation of an MX record.
             None if inputs.route_tls.is_some() => {}
             None => self
                 .listed_by
-                .push(Listing::Nobody(PolicySource::RequireTls)),
+                .push(Listing::Dnssec(PolicySource::RequireTls)),
         }
         self.add(PolicySource::RequireTls, "require", None, Needs::RequireTls);
     }
@@ -356,7 +385,7 @@ impl Requirement {
         };
         if self.weakened_by.is_none() {
             self.encrypted = true;
-            self.verified = true;
+            self.enforced = true;
             self.listed_by
                 .push(Listing::Policy(Arc::clone(&published.stored)));
         }
@@ -366,17 +395,13 @@ impl Requirement {
     /// nothing that happens there may bounce the mail (row E5-10).
     #[must_use]
     pub const fn is_demanding(&self) -> bool {
-        self.encrypted
+        self.encrypted || self.dane.is_demanding()
     }
 
     /// Whether an enforced MTA-STS policy is among the demands.
     #[must_use]
-    pub fn enforces_policy(&self) -> bool {
-        self.weakened_by.is_none()
-            && self
-                .demands
-                .iter()
-                .any(|d| d.source == PolicySource::MtaSts && d.mode == Mode::Enforce.as_str())
+    pub const fn enforces_policy(&self) -> bool {
+        self.enforced
     }
 
     /// Whether the next hop must offer REQUIRETLS.
@@ -385,74 +410,77 @@ impl Requirement {
         self.requiretls
     }
 
-    /// How a connection for this delivery has to be opened.
+    /// How a connection to this host has to be opened for this delivery.
     #[must_use]
-    pub const fn assurance(&self) -> Assurance {
-        match (self.verified, self.encrypted, self.dangerous_plain) {
-            (true, _, _) => Assurance::Authenticated,
-            (false, true, _) => Assurance::DangerousEncrypted,
-            (false, false, false) => Assurance::DangerousOpportunistic,
-            (false, false, true) => Assurance::DangerousPlain,
+    pub fn assurance(&self, standing: &Standing) -> Assurance {
+        let dane = self.dane.authenticates(standing);
+        let encrypted = self.encrypted || self.dane.encrypts(standing);
+        match (self.needs_pkix(standing), dane) {
+            (true, true) => Assurance::DaneAndAuthenticated,
+            (true, false) => Assurance::Authenticated,
+            (false, true) => Assurance::Dane,
+            (false, false) if encrypted => Assurance::DangerousEncrypted,
+            (false, false) if self.dangerous_plain => Assurance::DangerousPlain,
+            (false, false) => Assurance::DangerousOpportunistic,
         }
     }
 
-    /// Holds the name of a host against the demands (RFC 8461 section 4.1), before connecting.
-    pub fn host(&self, mx: &HostName) -> HostDecision {
+    /// Whether a certificate valid for the MX name is demanded of this host. RFC 8461 section 2: DANE
+    /// does not stand in for an enforced policy, unless the operator says so (decision AMB-14, row
+    /// C4-02); for REQUIRETLS it does (RFC 8689 section 4.2.1).
+    fn needs_pkix(&self, standing: &Standing) -> bool {
+        let dane = self.dane.authenticates(standing);
+        self.verified
+            || (self.enforced && !(dane && self.dane.satisfies_sts))
+            || (self.authenticated && !dane)
+    }
+
+    /// Holds a host against the demands (RFC 8461 section 4.1, RFC 7672 section 2.2), before
+    /// connecting.
+    pub fn host(&self, mx: &HostName, standing: &Standing) -> HostDecision {
         for listing in &self.listed_by {
-            let refused = match listing {
-                Listing::Policy(stored) => match stored.policy.host(mx) {
-                    HostVerdict::Listed { .. } => None,
-                    HostVerdict::NotListed => Some(format!(
-                        "the policy lists only {}",
-                        list(stored.policy.mx())
-                    )),
-                },
-                Listing::Patterns(patterns) => {
-                    let listed = patterns.iter().any(|p| p.matches(mx));
-                    (!listed).then(|| format!("the local rule lists only {}", list(patterns)))
-                }
-                Listing::Nobody(PolicySource::RequireTls) => Some(
-                    "REQUIRETLS needs an MX name that an enforced policy or DNSSEC vouches for"
-                        .to_owned(),
-                ),
-                Listing::Nobody(_) => {
-                    Some("a local rule requires a policy, and the domain publishes none".to_owned())
-                }
-            };
-            if let Some(specifics) = refused {
-                let reason = match listing {
-                    Listing::Nobody(PolicySource::RequireTls) => Reason::RequireTlsNoTls,
-                    _ => Reason::MxNotInPolicy,
-                };
+            if let Some((reason, specifics)) = listing.refuses(mx, standing) {
                 return HostDecision::Refuse { reason, specifics };
             }
         }
-        HostDecision::Connect(self.assurance())
+        if let Some((reason, specifics)) = self.dane.refuses(standing) {
+            return HostDecision::Refuse { reason, specifics };
+        }
+        HostDecision::Connect(self.assurance(standing))
     }
 
     /// Holds a session against the demands: again before every `MAIL FROM`.
     ///
     /// A connection counts for what it was opened for: one that was opened opportunistically
     /// serves no message that needs authentication, whatever certificate it saw.
-    pub fn session(&self, mx: &HostName, facts: &SessionFacts) -> SessionDecision {
-        if let HostDecision::Refuse { reason, specifics } = self.host(mx) {
+    pub fn session(
+        &self,
+        mx: &HostName,
+        standing: &Standing,
+        facts: &SessionFacts,
+    ) -> SessionDecision {
+        if let HostDecision::Refuse { reason, specifics } = self.host(mx, standing) {
             return SessionDecision::Refuse { reason, specifics };
         }
+        if let Some((reason, specifics)) = self.dane.refuses_session(standing, facts) {
+            return SessionDecision::Refuse { reason, specifics };
+        }
+        let pkix = self.needs_pkix(standing);
         let refuse = |reason, specifics: &str| SessionDecision::Refuse {
             reason,
             specifics: specifics.to_owned(),
         };
-        if self.verified && facts.assurance != Assurance::Authenticated {
+        if pkix && !facts.assurance.has_pkix() {
             return refuse(
                 Reason::CertNotTrusted,
                 "the connection was opened without authentication",
             );
         }
         match &facts.tls {
-            SeenTls::None(reason) if self.encrypted => {
+            SeenTls::None(reason) if self.encrypted || self.dane.encrypts(standing) => {
                 return refuse(*reason, "the session has no TLS");
             }
-            SeenTls::Unverified(reason) if self.verified => {
+            SeenTls::Unverified(reason) if pkix => {
                 return refuse(*reason, "the certificate is not valid for this host");
             }
             SeenTls::None(_) | SeenTls::Unverified(_) | SeenTls::Verified => {}
@@ -465,108 +493,19 @@ impl Requirement {
         }
         SessionDecision::Deliver
     }
-
-    /// What came of each demand, for the record: `last` is the host and session that decided the
-    /// attempt, or the reason why there was none.
-    #[must_use]
-    pub fn results(&self, last: Option<(&HostName, &Evidence)>) -> Vec<PolicyUse> {
-        self.demands
-            .iter()
-            .map(|demand| {
-                let (result, reason) = match last {
-                    Some((mx, evidence)) => demand.result(mx, evidence, &self.listed_by),
-                    None => (PolicyResult::NotEvaluated, None),
-                };
-                demand.record(result, reason)
-            })
-            .collect()
-    }
 }
 
-/// How far an attempt came with a host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Evidence {
-    /// The host was refused by name, or its session showed this.
-    Session(SeenTls),
-    /// The session was verified, and REQUIRETLS was not offered in it.
-    WithoutRequireTls,
-    /// Nothing that a policy speaks of was seen: no connection, a lost one.
-    Nothing,
-}
-
-impl Demand {
-    fn result(
-        &self,
-        mx: &HostName,
-        evidence: &Evidence,
-        listed_by: &[Listing],
-    ) -> (PolicyResult, Option<Reason>) {
-        let failed = |reason| (PolicyResult::Failed, Some(reason));
-        if self.needs == Needs::Nothing {
-            return (PolicyResult::NotEvaluated, None);
-        }
-        if matches!(self.needs, Needs::ListedAndCertificate | Needs::RequireTls) {
-            let listed = match &self.published {
-                Some(p) => p.stored.policy.host(mx) != HostVerdict::NotListed,
-                None => listed_by.iter().all(|l| match l {
-                    Listing::Policy(p) => p.policy.host(mx) != HostVerdict::NotListed,
-                    Listing::Patterns(patterns) => patterns.iter().any(|p| p.matches(mx)),
-                    Listing::Nobody(_) => false,
-                }),
-            };
-            if !listed && self.needs == Needs::RequireTls {
-                return failed(Reason::RequireTlsNoTls);
-            }
-            if !listed {
-                return failed(Reason::MxNotInPolicy);
-            }
-        }
-        match evidence {
-            Evidence::Nothing => (PolicyResult::NotEvaluated, None),
-            Evidence::WithoutRequireTls if self.needs == Needs::RequireTls => {
-                failed(Reason::RequireTlsUnsupported)
-            }
-            Evidence::WithoutRequireTls => (PolicyResult::Satisfied, None),
-            Evidence::Session(SeenTls::None(reason)) => failed(*reason),
-            Evidence::Session(SeenTls::Unverified(reason)) if self.needs != Needs::Encryption => {
-                failed(*reason)
-            }
-            Evidence::Session(SeenTls::Unverified(_) | SeenTls::Verified) => {
-                (PolicyResult::Satisfied, None)
-            }
+impl Assurance {
+    /// Whether the connection was opened to demand a certificate valid for the MX name.
+    const fn has_pkix(self) -> bool {
+        match self {
+            Self::Authenticated | Self::DaneAndAuthenticated => true,
+            Self::Dane
+            | Self::DangerousEncrypted
+            | Self::DangerousOpportunistic
+            | Self::DangerousPlain => false,
         }
     }
-
-    fn record(&self, result: PolicyResult, reason: Option<Reason>) -> PolicyUse {
-        let p = self.published.as_ref();
-        PolicyUse {
-            source: self.source,
-            mode: self.mode.clone(),
-            id: p
-                .and_then(|p| p.stored.id.as_ref())
-                .map(|id| id.as_str().into()),
-            from: p.map(|p| p.from),
-            fetched_at: p.map(|p| p.stored.fetched_at),
-            expires_at: p.map(|p| p.stored.expires_at),
-            first_contact: p.is_some_and(|p| p.first_contact),
-            result,
-            reason,
-        }
-    }
-}
-
-fn list(patterns: &[MxPattern]) -> String {
-    const SHOWN: usize = 5;
-    let mut text = patterns
-        .iter()
-        .take(SHOWN)
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ");
-    if patterns.len() > SHOWN {
-        text.push_str(" and others");
-    }
-    text
 }
 
 #[cfg(test)]

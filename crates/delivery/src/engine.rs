@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use attempt::Reason;
-use mail_types::{Envelope, Recipient, Resolver, Timestamp};
+use mail_types::{Domain, Envelope, Recipient, Resolver, Timestamp};
 use outbound_queue::{Leased, Now, Placement, QueueError, QueueStore};
 use parking_lot::Mutex;
 use policy_cache::{Clock, PolicyCache};
@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use crate::destination::Admission;
 use crate::dice::Dice;
 use crate::lane::Lane;
-use crate::planner::Made;
+use crate::planner::{Hosts, Made, Planner};
 use crate::ports::Observer;
 use crate::route::Destination;
 use crate::sessions::Sessions;
@@ -349,6 +349,18 @@ impl<S: QueueStore> Delivery<S> {
             .lock()
             .retain(|_, lane| lane.active() > 0 || lane.backlog() > 0);
         self.inner.progress.notify_one();
+    }
+
+    /// What DNS says now of the hosts that take a domain's mail from here; routes count, policies do
+    /// not.
+    pub async fn hosts(&self, domain: &Domain) -> Hosts {
+        let settings = self.inner.settings.load_full();
+        let planner = Planner {
+            resolver: &*self.inner.resolver,
+            policies: &self.inner.policies,
+            settings: &settings,
+        };
+        planner.hosts_of(domain).await
     }
 
     /// The time that expiry is judged by, and monotonic time.

@@ -12,7 +12,8 @@ use mail_types::{EnhancedStatus, HostName, StatusClass};
 use smtp_client::Cause;
 use smtp_proto::{MissingExtension, Stage};
 
-use crate::demand::{Evidence, Requirement, SeenTls};
+use crate::demand::{Evidence, Requirement, SeenDane, SeenTls};
+use crate::standing::Standing;
 use crate::verdict::{Failure, Verdict};
 
 /// Why one candidate did not take the mail.
@@ -36,6 +37,10 @@ pub struct HostFailure {
     pub weight: Weight,
     /// What it shows of the host with regard to policies.
     pub evidence: Evidence,
+    /// What the host's TLSA records said of its certificate.
+    pub dane: SeenDane,
+    /// What DNS says of the host.
+    pub standing: Standing,
     /// The TLS session, if there was one.
     pub tls: Option<attempt::TlsSession>,
 }
@@ -77,7 +82,10 @@ impl HostFailure {
         detail: String,
     ) -> Self {
         let weight = match reason {
-            Reason::MxNotInPolicy | Reason::RequireTlsNoTls => Weight::Unfit,
+            Reason::MxNotInPolicy
+            | Reason::RequireTlsNoTls
+            | Reason::DaneRequired
+            | Reason::DaneUnusable => Weight::Unfit,
             _ => Weight::Unreachable,
         };
         let evidence = Evidence::Nothing;
@@ -91,6 +99,8 @@ impl HostFailure {
             detail,
             weight,
             evidence,
+            dane: SeenDane::Nothing,
+            standing: Standing::default(),
             tls: None,
         }
     }
@@ -145,6 +155,8 @@ impl HostFailure {
             detail: reason.sentence(&facts),
             weight: weigh(cause),
             evidence: evidence(reason, cause),
+            dane: SeenDane::Nothing,
+            standing: Standing::default(),
             tls: None,
         }
     }
@@ -232,7 +244,8 @@ fn weigh(cause: &Cause) -> Weight {
         | Cause::StartTlsRefused(_)
         | Cause::StartTlsInjection
         | Cause::Handshake(_)
-        | Cause::Certificate(_) => Weight::Unfit,
+        | Cause::Certificate(_)
+        | Cause::Dane(_) => Weight::Unfit,
         // Wrong credentials are ours to put right: never a reason to bounce.
         Cause::Auth(_) => Weight::Transient,
         Cause::Remote(reply) if reply.code() / 100 == 5 => Weight::Permanent,
@@ -247,7 +260,7 @@ fn evidence(reason: Reason, cause: &Cause) -> Evidence {
         | Cause::StartTlsRefused(_)
         | Cause::StartTlsInjection
         | Cause::Handshake(_) => Evidence::Session(SeenTls::None(reason)),
-        Cause::Certificate(_) => Evidence::Session(SeenTls::Unverified(reason)),
+        Cause::Certificate(_) | Cause::Dane(_) => Evidence::Session(SeenTls::Unverified(reason)),
         Cause::Connect(_)
         | Cause::Lost(_)
         | Cause::Timeout

@@ -8,6 +8,7 @@ use attempt::{Reason, Tried, Weakened};
 use crate::demand::Evidence;
 use crate::failure::{Conclusion, HostFailure, as_transient, conclude};
 use crate::sessions::{Session, Way};
+use crate::standing::Standing;
 use crate::verdict::{Decider, Failure, Verdict, shown};
 use crate::work::Attempt;
 
@@ -28,6 +29,8 @@ pub(crate) struct Findings {
     pub(crate) busy: bool,
     /// The failures alone decided, no host's answer to the mail.
     pub(crate) concluded: bool,
+    /// Of the host whose turn it is.
+    pub(crate) standing: Standing,
     pub(crate) weakened_by: Option<Weakened>,
     pub(crate) connect: Duration,
     pub(crate) transmit: Duration,
@@ -45,6 +48,7 @@ impl Findings {
             unknown: false,
             busy: false,
             concluded: false,
+            standing: Standing::NONE,
             weakened_by,
             connect: Duration::ZERO,
             transmit: Duration::ZERO,
@@ -86,7 +90,8 @@ impl Findings {
         }
     }
 
-    pub(crate) fn fail(&mut self, failure: HostFailure) {
+    pub(crate) fn fail(&mut self, mut failure: HostFailure) {
+        failure.standing.clone_from(&self.standing);
         self.tried.push(failure.tried());
         self.failures.push(failure);
     }
@@ -104,7 +109,8 @@ impl Findings {
 
     pub(crate) fn decide(&mut self, way: &Way<'_>, session: &Session) {
         let (ip, port) = session.address();
-        let evidence = Evidence::Session(session.facts().tls);
+        let facts = session.facts();
+        let evidence = Evidence::Session(facts.tls);
         self.decider = Some(Decider {
             mx: way.name.clone(),
             shown: shown(way.name, Some(ip)),
@@ -112,6 +118,8 @@ impl Findings {
             port,
             tls: session.tls(),
             evidence,
+            dane: facts.dane,
+            standing: way.standing.clone(),
         });
     }
 

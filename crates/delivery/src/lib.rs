@@ -28,6 +28,7 @@ mod ports;
 pub mod route;
 mod sessions;
 mod settings;
+pub mod standing;
 mod suspended;
 mod transcripts;
 mod unknown;

@@ -9,6 +9,8 @@ use std::time::Duration;
 use attempt::Reason;
 use mail_types::{DnsError, Domain, HostName, MxRecord, Security};
 
+use crate::standing::Standing;
+
 /// One host to try, with its addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
@@ -23,6 +25,8 @@ pub struct Candidate {
     pub port: u16,
     /// Its addresses in the order to try them, or why there are none.
     pub addresses: Result<Vec<IpAddr>, Unreachable>,
+    /// Who vouches for it, and its TLSA records.
+    pub standing: Standing,
 }
 
 /// Why a candidate has no address to connect to.
@@ -45,8 +49,10 @@ pub enum MxVerdict {
         hosts: Vec<(u16, HostName)>,
         /// The answer may be used that long.
         ttl: Duration,
-        /// DNSSEC state of the answer.
+        /// DNSSEC state of the answer, or of the denial if it is implicit.
         security: Security,
+        /// The domain's name at the end of its CNAMEs, if it is an alias; as secure as the answer.
+        canonical: Option<HostName>,
         /// The domain has no MX records and is its own mail host (RFC 5321 section 5.1).
         implicit: bool,
     },
@@ -80,6 +86,7 @@ pub fn read_mx(
                 hosts: vec![(0, domain.to_host())],
                 ttl,
                 security,
+                canonical: None,
                 implicit: true,
             };
         }
@@ -134,6 +141,7 @@ pub fn read_mx(
         hosts,
         ttl: answer.ttl,
         security: answer.security,
+        canonical: answer.canonical,
         implicit: false,
     }
 }
@@ -307,6 +315,7 @@ mod tests {
             preference,
             port: 25,
             addresses: Ok(vec![ip.parse().unwrap()]),
+            standing: Standing::default(),
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use attempt::Reason;
-use mail_types::{DnsError, Domain, Host, HostName, Resolver, Timestamp};
+use mail_types::{DnsError, Domain, Host, HostName, Mailbox, Resolver, ReversePath, Timestamp};
 use outbound_queue::Now;
 use policy_cache::{Discovery, PolicyCache};
 
@@ -17,6 +17,7 @@ use crate::plan::{Candidate, MxVerdict, Unreachable, drop_self, read_mx};
 use crate::policy::is_enforced;
 use crate::route::{Destination, HopTarget, Route, RouteTls};
 use crate::settings::Settings;
+use crate::standing::{HostDane, Standing, Vouched, next_hop_names};
 
 /// Everything that is known of a destination before connecting.
 #[derive(Clone, Debug)]
@@ -35,6 +36,16 @@ pub struct Plan {
     pub made: Made,
 }
 
+impl Plan {
+    /// Whether some host has TLSA records, or it is not known whether it has.
+    pub(crate) fn publishes_dane(&self) -> bool {
+        match &self.hosts {
+            Hosts::Candidates(list) => list.iter().any(|c| c.standing.dane.is_present()),
+            Hosts::Undeliverable { .. } | Hosts::Unknown { .. } => false,
+        }
+    }
+}
+
 /// What a plan was made from, so that a newer state is noticed by comparing two numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Made {
@@ -42,6 +53,15 @@ pub struct Made {
     pub policies: u64,
     /// Counts the times that an operator asked for everything to be looked up again.
     pub epoch: u64,
+}
+
+/// How hosts of a destination are looked up, beside their names.
+struct LookUp<'a> {
+    port: u16,
+    route: Option<&'a Route>,
+    vouched: Vouched,
+    /// Names of the next hop that a certificate under a DANE-TA record may be for.
+    further: Vec<HostName>,
 }
 
 /// The hosts of a destination.
@@ -102,6 +122,17 @@ impl Planner<'_> {
         }
     }
 
+    /// The hosts of a recipient domain, for mail from any sender.
+    pub(crate) async fn hosts_of(&self, domain: &Domain) -> Hosts {
+        let Ok(anybody) = Mailbox::parse(&format!("postmaster@{domain}")) else {
+            return Hosts::Candidates(Vec::new());
+        };
+        let routes = &self.settings.routes;
+        let destination = routes.destination(&ReversePath::Null, &anybody);
+        let route = routes.get(&destination).cloned();
+        self.hosts(&destination, route.as_deref()).await.0
+    }
+
     async fn hosts(&self, destination: &Destination, route: Option<&Route>) -> (Hosts, Duration) {
         let (target, port) = match route {
             Some(route) => (route.hop.target.clone(), route.hop.port),
@@ -113,8 +144,15 @@ impl Planner<'_> {
         match target {
             HopTarget::Domain(domain) => self.by_mx(&domain, port, route).await,
             HopTarget::Host(host) => {
-                let candidate = self.candidate(0, host, port, route).await;
-                (Hosts::Candidates(vec![candidate]), HOP_TTL)
+                let how = LookUp {
+                    port,
+                    route,
+                    vouched: Vouched::Configuration,
+                    further: vec![host.clone()],
+                };
+                let (candidate, ttl) = self.candidate(0, host, &how).await;
+                let ttl = ttl.clamp(MIN_TTL, HOP_TTL);
+                (Hosts::Candidates(vec![candidate]), ttl)
             }
             HopTarget::Address(ip) => (self.literal(ip, port, route), HOP_TTL),
         }
@@ -136,6 +174,11 @@ impl Planner<'_> {
             preference: 0,
             port,
             addresses,
+            // An address has no TLSA records.
+            standing: Standing {
+                vouched: Vouched::Configuration,
+                dane: HostDane::Absent,
+            },
         }])
     }
 
@@ -151,13 +194,23 @@ impl Planner<'_> {
                 LOCAL_TTL,
             );
         }
-        let (hosts, ttl, implicit) = match read_mx(domain, self.resolver.mx(domain).await) {
+        let (hosts, mut ttl, implicit, how) = match read_mx(domain, self.resolver.mx(domain).await)
+        {
             MxVerdict::Hosts {
                 hosts,
                 ttl,
                 implicit,
-                ..
-            } => (hosts, ttl, implicit),
+                security,
+                canonical,
+            } => {
+                let how = LookUp {
+                    port,
+                    route,
+                    vouched: Vouched::by(security),
+                    further: next_hop_names(domain, security, canonical.as_ref()),
+                };
+                (hosts, ttl, implicit, how)
+            }
             MxVerdict::Undeliverable { reason, detail } => {
                 return (Hosts::Undeliverable { reason, detail }, LOCAL_TTL);
             }
@@ -170,10 +223,11 @@ impl Planner<'_> {
         let lookups = hosts
             .into_iter()
             .take(MAX_HOSTS)
-            .map(|(p, name)| self.candidate(p, name, port, route));
+            .map(|(p, name)| self.candidate(p, name, &how));
         // All at once: an attempt should not wait for one host's name server after another's.
-        for lookup in join_all(lookups).await {
-            candidates.push(lookup);
+        for (candidate, believed) in join_all(lookups).await {
+            candidates.push(candidate);
+            ttl = ttl.min(believed);
         }
         candidates.extend(cut.map(|(preference, name)| not_looked_up(preference, name, port)));
         let hosts = match drop_self(candidates, |address| self.settings.is_self(address)) {
@@ -186,24 +240,39 @@ impl Planner<'_> {
         (hosts, ttl.clamp(MIN_TTL, MAX_TTL))
     }
 
+    /// The host's addresses, then its TLSA records (row C2-08); and how long that may be believed.
     async fn candidate(
         &self,
         preference: u16,
         name: HostName,
-        port: u16,
-        route: Option<&Route>,
-    ) -> Candidate {
+        how: &LookUp<'_>,
+    ) -> (Candidate, Duration) {
+        let (port, route) = (how.port, how.route);
+        let (mut dane, mut ttl) = (HostDane::Absent, LOCAL_TTL);
         let addresses = match self.resolver.addresses(&name).await {
-            Ok(answer) => self.usable(answer.value, port, route.is_some()),
+            Ok(answer) => {
+                let usable = self.usable(answer.value.clone(), port, route.is_some());
+                ttl = answer.ttl;
+                if usable.is_ok() && route.is_none_or(|r| is_protected(r.tls)) {
+                    (dane, ttl) =
+                        HostDane::look_up(self.resolver, &name, port, &answer, &how.further).await;
+                }
+                usable
+            }
             Err(error) => Err(unreachable_by_dns(&name, &error)),
         };
-        Candidate {
+        let candidate = Candidate {
             tls_name: tls_name(&name, route),
             name,
             preference,
             port,
             addresses,
-        }
+            standing: Standing {
+                vouched: how.vouched,
+                dane,
+            },
+        };
+        (candidate, ttl)
     }
 
     /// Keeps the addresses that may be connected to (rows H1-19 to H1-21). Our own are kept here:
@@ -258,13 +327,21 @@ fn policy_domain(destination: &Destination, route: Option<&Route>) -> Option<Dom
             Host::Domain(_) | Host::Address(_) => None,
         };
     };
-    match route.tls {
-        RouteTls::DangerousOff | RouteTls::DangerousUnverified => None,
-        RouteTls::Verified | RouteTls::Policy => match &route.hop.target {
-            HopTarget::Domain(d) => Some(d.clone()),
-            HopTarget::Host(h) => h.to_domain().ok().filter(Domain::is_fully_qualified),
-            HopTarget::Address(_) => None,
-        },
+    if !is_protected(route.tls) {
+        return None;
+    }
+    match &route.hop.target {
+        HopTarget::Domain(d) => Some(d.clone()),
+        HopTarget::Host(h) => h.to_domain().ok().filter(Domain::is_fully_qualified),
+        HopTarget::Address(_) => None,
+    }
+}
+
+/// Whether what the next hop publishes counts: not where a route says that TLS does not matter.
+const fn is_protected(tls: RouteTls) -> bool {
+    match tls {
+        RouteTls::Verified | RouteTls::Policy => true,
+        RouteTls::DangerousOff | RouteTls::DangerousUnverified => false,
     }
 }
 
@@ -330,6 +407,7 @@ fn not_looked_up(preference: u16, name: HostName, port: u16) -> Candidate {
             detail,
             definite: false,
         }),
+        standing: Standing::default(),
     }
 }
 

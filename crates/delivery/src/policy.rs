@@ -35,6 +35,8 @@ pub(crate) fn judge(
         requiretls: envelope.requiretls,
         tls_required_no: envelope.tls_required_no,
         report,
+        dane_published: plan.publishes_dane(),
+        dane_satisfies_sts: settings.dane_satisfies_sts,
         ..Inputs::default()
     };
     // `[[domain]]` speaks of the recipients' domain, whatever way the mail takes.

@@ -14,13 +14,14 @@ use attempt::{Authenticated, Certificate, Reason, TlsSession};
 use mail_types::HostName;
 use parking_lot::Mutex;
 use smtp_client::{
-    Cause, Connection, Connector, LeafCertificate, Peer, Pool, Posture, SessionError, StartTls,
-    TlsVerdict,
+    Cause, Connection, Connector, DaneMatch, Judged, LeafCertificate, Peer, Pool, Posture,
+    SessionError, StartTls, TlsVerdict,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::demand::{Assurance, SeenTls, SessionFacts};
+use crate::demand::{Assurance, SeenDane, SeenTls, SessionFacts};
 use crate::ports::{Observer, SessionEvent};
+use crate::standing::Standing;
 use crate::transcripts::Transcripts;
 use crate::unknown::Unknown;
 
@@ -65,6 +66,8 @@ pub(crate) struct Way<'a> {
     /// What its certificate must be valid for.
     pub(crate) tls_name: &'a HostName,
     pub(crate) address: SocketAddr,
+    /// With its usable TLSA records: demanded or not, the certificate is held against them.
+    pub(crate) standing: &'a Standing,
     pub(crate) assurance: Assurance,
     /// The next address is of the other family: this one must not keep it waiting for long.
     pub(crate) impatient: bool,
@@ -77,6 +80,7 @@ impl Way<'_> {
             tls_name: self.tls_name.clone(),
             addr: self.address,
             connect_within: self.impatient.then_some(BETWEEN_FAMILIES),
+            dane: self.standing.dane.records().cloned(),
         }
     }
 }
@@ -171,7 +175,9 @@ impl Sessions {
                 let tls = connection.facts().tls.as_ref();
                 SessionEvent::Opened {
                     tls: tls.map(|t| t.version.clone()),
-                    verified: tls.is_some_and(|t| t.verdict.would_verify()),
+                    verified: tls.is_some_and(|t| {
+                        t.verdict.would_verify() || t.dane.authenticated().is_some()
+                    }),
                     took: began.elapsed(),
                 }
             }
@@ -297,6 +303,11 @@ impl Session {
         SessionFacts {
             assurance: assurance(facts.posture),
             tls,
+            dane: facts
+                .tls
+                .as_ref()
+                .map_or(SeenDane::Nothing, |t| SeenDane::of(&t.dane)),
+            records: facts.dane.clone(),
             offers_requiretls: facts.extensions.requiretls,
         }
     }
@@ -316,15 +327,30 @@ impl Session {
     }
 }
 
+/// What both said of a certificate over which the handshake ended.
+pub(crate) fn judged(judged: &Judged) -> (SeenTls, SeenDane) {
+    let tls = match &judged.certificate {
+        Ok(()) => SeenTls::Verified,
+        Err(failure) => {
+            let reason = Reason::from_key(failure.reason_key());
+            SeenTls::Unverified(reason.unwrap_or(Reason::CertNotTrusted))
+        }
+    };
+    (tls, SeenDane::of(&judged.dane))
+}
+
 /// What the record says of a TLS session.
 pub(crate) fn tls_record(session: &smtp_client::TlsSession) -> TlsSession {
     TlsSession {
         version: Cow::Owned(session.version.to_string()),
         cipher: Cow::Owned(session.cipher.to_string()),
         group: (!session.group.is_empty()).then(|| Cow::Owned(session.group.to_string())),
-        authenticated: match session.verdict {
-            TlsVerdict::Authenticated => Authenticated::Pkix,
-            TlsVerdict::Observed { .. } => Authenticated::None,
+        // Where both are demanded `would_verify` tells of PKIX.
+        authenticated: match (session.dane.authenticated(), &session.verdict) {
+            (Some(DaneMatch::EndEntity), _) => Authenticated::DaneEe,
+            (Some(DaneMatch::TrustAnchor), _) => Authenticated::DaneTa,
+            (None, TlsVerdict::Authenticated) => Authenticated::Pkix,
+            (None, TlsVerdict::Observed { .. }) => Authenticated::None,
         },
         would_verify: session.verdict.would_verify(),
         cert: session.certificate.as_ref().map(certificate),
@@ -334,10 +360,22 @@ pub(crate) fn tls_record(session: &smtp_client::TlsSession) -> TlsSession {
 /// What the record says of a session that was refused over its certificate: the handshake did not
 /// come to its end, but names and dates are what an operator needs to see.
 pub(crate) fn refused_record(cause: &Cause) -> Option<TlsSession> {
-    let Cause::Certificate(failure) = cause else {
-        return None;
+    let leaf = match cause {
+        Cause::Certificate(failure) => failure.leaf.as_ref()?,
+        Cause::Dane(failure) => failure.leaf.as_ref()?,
+        Cause::Connect(_)
+        | Cause::StartTlsNotOffered(_)
+        | Cause::StartTlsRefused(_)
+        | Cause::StartTlsInjection
+        | Cause::Handshake(_)
+        | Cause::Auth(_)
+        | Cause::Lost(_)
+        | Cause::Timeout
+        | Cause::Remote(_)
+        | Cause::Protocol(_)
+        | Cause::Missing(_)
+        | Cause::Local(_) => return None,
     };
-    let leaf = failure.leaf.as_ref()?;
     Some(TlsSession {
         version: Cow::Borrowed("unknown"),
         cipher: Cow::Borrowed("unknown"),
@@ -360,6 +398,8 @@ fn certificate(leaf: &LeafCertificate) -> Certificate {
 const fn posture(assurance: Assurance) -> Posture {
     match assurance {
         Assurance::Authenticated => Posture::Authenticate,
+        Assurance::Dane => Posture::Dane,
+        Assurance::DaneAndAuthenticated => Posture::DaneAndAuthenticate,
         Assurance::DangerousEncrypted => Posture::DangerousEncrypt,
         Assurance::DangerousOpportunistic => Posture::DangerousOpportunistic,
         Assurance::DangerousPlain => Posture::DangerousPlain,
@@ -369,6 +409,8 @@ const fn posture(assurance: Assurance) -> Posture {
 const fn assurance(posture: Posture) -> Assurance {
     match posture {
         Posture::Authenticate => Assurance::Authenticated,
+        Posture::Dane => Assurance::Dane,
+        Posture::DaneAndAuthenticate => Assurance::DaneAndAuthenticated,
         Posture::DangerousEncrypt => Assurance::DangerousEncrypted,
         Posture::DangerousOpportunistic => Assurance::DangerousOpportunistic,
         Posture::DangerousPlain => Assurance::DangerousPlain,
@@ -376,7 +418,10 @@ const fn assurance(posture: Posture) -> Assurance {
 }
 
 const fn is_tls(cause: &Cause) -> bool {
-    matches!(cause, Cause::Handshake(_) | Cause::Certificate(_))
+    matches!(
+        cause,
+        Cause::Handshake(_) | Cause::Certificate(_) | Cause::Dane(_)
+    )
 }
 
 const MAX_HOSTS: usize = 10_000;

@@ -9,7 +9,7 @@ use mail_types::{AddressClass, Domain, Mailbox, Timestamp};
 use mta_sts::MxPattern;
 use outbound_queue::RetrySchedule;
 
-use crate::demand::{LocalRule, RequiredTls};
+use crate::demand::{DaneRule, LocalRule, RequiredTls};
 use crate::route::RouteTable;
 
 /// What delivery is told by the configuration. Replaced as a whole on reload.
@@ -21,6 +21,8 @@ pub struct Settings {
     pub bounce_from: Mailbox,
     /// `delivery.tls`.
     pub tls: Option<RequiredTls>,
+    /// `delivery.dane-satisfies-sts`.
+    pub dane_satisfies_sts: bool,
     /// `[[route]]`.
     pub routes: RouteTable,
     /// `[[domain]]`.
@@ -62,6 +64,8 @@ pub struct DomainRule {
     pub mx: Vec<MxPattern>,
     /// `tls`.
     pub tls: Option<RequiredTls>,
+    /// `dane`.
+    pub dane: DaneRule,
     /// When what weakens ends.
     pub until: Option<Timestamp>,
 }
@@ -73,11 +77,16 @@ impl Settings {
         let Some(rule) = self.domains.get(domain) else {
             return LocalRule::default();
         };
+        let weakens = rule.until.is_some_and(|until| now < until);
         LocalRule {
             require: rule.require,
-            dangerous_audit: rule.dangerous_audit && rule.until.is_some_and(|until| now < until),
+            dangerous_audit: rule.dangerous_audit && weakens,
             mx: rule.mx.clone(),
             tls: rule.tls,
+            dane: match rule.dane {
+                DaneRule::DangerousAudit | DaneRule::DangerousOff if !weakens => DaneRule::Policy,
+                rule => rule,
+            },
         }
     }
 

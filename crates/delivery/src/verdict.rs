@@ -7,9 +7,10 @@ use attempt::{Facts, Reason, TlsSession};
 use mail_types::{EnhancedStatus, HostName};
 use smtp_proto::{Reply, Stage};
 
-use crate::demand::{Evidence, Requirement};
+use crate::demand::{Deciding, Evidence, Requirement, SeenDane};
 use crate::failure::HostFailure;
 use crate::planner::{LITERAL_PREFIX, literal_name};
+use crate::standing::Standing;
 
 /// What became of one recipient.
 #[derive(Clone, Debug)]
@@ -48,6 +49,20 @@ pub(crate) struct Decider {
     pub(crate) port: u16,
     pub(crate) tls: Option<TlsSession>,
     pub(crate) evidence: Evidence,
+    pub(crate) dane: SeenDane,
+    pub(crate) standing: Standing,
+}
+
+impl Decider {
+    /// What demands are held against for the record.
+    pub(crate) const fn deciding(&self) -> Deciding<'_> {
+        Deciding {
+            mx: &self.mx,
+            standing: &self.standing,
+            evidence: &self.evidence,
+            dane: self.dane,
+        }
+    }
 }
 
 impl Failure {
@@ -150,6 +165,8 @@ impl From<&HostFailure> for Decider {
             port: f.port,
             tls: f.tls.clone(),
             evidence: f.evidence.clone(),
+            dane: f.dane,
+            standing: f.standing.clone(),
         }
     }
 }

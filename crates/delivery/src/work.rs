@@ -24,7 +24,9 @@ use crate::failure::{HostFailure, Weight};
 use crate::findings::Findings;
 use crate::plan::{Candidate, shuffle_equals};
 use crate::ports::PossibleDuplicate;
-use crate::sessions::{NoSession, Session, Sessions, Source, Way, refused_record, tls_record};
+use crate::sessions::{
+    NoSession, Session, Sessions, Source, Way, judged, refused_record, tls_record,
+};
 use crate::verdict::{Failure, Verdict, shown};
 
 /// What an attempt needs beside the message.
@@ -73,7 +75,8 @@ impl<S: QueueStore> Attempt<'_, S> {
         let before = self.sessions.unknown.host(self.leased.id);
         let order = self.order(candidates, held.as_ref(), before.as_ref());
         for candidate in order.iter() {
-            let assurance = match self.requirement.host(&candidate.name) {
+            found.standing.clone_from(&candidate.standing);
+            let assurance = match self.requirement.host(&candidate.name, &candidate.standing) {
                 HostDecision::Connect(assurance) => assurance,
                 HostDecision::Refuse { reason, specifics } => {
                     let detail = reason.sentence(&attempt::Facts {
@@ -127,6 +130,7 @@ impl<S: QueueStore> Attempt<'_, S> {
                     name: &candidate.name,
                     tls_name: &candidate.tls_name,
                     address: SocketAddr::new(*ip, candidate.port),
+                    standing: &candidate.standing,
                     assurance,
                     impatient: addresses
                         .get(n + 1)
@@ -238,13 +242,19 @@ impl<S: QueueStore> Attempt<'_, S> {
                     .map(tls_record)
                     .or_else(|| refused_record(&error.cause));
                 self.remember(way.name, ip, failure.reason, &error.transcript);
+                if let Some(said) = error.judged.as_deref() {
+                    let (tls, dane) = judged(said);
+                    failure.evidence = Evidence::Session(tls);
+                    failure.dane = dane;
+                }
                 found.fail(failure);
                 return After::NextHost;
             }
         };
         // The requirement is held against the session again before every MAIL FROM.
         if let SessionDecision::Refuse { reason, specifics } =
-            self.requirement.session(way.name, &session.facts())
+            self.requirement
+                .session(way.name, way.standing, &session.facts())
         {
             let detail = reason.sentence(&attempt::Facts {
                 domain: self.domain,
@@ -258,7 +268,9 @@ impl<S: QueueStore> Attempt<'_, S> {
                 reason,
                 detail,
             );
-            failure.evidence = Evidence::Session(session.facts().tls);
+            let facts = session.facts();
+            failure.evidence = Evidence::Session(facts.tls);
+            failure.dane = facts.dane;
             failure.tls = session.tls();
             if reason == Reason::RequireTlsUnsupported {
                 failure.weight = Weight::Missing;
@@ -284,6 +296,7 @@ impl<S: QueueStore> Attempt<'_, S> {
             && facts.addr.port() == way.address.port()
             && self.sessions.allows(session)
             && session.facts().assurance == way.assurance
+            && facts.dane.as_ref() == way.standing.dane.records()
             && facts.roots_generation
                 == way
                     .connector

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use attempt::{Reason, Weakened};
+use attempt::{PolicySource, Reason, Weakened};
 use bytes::Bytes;
 use mail_types::{MessageClass, Timestamp};
 use outbound_queue::{Edit, Filter, Leased, MessageState, QueueStore, Target};
@@ -516,8 +516,9 @@ fn testing<S: QueueStore>(
     else {
         return;
     };
-    for policy in requirement.results(Some((&decider.mx, &decider.evidence))) {
-        if policy.mode == mta_sts::Mode::Testing.as_str()
+    for policy in requirement.results(Some(&decider.deciding())) {
+        if policy.source == PolicySource::MtaSts
+            && policy.mode == mta_sts::Mode::Testing.as_str()
             && let Some(reason) = policy.reason
         {
             inner

@@ -3,7 +3,7 @@
 use config::{Map, Value};
 use mail_types::Domain;
 
-use super::parse::{DanePolicy, DeliveryTls, DnsServer, MxPattern, RootStore, dns_servers};
+use super::parse::{DeliveryTls, DnsServer, MxPattern, RootStore, dns_servers};
 use super::problem::Problem;
 use super::reader::{Reader, Scope};
 use super::settings::{
@@ -149,6 +149,7 @@ fn delivery(r: &mut Reader<'_>) -> Option<Delivery> {
             DeliveryTls::Policy => None,
             DeliveryTls::Required(tls) => Some(tls),
         },
+        dane_satisfies_sts: r.value(s, "delivery.dane-satisfies-sts")?,
         dangerous_tls_required_no: r.value(s, "delivery.dangerous-tls-required-no")?,
         patience: r.value(s, "delivery.patience")?,
         connections: r.value(s, "delivery.connections")?,
@@ -328,11 +329,11 @@ fn route(r: &mut Reader<'_>, s: Scope<'_>) -> Option<Route> {
 
 fn domain(r: &mut Reader<'_>, s: Scope<'_>) -> Option<DomainRule> {
     let name = r.value(s, "name");
-    let DanePolicy = r.value(s, "dane")?;
     let mx: Vec<MxPattern> = r.list(s, "mx")?;
     Some(DomainRule {
         mta_sts: r.value(s, "mta-sts")?,
         mx: mx.into_iter().map(|pattern| pattern.0).collect(),
+        dane: r.value(s, "dane")?,
         tls: r.optional(s, "tls"),
         until: r.optional(s, "until"),
         reason: r.optional(s, "reason"),

@@ -11,8 +11,8 @@ use super::build::Built;
 use super::problem::{Place, Problem};
 use super::reader::Places;
 use super::settings::{
-    DnsServers, Dnssec, DomainMtaSts, DomainRule, Listener, RelayHost, Route, RouteTls, Settings,
-    TlsRequiredNo,
+    DnsServers, Dnssec, DomainDane, DomainMtaSts, DomainRule, Listener, RelayHost, Route, RouteTls,
+    Settings, TlsRequiredNo,
 };
 use super::units;
 
@@ -80,6 +80,17 @@ pub fn dangers(settings: &Settings) -> Vec<String> {
             )),
             DomainMtaSts::Policy | DomainMtaSts::Require => {}
         }
+        let dane = match rule.dane {
+            DomainDane::DangerousAudit => "dangerous-audit: its TLSA records are not enforced",
+            DomainDane::DangerousOff => "dangerous-off: its TLSA records are not looked at",
+            DomainDane::Policy | DomainDane::Require => continue,
+        };
+        dangers.push(format!(
+            "domain {}: dane = {dane} until {} ({})",
+            rule.name,
+            rule.until.map_or_else(String::new, |until| until.rfc3339()),
+            rule.reason.as_deref().unwrap_or_default()
+        ));
     }
     dangers
 }
@@ -266,11 +277,15 @@ impl Findings<'_> {
     }
 
     fn domain(&mut self, rule: &DomainRule, path: &str, now: Timestamp) {
-        let weakens = match rule.mta_sts {
+        let weakens_sts = match rule.mta_sts {
             DomainMtaSts::DangerousAudit => true,
             DomainMtaSts::Require | DomainMtaSts::Policy => false,
         };
-        if weakens {
+        let weakens_dane = match rule.dane {
+            DomainDane::DangerousAudit | DomainDane::DangerousOff => true,
+            DomainDane::Require | DomainDane::Policy => false,
+        };
+        if weakens_sts || weakens_dane {
             self.weakening(rule, path, now);
         } else if rule.until.is_some() || rule.reason.is_some() {
             self.warning(

@@ -31,8 +31,8 @@ pub use problem::{ConfigError, Place, Problem, Severity};
 pub use sample::{reference, sample};
 pub use settings::{
     Access, Admin, BareNewline, Credentials, CrlFailure, Delivery, Dns, DnsServers, Dnssec,
-    DomainMatch, DomainMtaSts, DomainRule, Egress, KeyPair, Listener, ListenerRole, ListenerTls,
-    Log, LogFormat, PolicyCache, Queue, Rate, Relay, RelayHost, RequiredTls, Route, RouteTls,
-    Server, Settings, Timeouts, Tls, TlsRequiredNo,
+    DomainDane, DomainMatch, DomainMtaSts, DomainRule, Egress, KeyPair, Listener, ListenerRole,
+    ListenerTls, Log, LogFormat, PolicyCache, Queue, Rate, Relay, RelayHost, RequiredTls, Route,
+    RouteTls, Server, Settings, Timeouts, Tls, TlsRequiredNo,
 };
 pub use units::{duration_text, parse_duration};

@@ -10,8 +10,9 @@ use mail_types::{Domain, HostName, Mailbox, Timestamp};
 
 use super::keys::Kind;
 use super::settings::{
-    BareNewline, CrlFailure, DnsServers, Dnssec, DomainMatch, DomainMtaSts, ListenerRole,
-    ListenerTls, LogFormat, Rate, Relay, RelayHost, RequiredTls, RouteTls, TlsRequiredNo,
+    BareNewline, CrlFailure, DnsServers, Dnssec, DomainDane, DomainMatch, DomainMtaSts,
+    ListenerRole, ListenerTls, LogFormat, Rate, Relay, RelayHost, RequiredTls, RouteTls,
+    TlsRequiredNo,
 };
 use super::units;
 
@@ -107,10 +108,12 @@ choice!(LogFormat {
 });
 choice!(bool { "true" => true, "false" => false });
 
-/// `domain.dane`: nothing but what is published, until DANE exists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct DanePolicy;
-choice!(DanePolicy { "policy" => Self });
+choice!(DomainDane {
+    "policy" => Self::Policy,
+    "require" => Self::Require,
+    "dangerous-audit" => Self::DangerousAudit,
+    "dangerous-off" => Self::DangerousOff,
+});
 
 impl FromText for u64 {
     fn from_text(text: &str, kind: &Kind) -> Result<Self, String> {

@@ -287,6 +287,8 @@ pub struct DomainRule {
     pub mta_sts: DomainMtaSts,
     /// MX patterns as in a policy (`mx1.example.org`, `*.example.org`), for `Require`.
     pub mx: Vec<String>,
+    /// What becomes of the TLSA records of its mail exchangers.
+    pub dane: DomainDane,
     /// TLS asked of it beyond what it publishes.
     pub tls: Option<RequiredTls>,
     /// End of a weakening; always present for one.
@@ -304,6 +306,19 @@ pub enum DomainMtaSts {
     Require,
     /// Evaluated and logged, never enforced.
     DangerousAudit,
+}
+
+/// `dane` of a domain rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DomainDane {
+    /// As published.
+    Policy,
+    /// Mail waits for a mail exchanger that DNSSEC vouches for and TLSA records authenticate.
+    Require,
+    /// Evaluated and logged, never enforced.
+    DangerousAudit,
+    /// Not looked at.
+    DangerousOff,
 }
 
 /// TLS asked of a destination.
@@ -339,6 +354,9 @@ pub struct Queue {
 pub struct Delivery {
     /// What is asked of a destination without any policy; `None` is `"policy"`.
     pub tls: Option<RequiredTls>,
+    /// A host that its TLSA records authenticate meets an enforced MTA-STS policy without a
+    /// certificate of a public authority (decision AMB-14).
+    pub dane_satisfies_sts: bool,
     /// Whose `TLS-Required: No` counts (decision AMB-32).
     pub dangerous_tls_required_no: TlsRequiredNo,
     /// How long mail waits for what would make it fit, if it does not fit the hosts that answer.

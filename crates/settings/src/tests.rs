@@ -420,8 +420,12 @@ const MISTAKES: &[(&str, &str)] = &[
         "is already used by domain[0]",
     ),
     (
-        "[[domain]]\nname = \"a.example\"\ndane = \"require\"",
-        "is not implemented in this version",
+        "[[domain]]\nname = \"a.example\"\ndane = \"dangerous-off\"",
+        "a rule that weakens protection needs a reason",
+    ),
+    (
+        "[[domain]]\nname = \"a.example\"\ndane = \"dangerous-audit\"\nreason = \"r\"",
+        "a rule that weakens protection needs an end",
     ),
     // Row H10-05: nothing but loopback without TLS.
     ("admin.http = \"0.0.0.0:8025\"", "is not loopback"),

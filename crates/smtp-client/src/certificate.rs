@@ -88,42 +88,56 @@ impl CertificateFailure {
     /// The reason key of the record of an attempt.
     #[must_use]
     pub const fn reason_key(&self) -> &'static str {
-        match self.fault {
-            CertificateFault::Expired { .. } => "cert-expired",
-            CertificateFault::HostMismatch { .. } => "cert-host-mismatch",
-            CertificateFault::NotYetValid { .. }
-            | CertificateFault::UnknownIssuer { .. }
-            | CertificateFault::SelfSigned
-            | CertificateFault::MissingIntermediate { .. }
-            | CertificateFault::Purpose(_)
-            | CertificateFault::Constraint(_)
-            | CertificateFault::Algorithm(_)
-            | CertificateFault::BadSignature
-            | CertificateFault::Revocation(_)
-            | CertificateFault::Malformed(_)
-            | CertificateFault::KeyNotProven
-            | CertificateFault::Other(_) => "cert-not-trusted",
+        self.fault.reason_key()
+    }
+
+    /// The cause in kebab case: the failure-reason-code of a TLS report (RFC 8460 section 4.4).
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        self.fault.code()
+    }
+}
+
+impl CertificateFault {
+    /// The reason key of the record of an attempt.
+    #[must_use]
+    pub const fn reason_key(&self) -> &'static str {
+        match self {
+            Self::Expired { .. } => "cert-expired",
+            Self::HostMismatch { .. } => "cert-host-mismatch",
+            Self::NotYetValid { .. }
+            | Self::UnknownIssuer { .. }
+            | Self::SelfSigned
+            | Self::MissingIntermediate { .. }
+            | Self::Purpose(_)
+            | Self::Constraint(_)
+            | Self::Algorithm(_)
+            | Self::BadSignature
+            | Self::Revocation(_)
+            | Self::Malformed(_)
+            | Self::KeyNotProven
+            | Self::Other(_) => "cert-not-trusted",
         }
     }
 
     /// The cause in kebab case: the failure-reason-code of a TLS report (RFC 8460 section 4.4).
     #[must_use]
     pub const fn code(&self) -> &'static str {
-        match self.fault {
-            CertificateFault::Expired { .. } => "expired",
-            CertificateFault::NotYetValid { .. } => "not-yet-valid",
-            CertificateFault::HostMismatch { .. } => "host-mismatch",
-            CertificateFault::UnknownIssuer { .. } => "unknown-issuer",
-            CertificateFault::SelfSigned => "self-signed",
-            CertificateFault::MissingIntermediate { .. } => "missing-intermediate",
-            CertificateFault::Purpose(code)
-            | CertificateFault::Constraint(code)
-            | CertificateFault::Algorithm(code)
-            | CertificateFault::Revocation(code)
-            | CertificateFault::Malformed(code) => code,
-            CertificateFault::BadSignature => "bad-signature",
-            CertificateFault::KeyNotProven => "key-not-proven",
-            CertificateFault::Other(_) => "other",
+        match self {
+            Self::Expired { .. } => "expired",
+            Self::NotYetValid { .. } => "not-yet-valid",
+            Self::HostMismatch { .. } => "host-mismatch",
+            Self::UnknownIssuer { .. } => "unknown-issuer",
+            Self::SelfSigned => "self-signed",
+            Self::MissingIntermediate { .. } => "missing-intermediate",
+            Self::Purpose(code)
+            | Self::Constraint(code)
+            | Self::Algorithm(code)
+            | Self::Revocation(code)
+            | Self::Malformed(code) => code,
+            Self::BadSignature => "bad-signature",
+            Self::KeyNotProven => "key-not-proven",
+            Self::Other(_) => "other",
         }
     }
 }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use dane::HostRecords;
 use mail_types::{HostName, Timestamp};
 use smtp_proto::ReplyLimits;
 
@@ -130,6 +131,10 @@ pub struct Peer {
     /// Another address of another family waits behind this one: the connection may take no longer
     /// than this, if that is less than the usual limit (row E1-22).
     pub connect_within: Option<Duration>,
+    /// Its usable TLSA records. With them the TLSA base domain is the name in SNI (RFC 7672
+    /// section 8.1). The postures that demand DANE need them; under others it is recorded what
+    /// they would have said.
+    pub dane: Option<Arc<HostRecords>>,
 }
 
 impl Peer {
@@ -141,6 +146,7 @@ impl Peer {
             mx,
             addr,
             connect_within: None,
+            dane: None,
         }
     }
 }

@@ -19,8 +19,8 @@ use crate::handshake::{Handshake, HandshakeError};
 use crate::verify::Strictness;
 use crate::wire::{Unasked, Wire};
 use crate::{
-    AccountKey, AuthFault, Cause, Connection, ConnectorConfig, Peer, PoolKey, Posture, Roots,
-    SessionError, SessionFacts, SocketFault, TlsSession, TlsVerdict, Transcript,
+    AccountKey, AuthFault, Cause, Connection, ConnectorConfig, Judged, Peer, PoolKey, Posture,
+    Roots, SessionError, SessionFacts, SocketFault, TlsSession, TlsVerdict, Transcript,
 };
 
 /// Opens sessions. Cheap to clone; one per set of roots and source address.
@@ -65,6 +65,7 @@ impl Connector {
             stage: Stage::Connect,
             tls: None,
             wire: None,
+            judged: None,
             transcript: Transcript::default(),
             generation: 0,
         };
@@ -122,6 +123,7 @@ impl Connector {
             addr: peer.addr,
             source,
             posture,
+            dane: peer.dane.clone(),
             opened: (self.config.clock)(),
             extensions,
             starttls,
@@ -152,6 +154,7 @@ impl Connector {
                 .as_ref()
                 .map(|a| a.current().key.clone()),
             posture,
+            dane: peer.dane.clone(),
             roots_generation,
         }
     }
@@ -239,7 +242,7 @@ impl Connector {
             now: (self.config.clock)(),
             limit: self.config.timeouts.handshake,
         };
-        match handshake.run(&peer.tls_name, tcp).await {
+        match handshake.run(peer, tcp).await {
             Ok((stream, tls)) => {
                 let mut transcript = std::mem::take(&mut session.transcript);
                 transcript.note(&format!("{} {} {}", tls.version, tls.cipher, tls.group));
@@ -247,7 +250,8 @@ impl Connector {
                 session.tls = Some(Box::new(tls));
                 Ok(())
             }
-            Err(HandshakeError { cause }) => {
+            Err(HandshakeError { cause, judged }) => {
+                session.judged = judged;
                 session.transcript.note(&cause.to_string());
                 Err(cause)
             }
@@ -315,6 +319,7 @@ impl Connector {
             stage,
             tls,
             wire,
+            judged,
             mut transcript,
             ..
         } = session;
@@ -337,6 +342,7 @@ impl Connector {
             stage,
             cause,
             tls,
+            judged,
             transcript,
         }
     }
@@ -365,6 +371,7 @@ struct Session {
     stage: Stage,
     tls: Option<Box<TlsSession>>,
     wire: Option<Wire>,
+    judged: Option<Box<Judged>>,
     /// Holds the dialogue while there is no wire.
     transcript: Transcript,
     generation: u64,
@@ -378,7 +385,10 @@ impl Session {
 
 const fn starttls_rule(posture: Posture) -> StartTlsRule {
     match posture {
-        Posture::Authenticate | Posture::DangerousEncrypt => StartTlsRule::Require,
+        Posture::Authenticate
+        | Posture::Dane
+        | Posture::DaneAndAuthenticate
+        | Posture::DangerousEncrypt => StartTlsRule::Require,
         Posture::DangerousOpportunistic => StartTlsRule::DangerousIfOffered,
         Posture::DangerousPlain => StartTlsRule::DangerousSkip,
     }
@@ -387,6 +397,8 @@ const fn starttls_rule(posture: Posture) -> StartTlsRule {
 const fn strictness(posture: Posture) -> Strictness {
     match posture {
         Posture::Authenticate => Strictness::Authenticate,
+        Posture::Dane => Strictness::Dane,
+        Posture::DaneAndAuthenticate => Strictness::DaneAndAuthenticate,
         Posture::DangerousEncrypt | Posture::DangerousOpportunistic | Posture::DangerousPlain => {
             Strictness::DangerousObserve
         }

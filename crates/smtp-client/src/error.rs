@@ -4,7 +4,7 @@ use std::io;
 
 use smtp_proto::{AuthFault, MissingExtension, RecipientOutcome, Reply, ReplyError, Stage};
 
-use crate::{CertificateFailure, TlsSession, Transcript};
+use crate::{CertificateFailure, DaneFailure, DaneVerdict, TlsSession, Transcript};
 
 /// A session could not be opened as asked for.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -16,8 +16,20 @@ pub struct SessionError {
     pub cause: Cause,
     /// The TLS session, if it got that far.
     pub tls: Option<Box<TlsSession>>,
+    /// If the handshake ended over the certificate: all that is said of it, since one demand may be
+    /// met where another is not.
+    pub judged: Option<Box<Judged>>,
     /// The dialogue up to there.
     pub transcript: Transcript,
+}
+
+/// What is said of the certificate of a handshake that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// PKIX, with the MX name.
+    pub certificate: Result<(), Box<CertificateFailure>>,
+    /// The host's TLSA records.
+    pub dane: DaneVerdict,
 }
 
 /// A transaction did not come to its end. The connection is not usable any more, except after
@@ -65,6 +77,9 @@ pub enum Cause {
     /// The certificate is not valid for the MX name.
     #[error("{0}")]
     Certificate(Box<CertificateFailure>),
+    /// The host's TLSA records do not accept its certificate (RFC 7672 section 2.2).
+    #[error("{0}")]
+    Dane(Box<DaneFailure>),
     /// The peer closed or reset the connection (row E2-12).
     #[error("the connection was lost: {0}")]
     Lost(SocketFault),
@@ -153,6 +168,7 @@ impl Cause {
             Self::StartTlsInjection => "starttls-injection",
             Self::Handshake(_) => "tls-handshake",
             Self::Certificate(failure) => failure.reason_key(),
+            Self::Dane(failure) => failure.reason_key(),
             Self::Lost(_) | Self::Protocol(_) => "connection-lost",
             Self::Timeout => "timeout",
             Self::Auth(_) => "route-auth",
@@ -178,6 +194,7 @@ impl Cause {
             Self::StartTlsInjection => Some("starttls-injection".into()),
             Self::Handshake(fault) => Some(fault.code()),
             Self::Certificate(failure) => Some(failure.code().into()),
+            Self::Dane(failure) => Some(failure.code().into()),
             Self::Connect(_)
             | Self::StartTlsNotOffered(_)
             | Self::Lost(_)
@@ -203,6 +220,7 @@ impl Cause {
             | Self::StartTlsInjection
             | Self::Handshake(_)
             | Self::Certificate(_)
+            | Self::Dane(_)
             | Self::Lost(_)
             | Self::Timeout
             | Self::Protocol(ProtocolFault::Reply(_) | ProtocolFault::Desync)

@@ -1,11 +1,13 @@
 //! What is known of an open session.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
+use dane::HostRecords;
 use mail_types::{HostName, Timestamp};
 use smtp_proto::{Extensions, StartTls};
 
-use crate::{CertificateFailure, Posture};
+use crate::{CertificateFailure, DaneVerdict, Posture};
 
 /// What is known of an open session. Before each MAIL FROM the caller evaluates these again.
 #[derive(Clone, Debug)]
@@ -18,6 +20,9 @@ pub struct SessionFacts {
     pub source: Option<IpAddr>,
     /// What was asked of the connection.
     pub posture: Posture,
+    /// The TLSA records that its certificate was held against, with their base domain: it serves
+    /// only what asks for exactly these.
+    pub dane: Option<Arc<HostRecords>>,
     /// When it was open for mail.
     pub opened: Timestamp,
     /// What the peer offers: after TLS where there is TLS; nothing from before is believed.
@@ -43,6 +48,8 @@ pub struct TlsSession {
     pub certificate: Option<LeafCertificate>,
     /// Whether the peer is who it claims to be.
     pub verdict: TlsVerdict,
+    /// What its TLSA records say.
+    pub dane: DaneVerdict,
     /// The peer asked for a certificate of ours; none was sent (row H3-27).
     pub client_certificate_requested: bool,
 }

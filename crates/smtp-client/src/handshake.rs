@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mail_types::{HostName, Timestamp};
+use mail_types::Timestamp;
 use rustls::crypto::CryptoProvider;
 use rustls::{
     AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved,
@@ -16,8 +16,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::roots::RootSet;
-use crate::verify::{Record, Strictness, client_config, server_name};
-use crate::{Cause, HandshakeFault, TlsSession};
+use crate::verify::{Names, Record, Strictness, client_config, server_name};
+use crate::{Cause, HandshakeFault, Judged, Peer, TlsSession};
 
 /// What a handshake depends on.
 pub(crate) struct Handshake<'a> {
@@ -31,35 +31,52 @@ pub(crate) struct Handshake<'a> {
 /// It failed; the socket is closed.
 pub(crate) struct HandshakeError {
     pub(crate) cause: Cause,
+    /// What is said of the certificate, if the handshake ended over it.
+    pub(crate) judged: Option<Box<Judged>>,
+}
+
+impl From<Cause> for HandshakeError {
+    fn from(cause: Cause) -> Self {
+        Self {
+            cause,
+            judged: None,
+        }
+    }
 }
 
 impl Handshake<'_> {
     /// Shakes hands as a client. SNI and the name to verify are the MX name, in every mode
-    /// (RFC 8461 section 7.1, row A5-12).
+    /// (RFC 8461 section 7.1, row A5-12); with TLSA records SNI is their base domain (RFC 7672
+    /// section 8.1, rows C3-11, C4-04), and PKIX still verifies the MX name.
     pub(crate) async fn run(
         self,
-        mx: &HostName,
+        peer: &Peer,
         tcp: TcpStream,
     ) -> Result<(TlsStream<TcpStream>, TlsSession), HandshakeError> {
-        let name = server_name(mx).map_err(|failure| HandshakeError {
-            cause: Cause::Certificate(Box::new(failure)),
-        })?;
-        let (config, record) = client_config(self.strictness, self.provider, self.roots, self.now)
-            .map_err(|e| HandshakeError {
-                cause: Cause::Local(e.to_string().into()),
-            })?;
-        let connecting = TlsConnector::from(Arc::new(config)).connect(name, tcp);
+        let dns_name = |name| server_name(name).map_err(|f| Cause::Certificate(Box::new(f)));
+        let name = dns_name(&peer.tls_name)?;
+        let sni = match &peer.dane {
+            Some(records) => dns_name(&records.base)?,
+            None => name.clone(),
+        };
+        let names = Names {
+            pkix: name,
+            dane: peer.dane.clone(),
+        };
+        let (config, record) =
+            client_config(self.strictness, self.provider, self.roots, names, self.now)
+                .map_err(|e| Cause::Local(e.to_string().into()))?;
+        let connecting = TlsConnector::from(Arc::new(config)).connect(sni, tcp);
         match timeout(self.limit, connecting).await {
             Ok(Ok(stream)) => {
                 let session = describe(&stream, &record);
                 Ok((stream, session))
             }
             Ok(Err(error)) => Err(HandshakeError {
-                cause: explain(&error, &record, self.strictness),
+                cause: explain(&error, &record),
+                judged: record.judged(),
             }),
-            Err(_) => Err(HandshakeError {
-                cause: Cause::Handshake(HandshakeFault::Timeout),
-            }),
+            Err(_) => Err(Cause::Handshake(HandshakeFault::Timeout).into()),
         }
     }
 }
@@ -85,12 +102,13 @@ fn describe(stream: &TlsStream<TcpStream>, record: &Record) -> TlsSession {
         group: group.unwrap_or_default().into(),
         certificate: record.leaf(),
         verdict: record.verdict(),
+        dane: record.dane_verdict(),
         client_certificate_requested: record.client_certificate_requested(),
     }
 }
 
 /// What an error means: from its type, never from its text.
-fn explain(error: &io::Error, record: &Record, strictness: Strictness) -> Cause {
+fn explain(error: &io::Error, record: &Record) -> Cause {
     let tls = error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<Error>());
@@ -98,13 +116,9 @@ fn explain(error: &io::Error, record: &Record, strictness: Strictness) -> Cause 
         return Cause::Handshake(socket_fault(error));
     };
     let own_verdict = Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
-    match (record.failure(), strictness) {
-        (Some(failure), Strictness::Authenticate) if *tls == own_verdict => {
-            Cause::Certificate(failure)
-        }
-        (Some(_) | None, Strictness::Authenticate | Strictness::DangerousObserve) => {
-            Cause::Handshake(tls_fault(tls))
-        }
+    match record.refusal() {
+        Some(cause) if *tls == own_verdict => cause,
+        Some(_) | None => Cause::Handshake(tls_fault(tls)),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Outbound SMTP sessions: connect, STARTTLS, certificate verification with exact causes.
 //!
-//! [`Connector::connect`] demands STARTTLS and a certificate that is valid for the MX name; every
-//! weaker [`Posture`] has `dangerous` in its name and is asked for by
-//! [`Connector::connect_with`]. A [`Connection`] carries transactions one after the other;
+//! [`Connector::connect`] demands STARTTLS and a certificate that is valid for the MX name; others
+//! are asked for by [`Connector::connect_with`]: the host's TLSA records instead or as well, and
+//! every weaker [`Posture`] has `dangerous` in its name. A [`Connection`] carries transactions one after the other;
 //! [`Pool`] keeps idle ones, keyed by all that a verdict depends on ([`PoolKey`]).
 //!
 //! Nothing here decides what a destination demands, and no failure here is permanent by itself:
@@ -14,6 +14,7 @@ mod certificate;
 mod config;
 mod connection;
 mod connector;
+mod dane_verdict;
 mod error;
 mod facts;
 mod handshake;
@@ -31,8 +32,9 @@ pub use certificate::{CertificateFailure, CertificateFault};
 pub use config::{Clock, ConnectorConfig, Peer, Timeouts};
 pub use connection::Connection;
 pub use connector::Connector;
+pub use dane_verdict::{DaneFailure, DaneFault, DaneMatch, DaneVerdict};
 pub use error::{
-    Cause, HandshakeFault, ProtocolFault, SessionError, SocketFault, TransactionError,
+    Cause, HandshakeFault, Judged, ProtocolFault, SessionError, SocketFault, TransactionError,
 };
 pub use facts::{LeafCertificate, SessionFacts, SignatureCheck, TlsSession, TlsVerdict};
 pub use pool::{Pool, PoolKey, PoolLimits};

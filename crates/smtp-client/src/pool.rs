@@ -1,14 +1,16 @@
 //! Idle connections, kept for the next message to the same host.
 //!
 //! Invariant: a connection is only handed out for a key equal to the one it was opened under: MX
-//! name, port, route, source, account, posture and generation of trust anchors. Addresses are no part of
-//! it. The pool decides nothing: before each MAIL FROM the caller evaluates the facts again.
+//! name, port, route, source, account, posture, TLSA records and generation of trust anchors. Addresses
+//! are no part of it. The pool decides nothing: before each MAIL FROM the caller evaluates the facts
+//! again.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dane::HostRecords;
 use mail_types::HostName;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -39,6 +41,8 @@ pub struct PoolKey {
     pub account: Option<AccountKey>,
     /// What was asked of the connection.
     pub posture: Posture,
+    /// The TLSA records that its certificate was held against.
+    pub dane: Option<Arc<HostRecords>>,
     /// The trust anchors that were in force.
     pub roots_generation: u64,
 }

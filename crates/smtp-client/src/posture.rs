@@ -10,6 +10,11 @@ pub enum Posture {
     /// STARTTLS and a certificate that is valid for the MX name (RFC 8461 section 4.2).
     #[default]
     Authenticate,
+    /// STARTTLS and a certificate that the host's TLSA records accept (RFC 7672 section 2.2), which
+    /// the [`Peer`](crate::Peer) has to bring along. What *authenticate* would have said is recorded.
+    Dane,
+    /// Both: DANE beside an enforced MTA-STS policy (decision AMB-14).
+    DaneAndAuthenticate,
     /// STARTTLS with whatever certificate: keeps out listeners, not impostors. What *authenticate*
     /// would have said is recorded.
     DangerousEncrypt,
@@ -26,6 +31,8 @@ impl Posture {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Authenticate => "authenticate",
+            Self::Dane => "dane",
+            Self::DaneAndAuthenticate => "dane-and-authenticate",
             Self::DangerousEncrypt => "dangerous-encrypt",
             Self::DangerousOpportunistic => "dangerous-opportunistic",
             Self::DangerousPlain => "dangerous-plain",

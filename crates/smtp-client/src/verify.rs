@@ -1,18 +1,22 @@
 //! The verifiers of server certificates. The only place of this crate where rustls' own verifier
 //! is replaced; to be read as a whole when it is changed.
 //!
-//! *Authenticate* accepts what PKIX accepts for the MX name, and nothing else. *Observe* lets the
-//! handshake go on whatever the certificate says, and records what *authenticate* would have said.
-//! Both check the handshake's signature: a copied certificate without its key never gets through
-//! *authenticate*, and gets through *observe* only if its key is of a kind that nobody here can
-//! check; that is recorded, and such a session is authenticated for nobody (row I4-02).
+//! *Authenticate* accepts what PKIX accepts for the MX name, and nothing else. *DANE* accepts what
+//! the host's TLSA records accept, and nothing else; both can be demanded of one handshake. *Observe*
+//! lets the handshake go on whatever the certificate says. What is not demanded is recorded all the
+//! same. All check the handshake's signature: a copied certificate without its key never gets
+//! through where anything is demanded, and gets through *observe* only if its key is of a kind that
+//! nobody here can check; that is recorded, and such a session is authenticated for nobody (row
+//! I4-02).
 //!
-//! Invariant: [`TlsVerdict::Authenticated`] is made in one place, [`Record::verdict`], and only
-//! for the strict mode.
+//! Invariant: [`TlsVerdict::Authenticated`] is made in one place, [`Record::verdict`], and
+//! [`DaneVerdict::Authenticated`] in another, [`Record::dane_verdict`]; each only where it is
+//! demanded.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use dane::HostRecords;
 use mail_types::{HostName, Timestamp};
 use parking_lot::Mutex;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -28,10 +32,14 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::roots::RootSet;
-use crate::{CertificateFailure, LeafCertificate, SignatureCheck, TlsVerdict};
+use crate::{
+    Cause, CertificateFailure, DaneFailure, DaneFault, DaneMatch, DaneVerdict, Judged,
+    LeafCertificate, SignatureCheck, TlsVerdict,
+};
 
 mod inspect;
 mod pkix;
+mod tlsa;
 
 /// What the certificate has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +47,37 @@ mod pkix;
 pub(crate) enum Strictness {
     /// Valid for the MX name, or the handshake fails.
     Authenticate,
+    /// Accepted by the TLSA records, or the handshake fails.
+    Dane,
+    /// Both, or the handshake fails.
+    DaneAndAuthenticate,
     /// Anything; its verdict is recorded.
     DangerousObserve,
+}
+
+impl Strictness {
+    const fn demands_pkix(self) -> bool {
+        match self {
+            Self::Authenticate | Self::DaneAndAuthenticate => true,
+            Self::Dane | Self::DangerousObserve => false,
+        }
+    }
+
+    const fn demands_dane(self) -> bool {
+        match self {
+            Self::Dane | Self::DaneAndAuthenticate => true,
+            Self::Authenticate | Self::DangerousObserve => false,
+        }
+    }
+}
+
+/// What the certificate is held against, beside the trust anchors.
+#[derive(Debug)]
+pub(crate) struct Names {
+    /// PKIX: the MX name (decision AMB-12).
+    pub(crate) pkix: ServerName<'static>,
+    /// DANE: the host's usable TLSA records.
+    pub(crate) dane: Option<Arc<HostRecords>>,
 }
 
 /// What a verifier saw in one handshake.
@@ -54,6 +91,8 @@ pub(crate) struct Record {
 #[derive(Debug, Default)]
 struct Seen {
     certificate: Option<Result<(), Box<CertificateFailure>>>,
+    /// `None` without TLSA records.
+    dane: Option<Result<DaneMatch, Box<DaneFailure>>>,
     leaf: Option<LeafCertificate>,
     signature_checked: bool,
 }
@@ -67,6 +106,7 @@ pub(crate) fn client_config(
     strictness: Strictness,
     provider: &Arc<CryptoProvider>,
     roots: Arc<RootSet>,
+    names: Names,
     now: Timestamp,
 ) -> Result<(ClientConfig, Arc<Record>), Error> {
     let record = Arc::new(Record {
@@ -77,6 +117,7 @@ pub(crate) fn client_config(
     let verifier = Verifier {
         record: Arc::clone(&record),
         roots,
+        names,
         now,
         algorithms: provider.signature_verification_algorithms,
     };
@@ -89,7 +130,7 @@ pub(crate) fn client_config(
         .with_client_cert_resolver(Arc::<Record>::clone(&record));
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
-    // RFC 8461 section 7.1: the MX name, always.
+    // RFC 8461 section 7.1, RFC 7672 section 8.1: always.
     config.enable_sni = true;
     Ok((config, record))
 }
@@ -111,22 +152,61 @@ impl Record {
                 0,
             )))
         });
-        match (self.strictness, &certificate, signature) {
-            (Strictness::Authenticate, Ok(()), SignatureCheck::Checked) => {
-                TlsVerdict::Authenticated
-            }
-            (Strictness::Authenticate | Strictness::DangerousObserve, _, _) => {
-                TlsVerdict::Observed {
-                    certificate,
-                    signature,
-                }
-            }
+        match (self.strictness.demands_pkix(), &certificate, signature) {
+            (true, Ok(()), SignatureCheck::Checked) => TlsVerdict::Authenticated,
+            (true | false, _, _) => TlsVerdict::Observed {
+                certificate,
+                signature,
+            },
         }
     }
 
-    /// Why the certificate was refused, if it was.
-    pub(crate) fn failure(&self) -> Option<Box<CertificateFailure>> {
-        self.seen.lock().certificate.clone()?.err()
+    /// What the TLSA records say, after the handshake succeeded. A key that was not proven matches
+    /// nothing.
+    pub(crate) fn dane_verdict(&self) -> DaneVerdict {
+        let seen = self.seen.lock();
+        let result = match &seen.dane {
+            None => return DaneVerdict::NotPublished,
+            Some(Ok(_)) if !seen.signature_checked => Err(Box::new(DaneFailure {
+                fault: DaneFault::KeyNotProven,
+                leaf: seen.leaf.clone(),
+                presented: 1,
+            })),
+            Some(result) => result.clone(),
+        };
+        match (self.strictness.demands_dane(), result) {
+            (true, Ok(by)) => DaneVerdict::Authenticated(by),
+            (true | false, result) => DaneVerdict::Observed(result),
+        }
+    }
+
+    /// All that was said of the certificate, if one was looked at.
+    pub(crate) fn judged(&self) -> Option<Box<Judged>> {
+        let seen = self.seen.lock();
+        Some(Box::new(Judged {
+            certificate: seen.certificate.clone()?,
+            dane: match seen.dane.clone() {
+                None => DaneVerdict::NotPublished,
+                Some(result) => DaneVerdict::Observed(result),
+            },
+        }))
+    }
+
+    /// Why the certificate was refused, if it was. DANE comes first: nothing else makes up for it
+    /// (decision AMB-14).
+    pub(crate) fn refusal(&self) -> Option<Cause> {
+        let seen = self.seen.lock();
+        if self.strictness.demands_dane() {
+            match seen.dane.clone() {
+                Some(Ok(_)) => {}
+                Some(Err(failure)) => return Some(Cause::Dane(failure)),
+                None => return Some(Cause::Local(NO_RECORDS.into())),
+            }
+        }
+        if self.strictness.demands_pkix() {
+            return seen.certificate.clone()?.err().map(Cause::Certificate);
+        }
+        None
     }
 
     pub(crate) fn leaf(&self) -> Option<LeafCertificate> {
@@ -142,6 +222,7 @@ impl Record {
 struct Verifier {
     record: Arc<Record>,
     roots: Arc<RootSet>,
+    names: Names,
     now: Timestamp,
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -151,36 +232,53 @@ impl ServerCertVerifier for Verifier {
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
+        _sni: &ServerName<'_>,
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let judged = pkix::judge(
             end_entity,
             intermediates,
-            server_name,
+            &self.names.pkix,
             &self.roots,
             &self.algorithms,
             self.now,
         );
-        let mut seen = self.record.seen.lock();
-        seen.leaf = inspect::leaf(end_entity);
-        let passed = judged.is_ok();
-        seen.certificate = Some(judged.map_err(|fault| {
-            Box::new(CertificateFailure {
-                fault,
-                leaf: seen.leaf.clone(),
-                presented: intermediates.len() + 1,
-            })
-        }));
-        match (passed, self.record.strictness) {
-            (true, _) | (false, Strictness::DangerousObserve) => {
-                Ok(ServerCertVerified::assertion())
-            }
-            // The exact cause is in the record; the peer gets a plain alert.
-            (false, Strictness::Authenticate) => {
-                Err(CertificateError::ApplicationVerificationFailure.into())
-            }
+        let dane = self.names.dane.as_ref().map(|records| {
+            tlsa::judge(
+                end_entity,
+                intermediates,
+                records,
+                &self.algorithms,
+                self.now,
+            )
+        });
+        {
+            let mut seen = self.record.seen.lock();
+            let (leaf, presented) = (inspect::leaf(end_entity), intermediates.len() + 1);
+            seen.leaf.clone_from(&leaf);
+            seen.dane = dane.map(|result| {
+                let leaf = leaf.clone();
+                result.map_err(|fault| {
+                    Box::new(DaneFailure {
+                        fault,
+                        leaf,
+                        presented,
+                    })
+                })
+            });
+            seen.certificate = Some(judged.map_err(|fault| {
+                Box::new(CertificateFailure {
+                    fault,
+                    leaf,
+                    presented,
+                })
+            }));
+        }
+        // The exact cause is in the record; the peer gets a plain alert.
+        match self.record.refusal() {
+            None => Ok(ServerCertVerified::assertion()),
+            Some(_) => Err(CertificateError::ApplicationVerificationFailure.into()),
         }
     }
 
@@ -229,7 +327,13 @@ impl Verifier {
             (Err(_), Strictness::DangerousObserve) if !inspect::is_checkable(certificate) => {
                 Ok(HandshakeSignatureValid::assertion())
             }
-            (Err(error), Strictness::Authenticate | Strictness::DangerousObserve) => Err(error),
+            (
+                Err(error),
+                Strictness::Authenticate
+                | Strictness::Dane
+                | Strictness::DaneAndAuthenticate
+                | Strictness::DangerousObserve,
+            ) => Err(error),
         }
     }
 }
@@ -277,6 +381,8 @@ impl CertificateFailure {
         }
     }
 }
+
+const NO_RECORDS: &str = "DANE is demanded of a host without TLSA records";
 
 #[cfg(test)]
 mod tests;

@@ -73,6 +73,9 @@ families! {
     WEAKENED_DELIVERIES = Counter "weakened_deliveries" ["by"]
         "Deliveries from which a security demand was taken away, by what took it."
         alert "Any that you do not expect: an exemption was left in place, or senders use `TLS-Required: No`.";
+    DANE_ATTEMPTS = Counter "dane_attempts" ["result"]
+        "Attempts at hosts with TLSA records (DANE), counted once for each recipient, by what the records said."
+        alert "`result=\"failed\"` rising for many domains: a provider forgot its records at a key change, or this relay's resolver fails on TLSA queries.";
     SESSIONS = Counter "sessions" ["result"]
         "Sessions with mail servers: opened, reused from the pool, or not had."
         alert "`failed` far above `opened` for all destinations: port 25 is blocked, or the network is down.";

@@ -81,6 +81,18 @@ labels! {
         Failed => "failed",
     }
 
+    /// What came of an attempt at a host with TLSA records.
+    DaneResult {
+        /// They accept its certificate.
+        Authenticated => "authenticated",
+        /// None of them can be used: TLS, unauthenticated.
+        Encrypted => "encrypted",
+        /// They do not accept it, there was no TLS, or they could not be looked up.
+        Failed => "failed",
+        /// It was not reached, or DANE was set aside.
+        NotEvaluated => "not-evaluated",
+    }
+
     /// What a look-up of a domain's policy came to.
     PolicyLookup {
         /// A policy, fetched for this look-up.

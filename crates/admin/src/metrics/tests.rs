@@ -127,17 +127,48 @@ fn attempts_are_counted_by_result_and_reason() {
         outcome: Outcome::Held,
         ..sent
     });
+    for (mode, result) in [
+        ("enforce", PolicyResult::Satisfied),
+        ("encrypt", PolicyResult::Satisfied),
+        ("enforce", PolicyResult::Failed),
+        ("off", PolicyResult::NotEvaluated),
+    ] {
+        metrics.attempt(&Record {
+            policies: &[dane_use(mode, result)],
+            ..sent
+        });
+    }
     let out = text(&metrics);
     for line in [
-        "sealpost_delivery_attempts_total{result=\"sent\",reason=\"none\"} 1",
+        "sealpost_delivery_attempts_total{result=\"sent\",reason=\"none\"} 5",
+        "sealpost_dane_attempts_total{result=\"authenticated\"} 1",
+        "sealpost_dane_attempts_total{result=\"encrypted\"} 1",
+        "sealpost_dane_attempts_total{result=\"failed\"} 1",
+        "sealpost_dane_attempts_total{result=\"not-evaluated\"} 1",
         "sealpost_delivery_attempts_total{result=\"deferred\",reason=\"cert-expired\"} 1",
         "sealpost_delivery_attempts_total{result=\"bounced\",reason=\"cert-expired\"} 0",
         "sealpost_delivery_attempts_total{result=\"held\",reason=\"local\"} 1",
-        "sealpost_weakened_deliveries_total{by=\"exempt\"} 1",
-        "sealpost_delivery_seconds_count{stage=\"connect\"} 1",
-        "sealpost_delivery_seconds_sum{stage=\"total\"} 4.0",
+        "sealpost_weakened_deliveries_total{by=\"exempt\"} 5",
+        "sealpost_delivery_seconds_count{stage=\"connect\"} 5",
+        "sealpost_delivery_seconds_sum{stage=\"total\"} 20.0",
     ] {
         has(&out, line);
+    }
+}
+
+fn dane_use(mode: &'static str, result: PolicyResult) -> PolicyUse {
+    PolicyUse {
+        source: PolicySource::Dane,
+        mode: mode.into(),
+        id: None,
+        from: None,
+        fetched_at: None,
+        expires_at: None,
+        first_contact: false,
+        result,
+        reason: None,
+        by: None,
+        dane: None,
     }
 }
 
@@ -208,6 +239,7 @@ fn every_label_stands_at_its_index_with_a_value_of_its_own() {
     label_set::<SessionResult>();
     label_set::<TlsVersion>();
     label_set::<TlsResult>();
+    label_set::<DaneResult>();
     label_set::<PolicyLookup>();
     label_set::<DnsType>();
     label_set::<DnsResult>();

@@ -49,6 +49,8 @@ impl Scene {
                 first_contact: false,
                 result: PolicyResult::Failed,
                 reason: Some(Reason::CertExpired),
+                by: None,
+                dane: None,
             }],
             tls: TlsSession {
                 version: "TLSv1.3".into(),

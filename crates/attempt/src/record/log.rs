@@ -181,6 +181,13 @@ impl Record<'_> {
                 line.push(format_args!(":{}", p.result.key()));
             }
         }
+        // RFC 7672 section 2.2.1: not to be taken for a secure delivery to the domain (row C2-05).
+        for dane in self.policies.iter().filter_map(|p| p.dane.as_ref()) {
+            line.push(format_args!(" target=")).word(&dane.target);
+            if !dane.mx_secure {
+                line.push(format_args!(" dane-mx=insecure"));
+            }
+        }
         if let Some(weakened) = self.weakened_by {
             line.push(format_args!(" weakened-by={}", weakened.key()));
         }

@@ -7,7 +7,7 @@ use mail_types::Timestamp;
 use mta_sts::{HostVerdict, Mode};
 use smtp_client::{Cause, CertificateFailure, CertificateFault, StartTls, TlsSession};
 
-use super::Found;
+use super::{Found, dnssec};
 use crate::facts::{AddressFacts, HostFacts, MailHosts, Seen};
 use crate::finding::{Finding, Severity};
 use crate::table::Kind;
@@ -22,6 +22,7 @@ pub(super) fn look(found: &mut Found<'_>) {
             hosts,
             implicit,
             left_out,
+            ..
         } => {
             if *implicit {
                 found.add(Kind::MxImplicit, "");
@@ -64,9 +65,12 @@ fn at_host(found: &mut Found<'_>, host: &HostFacts) {
     let name = &host.candidate.name;
     let policy = found.facts.published();
     let policy = policy.as_ref().filter(|p| p.mode() != Mode::None);
-    // A host that no policy speaks of may have any certificate: mail gets there all the same.
+    // A host that no policy speaks of may have any certificate: mail gets there all the same. One
+    // that TLSA records authenticate needs no other.
+    let dane = host.candidate.standing.dane.is_present();
     let worst = match policy {
         Some(_) => Severity::Error,
+        None if dnssec::matches(host) => Severity::Note,
         None => Severity::Warning,
     };
     if let Some(stored) = policy {
@@ -78,6 +82,8 @@ fn at_host(found: &mut Found<'_>, host: &HostFacts) {
         };
         found.list.push(finding);
     }
+    let about_dane = dnssec::at_host(found, host);
+    found.list.extend(about_dane);
     if let Err(unreachable) = &host.candidate.addresses {
         let kind = match unreachable.reason {
             Reason::AddressRefused => Kind::HostSpecialUse,
@@ -96,7 +102,7 @@ fn at_host(found: &mut Found<'_>, host: &HostFacts) {
                 detail
             };
             let mut finding = found.finding(kind, Some(name), &detail);
-            if about_tls {
+            if about_tls && !(dane && is_no_tls(kind)) {
                 finding = finding.at_most(worst);
             }
             push_once(&mut found.list, finding);
@@ -163,6 +169,8 @@ fn failed(cause: &Cause) -> (Kind, String) {
         Cause::Certificate(failure) => {
             return (certificate(failure), failure.fault.to_string());
         }
+        // The probe demands nothing of TLSA records.
+        Cause::Dane(_) => Kind::HostLost,
         Cause::Timeout => Kind::HostTimeout,
         Cause::Remote(_) => Kind::HostRefuses,
         Cause::Lost(_)
@@ -191,6 +199,14 @@ const fn certificate(failure: &CertificateFailure) -> Kind {
         | CertificateFault::KeyNotProven
         | CertificateFault::Other(_) => Kind::CertOther,
     }
+}
+
+/// Without TLS nothing is delivered to a host that has TLSA records (RFC 7672 section 2.2).
+const fn is_no_tls(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::NoStartTls | Kind::StartTlsRefused | Kind::TlsHandshake
+    )
 }
 
 /// Faults that only a policy makes matter: without one, mail is sent without verified TLS.

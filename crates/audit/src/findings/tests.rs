@@ -17,7 +17,7 @@ use crate::finding::Severity;
 use crate::samples::{NOW, good, host, ip, policy, session, tls};
 use crate::table::Kind;
 
-type Change = Box<dyn Fn(&mut Facts)>;
+pub(super) type Change = Box<dyn Fn(&mut Facts)>;
 
 /// Every row of the table, and what makes it apply to a domain that was good.
 fn rows() -> Vec<(Kind, Change)> {
@@ -27,6 +27,7 @@ fn rows() -> Vec<(Kind, Change)> {
     rows.extend(policy_rows());
     rows.extend(mx_rows());
     rows.extend(host_rows());
+    rows.extend(super::dnssec::tests::rows());
     rows.extend(reporting_rows());
     rows
 }
@@ -142,7 +143,7 @@ fn patterns_are_explained_by_the_host_that_was_meant() {
     );
 }
 
-fn row(kind: Kind, change: impl Fn(&mut Facts) + 'static) -> (Kind, Change) {
+pub(super) fn row(kind: Kind, change: impl Fn(&mut Facts) + 'static) -> (Kind, Change) {
     (kind, Box::new(change))
 }
 
@@ -328,7 +329,6 @@ fn mx_rows() -> Vec<(Kind, Change)> {
         row(Kind::MxRouted, |f| {
             f.routed_to = Some("hub.test, port 25".to_owned())
         }),
-        row(Kind::DnssecNotValidated, |_| {}),
     ]
 }
 
@@ -446,6 +446,7 @@ fn hosts(hosts: Vec<crate::HostFacts>) -> MailHosts {
         hosts,
         implicit: false,
         left_out: 0,
+        security: mail_types::Security::Unchecked,
     }
 }
 

@@ -35,6 +35,7 @@ fn mail(hosts: Vec<HostFacts>) -> MailHosts {
         hosts,
         implicit: false,
         left_out: 0,
+        security: mail_types::Security::Unchecked,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::RouteTls;
+use attempt::PolicyResult;
 use mail_types::{Domain, Timestamp};
 use mta_sts::Policy;
 
@@ -29,7 +30,23 @@ fn facts(assurance: Assurance, tls: SeenTls) -> SessionFacts {
     SessionFacts {
         assurance,
         tls,
+        dane: SeenDane::Nothing,
+        records: None,
         offers_requiretls: false,
+    }
+}
+
+/// A host that nobody vouches for, without TLSA records.
+fn plain() -> Standing {
+    Standing::default()
+}
+
+fn deciding<'a>(mx: &'a HostName, evidence: &'a Evidence) -> Deciding<'a> {
+    Deciding {
+        mx,
+        standing: const { &Standing::NONE },
+        evidence,
+        dane: SeenDane::Nothing,
     }
 }
 
@@ -51,15 +68,18 @@ fn enforce() -> Inputs {
 fn no_demand_is_opportunistic() {
     let r = Requirement::of(&Inputs::default());
     assert_eq!(
-        r.host(&mx("any.test")),
+        r.host(&mx("any.test"), &plain()),
         HostDecision::Connect(Assurance::DangerousOpportunistic)
     );
     assert!(!r.is_demanding() && r.results(None).is_empty());
-    let plain = facts(
+    let in_clear = facts(
         Assurance::DangerousOpportunistic,
         SeenTls::None(Reason::StarttlsNotOffered),
     );
-    assert_eq!(r.session(&mx("any.test"), &plain), SessionDecision::Deliver);
+    assert_eq!(
+        r.session(&mx("any.test"), &plain(), &in_clear),
+        SessionDecision::Deliver
+    );
 }
 
 #[test]
@@ -68,22 +88,22 @@ fn a_delivery_tls() {
         delivery_tls: Some(RequiredTls::Encrypted),
         ..Inputs::default()
     });
-    assert_eq!(encrypted.assurance(), Assurance::DangerousEncrypted);
+    assert_eq!(encrypted.assurance(&plain()), Assurance::DangerousEncrypted);
     let bad_cert = facts(
         Assurance::DangerousEncrypted,
         SeenTls::Unverified(Reason::CertExpired),
     );
     assert_eq!(
-        encrypted.session(&mx("a.test"), &bad_cert),
+        encrypted.session(&mx("a.test"), &plain(), &bad_cert),
         SessionDecision::Deliver
     );
     let verified = Requirement::of(&Inputs {
         delivery_tls: Some(RequiredTls::Verified),
         ..Inputs::default()
     });
-    assert_eq!(verified.assurance(), Assurance::Authenticated);
+    assert_eq!(verified.assurance(&plain()), Assurance::Authenticated);
     assert_eq!(
-        reason_of(verified.session(&mx("a.test"), &bad_cert)),
+        reason_of(verified.session(&mx("a.test"), &plain(), &bad_cert)),
         Some(Reason::CertNotTrusted)
     );
 }
@@ -104,7 +124,7 @@ fn b_route_tls() {
                 route_tls: Some(tls),
                 ..Inputs::default()
             })
-            .assurance(),
+            .assurance(&plain()),
             want
         );
     }
@@ -114,7 +134,10 @@ fn b_route_tls() {
         delivery_tls: Some(RequiredTls::Verified),
         ..Inputs::default()
     };
-    assert_eq!(Requirement::of(&both).assurance(), Assurance::Authenticated);
+    assert_eq!(
+        Requirement::of(&both).assurance(&plain()),
+        Assurance::Authenticated
+    );
 }
 
 #[test]
@@ -128,7 +151,7 @@ fn c_local_rules() {
             rule: tls,
             ..Inputs::default()
         })
-        .assurance(),
+        .assurance(&plain()),
         Assurance::Authenticated
     );
 
@@ -141,7 +164,7 @@ fn c_local_rules() {
         ..Inputs::default()
     });
     assert!(matches!(
-        alone.host(&mx("mx1.d.test")),
+        alone.host(&mx("mx1.d.test"), &plain()),
         HostDecision::Refuse {
             reason: Reason::MxNotInPolicy,
             ..
@@ -157,11 +180,11 @@ fn c_local_rules() {
         ..Inputs::default()
     });
     assert_eq!(
-        pinned.host(&mx("mx1.d.test")),
+        pinned.host(&mx("mx1.d.test"), &plain()),
         HostDecision::Connect(Assurance::Authenticated)
     );
     assert!(matches!(
-        pinned.host(&mx("mx2.d.test")),
+        pinned.host(&mx("mx2.d.test"), &plain()),
         HostDecision::Refuse { .. }
     ));
 
@@ -172,7 +195,7 @@ fn c_local_rules() {
         ..Inputs::default()
     };
     assert_eq!(
-        Requirement::of(&testing).host(&mx("mx1.d.test")),
+        Requirement::of(&testing).host(&mx("mx1.d.test"), &plain()),
         HostDecision::Connect(Assurance::Authenticated)
     );
 }
@@ -188,7 +211,7 @@ fn d_requiretls_is_removed_by_nothing() {
     let r = Requirement::of(&inputs);
     let good = facts(Assurance::Authenticated, SeenTls::Verified);
     assert_eq!(
-        reason_of(r.session(&mx("mx1.d.test"), &good)),
+        reason_of(r.session(&mx("mx1.d.test"), &plain(), &good)),
         Some(Reason::RequireTlsUnsupported)
     );
     let offered = SessionFacts {
@@ -196,7 +219,7 @@ fn d_requiretls_is_removed_by_nothing() {
         ..good
     };
     assert_eq!(
-        r.session(&mx("mx1.d.test"), &offered),
+        r.session(&mx("mx1.d.test"), &plain(), &offered),
         SessionDecision::Deliver
     );
     // D1-07: testing vouches for no name, and without any policy there is nobody who does.
@@ -211,7 +234,7 @@ fn d_requiretls_is_removed_by_nothing() {
             ..Inputs::default()
         });
         assert!(matches!(
-            r.host(&mx("mx1.d.test")),
+            r.host(&mx("mx1.d.test"), &plain()),
             HostDecision::Refuse {
                 reason: Reason::RequireTlsNoTls,
                 ..
@@ -225,30 +248,30 @@ fn f_enforce_needs_a_listed_host_and_a_valid_certificate() {
     let r = Requirement::of(&enforce());
     assert!(r.is_demanding() && r.enforces_policy());
     assert!(matches!(
-        r.host(&mx("mx9.d.test")),
+        r.host(&mx("mx9.d.test"), &plain()),
         HostDecision::Refuse {
             reason: Reason::MxNotInPolicy,
             ..
         }
     ));
     assert_eq!(
-        r.host(&mx("mx1.d.test")),
+        r.host(&mx("mx1.d.test"), &plain()),
         HostDecision::Connect(Assurance::Authenticated)
     );
     let good = facts(Assurance::Authenticated, SeenTls::Verified);
     assert_eq!(
-        r.session(&mx("mx1.d.test"), &good),
+        r.session(&mx("mx1.d.test"), &plain(), &good),
         SessionDecision::Deliver
     );
     // A5-07: a valid certificate does not make up for a host that is not listed.
     assert_eq!(
-        reason_of(r.session(&mx("evil.test"), &good)),
+        reason_of(r.session(&mx("evil.test"), &plain(), &good)),
         Some(Reason::MxNotInPolicy)
     );
     // I1-12: what was opened opportunistically never serves, whatever it saw.
     let opportunistic = facts(Assurance::DangerousOpportunistic, SeenTls::Verified);
     assert_eq!(
-        reason_of(r.session(&mx("mx1.d.test"), &opportunistic)),
+        reason_of(r.session(&mx("mx1.d.test"), &plain(), &opportunistic)),
         Some(Reason::CertNotTrusted)
     );
 }
@@ -261,7 +284,7 @@ fn a6_06_a6_08_testing_and_none_demand_nothing() {
             ..Inputs::default()
         });
         assert_eq!(
-            r.host(&mx("mx9.d.test")),
+            r.host(&mx("mx9.d.test"), &plain()),
             HostDecision::Connect(Assurance::DangerousOpportunistic)
         );
         assert!(!r.is_demanding() && r.weakened_by.is_none());
@@ -305,7 +328,7 @@ fn what_weakens_removes_the_published_policy_and_nothing_else() {
     ] {
         let r = Requirement::of(&inputs);
         assert_eq!(
-            (r.weakened_by, r.assurance()),
+            (r.weakened_by, r.assurance(&plain())),
             (Some(by), Assurance::DangerousOpportunistic)
         );
         assert!(!r.enforces_policy());
@@ -313,7 +336,7 @@ fn what_weakens_removes_the_published_policy_and_nothing_else() {
             delivery_tls: Some(RequiredTls::Verified),
             ..inputs
         });
-        assert_eq!(strict.assurance(), Assurance::Authenticated);
+        assert_eq!(strict.assurance(&plain()), Assurance::Authenticated);
     }
 }
 
@@ -324,7 +347,8 @@ fn a6_24_testing_is_evaluated_and_recorded() {
         ..Inputs::default()
     });
     let result = |host: &str, tls| {
-        let uses = r.results(Some((&mx(host), &Evidence::Session(tls))));
+        let (mx, evidence) = (mx(host), Evidence::Session(tls));
+        let uses = r.results(Some(&deciding(&mx, &evidence)));
         (uses[0].result, uses[0].reason)
     };
     assert_eq!(
@@ -344,6 +368,6 @@ fn a6_24_testing_is_evaluated_and_recorded() {
         (PolicyResult::Failed, Some(Reason::MxNotInPolicy))
     );
     assert_eq!(r.results(None)[0].result, PolicyResult::NotEvaluated);
-    let unreached = r.results(Some((&mx("mx1.d.test"), &Evidence::Nothing)));
+    let unreached = r.results(Some(&deciding(&mx("mx1.d.test"), &Evidence::Nothing)));
     assert_eq!(unreached[0].result, PolicyResult::NotEvaluated);
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use delivery::demand::RequiredTls;
+use delivery::demand::{DaneRule, RequiredTls};
 use delivery::{DomainPattern, DomainRule, HopTarget, NextHop, Route, RouteTable, RouteTls};
 use mail_types::Mailbox;
 use mta_sts::MxPattern;
@@ -21,6 +21,7 @@ pub(crate) fn delivery(s: &Settings) -> anyhow::Result<delivery::Settings> {
         hostname: s.server.hostname.clone(),
         bounce_from: Mailbox::parse(&format!("MAILER-DAEMON@{}", s.server.hostname))?,
         tls: s.delivery.tls.map(required),
+        dane_satisfies_sts: s.delivery.dane_satisfies_sts,
         routes: RouteTable::new(s.routes.iter().map(route).collect()),
         domains: s
             .domains
@@ -172,6 +173,12 @@ fn domain(d: &settings::DomainRule) -> anyhow::Result<DomainRule> {
         dangerous_audit: d.mta_sts == settings::DomainMtaSts::DangerousAudit,
         mx: mx.collect::<anyhow::Result<_>>()?,
         tls: d.tls.map(required),
+        dane: match d.dane {
+            settings::DomainDane::Policy => DaneRule::Policy,
+            settings::DomainDane::Require => DaneRule::Require,
+            settings::DomainDane::DangerousAudit => DaneRule::DangerousAudit,
+            settings::DomainDane::DangerousOff => DaneRule::DangerousOff,
+        },
         until: d.until,
     })
 }

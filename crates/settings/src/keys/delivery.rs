@@ -61,6 +61,14 @@ pub(super) const KEYS: &[Key] = &[
     )
     .default("\"policy\""),
     Key::new(
+        "delivery.dane-satisfies-sts",
+        Kind::Bool,
+        "Whether a mail exchanger that its TLSA records authenticate meets an enforced MTA-STS policy \
+         without a certificate of a public authority. false asks for both, as RFC 8461 section 2 is \
+         read here. The policy must list the host in any case.",
+    )
+    .default("false"),
+    Key::new(
         "delivery.dangerous-tls-required-no",
         Kind::Choice(&["never", "authenticated", "all"], &[]),
         "Whose header field `TLS-Required: No` sets MTA-STS and DANE aside (RFC 8689): nobody's, \

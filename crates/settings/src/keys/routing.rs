@@ -86,8 +86,14 @@ pub(super) const KEYS: &[Key] = &[
     .default("[]"),
     Key::new(
         "domain.dane",
-        Kind::Choice(&["policy"], &["require", "dangerous-off"]),
-        "What becomes of the domain's TLSA records; DANE is not part of this version.",
+        Kind::Choice(
+            &["policy", "require", "dangerous-audit", "dangerous-off"],
+            &[],
+        ),
+        "What becomes of the TLSA records of the domain's mail exchangers (RFC 7672). \"policy\" \
+         enforces what is published. \"require\" lets mail wait until the MX records are signed with \
+         DNSSEC and a mail exchanger has usable TLSA records. \"dangerous-audit\" evaluates and logs, \
+         but delivers all the same; \"dangerous-off\" does not look at them.",
     )
     .default("\"policy\""),
     Key::new(

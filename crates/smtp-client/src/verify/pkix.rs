@@ -46,7 +46,7 @@ fn timestamp(t: UnixTime) -> Timestamp {
 }
 
 /// The cause in our own words (map M3).
-fn explain(
+pub(super) fn explain(
     error: Error,
     end_entity: &CertificateDer<'_>,
     intermediates: &[CertificateDer<'_>],

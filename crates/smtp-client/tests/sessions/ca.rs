@@ -57,6 +57,25 @@ impl Ca {
         }
     }
 
+    /// A certificate of this authority by another one, for the same name and key.
+    pub(crate) fn cross_signed(&self, name: &str, by: &Self) -> CertificateDer<'static> {
+        let params = ca_params(name);
+        let certificate = params.signed_by(self.issuer.key(), &by.issuer).unwrap();
+        certificate.der().clone()
+    }
+
+    /// An authority whose own time is over.
+    pub(crate) fn expired(name: &str) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = ca_params(name);
+        params.not_after = date_time_ymd(2026, 2, 28);
+        let certificate = params.self_signed(&key).unwrap();
+        Self {
+            certificate,
+            issuer: Issuer::new(params, key),
+        }
+    }
+
     /// An authority below this one.
     pub(crate) fn intermediate(&self, name: &str) -> Self {
         let key = KeyPair::generate().unwrap();

@@ -7,6 +7,7 @@
 
 mod ca;
 mod conduct;
+mod dane;
 mod login;
 mod opening;
 mod peer;

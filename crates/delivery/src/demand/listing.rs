@@ -1,0 +1,75 @@
+//! Who has to say that a host takes the domain's mail (RFC 8461 section 4.1, RFC 8689 section 4.2.1).
+
+use std::sync::Arc;
+
+use attempt::{PolicySource, Reason};
+use mail_types::HostName;
+use mta_sts::{HostVerdict, MxPattern};
+use policy_cache::StoredPolicy;
+
+use crate::standing::{Standing, Vouched};
+
+/// One list on which a host has to stand.
+#[derive(Clone, Debug)]
+pub(super) enum Listing {
+    /// A published policy.
+    Policy(Arc<StoredPolicy>),
+    /// Patterns of a local rule; a DNSSEC-secure MX name needs none (decision AMB-33).
+    Patterns(Vec<MxPattern>),
+    /// REQUIRETLS: an enforced policy or DNSSEC (RFC 8689 section 4.2.1).
+    PolicyOrDnssec(Arc<StoredPolicy>),
+    /// Nothing is published: only DNSSEC can vouch for the name.
+    Dnssec(PolicySource),
+}
+
+impl Listing {
+    /// Why the host does not stand on it.
+    pub(super) fn refuses(&self, mx: &HostName, standing: &Standing) -> Option<(Reason, String)> {
+        let secure = standing.vouched == Vouched::Dnssec;
+        match self {
+            Self::Policy(stored) => match stored.policy.host(mx) {
+                HostVerdict::Listed { .. } => None,
+                HostVerdict::NotListed => Some((
+                    Reason::MxNotInPolicy,
+                    format!("the policy lists only {}", list(stored.policy.mx())),
+                )),
+            },
+            Self::Patterns(patterns) => {
+                let listed = secure || patterns.iter().any(|p| p.matches(mx));
+                (!listed).then(|| {
+                    (
+                        Reason::MxNotInPolicy,
+                        format!("the local rule lists only {}", list(patterns)),
+                    )
+                })
+            }
+            Self::PolicyOrDnssec(_) | Self::Dnssec(_) if secure => None,
+            Self::PolicyOrDnssec(stored) => Self::Policy(Arc::clone(stored)).refuses(mx, standing),
+            Self::Dnssec(PolicySource::RequireTls) => Some((
+                Reason::RequireTlsNoTls,
+                "REQUIRETLS needs an MX name that an enforced policy or DNSSEC vouches for"
+                    .to_owned(),
+            )),
+            Self::Dnssec(_) => Some((
+                Reason::MxNotInPolicy,
+                "a local rule requires a policy, the domain publishes none, and its MX records are \
+                 not signed with DNSSEC"
+                    .to_owned(),
+            )),
+        }
+    }
+}
+
+fn list(patterns: &[MxPattern]) -> String {
+    const SHOWN: usize = 5;
+    let mut text = patterns
+        .iter()
+        .take(SHOWN)
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ");
+    if patterns.len() > SHOWN {
+        text.push_str(" and others");
+    }
+    text
+}

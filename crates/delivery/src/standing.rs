@@ -1,0 +1,333 @@
+//! What DNS says of a host beside its addresses: who vouches for its name, and its TLSA records.
+//! Looked up once for the plan; what follows from it is decided in [`crate::demand`].
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dane::{Discarded, HostRecords, Reading, base_domains};
+use mail_types::{Answer, DnsError, Domain, HostName, Resolver, Security};
+
+/// What demands are held against, beside a host's name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Who says that this host takes the domain's mail.
+    pub vouched: Vouched,
+    /// Its TLSA records.
+    pub dane: HostDane,
+}
+
+impl Standing {
+    /// Nobody vouches for it, and it has no TLSA records.
+    pub const NONE: Self = Self {
+        vouched: Vouched::Nobody,
+        dane: HostDane::Absent,
+    };
+}
+
+/// Who says that a host takes the domain's mail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Vouched {
+    /// DNS, unsigned: anybody on the way may have said it.
+    #[default]
+    Nobody,
+    /// An MX record (or its absence) with valid signatures (RFC 7672 section 2.2.1).
+    Dnssec,
+    /// A `[[route]]` names the host itself.
+    Configuration,
+}
+
+/// What DNS says of a host's TLSA records (RFC 7672 section 2.2).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum HostDane {
+    /// It has no secure ones, or nobody looked.
+    #[default]
+    Absent,
+    /// It has to be authenticated by these.
+    Usable(Arc<HostRecords>),
+    /// It has some, and none can be used: TLS is mandatory.
+    Unusable {
+        /// The TLSA base domain.
+        base: HostName,
+        /// What is wrong with them.
+        why: Box<str>,
+    },
+    /// The look-up failed: the host counts as unreachable (section 2.1.1).
+    Failed {
+        /// The TLSA base domain.
+        base: HostName,
+        /// One phrase: what exactly was answered.
+        detail: Box<str>,
+    },
+}
+
+impl Vouched {
+    /// From the verdict on an MX answer, or on the denial where there is none.
+    #[must_use]
+    pub const fn by(security: Security) -> Self {
+        match security {
+            Security::Secure => Self::Dnssec,
+            Security::Insecure | Security::Unchecked => Self::Nobody,
+        }
+    }
+}
+
+/// RFC 7672 section 3.2.2: names that a certificate under a DANE-TA record may be for beside the TLSA
+/// base domain: the next-hop domain and what it is an alias of, if its MX records are secure (row
+/// C3-03).
+#[must_use]
+pub fn next_hop_names(
+    domain: &Domain,
+    security: Security,
+    canonical: Option<&HostName>,
+) -> Vec<HostName> {
+    match Vouched::by(security) {
+        Vouched::Dnssec => std::iter::once(domain.to_host())
+            .chain(canonical.cloned())
+            .collect(),
+        Vouched::Nobody | Vouched::Configuration => Vec::new(),
+    }
+}
+
+impl HostDane {
+    /// Looks the records up where they may stand, for the port that is connected to (row C2-10), and
+    /// says how long the answers may be believed. `further` are names that a certificate under a
+    /// DANE-TA record may be for.
+    ///
+    /// The addresses come first, and an insecure answer there means that nothing is asked: a name
+    /// server that cannot answer TLSA queries must not block an unsigned domain (row C2-08).
+    pub async fn look_up(
+        resolver: &dyn Resolver,
+        host: &HostName,
+        port: u16,
+        addresses: &Answer<Vec<IpAddr>>,
+        further: &[HostName],
+    ) -> (Self, Duration) {
+        let mut ttl = addresses.ttl;
+        for base in base_domains(host, addresses) {
+            let answer = resolver.tlsa(&base, port).await;
+            ttl = ttl.min(match &answer {
+                Ok(answer) => answer.ttl,
+                Err(DnsError::NoSuchName { ttl, .. } | DnsError::NoRecords { ttl, .. }) => *ttl,
+                Err(DnsError::Temporary(_) | DnsError::Bogus(_)) => Duration::ZERO,
+            });
+            match Reading::of(answer) {
+                Reading::Absent => {}
+                Reading::Usable(set) => {
+                    let records = Arc::new(HostRecords::new(base, set, further));
+                    return (Self::Usable(records), ttl);
+                }
+                Reading::Unusable(discarded) => {
+                    let why = flaws(&discarded).into();
+                    return (Self::Unusable { base, why }, ttl);
+                }
+                Reading::Failed(error) => {
+                    let detail = format!("_{port}._tcp.{base}: {error}").into();
+                    return (Self::Failed { base, detail }, ttl);
+                }
+            }
+        }
+        (Self::Absent, ttl)
+    }
+
+    /// Whether anything follows from it.
+    #[must_use]
+    pub const fn is_present(&self) -> bool {
+        !matches!(self, Self::Absent)
+    }
+
+    /// The TLSA base domain.
+    #[must_use]
+    pub fn base(&self) -> Option<&HostName> {
+        match self {
+            Self::Absent => None,
+            Self::Usable(records) => Some(&records.base),
+            Self::Unusable { base, .. } | Self::Failed { base, .. } => Some(base),
+        }
+    }
+
+    /// The usable records.
+    #[must_use]
+    pub const fn records(&self) -> Option<&Arc<HostRecords>> {
+        match self {
+            Self::Usable(records) => Some(records),
+            Self::Absent | Self::Unusable { .. } | Self::Failed { .. } => None,
+        }
+    }
+}
+
+fn flaws(discarded: &[Discarded]) -> String {
+    let mut told: Vec<String> = Vec::new();
+    for flaw in discarded.iter().map(|d| d.flaw.to_string()) {
+        if !told.contains(&flaw) && told.len() < FLAWS_SHOWN {
+            told.push(flaw);
+        }
+    }
+    told.join("; ")
+}
+
+const FLAWS_SHOWN: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mail_types::{BoxFuture, MxRecord, TlsaRecord};
+    use parking_lot::Mutex;
+    use std::collections::HashMap;
+
+    type TlsaAnswer = Result<Answer<Vec<TlsaRecord>>, DnsError>;
+
+    /// Answers TLSA queries from a map; everything else does not exist.
+    #[derive(Default)]
+    struct Names {
+        tlsa: HashMap<String, TlsaAnswer>,
+        asked: Mutex<Vec<String>>,
+    }
+
+    fn gone<T>() -> Result<Answer<T>, DnsError> {
+        Err(DnsError::NoSuchName {
+            ttl: Duration::from_secs(30),
+            security: Security::Secure,
+        })
+    }
+
+    impl Resolver for Names {
+        fn mx<'a>(
+            &'a self,
+            _: &'a Domain,
+        ) -> BoxFuture<'a, Result<Answer<Vec<MxRecord>>, DnsError>> {
+            Box::pin(async { gone() })
+        }
+
+        fn addresses<'a>(
+            &'a self,
+            _: &'a HostName,
+        ) -> BoxFuture<'a, Result<Answer<Vec<IpAddr>>, DnsError>> {
+            Box::pin(async { gone() })
+        }
+
+        fn txt<'a>(
+            &'a self,
+            _: &'a HostName,
+        ) -> BoxFuture<'a, Result<Answer<Vec<Vec<u8>>>, DnsError>> {
+            Box::pin(async { gone() })
+        }
+
+        fn tlsa<'a>(&'a self, host: &'a HostName, port: u16) -> BoxFuture<'a, TlsaAnswer> {
+            let name = format!("_{port}._tcp.{host}");
+            let answer = self.tlsa.get(&name).cloned().unwrap_or_else(gone);
+            self.asked.lock().push(name);
+            Box::pin(async { answer })
+        }
+
+        fn txt_uncached<'a>(
+            &'a self,
+            _: &'a HostName,
+        ) -> BoxFuture<'a, Result<Answer<Vec<Vec<u8>>>, DnsError>> {
+            Box::pin(async { gone() })
+        }
+    }
+
+    fn answer<T>(value: T, security: Security) -> Answer<T> {
+        Answer {
+            value,
+            ttl: Duration::from_secs(300),
+            security,
+            canonical: None,
+            origin: security,
+        }
+    }
+
+    fn record(usage: u8) -> TlsaRecord {
+        TlsaRecord {
+            usage,
+            selector: 1,
+            matching: 1,
+            data: vec![0; 32],
+        }
+    }
+
+    fn tlsa(usage: u8, security: Security) -> TlsaAnswer {
+        Ok(answer(vec![record(usage)], security))
+    }
+
+    /// What is found for `mx.d.test`, an alias of `mx.p.test`, and what was asked.
+    async fn look(
+        entries: &[(&str, TlsaAnswer)],
+        security: Security,
+    ) -> (HostDane, Duration, Vec<String>) {
+        let names = Names {
+            tlsa: entries
+                .iter()
+                .map(|(name, answer)| (format!("_587._tcp.{name}"), answer.clone()))
+                .collect(),
+            ..Names::default()
+        };
+        let mut addresses = answer(vec![IpAddr::from([192, 0, 2, 1])], security);
+        addresses.canonical = HostName::parse("mx.p.test").ok();
+        let host = HostName::parse("mx.d.test").unwrap();
+        let (dane, ttl) = HostDane::look_up(&names, &host, 587, &addresses, &[]).await;
+        let asked = names.asked.lock().clone();
+        (dane, ttl, asked)
+    }
+
+    #[tokio::test]
+    async fn c2_08_c1_06_insecure_addresses_mean_no_query() {
+        let records = [("mx.p.test", tlsa(3, Security::Secure))];
+        for security in [Security::Insecure, Security::Unchecked] {
+            let (dane, _, asked) = look(&records, security).await;
+            assert_eq!((dane, asked), (HostDane::Absent, Vec::new()));
+        }
+    }
+
+    #[tokio::test]
+    async fn c2_09_c2_10_the_expanded_name_first_then_the_original_at_the_real_port() {
+        let (dane, ttl, asked) = look(
+            &[("mx.d.test", tlsa(3, Security::Secure))],
+            Security::Secure,
+        )
+        .await;
+        assert_eq!(dane.base().map(HostName::as_str), Some("mx.d.test"));
+        assert!(dane.records().is_some());
+        assert_eq!(asked, ["_587._tcp.mx.p.test", "_587._tcp.mx.d.test"]);
+        assert_eq!(ttl, Duration::from_secs(30), "the denial's");
+
+        let both = [
+            ("mx.p.test", tlsa(3, Security::Secure)),
+            ("mx.d.test", tlsa(3, Security::Secure)),
+        ];
+        let (dane, _, asked) = look(&both, Security::Secure).await;
+        assert_eq!(dane.base().map(HostName::as_str), Some("mx.p.test"));
+        assert_eq!(asked, ["_587._tcp.mx.p.test"]);
+    }
+
+    #[tokio::test]
+    async fn c1_04_a_failed_look_up_is_no_absence() {
+        for error in [
+            DnsError::Temporary("SERVFAIL".into()),
+            DnsError::Bogus("no signature".into()),
+        ] {
+            let entries = [
+                ("mx.p.test", Err(error)),
+                ("mx.d.test", tlsa(3, Security::Secure)),
+            ];
+            let (dane, ttl, asked) = look(&entries, Security::Secure).await;
+            assert!(matches!(dane, HostDane::Failed { .. }), "{dane:?}");
+            assert_eq!((asked.len(), ttl), (1, Duration::ZERO));
+        }
+    }
+
+    #[tokio::test]
+    async fn c2_02_c2_03_unusable_records_bind_and_insecure_ones_do_not() {
+        let unusable = [("mx.p.test", tlsa(1, Security::Secure))];
+        let (dane, _, asked) = look(&unusable, Security::Secure).await;
+        let HostDane::Unusable { why, .. } = dane else {
+            panic!("{dane:?}");
+        };
+        assert!(why.contains("usage 1"), "{why}");
+        assert_eq!(asked.len(), 1);
+        let insecure = [("mx.p.test", tlsa(3, Security::Insecure))];
+        let (dane, _, asked) = look(&insecure, Security::Secure).await;
+        assert_eq!((dane, asked.len()), (HostDane::Absent, 2));
+    }
+}

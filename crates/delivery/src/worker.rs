@@ -593,6 +593,6 @@ pub(crate) async fn enter<S: QueueStore>(
 /// Messages leased at once by a worker that has nothing in hand.
 const BATCH: usize = 20;
 /// How long a worker stays without work.
-const LINGER: Duration = Duration::from_millis(5);
+const LINGER: Duration = Duration::from_millis(20);
 /// Leases last ten minutes unless renewed.
 const RENEW: Duration = Duration::from_secs(120);

@@ -7,6 +7,7 @@ mod clients;
 mod corpus;
 mod dnssec;
 mod knot;
+mod login;
 mod nginx;
 mod postfix;
 mod postfix_log;

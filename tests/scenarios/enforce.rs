@@ -39,7 +39,7 @@ testkit::net_test! {
         assert_eq!(net.host.requests().len(), 1);
     }
 
-    async fn a6_01_a6_02_a6_03_a6_04_a6_05_a6_10_every_fault_defers_and_mending_it_delivers() {
+    async fn a6_01_a6_02_a6_03_a6_04_a6_05_a6_10_h4_08_h4_10_every_fault_defers_and_mending_it_delivers() {
         let net = Net::start().await;
         let mut peers = Vec::new();
         for fault in Fault::ALL {

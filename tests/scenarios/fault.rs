@@ -19,10 +19,12 @@ pub(crate) enum Fault {
     ResetInHandshake,
     Garbage,
     NotInPolicy,
+    /// A server of TLS 1.0 and nothing later.
+    OldTls,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Expired,
         Self::NotYetValid,
         Self::WrongName,
@@ -35,6 +37,7 @@ impl Fault {
         Self::ResetInHandshake,
         Self::Garbage,
         Self::NotInPolicy,
+        Self::OldTls,
     ];
 
     /// The reason key and the status of its deferral.
@@ -49,7 +52,7 @@ impl Fault {
             Self::NoStartTls => ("starttls-not-offered", "4.7.10"),
             Self::StartTls454 => ("starttls-refused", "4.7.10"),
             Self::Injection => ("starttls-injection", "4.7.5"),
-            Self::ResetInHandshake | Self::Garbage => ("tls-handshake", "4.7.5"),
+            Self::ResetInHandshake | Self::Garbage | Self::OldTls => ("tls-handshake", "4.7.5"),
             Self::NotInPolicy => ("mx-not-in-policy", "4.7.1"),
         }
     }
@@ -101,6 +104,7 @@ impl Fault {
             }),
             Self::ResetInHandshake => mx.script(|s| s.starttls = StartTls::ResetInHandshake),
             Self::Garbage => mx.script(|s| s.starttls = StartTls::Garbage),
+            Self::OldTls => mx.script(|s| s.starttls = StartTls::Answer(OLD_TLS_ALERT.to_vec())),
             Self::NotInPolicy => {
                 net.zone.remove(&domain, RecordType::MX);
                 let other = format!("other.{domain}");
@@ -125,3 +129,7 @@ impl Fault {
         }
     }
 }
+
+/// What a server of TLS 1.0 answers to a client that speaks 1.2 at least: a fatal alert,
+/// `protocol_version` (RFC 2246 section 7.2).
+const OLD_TLS_ALERT: [u8; 7] = [21, 3, 1, 0, 2, 2, 70];

@@ -7,7 +7,7 @@ use crate::fault::Fault;
 use crate::net::{MESSAGE, Net, POLICY_HOST, SOON, deferred, ok, sent};
 
 testkit::net_test! {
-    async fn a6_06_a6_07_testing_delivers_at_once_and_tells_what_would_have_failed() {
+    async fn a6_06_a6_07_h4_07_i4_01_testing_delivers_at_once_and_tells_what_would_have_failed() {
         let net = Net::start().await;
         let mut peers = Vec::new();
         for fault in Fault::ALL.into_iter().filter(|f| *f != Fault::Injection) {
@@ -50,7 +50,7 @@ testkit::net_test! {
         assert!(!relay.events().iter().any(|e| e.is("policy.testing-would-fail")));
     }
 
-    async fn h4_05_h4_06_a6_08_without_a_policy_in_force_every_fault_is_delivered() {
+    async fn h4_05_h4_06_h4_09_a6_08_without_a_policy_in_force_every_fault_is_delivered() {
         let net = Net::start().await;
         let mut peers = Vec::new();
         for fault in Fault::ALL.into_iter().filter(|f| *f != Fault::Injection) {

@@ -86,6 +86,8 @@ pub enum StartTls {
     ResetInHandshake,
     /// 220, then octets that are no TLS.
     Garbage,
+    /// 220, then these octets in answer to the client hello, for instance an alert.
+    Answer(Vec<u8>),
     /// 220, then silence.
     Stall,
 }

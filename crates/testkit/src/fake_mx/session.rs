@@ -225,7 +225,11 @@ impl Session {
             StartTls::Off => return self.reply("502 5.5.1 no STARTTLS").await,
             StartTls::Refuse(text) => return self.reply(text).await,
             StartTls::Inject(bytes) => answer.extend_from_slice(bytes),
-            StartTls::Offer | StartTls::ResetInHandshake | StartTls::Garbage | StartTls::Stall => {}
+            StartTls::Offer
+            | StartTls::ResetInHandshake
+            | StartTls::Garbage
+            | StartTls::Answer(_)
+            | StartTls::Stall => {}
         }
         let residue = self.wire.take_residue();
         self.board
@@ -239,6 +243,12 @@ impl Session {
             }
             StartTls::Garbage => {
                 self.wire.say(b"this is not TLS\r\n").await?;
+                self.wire.ignore().await;
+                return Ok(Next::End);
+            }
+            StartTls::Answer(octets) => {
+                self.wire.first_octets().await?;
+                self.wire.say(&octets).await?;
                 self.wire.ignore().await;
                 return Ok(Next::End);
             }

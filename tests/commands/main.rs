@@ -4,3 +4,4 @@
 mod check_config;
 mod demo;
 mod readme;
+mod version;

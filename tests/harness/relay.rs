@@ -204,6 +204,8 @@ async fn launch(config: &RelayConfig, folder: &Path) -> Daemon {
         .args(["serve", "--config"])
         .arg(folder.join("sealpost.toml"))
         .env("RUST_BACKTRACE", "1")
+        // Row I4-06: whoever can set this must not get the keys of sessions.
+        .env("SSLKEYLOGFILE", folder.join("session-keys"))
         .current_dir(folder);
     without_settings(&mut command);
     let mut daemon = Daemon::start("sealpost", &mut command, &folder.join("output"));

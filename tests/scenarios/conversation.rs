@@ -219,6 +219,27 @@ testkit::net_test! {
         }
     }
 
+    async fn the_limit_of_an_address_holds_for_all_names_that_share_it() {
+        let net = Net::start().await;
+        let names = ["mx.d.test", "mx.e.test"];
+        let mx = FakeMx::start("127.0.0.25:25", "mx.d.test", Some(&net.ca.leaf(&names))).await;
+        for domain in ["d.test", "e.test"] {
+            net.zone.mail_domain(domain, &format!("mx.{domain}"), "127.0.0.25");
+        }
+        let config = net.config()
+            .set("delivery.connections-per-host", "1")
+            .set("delivery.timeouts.idle", "\"1m\"");
+        let relay = Relay::start(config).await;
+        for to in ["b@d.test", "b@e.test"] {
+            let id = relay.send("a@org.test", &[to], MESSAGE).await;
+            sent(&relay, &id).await;
+        }
+        let lines = mx.transcript();
+        let quit = lines.iter().position(|l| l.session == 0 && l.bytes.starts_with(b"QUIT"));
+        let next = lines.iter().position(|l| l.session == 1);
+        assert!(quit.unwrap() < next.unwrap(), "{}", mx.transcript_text());
+    }
+
     async fn a_busy_connection_carries_no_more_messages_than_it_may() {
         let net = Net::start().await;
         let mx = net.mx("d.test", "127.0.0.25").await;

@@ -105,6 +105,31 @@ testkit::net_test! {
         assert_eq!((news.messages().len(), all.messages().len()), (1, 1));
     }
 
+    async fn h3_36_two_relays_that_point_at_each_other_do_not_pass_mail_round_for_ever() {
+        let net = Net::start().await;
+        let route = |to: &str| format!(
+            "[[route]]\nrecipient-domain = \"d.test\"\nrelay = \"[{to}]:2525\"\ntls = \"dangerous-off\""
+        );
+        let a = Relay::start(net.config().append(&route("127.0.2.2"))).await;
+        let other = net.config()
+            .listen("127.0.2.2:2525".parse().unwrap())
+            .http("127.0.2.2:8025".parse().unwrap())
+            .append(&route("127.0.0.1"));
+        let b = Relay::start(other).await;
+        a.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        let looped = |e: &sealpost_tests::Event| e.is("delivery.bounced") && e.text("dsn") == "5.4.6";
+        let both = async || {
+            let mut all = a.events();
+            all.extend(b.events());
+            all.into_iter().find(looped)
+        };
+        let event = sealpost_tests::eventually(crate::net::SOON, both).await;
+        let event = event.unwrap_or_else(|| panic!("{}\n{}", a.story(), b.story()));
+        assert_eq!(event.text("to"), "b@d.test", "{event}");
+        let passed = |r: &Relay| r.events().iter().filter(|e| e.is("delivery.sent")).count();
+        assert!(passed(&a) + passed(&b) < 20, "{}", a.story());
+    }
+
     async fn e2_31_local_rules_and_delivery_tls_ask_for_more_than_the_domain_does() {
         let net = Net::start().await;
         let plain = net.plain_mx("plain.test", "127.0.1.1").await;

@@ -171,4 +171,59 @@ testkit::net_test! {
         let id = relay.send("a@org.test", &["e@d.test"], MESSAGE).await;
         assert_eq!(deferred(&relay, &id).await.text("reason"), "cert-expired");
     }
+
+    async fn h4_17_the_digest_of_the_certificate_is_in_the_record() {
+        let net = Net::start().await;
+        let mx = net.mx("d.test", "127.0.0.25").await;
+        let relay = net.relay().await;
+        let mut digests = Vec::new();
+        for _ in 0..2 {
+            let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+            let event = sent(&relay, &id).await;
+            digests.push(event.at("/tls/cert/sha256").as_str().unwrap().to_owned());
+            assert_eq!(digests.last().unwrap().len(), 64, "{event}");
+            // Another certificate for the same name, by the same authority.
+            mx.certificate(&net.ca.leaf(&["mx.d.test"]));
+            mx.pause().await;
+            mx.resume().await;
+        }
+        assert_ne!(digests[0], digests[1]);
+    }
+
+    async fn i4_06_session_keys_are_never_written_out() {
+        let net = Net::start().await;
+        let mx = net.mx("d.test", "127.0.0.25").await;
+        net.enforce("d.test");
+        // The harness sets SSLKEYLOGFILE for every relay.
+        let relay = net.relay().await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        assert!(sent(&relay, &id).await.at("/tls").is_object());
+        assert_eq!((mx.messages().len(), net.host.requests().len()), (1, 1));
+        assert!(!relay.folder().join("session-keys").exists());
+    }
+
+    async fn h4_18_many_domains_refused_at_once_is_an_alert_and_all_of_them_wait() {
+        let net = Net::start().await;
+        let stranger = TestCa::new();
+        let mut peers = Vec::new();
+        for n in 0..11 {
+            let domain = format!("d{n}.test");
+            let mx = net.mx(&domain, &format!("127.0.3.{}", n + 1)).await;
+            mx.certificate(&stranger.leaf(&[&format!("mx.{domain}")]));
+            peers.push((domain, mx));
+        }
+        let relay = Relay::start(net.config().set("delivery.tls", "\"verified\"")).await;
+        for (n, (domain, _)) in peers.iter().enumerate() {
+            let many = |e: &Event| e.is("tls.many-refused");
+            assert!(n >= 10 || !relay.events().iter().any(many), "{n}");
+            let id = relay.send("a@org.test", &[&format!("b@{domain}")], MESSAGE).await;
+            assert_eq!(deferred(&relay, &id).await.text("reason"), "cert-not-trusted");
+        }
+        let alert = relay.wait_event(|e: &Event| e.is("tls.many-refused"), SOON).await;
+        assert_eq!(alert.text("level"), "error", "{alert}");
+        assert_eq!(alert.text("domains"), "10", "{alert}");
+        assert!(alert.text("detail").contains("tls.roots"), "{alert}");
+        let alerts = relay.events().iter().filter(|e| e.is("tls.many-refused")).count();
+        assert_eq!(alerts, 1, "once, not for each message");
+    }
 }

@@ -9,3 +9,4 @@ mod files;
 mod layout;
 mod repository;
 mod sizes;
+mod verifiers;

@@ -237,6 +237,9 @@ pub struct Certificate {
     /// The last instant of its validity.
     #[serde(serialize_with = "ser_time")]
     pub not_after: Timestamp,
+    /// SHA-256 in lower-case hexadecimal: what tells a certificate by a rogue authority from the one
+    /// of the day before (row H4-17).
+    pub sha256: Box<str>,
 }
 
 /// Where the time since arrival went, as in Postfix's `delays=a/b/c/d`.

@@ -391,6 +391,7 @@ fn certificate(leaf: &LeafCertificate) -> Certificate {
         subject_alt_names: leaf.subject_alt_names.clone(),
         issuer: leaf.issuer.clone(),
         not_after: leaf.not_after,
+        sha256: leaf.sha256.clone(),
     }
 }
 

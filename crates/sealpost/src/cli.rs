@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use admin::Filter;
@@ -8,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 /// A sending-side SMTP delivery agent that enforces MTA-STS.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "sealpost", version, about, max_term_width = 100)]
+#[command(name = "sealpost", version, long_version = long_version(), about, max_term_width = 100)]
 pub(crate) struct Cli {
     /// The configuration file [default: /etc/sealpost/sealpost.toml, else config/sealpost.toml].
     #[arg(long, global = true, value_name = "PATH")]
@@ -279,4 +280,16 @@ mod tests {
             assert_eq!(cli.config, Some("a.toml".into()), "{line}");
         }
     }
+}
+
+/// For `--version`: a list of authorities grows old with the binary that it is built into.
+fn long_version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| {
+        let roots = smtp_client::built_in_roots();
+        format!(
+            "{}\ntls.roots = [\"webpki\"]: {roots}",
+            env!("CARGO_PKG_VERSION")
+        )
+    });
+    &VERSION
 }

@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use rustix::fs::{Access, access};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 use super::build::Built;
 use super::problem::Problem;
 use super::reader::Places;
-use super::settings::{KeyPair, Settings};
+use super::settings::{CrlFailure, KeyPair, Settings};
 
 /// Looks at every file and directory that the settings name.
 pub(super) fn check(built: &Built, places: &Places) -> Vec<Problem> {
@@ -35,6 +35,11 @@ pub(super) fn check(built: &Built, places: &Places) -> Vec<Problem> {
     for (n, file) in settings.tls.dangerous_extra_roots.iter().enumerate() {
         note(&format!("tls.dangerous-extra-roots[{n}]"), roots(file));
     }
+    if settings.tls.crl_failure == CrlFailure::Hard {
+        for (n, file) in settings.tls.crls.iter().enumerate() {
+            note(&format!("tls.crls[{n}]"), revocation_list(file));
+        }
+    }
     for (route, path) in settings.routes.iter().zip(&built.routes) {
         for (n, file) in route.roots.iter().enumerate() {
             note(&format!("{path}.roots[{n}]"), roots(file));
@@ -46,6 +51,16 @@ pub(super) fn check(built: &Built, places: &Places) -> Vec<Problem> {
         }
     }
     directories(settings, &mut note);
+    if settings.tls.crl_failure == CrlFailure::Soft {
+        for (n, file) in settings.tls.crls.iter().enumerate() {
+            // Row I3-08: the server runs without it, and says so.
+            if let Err(fault) = revocation_list(file) {
+                let path = format!("tls.crls[{n}]");
+                let place = places.of(&path);
+                problems.push(Problem::warning(place, &path, fault.message, fault.remedy));
+            }
+        }
+    }
     problems
 }
 
@@ -115,6 +130,24 @@ fn roots(file: &Path) -> Result<(), Fault> {
         })?;
     }
     Ok(())
+}
+
+/// That it is a file with revocation lists; whose and how fresh they are shows when they are used.
+fn revocation_list(file: &Path) -> Result<(), Fault> {
+    let fault = |what: String| Fault {
+        message: format!("{}: {what}", file.display()),
+        remedy: "give a file with certificate revocation lists, PEM or DER",
+    };
+    let octets = fs::read(file).map_err(|error| fault(error.to_string()))?;
+    // DER begins with a SEQUENCE.
+    if octets.first() == Some(&0x30) {
+        return Ok(());
+    }
+    match CertificateRevocationListDer::pem_slice_iter(&octets).next() {
+        Some(Ok(_)) => Ok(()),
+        Some(Err(error)) => Err(fault(error.to_string())),
+        None => Err(fault("no revocation list in it".to_owned())),
+    }
 }
 
 /// That a secret is there and that not everybody may read it (row H10-09).

@@ -40,7 +40,7 @@ pub use facts::{LeafCertificate, SessionFacts, SignatureCheck, TlsSession, TlsVe
 pub use pool::{Pool, PoolKey, PoolLimits};
 pub use posture::Posture;
 pub use revocation::{Revocation, RevocationError, RevocationFailure, RevocationList};
-pub use roots::{RootSet, RootSource, Roots, RootsError, RootsWarning};
+pub use roots::{RootSet, RootSource, Roots, RootsError, RootsWarning, built_in_roots};
 pub use smtp_proto::{
     AuthFault, Credentials, CredentialsError, Extensions, MissingExtension, RecipientOutcome,
     Reply, SizeLimit, Stage, StartTls, Transaction,

@@ -11,6 +11,17 @@ use rustls_pki_types::pem::PemObject;
 
 use crate::Revocation;
 
+/// The list behind [`RootSource::Webpki`], and how many authorities are in it: for `--version`, so
+/// that a stale list is noticed (row I2-12).
+#[must_use]
+pub fn built_in_roots() -> String {
+    let count = webpki_roots::TLS_SERVER_ROOTS.len();
+    format!("{BUILT_IN}, {count} authorities of Mozilla's list")
+}
+
+/// As in `Cargo.lock`; a test holds them together.
+const BUILT_IN: &str = "webpki-roots 1.0.10";
+
 /// Trust anchors that can be replaced (a reload) while sessions run. Each replacement gets a new
 /// generation, so that no connection made under other anchors is reused. Cloning shares.
 #[derive(Clone, Debug)]

@@ -83,7 +83,8 @@ const NAMESPACES: [(&str, &str); 4] = [
 ];
 
 /// Other people's servers and tools.
-const INTEROP: [(&str, &str); 7] = [
+const INTEROP: [(&str, &str); 8] = [
+    ("dovecot", "dovecot-core"),
     ("knotd", "knot"),
     ("nginx", "nginx-light"),
     ("pflogsumm", "pflogsumm"),

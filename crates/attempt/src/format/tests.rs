@@ -62,6 +62,7 @@ impl Scene {
                     subject_alt_names: vec!["mx1.d.test".into()],
                     issuer: "CN=Test CA".into(),
                     not_after: NOW + Duration::from_secs(864_000),
+                    sha256: "00ff".into(),
                 }),
             },
         }
@@ -161,7 +162,7 @@ fn json_of_a_delivery_has_tls_and_no_reason() {
             "version": "TLSv1.3", "cipher": "TLS_AES_256_GCM_SHA384", "group": "X25519MLKEM768",
             "authenticated": "pkix", "would_verify": true,
             "cert": {"subject_alt_names": ["mx1.d.test"], "issuer": "CN=Test CA",
-                     "not_after": "2026-03-11T12:00:00.250Z"}
+                     "not_after": "2026-03-11T12:00:00.250Z", "sha256": "00ff"}
         })
     );
     assert!(got["advice"].is_null() && got["next_attempt"].is_null());

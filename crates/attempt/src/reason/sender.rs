@@ -57,13 +57,14 @@ pub(super) const ROUTE_AUTH: Entry = Entry {
     statuses: &[EnhancedStatus::transient(7, 8)],
     report: ReportCondition::Never,
     side: Side::Us,
-    sentence: "{mx} did not let us log in with the credentials of our route",
+    sentence: "we could not log in at {mx}, the next hop of our route",
     advice: "Check `username` and `password-file` of the route in our configuration, and whether the \
              account at {mx} is still valid. Then `sealpost reload` and `sealpost queue retry`.",
     clause: "RFC 4954 section 4",
     explanation: &[
-        "The `[[route]]` for this mail has a user name and a password. The next hop refused them, or \
-         offers no AUTH mechanism that can be used safely. Mail for this route waits, because wrong \
+        "The next hop of the `[[route]]` for this mail wants a login. It refused the user name and \
+         password that the route has, offers no AUTH mechanism that can be used safely, or the route \
+         has none. Mail for this route waits, because wrong \
          credentials are ours to put right and no reason to bounce.",
         "Credentials are only ever sent over TLS whose certificate was verified.",
     ],

@@ -12,6 +12,7 @@ use mail_types::Timestamp;
 use policy_cache::{Clock, EventSink, PolicyEvent};
 use smtp_server::{Cause, Client, Event};
 
+use super::alarm::CertificateAlarm;
 use super::events::{PolicyLine, ProcessLine};
 use super::log_writer::EventLog;
 
@@ -22,6 +23,7 @@ pub(crate) struct Observer {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counts: Arc<Counts>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) alarm: Arc<CertificateAlarm>,
 }
 
 /// Recipients by outcome since the start, and clients connected now.
@@ -81,6 +83,13 @@ impl delivery::Observer for Observer {
         count.fetch_add(1, Ordering::Relaxed);
         self.metrics.attempt(record);
         self.log.write(record);
+        if let Some(domains) = self.alarm.note(record) {
+            let domains = domains.to_string();
+            let detail = "the certificates of that many domains were refused within ten minutes; if nothing \
+                is wrong with them, look at tls.roots and at this machine's clock";
+            let fields = [("domains", domains.as_str()), ("detail", detail)];
+            self.process("tls.many-refused", Level::Error, &fields);
+        }
     }
 
     fn removed(&self, event: &Removed<'_>) {

@@ -47,6 +47,7 @@ pub(crate) async fn run(
         clock: Arc::clone(&clock),
         counts: Arc::new(Counts::default()),
         metrics,
+        alarm: Arc::default(),
     };
     let told = translate::delivery(&settings)?;
     let queue = Arc::new(open::queue(&settings, &told)?);

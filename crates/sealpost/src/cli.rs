@@ -232,6 +232,18 @@ fn time_span(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "write a time span such as 90s, 5m, 4h or 5d".to_owned())
 }
 
+/// For `--version`: a list of authorities grows old with the binary that it is built into.
+fn long_version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| {
+        let roots = smtp_client::built_in_roots();
+        format!(
+            "{}\ntls.roots = [\"webpki\"]: {roots}",
+            env!("CARGO_PKG_VERSION")
+        )
+    });
+    &VERSION
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -280,16 +292,4 @@ mod tests {
             assert_eq!(cli.config, Some("a.toml".into()), "{line}");
         }
     }
-}
-
-/// For `--version`: a list of authorities grows old with the binary that it is built into.
-fn long_version() -> &'static str {
-    static VERSION: LazyLock<String> = LazyLock::new(|| {
-        let roots = smtp_client::built_in_roots();
-        format!(
-            "{}\ntls.roots = [\"webpki\"]: {roots}",
-            env!("CARGO_PKG_VERSION")
-        )
-    });
-    &VERSION
 }

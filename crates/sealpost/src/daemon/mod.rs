@@ -1,7 +1,7 @@
 //! The parts of the running daemon.
 
-mod dnssec;
 mod alarm;
+mod dnssec;
 mod events;
 mod intake;
 mod log_writer;

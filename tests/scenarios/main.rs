@@ -11,9 +11,9 @@
 
 mod check;
 mod content;
+mod conversation;
 mod dane;
 mod dnssec;
-mod conversation;
 mod durability;
 mod enforce;
 mod fault;

@@ -35,6 +35,23 @@ testkit::net_test! {
         assert_eq!(relay.http_get("/readyz").await, (200, "ready\n".to_owned()));
     }
 
+    async fn c1_03_h1_27_bogus_mx_records_make_mail_wait_and_are_not_passed_by() {
+        let net = Net::start().await;
+        let mx = net.mx("d.test", "127.0.1.1").await;
+        // The domain has an address too, which must not be fallen back to.
+        net.zone.a("d.test", "127.0.1.1");
+        net.zone.bogus("d.test").insecure("_mta-sts.d.test").insecure("mx.d.test");
+        net.zone.secure("other.test");
+        let config = net.config().set("dns.dnssec", "\"trust-ad\"");
+        let relay = sealpost_tests::Relay::start(config).await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        let waits = deferred(&relay, &id).await;
+        assert_eq!(waits.text("reason"), "dns-bogus", "{waits}");
+        assert_eq!(waits.text("dsn"), "4.4.3", "{waits}");
+        assert!(waits.text("detail").contains("with checking disabled"), "{waits}");
+        assert!(mx.sessions().is_empty());
+    }
+
     async fn c4_06_dnssec_that_is_lost_makes_mail_wait() {
         let net = Net::start().await;
         let mx = net.mx("d.test", "127.0.1.1").await;

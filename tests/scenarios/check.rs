@@ -30,7 +30,7 @@ testkit::net_test! {
         assert_eq!(output.code, Some(0), "{output:?}");
         assert!(!output.stdout.contains('\u{1b}'), "colour without a terminal: {output:?}");
         for words in ["Record", "Policy", "MX 10 mx.d.test, 127.0.0.25", "Reporting", "Verdict",
-            "mail would be: delivered to mx.d.test", "DNSSEC is not validated in this version"] {
+            "mail would be: delivered to mx.d.test", "DNS answers are not validated here"] {
             assert!(output.stdout.contains(words), "{words}: {}", output.stdout);
         }
         mx.wait_for_sessions(2, SOON).await;

@@ -219,6 +219,46 @@ testkit::net_test! {
         }
     }
 
+    async fn e5_05_no_host_or_domain_gets_more_connections_than_it_may_and_no_flood_delays_others() {
+        let net = Net::start().await;
+        let slowly = Rule::always("RCPT", Action::Delay(Duration::from_millis(100)));
+        let shared = net.peer("mx.shared.test", "127.0.0.25").await;
+        let own = net.mx("own.test", "127.0.0.26").await;
+        let flooded = net.mx("flooded.test", "127.0.0.27").await;
+        let other = net.mx("other.test", "127.0.0.28").await;
+        net.zone.a("mx.shared.test", "127.0.0.25");
+        for mx in [&shared, &own, &flooded] {
+            mx.rule(slowly.clone());
+        }
+        let mut to = vec!["b@own.test"];
+        for (domain, mailbox) in [("a.test", "b@a.test"), ("b.test", "b@b.test"), ("c.test", "b@c.test")] {
+            net.zone.mx(domain, 10, "mx.shared.test");
+            to.push(mailbox);
+        }
+        let config = net.config()
+            .set("delivery.connections-per-destination", "2")
+            .set("delivery.connections-per-host", "3");
+        let relay = Relay::start(config).await;
+        let mut client = relay.client().await;
+        for _ in 0..8 {
+            for to in &to {
+                client.send("a@org.test", &[to], MESSAGE).await;
+            }
+        }
+        shared.wait_for_messages(24, SOON).await;
+        own.wait_for_messages(8, SOON).await;
+        assert!(shared.most_open() <= 3, "{}", shared.most_open());
+        assert!(own.most_open() <= 2, "{}", own.most_open());
+        // One sender's flood leaves another sender's mail alone.
+        for _ in 0..60 {
+            client.send("flood@org.test", &["b@flooded.test"], MESSAGE).await;
+        }
+        client.send("a@org.test", &["b@other.test"], MESSAGE).await;
+        other.wait_for_message(SOON).await;
+        assert!(flooded.messages().len() < 60, "the flood was not over");
+        assert!(flooded.most_open() <= 2, "{}", flooded.most_open());
+    }
+
     async fn the_limit_of_an_address_holds_for_all_names_that_share_it() {
         let net = Net::start().await;
         let names = ["mx.d.test", "mx.e.test"];

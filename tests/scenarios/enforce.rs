@@ -7,7 +7,7 @@ use crate::fault::Fault;
 use crate::net::{MESSAGE, Net, SOON, deferred, ok, sent, time};
 
 testkit::net_test! {
-    async fn a4_14_a6_13_a_good_host_gets_the_mail_over_verified_tls_and_the_event_says_it_all() {
+    async fn a4_14_a6_13_i1_11_a_good_host_gets_the_mail_over_verified_tls_and_the_event_says_it_all() {
         let net = Net::start().await;
         let mx = net.mx("d.test", "127.0.0.25").await;
         net.enforce("d.test");

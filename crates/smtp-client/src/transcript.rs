@@ -83,8 +83,13 @@ impl Write for Short<'_> {
     fn write_str(&mut self, more: &str) -> fmt::Result {
         let shown = more.floor_char_boundary(self.left);
         let (shown, cut) = more.split_at(shown);
-        self.text
-            .extend(shown.chars().map(|c| if c.is_control() { '?' } else { c }));
+        // Nearly always; this runs for each command and reply of each message.
+        if shown.bytes().all(|b| matches!(b, b' '..=b'~')) {
+            self.text.push_str(shown);
+        } else {
+            self.text
+                .extend(shown.chars().map(|c| if c.is_control() { '?' } else { c }));
+        }
         self.left -= shown.len();
         if cut.is_empty() {
             Ok(())

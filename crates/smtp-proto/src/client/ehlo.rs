@@ -119,6 +119,7 @@ impl Extensions {
         match name {
             "RCPTMAX" => self.recipients_max = Some(value),
             "MAILMAX" => self.transactions_max = Some(value),
+            // RCPTDOMAINMAX is at least 1, and no transaction of ours names more than one domain.
             _ => {}
         }
     }

@@ -5,6 +5,7 @@ mod bounce;
 mod chain;
 mod clients;
 mod corpus;
+mod dane;
 mod dnssec;
 mod knot;
 mod login;

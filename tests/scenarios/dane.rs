@@ -479,6 +479,49 @@ testkit::net_test! {
         assert_eq!(mx.messages().len(), 1);
     }
 
+    async fn d1_06_d1_08_requiretls_goes_where_dnssec_vouches_for_name_and_certificate() {
+        let net = Net::start().await;
+        let mx = net.mx("d.test", "127.0.0.25").await;
+        let own = net.ca.cert(&["mx.d.test"]).self_signed().issue();
+        mx.certificate(&own).script(|s| s.extensions.requiretls = true);
+        net.zone.secure("d.test").tlsa("mx.d.test", 25, EE_FULL, &own.chain[0]);
+        let relay = Relay::start(net.tls_listener(dane(net.config()))).await;
+        let mut client = net.tls_client().await;
+        let id = client.send_with("a@org.test", " REQUIRETLS", &["b@d.test"], "", MESSAGE).await;
+        let event = sent(&relay, &id).await;
+        assert_eq!(results(&event), [("requiretls", "satisfied"), ("dane", "satisfied")], "{event}");
+        assert_eq!(event.at("/policies/0/by"), "dane", "{event}");
+        assert_eq!(event.at("/tls/authenticated"), "dane-ee", "{event}");
+        let message = mx.messages().remove(0);
+        assert!(message.from_params.contains("REQUIRETLS"), "{message:?}");
+    }
+
+    async fn d2_06_c2_11_tls_required_no_sets_dane_aside_and_is_told() {
+        let net = Net::start().await;
+        let wrong = net.mx("wrong.test", "127.0.0.21").await;
+        let unknown = net.mx("unknown.test", "127.0.0.22").await;
+        for domain in ["wrong.test", "unknown.test"] {
+            let host = format!("mx.{domain}");
+            net.zone.secure(domain).tlsa(&host, 25, EE_FULL, b"\x30\x00");
+        }
+        net.zone.bogus("_tcp.mx.unknown.test");
+        let relay = Relay::start(
+            dane(net.config()).set("delivery.dangerous-tls-required-no", r#""all""#),
+        ).await;
+        let waived = [&b"TLS-Required: No\r\n"[..], MESSAGE].concat();
+        for (domain, mx) in [("wrong.test", &wrong), ("unknown.test", &unknown)] {
+            let to = format!("b@{domain}");
+            let id = relay.send("a@org.test", &[&to], MESSAGE).await;
+            deferred(&relay, &id).await;
+            mx.assert_no_mail();
+            let id = relay.send("a@org.test", &[&to], &waived).await;
+            let event = sent(&relay, &id).await;
+            assert_eq!(event.text("weakened_by"), "tls-required-no", "{event}");
+            assert_eq!(event.at("/policies/0/mode"), "off", "{event}");
+            mx.assert_no_mail_in_clear();
+        }
+    }
+
     async fn check_tells_of_tlsa_records_that_do_not_fit() {
         let net = Net::start().await;
         let mx = net.mx("d.test", "127.0.0.25").await;

@@ -425,6 +425,13 @@ impl Requirement {
         }
     }
 
+    /// The TLSA records that a certificate of this host is held against: none where DANE is set aside,
+    /// so that SNI is the MX name there (RFC 8461 section 7.1).
+    #[must_use]
+    pub fn records<'a>(&self, standing: &'a Standing) -> Option<&'a Arc<HostRecords>> {
+        standing.dane.records().filter(|_| self.dane.looks())
+    }
+
     /// Whether a certificate valid for the MX name is demanded of this host. RFC 8461 section 2: DANE
     /// does not stand in for an enforced policy, unless the operator says so (decision AMB-14, row
     /// C4-02); for REQUIRETLS it does (RFC 8689 section 4.2.1).

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use attempt::{Authenticated, Certificate, Reason, TlsSession};
+use dane::HostRecords;
 use mail_types::HostName;
 use parking_lot::Mutex;
 use smtp_client::{
@@ -66,8 +67,9 @@ pub(crate) struct Way<'a> {
     /// What its certificate must be valid for.
     pub(crate) tls_name: &'a HostName,
     pub(crate) address: SocketAddr,
-    /// With its usable TLSA records: demanded or not, the certificate is held against them.
     pub(crate) standing: &'a Standing,
+    /// The TLSA records that the certificate is held against.
+    pub(crate) records: Option<&'a Arc<HostRecords>>,
     pub(crate) assurance: Assurance,
     /// The next address is of the other family: this one must not keep it waiting for long.
     pub(crate) impatient: bool,
@@ -80,7 +82,7 @@ impl Way<'_> {
             tls_name: self.tls_name.clone(),
             addr: self.address,
             connect_within: self.impatient.then_some(BETWEEN_FAMILIES),
-            dane: self.standing.dane.records().cloned(),
+            dane: self.records.cloned(),
         }
     }
 }

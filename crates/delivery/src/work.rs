@@ -131,6 +131,7 @@ impl<S: QueueStore> Attempt<'_, S> {
                     tls_name: &candidate.tls_name,
                     address: SocketAddr::new(*ip, candidate.port),
                     standing: &candidate.standing,
+                    records: self.requirement.records(&candidate.standing),
                     assurance,
                     impatient: addresses
                         .get(n + 1)
@@ -296,7 +297,7 @@ impl<S: QueueStore> Attempt<'_, S> {
             && facts.addr.port() == way.address.port()
             && self.sessions.allows(session)
             && session.facts().assurance == way.assurance
-            && facts.dane.as_ref() == way.standing.dane.records()
+            && facts.dane.as_ref() == way.records
             && facts.roots_generation
                 == way
                     .connector

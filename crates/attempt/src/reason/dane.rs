@@ -64,13 +64,14 @@ pub(super) const DANE_REQUIRED: Entry = Entry {
     statuses: &[EnhancedStatus::transient(7, 0)],
     report: ReportCondition::WithPolicy("dane-required"),
     side: Side::Us,
-    sentence: "Our own rule for {domain} requires DANE, but {mx} has no usable, DNSSEC-signed TLSA records",
-    advice: "Either ask the administrator of {domain} to publish TLSA records in a signed zone, or \
-             remove `dane = \"require\"` from the rule for {domain} in our configuration.",
+    sentence: "Our own rule for {domain} requires DANE, and {mx} cannot meet it",
+    advice: "Either ask the administrator of {domain} to have its MX records signed with DNSSEC and TLSA \
+             records published for its mail hosts, or remove `dane = \"require\"` from the rule for {domain} in our configuration.",
     clause: "RFC 8460 section 4.3.2.1",
     explanation: &[
-        "A `[[domain]]` rule here says `dane = \"require\"`. The MX host has no TLSA records, or its \
-         zone is not signed, so the rule cannot be met and the mail waits.",
+        "A `[[domain]]` rule here says `dane = \"require\"`. The MX host has no TLSA records, its \
+         zone is not signed, or the domain's own MX records are not, so that nobody vouches for the \
+         host. The rule cannot be met, and the mail waits.",
         "If this worked before, the recipient has withdrawn DNSSEC or DANE, or moved to other hosts. \
          Also check that our own resolver still validates: `sealpost status` shows it.",
     ],

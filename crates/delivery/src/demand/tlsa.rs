@@ -106,6 +106,14 @@ impl Dane {
         self.required || (self.published && matches!(self.force, Force::Enforced))
     }
 
+    /// Whether certificates are held against records at all.
+    pub(super) const fn looks(self) -> bool {
+        match self.force {
+            Force::Enforced | Force::Audited => true,
+            Force::Off => false,
+        }
+    }
+
     /// Whether this host has to be authenticated by its records (row C2-01).
     pub(super) fn authenticates(self, standing: &Standing) -> bool {
         self.force == Force::Enforced && standing.dane.records().is_some()

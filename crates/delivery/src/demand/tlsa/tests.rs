@@ -290,6 +290,9 @@ fn amb_33_c3_14_what_removes_dane_and_what_does_not() {
     ] {
         let r = Requirement::of(&inputs);
         assert_eq!(r.weakened_by, Some(by));
+        // Only what is audited is looked at: elsewhere SNI is the MX name.
+        let audited = inputs.rule.dane == DaneRule::DangerousAudit;
+        assert_eq!(r.records(&usable()).is_some(), audited);
         for standing in [usable(), unusable(), failed()] {
             assert_eq!(
                 r.host(&mx(), &standing),

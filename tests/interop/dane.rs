@@ -68,7 +68,7 @@ async fn outcome(relay: &Relay, domain: &str) -> Event {
 
 fn hex(octets: &[u8]) -> String {
     octets.iter().fold(String::new(), |mut text, octet| {
-        write!(text, "{octet:02x}").expect("a string takes everything");
+        write!(text, "{octet:02x}").unwrap();
         text
     })
 }

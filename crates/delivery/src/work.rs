@@ -79,18 +79,7 @@ impl<S: QueueStore> Attempt<'_, S> {
             let assurance = match self.requirement.host(&candidate.name, &candidate.standing) {
                 HostDecision::Connect(assurance) => assurance,
                 HostDecision::Refuse { reason, specifics } => {
-                    let detail = reason.sentence(&attempt::Facts {
-                        domain: self.domain,
-                        mx: Some(candidate.name.as_str()),
-                        specifics: Some(&specifics),
-                    });
-                    let mut failure = HostFailure::not_tried(
-                        &candidate.name,
-                        None,
-                        candidate.port,
-                        reason,
-                        detail,
-                    );
+                    let mut failure = self.not_tried(candidate, reason, &specifics);
                     failure.ip = candidate
                         .addresses
                         .as_ref()
@@ -103,18 +92,7 @@ impl<S: QueueStore> Attempt<'_, S> {
             let addresses = match &candidate.addresses {
                 Ok(addresses) => addresses,
                 Err(why) => {
-                    let detail = why.reason.sentence(&attempt::Facts {
-                        domain: self.domain,
-                        mx: Some(candidate.name.as_str()),
-                        specifics: Some(&why.detail),
-                    });
-                    found.fail(HostFailure::not_tried(
-                        &candidate.name,
-                        None,
-                        candidate.port,
-                        why.reason,
-                        detail,
-                    ));
+                    found.fail(self.not_tried(candidate, why.reason, &why.detail));
                     continue;
                 }
             };
@@ -149,6 +127,16 @@ impl<S: QueueStore> Attempt<'_, S> {
         }
         found.settle(self);
         self.end(found)
+    }
+
+    /// A candidate that is not connected to, for this reason.
+    fn not_tried(&self, candidate: &Candidate, reason: Reason, specifics: &str) -> HostFailure {
+        let detail = reason.sentence(&attempt::Facts {
+            domain: self.domain,
+            mx: Some(candidate.name.as_str()),
+            specifics: Some(specifics),
+        });
+        HostFailure::not_tried(&candidate.name, None, candidate.port, reason, detail)
     }
 
     /// As many sessions to one address as it takes.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use mail_types::{AddressClass, Domain, Mailbox, Timestamp};
+use mail_types::{AddressClass, Domain, Mailbox, Timestamp, unwrapped};
 use mta_sts::MxPattern;
 use outbound_queue::RetrySchedule;
 
@@ -95,9 +95,10 @@ impl Settings {
     /// are only `server.own-addresses` and the listed ones tell.
     #[must_use]
     pub fn is_self(&self, address: SocketAddr) -> bool {
-        let address = SocketAddr::new(canonical(address.ip()), address.port());
+        // Wrapped for 6to4 or NAT64 it is still us (row E1-14).
+        let address = SocketAddr::new(unwrapped(address.ip()), address.port());
         self.own.iter().any(|own| {
-            let same = canonical(own.ip()) == address.ip();
+            let same = unwrapped(own.ip()) == address.ip();
             let any = own.ip().is_unspecified() && address.ip().is_loopback();
             own.port() == address.port() && (same || any)
         })

@@ -20,6 +20,6 @@ pub use envelope::{
 };
 pub use mailbox::{Host, Mailbox, MailboxError};
 pub use queue_id::{QueueId, QueueIdError};
-pub use special_use::AddressClass;
+pub use special_use::{AddressClass, unwrapped};
 pub use status::{EnhancedStatus, StatusClass, StatusError};
 pub use timestamp::Timestamp;

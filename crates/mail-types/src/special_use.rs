@@ -71,6 +71,16 @@ impl fmt::Display for AddressClass {
     }
 }
 
+/// The IPv4 address inside an IPv6 one (IPv4-mapped, 6to4, NAT64, Teredo), else the address itself:
+/// where a connection to it ends.
+#[must_use]
+pub fn unwrapped(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(v6) => embedded_v4(v6.segments()).map_or(ip, IpAddr::V4),
+    }
+}
+
 fn of_v4(ip: Ipv4Addr) -> AddressClass {
     let [a, b, c, d] = ip.octets();
     match (a, b, c) {
@@ -139,6 +149,21 @@ fn embedded_v4(s: [u16; 8]) -> Option<Ipv4Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn e1_14_h1_21_wrapped_addresses_are_unwrapped() {
+        for (wrapped, inner) in [
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("64:ff9b::192.0.2.1", "192.0.2.1"),
+            ("2002:c000:201::1", "192.0.2.1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("192.0.2.1", "192.0.2.1"),
+        ] {
+            let (wrapped, inner): (IpAddr, IpAddr) =
+                (wrapped.parse().unwrap(), inner.parse().unwrap());
+            assert_eq!(unwrapped(wrapped), inner);
+        }
+    }
 
     #[test]
     fn h1_19_h1_20_h1_21_h1_23_classes() {

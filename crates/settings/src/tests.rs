@@ -271,6 +271,35 @@ fn h10_07_h10_09_keys_belong_to_certificates_and_are_secret() {
 }
 
 #[test]
+fn h10_09_i3_08_passwords_and_revocation_lists_are_looked_at() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    let shown = file.display().to_string();
+    let login = |text: &str, mode: u32| {
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        problems(&format!(
+            "[[route]]\nrelay = \"[smart.example]\"\nusername = \"u\"\npassword-file = \"{shown}\""
+        ))
+    };
+    assert_eq!(login("secret\n", 0o600), [] as [String; 0]);
+    assert!(login("secret\n", 0o604)[0].contains("is open to everybody (mode 604)"));
+    assert!(login("\n", 0o600)[0].contains("the first line is empty"));
+    std::fs::write(&file, "no list").unwrap();
+    for (failure, word) in [("hard", "error"), ("soft", "warning")] {
+        let found = problems(&format!(
+            "[tls]\ncrls = [\"{shown}\"]\ncrl-failure = \"{failure}\""
+        ));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(
+            found[0].contains("no revocation list in it"),
+            "{word}: {found:?}"
+        );
+    }
+}
+
+#[test]
 fn g5_09_an_unwritable_store_is_found() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");

@@ -87,7 +87,7 @@ fn leaf() -> String {
              _25._tcp.mx1 TLSA 3 1 1 {digest}01\n_25._tcp.mx2 CNAME _25._tcp.mx1\n\
              *.wild MX 10 mx1\nnear CNAME mx1\nnowhere CNAME gone\nempty CNAME txt\ntxt TXT \"t\"\n\
              out CNAME mx1.plain.test.\nacross CNAME mx1.n3.test.\nhome CNAME mx1.d.test.\n\
-             gone-across CNAME gone.n3.test.\n"
+             gone-across CNAME gone.n3.test.\ntree DNAME n3.test.\n"
         )
 }
 
@@ -177,6 +177,12 @@ async fn says_what_is_true(resolver: &DnsResolver) {
         chain("home.plain.test").await,
         (Insecure, Insecure, mx1("d.test"))
     );
+    assert_eq!(
+        chain("mx1.tree.d.test").await,
+        (Secure, Secure, mx1("n3.test"))
+    );
+    let gone = resolver.addresses(&host("gone.tree.d.test")).await;
+    assert_eq!(denied(gone), (false, Secure));
     let gone = resolver.addresses(&host("gone-across.d.test")).await;
     assert_eq!(denied(gone), (false, Secure));
 
@@ -243,6 +249,40 @@ testkit::net_test! {
         stripper.drop_type(0);
         // Nothing of it was remembered.
         assert_eq!(resolver.mx(&domain("d.test")).await.unwrap().security, Secure);
+    }
+}
+
+testkit::net_test! {
+    async fn c4_06_a_path_that_only_swallows_dnssec_is_no_dead_one() {
+        let internet = Internet::start().await;
+        let stripper = Stripper::start(BETWEEN, ROOT.parse().unwrap()).await;
+        let impatient = Config {
+            timeout: Duration::from_millis(200),
+            retries: 0,
+            ..internet.config(BETWEEN)
+        };
+        // No question for keys is answered, all others are: as without DNSSEC.
+        stripper.drop_type(DNSKEY);
+        let resolver = DnsResolver::new(&impatient).unwrap();
+        let mx = resolver.mx(&domain("d.test")).await.unwrap();
+        assert_eq!(mx.security, Security::Unchecked);
+        match &*resolver.path().borrow() {
+            Path::Unavailable(why) => assert!(why.contains("other questions are answered"), "{why}"),
+            other => panic!("{other:?}"),
+        };
+        // Nobody answers at all: that is not known to be a path without DNSSEC.
+        drop(stripper);
+        let resolver = DnsResolver::new(&impatient).unwrap();
+        let text = temporary(resolver.mx(&domain("d.test")).await);
+        assert!(text.contains("127.0.0.55"), "{text}");
+        assert!(matches!(*resolver.path().borrow(), Path::Unknown(_)));
+        // Delegations that cannot be looked up leave an unsigned name in doubt, and no other.
+        let stripper = Stripper::start(BETWEEN, ROOT.parse().unwrap()).await;
+        stripper.drop_type(NS);
+        let resolver = DnsResolver::new(&impatient).unwrap();
+        assert_eq!(resolver.mx(&domain("d.test")).await.unwrap().security, Secure);
+        let text = temporary(resolver.mx(&domain("plain.test")).await);
+        assert!(text.contains("the NS records of plain.test"), "{text}");
     }
 }
 
@@ -375,5 +415,7 @@ const ROOT: &str = "127.0.0.53:53";
 const SIGNER: &str = "127.0.0.54:53";
 const BETWEEN: &str = "127.0.0.55:53";
 const UNBOUND: &str = "127.0.0.56:53";
+const NS: u16 = 2;
 const DS: u16 = 43;
+const DNSKEY: u16 = 48;
 const PATIENCE: Duration = Duration::from_secs(40);

@@ -13,6 +13,7 @@ mod anchors;
 mod chain;
 mod config;
 mod diagnose;
+mod dname;
 mod lookup;
 mod path;
 mod prune;

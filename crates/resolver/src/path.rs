@@ -130,17 +130,31 @@ impl Eye {
     async fn look(&self) -> Seen {
         match self {
             Self::Off => Seen::Carries,
-            Self::Ad(wire) => look_for_ad(wire).await,
+            Self::Ad(wire) => not_only_silent(wire, look_for_ad(wire).await).await,
             Self::Ours(wire, validator) => {
                 for zone in validator.anchors.zones.iter() {
                     match look_for_keys(wire, validator, zone).await {
                         Seen::Carries => {}
-                        other => return other,
+                        other => return not_only_silent(wire, other).await,
                     }
                 }
                 Seen::Carries
             }
         }
+    }
+}
+
+/// Somebody on the way may drop what has to do with DNSSEC and answer everything else.
+async fn not_only_silent(wire: &Wire, seen: Seen) -> Seen {
+    let Seen::Silence(why) = seen else {
+        return seen;
+    };
+    let question = Query::query(Name::root(), RecordType::SOA);
+    match wire.query(&question, Want::Nothing).await {
+        Ok(_) | Err(Failure::Net(NetError::Dns(_))) => {
+            Seen::Refuses(format!("{why}; other questions are answered"))
+        }
+        Err(_) => Seen::Silence(why),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What of a reply reaches the validator. It verifies every record of every section, with queries
 //! of its own for each: what no verdict rests on is left out, and so is what has misled it.
 
+use crate::dname;
 use hickory_resolver::net::{DnsError as NetDnsError, NetError};
 use hickory_resolver::proto::dnssec::rdata::DNSSECRData;
 use hickory_resolver::proto::op::{DnsResponse, Query, ResponseCode};
@@ -38,7 +39,8 @@ fn cut_after_alias(question: &Query, message: &mut hickory_resolver::proto::op::
         return;
     }
     message.answers.retain(|r| {
-        alias(r) || (r.name == *question.name() && covered(r) == Some(RecordType::CNAME))
+        let of_alias = r.name == *question.name() && covered(r) == Some(RecordType::CNAME);
+        alias(r) || of_alias || dname::is_of_subtree(r, question.name())
     });
     message.metadata.response_code = ResponseCode::NoError;
 }

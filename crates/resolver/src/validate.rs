@@ -31,7 +31,7 @@ use crate::anchors::Anchors;
 use crate::diagnose::diagnose;
 
 use crate::wire::{Failure, Reply, Wire};
-use crate::{prune, wildcard};
+use crate::{dname, prune, wildcard};
 
 /// Validates what the name servers say.
 pub(crate) struct Validator {
@@ -120,10 +120,11 @@ enum Verdict {
 }
 
 /// What hickory's marks on the records say about the question.
-fn judge(question: &Query, message: Message) -> Verdict {
+fn judge(question: &Query, mut message: Message) -> Verdict {
     if message.answers.is_empty() {
         return judge_denial(question, message);
     }
+    dname::vouch(&mut message.answers);
     let mut all_secure = true;
     for record in message.answers.iter().filter(|r| !is_signature(r)) {
         match record.proof {
@@ -270,7 +271,12 @@ impl Asker {
                 // servers fail at names that are no zones; the zone above them decides, and if it
                 // is signed an unsigned name below it is an error still.
                 if kind == RecordType::NS && !question.name().is_root() {
-                    return Err(NoRecords::new(question, ResponseCode::NoError).into());
+                    let mut none = NoRecords::new(question.clone(), ResponseCode::NoError);
+                    none.negative_ttl = Some(FAILING_SERVER);
+                    if let Some(chain) = chain {
+                        chain.insert(question, Err(none.clone().into()), Instant::now());
+                    }
+                    return Err(none.into());
                 }
             }
         }
@@ -284,5 +290,7 @@ fn now() -> u64 {
         .map_or(0, |d| d.as_secs())
 }
 
+/// Seconds for which a server that fails when asked for NS records is not asked again.
+const FAILING_SERVER: u32 = 30;
 /// RRsets that one look-up has to do with, at most.
 const VERDICTS: usize = 256;

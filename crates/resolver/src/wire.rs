@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::{Stream, StreamExt};
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig};
@@ -121,9 +122,10 @@ impl Wire {
         }
     }
 
-    /// Silence is not asked again.
+    /// Silence is not asked again, nor waited for at length.
     pub(crate) async fn ask_once(&self, request: &DnsRequest) -> Result<DnsResponse, NetError> {
-        send(&self.0.all, request).await
+        let reply = tokio::time::timeout(BRIEFLY, send(&self.0.all, request)).await;
+        reply.unwrap_or(Err(NetError::Timeout))
     }
 
     pub(crate) fn options_with_do(&self) -> DnsRequestOptions {
@@ -270,3 +272,5 @@ fn names(servers: &[NameServerConfig]) -> String {
     }
     text
 }
+
+const BRIEFLY: Duration = Duration::from_secs(2);

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use mail_types::{DnsError, Domain, HostName, Resolver, Security};
 use resolver::{Config, DnsResolver, Dnssec, Path, Servers};
-use sealpost_tests::{Knot, Signing, Stripper, Unbound, eventually};
+use sealpost_tests::{Knot, Relay, RelayConfig, Signing, Stripper, Unbound, eventually};
 use tempfile::TempDir;
+use testkit::{FakeMx, TestCa};
 
 /// A root, a top, and domains below it: signed in two ways, unsigned, broken, expired.
 struct Internet {
@@ -17,8 +18,12 @@ struct Internet {
 
 impl Internet {
     async fn start() -> Self {
+        Self::with_tlsa(&format!("3 1 1 {}", "01".repeat(32))).await
+    }
+
+    async fn with_tlsa(tlsa: &str) -> Self {
         // What is broken was signed well, elsewhere, before it broke.
-        let leaf = leaf();
+        let leaf = leaf(tlsa);
         let signer = [
             ("bad.test", leaf.as_str(), Signing::Nsec),
             ("old.test", &leaf, Signing::Brief),
@@ -79,12 +84,11 @@ fn head(serial: u32) -> String {
     format!("$TTL 300\n@ SOA ns.d.test. h.d.test. {serial} 3600 600 86400 30\n@ NS ns.d.test.\n")
 }
 
-fn leaf() -> String {
-    let digest = "00".repeat(31);
+fn leaf(tlsa: &str) -> String {
     head(1)
         + &format!(
             "ns A 127.0.0.53\n@ MX 10 mx1\nmx1 A 127.0.0.25\nmx2 AAAA 2001:db8::2\n\
-             _25._tcp.mx1 TLSA 3 1 1 {digest}01\n_25._tcp.mx2 CNAME _25._tcp.mx1\n\
+             _25._tcp.mx1 TLSA {tlsa}\n_25._tcp.mx2 CNAME _25._tcp.mx1\n\
              *.wild MX 10 mx1\nnear CNAME mx1\nnowhere CNAME gone\nempty CNAME txt\ntxt TXT \"t\"\n\
              out CNAME mx1.plain.test.\nacross CNAME mx1.n3.test.\nhome CNAME mx1.d.test.\n\
              gone-across CNAME gone.n3.test.\ntree DNAME n3.test.\n"
@@ -384,6 +388,46 @@ testkit::net_test! {
 }
 
 testkit::net_test! {
+    async fn c1_01_c2_01_c2_03_the_relay_delivers_by_what_knot_has_signed() {
+        let ca = TestCa::new();
+        // Nobody but the TLSA record vouches for this certificate.
+        let own = ca.cert(&["elsewhere.test"]).self_signed().issue();
+        let hex: String = own.chain[0].iter().map(|b| format!("{b:02x}")).collect();
+        let internet = Internet::with_tlsa(&format!("3 0 0 {hex}")).await;
+        let mx = FakeMx::start("127.0.0.25:25", "mx1.d.test", Some(&own)).await;
+        let forged = FakeMx::start("127.0.0.66:25", "mx1.bad.test", Some(&own)).await;
+        let anchor = internet.folder.path().join("root.key");
+        let config = RelayConfig::default()
+            .set("dns.servers", "[\"127.0.0.53:53\"]")
+            .set("dns.trust-anchors", &format!("[{:?}]", anchor.display().to_string()));
+        let mut relay = Relay::start(config).await;
+        relay.wait_event(|e| e.is("dane.available"), SOON).await;
+        for round in ["at first", "after a restart"] {
+            for (to, authenticated) in [("b@d.test", "dane-ee"), ("b@n3.test", "dane-ee"), ("b@plain.test", "none")] {
+                let id = relay.send("a@org.test", &[to], MESSAGE).await;
+                let event = relay.wait_for("delivery.sent", &id, SOON).await;
+                assert_eq!(event.at("/tls/authenticated"), authenticated, "{round}: {event}");
+            }
+            let id = relay.send("a@org.test", &["b@bad.test"], MESSAGE).await;
+            let event = relay.wait_for("delivery.deferred", &id, SOON).await;
+            assert_eq!(event.text("dsn"), "4.4.3", "{event}");
+            assert!(event.text("detail").contains("does not verify"), "{event}");
+            relay.terminate(SOON).await;
+            assert!(relay.folder().join("data/dnssec-works").exists());
+            relay.restart().await;
+        }
+        assert_eq!(mx.messages().len(), 6);
+        assert!(forged.sessions().is_empty());
+        let checked = relay.cli(&["check-config"]).await;
+        assert_eq!(checked.code, Some(0), "{checked:?}");
+        std::fs::write(&anchor, "no key").unwrap();
+        let checked = relay.cli(&["check-config"]).await;
+        assert_eq!(checked.code, Some(78), "{checked:?}");
+        assert!(checked.stdout.contains("dns.trust-anchors: the trust anchor"), "{checked:?}");
+    }
+}
+
+testkit::net_test! {
     async fn a_trust_anchor_that_is_none_is_refused_in_words() {
         let internet = Internet::start().await;
         let refused = |text: &str| {
@@ -418,4 +462,6 @@ const UNBOUND: &str = "127.0.0.56:53";
 const NS: u16 = 2;
 const DS: u16 = 43;
 const DNSKEY: u16 = 48;
+const MESSAGE: &[u8] = b"From: a@org.test\r\nSubject: signed\r\n\r\nhello\r\n";
+const SOON: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(40);

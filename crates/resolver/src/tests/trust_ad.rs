@@ -148,7 +148,7 @@ async fn c1_01_bogus_is_told_from_other_failures() {
 }
 
 #[tokio::test]
-async fn c1_05_the_verdict_of_addresses_is_that_of_the_family_that_says_more() {
+async fn the_verdict_of_addresses_is_that_of_the_family_that_says_more() {
     let zone = zone().await;
     zone.secure("d.test")
         .a("mx.d.test", "192.0.2.1")

@@ -11,7 +11,6 @@ use attempt::Reason;
 use mail_types::Timestamp;
 use outbound_queue::Destination;
 use parking_lot::Mutex;
-use smtp_client::Transcript;
 
 /// The dialogues.
 #[derive(Default)]
@@ -38,9 +37,8 @@ impl Transcripts {
         reason: Reason,
         at: Timestamp,
         peer: &str,
-        transcript: &Transcript,
+        text: String,
     ) {
-        let text = transcript.to_string();
         if text.is_empty() {
             return;
         }
@@ -71,3 +69,38 @@ impl Transcripts {
 
 /// Four mebibytes at the very most.
 const MOST: usize = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_for_each_destination_and_cause_and_only_so_many() {
+        let all = Transcripts::default();
+        let destination = |n: u64| Destination::new(&format!("d{n}.test"));
+        let keep = |n: u64, reason, at, text: &str| {
+            let at = Timestamp::from_secs(at);
+            all.keep(
+                &destination(n),
+                reason,
+                at,
+                "mx [192.0.2.1]",
+                text.to_owned(),
+            );
+        };
+        let text = |n, reason| all.get(&destination(n), reason).map(|d| d.text.to_string());
+        keep(0, Reason::Remote4xx, 1, "first");
+        keep(0, Reason::Remote4xx, 2, "second");
+        keep(0, Reason::Timeout, 2, "third");
+        keep(0, Reason::Timeout, 3, "");
+        assert_eq!(text(0, Reason::Remote4xx).as_deref(), Some("second"));
+        assert_eq!(text(0, Reason::Timeout).as_deref(), Some("third"));
+        assert_eq!(text(1, Reason::Timeout), None);
+        for n in 1..=MOST as u64 {
+            keep(n, Reason::Timeout, 10 + n, "more");
+        }
+        assert_eq!(all.kept.lock().len(), MOST);
+        assert_eq!(text(0, Reason::Remote4xx), None, "the oldest went");
+        assert!(text(MOST as u64, Reason::Timeout).is_some());
+    }
+}

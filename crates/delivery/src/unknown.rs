@@ -38,3 +38,21 @@ impl Unknown {
 }
 
 const MOST: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn e5_12_the_host_is_remembered_until_the_outcome_is_known() {
+        let unknown = Unknown::default();
+        let id = QueueId::from_raw(7);
+        let host = HostName::parse("mx1.d.test").unwrap();
+        let ip: IpAddr = [192, 0, 2, 1].into();
+        assert_eq!(unknown.host(id), None);
+        unknown.note(id, &host, ip);
+        assert_eq!(unknown.host(id), Some((host, ip)));
+        unknown.settle(id);
+        assert_eq!(unknown.host(id), None);
+    }
+}

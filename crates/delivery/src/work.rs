@@ -459,7 +459,8 @@ impl<S: QueueStore> Attempt<'_, S> {
         let peer = format!("{} [{ip}]", shown(name, Some(ip)));
         let destination = &self.leased.destination;
         let transcripts = &self.sessions.transcripts;
-        transcripts.keep(destination, reason, self.now, &peer, transcript);
+        let text = transcript.to_string();
+        transcripts.keep(destination, reason, self.now, &peer, text);
     }
 
     fn remember_verdict(&self, way: &Way<'_>, session: &Session, verdict: &Verdict) {

@@ -1,6 +1,6 @@
 //! The cache as its users see it.
 //!
-//! On disk: `dir/journal` (see `row.rs` and `disk.rs`). In memory: the book (see `book.rs`), which
+//! On disk: `dir/journal` and its second copy `dir/index` (see `row.rs` and `disk.rs`). In memory: the book (see `book.rs`), which
 //! holds every policy, so that no look-up ever reads the disk. Who calls: delivery asks [`PolicyCache::policy_for`]
 //! for each batch; one task runs [`PolicyCache::run`]; the control socket gives orders. What can
 //! fail: DNS, policy hosts, the disk; none of them takes a policy away. Deliberately absent: any
@@ -9,9 +9,10 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use journal::RealDisk;
 use mail_types::{DnsError, Domain, Resolver, Timestamp};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, Semaphore, watch};
@@ -20,8 +21,8 @@ use crate::book::{Book, Negatives};
 use crate::clock::{Clock, Jitter};
 use crate::decide::Purpose;
 use crate::discovery::{Applied, Discovery, NoPolicy, Origin, Outcome, StoredPolicy};
-use crate::disk::{Disk, OpenStore};
-use crate::event::{EventKind, EventSink, PolicyEvent};
+use crate::disk::{Disk, OpenStore, Repair};
+use crate::event::{EventKind, EventSink, PolicyEvent, StorePart};
 use crate::fetch::{FetchError, PolicyFetcher};
 use crate::guard::ClockGuard;
 use crate::lookup::Trigger;
@@ -37,8 +38,10 @@ pub struct PolicyCache {
 /// Settings of a cache. Start from [`Config::new`].
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where `journal/` lies: `DATA/policies`.
+    /// Where `journal/` and `index/` lie: `DATA/policies`.
     pub dir: PathBuf,
+    /// There has been a store before, so that an empty directory means that it is lost.
+    pub expected: bool,
     /// `policy-cache.refresh-interval`: a day.
     pub refresh_interval: Duration,
     /// Fetches at the same time on behalf of mail: 64. Background refreshes have a quarter of that
@@ -49,7 +52,7 @@ pub struct Config {
     pub max_policies: usize,
     /// "No record" answers in memory: 200,000.
     pub max_negative: usize,
-    /// Go on with what can be read although the journal is damaged: protection is lost.
+    /// Go on with what can be read although journal and index are damaged: protection is lost.
     pub dangerous_lose_policies: bool,
 }
 
@@ -59,6 +62,7 @@ impl Config {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
+            expected: false,
             refresh_interval: Duration::from_hours(24),
             max_fetches: 64,
             max_policies: 500_000,
@@ -131,6 +135,7 @@ pub(crate) struct Inner {
     pub(crate) background_slots: Semaphore,
     /// The driver has something to look at.
     pub(crate) wake: Notify,
+    pub(crate) index_failure_told: AtomicBool,
     /// Held to read from the append of a row until the book says the same; compaction writes.
     pub(crate) commits: tokio::sync::RwLock<()>,
     events: Arc<dyn EventSink>,
@@ -169,15 +174,23 @@ impl PolicyCache {
     /// # Errors
     /// The directory cannot be used, or was written by a newer release.
     pub fn open(config: Config, ports: Ports) -> Result<Opened, CacheError> {
-        match Disk::open(&config.dir, config.dangerous_lose_policies)? {
-            OpenStore::Ready(disk, loaded) => Ok(Opened::Ready(Self::with_store(
-                config,
-                ports,
-                Arc::new(disk),
-                loaded,
-            ))),
+        let disk = Arc::new(RealDisk);
+        let lose = config.dangerous_lose_policies;
+        match Disk::open(&config.dir, disk, config.expected, lose)? {
+            OpenStore::Ready(disk, loaded, repair) => {
+                let policies = loaded.policies();
+                let cache = Self::with_store(config, ports, Arc::new(disk), loaded);
+                cache.inner.tell_repair(repair, policies);
+                Ok(Opened::Ready(cache))
+            }
             OpenStore::Lost(error) => Ok(Opened::Lost { error }),
         }
+    }
+
+    /// Ends the store in order: brings its second copy up to date. What is fetched after that is in force,
+    /// but not stored. Blocks on disk.
+    pub fn close(&self) {
+        self.inner.store.close();
     }
 
     pub(crate) fn with_store(
@@ -199,6 +212,7 @@ impl PolicyCache {
             counters: Counters::default(),
             generation: AtomicU64::new(1),
             wake: Notify::new(),
+            index_failure_told: AtomicBool::new(false),
             commits: tokio::sync::RwLock::new(()),
             events: ports.events,
             guard: Mutex::new(ClockGuard::default()),
@@ -402,8 +416,8 @@ impl Inner {
         for (domain, found) in loaded.domains {
             let jitter = self.jitter.lock().fraction();
             let entry = book.entries.entry(domain.clone()).or_default();
-            entry.contact = found.contact;
-            entry.local = found.local.map(Arc::new);
+            entry.contact = found.contact.1;
+            entry.local = found.local.1.map(Arc::new);
             let Some((seq, policy)) = found.policy else {
                 continue;
             };
@@ -414,6 +428,27 @@ impl Inner {
             let interval = self.config.refresh_interval;
             book.schedule
                 .loaded(&domain, policy.life(), interval, now, jitter);
+        }
+    }
+
+    fn tell_repair(&self, repair: Repair, policies: usize) {
+        let now = self.clock.wall();
+        let repaired = [
+            (StorePart::Index, repair.index_rebuilt),
+            (StorePart::Journal, repair.journal_healed),
+        ];
+        for (part, cause) in repaired {
+            if let Some(cause) = cause {
+                let kind = EventKind::StoreRebuilt {
+                    part,
+                    cause,
+                    policies,
+                };
+                self.tell_all(now, kind);
+            }
+        }
+        if let Some(cause) = repair.lost {
+            self.tell_all(now, EventKind::StoreLost { cause, policies });
         }
     }
 

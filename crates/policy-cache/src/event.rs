@@ -143,6 +143,27 @@ pub enum EventKind {
         /// The store's words.
         error: String,
     },
+    /// A part of the store was damaged or missing and was made anew from the other (row H6-14).
+    StoreRebuilt {
+        /// The part that was made anew.
+        part: StorePart,
+        /// What was wrong with it.
+        cause: String,
+        /// Policies that are stored now.
+        policies: usize,
+    },
+    /// Policies are gone, and an operator said to go on without them (row H6-14).
+    StoreLost {
+        /// What was wrong.
+        cause: String,
+        /// Policies that are left.
+        policies: usize,
+    },
+    /// The index is not written any more; nothing is lost by it while the journal is whole.
+    IndexFailed {
+        /// Why.
+        error: String,
+    },
     /// The cache holds as many policies as it may: a new one applies once and is not kept.
     Full,
     /// Most fetches of the last minutes failed: our own network may be cut off from port 443.
@@ -155,6 +176,26 @@ pub enum EventKind {
         /// How far.
         by: Duration,
     },
+}
+
+/// A part of the store on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StorePart {
+    /// The truth.
+    Journal,
+    /// Its second copy.
+    Index,
+}
+
+impl StorePart {
+    /// The name in the log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Journal => "journal",
+            Self::Index => "index",
+        }
+    }
 }
 
 /// How loud an event is.
@@ -190,6 +231,9 @@ impl EventKind {
             Self::Pinned { .. } => "policy.pinned",
             Self::Exempted { .. } => "policy.exempted",
             Self::StoreFailed { .. } => "policy.store-failed",
+            Self::StoreRebuilt { .. } => "policy.store-rebuilt",
+            Self::StoreLost { .. } => "policy.store-lost",
+            Self::IndexFailed { .. } => "policy.index-failed",
             Self::Full => "policy.cache-full",
             Self::AllFetchesFail { .. } => "policy.all-fetches-fail",
             Self::ClockJumped { .. } => "policy.clock-jumped",
@@ -205,6 +249,8 @@ impl EventKind {
             }
             Self::RefreshFailed { alert: true, .. }
             | Self::StoreFailed { .. }
+            | Self::StoreLost { .. }
+            | Self::IndexFailed { .. }
             | Self::Full
             | Self::AllFetchesFail { .. }
             | Self::ClockJumped { .. } => Severity::Error,
@@ -216,6 +262,7 @@ impl EventKind {
             | Self::RateLimited
             | Self::FallbackToCache { .. }
             | Self::Expired
+            | Self::StoreRebuilt { .. }
             | Self::TestingWouldFail { .. }
             | Self::Forgotten { .. }
             | Self::Pinned { .. }

@@ -28,10 +28,14 @@ use connect::{CheckedResolver, NoSessions, Progress, Watch};
 /// no redirect, proxy, cookie, cache, content coding, retry or body.
 pub struct HttpsFetcher {
     resolver: Arc<dyn Resolver>,
-    tls: rustls::ClientConfig,
+    tls: Arc<TlsSource>,
     allow: Arc<[IpNet]>,
     port: u16,
 }
+
+/// Makes the TLS configuration of one fetch from the trust anchors of that moment, so that a reload
+/// of them counts for the next fetch (row I3-04).
+pub type TlsSource = dyn Fn() -> rustls::ClientConfig + Send + Sync;
 
 /// The HTTP client does not take our settings.
 #[derive(Debug, thiserror::Error)]
@@ -39,14 +43,14 @@ pub struct HttpsFetcher {
 pub struct HttpsFetcherError(String);
 
 impl HttpsFetcher {
-    /// `tls` brings roots, provider and versions (1.2 and up); ALPN, SNI and resumption are set
-    /// here. `allow` is `egress.allow-special-use`.
+    /// `tls` brings roots, provider and versions (1.2 and up), anew for each fetch; ALPN, SNI and
+    /// resumption are set here. `allow` is `egress.allow-special-use`.
     ///
     /// # Errors
     /// The HTTP client refuses the configuration: told at start rather than at the first fetch.
     pub fn new(
         resolver: Arc<dyn Resolver>,
-        tls: rustls::ClientConfig,
+        tls: Arc<TlsSource>,
         allow: Vec<IpNet>,
     ) -> Result<Self, HttpsFetcherError> {
         Self::with_port(resolver, tls, allow, 443)
@@ -55,13 +59,10 @@ impl HttpsFetcher {
     /// As [`HttpsFetcher::new`], to another port than the standard's.
     pub(crate) fn with_port(
         resolver: Arc<dyn Resolver>,
-        mut tls: rustls::ClientConfig,
+        tls: Arc<TlsSource>,
         allow: Vec<IpNet>,
         port: u16,
     ) -> Result<Self, HttpsFetcherError> {
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        tls.enable_sni = true;
-        tls.enable_early_data = false;
         let fetcher = Self {
             resolver,
             tls,
@@ -76,7 +77,10 @@ impl HttpsFetcher {
     }
 
     fn client(&self, progress: &Arc<Progress>) -> reqwest::Result<reqwest::Client> {
-        let mut tls = self.tls.clone();
+        let mut tls = (self.tls)();
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        tls.enable_sni = true;
+        tls.enable_early_data = false;
         tls.resumption = Resumption::store(Arc::new(NoSessions(Arc::clone(progress))));
         let dns = CheckedResolver {
             resolver: Arc::clone(&self.resolver),

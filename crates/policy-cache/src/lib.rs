@@ -17,7 +17,10 @@ mod fetch;
 mod gate;
 mod guard;
 mod https;
+mod index;
 mod lookup;
+mod mend;
+mod mirror;
 mod orders;
 mod refresh;
 mod replay;
@@ -32,9 +35,9 @@ pub use discovery::{
     Applied, Discovery, Exemption, Fallback, LocalRules, NoPolicy, Order, Origin, Outcome, Pin,
     RecordTrouble, StoredPolicy,
 };
-pub use event::{EventKind, EventSink, PolicyEvent, Severity};
+pub use event::{EventKind, EventSink, PolicyEvent, Severity, StorePart};
 pub use fetch::{FetchError, FetchFailure, PkixError, PolicyFetcher, ResultType, Stage};
-pub use https::{HttpsFetcher, HttpsFetcherError};
+pub use https::{HttpsFetcher, HttpsFetcherError, TlsSource};
 pub use orders::PolicyView;
 pub use stats::{Lookups, Stats};
 

@@ -1,6 +1,7 @@
 //! The driver of background refresh, and what else has to be done from time to time.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mail_types::Domain;
@@ -110,6 +111,11 @@ impl PolicyCache {
                 entry.unsaved = false;
             }
         }
+        if let Some(error) = inner.store.index_failed()
+            && !inner.index_failure_told.swap(true, Ordering::Relaxed)
+        {
+            inner.tell_all(now, EventKind::IndexFailed { error });
+        }
         if inner.store.wants_compaction() {
             self.compact().await;
         }
@@ -132,10 +138,10 @@ impl PolicyCache {
                 return;
             }
         };
-        let rows = inner.rows();
+        let (rows, up_to) = inner.rows();
         drop(barrier);
         let store = Arc::clone(&inner.store);
-        match tokio::task::spawn_blocking(move || store.rewrite(mark, rows)).await {
+        match tokio::task::spawn_blocking(move || store.rewrite(mark, rows, up_to)).await {
             Ok(Ok(())) => {}
             Ok(Err(e)) => tracing::error!(error = %e, "the policy journal was not compacted"),
             Err(e) => tracing::error!(error = %e, "the compaction ended unexpectedly"),
@@ -144,8 +150,9 @@ impl PolicyCache {
 }
 
 impl Inner {
-    /// Everything worth keeping, with the numbers of the rows that it came from.
-    fn rows(&self) -> Vec<(u64, Row)> {
+    /// Everything worth keeping, with the numbers of the rows that it came from, and the highest
+    /// number so far.
+    fn rows(&self) -> (Vec<(u64, Row)>, u64) {
         let book = self.book.read();
         // Rules and contacts are rewritten under the number of now: the caller sees to it that no
         // row with a lower number is still on its way.
@@ -162,7 +169,7 @@ impl Inner {
                 rows.push((seq, Row::Contact(domain.clone(), Some(contact))));
             }
         }
-        rows
+        (rows, seq)
     }
 }
 

@@ -9,17 +9,23 @@ use mail_types::Domain;
 
 use crate::contact::Contact;
 use crate::discovery::LocalRules;
+use crate::mend::{Extent, Wound};
 use crate::row::{self, Decoded, PolicyMeta};
 use crate::store::{Loaded, LoadedDomain};
 
 /// What has been read so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Replay {
     domains: HashMap<Domain, Found>,
     seq: u64,
     /// Records seen, of whatever kind.
     pub(crate) records: u64,
-    damage: Vec<String>,
+    /// The birth mark, or its copy of the last compaction, was seen.
+    pub(crate) born: bool,
+    /// Just behind the last intact record.
+    pub(crate) end: Position,
+    /// What should have been rows and is not.
+    pub(crate) wounds: Vec<Wound>,
 }
 
 /// The highest row of each sort about one domain.
@@ -33,49 +39,77 @@ struct Found {
 }
 
 impl Replay {
-    /// Bytes that should have been rows. Those behind the last sync were never relied on.
-    pub(crate) fn damage(&mut self, damage: &[Damage]) {
-        for d in damage.iter().filter(|d| !d.possibly_unacknowledged) {
-            self.damage.push(d.to_string());
+    pub(crate) fn new() -> Self {
+        Self {
+            domains: HashMap::new(),
+            seq: 0,
+            records: 0,
+            born: false,
+            end: Position::START,
+            wounds: Vec::new(),
+        }
+    }
+
+    /// Bytes that should have been rows. Those behind the last sync that anybody knows of (the journal,
+    /// or the index with `applied`) were never relied on.
+    pub(crate) fn damage(&mut self, damage: &[Damage], applied: Option<Position>) {
+        for d in damage {
+            let at = |offset: u64| Position {
+                segment: d.segment,
+                offset: u32::try_from(offset).unwrap_or(u32::MAX),
+            };
+            let synced = applied.is_some_and(|applied| at(d.range.start) < applied);
+            if synced || !d.possibly_unacknowledged {
+                let extent = Extent::Before(at(d.range.end));
+                let what = d.to_string();
+                self.wounds.push(Wound { extent, what });
+            }
         }
     }
 
     /// Reads all rows, and the texts of the policies that count.
-    pub(crate) fn journal(&mut self, journal: &Journal) -> Result<Loaded, ReadError> {
+    pub(crate) fn journal(
+        &mut self,
+        journal: &Journal,
+        applied: Option<Position>,
+    ) -> Result<Loaded, ReadError> {
         let report = journal.scan(Position::START, |record| {
             self.records += 1;
+            self.end = self.end.max(record.end);
+            self.born |= record.kind == row::BIRTH;
             match row::decode(record.kind, record.meta) {
                 Ok(Some((domain, seq, decoded))) => self.row(domain, seq, decoded, record.position),
                 Ok(None) => {}
-                Err(e) => self
-                    .damage
-                    .push(format!("the row at {}: {e}", record.position)),
+                Err(e) => self.wounds.push(Wound {
+                    extent: Extent::Before(record.end),
+                    what: format!("the row at {}: {e}", record.position),
+                }),
             }
             ControlFlow::Continue(())
         })?;
-        self.damage(&report.damage);
+        self.damage(&report.damage, applied);
         let mut loaded = Loaded {
             seq: self.seq,
             ..Loaded::default()
         };
         for (domain, found) in std::mem::take(&mut self.domains) {
             let mut one = LoadedDomain {
-                contact: found.contact.1,
-                local: found.local.1.clone(),
+                contact: found.contact,
+                local: found.local.clone(),
+                forgotten: found.forgotten,
                 policy: None,
             };
+            let seq = found.newest();
             match found.policy(&domain, journal) {
                 Ok(policy) => one.policy = policy,
-                Err(e) => self.damage.push(format!("the policy of {domain}: {e}")),
+                Err(e) => self.wounds.push(Wound {
+                    extent: Extent::Text(domain.clone(), seq),
+                    what: format!("the policy of {domain}: {e}"),
+                }),
             }
             loaded.domains.insert(domain, one);
         }
         Ok(loaded)
-    }
-
-    /// The first thing that is wrong, if anything is.
-    pub(crate) fn first_damage(&self) -> Option<&String> {
-        self.damage.first()
     }
 
     fn row(&mut self, domain: Domain, seq: u64, decoded: Decoded, position: Position) {
@@ -111,6 +145,12 @@ impl Replay {
 type Restored = Option<(u64, Arc<crate::discovery::StoredPolicy>)>;
 
 impl Found {
+    /// The number of the last row about the policy.
+    fn newest(&self) -> u64 {
+        let policy = self.policy.as_ref().map_or(0, |(seq, ..)| *seq);
+        policy.max(self.renewed.as_ref().map_or(0, |(seq, _)| *seq))
+    }
+
     fn policy(self, domain: &Domain, journal: &Journal) -> Result<Restored, String> {
         let Some((seq, mut meta, position)) = self.policy else {
             return match self.renewed {

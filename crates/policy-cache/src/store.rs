@@ -21,8 +21,16 @@ pub(crate) trait Store: Send + Sync {
     fn rotate(&self) -> Result<u32, StoreError>;
 
     /// Writes these rows anew and gives back the space of all rows before the mark. Blocks. What is
-    /// appended after the mark stays.
-    fn rewrite(&self, mark: u32, rows: Vec<(u64, Row)>) -> Result<(), StoreError>;
+    /// appended after the mark stays. `up_to`: the highest number given out when the rows were read.
+    fn rewrite(&self, mark: u32, rows: Vec<(u64, Row)>, up_to: u64) -> Result<(), StoreError>;
+
+    /// Why the store's second copy is not written any more; nothing is lost by it yet.
+    fn index_failed(&self) -> Option<String> {
+        None
+    }
+
+    /// Ends the store in order; what is appended later fails. Blocks.
+    fn close(&self) {}
 }
 
 /// The disk did not take it; what is in memory stays in force.
@@ -38,12 +46,20 @@ pub(crate) struct Loaded {
     pub(crate) seq: u64,
 }
 
-/// One domain, each part with the number of the row that it came from.
+/// One domain, each part with the number of the row that it came from; 0: there is none.
 #[derive(Debug, Default)]
 pub(crate) struct LoadedDomain {
     pub(crate) policy: Option<(u64, Arc<StoredPolicy>)>,
-    pub(crate) contact: Option<Contact>,
-    pub(crate) local: Option<LocalRules>,
+    /// An operator removed the policy that was there before.
+    pub(crate) forgotten: u64,
+    pub(crate) contact: (u64, Option<Contact>),
+    pub(crate) local: (u64, Option<LocalRules>),
+}
+
+impl LoadedDomain {
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.policy.is_none() && self.contact.1.is_none() && self.local.1.is_none()
+    }
 }
 
 impl Loaded {
@@ -54,13 +70,19 @@ impl Loaded {
             if let Some((seq, policy)) = &one.policy {
                 rows.push((*seq, Row::Policy(Arc::clone(policy))));
             }
-            if let Some(local) = &one.local {
-                rows.push((self.seq, Row::Local(domain.clone(), local.clone())));
+            if let (seq, Some(local)) = &one.local {
+                rows.push((*seq, Row::Local(domain.clone(), local.clone())));
             }
-            if let Some(contact) = one.contact {
-                rows.push((self.seq, Row::Contact(domain.clone(), Some(contact))));
+            if let (seq, Some(contact)) = one.contact {
+                rows.push((seq, Row::Contact(domain.clone(), Some(contact))));
             }
         }
         rows
+    }
+
+    /// How many policies there are.
+    pub(crate) fn policies(&self) -> usize {
+        let with = |one: &&LoadedDomain| one.policy.is_some();
+        self.domains.values().filter(with).count()
     }
 }

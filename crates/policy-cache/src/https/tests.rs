@@ -84,7 +84,8 @@ async fn site(names: &[&str], days: (i64, i64), trusted: bool, behaviour: Behavi
     let loopback = vec!["127.0.0.0/8".parse().unwrap()];
     let dns = Arc::new(Dns(address));
     Site {
-        fetcher: HttpsFetcher::with_port(dns, client, loopback, address.port()).unwrap(),
+        fetcher: HttpsFetcher::with_port(dns, Arc::new(move || client.clone()), loopback, address.port())
+            .unwrap(),
         requests,
     }
 }

@@ -92,7 +92,9 @@ async fn a_refresh_of_the_same_text_writes_a_small_row() {
 async fn a_store_that_was_deleted_is_lost_until_told() {
     let (world, dir) = (World::new(), tempfile::tempdir().unwrap());
     drop(open(&world, dir.path()));
-    std::fs::remove_dir_all(dir.path().join("journal")).unwrap();
+    for part in ["journal", "index"] {
+        std::fs::remove_dir_all(dir.path().join(part)).unwrap();
+    }
     let mut config = Config::new(dir.path());
     let lost = PolicyCache::open(config.clone(), world.ports()).unwrap();
     assert!(matches!(lost, Opened::Lost { .. }));

@@ -141,8 +141,8 @@ impl World {
                     }
                 }
                 Row::Forgotten(_) => entry.policy = None,
-                Row::Contact(_, contact) => entry.contact = *contact,
-                Row::Local(_, rules) => entry.local = Some(rules.clone()),
+                Row::Contact(_, contact) => entry.contact = (*seq, *contact),
+                Row::Local(_, rules) => entry.local = (*seq, Some(rules.clone())),
             }
         }
         loaded
@@ -219,7 +219,7 @@ impl Store for Fake {
     fn rotate(&self) -> Result<u32, StoreError> {
         Ok(u32::try_from(self.0.disk.lock().len()).unwrap())
     }
-    fn rewrite(&self, mark: u32, rows: Vec<(u64, Row)>) -> Result<(), StoreError> {
+    fn rewrite(&self, mark: u32, rows: Vec<(u64, Row)>, _: u64) -> Result<(), StoreError> {
         let mut disk = self.0.disk.lock();
         let later = disk.split_off(mark as usize);
         *disk = rows;

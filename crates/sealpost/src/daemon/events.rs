@@ -109,6 +109,24 @@ fn kind(kind: &EventKind, fields: &mut Fields<'_>) {
         EventKind::StoreFailed { error } => {
             fields.add("cause", error.as_str());
         }
+        EventKind::IndexFailed { error } => {
+            fields.add("cause", error.as_str());
+        }
+        EventKind::StoreRebuilt {
+            part,
+            cause,
+            policies,
+        } => {
+            fields
+                .add("part", part.as_str())
+                .add("cause", cause.as_str())
+                .add("policies", policies);
+        }
+        EventKind::StoreLost { cause, policies } => {
+            fields
+                .add("cause", cause.as_str())
+                .add("policies", policies);
+        }
         EventKind::AllFetchesFail { failures } => {
             fields.add("failures", failures);
         }

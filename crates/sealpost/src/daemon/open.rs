@@ -38,12 +38,15 @@ impl Opening<'_> {
         dangerous_lose: bool,
         standing: &mut Vec<String>,
     ) -> anyhow::Result<Option<PolicyCache>> {
+        let data = &self.settings.server.data_dir;
         let fetcher = fetcher(self.settings, &self.resolver, &self.trust.roots)?;
         let config = policy_cache::Config {
             refresh_interval: self.settings.policy_cache.refresh_interval,
             max_fetches: self.settings.policy_cache.fetches,
             dangerous_lose_policies: dangerous_lose,
-            ..policy_cache::Config::new(self.settings.server.data_dir.join("policies"))
+            // The policies are always opened before the queue: where there is one they have been.
+            expected: data.join(QUEUE).join("FORMAT").exists(),
+            ..policy_cache::Config::new(data.join("policies"))
         };
         let ports = Ports {
             resolver: Arc::clone(&self.resolver),
@@ -183,12 +186,22 @@ pub(crate) fn fetcher(
     roots: &Roots,
 ) -> anyhow::Result<HttpsFetcher> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(Arc::clone(roots.current().store()))
-        .with_no_client_auth();
+    let versions = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?;
+    let roots = roots.clone();
+    // For each fetch anew, so that a reload of the trust anchors reaches the next one (row I3-04).
+    let tls = move || {
+        versions
+            .clone()
+            .with_root_certificates(Arc::clone(roots.current().store()))
+            .with_no_client_auth()
+    };
     let allowed = s.egress.allow_special_use.clone();
-    Ok(HttpsFetcher::new(Arc::clone(resolver), tls, allowed)?)
+    Ok(HttpsFetcher::new(
+        Arc::clone(resolver),
+        Arc::new(tls),
+        allowed,
+    )?)
 }
 
 /// The trust anchors and revocation lists for mail exchangers, without those of routes.
@@ -273,7 +286,7 @@ pub(super) fn queue(s: &Settings, placement: &delivery::Settings) -> anyhow::Res
         free_space_floor: s.queue.minimum_free_space,
         body_memory: s.queue.body_memory,
         ..EmbeddedOptions::new(
-            s.server.data_dir.join("queue"),
+            s.server.data_dir.join(QUEUE),
             Arc::new(placement.clone()),
             seed()?,
         )
@@ -293,3 +306,6 @@ pub(crate) fn client_clock(clock: &Arc<dyn Clock>) -> Arc<dyn Fn() -> Timestamp 
 pub(super) fn fail(status: Status, what: &impl std::fmt::Display) -> anyhow::Error {
     Failure::new(status, what.to_string()).into()
 }
+
+/// Under the data directory.
+const QUEUE: &str = "queue";

@@ -50,7 +50,6 @@ pub(crate) async fn run(
         alarm: Arc::default(),
     };
     let told = translate::delivery(&settings)?;
-    let queue = Arc::new(open::queue(&settings, &told)?);
     let opening = open::Opening {
         settings: &settings,
         resolver: Arc::clone(&dns) as _,
@@ -59,7 +58,9 @@ pub(crate) async fn run(
         observer: observer.clone(),
     };
     let mut standing = Vec::new();
+    // Before the queue: see `expected` there.
     let policies = opening.policies(dangerous_lose_policies, &mut standing)?;
+    let queue = Arc::new(open::queue(&settings, &told)?);
     let delivery = match policies {
         Some(policies) => Some((opening.delivery(&queue, &policies, told)?, policies)),
         None => None,
@@ -166,6 +167,12 @@ impl Running {
             delivery.stop().await;
         }
         background.shutdown().await;
+        if let Some((_, policies)) = &self.delivery {
+            let policies = policies.clone();
+            if let Err(error) = tokio::task::spawn_blocking(move || policies.close()).await {
+                tracing::error!(%error, "closing the policies failed");
+            }
+        }
         let queue = Arc::clone(&self.queue);
         match tokio::task::spawn_blocking(move || queue.close()).await {
             Ok(Ok(())) => {}

@@ -100,6 +100,26 @@ testkit::net_test! {
         assert_found(&report, "policy-none", "warning");
     }
 
+    async fn check_tells_of_testing_without_end_and_of_a_policy_that_changed_under_its_id() {
+        let net = Net::start().await;
+        let _mx = net.mx("d.test", "127.0.0.25").await;
+        net.zone.mta_sts("d.test", "20200101T000000", POLICY_HOST);
+        net.host.testing("d.test", &["mx.d.test"]);
+        let relay = net.relay().await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        sent(&relay, &id).await;
+        let json = async || relay.cli(&["check", "d.test", "--json"]).await.json();
+        let report = json().await;
+        assert_found(&report, "policy-testing-long", "warning");
+        assert!(!keys(&report, "warning").contains(&"record-id-not-changed".to_owned()), "{report:#}");
+        net.host.enforce("d.test", &["mx.d.test"]);
+        let finding = assert_found(&json().await, "record-id-not-changed", "warning");
+        assert!(finding["text"].as_str().unwrap().contains("20200101T000000"), "{finding}");
+        // A CDN that refuses what is no browser.
+        net.host.fault("d.test", PolicyFault::Status(403));
+        assert_found(&json().await, "policy-refused", "error");
+    }
+
     async fn check_explains_patterns_that_cover_no_host() {
         let net = Net::start().await;
         net.zone.mail_domain("d.test", "mx.eu.d.test", "127.0.0.25");

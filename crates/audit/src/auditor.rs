@@ -19,7 +19,9 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::facts::{AddressFacts, Facts, HostFacts, MailHosts, Seen, Signed, TxtAnswer};
+use crate::facts::{
+    AddressFacts, Facts, HostFacts, KnownPolicy, MailHosts, Seen, Signed, TxtAnswer,
+};
 use crate::report::Report;
 
 /// Audits domains.
@@ -41,8 +43,8 @@ pub struct Auditor {
 }
 
 impl Auditor {
-    /// Audits one domain. No `MAIL FROM` is ever sent.
-    pub async fn check(&self, domain: &Domain) -> Report {
+    /// Audits one domain, of which the daemon may know an earlier policy. No `MAIL FROM` is ever sent.
+    pub async fn check(&self, domain: &Domain, known: Option<KnownPolicy>) -> Report {
         let deadline = Instant::now() + self.limit;
         let now = (self.clock)();
         let (record, policy, (mail, unusable), reporting) = tokio::join!(
@@ -60,6 +62,7 @@ impl Auditor {
             unusable,
             reporting,
             routed_to: self.route(domain),
+            known,
         };
         Report::of(&facts, &self.demands(domain, now))
     }

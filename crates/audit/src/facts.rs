@@ -28,6 +28,19 @@ pub struct Facts {
     pub reporting: TxtAnswer,
     /// The next hop of a `[[route]]` that applies to the domain here.
     pub routed_to: Option<String>,
+    /// What the daemon has stored, where there is one to ask.
+    pub known: Option<KnownPolicy>,
+}
+
+/// A policy that the daemon fetched before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownPolicy {
+    /// The record's id at that time.
+    pub id: String,
+    /// The policy as it was served.
+    pub text: String,
+    /// When it was fetched, for people.
+    pub fetched: String,
 }
 
 /// What came of a TXT look-up.

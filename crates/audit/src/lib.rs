@@ -5,8 +5,8 @@
 //! [`Kind`]s of findings, each with its severity, plain words and remedy, and asks delivery's own
 //! decisions (`delivery::demand`, `delivery::plan`, `delivery::failure`) what would become of mail.
 //!
-//! What an audit cannot know is left out or said so: how long a policy has been in testing mode,
-//! whether its id was bumped with its last change, and what this relay has stored of the domain.
+//! How long a policy has been in testing mode can only be told if its id is a date, and whether the id
+//! was changed with the policy only if the daemon knows an earlier one.
 
 mod auditor;
 mod facts;
@@ -22,7 +22,7 @@ mod verdict;
 mod view;
 
 pub use auditor::Auditor;
-pub use facts::{AddressFacts, Facts, HostFacts, MailHosts, Seen, Signed, TxtAnswer};
+pub use facts::{AddressFacts, Facts, HostFacts, KnownPolicy, MailHosts, Seen, Signed, TxtAnswer};
 pub use finding::{Finding, Group, Severity};
 pub use markdown::findings_markdown;
 pub use report::Report;

@@ -29,6 +29,7 @@ pub(crate) fn good() -> Facts {
         unusable: Vec::new(),
         reporting: TxtAnswer::Records(vec![b"v=TLSRPTv1; rua=mailto:tls@d.test".to_vec()]),
         routed_to: None,
+        known: None,
     }
 }
 

@@ -68,6 +68,9 @@ findings! {
     RecordInvalid "record-invalid" Record Error
         "the MTA-STS record is invalid and counts as none: {detail}"
         "Write it as \"v=STSv1; id=20260301T000000;\": fields are name=value with a semicolon between them, and the id has 1 to 32 letters and digits, no hyphens or dots."
+    RecordIdKept "record-id-not-changed" Record Warning
+        "the policy is not the one that this relay fetched on {detail}: senders that know it go on with what they have until they fetch it for another reason, perhaps tomorrow"
+        "Change the record's id whenever the policy changes, as soon as the new policy is served."
     RecordNearMiss "record-near-miss" Record Error
         "a TXT record at _mta-sts.{domain} looks like an MTA-STS record, but does not begin with v=STSv1; and is ignored: {detail}"
         "Begin it with exactly \"v=STSv1;\": STS in capital letters, a semicolon, and no quotes or blanks before it."
@@ -83,7 +86,10 @@ findings! {
         ""
     PolicyTesting "policy-testing" Policy Warning
         "the policy is in mode testing: senders report failures and deliver all the same, so that it protects nobody yet"
-        "Read the TLS reports, and change to \"mode: enforce\" (and the record's id with it) when they are clean. Since when the policy has been in testing mode cannot be seen from outside; some weeks are enough."
+        "Read the TLS reports, and change to \"mode: enforce\" (and the record's id with it) when they are clean. Some weeks of testing are enough."
+    PolicyTestingLong "policy-testing-long" Policy Warning
+        "the policy has been in mode testing for over a year: {detail}"
+        "What has been tested for so long can be enforced: change to \"mode: enforce\", and the record's id with it. If there was never time to read the TLS reports, begin with those of the last week."
     PolicyNone "policy-none" Policy Warning
         "the policy has mode none: it asks for nothing, and senders that knew an older one forget it"
         "If MTA-STS is being taken down, keep this until the max_age of the last enforced policy is over, then remove the record. Otherwise publish \"mode: testing\" or \"mode: enforce\" and a new id."

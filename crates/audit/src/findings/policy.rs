@@ -35,7 +35,10 @@ fn of_text(found: &mut Found<'_>, parsed: &Parsed) {
     let policy = &parsed.policy;
     match policy.mode() {
         Mode::Enforce => found.add(Kind::PolicyEnforce, list(policy.mx())),
-        Mode::Testing => found.add(Kind::PolicyTesting, ""),
+        Mode::Testing => match tested_since(found) {
+            Some(id) => found.add(Kind::PolicyTestingLong, format!("its id {id} is a date")),
+            None => found.add(Kind::PolicyTesting, ""),
+        },
         Mode::None => found.add(Kind::PolicyNone, ""),
     }
     if policy.mode() != Mode::None {
@@ -59,6 +62,24 @@ fn of_text(found: &mut Found<'_>, parsed: &Parsed) {
     if policy.mode() != Mode::None {
         unused(found, policy);
     }
+}
+
+/// The record's id, if it is a date that lies more than a year back: it has to change with the
+/// policy, and so the policy has not changed since.
+fn tested_since(found: &Found<'_>) -> Option<String> {
+    let Some(Selection::Found(record)) = found.facts.selection() else {
+        return None;
+    };
+    let id = record.id().as_str();
+    let number = |range: std::ops::Range<usize>| id.get(range)?.parse::<u64>().ok();
+    let (year, month, day) = (number(0..4)?, number(4..6)?, number(6..8)?);
+    // MTA-STS is of 2018; anything else is a number of another sort.
+    if !(2018..2100).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    // The 366th day after it, whatever the months' lengths: a few days more or less do not matter.
+    let days = (year - 1970) * 365 + (year - 1969) / 4 + (month - 1) * 30 + month / 2 + day;
+    (found.facts.now.as_secs() / 86_400 > days + 366).then(|| id.to_owned())
 }
 
 /// Patterns that match no mail host, and what was probably meant.
@@ -117,7 +138,7 @@ fn failed(error: &FetchError) -> (Kind, String) {
         FetchError::Certificate(fault) => return (certificate(fault), fault.to_string()),
         FetchError::RefusedAddress { .. } => Kind::PolicySpecialUse,
         FetchError::Connect(_) => Kind::PolicyConnect,
-        FetchError::Tls(_) => Kind::PolicyTls,
+        FetchError::Tls(_) | FetchError::TlsVersion(_) => Kind::PolicyTls,
         FetchError::Timeout { .. } => Kind::PolicyTimeout,
         FetchError::Status { status, .. } => match status {
             300..=399 => Kind::PolicyRedirect,

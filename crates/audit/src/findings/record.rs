@@ -15,7 +15,16 @@ pub(super) fn look(found: &mut Found<'_>) {
         TxtAnswer::NameTooLong => return found.add(Kind::RecordNameTooLong, ""),
     };
     match facts.selection() {
-        Some(Selection::Found(record)) => found.add(Kind::RecordFound, record.id().as_str()),
+        Some(Selection::Found(record)) => {
+            found.add(Kind::RecordFound, record.id().as_str());
+            if let (Some(known), Ok(served)) = (&facts.known, &facts.policy)
+                && known.id == record.id().as_str()
+                && known.text != served.policy.text()
+            {
+                let detail = format!("{} under the same id {}", known.fetched, known.id);
+                found.add(Kind::RecordIdKept, printable(detail.as_bytes()));
+            }
+        }
         Some(Selection::None(NoRecord::Several(n))) => {
             found.add(Kind::RecordSeveral, n.to_string());
         }

@@ -12,7 +12,7 @@ use smtp_client::{
 };
 
 use super::of;
-use crate::facts::{Facts, MailHosts, Seen, TxtAnswer};
+use crate::facts::{Facts, KnownPolicy, MailHosts, Seen, TxtAnswer};
 use crate::finding::Severity;
 use crate::samples::{NOW, good, host, ip, policy, session, tls};
 use crate::table::Kind;
@@ -143,6 +143,58 @@ fn patterns_are_explained_by_the_host_that_was_meant() {
     );
 }
 
+#[test]
+fn only_an_old_date_says_that_testing_lasts() {
+    // It is the first of March 2026.
+    for (id, long) in [
+        ("20240105T010203", true),
+        ("20250201", true),
+        ("20250320", false),
+        ("20260101000000Z", false),
+        ("20991231", false),
+        ("19990101", false),
+        ("20241301", false),
+        ("17000000", false),
+        ("1", false),
+        ("a20240101", false),
+    ] {
+        let mut facts = good();
+        facts.record = TxtAnswer::Records(vec![format!("v=STSv1; id={id};").into_bytes()]);
+        facts.policy = Ok(policy("testing", &["mx.d.test"], 604_800));
+        let found = of(&facts).iter().any(|f| f.kind == Kind::PolicyTestingLong);
+        assert_eq!(found, long, "{id}");
+        facts.policy = Ok(policy("enforce", &["mx.d.test"], 604_800));
+        assert!(
+            of(&facts).iter().all(|f| f.kind != Kind::PolicyTestingLong),
+            "{id}"
+        );
+    }
+}
+
+#[test]
+fn an_id_that_was_changed_or_a_policy_that_was_not_is_no_finding() {
+    let served = good().policy.unwrap().policy.text().to_owned();
+    for (id, text) in [
+        ("0", "version: STSv1\nmode: none\nmax_age: 1\n"),
+        ("1", &served),
+    ] {
+        let mut facts = good();
+        facts.known = Some(known(id, text));
+        assert!(
+            of(&facts).iter().all(|f| f.kind != Kind::RecordIdKept),
+            "{id}"
+        );
+    }
+}
+
+fn known(id: &str, text: &str) -> KnownPolicy {
+    KnownPolicy {
+        id: id.to_owned(),
+        text: text.to_owned(),
+        fetched: "2026-02-01T00:00:00Z".to_owned(),
+    }
+}
+
 pub(super) fn row(kind: Kind, change: impl Fn(&mut Facts) + 'static) -> (Kind, Change) {
     (kind, Box::new(change))
 }
@@ -164,6 +216,9 @@ fn record_rows() -> Vec<(Kind, Change)> {
         records(Kind::RecordNearMiss, &["v=stsv1; id=1;"]),
         records(Kind::RecordNearMiss, &["v=STSv1 id=1"]),
         records(Kind::RecordNearMiss, &["\"v=STSv1; id=1;\""]),
+        row(Kind::RecordIdKept, |f| {
+            f.known = Some(known("1", "version: STSv1\nmode: none\nmax_age: 1\n"));
+        }),
         row(Kind::RecordLookup, |f| {
             f.record = TxtAnswer::Failed(servfail())
         }),
@@ -215,6 +270,7 @@ fn fetch_rows() -> Vec<(Kind, Change)> {
         (Kind::PolicyCertUntrusted, pkix(PkixError::UnknownIssuer)),
         (Kind::PolicyCertOther, pkix(PkixError::Revoked)),
         (Kind::PolicyTls, FetchError::Tls(text())),
+        (Kind::PolicyTls, FetchError::TlsVersion(text())),
         (Kind::PolicyTimeout, timeout),
         (
             Kind::PolicyRedirect,
@@ -266,6 +322,10 @@ fn policy_rows() -> Vec<(Kind, Change)> {
     vec![
         mode(Kind::PolicyEnforce, "enforce", 604_800),
         mode(Kind::PolicyTesting, "testing", 604_800),
+        row(Kind::PolicyTestingLong, |f| {
+            f.record = TxtAnswer::Records(vec![b"v=STSv1; id=20240105T010203;".to_vec()]);
+            f.policy = Ok(policy("testing", &["mx.d.test"], 604_800));
+        }),
         mode(Kind::PolicyNone, "none", 604_800),
         mode(Kind::MaxAgeShort, "enforce", 86_399),
         mode(Kind::MaxAgeShort, "testing", 0),

@@ -1,15 +1,20 @@
-//! `sealpost check`: a live audit of a domain, with the configuration and without the daemon.
+//! `sealpost check`: a live audit of a domain, with the configuration and without the daemon, which is
+//! only asked what it knew before.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit::{Auditor, Finding, Group, HostView, MailHosts, Report, Severity, VerdictView};
+use admin::PolicyDetail;
+use audit::{
+    Auditor, Finding, Group, HostView, KnownPolicy, MailHosts, Report, Severity, VerdictView,
+};
 use mail_types::{Domain, Resolver};
 use policy_cache::{Clock, SystemClock};
 use settings::Settings;
 use smtp_client::{Connector, Timeouts};
 
+use crate::control_client::{ControlClient, segment, typed};
 use crate::daemon::{open, translate};
 use crate::exit::{Failure, Status};
 use crate::output::{Mark, Output};
@@ -17,7 +22,8 @@ use crate::output::{Mark, Output};
 /// Audits and prints; the status is 1 if something is broken.
 pub(super) async fn run(settings: &Settings, domain: &str, json: bool) -> anyhow::Result<Status> {
     let domain = parse(domain)?;
-    let report = auditor(settings)?.check(&domain).await;
+    let known = known(settings, &domain).await;
+    let report = auditor(settings)?.check(&domain, known).await;
     let mut out = Output::stdout();
     if json {
         out.json(&serde_json::to_value(report.view())?)?;
@@ -40,6 +46,19 @@ fn parse(text: &str) -> Result<Domain, Failure> {
         return Err(Failure::new(Status::Usage, message));
     }
     Ok(domain)
+}
+
+/// What the daemon has stored of the domain, if one runs that we may ask and it has anything.
+async fn known(settings: &Settings, domain: &Domain) -> Option<KnownPolicy> {
+    let client = ControlClient::new(settings.admin.socket.clone());
+    let path = format!("/v1/policies/{}", segment(domain.as_str()));
+    let asked = tokio::time::timeout(STEP, client.get(&path, &[])).await;
+    let detail = typed::<PolicyDetail>(&asked.ok()?.ok()?).ok()?;
+    Some(KnownPolicy {
+        id: detail.policy.id?,
+        text: detail.text?,
+        fetched: detail.policy.fetched?,
+    })
 }
 
 /// The daemon's own parts, with time limits for somebody who waits.

@@ -218,9 +218,11 @@ impl<S: QueueStore> Books<'_, S> {
                         (at + Duration::from_secs_f64(SPREAD * self.dice.unit())).min(expires)
                     }
                     None => {
-                        self.settings
-                            .retry
-                            .next(attempt, entry.now.wall, expires, self.dice.unit())
+                        let retry = &self.settings.retry;
+                        let next = retry.next(attempt, entry.now.wall, expires, self.dice.unit());
+                        // Not before the look-up that it waits for (decision AMB-01).
+                        let look = entry.found.not_before.map(|at| at.min(expires));
+                        look.map_or(next, |at| next.max(at))
                     }
                 };
                 failed(failure, Ended::Deferred, failure.status, Some(next))

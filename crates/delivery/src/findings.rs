@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use attempt::{Reason, Tried, Weakened};
+use mail_types::Timestamp;
 
 use crate::demand::Evidence;
 use crate::failure::{Conclusion, HostFailure, as_transient, conclude};
@@ -32,6 +33,8 @@ pub(crate) struct Findings {
     /// Of the host whose turn it is.
     pub(crate) standing: Standing,
     pub(crate) weakened_by: Option<Weakened>,
+    /// An attempt before then would find out nothing new.
+    pub(crate) not_before: Option<Timestamp>,
     pub(crate) connect: Duration,
     pub(crate) transmit: Duration,
 }
@@ -50,6 +53,7 @@ impl Findings {
             concluded: false,
             standing: Standing::NONE,
             weakened_by,
+            not_before: None,
             connect: Duration::ZERO,
             transmit: Duration::ZERO,
         }

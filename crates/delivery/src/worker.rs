@@ -268,14 +268,10 @@ async fn attempt<S: QueueStore>(
     ) {
         Judgement::Known(inputs) => inputs,
         Judgement::Wait { until, detail } => {
-            tracing::debug!(%until, "waiting for the policy look-up");
-            return (
-                all(Verdict::Deferred(Arc::new(Failure::new(
-                    Reason::PolicyLookup,
-                    detail,
-                )))),
-                None,
-            );
+            let failure = Failure::new(Reason::PolicyLookup, detail);
+            let mut found = all(Verdict::Deferred(Arc::new(failure)));
+            found.not_before = Some(until);
+            return (found, None);
         }
     };
     let requirement = Requirement::of(&inputs);

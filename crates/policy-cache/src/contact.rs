@@ -74,7 +74,8 @@ pub(crate) const fn hold(had_policy_recently: bool) -> Duration {
 
 const MIN_FAILURES: u32 = 3;
 const OPEN_FOR: Duration = Duration::from_hours(1);
-const LOOK_EVERY: Duration = Duration::from_mins(10);
+/// As the first delay of the retry table: delivery makes no attempt before the next look is due.
+const LOOK_EVERY: Duration = Duration::from_mins(5);
 const LOOK_SELDOM: Duration = Duration::from_mins(30);
 const FORGET_AFTER: Duration = Duration::from_hours(48);
 
@@ -100,17 +101,12 @@ mod tests {
     fn h1_04_when_mail_waits_and_when_it_goes() {
         let (short, long) = (hold(false), hold(true));
         for (failures, hold, want, reason) in [
-            (
-                &[0][..],
-                short,
-                ContactVerdict::Wait(t(10)),
-                "first failure",
-            ),
-            (&[0, 10], short, ContactVerdict::Wait(t(20)), "second"),
+            (&[0][..], short, ContactVerdict::Wait(t(5)), "first failure"),
+            (&[0, 10], short, ContactVerdict::Wait(t(15)), "second"),
             (
                 &[0, 40],
                 short,
-                ContactVerdict::Wait(t(50)),
+                ContactVerdict::Wait(t(45)),
                 "30 minutes, but only two failures",
             ),
             (
@@ -134,7 +130,7 @@ mod tests {
             (
                 &[0, 10, 30, 90],
                 short,
-                ContactVerdict::Wait(t(100)),
+                ContactVerdict::Wait(t(95)),
                 "after the hour it starts anew",
             ),
             (
@@ -152,7 +148,7 @@ mod tests {
             (
                 &[0, 1, 4000],
                 short,
-                ContactVerdict::Wait(t(4010)),
+                ContactVerdict::Wait(t(4005)),
                 "an old series is forgotten",
             ),
         ] {

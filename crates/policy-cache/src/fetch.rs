@@ -64,6 +64,9 @@ pub enum FetchError {
     /// TLS failed for another reason than the certificate.
     #[error("the TLS handshake with the policy host failed: {0}")]
     Tls(String),
+    /// Host and we have no version of TLS in common: it offers 1.1 at most (row H2-04).
+    #[error("the policy host offers neither TLS 1.2 nor TLS 1.3: {0}")]
+    TlsVersion(String),
     /// The deadline over everything has passed.
     #[error("timeout, stage {stage}, {bytes} bytes of the body read")]
     Timeout {
@@ -215,6 +218,7 @@ impl FetchError {
             | Self::RefusedAddress { .. }
             | Self::Connect(_)
             | Self::Tls(_)
+            | Self::TlsVersion(_)
             | Self::Timeout { .. }
             | Self::Status { .. }
             | Self::MediaType(_)
@@ -241,6 +245,7 @@ impl FetchError {
             Self::Certificate(PkixError::Revoked) => "webpki:revoked",
             Self::Certificate(PkixError::Other(_)) => "webpki:other",
             Self::Tls(_) => "tls",
+            Self::TlsVersion(_) => "tls_version",
             Self::Timeout { .. } => "timeout",
             Self::Status { .. } => "http_status",
             Self::MediaType(_) => "media_type",

@@ -4,8 +4,8 @@ use std::error::Error;
 use std::io;
 
 use mail_types::{HostName, Timestamp};
-use rustls::CertificateError;
 use rustls::pki_types::UnixTime;
+use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 
 use super::answer::printable;
 use super::connect::Progress;
@@ -76,6 +76,11 @@ fn from_rustls(error: &rustls::Error, host: &HostName) -> FetchError {
         rustls::Error::NoCertificatesPresented => {
             FetchError::Certificate(PkixError::Other("the server shows none".into()))
         }
+        old @ (rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
+        | rustls::Error::PeerIncompatible(
+            PeerIncompatible::ServerDoesNotSupportTls12Or13
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+        )) => FetchError::TlsVersion(printable(old.to_string().as_bytes())),
         other => FetchError::Tls(printable(other.to_string().as_bytes())),
     }
 }

@@ -1,6 +1,6 @@
 //! The real fetcher against a TLS server of our own on a free port.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::fetch::{PkixError, ResultType};
 
+mod hosts;
+
 const POLICY: &str = "version: STSv1\nmode: enforce\nmx: mx.d.test\nmax_age: 86400\n";
 
 /// How the host behaves behind the handshake.
@@ -28,6 +30,8 @@ enum Behaviour {
     SendAndStall(Vec<u8>),
     /// Accepts TCP and never speaks TLS.
     NoTls,
+    /// Answers the ClientHello with this and closes.
+    Raw(&'static [u8]),
 }
 
 struct Site {
@@ -37,15 +41,6 @@ struct Site {
 
 /// A policy host whose certificate has these names and dates.
 async fn site(names: &[&str], days: (i64, i64), trusted: bool, behaviour: Behaviour) -> Site {
-    let ca = {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params
-            .distinguished_name
-            .push(rcgen::DnType::CommonName, "CA");
-        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-    };
-    let key = KeyPair::generate().unwrap();
     let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
     let mut params = CertificateParams::new(names).unwrap();
     params.not_before = rcgen::date_time_ymd(2020, 1, 1);
@@ -56,9 +51,30 @@ async fn site(names: &[&str], days: (i64, i64), trusted: bool, behaviour: Behavi
     if days.1 < 0 {
         params.not_after = rcgen::date_time_ymd(2021, 1, 1);
     }
+    let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    site_with(params, here, &[here], trusted, behaviour).await
+}
+
+/// A policy host with this certificate, that listens on one address and has others in DNS.
+async fn site_with(
+    params: CertificateParams,
+    listens: IpAddr,
+    in_dns: &[IpAddr],
+    trusted: bool,
+    behaviour: Behaviour,
+) -> Site {
+    let ca = {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "CA");
+        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+    };
+    let key = KeyPair::generate().unwrap();
     let cert = params.signed_by(&key, &ca).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+    let mut server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
@@ -67,6 +83,8 @@ async fn site(names: &[&str], days: (i64, i64), trusted: bool, behaviour: Behavi
             PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
         )
         .unwrap();
+    // As most hosts do: the client is the one to choose.
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let mut roots = rustls::RootCertStore::empty();
     if trusted {
         roots.add(ca.der().clone()).unwrap();
@@ -76,16 +94,21 @@ async fn site(names: &[&str], days: (i64, i64), trusted: bool, behaviour: Behavi
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let listener = TcpListener::bind((listens, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let requests = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&requests);
     tokio::spawn(serve(listener, Arc::new(server), behaviour, seen));
-    let loopback = vec!["127.0.0.0/8".parse().unwrap()];
-    let dns = Arc::new(Dns(address));
+    let loopback = vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
+    let dns = Arc::new(Dns(in_dns.to_vec()));
     Site {
-        fetcher: HttpsFetcher::with_port(dns, Arc::new(move || client.clone()), loopback, address.port())
-            .unwrap(),
+        fetcher: HttpsFetcher::with_port(
+            dns,
+            Arc::new(move || client.clone()),
+            loopback,
+            address.port(),
+        )
+        .unwrap(),
         requests,
     }
 }
@@ -97,7 +120,13 @@ async fn serve(
     seen: Arc<Mutex<Vec<String>>>,
 ) {
     let mut held = Vec::new();
-    while let Ok((tcp, _)) = listener.accept().await {
+    while let Ok((mut tcp, _)) = listener.accept().await {
+        if let Behaviour::Raw(bytes) = behaviour {
+            let _ = tcp.read(&mut [0; 4096]).await;
+            let _ = tcp.write_all(bytes).await;
+            let _ = tcp.shutdown().await;
+            continue;
+        }
         if matches!(behaviour, Behaviour::NoTls) {
             held.push(tcp);
             continue;
@@ -130,13 +159,13 @@ async fn serve(
                 let _ = tls.flush().await;
                 held.push(tls.into_inner().0);
             }
-            Behaviour::NoTls => {}
+            Behaviour::NoTls | Behaviour::Raw(_) => {}
         }
     }
 }
 
-/// Every name is at this address.
-struct Dns(SocketAddr);
+/// Every name is at these addresses.
+struct Dns(Vec<IpAddr>);
 
 impl Resolver for Dns {
     fn mx<'a>(&'a self, _: &'a Domain) -> BoxFuture<'a, Result<Answer<Vec<MxRecord>>, DnsError>> {
@@ -148,7 +177,7 @@ impl Resolver for Dns {
     ) -> BoxFuture<'a, Result<Answer<Vec<IpAddr>>, DnsError>> {
         Box::pin(async {
             Ok(Answer {
-                value: vec![self.0.ip()],
+                value: self.0.clone(),
                 ttl: Duration::from_secs(60),
                 security: Security::Insecure,
                 canonical: None,
@@ -217,6 +246,8 @@ async fn a3_01_a4_05_a4_08_a4_24_the_request() {
         "if-modified",
         "accept-encoding",
         "authorization",
+        "content-length",
+        "transfer-encoding",
     ] {
         assert!(!request.contains(never), "{never}");
     }

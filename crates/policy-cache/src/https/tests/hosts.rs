@@ -1,0 +1,244 @@
+//! Policy hosts of all sorts: names, addresses, old and hostile protocols.
+
+use std::net::Ipv6Addr;
+
+use mta_sts::PolicyError;
+use rcgen::{CustomExtension, DnType, SanType};
+
+use super::*;
+
+const SECONDS_20: Duration = Duration::from_secs(20);
+
+fn named(names: &[&str]) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
+    let mut params = CertificateParams::new(names).unwrap();
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(4000, 1, 1);
+    params
+}
+
+fn with(sans: Vec<SanType>) -> CertificateParams {
+    let mut params = named(&[]);
+    params.subject_alt_names = sans;
+    params
+}
+
+/// The policy host's name as SRV-ID (RFC 4985), in DER.
+fn srv_id(host: &str) -> Vec<u8> {
+    let tlv = |tag: u8, value: &[u8]| {
+        let len = u8::try_from(value.len()).unwrap();
+        [&[tag, len][..], value].concat()
+    };
+    let oid = tlv(6, &[0x2b, 6, 1, 5, 5, 7, 8, 7]);
+    let name = tlv(0xA0, &tlv(0x16, format!("_https.{host}").as_bytes()));
+    tlv(0x30, &tlv(0xA0, &[oid, name].concat()))
+}
+
+#[tokio::test]
+async fn a4_02_i1_01_i1_02_only_dns_ids_count() {
+    let host = "mta-sts.d.test";
+    let good = || Behaviour::Send(ok(PLAIN, POLICY));
+    let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let mut common_name = named(&[]);
+    common_name
+        .distinguished_name
+        .push(DnType::CommonName, host);
+    let mut srv = named(&[]);
+    let oid = [2, 5, 29, 17];
+    srv.custom_extensions = vec![CustomExtension::from_oid_content(&oid, srv_id(host))];
+    let url = format!("https://{host}/");
+    for (what, params) in [
+        ("common name", common_name),
+        ("IP address", with(vec![SanType::IpAddress(here)])),
+        ("URI", with(vec![SanType::URI(url.try_into().unwrap())])),
+        (
+            "mail",
+            with(vec![SanType::Rfc822Name(host.try_into().unwrap())]),
+        ),
+        ("SRV-ID", srv),
+    ] {
+        let site = site_with(params, here, &[here], true, good()).await;
+        let cause = fetch(&site, SECONDS_20).await.unwrap_err().cause;
+        assert_eq!(
+            cause.result_type(),
+            ResultType::StsWebpkiInvalid,
+            "{what}: {cause:?}"
+        );
+        assert_eq!(cause.key(), "webpki:name", "{what}: {cause:?}");
+        assert!(
+            site.requests.lock().is_empty(),
+            "{what}: asked all the same"
+        );
+    }
+    let mut both = named(&[host]);
+    both.distinguished_name
+        .push(DnType::CommonName, "elsewhere.test");
+    let site = site_with(both, here, &[here], true, good()).await;
+    assert!(
+        fetch(&site, SECONDS_20).await.is_ok(),
+        "the common name is not looked at"
+    );
+}
+
+#[tokio::test]
+async fn a4_03_i1_04_i1_05_i1_06_wildcards_are_whole_labels() {
+    let good = || Behaviour::Send(ok(PLAIN, POLICY));
+    for names in [
+        ["mta-*.d.test"],
+        ["*-sts.d.test"],
+        ["*.*.test"],
+        ["*"],
+        ["mta-sts.*.test"],
+    ] {
+        let site = site(&names, (0, 0), true, good()).await;
+        let cause = fetch(&site, SECONDS_20).await.unwrap_err().cause;
+        assert_eq!(
+            cause.result_type(),
+            ResultType::StsWebpkiInvalid,
+            "{names:?}: {cause:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a4_09_http_headers_say_nothing_about_the_lifetime() {
+    for headers in [
+        "Cache-Control: no-store\r\n",
+        "Cache-Control: max-age=1\r\nExpires: 0\r\nPragma: no-cache\r\n",
+        "Expires: Thu, 01 Jan 1970 00:00:00 GMT\r\nAge: 999999999\r\n",
+        "Cache-Control: max-age=99999999, immutable\r\nETag: \"x\"\r\n",
+    ] {
+        let headers = format!("{PLAIN}{headers}");
+        let parsed = answer_to(Behaviour::Send(ok(&headers, POLICY)))
+            .await
+            .unwrap();
+        assert_eq!(
+            parsed.policy.max_age(),
+            Duration::from_secs(86_400),
+            "{headers}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a4_23_either_family_alone_a_dead_one_beside_and_a_host_with_http_2() {
+    let (four, six) = (
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+    );
+    for (what, listens, in_dns) in [
+        ("IPv4 only", four, &[four][..]),
+        ("IPv6 only", six, &[six]),
+        ("IPv6 is dead", four, &[six, four]),
+        ("IPv4 is dead", six, &[six, four]),
+        ("IPv4 is dead and first", six, &[four, six]),
+    ] {
+        let good = Behaviour::Send(ok(PLAIN, POLICY));
+        let site = site_with(named(GOOD), listens, in_dns, true, good).await;
+        let got = fetch(&site, Duration::from_secs(10)).await;
+        assert!(got.is_ok(), "{what}: {got:?}");
+        // All these hosts offer HTTP/2 as well, and would choose it.
+        assert!(site.requests.lock()[0].contains(" HTTP/1.1\r\n"), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn h2_04_an_old_host_is_told_as_such() {
+    // The alert protocol_version, and a ServerHello of TLS 1.1.
+    let hello = b"\x16\x03\x02\x00\x2a\x02\x00\x00\x26\x03\x02\
+        0123456789abcdef0123456789abcdef\x00\xc0\x13\x00";
+    for bytes in [&b"\x15\x03\x02\x00\x02\x02\x46"[..], hello] {
+        let cause = cause_of(Behaviour::Raw(bytes)).await;
+        assert_eq!(cause.key(), "tls_version", "{cause:?}");
+        assert_eq!(cause.result_type(), ResultType::StsPolicyFetchError);
+    }
+    let other = cause_of(Behaviour::Raw(b"\x15\x03\x03\x00\x02\x02\x28")).await;
+    assert_eq!(other.key(), "tls", "another alert: {other:?}");
+}
+
+#[tokio::test]
+async fn h2_19_http_2_is_never_spoken() {
+    // SETTINGS, a flood of PING and of CONTINUATION, all without a word of HTTP/1.1.
+    let settings = b"\0\0\0\x04\0\0\0\0\0".to_vec();
+    let ping = b"\0\0\x08\x06\0\0\0\0\0pingpong".repeat(10_000);
+    let more = b"\0\0\x04\x09\0\0\0\0\x01aaaa".repeat(10_000);
+    for flood in [
+        settings.clone(),
+        [settings.clone(), ping].concat(),
+        [settings, more].concat(),
+    ] {
+        let cause = cause_of(Behaviour::SendAndStall(flood)).await;
+        assert_eq!(cause.key(), "bad_http", "{cause:?}");
+    }
+}
+
+/// The HTTP client skips answers 1xx and does not tell of them: their number is not bounded (row
+/// H2-20 asks for that), but their time and memory are.
+#[tokio::test]
+async fn a_flood_of_interim_answers_ends_with_the_deadline() {
+    let interim = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";
+    let few = [interim.repeat(3).into_bytes(), ok(PLAIN, POLICY)].concat();
+    assert!(
+        answer_to(Behaviour::Send(few)).await.is_ok(),
+        "a few are ordinary"
+    );
+    let flood = Behaviour::SendAndStall(interim.repeat(20_000).into_bytes());
+    let site = site(GOOD, (0, 0), true, flood).await;
+    let failure = fetch(&site, Duration::from_millis(1500)).await.unwrap_err();
+    let want = FetchError::Timeout {
+        stage: Stage::Headers,
+        bytes: 0,
+    };
+    assert_eq!(failure.cause, want);
+}
+
+#[test]
+fn a6_22_each_failure_has_a_name_in_a_report() {
+    let text = || "x".to_owned();
+    let dns = || DnsError::Temporary(text());
+    for (cause, want) in [
+        (
+            FetchError::Certificate(PkixError::UnknownIssuer),
+            "sts-webpki-invalid",
+        ),
+        (
+            FetchError::Certificate(PkixError::Revoked),
+            "sts-webpki-invalid",
+        ),
+        (
+            FetchError::Policy(PolicyError::Line(1)),
+            "sts-policy-invalid",
+        ),
+        (FetchError::Oversize, "sts-policy-invalid"),
+        (FetchError::Dns(dns()), "sts-policy-fetch-error"),
+        (FetchError::Connect(text()), "sts-policy-fetch-error"),
+        (FetchError::Tls(text()), "sts-policy-fetch-error"),
+        (FetchError::TlsVersion(text()), "sts-policy-fetch-error"),
+        (FetchError::BadHttp(text()), "sts-policy-fetch-error"),
+        (FetchError::MediaType(None), "sts-policy-fetch-error"),
+        (
+            FetchError::ContentEncoding(text()),
+            "sts-policy-fetch-error",
+        ),
+        (
+            FetchError::BodyIncomplete { bytes: 1 },
+            "sts-policy-fetch-error",
+        ),
+        (
+            FetchError::Timeout {
+                stage: Stage::Body,
+                bytes: 1,
+            },
+            "sts-policy-fetch-error",
+        ),
+        (
+            FetchError::Status {
+                status: 404,
+                location: None,
+            },
+            "sts-policy-fetch-error",
+        ),
+    ] {
+        assert_eq!(cause.result_type().as_str(), want, "{cause:?}");
+    }
+}

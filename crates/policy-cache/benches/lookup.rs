@@ -77,6 +77,7 @@ impl Resolver for Internet {
                 ttl: Duration::from_hours(1),
                 security: Security::Insecure,
                 canonical: None,
+                origin: Security::Insecure,
             })
         })
     }

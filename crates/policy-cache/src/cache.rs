@@ -147,7 +147,12 @@ pub(crate) struct Inner {
 }
 
 /// A look that is under way; it ends by a value, or by the sender being dropped.
-type Flight = watch::Receiver<Option<FreshLook>>;
+#[derive(Clone)]
+struct Flight {
+    /// Who began it.
+    trigger: Trigger,
+    landing: watch::Receiver<Option<FreshLook>>,
+}
 
 enum Boarding {
     Aboard(Flight),
@@ -179,7 +184,7 @@ impl PolicyCache {
         match Disk::open(&config.dir, disk, config.expected, lose)? {
             OpenStore::Ready(disk, loaded, repair) => {
                 let policies = loaded.policies();
-                let cache = Self::with_store(config, ports, Arc::new(disk), loaded);
+                let cache = Self::with_store(config, ports, disk, loaded);
                 cache.inner.tell_repair(repair, policies);
                 Ok(Opened::Ready(cache))
             }
@@ -295,7 +300,13 @@ impl PolicyCache {
     }
 
     /// An operator's wish: looks at the record and fetches by HTTPS now, whatever was fetched when.
+    /// Shares a full check that is under way, unless that is held back or fails.
     pub async fn refresh_now(&self, domain: &Domain) -> FreshLook {
+        let (look, began) = self.flown(domain, Trigger::Operator).await;
+        if look.confirmed || began == Trigger::Operator {
+            return look;
+        }
+        // Somebody else's look was bound by the gate, which does not bind an operator.
         self.fly(domain, Trigger::Operator).await
     }
 
@@ -310,15 +321,21 @@ impl PolicyCache {
 
     /// Joins the look that is under way for this purpose, or begins one.
     pub(crate) async fn fly(&self, domain: &Domain, trigger: Trigger) -> FreshLook {
+        self.flown(domain, trigger).await.0
+    }
+
+    /// As [`PolicyCache::fly`], with who began the look.
+    async fn flown(&self, domain: &Domain, trigger: Trigger) -> (FreshLook, Trigger) {
         let mut flight = match self.board(domain, trigger) {
-            Boarding::Landed(look) => return look,
+            Boarding::Landed(look) => return (look, trigger),
             Boarding::Aboard(flight) => flight,
         };
-        let landed = match flight.wait_for(Option::is_some).await {
+        let landed = match flight.landing.wait_for(Option::is_some).await {
             Ok(look) => look.clone(),
             Err(_) => None,
         };
-        landed.unwrap_or_else(|| self.inner.crashed(domain))
+        let look = landed.unwrap_or_else(|| self.inner.crashed(domain));
+        (look, flight.trigger)
     }
 
     fn board(&self, domain: &Domain, trigger: Trigger) -> Boarding {
@@ -326,6 +343,14 @@ impl PolicyCache {
         let mut flights = self.inner.flights.lock();
         if let Some(flight) = flights.get(&key) {
             return Boarding::Aboard(flight.clone());
+        }
+        // A full check answers for mail as well: one GET less. The daily refresh may wait for its
+        // turn, and mail does not wait with it.
+        if trigger == Trigger::Mail
+            && let Some(check) = flights.get(&(key.0.clone(), Purpose::Check))
+            && check.trigger != Trigger::Refresh
+        {
+            return Boarding::Aboard(check.clone());
         }
         // The flight may have landed since the caller looked into memory.
         if trigger == Trigger::Mail
@@ -336,7 +361,8 @@ impl PolicyCache {
                 confirmed: false,
             });
         }
-        let (sender, flight) = watch::channel(None);
+        let (sender, landing) = watch::channel(None);
+        let flight = Flight { trigger, landing };
         flights.insert(key.clone(), flight.clone());
         drop(flights);
         let inner = Arc::clone(&self.inner);

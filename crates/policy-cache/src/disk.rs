@@ -9,7 +9,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use journal::{FormatFile, FormatState, Journal, Options, Position, Record, Storage, Urgency};
 use mail_types::BoxFuture;
@@ -21,7 +21,7 @@ use crate::index::{Contents, Edits, Index, IndexError};
 use crate::mend::{Extent, Mended, Wound, mend, wanted};
 use crate::mirror::{Mirror, Note};
 use crate::replay::Replay;
-use crate::row::{BIRTH, Row};
+use crate::row::{BIRTH, MARK, Row};
 use crate::store::{Loaded, Store, StoreError};
 
 /// The open store.
@@ -31,12 +31,14 @@ pub(crate) struct Disk {
     mirror: Mutex<Option<Mirror>>,
     /// Why there is none although there should be.
     no_mirror: Option<String>,
+    /// Something was appended since the start: an orderly end puts a mark behind it.
+    unmarked: AtomicBool,
     /// Bytes of the journal right after the last compaction.
     floor: AtomicU64,
 }
 
 pub(crate) enum OpenStore {
-    Ready(Disk, Loaded, Repair),
+    Ready(Arc<Disk>, Loaded, Repair),
     /// What is wrong, and the remedy.
     Lost(String),
 }
@@ -123,7 +125,7 @@ impl Disk {
             journal_healed: mended.healed,
             lost: mended.open.map(|wound| wound.what),
         };
-        Ok(OpenStore::Ready(disk.0, loaded, repair))
+        Ok(OpenStore::Ready(Arc::new(disk.0), loaded, repair))
     }
 
     /// With its index, and why that had to be made anew.
@@ -135,7 +137,8 @@ impl Disk {
         mended: &Mended,
         end: Position,
     ) -> (Self, Option<String>) {
-        let (mirror, rebuilt) = second.start(dir, loaded, mended, end);
+        let journal = Arc::new(journal);
+        let (mirror, rebuilt) = second.start(dir, loaded, mended, end, &journal);
         let (mirror, no_mirror) = match mirror {
             Ok(mirror) => (Some(mirror), None),
             Err(IndexError(why)) => {
@@ -145,9 +148,10 @@ impl Disk {
         };
         let disk = Self {
             floor: AtomicU64::new(journal.stats().segment_bytes),
-            journal: Arc::new(journal),
+            journal,
             mirror: Mutex::new(mirror),
             no_mirror,
+            unmarked: AtomicBool::new(false),
         };
         (disk, rebuilt)
     }
@@ -198,7 +202,14 @@ impl Second {
         loaded: &Loaded,
         mended: &Mended,
         end: Position,
+        journal: &Arc<Journal>,
     ) -> (Result<Mirror, IndexError>, Option<String>) {
+        let start = |index, first, applied| {
+            let journal = Arc::clone(journal);
+            let written = move || journal.append(mark(), Urgency::Rides, None);
+            let mirror = Mirror::start(index, first, applied, written);
+            mirror.map_err(|e| IndexError(e.to_string()))
+        };
         let cause = match self.found {
             Ok((mut index, contents)) => match contents.trouble {
                 None => {
@@ -227,8 +238,8 @@ impl Second {
     }
 }
 
-fn start(index: Index, first: Edits, applied: Position) -> Result<Mirror, IndexError> {
-    Mirror::start(index, first, applied).map_err(|e| IndexError(e.to_string()))
+fn mark() -> Record {
+    Record::new(MARK, 0, bytes::Bytes::new())
 }
 
 impl Store for Disk {
@@ -243,6 +254,7 @@ impl Store for Disk {
                 let _ = sender.send(result.map(|_| ()));
             });
             let record = Self::record(row, seq);
+            self.unmarked.store(true, Ordering::Relaxed);
             if let Err(full) = self.journal.try_append(record, Urgency::Now, Some(done)) {
                 // The queue before the writer is full: wait for it where waiting is allowed.
                 let journal = Arc::clone(&self.journal);
@@ -304,6 +316,9 @@ impl Store for Disk {
     }
 
     fn close(&self) {
+        if self.unmarked.swap(false, Ordering::Relaxed) {
+            self.journal.append(mark(), Urgency::Now, None);
+        }
         if let Err(error) = self.journal.close() {
             tracing::error!(%error, "the policy journal could not be closed; nothing that was relied on is lost");
         }

@@ -40,7 +40,13 @@ pub(crate) enum Note {
 impl Mirror {
     /// Takes over an index. `first` is written before any note; the index then contains the journal
     /// up to `applied`. Without `first` it contains that already.
-    pub(crate) fn start(index: Index, first: Edits, applied: Position) -> std::io::Result<Self> {
+    /// `written` is called after each batch of notes that is on disk here.
+    pub(crate) fn start(
+        index: Index,
+        first: Edits,
+        applied: Position,
+        written: impl Fn() + Send + 'static,
+    ) -> std::io::Result<Self> {
         let (notes, inbox) = channel();
         let failed = Arc::new(OnceLock::new());
         let told = Arc::clone(&failed);
@@ -51,6 +57,7 @@ impl Mirror {
                 edits: first,
                 applied,
                 waiting: Vec::new(),
+                written: Box::new(written),
             };
             if let Err(error) = writer.run(&inbox) {
                 tracing::error!(%error, "the index of policies failed; the journal goes on without it, the next start rebuilds it");
@@ -102,6 +109,7 @@ struct Writer {
     edits: Edits,
     applied: Position,
     waiting: Vec<Sender<()>>,
+    written: Box<dyn Fn() + Send>,
 }
 
 impl Writer {
@@ -131,6 +139,7 @@ impl Writer {
             if !open {
                 return Ok(());
             }
+            (self.written)();
         }
     }
 

@@ -67,6 +67,9 @@ pub(crate) const CONTACT: u8 = 4;
 pub(crate) const LOCAL: u8 = 5;
 /// The first record of a store; it says nothing but that the store is there.
 pub(crate) const BIRTH: u8 = 6;
+/// Says that everything before it was synced, so that a policy at the end of the journal that was
+/// damaged later is not taken for one that was never finished.
+pub(crate) const MARK: u8 = 7;
 
 impl Row {
     pub(crate) fn domain(&self) -> &Domain {

@@ -26,12 +26,12 @@ fn text(pad: usize) -> String {
     format!("{head}x: {}", "y".repeat(pad))
 }
 
-fn open(dir: &Path) -> (Disk, Loaded) {
+fn open(dir: &Path) -> (Arc<Disk>, Loaded) {
     let (disk, loaded, _) = open_told(dir);
     (disk, loaded)
 }
 
-fn open_told(dir: &Path) -> (Disk, Loaded, Repair) {
+fn open_told(dir: &Path) -> (Arc<Disk>, Loaded, Repair) {
     match open_any(dir) {
         OpenStore::Ready(disk, loaded, repair) => (disk, loaded, repair),
         OpenStore::Lost(why) => panic!("{why}"),

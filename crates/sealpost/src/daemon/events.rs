@@ -106,10 +106,28 @@ fn kind(kind: &EventKind, fields: &mut Fields<'_>) {
                 .add("why", reason.as_str())
                 .time_option("until", *until);
         }
-        EventKind::StoreFailed { error } => {
-            fields.add("cause", error.as_str());
+        EventKind::StoreFailed { .. }
+        | EventKind::IndexFailed { .. }
+        | EventKind::StoreRebuilt { .. }
+        | EventKind::StoreLost { .. } => store(kind, fields),
+        EventKind::AllFetchesFail { failures } => {
+            fields.add("failures", failures);
         }
-        EventKind::IndexFailed { error } => {
+        EventKind::ClockJumped { by } => {
+            fields.seconds("delta", *by);
+        }
+        EventKind::Refreshed
+        | EventKind::RateLimited
+        | EventKind::Expired
+        | EventKind::Refetch
+        | EventKind::Full => {}
+    }
+}
+
+/// What befell the store on disk.
+fn store(kind: &EventKind, fields: &mut Fields<'_>) {
+    match kind {
+        EventKind::StoreFailed { error } | EventKind::IndexFailed { error } => {
             fields.add("cause", error.as_str());
         }
         EventKind::StoreRebuilt {
@@ -127,17 +145,7 @@ fn kind(kind: &EventKind, fields: &mut Fields<'_>) {
                 .add("cause", cause.as_str())
                 .add("policies", policies);
         }
-        EventKind::AllFetchesFail { failures } => {
-            fields.add("failures", failures);
-        }
-        EventKind::ClockJumped { by } => {
-            fields.seconds("delta", *by);
-        }
-        EventKind::Refreshed
-        | EventKind::RateLimited
-        | EventKind::Expired
-        | EventKind::Refetch
-        | EventKind::Full => {}
+        _ => {}
     }
 }
 

@@ -300,6 +300,38 @@ async fn h6_14_lost_in_both_is_lost_until_told_and_then_keeps_the_rest() {
 }
 
 #[tokio::test]
+async fn the_last_policy_is_not_taken_for_one_that_was_never_finished() {
+    for orderly in [false, true] {
+        let (dir, left) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (disk, _) = open(dir.path());
+        let row = Row::Policy(policy("only.test", &text(400), 1));
+        disk.append(&row, 1).await.unwrap();
+        settle(&disk);
+        // The mark that follows is written with the next sync.
+        disk.journal.sync().unwrap();
+        if orderly {
+            drop(disk);
+            copy(dir.path(), left.path());
+        } else {
+            copy(dir.path(), left.path());
+        }
+        let segment = segment_with(left.path(), b"only.test");
+        let bytes = fs::read(&segment).unwrap();
+        let at = bytes.windows(9).position(|w| w == b"only.test").unwrap();
+        flip(&segment, at + 300, 0);
+        let alone = image(&left);
+        fs::remove_dir_all(alone.path().join("index")).unwrap();
+        assert!(
+            matches!(open_any(alone.path()), OpenStore::Lost(_)),
+            "orderly: {orderly}"
+        );
+        let (_, loaded, repair) = open_told(left.path());
+        assert_eq!(policies(&loaded).len(), 1);
+        assert!(repair.journal_healed.is_some());
+    }
+}
+
+#[tokio::test]
 async fn what_is_damaged_in_both_at_different_places_is_whole_together() {
     // The text of one policy in the journal, and an entry of another in the index.
     let dir = crashed().await;

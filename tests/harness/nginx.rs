@@ -17,6 +17,7 @@ pub struct NginxSite {
     certificate: String,
     content_type: String,
     redirect: Option<String>,
+    rate: Option<u32>,
 }
 
 /// nginx with one server per policy domain, told apart by SNI.
@@ -41,6 +42,7 @@ impl NginxSite {
             ),
             content_type: "text/plain".into(),
             redirect: None,
+            rate: None,
         }
     }
 
@@ -58,12 +60,21 @@ impl NginxSite {
         self
     }
 
+    /// So many octets of the body in a second.
+    #[must_use]
+    pub fn slow(mut self, rate: u32) -> Self {
+        self.rate = Some(rate);
+        self
+    }
+
     fn server(&self, address: SocketAddr, folder: &Path) -> String {
         let answer = match &self.redirect {
             Some(url) => format!("return 301 {url};"),
             None => format!(
-                "types {{ }} default_type {}; alias {};",
+                "types {{ }} default_type {}; {}alias {};",
                 self.content_type,
+                self.rate
+                    .map_or_else(String::new, |rate| format!("limit_rate {rate}; ")),
                 self.file(folder)
             ),
         };

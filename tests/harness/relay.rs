@@ -190,6 +190,15 @@ impl Relay {
         self.daemon = launch(&self.config, self.folder.path()).await;
     }
 
+    /// As [`Relay::restart`], with more on the command line, as an operator in need would.
+    pub async fn restart_with(&mut self, args: &[&str]) {
+        self.daemon.kill();
+        self.daemon = begin(self.folder.path(), args);
+        self.daemon
+            .wait_for_port(self.config.listen_address())
+            .await;
+    }
+
     /// Changes the configuration file; it counts after a restart or reload.
     pub fn reconfigure(&mut self, change: impl FnOnce(RelayConfig) -> RelayConfig) {
         self.config = change(self.config.clone());
@@ -198,17 +207,22 @@ impl Relay {
     }
 }
 
-async fn launch(config: &RelayConfig, folder: &Path) -> Daemon {
+fn begin(folder: &Path, args: &[&str]) -> Daemon {
     let mut command = Command::new(sealpost_binary());
     command
         .args(["serve", "--config"])
         .arg(folder.join("sealpost.toml"))
+        .args(args)
         .env("RUST_BACKTRACE", "1")
         // Row I4-06: whoever can set this must not get the keys of sessions.
         .env("SSLKEYLOGFILE", folder.join("session-keys"))
         .current_dir(folder);
     without_settings(&mut command);
-    let mut daemon = Daemon::start("sealpost", &mut command, &folder.join("output"));
+    Daemon::start("sealpost", &mut command, &folder.join("output"))
+}
+
+async fn launch(config: &RelayConfig, folder: &Path) -> Daemon {
+    let mut daemon = begin(folder, &[]);
     daemon.wait_for_port(config.listen_address()).await;
     // Its ports are bound early; the control socket is served when everything stands.
     let socket = folder.join("control.sock");

@@ -1,8 +1,10 @@
 //! nginx serves policies, and fails as it is told.
 
+use std::time::Duration;
+
 use rustls_pki_types::ServerName;
-use sealpost_tests::{Nginx, NginxSite};
-use testkit::{TestCa, policy_text};
+use sealpost_tests::{Event, Nginx, NginxSite, Relay, RelayConfig};
+use testkit::{FakeMx, TestCa, Zone, policy_text};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -60,4 +62,66 @@ testkit::net_test! {
         nginx.replace(site("wrong.test")).await;
         assert!(get(&ca, "wrong.test").await.unwrap().ends_with(&text));
     }
+
+    async fn the_relay_takes_policies_from_nginx_and_tells_what_is_wrong_with_it() {
+        let (ca, zone) = (TestCa::new(), Zone::start().await);
+        let host = |domain: &str| ca.leaf(&[&format!("mta-sts.{domain}")]);
+        let text = |domain: &str| {
+            let note = format!("note: {}\n", "x".repeat(200));
+            policy_text("enforce", &[&format!("mx.{domain}")], 86400) + &note
+        };
+        let site = |domain: &str| NginxSite::new(domain, &text(domain), &host(domain));
+        let stale = ca.cert(&["mta-sts.expired.test"]).expired().issue();
+        let sites = [
+            site("good.test"),
+            NginxSite::new("wrong.test", &text("wrong.test"), &ca.leaf(&["www.wrong.test"])),
+            NginxSite::new("expired.test", &text("expired.test"), &stale),
+            site("moved.test").redirect("https://mta-sts.good.test/.well-known/mta-sts.txt"),
+            site("html.test").content_type("text/html"),
+            site("slow.test").slow(2),
+        ];
+        let nginx = Nginx::start("127.0.0.80:443".parse().unwrap(), &sites).await;
+        let cases = [
+            ("good.test", ""),
+            ("wrong.test", "webpki:name"),
+            ("expired.test", "webpki:expired"),
+            ("moved.test", "http_status"),
+            ("html.test", "media_type"),
+            ("slow.test", "timeout"),
+        ];
+        let mut peers = Vec::new();
+        for (n, (domain, _)) in cases.iter().enumerate() {
+            let (name, ip) = (format!("mx.{domain}"), format!("127.0.1.{}", n + 1));
+            zone.mail_domain(domain, &name, &ip);
+            zone.mta_sts(domain, "1", "127.0.0.80");
+            let leaf = ca.leaf(&[&name]);
+            peers.push(FakeMx::start(&format!("{ip}:25"), &name, Some(&leaf)).await);
+        }
+        let relay = Relay::start(RelayConfig::default().trust(&ca)).await;
+        let mut ids = Vec::new();
+        for (domain, _) in &cases {
+            ids.push(relay.send("a@org.test", &[&format!("b@{domain}")], MESSAGE).await);
+        }
+        // A slow body has a minute and no more; what cannot be had does not hold the mail up for good.
+        for ((domain, key), id) in cases.iter().zip(&ids) {
+            let event = relay.wait_for("delivery.sent", id, Duration::from_secs(100)).await;
+            if key.is_empty() {
+                assert_eq!(event.at("/policies/0/mode"), "enforce", "{event}");
+                assert_eq!(event.at("/tls/authenticated"), "pkix", "{event}");
+                continue;
+            }
+            assert_eq!(event.at("/policies"), &serde_json::json!([]), "{event}");
+            let failed = |e: &Event| e.is("policy.fetch-failed") && e.text("domain") == *domain;
+            let event = relay.wait_event(failed, Duration::from_secs(10)).await;
+            assert_eq!(event.text("key"), *key, "{event}");
+        }
+        let good = |r: &&String| r.starts_with("mta-sts.good.test");
+        assert_eq!(nginx.requests().iter().filter(good).count(), 1, "no redirect was followed");
+        let slow = relay.wait_for("delivery.sent", &ids[5], Duration::from_secs(1)).await;
+        let delay = slow.at("/delay").as_f64().unwrap();
+        assert!((55.0..75.0).contains(&delay), "{slow}");
+    }
 }
+
+const MESSAGE: &[u8] = b"From: a@org.test\r\nTo: b@d.test\r\nSubject: hello\r\n\
+    Message-ID: <1@org.test>\r\nDate: Sun, 1 Mar 2026 00:00:00 +0000\r\n\r\nHello.\r\n";

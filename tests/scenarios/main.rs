@@ -25,6 +25,8 @@ mod net;
 mod notifications;
 mod operator;
 mod policy_change;
+mod policy_crash;
+mod policy_rows;
 mod policy_store;
 mod recipients;
 mod requiretls;

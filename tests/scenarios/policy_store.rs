@@ -122,21 +122,22 @@ testkit::net_test! {
         assert_eq!(mx.messages().len(), 1);
     }
 
-    async fn a4_21_fifty_first_contacts_share_one_look_up_and_one_fetch() {
+    async fn a4_21_two_hundred_first_contacts_share_one_look_up_and_one_fetch() {
         let net = Net::start().await;
         let mx = net.mx("d.test", "127.0.0.25").await;
         net.enforce("d.test");
         net.host.fault("d.test", PolicyFault::Delay(Duration::from_millis(500)));
-        let relay = net.relay().await;
-        let ids = send_many(&relay, 50).await;
-        mx.wait_for_messages(50, SOON).await;
+        let config = net.config().set("access.connections-per-client", "250");
+        let relay = Relay::start(config).await;
+        let ids = send_many(&relay, 200).await;
+        mx.wait_for_messages(200, SOON).await;
         for id in &ids {
             sent(&relay, id).await;
         }
         assert_eq!(net.host.count("d.test"), 1);
         assert_eq!(net.host.handshakes(), 1);
         assert_eq!(net.zone.count("_mta-sts.d.test", RecordType::TXT), 1);
-        assert_eq!(mx.messages().len(), 50);
+        assert_eq!(mx.messages().len(), 200);
         mx.assert_no_mail_in_clear();
     }
 

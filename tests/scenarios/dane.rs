@@ -4,7 +4,7 @@
 use sealpost_tests::{Event, Relay, RelayConfig};
 use testkit::{FakeMx, RecordType, ZoneFault};
 
-use crate::net::{MESSAGE, Net, deferred, ok, sent};
+use crate::net::{MESSAGE, Net, bounced, deferred, ok, sent};
 
 const EE_FULL: (u8, u8, u8) = (3, 0, 0);
 const TA_FULL: (u8, u8, u8) = (2, 0, 0);
@@ -41,7 +41,7 @@ testkit::net_test! {
         assert!(shown.stdout.contains("TLSA"), "{}", shown.stdout);
     }
 
-    async fn c2_01_c2_11_c3_12_c2_04_each_host_that_does_not_match_is_passed_over() {
+    async fn c2_01_c2_11_c3_12_each_host_that_does_not_match_is_passed_over() {
         let net = Net::start().await;
         for (preference, name, ip) in [
             (10, "mx1.d.test", "127.0.0.21"),
@@ -220,6 +220,44 @@ testkit::net_test! {
         assert_eq!(mx.messages().len(), 1);
     }
 
+    async fn c1_07_loops_and_long_chains_of_aliases_fail_the_look_up_and_end() {
+        let net = Net::start().await;
+        let good = net.peer("mx.d.test", "127.0.0.25").await;
+        net.zone.secure("test").a("mx.d.test", "127.0.0.25");
+        net.zone.cname("a.loop.test", "b.loop.test").cname("b.loop.test", "a.loop.test");
+        for n in 0..20 {
+            net.zone.cname(&format!("n{n}.long.test"), &format!("n{}.long.test", n + 1));
+        }
+        net.zone.a("n20.long.test", "127.0.0.25");
+        for (domain, host) in [("loop.test", "a.loop.test"), ("long.test", "n0.long.test")] {
+            net.zone.mx(domain, 10, host);
+            net.zone.mx(&format!("with.{domain}"), 10, host).mx(&format!("with.{domain}"), 20, "mx.d.test");
+        }
+        let relay = start(&net).await;
+        for domain in ["loop.test", "long.test"] {
+            let id = relay.send("a@org.test", &[&format!("b@{domain}")], MESSAGE).await;
+            assert_eq!(deferred(&relay, &id).await.text("reason"), "dns-temporary");
+            let id = relay.send("a@org.test", &[&format!("b@with.{domain}")], MESSAGE).await;
+            let event = sent(&relay, &id).await;
+            assert_eq!(reasons(&event), ["dns-temporary"], "{event}");
+        }
+        assert_eq!(good.messages().len(), 2);
+    }
+
+    async fn amb_04_what_dnssec_vouches_for_bounces_mail_of_a_protected_domain_at_once() {
+        let net = Net::start().await;
+        for domain in ["signed.test", "unsigned.test"] {
+            net.zone.mx(domain, 0, ".");
+            net.enforce(domain);
+        }
+        net.zone.secure("signed.test");
+        let relay = start(&net).await;
+        let id = relay.send("a@org.test", &["b@signed.test"], MESSAGE).await;
+        assert_eq!(bounced(&relay, &id).await.text("reason"), "null-mx");
+        let id = relay.send("a@org.test", &["b@unsigned.test"], MESSAGE).await;
+        assert_eq!(deferred(&relay, &id).await.text("reason"), "null-mx");
+    }
+
     async fn c2_04_the_order_of_the_mx_records_wins_over_security() {
         let net = Net::start().await;
         net.zone.mx("d.test", 10, "mx1.d.test").a("mx1.d.test", "127.0.0.21");
@@ -238,12 +276,12 @@ testkit::net_test! {
 
     async fn c2_05_c2_06_c3_03_an_insecure_mx_record_is_told_and_vouches_for_no_further_name() {
         let net = Net::start().await;
-        for (domain, ip) in [("safe.test", "127.0.0.21"), ("unsafe.test", "127.0.0.22")] {
-            let host = format!("mx.{domain}");
-            net.zone.mail_domain(domain, &host, ip).secure(&host);
-            net.zone.tlsa(&host, 25, TA_FULL, &net.ca.root_der());
-        }
-        net.zone.secure("safe.test");
+        net.zone.mail_domain("safe.test", "mx.safe.test", "127.0.0.21").secure("safe.test");
+        net.zone.tlsa("mx.safe.test", 25, TA_FULL, &net.ca.root_der());
+        // The host is an alias, and only the MX record is not signed.
+        net.zone.mx("unsafe.test", 10, "mx.unsafe.test").cname("mx.unsafe.test", "real.p.test");
+        net.zone.a("real.p.test", "127.0.0.22").secure("mx.unsafe.test").secure("p.test");
+        net.zone.tlsa("real.p.test", 25, TA_FULL, &net.ca.root_der());
         // Both certificates are for the domain, not for the host.
         let safe = net.peer("mx.safe.test", "127.0.0.21").await;
         safe.certificate(&net.ca.leaf(&["safe.test"]));
@@ -259,8 +297,9 @@ testkit::net_test! {
         let event = deferred(&relay, &id).await;
         assert_eq!(event.text("reason"), "cert-host-mismatch", "{event}");
         assert_eq!(event.text("mx"), "mx.unsafe.test", "{event}");
+        assert_eq!(event.at("/policies/0/dane/target"), "real.p.test", "{event}");
         assert_eq!(event.at("/policies/0/dane/mx_secure"), false, "{event}");
-        unsafe_.certificate(&net.ca.leaf(&["mx.unsafe.test"]));
+        unsafe_.certificate(&net.ca.leaf(&["real.p.test"]));
         ok(&relay, &["queue", "retry", "--all"]).await;
         let event = relay.wait_for("delivery.sent", &id, crate::net::SOON).await;
         assert_eq!(event.at("/tls/authenticated"), "dane-ta", "{event}");

@@ -115,7 +115,7 @@ impl Auditor {
                 let further = next_hop_names(domain, security, canonical.as_ref());
                 (hosts, implicit, security, further)
             }
-            MxVerdict::Undeliverable { reason, detail } => {
+            MxVerdict::Undeliverable { reason, detail, .. } => {
                 return (MailHosts::Undeliverable { reason, detail }, unusable);
             }
             MxVerdict::Unknown { reason, detail } => {

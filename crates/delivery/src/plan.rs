@@ -62,6 +62,8 @@ pub enum MxVerdict {
         reason: Reason,
         /// One phrase: what exactly was answered.
         detail: String,
+        /// DNSSEC vouches for it.
+        secure: bool,
     },
     /// Nothing is known: ask again later.
     Unknown {
@@ -91,8 +93,9 @@ pub fn read_mx(
             };
         }
         // "If … a non-existent domain error is returned, this situation MUST be reported as an error."
-        Err(DnsError::NoSuchName { .. }) => {
+        Err(DnsError::NoSuchName { security, .. }) => {
             return MxVerdict::Undeliverable {
+                secure: security == Security::Secure,
                 reason: Reason::NoSuchDomain,
                 detail: "DNS answers NXDOMAIN".to_owned(),
             };
@@ -132,7 +135,11 @@ pub fn read_mx(
                 format!("its MX records name {}", unusable.join(", ")),
             )
         };
-        return MxVerdict::Undeliverable { reason, detail };
+        return MxVerdict::Undeliverable {
+            reason,
+            detail,
+            secure: answer.security == Security::Secure,
+        };
     }
     // A null MX beside others is a mistake of the domain: the others count (row E1-18).
     hosts.sort_by_key(|(preference, _)| *preference);

@@ -75,6 +75,8 @@ pub enum Hosts {
         reason: Reason,
         /// One phrase: what exactly was answered.
         detail: String,
+        /// DNSSEC vouches for it.
+        secure: bool,
     },
     /// Not known now.
     Unknown {
@@ -162,6 +164,7 @@ impl Planner<'_> {
     fn literal(&self, ip: IpAddr, port: u16, route: Option<&Route>) -> Hosts {
         let Some(name) = literal_name(ip) else {
             return Hosts::Undeliverable {
+                secure: false,
                 reason: Reason::NoUsableMx,
                 detail: format!("{ip} cannot be used as a host"),
             };
@@ -190,6 +193,7 @@ impl Planner<'_> {
                 Hosts::Undeliverable {
                     reason: Reason::NoSuchDomain,
                     detail,
+                    secure: false,
                 },
                 LOCAL_TTL,
             );
@@ -211,8 +215,17 @@ impl Planner<'_> {
                 };
                 (hosts, ttl, implicit, how)
             }
-            MxVerdict::Undeliverable { reason, detail } => {
-                return (Hosts::Undeliverable { reason, detail }, LOCAL_TTL);
+            MxVerdict::Undeliverable {
+                reason,
+                detail,
+                secure,
+            } => {
+                let hosts = Hosts::Undeliverable {
+                    reason,
+                    detail,
+                    secure,
+                };
+                return (hosts, LOCAL_TTL);
             }
             MxVerdict::Unknown { reason, detail } => {
                 return (Hosts::Unknown { reason, detail }, LOCAL_TTL);
@@ -234,6 +247,7 @@ impl Planner<'_> {
             Err(detail) => Hosts::Undeliverable {
                 reason: Reason::Loop,
                 detail,
+                secure: false,
             },
             Ok(candidates) => judge(domain, candidates, implicit),
         };
@@ -358,6 +372,7 @@ fn judge(domain: &Domain, candidates: Vec<Candidate>, implicit: bool) -> Hosts {
         return Hosts::Undeliverable {
             reason: Reason::NoUsableMx,
             detail,
+            secure: false,
         };
     }
     Hosts::Candidates(candidates)

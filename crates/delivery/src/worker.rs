@@ -281,8 +281,13 @@ async fn attempt<S: QueueStore>(
             let failure = Arc::new(Failure::of_domain(*reason, domain, detail));
             return (all(Verdict::Deferred(failure)), Some(requirement));
         }
-        Hosts::Undeliverable { reason, detail } => {
-            let verdict = undeliverable(inner, lane, plan, &requirement, *reason, detail).await;
+        Hosts::Undeliverable {
+            reason,
+            detail,
+            secure,
+        } => {
+            let said = (*reason, detail.as_str(), *secure);
+            let verdict = undeliverable(inner, lane, plan, &requirement, said).await;
             return (all(verdict), Some(requirement));
         }
     };
@@ -390,10 +395,10 @@ async fn undeliverable<S: QueueStore>(
     lane: &Lane,
     plan: &Plan,
     requirement: &Requirement,
-    reason: Reason,
-    detail: &str,
+    said: (Reason, &str, bool),
 ) -> Verdict {
     let now = inner.now().wall;
+    let (reason, detail, secure) = said;
     let failure = Failure::of_domain(reason, &lane.destination.host.to_string(), detail);
     let enforced = is_enforced(plan.discovery.as_ref(), now) || requirement.is_demanding();
     let Some(policy_domain) = plan.policy_domain.as_ref().filter(|_| enforced) else {
@@ -403,7 +408,8 @@ async fn undeliverable<S: QueueStore>(
     if look.confirmed && !is_enforced(Some(&look.discovery), now) && !requirement.is_demanding() {
         return Verdict::Bounced(Arc::new(failure));
     }
-    if lane.confirmed_undeliverable(now) {
+    // What DNSSEC vouches for is nobody's forgery.
+    if secure || lane.confirmed_undeliverable(now) {
         lane.settled();
         return Verdict::Bounced(Arc::new(failure));
     }

@@ -279,7 +279,7 @@ async fn c3_11_c4_04_sni_is_the_base_domain_and_pkix_verifies_the_mx_name() {
 }
 
 #[tokio::test]
-async fn c4_01_c4_02_neither_makes_up_for_the_other() {
+async fn c4_01_c4_02_i4_04_neither_makes_up_for_the_other() {
     let ca = Ca::new("Root");
     let (good, own) = (ca.leaf(&[MX]), Leaf::self_signed(&[MX]));
     let for_good = records(&[tlsa(3, 1, 1, &good.chain[0])], &[]);

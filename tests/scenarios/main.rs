@@ -13,6 +13,7 @@ mod check;
 mod content;
 mod conversation;
 mod dane;
+mod dane_demands;
 mod dnssec;
 mod durability;
 mod enforce;

@@ -31,6 +31,7 @@ mod settings;
 pub mod standing;
 mod suspended;
 mod transcripts;
+mod undeliverable;
 mod unknown;
 mod verdict;
 mod work;

@@ -25,6 +25,7 @@ use crate::policy::{Judgement, is_enforced, judge};
 use crate::sessions::Session;
 use crate::settings::Settings;
 use crate::suspended::suspend;
+use crate::undeliverable::undeliverable;
 use crate::verdict::{Failure, Verdict};
 use crate::work::Attempt;
 
@@ -386,48 +387,6 @@ impl<'a, S: QueueStore> Tools<'a, S> {
             now: self.now,
         }
     }
-}
-
-/// DNS says that mail cannot go there. Under an enforced policy DNS is not enough to bounce it
-/// (decision AMB-04): a fresh look is taken, and the same answer has to be seen for hours.
-async fn undeliverable<S: QueueStore>(
-    inner: &Inner<S>,
-    lane: &Lane,
-    plan: &Plan,
-    requirement: &Requirement,
-    said: (Reason, &str, bool),
-) -> Verdict {
-    let now = inner.now().wall;
-    let (reason, detail, secure) = said;
-    let failure = Failure::of_domain(reason, &lane.destination.host.to_string(), detail);
-    let enforced = is_enforced(plan.discovery.as_ref(), now) || requirement.is_demanding();
-    let Some(policy_domain) = plan.policy_domain.as_ref().filter(|_| enforced) else {
-        return Verdict::Bounced(Arc::new(failure));
-    };
-    let look = inner.policies.fresh_look(policy_domain).await;
-    if look.confirmed && !is_enforced(Some(&look.discovery), now) && !requirement.is_demanding() {
-        return Verdict::Bounced(Arc::new(failure));
-    }
-    // What DNSSEC vouches for is nobody's forgery.
-    if secure || lane.confirmed_undeliverable(now) {
-        lane.settled();
-        return Verdict::Bounced(Arc::new(failure));
-    }
-    let subject = if reason == Reason::Loop || reason == Reason::NoUsableMx {
-        4
-    } else {
-        3
-    };
-    let detail = format!(
-        "{} This is not believed yet: the domain's mail is protected, and DNS answers can be forged. \
-         The mail is returned if the answer stays the same for four hours.",
-        failure.detail
-    );
-    Verdict::Deferred(Arc::new(Failure {
-        status: mail_types::EnhancedStatus::transient(4, subject),
-        detail,
-        ..failure
-    }))
 }
 
 /// What the attempt means for the destination and for the policy.

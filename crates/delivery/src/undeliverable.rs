@@ -1,0 +1,55 @@
+//! What becomes of mail when DNS says that it cannot go anywhere.
+
+use std::sync::Arc;
+
+use attempt::Reason;
+use outbound_queue::QueueStore;
+
+use crate::demand::Requirement;
+use crate::engine::Inner;
+use crate::lane::Lane;
+use crate::planner::Plan;
+use crate::policy::is_enforced;
+use crate::verdict::{Failure, Verdict};
+
+/// DNS says that mail cannot go there. Under an enforced policy DNS is not enough to bounce it
+/// (decision AMB-04): a fresh look is taken, and the same answer has to be seen for hours.
+pub(crate) async fn undeliverable<S: QueueStore>(
+    inner: &Inner<S>,
+    lane: &Lane,
+    plan: &Plan,
+    requirement: &Requirement,
+    said: (Reason, &str, bool),
+) -> Verdict {
+    let now = inner.now().wall;
+    let (reason, detail, secure) = said;
+    let failure = Failure::of_domain(reason, &lane.destination.host.to_string(), detail);
+    let enforced = is_enforced(plan.discovery.as_ref(), now) || requirement.is_demanding();
+    let Some(policy_domain) = plan.policy_domain.as_ref().filter(|_| enforced) else {
+        return Verdict::Bounced(Arc::new(failure));
+    };
+    let look = inner.policies.fresh_look(policy_domain).await;
+    if look.confirmed && !is_enforced(Some(&look.discovery), now) && !requirement.is_demanding() {
+        return Verdict::Bounced(Arc::new(failure));
+    }
+    // What DNSSEC vouches for is nobody's forgery.
+    if secure || lane.confirmed_undeliverable(now) {
+        lane.settled();
+        return Verdict::Bounced(Arc::new(failure));
+    }
+    let subject = if reason == Reason::Loop || reason == Reason::NoUsableMx {
+        4
+    } else {
+        3
+    };
+    let detail = format!(
+        "{} This is not believed yet: the domain's mail is protected, and DNS answers can be forged. \
+         The mail is returned if the answer stays the same for four hours.",
+        failure.detail
+    );
+    Verdict::Deferred(Arc::new(Failure {
+        status: mail_types::EnhancedStatus::transient(4, subject),
+        detail,
+        ..failure
+    }))
+}

@@ -31,12 +31,14 @@ impl Watch {
         loop {
             self.resolver.look_at_path().await;
             let state = path.borrow_and_update().clone();
-            if told.as_ref() != Some(&state) {
+            // Once, even if the reason is put differently the next time.
+            let kind = std::mem::discriminant(&state);
+            if told.replace(kind) != Some(kind) {
                 self.tell(&state);
-                told = Some(state.clone());
             }
             let pause = match state {
-                DnsPath::Carries | DnsPath::Unavailable(_) => HOURLY,
+                DnsPath::Carries => HOURLY,
+                DnsPath::Unavailable(_) => NOW_AND_THEN,
                 DnsPath::Unknown(_) | DnsPath::Broken(_) => SOON,
                 DnsPath::Off => return std::future::pending().await,
             };
@@ -98,5 +100,7 @@ DNSSEC has reached this relay. While this file is here, a resolver that strips i
 waits rather than go out without DANE. Remove it only if DNSSEC is to be given up.
 ";
 const HOURLY: Duration = Duration::from_secs(3600);
+/// A resolver that is about to start answers with errors, too.
+const NOW_AND_THEN: Duration = Duration::from_secs(300);
 /// While mail waits for it.
 const SOON: Duration = Duration::from_secs(15);

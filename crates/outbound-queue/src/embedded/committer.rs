@@ -60,6 +60,10 @@ pub(super) fn step(shared: &Shared) -> Result<(), QueueError> {
     let Some(index) = &shared.index else {
         return Ok(());
     };
+    // sled does not survive a full disk. Everything is in the journal; until there is room it stays in memory as well.
+    if shared.is_short_of(INDEX_ROOM) {
+        return Ok(());
+    }
     let Some(batch) = take_batch(shared)? else {
         return Ok(());
     };
@@ -214,3 +218,6 @@ fn unlink_bodies(shared: &Shared) {
         }
     }
 }
+
+/// Free space that a batch of the index may need: with less it waits.
+const INDEX_ROOM: u64 = 2 << 20;

@@ -57,7 +57,12 @@ pub(super) fn candidate(shared: &Shared, futile: &BTreeSet<u32>) -> Option<u32> 
         (part, s.number)
     });
     let (part, number) = by_part.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)))?;
-    (part == 0.0 || part < shared.options.compact_below).then_some(number)
+    if part == 0.0 {
+        return Some(number);
+    }
+    // Copies must not take the last room: what is short of it is given back by segments that need none.
+    let has_room = shared.check_room(state.usage.of(number)).is_ok();
+    (has_room && part < shared.options.compact_below).then_some(number)
 }
 
 /// What a segment holds that may still matter.

@@ -224,6 +224,9 @@ impl Drop for Unfinished<'_> {
                     state.core.publish(self.id, false, None);
                 }
             }
+            // The record may have reached the disk though its sync failed, and is then found at the next
+            // start: without its content it would be mail that nobody can send. That start sweeps what is left.
+            _ if self.submitted && self.shared.journal.health().is_err() => {}
             _ if self.large => state.unlink.push(self.id),
             _ => {}
         }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use journal::{
-    Checkpoint, FormatError, FormatFile, FormatState, Journal, LargeFiles, Options, Position,
+    Checkpoint, Damage, FormatError, FormatFile, FormatState, Journal, LargeFiles, OpenError,
+    Options, Position, Recovery,
 };
 use mail_types::QueueId;
 
@@ -67,21 +68,13 @@ pub(super) fn prepare(options: EmbeddedOptions) -> Result<Shared, QueueError> {
     }
     let bodies = LargeFiles::open(Arc::clone(&options.storage), directory.join("bodies"))
         .map_err(io_error("open the bodies in"))?;
-    let journal_options = Options {
-        segment_size: options.segment_size,
-        ..Options::new(directory.join("journal"), *b"sealpstq")
-    };
-    let (journal, recovery) = Journal::open(Arc::clone(&options.storage), journal_options)
-        .map_err(|error| QueueError::Io {
-            doing: "open the queue's journal".into(),
-            cause: error.to_string(),
-        })?;
+    let (journal, recovery) = open_journal(&options)?;
     // sled makes its directory, but not those above it on a disk that is not this machine's.
     fs::create_dir_all(directory).map_err(io_error("make"))?;
     let end = journal.durable_end();
     let checkpoint = recovery.checkpoint;
     let mut state = fresh_state(&options, end, checkpoint.as_ref());
-    state.damaged += recovery.damage.len() as u64;
+    state.damaged += tell(&recovery.damage);
     let opened = open_index(&options, checkpoint.as_ref(), end)
         .and_then(|index| replay_tail(&journal, index, &mut state, checkpoint.as_ref()));
     let index = match opened {
@@ -95,6 +88,52 @@ pub(super) fn prepare(options: EmbeddedOptions) -> Result<Shared, QueueError> {
         }
     };
     Ok(Shared::new(state, journal, index, bodies, options))
+}
+
+/// Opens the journal; on a full disk by giving up the reserve, since a start begins a segment.
+fn open_journal(options: &EmbeddedOptions) -> Result<(Journal, Recovery), QueueError> {
+    let open = || {
+        let journal_options = Options {
+            segment_size: options.segment_size,
+            ..Options::new(options.directory.join("journal"), *b"sealpstq")
+        };
+        Journal::open(Arc::clone(&options.storage), journal_options)
+    };
+    let opened = match open() {
+        Err(OpenError::Io { source, .. })
+            if source.kind() == io::ErrorKind::StorageFull
+                && give_up_reserve(&options.directory) =>
+        {
+            tracing::warn!(error = %source, "gave up the reserve so that the queue can open on a full disk");
+            open()
+        }
+        opened => opened,
+    };
+    let (journal, recovery) = opened.map_err(|error| QueueError::Io {
+        doing: "open the queue's journal".into(),
+        cause: error.to_string(),
+    })?;
+    if let Some(torn) = &recovery.torn_tail {
+        tracing::info!(end = %torn.end, bytes = torn.bytes, "cut off what was being written when the relay ended: nobody was told that it is safe");
+    }
+    Ok((journal, recovery))
+}
+
+/// Says what is damaged, one line each, and how much that is.
+fn tell(damage: &[Damage]) -> u64 {
+    for one in damage {
+        let perhaps = if one.possibly_unacknowledged {
+            "; it may never have been acknowledged"
+        } else {
+            ""
+        };
+        let id = one.key.map(|key| QueueId::from_raw(key).to_string());
+        tracing::error!(
+            queue_id = id.as_deref(),
+            "the queue's journal is damaged: {one}{perhaps}"
+        );
+    }
+    damage.len() as u64
 }
 
 fn fresh_state(options: &EmbeddedOptions, end: Position, checkpoint: Option<&Checkpoint>) -> State {
@@ -169,7 +208,7 @@ fn replay_tail(
         return Err(error);
     }
     let report = report.map_err(|error| IndexError(error.to_string()))?;
-    state.damaged += replay.damaged + report.damage.len() as u64;
+    state.damaged += replay.damaged + tell(&report.damage);
     state.checkpoint = from;
     load(Some(&index), QueueId::from_raw(u64::MAX), |visit| {
         visit(state)
@@ -259,7 +298,7 @@ pub(super) fn recover(shared: &Shared) {
     }
     match (scanned, loaded) {
         (Ok(report), Ok(())) => {
-            state.damaged += replay.damaged + report.damage.len() as u64;
+            state.damaged += replay.damaged + tell(&report.damage);
             state.recovering = false;
             drop(state);
             sweep(shared, last);

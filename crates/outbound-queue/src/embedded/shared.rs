@@ -149,6 +149,13 @@ impl Shared {
         Some(free)
     }
 
+    /// Whether less than `bytes` are free (or less than the floor, where that is lower).
+    pub(super) fn is_short_of(&self, bytes: u64) -> bool {
+        let least = bytes.min(self.options.free_space_floor);
+        let free = self.free_space(least.saturating_add(PLENTY));
+        least > 0 && free.is_some_and(|free| free.bytes < least)
+    }
+
     /// Hands a step to the journal, in the order of steps. Never waits and never fails: what cannot be
     /// recorded now is kept.
     pub(super) fn submit(

@@ -56,6 +56,14 @@ impl EmbeddedStore {
             .map_err(|error| QueueError::Failed(error.to_string()))
     }
 
+    /// Why nothing is accepted or leased until a restart, if so. Costs two locks: ask often.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        let failed = self.shared.journal.health().err();
+        let failed = failed.map(|failure| failure.to_string());
+        failed.or_else(|| self.shared.lock().index_failed.clone())
+    }
+
     /// The journal's counters.
     #[must_use]
     pub fn journal_stats(&self) -> journal::Stats {

@@ -260,3 +260,64 @@ async fn h6_02_an_outcome_that_a_full_disk_refused_is_recorded_first() {
     let store = still_recovered(on(&disk.power_cut(), dir.path()));
     assert!(!ids(&store).await.contains(&gone));
 }
+
+/// Whatever fails on the way of a large message: what a restart finds of it can be sent.
+#[tokio::test]
+async fn h6_07_a_message_is_never_found_without_its_own_file() {
+    let mut found_whole = 0;
+    for step in 1..=9 {
+        // After the end of the process alone, and after a power cut.
+        for cut in [false, true] {
+            let (dir, mut disk) = (tempfile::tempdir().unwrap(), SimulatedDisk::new(step));
+            let store = still(on(&disk, dir.path()));
+            let mut incoming = store.begin(None, at(1)).unwrap();
+            disk.fail_at(disk.operations() + step, 5);
+            if incoming.write(&[b'x'; LARGE]).await.is_ok() {
+                let envelope = crate::samples::envelope("s@a.test", &["r@d.test"]);
+                let _ = incoming.commit(envelope, false, at(1)).await;
+            }
+            let _ = committer::step(&store.shared);
+            drop(store);
+            if cut {
+                disk = disk.power_cut();
+            }
+            let store = still_recovered(on(&disk, dir.path()));
+            for id in ids(&store).await {
+                let body = read(store.open_body(id).await.unwrap()).await;
+                assert_eq!(body.map(|b| b.len()), Ok(LARGE), "failure at {step}");
+                found_whole += 1;
+            }
+        }
+    }
+    assert!(found_whole > 0, "no failure was late enough");
+}
+
+const LARGE: usize = 300 << 10;
+
+/// Copying what is still needed of a segment takes room first: on a disk that is nearly full only
+/// segments that nobody needs are removed.
+#[tokio::test]
+async fn h6_01_h6_15_compaction_never_takes_the_last_room() {
+    let (store, scene) = scene(5).await;
+    drop(store);
+    let free = Arc::new(AtomicU64::new(0));
+    let asked = Arc::clone(&free);
+    let store = still(EmbeddedOptions {
+        free_space_floor: 10_000,
+        free_space: Arc::new(move |_| Ok(free_bytes(asked.load(Ordering::Relaxed)))),
+        ..on(&scene.disk, scene.dir.path())
+    });
+    free.store(10_100, Ordering::Relaxed);
+    committer::step(&store.shared).unwrap();
+    let none = std::collections::BTreeSet::new();
+    while let Some(segment) = compaction::candidate(&store.shared, &none) {
+        let live = store.shared.lock().usage.of(segment);
+        assert_eq!(live, 0, "segment {segment} would be copied");
+        assert!(compaction::compact(&store.shared, segment).unwrap());
+    }
+    let before = store.shared.journal.segments().len();
+    free.store(1 << 20, Ordering::Relaxed);
+    compact_all(&store.shared);
+    assert!(store.shared.journal.segments().len() < before);
+    check(&store, &scene.remain, "with room again").await;
+}

@@ -410,7 +410,10 @@ async fn learn<S: QueueStore>(
         return;
     }
     let Some(failure) = found.failures.last() else {
-        if let Some(Some(Verdict::Deferred(failure))) = found.verdicts.first() {
+        // What is wrong with this message here says nothing about the destination.
+        if let Some(Some(Verdict::Deferred(failure))) = found.verdicts.first()
+            && failure.reason != Reason::Local
+        {
             let cause = Cause {
                 reason: failure.reason,
                 status: failure.status,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use admin::{Control, Readiness};
 use attempt::Level;
 use delivery::Delivery;
-use outbound_queue::{EmbeddedStore, QueueStore};
+use outbound_queue::EmbeddedStore;
 use policy_cache::{Clock, PolicyCache, SystemClock};
 use resolver::DnsResolver;
 use settings::Settings;
@@ -226,6 +226,7 @@ impl Running {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
         let mut tick = tokio::time::interval(TICK);
+        let mut look = tokio::time::interval(LOOK);
         let mut dropped = 0;
         let mut ticks: u32 = 0;
         loop {
@@ -238,6 +239,13 @@ impl Running {
                     self.observer.process("process.task-died", Level::Error, &[]);
                     return Ok(Status::Software);
                 }
+                _ = look.tick() => {
+                    // What is delivered from here on cannot be recorded, and comes twice after the restart.
+                    if let Some(cause) = self.queue.failure() {
+                        self.observer.process("store.failed", Level::Error, &[("detail", &cause)]);
+                        return Ok(Status::Io);
+                    }
+                }
                 _ = tick.tick() => {
                     if ticks.is_multiple_of(CRL_ALERT) {
                         self.process.tell_of_outdated_crls();
@@ -247,11 +255,6 @@ impl Running {
                     let so_far = self.observer.log.dropped();
                     self.observer.metrics.log_dropped(so_far - dropped);
                     dropped = so_far;
-                    let health = self.queue.health();
-                    if let Some(cause) = health.failed.or(health.index_failed) {
-                        self.observer.process("store.failed", Level::Error, &[("detail", &cause)]);
-                        return Ok(Status::Io);
-                    }
                 }
             }
         }
@@ -282,3 +285,5 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
 /// Ticks between two alerts about lists that are out of date: an hour.
 const CRL_ALERT: u32 = 3600;
 const TICK: Duration = Duration::from_secs(1);
+/// How long a failed store goes unnoticed by those who have not asked it for anything.
+const LOOK: Duration = Duration::from_millis(200);

@@ -58,7 +58,7 @@ pub async fn cli(config: &Path, args: &[&str]) -> CliOutput {
 }
 
 /// Takes away what would override the test's configuration file.
-pub(crate) fn without_settings(command: &mut Command) {
+pub fn without_settings(command: &mut Command) {
     for (key, _) in std::env::vars_os() {
         if key.to_string_lossy().starts_with("SEALPOST__") {
             command.env_remove(key);

@@ -23,7 +23,7 @@ mod smtp;
 mod stripper;
 mod unbound;
 
-pub use binary::{CliOutput, cli, sealpost_binary};
+pub use binary::{CliOutput, cli, sealpost_binary, without_settings};
 pub use config::RelayConfig;
 pub use corpus::{CorpusMessage, mail_corpus};
 pub use daemon::{Daemon, eventually, program};

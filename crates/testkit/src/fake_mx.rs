@@ -49,6 +49,8 @@ pub struct ReceivedMessage {
     pub tls: Option<TlsSeen>,
     /// Whence it came.
     pub peer: SocketAddr,
+    /// When it was complete, just before the reply.
+    pub at: std::time::Instant,
 }
 
 /// What was agreed upon in the handshake.

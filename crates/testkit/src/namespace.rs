@@ -1,6 +1,6 @@
 //! A loopback of the test's own.
 //!
-//! [`run`] starts the test binary again, for just the calling test, inside fresh network and PID
+//! [`run`] starts the test binary again, for just the calling test, inside fresh network, mount and PID
 //! namespaces, and demands that it ran and passed. So it makes no difference whether cargo test,
 //! nextest or an IDE started the test. The PID namespace ends every process that the test left
 //! behind, daemons included.
@@ -92,6 +92,8 @@ where
         report.status,
         quoted(&report.output)
     );
+    // What the test says of itself, its seed for instance; shown if the runner captures nothing.
+    print!("{}", quoted(&report.output));
 }
 
 /// Told apart from the lines of the test runner itself, which are counted.
@@ -104,7 +106,15 @@ fn quoted(output: &str) -> String {
 /// and everything that it started.
 pub fn command(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "unshare", "--net", "--pid"]);
+    // A mount table of its own, so that what a test mounts goes with it.
+    command.args([
+        "--pdeathsig",
+        "KILL",
+        "unshare",
+        "--net",
+        "--pid",
+        "--mount",
+    ]);
     command.args(["--fork", "--kill-child"]);
     if !rustix::process::geteuid().is_root() {
         command.args(["--user", "--map-root-user"]);
@@ -172,8 +182,15 @@ pub fn require_real_root(what: &str) {
     );
 }
 
-/// A test that takes longer is stuck.
+/// A test that takes longer is stuck, unless `TESTKIT_LIMIT` in the environment says another number
+/// of seconds, as for long runs by hand.
 pub const LIMIT: Duration = Duration::from_secs(180);
+
+fn limit() -> Duration {
+    let text = std::env::var("TESTKIT_LIMIT").ok();
+    let seconds = text.and_then(|text| text.parse().ok());
+    seconds.map_or(LIMIT, Duration::from_secs)
+}
 
 struct Report {
     success: bool,
@@ -217,7 +234,7 @@ fn finish(mut child: std::process::Child) -> Report {
             let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
         });
     }
-    let first = receiver.recv_timeout(LIMIT);
+    let first = receiver.recv_timeout(limit());
     let late = first.is_err();
     if late {
         let _ = child.kill();
@@ -229,7 +246,7 @@ fn finish(mut child: std::process::Child) -> Report {
     Report {
         success: status.success() && !late,
         status: if late {
-            format!("stopped after {} s", LIMIT.as_secs())
+            format!("stopped after {} s", limit().as_secs())
         } else {
             status.to_string()
         },

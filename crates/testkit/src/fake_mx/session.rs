@@ -412,6 +412,7 @@ impl Session {
             chunked,
             tls: self.tls.clone(),
             peer: self.peer,
+            at: std::time::Instant::now(),
         };
         self.board.update(|s| s.messages.push(message));
         if kept_but_cut {

@@ -197,6 +197,7 @@ fn trace_fields_are_told_from_the_message() {
         chunked: false,
         tls: None,
         peer: "127.0.0.1:1".parse().unwrap(),
+        at: std::time::Instant::now(),
     };
     assert_eq!(
         message.without_trace(),

@@ -5,13 +5,14 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-/// Sees to it that all of them are there, other people's servers only for `interop`: as root they
-/// are installed, else the command that would install them is named.
+/// Sees to it that all of them are there, other people's servers only for `interop`, what breaks
+/// things from outside only for `crash`: as root they are installed, else the command that would
+/// install them is named.
 ///
 /// # Errors
 /// Some are missing.
-pub(crate) fn ensure(interop: bool) -> anyhow::Result<()> {
-    let missing = missing(interop);
+pub(crate) fn ensure(interop: bool, crash: bool) -> anyhow::Result<()> {
+    let missing = missing(interop, crash);
     if missing.is_empty() {
         return Ok(());
     }
@@ -28,24 +29,27 @@ pub(crate) fn ensure(interop: bool) -> anyhow::Result<()> {
         .env("DEBIAN_FRONTEND", "noninteractive")
         .status()
         .context("cannot run apt-get")?;
-    let still = self::missing(interop);
+    let still = self::missing(interop, crash);
     if !status.success() || !still.is_empty() {
         bail!("could not install {}; run: {install}", still.join(" "));
     }
     Ok(())
 }
 
-fn missing(interop: bool) -> Vec<&'static str> {
+fn missing(interop: bool, crash: bool) -> Vec<&'static str> {
     let others: &[_] = if interop { &INTEROP } else { &[] };
+    let faults: &[_] = if crash { &CRASH } else { &[] };
     let mut packages: Vec<&str> = NAMESPACES
         .iter()
         .chain(others)
+        .chain(faults)
         .filter(|(program, _)| !is_program(program))
         .map(|(_, package)| *package)
         .collect();
     if interop && !has_mail_corpus() {
         packages.extend(["python3", CORPUS]);
     }
+    packages.sort_unstable();
     packages.dedup();
     packages
 }
@@ -80,6 +84,15 @@ const NAMESPACES: [(&str, &str); 4] = [
     ("ip", "iproute2"),
     ("setpriv", "util-linux"),
     ("unshare", "util-linux"),
+];
+
+/// Faults from outside: system calls that fail, file systems of a test's own.
+const CRASH: [(&str, &str); 5] = [
+    ("e2fsck", "e2fsprogs"),
+    ("mkfs.ext4", "e2fsprogs"),
+    ("mount", "mount"),
+    ("prlimit", "util-linux"),
+    ("strace", "strace"),
 ];
 
 /// Other people's servers and tools.

@@ -18,7 +18,8 @@ pub(crate) fn run(wanted: &[String]) -> anyhow::Result<bool> {
     let suites = chosen(&workspace, wanted)?;
     let runner = Runner::find();
     println!("tests are run by {}", runner.name());
-    packages::ensure(suites.iter().any(|suite| suite == INTEROP))?;
+    let has = |name: &str| suites.iter().any(|suite| suite == name);
+    packages::ensure(has(INTEROP), has(CRASH))?;
     build(runner)?;
 
     let mut total = Tally::default();
@@ -63,7 +64,8 @@ fn chosen(workspace: &Workspace, wanted: &[String]) -> anyhow::Result<Vec<String
     let mut suites = workspace.suites.clone();
     suites.sort_by_key(|suite| match suite.as_str() {
         "tidy" => 0,
-        INTEROP => 2,
+        CRASH => 2,
+        INTEROP => 3,
         _ => 1,
     });
     suites.insert(0, UNIT.to_owned());
@@ -144,6 +146,14 @@ impl Runner {
         };
         let mut tests = command(run);
         tests.args(targets);
+        if suite == CRASH {
+            // Its seeds and figures are wanted when all is well, too; and it starts relays on both
+            // processors, so that two tests at a time are enough.
+            tests.args(match self {
+                Self::Cargo => ["--", "--nocapture", "--test-threads=2"],
+                Self::Nextest => ["--success-output=final", "--test-threads", "2"],
+            });
+        }
         let mut commands = vec![(tests, stream)];
         if suite == UNIT {
             commands.push((
@@ -156,4 +166,5 @@ impl Runner {
 }
 
 const UNIT: &str = "unit";
+const CRASH: &str = "crash";
 const INTEROP: &str = "interop";

@@ -229,12 +229,17 @@ testkit::net_test! {
         for n in 0..10 {
             ids.push(client.send("a@org.test", &[&format!("u{n}@d.test")], MESSAGE).await);
         }
+        let mut put_off = Vec::new();
         for id in &ids {
             let event = deferred(&relay, id).await;
             let reason = event.text("reason");
             assert!(["connect", "destination-suspended"].contains(&reason), "{event}");
             assert_eq!(event.text("dsn"), "4.4.1", "{event}");
+            if reason == "destination-suspended" {
+                put_off.push(id.clone());
+            }
         }
+        assert!(put_off.len() > 1, "{put_off:?}");
         relay.wait_event(|e| e.is("destination.suspended"), SOON).await;
         // Others are served as ever.
         let id = relay.send("a@org.test", &["b@e.test"], MESSAGE).await;
@@ -246,7 +251,11 @@ testkit::net_test! {
         let mx = FakeMx::start("127.0.0.25:25", "mx.d.test", None).await;
         ok(&relay, &["queue", "retry", &ids[0]]).await;
         for id in &ids[..9] {
-            relay.wait_for("delivery.sent", id, SOON).await;
+            let event = relay.wait_for("delivery.sent", id, SOON).await;
+            if put_off.contains(id) {
+                // To be put off is no attempt: this was the first one.
+                assert_eq!(event.at("/attempt"), 1, "{event}");
+            }
         }
         assert_eq!((mx.messages().len(), good.messages().len()), (9, 1));
     }

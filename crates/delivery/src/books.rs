@@ -95,6 +95,7 @@ impl<S: QueueStore> Books<'_, S> {
             outcomes,
             notes,
             warned,
+            put_off: entry.not_before.is_some(),
             messages,
         };
         let finished = self.queue.finish(finish, entry.now);

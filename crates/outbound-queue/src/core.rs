@@ -207,6 +207,7 @@ impl Core {
             revision: hot.message.revision + 1,
             at: now.wall,
             warned: finish.warned.then_some(true),
+            put_off: finish.put_off,
             ..Change::default()
         };
         let mut seen = BTreeSet::new();

@@ -18,6 +18,9 @@ pub struct Finish {
     pub notes: Vec<AttemptNote>,
     /// The sender is told of the delay by one of `messages`, or was not to be told: do not do it again.
     pub warned: bool,
+    /// The deferrals put the mail off without an attempt (its destination is left alone): neither
+    /// attempt numbers nor the history count them.
+    pub put_off: bool,
     /// Messages to enqueue in the same atomic append: DSNs.
     pub messages: Vec<NewMessage>,
 }

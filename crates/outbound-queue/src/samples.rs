@@ -116,6 +116,7 @@ pub(crate) fn ending(lease: &Leased, outcome: Outcome) -> Finish {
             ..AttemptNote::default()
         }],
         warned: false,
+        put_off: false,
         messages: Vec::new(),
     }
 }

@@ -44,6 +44,8 @@ pub(crate) struct Change {
     pub(crate) held: Option<bool>,
     pub(crate) bounce: Option<bool>,
     pub(crate) warned: Option<bool>,
+    /// See [`Finish::put_off`](crate::Finish::put_off).
+    pub(crate) put_off: bool,
     /// All pending recipients become due at this time.
     pub(crate) due: Option<Timestamp>,
     /// New destinations of recipients.
@@ -116,7 +118,7 @@ impl Stored {
         for deferral in &change.deferred {
             if let Some(r) = self.recipients.get_mut(deferral.recipient as usize) {
                 r.next = deferral.next;
-                r.attempts = r.attempts.saturating_add(1);
+                r.attempts = r.attempts.saturating_add(u32::from(!change.put_off));
                 r.reason = reasons.get(deferral.note as usize).cloned();
             }
         }
@@ -125,7 +127,7 @@ impl Stored {
                 r.done.get_or_insert(*done);
             }
         }
-        for (destination, note) in &change.notes {
+        for (destination, note) in change.notes.iter().filter(|_| !change.put_off) {
             self.remember(destination, note, change.at);
         }
         true
@@ -247,6 +249,23 @@ mod tests {
         }
         assert_eq!(once, often);
         assert_eq!(once.recipients[0].attempts, 19);
+    }
+
+    #[test]
+    fn e5_04_what_is_put_off_has_not_been_attempted() {
+        let mut m = stored(&["r@d.test"]);
+        m.apply(&deferral(1, "connect", 100));
+        for n in 2..30 {
+            m.apply(&Change {
+                put_off: true,
+                ..deferral(n, "destination-suspended", 100 * u64::from(n))
+            });
+        }
+        let r = &m.recipients[0];
+        assert_eq!((r.attempts, r.next), (1, Timestamp::from_secs(2900)));
+        assert_eq!(r.reason.as_deref(), Some("destination-suspended"));
+        let seen: Vec<&str> = m.attempts.iter().map(|a| &*a.note.reason).collect();
+        assert_eq!(seen, ["connect"]);
     }
 
     #[test]

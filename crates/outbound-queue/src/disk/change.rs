@@ -37,6 +37,8 @@ pub(super) struct ChangeForm<'a> {
     #[b(9)]
     #[cbor(default)]
     regrouped: Vec<Regrouped<'a>>,
+    #[n(10)]
+    put_off: Option<bool>,
 }
 
 #[derive(Encode, Decode)]
@@ -78,6 +80,7 @@ impl<'a> ChangeForm<'a> {
             bounce: c.bounce,
             warned: c.warned,
             due: c.due.map(Timestamp::as_millis),
+            put_off: c.put_off.then_some(true),
             regrouped: c
                 .regrouped
                 .iter()
@@ -120,6 +123,7 @@ impl<'a> ChangeForm<'a> {
             bounce: self.bounce,
             warned: self.warned,
             due: self.due.map(Timestamp::from_millis),
+            put_off: self.put_off.unwrap_or(false),
             regrouped: self
                 .regrouped
                 .into_iter()

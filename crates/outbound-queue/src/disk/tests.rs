@@ -55,6 +55,7 @@ fn change() -> Change {
         held: Some(true),
         bounce: Some(false),
         warned: Some(true),
+        put_off: false,
         due: Some(Timestamp::from_secs(12)),
         regrouped: vec![(0, Destination::new("route:x"))],
     }
@@ -73,6 +74,11 @@ fn everything_comes_back() {
         Ok((m.clone(), Some(large), vec![3, 4]))
     );
     assert_eq!(decode_change(&encode_change(&change())), Ok(change()));
+    let put_off = Change {
+        put_off: true,
+        ..change()
+    };
+    assert_eq!(decode_change(&encode_change(&put_off)), Ok(put_off));
     assert_eq!(decode_state(&encode_state(&m), &m), Ok(m.clone()));
     assert_eq!(decode_gone(&encode_gone(&[7])), Ok(vec![7]));
     let place = Place {

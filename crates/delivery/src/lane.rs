@@ -39,6 +39,11 @@ impl Drop for PutOff<'_> {
 struct State {
     health: Health,
     backlog: VecDeque<Leased>,
+    /// Fresh mail had to go back to the queue: until the queue has no more, its mail is taken up
+    /// between fresh mail (row E5-05).
+    overflowed: bool,
+    /// Pieces of work since the queue was asked last.
+    since_asked: usize,
     active: u32,
     lingering: Lingering<Leased>,
     idle_since: Duration,
@@ -53,7 +58,7 @@ struct State {
 pub(crate) enum Next {
     /// This message.
     Work(Box<Leased>),
-    /// Nothing is in hand: ask the queue, or leave.
+    /// Nothing is in hand, or the queue's mail has its turn: ask the queue, or leave.
     Empty,
     /// The destination is to be left alone: these go back with the cause.
     Suspended(Suspension, Vec<Leased>),
@@ -69,6 +74,8 @@ impl Lane {
         let state = State {
             health: Health::new(limit),
             backlog: VecDeque::new(),
+            overflowed: false,
+            since_asked: 0,
             active: 0,
             lingering: Lingering::new(),
             idle_since: now,
@@ -109,6 +116,7 @@ impl Lane {
     pub(crate) fn push(&self, leased: Leased, cap: usize) -> Result<(), Box<Leased>> {
         let mut state = self.state.lock();
         if state.backlog.len() >= cap {
+            state.overflowed = true;
             return Err(Box::new(leased));
         }
         state.backlog.push_back(leased);
@@ -140,10 +148,21 @@ impl Lane {
         if let Some(s) = state.health.suspension(now).cloned() {
             return Next::Suspended(s, state.backlog.drain(..).collect());
         }
+        if state.overflowed && state.since_asked >= BETWEEN_ASKING {
+            return Next::Empty;
+        }
+        state.since_asked += 1;
         state
             .backlog
             .pop_front()
             .map_or(Next::Empty, |leased| Next::Work(Box::new(leased)))
+    }
+
+    /// The queue has been asked for mail, and gave so much of what it was asked for.
+    pub(crate) fn asked(&self, got: usize, wanted: usize) {
+        let mut state = self.state.lock();
+        state.since_asked = 0;
+        state.overflowed &= got >= wanted;
     }
 
     /// The leases of everything in hand.
@@ -266,5 +285,7 @@ impl Lane {
     }
 }
 
+/// So much of the fresh mail in hand is done before the queue is asked again.
+const BETWEEN_ASKING: usize = 20;
 const BETWEEN_LOOKS: Duration = Duration::from_secs(30 * 60);
 const BELIEVED_AFTER: Duration = Duration::from_secs(4 * 3600);

@@ -54,6 +54,7 @@ pub(crate) async fn run<S: QueueStore>(inner: Arc<Inner<S>>, lane: Arc<Lane>) {
             }
             Next::Empty => {
                 let more = if inner.is_stopping() {
+                    lane.asked(0, BATCH);
                     Vec::new()
                 } else {
                     lease(&inner, &lane).await
@@ -117,10 +118,14 @@ async fn keeping_leases<S: QueueStore>(
 
 pub(crate) async fn lease<S: QueueStore>(inner: &Inner<S>, lane: &Lane) -> Vec<Leased> {
     match inner.queue.lease(&lane.key, BATCH, inner.now()).await {
-        Ok(leases) => leases,
+        Ok(leases) => {
+            lane.asked(leases.len(), BATCH);
+            leases
+        }
         Err(error) => {
             tracing::error!(destination = %lane.key, %error, "the queue gives out no mail");
             inner.pause_queue();
+            lane.asked(0, BATCH);
             Vec::new()
         }
     }

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::disk::{Large, Place};
 use crate::leases::{Lease, Leases};
-use crate::schedule::{Key, Schedule, arrival_of};
+use crate::schedule::{Key, Schedule, arrival_of, sender_number};
 use crate::state::{Change, Deferral, Stored};
 use crate::{
     Destination, Done, Finish, HeldBody, LeaseToken, Leased, LeasedRecipient, Now, Outcome,
@@ -392,8 +392,9 @@ impl Core {
         if self.leases.holds(id, destination) {
             return;
         }
+        let sender = sender_number(&message.envelope.reverse_path);
         self.schedule
-            .insert(destination, (time, id), reason.as_ref());
+            .insert(destination, (time, id), sender, reason.as_ref());
         if self.told.is_none_or(|told| time < told) {
             self.told = Some(time);
             self.wake.notify_one();

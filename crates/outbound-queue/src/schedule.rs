@@ -4,11 +4,14 @@
 //! 30 bytes with the tree around it; held ones are due at the end of time. Everything else about a
 //! message that is not due lives in the index. Keeping these few bytes for all mail makes the
 //! earliest due time exact, and spares the index a second row per message.
+//!
+//! Where many messages wait for one destination, its due mail is given out by turns of the senders
+//! (row E5-05): one who sends a hundred thousand does not hold up another's single message.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use mail_types::{QueueId, Timestamp};
+use mail_types::{Mailbox, QueueId, ReversePath, Timestamp};
 
 use crate::state::NEVER;
 use crate::{Destination, DestinationCount, DueDestination, SummaryRow};
@@ -32,9 +35,21 @@ pub(crate) type Key = (Timestamp, QueueId);
 
 #[derive(Default)]
 struct Waiting {
-    entries: BTreeMap<Key, u16>,
+    entries: BTreeMap<Key, Entry>,
+    /// The same by sender; only while the destination is [`CROWDED`].
+    by_sender: Option<BTreeSet<(u16, Key)>>,
+    /// Whose turn is next.
+    turn: u16,
     /// Where [`Schedule`] lists this destination.
     listed: Option<Listed>,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    /// Number of the reason.
+    reason: u16,
+    /// [`sender_number`]: who share one share their turns, too.
+    sender: u16,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -49,6 +64,7 @@ impl Schedule {
         &mut self,
         destination: &Destination,
         key: Key,
+        sender: u16,
         reason: Option<&Arc<str>>,
     ) {
         let reason = self.reasons.number(reason);
@@ -59,12 +75,13 @@ impl Schedule {
         let Some(waiting) = self.destinations.get_mut(destination) else {
             return;
         };
-        match waiting.entries.insert(key, reason) {
+        waiting.crowd(key, sender);
+        match waiting.entries.insert(key, Entry { reason, sender }) {
             None => {
                 self.waiting += 1;
                 self.held += u64::from(key.0 == NEVER);
             }
-            Some(earlier) => self.reasons.forget(earlier),
+            Some(earlier) => self.reasons.forget(earlier.reason),
         }
         self.reasons.count(reason);
         if waiting.entries.first_key_value().map(|e| *e.0) == Some(key) {
@@ -78,10 +95,11 @@ impl Schedule {
             return false;
         };
         let was_first = waiting.entries.first_key_value().map(|e| *e.0) == Some(key);
-        let Some(reason) = waiting.entries.remove(&key) else {
+        let Some(entry) = waiting.entries.remove(&key) else {
             return false;
         };
-        self.reasons.forget(reason);
+        waiting.thin_out(key, entry.sender);
+        self.reasons.forget(entry.reason);
         self.waiting -= 1;
         self.held -= u64::from(key.0 == NEVER);
         if was_first {
@@ -90,11 +108,20 @@ impl Schedule {
         true
     }
 
-    /// The first `max` entries of a destination that are due.
-    pub(crate) fn due(&self, destination: &Destination, now: Timestamp, max: usize) -> Vec<Key> {
-        let Some(waiting) = self.destinations.get(destination) else {
+    /// `max` entries of a destination that are due: the first ones, or if many wait, the first ones
+    /// of each sender in turn.
+    pub(crate) fn due(
+        &mut self,
+        destination: &Destination,
+        now: Timestamp,
+        max: usize,
+    ) -> Vec<Key> {
+        let Some(waiting) = self.destinations.get_mut(destination) else {
             return Vec::new();
         };
+        if waiting.by_sender.is_some() {
+            return waiting.due_by_turns(now, max);
+        }
         let keys = waiting.entries.keys().take(max).copied();
         keys.take_while(|key| key.0 <= now).collect()
     }
@@ -198,7 +225,7 @@ impl Schedule {
         let mut rows = Vec::new();
         for (destination, waiting) in &self.destinations {
             let mut by_reason: BTreeMap<u16, SummaryRow> = BTreeMap::new();
-            for ((time, id), reason) in &waiting.entries {
+            for ((time, id), Entry { reason, .. }) in &waiting.entries {
                 let row = by_reason.entry(*reason).or_insert_with(|| SummaryRow {
                     destination: destination.clone(),
                     reason: self.reasons.text(*reason),
@@ -258,10 +285,86 @@ impl Schedule {
     }
 }
 
+impl Waiting {
+    /// Notes an entry that is about to be added.
+    fn crowd(&mut self, key: Key, sender: u16) {
+        if self.by_sender.is_none() && self.entries.len() >= CROWDED {
+            let all = self.entries.iter().map(|(key, e)| (e.sender, *key));
+            self.by_sender = Some(all.collect());
+        }
+        if let Some(by_sender) = &mut self.by_sender {
+            by_sender.insert((sender, key));
+        }
+    }
+
+    /// Notes an entry that was removed.
+    fn thin_out(&mut self, key: Key, sender: u16) {
+        if let Some(by_sender) = &mut self.by_sender {
+            by_sender.remove(&(sender, key));
+        }
+        if self.entries.len() <= CROWDED / 2 {
+            self.by_sender = None;
+        }
+    }
+
+    /// One due entry of each sender, beginning with whose turn it is; what is still wanted is filled
+    /// up with what is longest due.
+    fn due_by_turns(&mut self, now: Timestamp, max: usize) -> Vec<Key> {
+        let mut keys = Vec::with_capacity(max);
+        let by_sender = self.by_sender.iter().flatten();
+        let first = by_sender.clone().next().map(|(sender, _)| *sender);
+        // Senders looked at: some may have nothing that is due.
+        for _ in 0..max.saturating_mul(2) {
+            let from = (self.turn, (Timestamp::default(), QueueId::from_raw(0)));
+            let next = self.by_sender.as_ref().and_then(|b| b.range(from..).next());
+            let Some((sender, key)) = next.copied() else {
+                // Behind the last sender: the first one has the turn, once per round.
+                match first {
+                    Some(first) if self.turn != first => self.turn = first,
+                    _ => break,
+                }
+                continue;
+            };
+            if keys.len() >= max || keys.contains(&key) {
+                break;
+            }
+            if key.0 <= now {
+                keys.push(key);
+            }
+            match sender.checked_add(1) {
+                Some(next) => self.turn = next,
+                None => self.turn = first.unwrap_or_default(),
+            }
+        }
+        for key in self.entries.keys().take_while(|key| key.0 <= now) {
+            if keys.len() >= max {
+                break;
+            }
+            if !keys.contains(key) {
+                keys.push(*key);
+            }
+        }
+        keys
+    }
+}
+
+/// A number for a reverse-path, equal for equal ones; two senders seldom share one.
+pub(crate) fn sender_number(reverse_path: &ReversePath) -> u16 {
+    let text = reverse_path.mailbox().map_or("", Mailbox::as_str);
+    // FNV-1a, folded: no keyed hash is needed where a collision only shares a turn.
+    let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0193)
+    });
+    ((hash >> 16) ^ hash) as u16
+}
+
 /// About when a message arrived: ids are made of the time.
 pub(crate) const fn arrival_of(id: QueueId) -> Timestamp {
     Timestamp::from_millis((id.raw() >> 8) / 1000)
 }
+
+/// So many entries make a destination's mail go by turns of the senders.
+const CROWDED: usize = 1000;
 
 /// Reason keys by number, with how many entries have each. Number 0: none.
 #[derive(Default)]
@@ -324,7 +427,7 @@ mod tests {
     fn a_held_entry_is_counted_and_never_due() {
         let mut s = Schedule::default();
         let d = Destination::new("d.test");
-        s.insert(&d, (NEVER, QueueId::from_raw(1)), None);
+        s.insert(&d, (NEVER, QueueId::from_raw(1)), 0, None);
         assert_eq!(
             (s.counts(), s.next_due(Timestamp::from_secs(9))),
             ((1, 1), None)
@@ -335,10 +438,60 @@ mod tests {
     }
 
     #[test]
+    fn e5_05_one_sender_with_a_hundred_thousand_does_not_hold_up_another() {
+        let mut s = Schedule::default();
+        let d = Destination::new("d.test");
+        for n in 0..100_000 {
+            s.insert(&d, key(n, n), 7, None);
+        }
+        // Two others come last, and one has mail that is not due yet.
+        s.insert(&d, key(100_000, 100_000), 3, None);
+        s.insert(&d, key(100_001, 100_001), u16::MAX, None);
+        s.insert(&d, key(900_000, 100_002), 5, None);
+        let now = Timestamp::from_millis(200_000);
+        let keys = s.due(&d, now, 20);
+        assert_eq!(keys.len(), 20);
+        assert!(keys.contains(&key(100_000, 100_000)), "{keys:?}");
+        assert!(keys.contains(&key(100_001, 100_001)), "{keys:?}");
+        assert!(keys.iter().all(|k| k.0 <= now));
+        let distinct: BTreeSet<&Key> = keys.iter().collect();
+        assert_eq!(distinct.len(), 20);
+        // All of it comes out, and nothing twice.
+        let mut left = 100_002;
+        loop {
+            let keys = s.due(&d, now, 20);
+            if keys.is_empty() {
+                break;
+            }
+            left -= keys.len();
+            keys.iter().for_each(|k| assert!(s.remove(&d, *k)));
+        }
+        assert_eq!((left, s.counts()), (0, (1, 0)));
+    }
+
+    #[test]
+    fn e5_05_more_senders_than_fit_take_turns() {
+        let mut s = Schedule::default();
+        let d = Destination::new("d.test");
+        for n in 0..2000 {
+            s.insert(&d, key(n, n), (n % 200) as u16, None);
+        }
+        let now = Timestamp::from_millis(9000);
+        let mut seen: BTreeSet<u64> = BTreeSet::new();
+        for _ in 0..11 {
+            for k in s.due(&d, now, 20) {
+                assert!(s.remove(&d, k));
+                seen.insert(k.1.raw() % 200);
+            }
+        }
+        assert_eq!(seen.len(), 200, "everybody had a turn");
+    }
+
+    #[test]
     fn a_clock_that_goes_back_makes_nothing_due() {
         let mut s = Schedule::default();
         let d = Destination::new("d.test");
-        s.insert(&d, key(100, 1), None);
+        s.insert(&d, key(100, 1), 0, None);
         assert_eq!(
             s.due_destinations(Timestamp::from_millis(100), None, 9)
                 .len(),
@@ -367,7 +520,7 @@ mod tests {
                 let name = format!("d{d}.test");
                 let destination = Destination::new(&name);
                 if add {
-                    s.insert(&destination, key(time, id), Some(&Arc::from("connect")));
+                    s.insert(&destination, key(time, id), 0, Some(&Arc::from("connect")));
                     list.insert((name, key(time, id)));
                 } else {
                     prop_assert_eq!(

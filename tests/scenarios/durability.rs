@@ -54,6 +54,30 @@ testkit::net_test! {
         assert_eq!(mx.messages().len(), 30);
     }
 
+    async fn h6_13_a_restored_queue_is_held_until_an_operator_has_looked() {
+        let net = Net::start().await;
+        let mx = net.mx("d.test", "127.0.0.25").await;
+        mx.rule(Rule::always("MAIL", Action::Stall));
+        let mut relay = net.relay().await;
+        let old = relay.send("a@org.test", &["old@d.test"], MESSAGE).await;
+        mx.wait_for_command("MAIL", SOON).await;
+        relay.kill();
+        mx.behave();
+        relay.reconfigure(|c| c.set("queue.hold-at-start", "true"));
+        relay.restart().await;
+        let held = relay.wait_event(|e| e.is("queue.hold"), SOON).await;
+        assert_eq!(held.text("messages"), "1", "{held}");
+        // What comes in now is delivered; what was there waits.
+        let new = relay.send("a@org.test", &["new@d.test"], MESSAGE).await;
+        sent(&relay, &new).await;
+        let listed = ok(&relay, &["queue", "list", "--state", "held", "--json"]).await.stdout;
+        assert!(listed.contains(&old), "{listed}");
+        assert_eq!(mx.messages().len(), 1);
+        ok(&relay, &["queue", "release", "--all"]).await;
+        sent(&relay, &old).await;
+        assert_eq!(mx.messages()[1].recipients(), ["old@d.test"]);
+    }
+
     async fn h7_03_a_crash_after_delivery_repeats_what_was_not_recorded_at_most_once() {
         let net = Net::start().await;
         let mx = net.plain_mx("d.test", "127.0.0.25").await;

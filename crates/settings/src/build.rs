@@ -138,6 +138,7 @@ fn queue(r: &mut Reader<'_>) -> Option<Queue> {
         retry: r.list(s, "queue.retry")?,
         minimum_free_space: r.value(s, "queue.minimum-free-space")?,
         body_memory: r.value(s, "queue.body-memory")?,
+        hold_at_start: r.value(s, "queue.hold-at-start")?,
         max_hops: r.value(s, "queue.max-hops")?,
     })
 }

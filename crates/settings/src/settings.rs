@@ -345,6 +345,8 @@ pub struct Queue {
     pub minimum_free_space: u64,
     /// Bodies kept in memory for their first attempt. Bytes.
     pub body_memory: u64,
+    /// Mail found at start is held.
+    pub hold_at_start: bool,
     /// More `Received` fields than this are a loop (RFC 5321 section 6.3: at least 100).
     pub max_hops: usize,
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use admin::{Control, Readiness};
 use attempt::Level;
 use delivery::Delivery;
-use outbound_queue::EmbeddedStore;
+use outbound_queue::{Edit, EmbeddedStore, Filter, Now, QueueError, QueueStore, Target};
 use policy_cache::{Clock, PolicyCache, SystemClock};
 use resolver::DnsResolver;
 use settings::Settings;
@@ -116,6 +116,9 @@ struct Running {
 impl Running {
     async fn serve(self, server: Server) -> anyhow::Result<Status> {
         let settings = &self.process.settings;
+        if settings.queue.hold_at_start {
+            self.hold_all().await?;
+        }
         let mut background = JoinSet::new();
         if let Some(address) = settings.admin.http {
             let readiness: Arc<dyn Readiness> = Arc::clone(&self.process) as _;
@@ -160,11 +163,16 @@ impl Running {
         notify(&[sd_notify::NotifyState::Stopping]);
         self.observer.process("process.stopping", Level::Info, &[]);
         stop.send_replace(true);
-        if accepting.await.is_err() {
+        // Both have server.drain-timeout, at the same time: mail that still comes in while
+        // delivery stops is safe in the queue.
+        let deliveries = async {
+            if let Some((delivery, _)) = &self.delivery {
+                delivery.stop().await;
+            }
+        };
+        let (listeners, ()) = tokio::join!(accepting, deliveries);
+        if listeners.is_err() {
             tracing::error!("the listeners died");
-        }
-        if let Some((delivery, _)) = &self.delivery {
-            delivery.stop().await;
         }
         background.shutdown().await;
         if let Some((_, policies)) = &self.delivery {
@@ -183,6 +191,25 @@ impl Running {
         }
         self.observer.process("process.stopped", Level::Info, &[]);
         Ok(status)
+    }
+
+    /// `queue.hold-at-start`: before anything is delivered (row H6-13).
+    async fn hold_all(&self) -> anyhow::Result<()> {
+        let all = Target::Filter(Filter::default());
+        let held = loop {
+            let now = Now {
+                wall: self.clock.wall(),
+                monotonic: self.clock.monotonic(),
+            };
+            match self.queue.edit(&all, Edit::Hold, false, now).await {
+                Err(QueueError::Rebuilding) => tokio::time::sleep(TICK).await,
+                other => break other.map_err(|e| open::fail(Status::Io, &e))?,
+            }
+        };
+        let (count, reason) = (held.changed.to_string(), "queue.hold-at-start");
+        let fields = [("reason", reason), ("messages", count.as_str())];
+        self.observer.process("queue.hold", Level::Warn, &fields);
+        Ok(())
     }
 
     fn announce(&self) {

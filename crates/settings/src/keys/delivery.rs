@@ -46,6 +46,14 @@ pub(super) const KEYS: &[Key] = &[
     )
     .default("\"64MiB\""),
     Key::new(
+        "queue.hold-at-start",
+        Kind::Bool,
+        "Whether everything found in the queue at start is held until `sealpost queue release`. For \
+         a data directory restored from a backup, whose mail may have been delivered since: look \
+         before it is sent again. Mail that comes in afterwards is delivered as usual.",
+    )
+    .default("false"),
+    Key::new(
         "queue.max-hops",
         Kind::Count(100, 1000),
         "A message with more Received fields than this goes round in circles and is refused \

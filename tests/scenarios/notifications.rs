@@ -210,6 +210,45 @@ testkit::net_test! {
         mx.assert_no_mail();
     }
 
+    async fn e5_08_f2_17_f4_02_f4_04_each_failure_is_told_once_to_whom_it_concerns() {
+        let net = Net::start().await;
+        let (mx, org) = peers(&net).await;
+        net.zone.mx("null.test", 0, ".");
+        mx.rule(Rule::always("RCPT", Action::Reply("550 5.1.1 no".into())).about("rcpt@"));
+        mx.rule(Rule::always("MAIL", Action::Reply("550 5.7.1 no".into())).about("mail@"));
+        mx.rule(Rule::always(".", Action::Reply("554 5.6.0 no".into())));
+        let relay = net.relay().await;
+        let mut client = relay.client().await;
+        // An automatic message has a right to its notice, and asks in vain for a read receipt.
+        let automatic = [
+            b"Auto-Submitted: auto-generated\r\nDisposition-Notification-To: <spy@org.test>\r\n\
+              Precedence: bulk\r\n",
+            MESSAGE,
+        ].concat();
+        let causes = [
+            ("@hop.test,@hop2.test:a@org.test", "b@nowhere.test", "5.1.2"),
+            ("a@org.test", "b@null.test", "5.1.10"),
+            ("a@org.test", "rcpt@d.test", "5.1.1"),
+            ("mail@org.test", "b@d.test", "5.7.1"),
+            ("a@org.test", "dot@d.test", "5.6.0"),
+        ];
+        for (n, (from, to, status)) in causes.into_iter().enumerate() {
+            let id = client.send(from, &[to], &automatic).await;
+            let event = bounced(&relay, &id).await;
+            assert_eq!(event.text("dsn"), status, "{event}");
+            relay.wait_for("message.removed", &id, SOON).await;
+            let notice = org.wait_for_messages(n + 1, SOON).await.pop().unwrap();
+            // RFC 5321 section 4.1.1.3: of a source route only the last hop is left.
+            let sender = if from.starts_with('@') { "a@org.test" } else { from };
+            assert_eq!(notice.recipients(), [sender]);
+            let text = notice.text();
+            assert!(text.contains(&format!("Status: {status}")), "{text}");
+            assert!(text.contains(&format!("To: <{sender}>")), "{text}");
+            assert_eq!(events_of(&relay, "dsn.sent", &id).len(), 1);
+        }
+        assert_eq!(org.messages().len(), causes.len(), "nothing else was made of them");
+    }
+
     async fn f4_03_f4_07_a_notice_that_cannot_be_delivered_makes_no_other_notice() {
         let net = Net::start().await;
         let (mx, org) = peers(&net).await;

@@ -30,6 +30,7 @@ mod sessions;
 mod settings;
 pub mod standing;
 mod suspended;
+mod tools;
 mod transcripts;
 mod undeliverable;
 mod unknown;

@@ -5,29 +5,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use attempt::{PolicySource, Reason, Weakened};
-use bytes::Bytes;
-use mail_types::{MessageClass, Timestamp};
+use mail_types::Timestamp;
 use outbound_queue::{Edit, Filter, Leased, MessageState, QueueStore, Target};
 use policy_cache::{Discovery, Outcome};
 
 use crate::books::{Books, Entry};
-use crate::concession::{Concession, Step};
-use crate::content;
+use crate::concession::Concession;
 use crate::demand::Requirement;
 use crate::destination::{Cause, Recovery};
 use crate::engine::Inner;
 use crate::failure::Weight;
 use crate::findings::Findings;
 use crate::lane::{Lane, Next};
-use crate::plan::Candidate;
 use crate::planner::{Hosts, Plan, Planner};
 use crate::policy::{Judgement, is_enforced, judge};
 use crate::sessions::Session;
 use crate::settings::Settings;
 use crate::suspended::suspend;
+use crate::tools::Tools;
 use crate::undeliverable::undeliverable;
 use crate::verdict::{Failure, Verdict};
-use crate::work::Attempt;
 
 /// Delivers until there is nothing left to do here.
 pub(crate) async fn run<S: QueueStore>(inner: Arc<Inner<S>>, lane: Arc<Lane>) {
@@ -313,85 +310,6 @@ async fn attempt<S: QueueStore>(
     let attempt = tools.attempt(&requirement, None);
     let found = attempt.run(candidates, held).await;
     (found, Some(requirement))
-}
-
-/// What every attempt on a message needs, whatever is required of it.
-struct Tools<'a, S> {
-    inner: &'a Inner<S>,
-    lane: &'a Lane,
-    settings: &'a Settings,
-    leased: &'a Leased,
-    domain: &'a str,
-    now: Timestamp,
-}
-
-impl<'a, S: QueueStore> Tools<'a, S> {
-    /// Demands that may be set aside, from the strictest on until a host meets them.
-    async fn concede(
-        &self,
-        concession: &Concession,
-        candidates: &[Candidate],
-        held: &mut Option<Session>,
-    ) -> (Findings, Requirement) {
-        let redacted = self.redacted().await;
-        let mut last = None;
-        for step in concession.steps() {
-            let content = redacted.clone().filter(|_| concession.redacts(*step));
-            if concession.redacts(*step) && *step == Step::Whatever && content.is_none() {
-                break; // Somebody else's notification: not in plain text as it is.
-            }
-            let requirement = Requirement::of(&concession.demands(*step));
-            let attempt = self.attempt(&requirement, content);
-            let found = attempt.run(candidates, held).await;
-            let goes_on = concession.goes_on(*step, &found);
-            if found.alive && concession.redacts(*step) {
-                tracing::warn!(queue_id = %self.leased.id, domain = self.domain,
-                    "requiretls.set-aside: no host offers REQUIRETLS for a notification about REQUIRETLS mail; \
-                     it was sent without, and without the header of the message");
-            }
-            last = Some((found, requirement));
-            if !goes_on {
-                break;
-            }
-        }
-        last.unwrap_or_else(|| {
-            let requirement = Requirement::of(&concession.demands(Step::Strict));
-            let found = Findings::new(self.leased.recipients.len(), None);
-            (found, requirement)
-        })
-    }
-
-    /// A notification of ours without what its original said.
-    async fn redacted(&self) -> Option<Bytes> {
-        let envelope = &self.leased.envelope;
-        if envelope.class != MessageClass::Dsn {
-            return None;
-        }
-        let size = usize::try_from(envelope.size).ok()?;
-        let whole = content::head(&*self.inner.queue, self.leased, size).await;
-        dsn::redact(&whole.ok()?).map(Bytes::from)
-    }
-
-    fn attempt<'b>(&self, requirement: &'b Requirement, redacted: Option<Bytes>) -> Attempt<'b, S>
-    where
-        'a: 'b,
-    {
-        Attempt {
-            queue: &*self.inner.queue,
-            sessions: &self.inner.sessions,
-            connector: self.inner.connector(&self.lane.destination),
-            requirement,
-            leased: self.leased,
-            domain: self.domain,
-            routed: self.lane.destination.route.is_some(),
-            max_addresses: self.settings.max_addresses,
-            per_transaction: self.settings.recipients_per_transaction,
-            patience: self.settings.patience,
-            redacted,
-            dice: &self.inner.dice,
-            now: self.now,
-        }
-    }
 }
 
 /// What the attempt means for the destination and for the policy.

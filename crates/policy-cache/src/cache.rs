@@ -6,24 +6,23 @@
 //! fail: DNS, policy hosts, the disk; none of them takes a policy away. Deliberately absent: any
 //! way to remove an unexpired policy but an operator's `forget --dangerous`.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use journal::RealDisk;
-use mail_types::{DnsError, Domain, Resolver, Timestamp};
+use mail_types::{Domain, Resolver, Timestamp};
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore};
 
 use crate::book::{Book, Negatives};
 use crate::clock::{Clock, Jitter};
-use crate::decide::Purpose;
-use crate::discovery::{Applied, Discovery, NoPolicy, Origin, Outcome, StoredPolicy};
+use crate::discovery::{Discovery, NoPolicy, Outcome, StoredPolicy};
 use crate::disk::{Disk, OpenStore, Repair};
 use crate::event::{EventKind, EventSink, PolicyEvent, StorePart};
 use crate::fetch::{FetchError, PolicyFetcher};
+use crate::flight::Flights;
 use crate::guard::ClockGuard;
 use crate::lookup::Trigger;
 use crate::stats::Counters;
@@ -143,20 +142,7 @@ pub(crate) struct Inner {
     jitter: Mutex<Jitter>,
     seq: AtomicU64,
     failing_in_a_row: AtomicU32,
-    flights: Mutex<HashMap<(Domain, Purpose), Flight>>,
-}
-
-/// A look that is under way; it ends by a value, or by the sender being dropped.
-#[derive(Clone)]
-struct Flight {
-    /// Who began it.
-    trigger: Trigger,
-    landing: watch::Receiver<Option<FreshLook>>,
-}
-
-enum Boarding {
-    Aboard(Flight),
-    Landed(FreshLook),
+    pub(crate) flights: Flights,
 }
 
 /// What a cache works with.
@@ -224,7 +210,7 @@ impl PolicyCache {
             jitter: Mutex::new(ports.jitter),
             seq: AtomicU64::new(loaded.seq),
             failing_in_a_row: AtomicU32::new(0),
-            flights: Mutex::new(HashMap::new()),
+            flights: Flights::default(),
         };
         inner.take_over(loaded);
         Self {
@@ -318,75 +304,6 @@ impl PolicyCache {
         };
         self.inner.tell(domain, kind);
     }
-
-    /// Joins the look that is under way for this purpose, or begins one.
-    pub(crate) async fn fly(&self, domain: &Domain, trigger: Trigger) -> FreshLook {
-        self.flown(domain, trigger).await.0
-    }
-
-    /// As [`PolicyCache::fly`], with who began the look.
-    async fn flown(&self, domain: &Domain, trigger: Trigger) -> (FreshLook, Trigger) {
-        let mut flight = match self.board(domain, trigger) {
-            Boarding::Landed(look) => return (look, trigger),
-            Boarding::Aboard(flight) => flight,
-        };
-        let landed = match flight.landing.wait_for(Option::is_some).await {
-            Ok(look) => look.clone(),
-            Err(_) => None,
-        };
-        let look = landed.unwrap_or_else(|| self.inner.crashed(domain));
-        (look, flight.trigger)
-    }
-
-    fn board(&self, domain: &Domain, trigger: Trigger) -> Boarding {
-        let key = (domain.clone(), trigger.purpose());
-        let mut flights = self.inner.flights.lock();
-        if let Some(flight) = flights.get(&key) {
-            return Boarding::Aboard(flight.clone());
-        }
-        // A full check answers for mail as well: one GET less. The daily refresh may wait for its
-        // turn, and mail does not wait with it.
-        if trigger == Trigger::Mail
-            && let Some(check) = flights.get(&(key.0.clone(), Purpose::Check))
-            && check.trigger != Trigger::Refresh
-        {
-            return Boarding::Aboard(check.clone());
-        }
-        // The flight may have landed since the caller looked into memory.
-        if trigger == Trigger::Mail
-            && let Some(discovery) = self.cached(domain)
-        {
-            return Boarding::Landed(FreshLook {
-                discovery,
-                confirmed: false,
-            });
-        }
-        let (sender, landing) = watch::channel(None);
-        let flight = Flight { trigger, landing };
-        flights.insert(key.clone(), flight.clone());
-        drop(flights);
-        let inner = Arc::clone(&self.inner);
-        tokio::spawn(async move {
-            // Also when the look panics: the next caller begins anew.
-            let landing = Landing { inner: &inner, key };
-            let look = inner.look(&landing.key.0, trigger).await;
-            drop(landing);
-            let _ = sender.send(Some(look));
-        });
-        Boarding::Aboard(flight)
-    }
-}
-
-/// Takes a flight off the list when it ends.
-struct Landing<'a> {
-    inner: &'a Inner,
-    key: (Domain, Purpose),
-}
-
-impl Drop for Landing<'_> {
-    fn drop(&mut self) {
-        self.inner.flights.lock().remove(&self.key);
-    }
 }
 
 impl Inner {
@@ -475,34 +392,6 @@ impl Inner {
         }
         if let Some(cause) = repair.lost {
             self.tell_all(now, EventKind::StoreLost { cause, policies });
-        }
-    }
-
-    /// A look panicked. What is in force stays in force; if nothing is, the mail waits.
-    fn crashed(&self, domain: &Domain) -> FreshLook {
-        let (now, mono) = (self.now(), self.clock.monotonic());
-        let known = {
-            let book = self.book.read();
-            book.entries
-                .get(domain)
-                .and_then(|e| e.unexpired(now).cloned())
-        };
-        let outcome = match known {
-            Some(policy) => Outcome::Policy(Applied {
-                policy,
-                from: Origin::Cache,
-                fallback: None,
-            }),
-            None => Outcome::Wait {
-                until: now + Duration::from_mins(5),
-                since: now,
-                failures: 0,
-                cause: DnsError::Temporary("the look-up ended unexpectedly".into()),
-            },
-        };
-        FreshLook {
-            discovery: self.discovery(domain, outcome, false, mono, now, mono),
-            confirmed: false,
         }
     }
 

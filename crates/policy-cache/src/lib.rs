@@ -14,6 +14,7 @@ mod discovery;
 mod disk;
 mod event;
 mod fetch;
+mod flight;
 mod gate;
 mod guard;
 mod https;

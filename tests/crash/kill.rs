@@ -22,8 +22,8 @@ testkit::net_test! {
             if chance.below(5) == 0 {
                 // While it still reads what the last one left.
                 tokio::time::sleep(Duration::from_millis(chance.below(400))).await;
-                ledger.killed();
                 daemon.kill();
+                ledger.killed();
                 continue;
             }
             let Started::Serving(mut daemon) = site.settled(daemon).await else {
@@ -32,8 +32,8 @@ testkit::net_test! {
             let (name, when) = (format!("k{cycle}"), format!("in cycle {cycle}"));
             let load = Load::start(PLAN, &name, &when, &ledger, &mut chance);
             tokio::time::sleep(Duration::from_millis(20 + chance.below(1_200))).await;
-            ledger.killed();
             daemon.kill();
+            ledger.killed();
             load.stop().await;
         }
         // Mail that waits for its second attempt comes then: the retry is a second away.

@@ -153,9 +153,11 @@ impl Book {
             times.sort_unstable();
             tally.duplicates += times.len() - 1;
             for first in times.iter().take(times.len() - 1) {
-                let kill = self.kills.iter().find(|kill| *kill >= first);
+                // A peer may read the last of what was sent a moment after the kill.
+                let kill = self.kills.iter().find(|kill| **kill + READ_LATE >= *first);
                 // A copy without a kill behind it is no duplicate that a crash explains.
-                let window = kill.map_or(Duration::MAX, |kill| *kill - *first);
+                let window =
+                    kill.map_or(Duration::MAX, |kill| kill.saturating_duration_since(*first));
                 tally.window = tally.window.max(window);
             }
         }
@@ -198,3 +200,5 @@ fn header(data: &[u8], name: &str) -> String {
         .find(|line| line.to_ascii_lowercase().starts_with(name));
     line.unwrap_or_default().to_owned()
 }
+
+const READ_LATE: Duration = Duration::from_millis(500);

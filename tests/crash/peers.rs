@@ -5,7 +5,7 @@ use testkit::{Action, FakeMx, ReceivedMessage, Rule, Zone};
 
 /// One host per kind of recipient, and the sender's own for DSNs.
 pub(crate) struct Peers {
-    _zone: Zone,
+    pub(crate) zone: Zone,
     pub(crate) taken: FakeMx,
     pub(crate) later: FakeMx,
     pub(crate) refused: FakeMx,
@@ -30,7 +30,7 @@ impl Peers {
             Action::Reply("550 5.1.1 nobody here".into()),
         ));
         Self {
-            _zone: zone,
+            zone,
             taken,
             later,
             refused,

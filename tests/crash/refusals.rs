@@ -16,7 +16,7 @@ use crate::peers::Peers;
 use crate::site::{Site, Started};
 
 testkit::net_test! {
-    async fn h6_05_h6_07_a_flipped_bit_costs_one_message_at_most_and_is_told() {
+    async fn h6_05_a_flipped_bit_costs_one_message_at_most_and_is_told() {
         let (peers, site) = (Peers::start().await, Site::new(&waiting()));
         busy(&peers);
         let mut daemon = filled(&site, 20).await;
@@ -99,7 +99,7 @@ testkit::net_test! {
         daemon.kill();
     }
 
-    async fn h6_14_an_index_that_is_none_of_ours_is_rebuilt_and_said_so() {
+    async fn an_index_that_is_none_of_ours_is_rebuilt_and_said_so() {
         let (peers, site) = (Peers::start().await, Site::new(&waiting()));
         busy(&peers);
         let mut daemon = filled(&site, 9).await;

@@ -11,7 +11,7 @@ use crate::peers::Peers;
 use crate::site::Site;
 
 testkit::net_test! {
-    async fn h6_15_h7_04_hold_release_cancel_and_bounce_survive_a_kill_and_the_loss_of_the_index() {
+    async fn hold_release_cancel_and_bounce_survive_a_kill_and_the_loss_of_the_index() {
         let peers = Peers::start().await;
         peers.taken.pause().await;
         let site = Site::new(&Peers::config().set("queue.retry", "[\"1h\"]"));

@@ -1,0 +1,128 @@
+//! A queue of very many deferred messages: memory, starts, listings, and mail that is accepted
+//! meanwhile. `CRASH_MESSAGES=1000000 TESTKIT_LIMIT=7200 SEALPOST_BIN=…/release/sealpost` is the
+//! long run; without it a small one shows that all of it works.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use sealpost_tests::eventually;
+use testkit::{RecordType, ZoneFault};
+use tokio::task::JoinSet;
+
+use crate::chance::number;
+use crate::load::Session;
+use crate::mounts::own_processes;
+use crate::peers::Peers;
+use crate::site::Site;
+
+testkit::net_test! {
+    async fn h9_02_a_large_queue_of_deferred_mail_starts_lists_and_accepts_quickly() {
+        own_processes();
+        let messages = number("CRASH_MESSAGES", 4_000);
+        let domains = (messages / 100).max(10);
+        let peers = Peers::start().await;
+        // No domain but the peers' can be looked up.
+        for n in 0..domains {
+            for kind in [RecordType::MX, RecordType::TXT] {
+                let name = if kind == RecordType::TXT { format!("_mta-sts.m{n}.test") } else { format!("m{n}.test") };
+                peers.zone.fault(&name, kind, ZoneFault::ServFail);
+            }
+        }
+        let site = Site::new(&Peers::config()
+            .set("queue.retry", "[\"5h\"]")
+            .set("access.connections-per-client", "1000")
+            .set("log.level", "\"error\""));
+        let mut daemon = site.start().await;
+        let tenth = messages / 10;
+        let mut rates = Vec::new();
+        for part in 0..10 {
+            let begun = Instant::now();
+            fill(part * tenth..(part + 1) * tenth, domains).await;
+            rates.push(tenth as f64 / begun.elapsed().as_secs_f64());
+        }
+        println!("{messages} messages in {domains} domains; accepted per second, by tenths: {rates:.0?}");
+        let deferred = eventually(Duration::from_secs(600), async || {
+            let (_, text) = site.page("/metrics").await?;
+            let line = text.lines().find(|l| l.contains("state=\"deferred\""))?;
+            let count: f64 = line.rsplit(' ').next()?.parse().ok()?;
+            (count as usize >= messages).then_some(())
+        });
+        assert!(deferred.await.is_some(), "{}", site.story());
+        let memory = resident(daemon.id());
+        println!("resident: {} MiB", memory >> 20);
+        assert!(memory < 512 << 20, "H9-02: the memory of a small machine");
+        let begun = Instant::now();
+        let listed = site.ok(&["queue", "list", "--domain", "m7.test", "--json", "--limit", "1000"]).await;
+        println!("queue list --domain: {:?}", begun.elapsed());
+        assert_eq!(listed.lines().count(), messages / domains);
+        let begun = Instant::now();
+        let summary = site.ok(&["queue", "summary", "--json"]).await;
+        println!("queue summary: {:?}", begun.elapsed());
+        assert!(summary.contains("m7.test"), "{summary}");
+        daemon.signal(Signal::TERM);
+        daemon.wait(Duration::from_secs(60)).await;
+        for (n, end) in ["a clean end", "kill -9"].into_iter().enumerate() {
+            let begun = Instant::now();
+            let mut daemon = site.start().await;
+            let serving = begun.elapsed();
+            let mut session = Session::open().await.unwrap();
+            let sent = session.message("a@org.test", "now@d.test", b"Subject: x\r\n\r\nx\r\n").await;
+            assert_eq!(sent.unwrap().0, 250);
+            peers.taken.wait_for_messages(n + 1, Duration::from_secs(60)).await;
+            let delivered = begun.elapsed();
+            assert!(delivered < Duration::from_secs(60), "{delivered:?} after {end}");
+            println!(
+                "start after {end}: serves after {serving:?}, first delivery after {delivered:?}, resident {} MiB",
+                resident(daemon.id()) >> 20
+            );
+            let listed = site.ok(&["queue", "list", "--domain", "m7.test", "--json", "--limit", "1000"]).await;
+            assert_eq!(listed.lines().count(), messages / domains, "after {end}");
+            daemon.kill();
+        }
+    }
+}
+
+/// Hands over messages of these numbers, over many sessions.
+async fn fill(numbers: std::ops::Range<usize>, domains: usize) {
+    let next = Arc::new(AtomicUsize::new(numbers.start));
+    let mut clients = JoinSet::new();
+    for _ in 0..CLIENTS {
+        let (next, end) = (Arc::clone(&next), numbers.end);
+        clients.spawn(async move {
+            let mut session = Session::open().await.unwrap();
+            loop {
+                let n = next.fetch_add(1, Ordering::Relaxed);
+                if n >= end {
+                    return;
+                }
+                let (sender, domain) = (n % 1_000, n % domains);
+                let commands = format!(
+                    "MAIL FROM:<s{sender}@org.test>\r\nRCPT TO:<u{n}@m{domain}.test>\r\nDATA\r\n"
+                );
+                session.write(commands.as_bytes()).await.unwrap();
+                for _ in 0..3 {
+                    let (code, text) = session.reply().await.unwrap();
+                    assert!(code < 400, "{text}");
+                }
+                let (code, text) = session.message_end(BODY).await.unwrap();
+                assert_eq!(code, 250, "{text}");
+            }
+        });
+    }
+    while let Some(ended) = clients.join_next().await {
+        ended.unwrap();
+    }
+}
+
+/// Octets of memory that a process has.
+fn resident(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = text.lines().find(|l| l.starts_with("VmRSS:")).unwrap();
+    let kilobytes = line.split_whitespace().nth(1).unwrap();
+    kilobytes.parse::<u64>().unwrap() << 10
+}
+
+const CLIENTS: usize = 30;
+const BODY: &[u8] = b"From: s@org.test\r\nTo: u@m.test\r\nSubject: one of many\r\n\r\nHello.\r\n";

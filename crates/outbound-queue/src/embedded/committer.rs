@@ -43,7 +43,7 @@ pub(super) fn pause(shared: &Shared) -> bool {
 }
 
 /// What a batch takes along.
-struct Batch {
+pub(super) struct Batch {
     rows: Vec<(QueueId, Arc<Stored>, bool)>,
     removed: Vec<QueueId>,
     /// The index contains everything before this once the batch is in it.
@@ -80,14 +80,6 @@ pub(super) fn step(shared: &Shared) -> Result<(), QueueError> {
         shared.journal.checkpoint(batch.applied, payload, None);
     }
     let mut state = shared.lock();
-    for (id, message, _) in &batch.rows {
-        if let Some(hot) = state.core.hot.get_mut(id)
-            && Arc::ptr_eq(&hot.message, message)
-            && hot.in_flight == 0
-        {
-            hot.dirty = false;
-        }
-    }
     if batch.complete {
         state.checkpoint = batch.applied;
     }
@@ -95,7 +87,7 @@ pub(super) fn step(shared: &Shared) -> Result<(), QueueError> {
     Ok(())
 }
 
-fn take_batch(shared: &Shared) -> Result<Option<Batch>, QueueError> {
+pub(super) fn take_batch(shared: &Shared) -> Result<Option<Batch>, QueueError> {
     let mut state = shared.lock();
     shared.check(&state)?;
     // Outcomes that are not on disk must not reach the index first.
@@ -129,18 +121,26 @@ fn take_batch(shared: &Shared) -> Result<Option<Batch>, QueueError> {
     }))
 }
 
-fn encode(shared: &Shared, batch: &Batch) -> Vec<RowChange> {
-    let state = shared.lock();
+/// The rows as of now. What is clean from here on changes only by what marks it again: a copy that
+/// moves a message while its row is on the way to the index must not be taken for written with it.
+pub(super) fn encode(shared: &Shared, batch: &Batch) -> Vec<RowChange> {
+    let mut state = shared.lock();
     let mut rows = Vec::with_capacity(batch.rows.len() + batch.removed.len());
     for (id, message, existed) in &batch.rows {
         // Gone since: its removal comes with the next batch.
-        let hot = state.core.hot.get(id);
-        if let Some(place) = hot.and_then(|hot| hot.place.as_ref()) {
-            rows.push(RowChange {
-                id: *id,
-                row: Some(encode_row(message, place)),
-                existed: *existed,
-            });
+        let Some(hot) = state.core.hot.get_mut(id) else {
+            continue;
+        };
+        let Some(place) = &hot.place else {
+            continue;
+        };
+        rows.push(RowChange {
+            id: *id,
+            row: Some(encode_row(message, place)),
+            existed: *existed,
+        });
+        if Arc::ptr_eq(&hot.message, message) && hot.in_flight == 0 {
+            hot.dirty = false;
         }
     }
     rows.extend(batch.removed.iter().map(|id| RowChange {

@@ -321,3 +321,47 @@ async fn h6_01_h6_15_compaction_never_takes_the_last_room() {
     assert!(store.shared.journal.segments().len() < before);
     check(&store, &scene.remain, "with room again").await;
 }
+
+/// A message that compaction moves while its row is on the way to the index: the row says the old
+/// place, so another has to follow before the message leaves memory.
+#[tokio::test]
+async fn a_copy_made_while_the_index_is_written_is_not_forgotten() {
+    let (store, scene) = scene(6).await;
+    let shared = &store.shared;
+    let leases = store.lease(&to("d.test"), 99, at(80)).await.unwrap();
+    for lease in &leases {
+        let finished = store.finish(ending(lease, deferred(90)), at(81)).unwrap();
+        shared.journal.sync().unwrap();
+        finished.durable.wait().await.unwrap();
+    }
+    let batch = committer::take_batch(shared).unwrap().unwrap();
+    shared.journal.sync().unwrap();
+    assert_eq!(committer::encode(shared, &batch).len(), leases.len());
+    let none_dirty = shared.lock().core.hot.values().all(|hot| !hot.dirty);
+    assert!(
+        none_dirty,
+        "clean with its row, not after it: what comes between would be overlooked"
+    );
+    // The row is on its way; now the message moves.
+    let first = shared.journal.segments()[0].number;
+    assert!(compaction::compact(shared, first).unwrap());
+    let moved = |hot: &crate::core::Hot| {
+        hot.place
+            .as_ref()
+            .is_some_and(|p| p.copies.contains(&first))
+    };
+    let state = shared.lock();
+    let mut hot = state.core.hot.values().filter(|hot| moved(hot)).peekable();
+    assert!(hot.peek().is_some(), "nothing was moved");
+    assert!(
+        hot.all(|hot| hot.dirty),
+        "its new place would never be written"
+    );
+    drop(hot);
+    drop(state);
+    committer::step(shared).unwrap();
+    for id in &scene.remain {
+        let body = read(store.open_body(*id).await.unwrap()).await.unwrap();
+        assert_eq!(body.len(), 600);
+    }
+}

@@ -350,15 +350,16 @@ async fn a_copy_made_while_the_index_is_written_is_not_forgotten() {
             .as_ref()
             .is_some_and(|p| p.copies.contains(&first))
     };
-    let state = shared.lock();
-    let mut hot = state.core.hot.values().filter(|hot| moved(hot)).peekable();
-    assert!(hot.peek().is_some(), "nothing was moved");
+    let dirty: Vec<bool> = {
+        let state = shared.lock();
+        let moved = state.core.hot.values().filter(|hot| moved(hot));
+        moved.map(|hot| hot.dirty).collect()
+    };
+    assert!(!dirty.is_empty(), "nothing was moved");
     assert!(
-        hot.all(|hot| hot.dirty),
+        dirty.iter().all(|dirty| *dirty),
         "its new place would never be written"
     );
-    drop(hot);
-    drop(state);
     committer::step(shared).unwrap();
     for id in &scene.remain {
         let body = read(store.open_body(*id).await.unwrap()).await.unwrap();

@@ -8,15 +8,15 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use journal::{
-    Checkpoint, Damage, FormatError, FormatFile, FormatState, Journal, LargeFiles, OpenError,
-    Options, Position, Recovery,
+    Checkpoint, Damage, FormatError, FormatFile, FormatState, Journal, LargeFiles, Options,
+    Position, Recovery,
 };
 use mail_types::QueueId;
 
 use super::committer;
 use super::compaction;
 use super::index::{INDEX, Index, IndexError};
-use super::options::EmbeddedOptions;
+use super::options::{EmbeddedOptions, FreeSpaceProbe};
 use super::replay::{Replay, load};
 use super::shared::{Shared, State};
 use super::store::EmbeddedStore;
@@ -43,6 +43,13 @@ impl EmbeddedStore {
             sweep(&shared, last);
         }
         Ok(Self::new(shared, threads))
+    }
+
+    /// Gives up the queue's reserve if the disk is too full for a start. [`open`](Self::open) does so by
+    /// itself; for whoever opens other stores on the same disk before it.
+    pub fn make_room(directory: &Path, free_space_floor: u64) {
+        let probe: FreeSpaceProbe = Arc::new(journal::free_space);
+        make_room(directory, free_space_floor, &probe);
     }
 }
 
@@ -90,25 +97,30 @@ pub(super) fn prepare(options: EmbeddedOptions) -> Result<Shared, QueueError> {
     Ok(Shared::new(state, journal, index, bodies, options))
 }
 
-/// Opens the journal; on a full disk by giving up the reserve, since a start begins a segment.
+/// Gives up the reserve if a start would find too little room.
+fn make_room(directory: &Path, floor: u64, free_space: &FreeSpaceProbe) {
+    let free = free_space(directory).map_or(u64::MAX, |free| free.bytes);
+    if free < START_ROOM.min(floor) && give_up_reserve(directory) {
+        tracing::warn!(
+            free,
+            "gave up the reserve so that the relay can start on a full disk"
+        );
+    }
+}
+
+/// Opens the journal. A start begins segments, here and in the stores that open after the queue: on a
+/// full disk the reserve is given up for them.
 fn open_journal(options: &EmbeddedOptions) -> Result<(Journal, Recovery), QueueError> {
-    let open = || {
-        let journal_options = Options {
-            segment_size: options.segment_size,
-            ..Options::new(options.directory.join("journal"), *b"sealpstq")
-        };
-        Journal::open(Arc::clone(&options.storage), journal_options)
+    make_room(
+        &options.directory,
+        options.free_space_floor,
+        &options.free_space,
+    );
+    let journal_options = Options {
+        segment_size: options.segment_size,
+        ..Options::new(options.directory.join("journal"), *b"sealpstq")
     };
-    let opened = match open() {
-        Err(OpenError::Io { source, .. })
-            if source.kind() == io::ErrorKind::StorageFull
-                && give_up_reserve(&options.directory) =>
-        {
-            tracing::warn!(error = %source, "gave up the reserve so that the queue can open on a full disk");
-            open()
-        }
-        opened => opened,
-    };
+    let opened = Journal::open(Arc::clone(&options.storage), journal_options);
     let (journal, recovery) = opened.map_err(|error| QueueError::Io {
         doing: "open the queue's journal".into(),
         cause: error.to_string(),
@@ -376,5 +388,7 @@ fn format_error(error: FormatError) -> QueueError {
 const FORMAT: u32 = 1;
 const RESERVE: &str = "reserve";
 const RESERVE_BYTES: u64 = 4 << 20;
+/// What a start needs of the disk, with something to spare.
+const START_ROOM: u64 = 1 << 20;
 /// Messages in memory while segments are read.
 const MOST_IN_MEMORY: usize = 20_000;

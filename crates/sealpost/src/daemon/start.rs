@@ -40,6 +40,11 @@ pub(crate) async fn run(
     let trust = Trust::open(&settings).map_err(|e| open::fail(Status::Configuration, &e))?;
     let dns = open::resolver(&settings)?;
     let _lock = open::lock(&settings.server.data_dir)?;
+    // For every store that is opened below, whichever comes first.
+    EmbeddedStore::make_room(
+        &settings.server.data_dir.join("queue"),
+        settings.queue.minimum_free_space,
+    );
     let (log, _log_guard) = open::event_log(&settings)?;
     let (metrics, scraped) = scrape::metrics();
     let observer = Observer {

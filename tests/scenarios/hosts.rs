@@ -36,6 +36,47 @@ testkit::net_test! {
         assert!(host.sessions().is_empty());
     }
 
+    async fn h1_30_mail_waits_while_nearly_every_domain_is_said_not_to_exist() {
+        let net = Net::start().await;
+        let mx = net.plain_mx("d.test", "127.0.0.25").await;
+        let _ours = net.plain_mx("org.test", "127.0.0.26").await;
+        let relay = net.relay().await;
+        for n in 0..12 {
+            let id = relay.send("a@org.test", &[&format!("b@gone{n}.test")], MESSAGE).await;
+            // A few mistyped domains are no sign of anything.
+            let event = if n < 9 { bounced(&relay, &id).await } else { deferred(&relay, &id).await };
+            if n < 9 {
+                assert_eq!(event.text("reason"), "no-such-domain", "{event}");
+                continue;
+            }
+            assert_eq!((event.text("reason"), event.text("dsn")), ("dns-temporary", "4.4.3"), "{event}");
+            assert!(event.text("detail").contains("NXDOMAIN is not believed"), "{event}");
+        }
+        let told: Vec<_> = relay.events().into_iter().filter(|e| e.is("dns.mass-nxdomain-guard")).collect();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!((told[0].text("absent"), told[0].text("level")), ("10", "error"), "{}", told[0]);
+        // Another domain's mail goes on.
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        sent(&relay, &id).await;
+        assert_eq!(mx.messages().len(), 1);
+    }
+
+    async fn c1_05_a_host_whose_addresses_cannot_be_had_holds_up_no_other() {
+        let net = Net::start().await;
+        net.zone.mx("d.test", 10, "mx1.d.test").mx("d.test", 20, "mx2.d.test");
+        net.zone.fault("mx1.d.test", RecordType::A, ZoneFault::ServFail);
+        net.zone.fault("mx1.d.test", RecordType::AAAA, ZoneFault::ServFail);
+        net.zone.a("mx2.d.test", "127.0.1.2");
+        let second = net.peer("mx2.d.test", "127.0.1.2").await;
+        let relay = net.relay().await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        let event = sent(&relay, &id).await;
+        assert_eq!(event.text("mx"), "mx2.d.test", "{event}");
+        assert_eq!(event.at("/tried/0/mx"), "mx1.d.test", "{event}");
+        assert_eq!(event.at("/tried/0/reason"), "dns-temporary", "{event}");
+        assert_eq!(second.messages().len(), 1);
+    }
+
     async fn a5_06_e1_05_without_mx_the_domain_itself_is_the_host() {
         let net = Net::start().await;
         net.zone.a("d1.test", "127.0.1.1").a("d2.test", "127.0.1.2");

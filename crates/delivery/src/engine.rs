@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use crate::destination::Admission;
 use crate::dice::Dice;
 use crate::lane::Lane;
+use crate::nxdomain_guard::NxdomainGuard;
 use crate::planner::{Hosts, Made, Planner};
 use crate::ports::Observer;
 use crate::route::Destination;
@@ -65,6 +66,7 @@ pub(crate) struct Inner<S> {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) dice: Dice,
+    pub(crate) nxdomain_guard: NxdomainGuard,
     pub(crate) settings: ArcSwap<Settings>,
     lanes: Mutex<HashMap<outbound_queue::Destination, Arc<Lane>>>,
     workers: AtomicUsize,
@@ -150,6 +152,7 @@ impl<S: QueueStore> Delivery<S> {
                 clock: parts.clock,
                 observer: parts.observer,
                 dice: parts.dice,
+                nxdomain_guard: NxdomainGuard::default(),
                 settings: ArcSwap::from_pointee(parts.settings),
                 lanes: Mutex::default(),
                 workers: AtomicUsize::new(0),

@@ -21,6 +21,7 @@ mod findings;
 mod lane;
 mod lingering;
 mod notify;
+mod nxdomain_guard;
 pub mod plan;
 mod planner;
 mod policy;

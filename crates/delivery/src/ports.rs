@@ -27,6 +27,10 @@ pub trait Observer: Send + Sync {
 
     /// A destination is being left alone for a while.
     fn suspended(&self, destination: &str, suspension: &Suspension, pause: Duration);
+
+    /// `absent` of the `asked` domains of the last five minutes are said not to exist: that is not
+    /// believed, and their mail waits.
+    fn dns_doubted(&self, absent: usize, asked: usize);
 }
 
 /// A connection attempt, for metrics.

@@ -8,6 +8,7 @@ use outbound_queue::QueueStore;
 use crate::demand::Requirement;
 use crate::engine::Inner;
 use crate::lane::Lane;
+use crate::nxdomain_guard::Doubt;
 use crate::planner::Plan;
 use crate::policy::is_enforced;
 use crate::verdict::{Failure, Verdict};
@@ -24,6 +25,12 @@ pub(crate) async fn undeliverable<S: QueueStore>(
     let now = inner.now().wall;
     let (reason, detail, secure) = said;
     let failure = Failure::of_domain(reason, &lane.destination.host.to_string(), detail);
+    if reason == Reason::NoSuchDomain
+        && !secure
+        && let Some(doubt) = inner.nxdomain_guard.doubt(inner.now().monotonic)
+    {
+        return doubted(inner, lane, doubt);
+    }
     let enforced = is_enforced(plan.discovery.as_ref(), now) || requirement.is_demanding();
     let Some(policy_domain) = plan.policy_domain.as_ref().filter(|_| enforced) else {
         return Verdict::Bounced(Arc::new(failure));
@@ -52,4 +59,23 @@ pub(crate) async fn undeliverable<S: QueueStore>(
         detail,
         ..failure
     }))
+}
+
+/// Nearly every domain is said not to exist: that is a fault of the resolver rather than of all of them.
+fn doubted<S: QueueStore>(inner: &Inner<S>, lane: &Lane, doubt: Doubt) -> Verdict {
+    let Doubt {
+        absent,
+        asked,
+        news,
+    } = doubt;
+    if news {
+        inner.observer.dns_doubted(absent, asked);
+    }
+    let specifics = format!(
+        "NXDOMAIN is not believed now, since {absent} of the {asked} domains that were asked for within five minutes \
+         are said not to exist"
+    );
+    let domain = lane.destination.host.to_string();
+    let failure = Failure::of_domain(Reason::DnsTemporary, &domain, &specifics);
+    Verdict::Deferred(Arc::new(failure))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use attempt::{PolicySource, Reason, Weakened};
-use mail_types::Timestamp;
+use mail_types::{Host, Timestamp};
 use outbound_queue::{Edit, Filter, Leased, MessageState, QueueStore, Target};
 use policy_cache::{Discovery, Outcome};
 
@@ -211,8 +211,28 @@ pub(crate) async fn plan<S: QueueStore>(
         policies: &inner.policies,
         settings,
     };
-    let make = || planner.plan(&lane.destination, now, made);
+    let make = || async {
+        let plan = planner.plan(&lane.destination, now, made).await;
+        note_existence(inner, lane, &plan);
+        plan
+    };
     lane.plan(now.monotonic, made, make).await
+}
+
+/// Remembers whether DNS says that the recipients' domain exists.
+fn note_existence<S: QueueStore>(inner: &Inner<S>, lane: &Lane, plan: &Plan) {
+    let (Host::Domain(domain), None) = (&lane.destination.host, &plan.route) else {
+        return;
+    };
+    let absent = match &plan.hosts {
+        // DNS was not asked (not fully qualified), or gave no definite answer.
+        _ if !domain.is_fully_qualified() => return,
+        Hosts::Unknown { .. } => return,
+        Hosts::Candidates(_) => false,
+        Hosts::Undeliverable { reason, secure, .. } => *reason == Reason::NoSuchDomain && !secure,
+    };
+    let now = inner.now().monotonic;
+    inner.nxdomain_guard.note(domain, absent, now);
 }
 
 /// Whether the lease still holds and the message still belongs here. Mail that a change of the

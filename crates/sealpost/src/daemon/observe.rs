@@ -147,6 +147,20 @@ impl delivery::Observer for Observer {
         ];
         self.process("destination.suspended", Level::Warn, &fields);
     }
+
+    fn dns_doubted(&self, absent: usize, asked: usize) {
+        let (absent, asked) = (absent.to_string(), asked.to_string());
+        let fields = [
+            ("absent", absent.as_str()),
+            ("asked", asked.as_str()),
+            (
+                "advice",
+                "See whether the name servers of dns.servers answer truly: nearly every domain is said not to \
+              exist. Mail for such domains waits and is not returned as long as that lasts.",
+            ),
+        ];
+        self.process("dns.mass-nxdomain-guard", Level::Error, &fields);
+    }
 }
 
 impl EventSink for Observer {

@@ -148,7 +148,7 @@ async fn run(enforced: bool) {
 }
 
 testkit::net_test! {
-    async fn h3_02_h4_10_under_enforce_only_a_verified_host_gets_the_mail() {
+    async fn a5_14_h3_02_h4_10_under_enforce_only_a_verified_host_gets_the_mail() {
         run(true).await;
     }
 

@@ -2,7 +2,7 @@
 
 use crate::original::part_head;
 
-/// A notification of ours without the header of the original but for [`KEPT`]: what may be sent
+/// A notification of ours without the header of the original but for its Date and Message-ID: what may be sent
 /// where REQUIRETLS is not offered (RFC 8689 section 5, decision AMB-24). `None` for what
 /// [`build`](crate::build) has not made, or for one that returns nothing of the original.
 #[must_use]

@@ -346,3 +346,16 @@ async fn h4_16_roots_replaced_are_in_force_at_once() {
     let heard = first.heard().await;
     assert_eq!(heard.lines.last().map(String::as_str), Some("QUIT"));
 }
+
+#[test]
+fn a5_15_only_suites_with_forward_secrecy_and_authenticated_encryption_are_offered() {
+    // The connector takes this provider as it is (RFC 9325 section 4.2).
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    assert!(!provider.cipher_suites.is_empty());
+    for suite in &provider.cipher_suites {
+        let name = format!("{:?}", suite.suite());
+        let fresh_keys = name.starts_with("TLS13_") || name.starts_with("TLS_ECDHE_");
+        let sealed = name.contains("_GCM_") || name.contains("_CHACHA20_POLY1305_");
+        assert!(fresh_keys && sealed, "{name}");
+    }
+}

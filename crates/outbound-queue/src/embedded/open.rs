@@ -134,15 +134,12 @@ fn open_journal(options: &EmbeddedOptions) -> Result<(Journal, Recovery), QueueE
 /// Says what is damaged, one line each, and how much that is.
 fn tell(damage: &[Damage]) -> u64 {
     for one in damage {
-        let perhaps = if one.possibly_unacknowledged {
-            "; it may never have been acknowledged"
-        } else {
-            ""
-        };
         let id = one.key.map(|key| QueueId::from_raw(key).to_string());
+        let perhaps_unacknowledged = one.possibly_unacknowledged;
         tracing::error!(
             queue_id = id.as_deref(),
-            "the queue's journal is damaged: {one}{perhaps}"
+            perhaps_unacknowledged,
+            "the queue's journal is damaged: {one}"
         );
     }
     damage.len() as u64

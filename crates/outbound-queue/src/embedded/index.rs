@@ -365,7 +365,7 @@ mod tests {
 
     /// sled's own threads may hold the lock of its file for a moment after it was dropped.
     fn open_when_let_go(directory: &Path) {
-        let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        let end = std::time::Instant::now() + Duration::from_secs(10);
         while let Err(error) = Index::open(directory, 1 << 20) {
             let held = error.to_string().contains("could not acquire lock");
             assert!(held && std::time::Instant::now() < end, "{error}");

@@ -16,10 +16,6 @@ use clap::error::ErrorKind;
 use crate::cli::Cli;
 use crate::exit::Status;
 
-/// Most of what a message allocates is made by one thread and freed by another.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

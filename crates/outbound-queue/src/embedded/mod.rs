@@ -51,6 +51,7 @@ mod ingest;
 mod open;
 mod operator;
 mod options;
+mod prefetch;
 mod records;
 mod replay;
 mod shared;

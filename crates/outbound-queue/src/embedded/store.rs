@@ -11,6 +11,7 @@ use tokio::sync::{Notify, oneshot};
 use super::committer;
 use super::ingest::EmbeddedIncoming;
 use super::operator;
+use super::prefetch::Wanted;
 use super::records::message_record;
 use super::shared::Shared;
 use crate::disk::encode_message;
@@ -118,32 +119,29 @@ impl QueueStore for EmbeddedStore {
         max: usize,
         now: Now,
     ) -> Result<Vec<Leased>, QueueError> {
-        let (keys, missing, generation) = {
+        let (keys, wanted, generation) = {
             let mut state = self.shared.lock();
             self.check_leasing(&state)?;
             let keys = state.core.due(destination, now, max);
-            let cold = keys.iter().map(|key| key.1);
-            let missing: Vec<QueueId> =
-                cold.filter(|id| !state.core.hot.contains_key(id)).collect();
-            (keys, missing, state.generation)
+            let wanted = Wanted::of(&state, &keys);
+            (keys, wanted, state.generation)
         };
-        let mut rows = Vec::new();
-        if !missing.is_empty() {
+        let (mut rows, mut bodies) = (Vec::new(), Vec::new());
+        if !wanted.is_empty() {
             let shared = Arc::clone(&self.shared);
-            rows = operator::blocking(move || {
-                missing
-                    .into_iter()
-                    .map(|id| (id, shared.load(id)))
-                    .collect()
-            })
-            .await?;
+            (rows, bodies) = operator::blocking(move || wanted.read(&shared)).await?;
         }
         let mut state = self.shared.lock();
         let fresh = state.generation == generation;
-        for (id, row) in rows {
+        for (id, row) in rows.drain(..) {
             // Only if nothing left memory meanwhile, the row is known to be the latest.
             if let (true, Ok((message, place))) = (fresh && state.core.is_live(id), row) {
                 state.core.bring(id, message, place);
+            }
+        }
+        for (id, body) in bodies.drain(..) {
+            if let Some(hot) = state.core.hot.get_mut(&id) {
+                hot.body.get_or_insert(body);
             }
         }
         let mut leased = Vec::with_capacity(keys.len());

@@ -107,6 +107,35 @@ async fn large_content_has_a_file_that_goes_with_the_message() {
 }
 
 #[tokio::test]
+async fn mail_that_waited_is_leased_with_its_content() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = still(options(dir.path()));
+    let (id, _) = put(&store, "s@a.test", &["r@d.test"], b"small", false, at(1)).await;
+    let large = vec![7; 300 << 10];
+    put(&store, "s@a.test", &["r@d.test"], &large, false, at(1)).await;
+    committer::step(&store.shared).unwrap();
+    assert!(store.shared.lock().core.hot.is_empty(), "left to the index");
+    let leases = store.lease(&to("d.test"), 9, at(2)).await.unwrap();
+    let held = |n: usize| leases[n].body.as_ref().map(|body| body.chunks().concat());
+    assert_eq!((leases[0].id, held(0)), (id, Some(b"small".to_vec())));
+    assert_eq!(held(1), None, "large content is read as it is sent");
+}
+
+#[tokio::test]
+async fn without_room_content_is_read_as_it_is_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = still(EmbeddedOptions {
+        body_memory: 0,
+        ..options(dir.path())
+    });
+    let (id, _) = put(&store, "s@a.test", &["r@d.test"], b"small", false, at(1)).await;
+    let leases = store.lease(&to("d.test"), 1, at(2)).await.unwrap();
+    assert!(leases[0].body.is_none());
+    let body = read(store.open_body(id).await.unwrap()).await.unwrap();
+    assert_eq!(body, b"small");
+}
+
+#[tokio::test]
 async fn finished_before_the_next_batch_never_gets_a_row() {
     let dir = tempfile::tempdir().unwrap();
     let store = still(options(dir.path()));

@@ -29,7 +29,7 @@
 //!
 //! # The index
 //!
-//! One thread writes it: at most every 200 ms it takes what changed, waits until the journal has all
+//! One thread writes it: at most once a second it takes what changed, waits until the journal has all
 //! of it durably, applies the rows, flushes, calls `fdatasync` on a descriptor of its own, and only then
 //! appends a checkpoint. Start replays from the last checkpoint, always. A message that is finished before the
 //! next batch never gets a row. At the first sign of damage the index is moved aside and rebuilt from the

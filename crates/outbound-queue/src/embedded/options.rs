@@ -34,7 +34,7 @@ pub struct EmbeddedOptions {
     pub large_body: usize,
     /// The index's cache: 32 MiB unless changed.
     pub index_cache: u64,
-    /// Longest time from a change to its row in the index: 200 ms unless changed.
+    /// Longest time from a change to its row in the index: one second unless changed.
     pub index_interval: Duration,
     /// Size of journal segments: 64 MiB unless changed.
     pub segment_size: u64,
@@ -60,7 +60,7 @@ impl EmbeddedOptions {
             body_memory: 64 << 20,
             large_body: 256 << 10,
             index_cache: 32 << 20,
-            index_interval: Duration::from_millis(200),
+            index_interval: Duration::from_secs(1),
             segment_size: 64 << 20,
             compact_below: 0.5,
         }

@@ -12,5 +12,6 @@ mod login;
 mod nginx;
 mod postfix;
 mod postfix_log;
+mod prometheus;
 mod recipient;
 mod restart;

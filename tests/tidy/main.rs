@@ -7,6 +7,7 @@ mod conformance;
 mod edges;
 mod files;
 mod layout;
+mod monitoring;
 mod repository;
 mod sizes;
 mod verifiers;

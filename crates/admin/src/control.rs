@@ -12,7 +12,9 @@ use outbound_queue::{Now, QueueStore};
 use policy_cache::{Clock, Order, PolicyCache};
 
 use crate::problem::Problem;
-use crate::{ListenerView, ReloadResult, explain, local_rules, policies, queue, status};
+use crate::{
+    ListenerView, ReloadResult, TraceView, explain, local_rules, policies, queue, status, traces,
+};
 
 /// What the API acts on. Cloning shares.
 pub struct Control<S> {
@@ -56,6 +58,18 @@ pub trait Daemon: Send + Sync {
     /// # Errors
     /// What is wrong with it; the old one stays in force.
     fn reload(&self) -> Result<ReloadResult, String>;
+
+    /// Traces a domain, host or message for a while.
+    ///
+    /// # Errors
+    /// Too many traces run.
+    fn trace(&self, subject: &str, span: std::time::Duration) -> Result<(), String>;
+
+    /// Ends a trace. False if there is none.
+    fn end_trace(&self, subject: &str) -> bool;
+
+    /// Traces that run.
+    fn traces(&self) -> Vec<TraceView>;
 
     /// An operator has cancelled this message, which had this id at the upstream server.
     fn cancelled(&self, id: QueueId, upstream_id: Option<&str>);
@@ -133,6 +147,7 @@ pub fn control_router<S: QueueStore>(control: Control<S>) -> Router {
         .route("/v1/explain/{subject}", get(explain::explain::<S>))
         .route("/v1/status", get(status::status::<S>))
         .route("/v1/reload", post(reload::<S>))
+        .route("/v1/traces", get(traces::list::<S>).post(traces::change::<S>))
         .fallback(|| async { Problem::not_found("this version of sealpost has no such command; is the daemon older than the command?") })
         .with_state(control)
 }

@@ -1,140 +1,205 @@
 //! `/v1/explain/{id-or-domain}`: plain words about a message or a domain.
+//!
+//! An explanation has sections in a fixed order: what happens, why, what the domain demands, what
+//! can be done here; and, where the recipient's administrator can help, a letter to them. Nothing
+//! in it is a guess: each sentence stands on the queue's record of an attempt, on the stored policy,
+//! on an answer of DNS, or on our configuration.
 
-use attempt::{Facts, Reason, Side};
+use attempt::Reason;
 use axum::extract::{Path, State};
 use axum::response::Json;
 use mail_types::{Domain, QueueId};
-use mta_sts::Mode;
-use outbound_queue::{AttemptEntry, MessageState, MessageView, QueueStore};
-use policy_cache::{Discovery, NoPolicy, Outcome};
+use outbound_queue::{AttemptEntry, MessageView, QueueStore, RecipientState};
 
 use crate::problem::Problem;
-use crate::queue_view::last;
-use crate::{Control, Explanation};
+use crate::{Control, Explanation, Section};
 
+mod demands;
+mod domain;
 mod hosts;
+mod letter;
+mod message;
+mod remedy;
 
 pub(crate) async fn explain<S: QueueStore>(
     State(control): State<Control<S>>,
     Path(subject): Path<String>,
 ) -> Result<Json<Explanation>, Problem> {
+    if subject.len() > LONGEST_SUBJECT {
+        return Err(Problem::bad_request(format!(
+            "a queue id has 11 characters and a domain {LONGEST_SUBJECT} at most; this has {}",
+            subject.len()
+        )));
+    }
     // Eleven letters and digits without a dot are no domain that mail could go to.
     if let Ok(id) = subject.parse::<QueueId>() {
         let view = control.queue.show(id, control.now()).await?;
-        return Ok(Json(Explanation {
-            paragraphs: message(&control, &view).await,
-            subject,
-        }));
+        return Ok(Json(of_message(&control, &view, subject).await));
     }
     let domain = Domain::parse(&subject).map_err(|e| {
         Problem::bad_request(format!(
             "{subject:?} is neither a queue id nor a domain: {e}"
         ))
     })?;
-    Ok(Json(Explanation {
-        paragraphs: domain_paragraphs(&control, &domain).await,
-        subject,
-    }))
+    Ok(Json(of_domain(&control, &domain, subject).await))
 }
 
-async fn message<S: QueueStore>(control: &Control<S>, view: &MessageView) -> Vec<String> {
-    let mut out = vec![waiting(view)];
-    let Some(entry) = last(view) else {
-        out.push("No attempt has been made yet.".to_owned());
-        return out;
-    };
-    let domain = recipient_domain(view, entry);
-    out.extend(failure(
-        entry,
-        domain
-            .as_ref()
-            .map_or("the recipient's domain", Domain::as_str),
-    ));
-    if let Some(domain) = &domain {
-        out.extend(published(control, domain).await);
+async fn of_message<S: QueueStore>(
+    control: &Control<S>,
+    view: &MessageView,
+    subject: String,
+) -> Explanation {
+    let mut sections = Sections::default();
+    let mut situation = message::situation(view);
+    situation.extend(put_off(control, view));
+    sections.add("What happens", situation);
+    let mut letter = None;
+    for entry in waiting_for(view) {
+        let domain = domain_of(view, entry);
+        let name = domain.as_ref().map_or(SOMEWHERE, Domain::as_str);
+        sections.add(
+            &format!("Why mail for {name} waits"),
+            message::failure(entry, name),
+        );
+        let Some(domain) = &domain else { continue };
+        let look = demands::Look::take(control, domain).await;
+        sections.add(
+            &format!("What applies to {domain}"),
+            look.paragraphs(control, domain),
+        );
+        sections.add(
+            "What can be done",
+            remedy::of_message(view, Some(entry), domain, &look),
+        );
+        if letter.is_none() {
+            let case = letter::Case {
+                domain,
+                entry,
+                look: &look,
+                expires: Some(view.expires),
+            };
+            letter = case.write(&control.daemon.hostname());
+        }
     }
-    out
+    if waiting_for(view).is_empty()
+        && let Some(domain) = untried(view)
+    {
+        let look = demands::Look::take(control, &domain).await;
+        sections.add(
+            &format!("What applies to {domain}"),
+            look.paragraphs(control, &domain),
+        );
+        sections.add(
+            "What can be done",
+            remedy::of_message(view, None, &domain, &look),
+        );
+    }
+    sections.finish(subject, letter)
 }
 
-/// What the domain and its hosts demand.
-async fn published<S: QueueStore>(control: &Control<S>, domain: &Domain) -> Vec<String> {
-    let (discovery, hosts) = tokio::join!(
-        control.policies.policy_for(domain),
-        control.delivery.hosts(domain)
+async fn of_domain<S: QueueStore>(
+    control: &Control<S>,
+    domain: &Domain,
+    subject: String,
+) -> Explanation {
+    let mut sections = Sections::default();
+    let look = demands::Look::take(control, domain).await;
+    let waiting = domain::Waiting::find(control, domain).await;
+    sections.add("What happens", waiting.situation(control, domain));
+    for (row, entry) in &waiting.rows {
+        sections.add(
+            &format!("Why {} of {domain}", domain::some_wait(row.count)),
+            domain::why(row, entry.as_ref(), domain.as_str()),
+        );
+    }
+    sections.add(
+        &format!("What applies to {domain}"),
+        look.paragraphs(control, domain),
     );
-    let mut out = vec![policy(domain, &discovery)];
-    out.extend(hosts::paragraph(&hosts));
-    out
+    sections.add(
+        "What can be done",
+        remedy::of_domain(&waiting, domain, &look),
+    );
+    let entries = waiting.rows.iter().filter_map(|(_, entry)| entry.as_ref());
+    let hostname = control.daemon.hostname();
+    let letter = entries
+        .filter_map(|entry| {
+            let case = letter::Case {
+                domain,
+                entry,
+                look: &look,
+                expires: None,
+            };
+            case.write(&hostname)
+        })
+        .next();
+    sections.finish(subject, letter)
 }
 
-fn waiting(view: &MessageView) -> String {
-    let arrival = view.envelope.arrival.at.rfc3339();
-    let next = match (view.state, view.next_attempt) {
-        (MessageState::Held, _) => {
-            "An operator holds it: no attempt is made until it is released.".to_owned()
-        }
-        (MessageState::Active, _) => "A delivery is under way at this moment.".to_owned(),
-        (MessageState::Due, _) | (MessageState::Deferred, None) => {
-            "Its next attempt is due now.".to_owned()
-        }
-        (MessageState::Deferred, Some(at)) => format!("Its next attempt is at {}.", at.rfc3339()),
-    };
-    format!(
-        "Message {} has been in the queue since {arrival}. {next} It is given up, with a notification to the \
-         sender where one may be sent, at {}.",
-        view.id,
-        view.expires.rfc3339()
-    )
-}
-
-fn failure(entry: &AttemptEntry, domain: &str) -> Vec<String> {
-    let note = &entry.note;
+/// Destinations that are being left alone: why no attempt is made.
+fn put_off<S: QueueStore>(control: &Control<S>, view: &MessageView) -> Vec<String> {
     let mut out = Vec::new();
-    let place = match (&note.mx, note.ip) {
-        (Some(mx), Some(ip)) => format!(" at {mx} ({ip})"),
-        (Some(mx), None) => format!(" at {mx}"),
-        (None, _) => String::new(),
-    };
-    let times = if entry.count > 1 {
-        format!(", {} times since {}", entry.count, entry.first.rfc3339())
-    } else {
-        String::new()
-    };
-    out.push(format!(
-        "The last attempt, at {}{place}{times}, ended like this: {}",
-        entry.last.rfc3339(),
-        note.detail
-    ));
-    if let Some(tls) = &note.tls {
-        out.push(format!("The TLS session: {tls}."));
+    for lane in control.delivery.lanes() {
+        let pending = view.recipients.iter().any(|r| {
+            matches!(r.state, RecipientState::Pending(_))
+                && r.destination.as_str() == lane.destination
+        });
+        let Some((left, cause)) = lane.suspended.filter(|_| pending) else {
+            continue;
+        };
+        out.push(domain::suspension(&lane.destination, left, &cause));
+        let tried = waiting_for(view);
+        if !tried
+            .iter()
+            .any(|e| e.destination.as_str() == lane.destination)
+        {
+            out.extend(message::meaning(
+                Reason::DestinationSuspended,
+                &lane.destination,
+                None,
+            ));
+        }
     }
-    if let Some(reply) = &note.reply {
-        out.push(format!("The host's own words: {reply}"));
+    let key = Reason::DestinationSuspended.key();
+    let mut recipients = view.recipients.iter();
+    let put_off = recipients.find(|r| r.reason.as_deref() == Some(key));
+    if let Some(recipient) = put_off.filter(|_| out.is_empty()) {
+        let destination = recipient.destination.as_str();
+        out.push(format!(
+            "It was put off without an attempt while delivery to {destination} was suspended. That is over."
+        ));
+        out.extend(message::meaning(
+            Reason::DestinationSuspended,
+            destination,
+            None,
+        ));
     }
-    let Some(reason) = Reason::from_key(&note.reason) else {
-        return out;
-    };
-    out.extend(reason.explanation().iter().map(|p| (*p).to_owned()));
-    let facts = Facts {
-        domain,
-        mx: note.mx.as_deref(),
-        specifics: None,
-    };
-    let who = match reason.side() {
-        Side::RecipientAdmin => format!("The administrator of {domain} has to act"),
-        Side::Us => "It is our side's move".to_owned(),
-        Side::Wait => "Nobody has to act at once".to_owned(),
-    };
-    out.push(format!(
-        "{who}: {} (See {}; reason key: {}.)",
-        reason.advice(&facts),
-        reason.clause(),
-        reason.key()
-    ));
     out
 }
 
-fn recipient_domain(view: &MessageView, entry: &AttemptEntry) -> Option<Domain> {
+/// The last attempt for each destination that still has recipients.
+fn waiting_for(view: &MessageView) -> Vec<&AttemptEntry> {
+    let mut found: Vec<&AttemptEntry> = Vec::new();
+    let pending = view.recipients.iter();
+    for recipient in pending.filter(|r| matches!(r.state, RecipientState::Pending(_))) {
+        let seen = found.iter().any(|e| e.destination == recipient.destination);
+        let entries = view.attempts.iter();
+        let last = entries
+            .filter(|e| e.destination == recipient.destination)
+            .max_by_key(|e| e.last);
+        found.extend(last.filter(|_| !seen));
+    }
+    found
+}
+
+/// The domain of the first recipient that is left.
+fn untried(view: &MessageView) -> Option<Domain> {
+    let mut states = view.recipients.iter().zip(&view.envelope.recipients);
+    let (_, recipient) = states.find(|(r, _)| matches!(r.state, RecipientState::Pending(_)))?;
+    recipient.mailbox.domain().cloned()
+}
+
+fn domain_of(view: &MessageView, entry: &AttemptEntry) -> Option<Domain> {
     let at = view
         .recipients
         .iter()
@@ -142,115 +207,36 @@ fn recipient_domain(view: &MessageView, entry: &AttemptEntry) -> Option<Domain> 
     view.envelope.recipients.get(at)?.mailbox.domain().cloned()
 }
 
-async fn domain_paragraphs<S: QueueStore>(control: &Control<S>, domain: &Domain) -> Vec<String> {
-    let mut out = published(control, domain).await;
-    let rows: Vec<_> = control
-        .queue
-        .summary(control.now())
-        .into_iter()
-        .filter(|r| r.destination.as_str() == domain.as_str())
-        .collect();
-    if rows.is_empty() {
-        out.push(format!("No mail for {domain} waits in the queue."));
-    }
-    for row in rows {
-        let next = row
-            .next_attempt
-            .map(|at| format!("; the next attempt is at {}", at.rfc3339()))
-            .unwrap_or_default();
-        let why = row.reason.as_deref().map_or_else(
-            || "have not been tried yet".to_owned(),
-            |r| format!("wait for {r}"),
-        );
-        out.push(format!(
-            "{} messages {why}, the oldest since {}{next}.",
-            row.count,
-            row.oldest.rfc3339()
-        ));
-        if let Some(reason) = row.reason.as_deref().and_then(Reason::from_key) {
-            out.extend(reason.explanation().iter().map(|p| (*p).to_owned()));
-            out.push(reason.advice(&Facts {
-                domain: domain.as_str(),
-                mx: None,
-                specifics: None,
-            }));
-        }
-    }
-    for lane in control
-        .delivery
-        .lanes()
-        .into_iter()
-        .filter(|l| l.destination == domain.as_str())
-    {
-        if let Some((left, cause)) = lane.suspended {
-            out.push(format!(
-                "Delivery to {domain} is suspended for another {} seconds after repeated failures: {cause} \
-                 `sealpost queue retry --domain {domain}` ends that.",
-                left.as_secs()
-            ));
-        }
-    }
-    out
+fn reason_of(entry: &AttemptEntry) -> Option<Reason> {
+    Reason::from_key(&entry.note.reason)
 }
 
-/// What the domain demands, in plain words.
-fn policy(domain: &Domain, discovery: &Discovery) -> String {
-    match &discovery.outcome {
-        Outcome::Policy(applied) => {
-            let stored = &applied.policy;
-            let hosts = stored
-                .policy
-                .mx()
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(", ");
-            let meaning = match stored.mode() {
-                Mode::Enforce => {
-                    "mail is delivered only to the hosts that it lists, over TLS with a valid certificate; otherwise it waits (RFC 8461 section 5)"
-                }
-                Mode::Testing => {
-                    "failures are only noted, and mail is delivered as if there were no policy (RFC 8461 section 5)"
-                }
-                Mode::None => "it asks for nothing",
-            };
-            let id = stored
-                .id
-                .as_ref()
-                .map(|id| format!(" id {},", id.as_str()))
-                .unwrap_or_default();
-            let stand_in = applied
-                .fallback
-                .as_ref()
-                .map(|f| format!(" The stored copy stands in for a live one: {f}."))
-                .unwrap_or_default();
-            format!(
-                "{domain} publishes an MTA-STS policy in mode {}:{id} fetched {}, valid until {}, hosts {hosts}. That means: {meaning}.{stand_in}",
-                stored.mode().as_str(),
-                stored.fetched_at.rfc3339(),
-                stored.expires_at.rfc3339(),
-            )
+#[derive(Default)]
+struct Sections(Vec<Section>);
+
+impl Sections {
+    /// Leaves out what has nothing to say.
+    fn add(&mut self, title: &str, paragraphs: Vec<String>) {
+        if !paragraphs.is_empty() {
+            self.0.push(Section {
+                title: title.to_owned(),
+                paragraphs,
+            });
         }
-        Outcome::NoPolicy(why) => {
-            let so = "TLS is used where it is offered, but nothing demands it";
-            match why {
-                NoPolicy::Record(trouble) => {
-                    format!("{domain} has no MTA-STS policy ({trouble}): {so}.")
-                }
-                NoPolicy::Fetch { .. } | NoPolicy::Unknown { .. } => {
-                    format!("No MTA-STS policy of {domain} can be had: {why}. {so}.")
-                }
-            }
+    }
+
+    fn finish(self, subject: String, letter: Option<String>) -> Explanation {
+        let paragraphs = self.0.iter().flat_map(|s| s.paragraphs.clone()).collect();
+        Explanation {
+            subject,
+            paragraphs,
+            sections: self.0,
+            letter,
         }
-        Outcome::Wait {
-            until,
-            failures,
-            cause,
-            ..
-        } => format!(
-            "It is not known whether {domain} has an MTA-STS policy: the record could not be looked up ({cause}; failures so far: {failures}). Mail waits; \
-             the next look-up is at {}.",
-            until.rfc3339()
-        ),
     }
 }
+
+/// Instead of a domain that is none: an address literal.
+const SOMEWHERE: &str = "the recipient's host";
+/// Octets of a domain (RFC 5321 section 4.5.3.1.2), with room for a trailing dot.
+const LONGEST_SUBJECT: usize = 256;

@@ -17,6 +17,7 @@ mod queue;
 mod queue_view;
 mod serve;
 mod status;
+mod traces;
 mod types;
 
 pub use control::{Audit, Control, Daemon, control_router};
@@ -28,8 +29,8 @@ pub use metrics::{
 };
 pub use serve::{ServeError, serve_socket, serve_tcp};
 pub use types::{
-    ActionRequest, ActionResult, AttemptView, DestinationSummary, ExemptRequest, ExemptionView,
-    Explanation, Filter, ListenerView, Page, PinRequest, PinView, PolicyDetail, PolicyView,
-    ProblemDetails, QueueAction, QueueDetail, QueueItem, QueueSummary, RecipientView, ReloadResult,
-    StatusView, TranscriptView,
+    ActionRequest, ActionResult, AttemptView, ConfigChange, DestinationSummary, ExemptRequest,
+    ExemptionView, Explanation, Filter, ListenerView, Page, PinRequest, PinView, PolicyDetail,
+    PolicyView, ProblemDetails, QueueAction, QueueDetail, QueueItem, QueueSummary, RecipientView,
+    ReloadResult, Section, StatusView, TraceRequest, TraceView, TranscriptView,
 };

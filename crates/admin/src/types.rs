@@ -320,6 +320,22 @@ pub struct Explanation {
     pub subject: String,
     /// Plain words in paragraphs: what happens, why, which clause, who can do what.
     pub paragraphs: Vec<String>,
+    /// The same under headings.
+    #[serde(default)]
+    pub sections: Vec<Section>,
+    /// A letter to the administrator of the recipient's domain, ready to be sent, where they can
+    /// help: header fields, an empty line, text. Nothing of the message or its sender is in it.
+    #[serde(default)]
+    pub letter: Option<String>,
+}
+
+/// A part of an [`Explanation`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Section {
+    /// For instance `What happens`.
+    pub title: String,
+    /// Plain words.
+    pub paragraphs: Vec<String>,
 }
 
 /// `GET /v1/status`.
@@ -380,6 +396,43 @@ pub struct ReloadResult {
     pub applied: Vec<String>,
     /// Keys that changed but need a restart.
     pub needs_restart: Vec<String>,
+    /// Every key whose value is another one in the file.
+    #[serde(default)]
+    pub changes: Vec<ConfigChange>,
+}
+
+/// A key with another value, in [`ReloadResult`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigChange {
+    /// For instance `queue.retry` or `route[0].relay`.
+    pub key: String,
+    /// As TOML; `null` if it was not set.
+    pub old: Option<String>,
+    /// As TOML; `null` if it is no longer set.
+    pub new: Option<String>,
+    /// Whether it counts now; otherwise after a restart.
+    pub in_effect: bool,
+}
+
+/// `POST /v1/traces`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TraceRequest {
+    /// A recipient domain, a mail host or a queue id.
+    pub subject: String,
+    /// For how long, a day at most; `null` ends it.
+    pub seconds: Option<u64>,
+}
+
+/// One trace in `GET /v1/traces`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceView {
+    /// What is traced.
+    pub subject: String,
+    /// When it ends.
+    pub until: String,
+    /// Events that it may still write.
+    pub events_left: u32,
 }
 
 /// An error, `application/problem+json` (RFC 9457).

@@ -21,6 +21,9 @@ pub enum Format {
     Json,
     /// The lines that Postfix would write, for the tools that read those.
     Postfix,
+    /// For a writer that hands fields to the systemd journal: the line of JSON, and the line of text
+    /// without colours.
+    Journal,
     /// For people at a terminal.
     Text {
         /// With ANSI colours.
@@ -69,6 +72,10 @@ impl Formatter {
                 let mut line = PostfixLine::new(out, &self.origin, self.pid, event.at());
                 event.postfix(&mut line);
                 line.finish();
+            }
+            Format::Journal => {
+                write_json(event, out);
+                text::write(event, false, out);
             }
             Format::Text { colour } => text::write(event, colour, out),
         }

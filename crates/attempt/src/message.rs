@@ -135,6 +135,8 @@ pub struct DsnSent<'a> {
     pub kind: DsnKind,
     /// How many recipients it speaks of.
     pub nrcpt: usize,
+    /// Octets of the notification.
+    pub size: u64,
 }
 
 /// What a notification says.

@@ -132,6 +132,8 @@ pub(crate) struct Entry {
     pub(crate) sentence: &'static str,
     /// What to do, one or two sentences; `{mx}` and `{domain}` are filled in.
     pub(crate) advice: &'static str,
+    /// What to ask of the recipient's administrator, in a letter; empty if nothing would help.
+    pub(crate) request: &'static str,
     /// For instance `RFC 8461 section 4.2`.
     pub(crate) clause: &'static str,
     /// Paragraphs: what it means, why mail waits or fails, how to find out more.
@@ -250,6 +252,14 @@ impl Reason {
     #[must_use]
     pub fn advice(self, facts: &Facts<'_>) -> String {
         fill(self.entry().advice, facts)
+    }
+
+    /// What to ask of the administrator of the recipient's domain, in words for them; `None` if they
+    /// can do nothing about it.
+    #[must_use]
+    pub fn request(self, facts: &Facts<'_>) -> Option<String> {
+        let text = self.entry().request;
+        (!text.is_empty()).then(|| fill(text, facts))
     }
 
     const fn entry(self) -> &'static Entry {

@@ -72,7 +72,7 @@ impl<S: QueueStore> Books<'_, S> {
             .map(|line| record(entry, line, &policies))
             .collect();
         let (messages, told) = self.notifications(entry, &lines, &records).await;
-        let warned = told.iter().any(|(_, kind, _)| *kind == DsnKind::Delayed);
+        let warned = told.iter().any(|(_, kind, ..)| *kind == DsnKind::Delayed);
         // A message that this ends altogether leaves no history behind.
         let ends = lines.len() == entry.leased.envelope.recipients.len()
             && lines.iter().all(|line| line.next.is_none());
@@ -104,7 +104,7 @@ impl<S: QueueStore> Books<'_, S> {
         }
         match finished {
             Ok(finished) => {
-                for (id, kind, nrcpt) in told {
+                for (id, kind, nrcpt, size) in told {
                     if let Some(to) = entry.leased.envelope.reverse_path.mailbox() {
                         let event = DsnSent {
                             at: entry.now.wall,
@@ -113,6 +113,7 @@ impl<S: QueueStore> Books<'_, S> {
                             to,
                             kind,
                             nrcpt,
+                            size,
                         };
                         self.observer.dsn_sent(&event);
                     }
@@ -237,7 +238,10 @@ impl<S: QueueStore> Books<'_, S> {
         entry: &Entry<'_>,
         lines: &[Line<'_>],
         records: &[Record<'_>],
-    ) -> (Vec<NewMessage>, Vec<(mail_types::QueueId, DsnKind, usize)>) {
+    ) -> (
+        Vec<NewMessage>,
+        Vec<(mail_types::QueueId, DsnKind, usize, u64)>,
+    ) {
         let warn = !entry.leased.warned
             && self
                 .settings
@@ -284,8 +288,8 @@ impl<S: QueueStore> Books<'_, S> {
                 id,
                 entry.now.wall,
             ) {
+                told.push((id, kind, notices.len(), message.envelope.size));
                 messages.push(message);
-                told.push((id, kind, notices.len()));
             }
         }
         (messages, told)
@@ -373,8 +377,37 @@ fn tls_line(tls: &TlsSession) -> Box<str> {
         (Authenticated::Pkix | Authenticated::None, true) => "certificate valid",
         (Authenticated::Pkix | Authenticated::None, false) => "certificate not valid",
     };
-    format!("{} {} ({verified})", tls.version, tls.cipher).into()
+    let certificate = tls.cert.as_ref().map(certificate).unwrap_or_default();
+    if tls.version == UNKNOWN {
+        // The handshake ended over the certificate.
+        return format!("{verified}{certificate}").into();
+    }
+    format!("{} {} ({verified}{certificate})", tls.version, tls.cipher).into()
 }
+
+/// Names, issuer and end, as far as a phrase has room for them.
+fn certificate(cert: &attempt::Certificate) -> String {
+    let shown: Vec<&str> = cert
+        .subject_alt_names
+        .iter()
+        .map(|n| &**n)
+        .take(3)
+        .collect();
+    let more = match cert.subject_alt_names.len() {
+        n if n > shown.len() => format!(" and {} more", n - shown.len()),
+        0 => "no name".to_owned(),
+        _ => String::new(),
+    };
+    format!(
+        ": for {}{more}; issued by {}; valid until {}",
+        shown.join(", "),
+        cert.issuer,
+        cert.not_after.rfc3339()
+    )
+}
+
+/// What a session is called that never came to be.
+const UNKNOWN: &str = "unknown";
 
 fn policy_line(policies: &[attempt::PolicyUse]) -> Option<Box<str>> {
     if policies.is_empty() {

@@ -366,6 +366,12 @@ impl<S: QueueStore> Delivery<S> {
         planner.hosts_of(domain).await
     }
 
+    /// What is in force now.
+    #[must_use]
+    pub fn settings(&self) -> Arc<Settings> {
+        self.inner.settings.load_full()
+    }
+
     /// The time that expiry is judged by, and monotonic time.
     #[must_use]
     pub fn now(&self) -> Now {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use attempt::{Facts, Reason, Tried};
 use mail_types::{EnhancedStatus, HostName, StatusClass};
-use smtp_client::Cause;
+use smtp_client::{Cause, SocketFault};
 use smtp_proto::{MissingExtension, Stage};
 
 use crate::demand::{Evidence, Requirement, SeenDane, SeenTls};
@@ -136,13 +136,14 @@ impl HostFailure {
             | Stage::Mail
             | Stage::Data
             | Stage::Dot => {
-                format!("{cause} ({})", stage_words(stage))
+                format!("{} ({})", specifics(cause), stage_words(stage))
             }
-            _ => cause.to_string(),
+            _ => specifics(cause),
         };
+        let shown = crate::verdict::shown(mx, Some(ip));
         let facts = Facts {
             domain,
-            mx: Some(mx.as_str()),
+            mx: Some(&shown),
             specifics: Some(&specifics),
         };
         Self {
@@ -278,6 +279,33 @@ const fn missing_status(missing: MissingExtension) -> EnhancedStatus {
         MissingExtension::SmtpUtf8 => EnhancedStatus::permanent(6, 7),
         MissingExtension::Size { .. } => EnhancedStatus::permanent(3, 4),
         MissingExtension::RequireTls => EnhancedStatus::permanent(7, 30),
+    }
+}
+
+/// What the reason's sentence does not say yet.
+fn specifics(cause: &Cause) -> String {
+    // The number is for programmers: the words before it say the same.
+    let plain = |fault: &SocketFault| match fault.text.split_once(" (os error") {
+        Some((words, _)) => words.to_owned(),
+        None => fault.text.to_string(),
+    };
+    match cause {
+        Cause::Connect(fault) | Cause::Lost(fault) => plain(fault),
+        Cause::StartTlsNotOffered(offered) => format!("it offers only {offered}"),
+        Cause::StartTlsRefused(reply) | Cause::Remote(reply) => reply.to_string(),
+        Cause::StartTlsInjection => "this is how commands are injected".to_owned(),
+        Cause::Handshake(fault) => fault.to_string(),
+        Cause::Certificate(failure) => {
+            let text = failure.to_string();
+            let rest = text.strip_prefix("the certificate is not valid: ");
+            rest.map_or_else(|| text.clone(), str::to_owned)
+        }
+        Cause::Timeout
+        | Cause::Dane(_)
+        | Cause::Protocol(_)
+        | Cause::Auth(_)
+        | Cause::Missing(_)
+        | Cause::Local(_) => cause.to_string(),
     }
 }
 

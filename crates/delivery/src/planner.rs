@@ -367,7 +367,12 @@ fn judge(domain: &Domain, candidates: Vec<Candidate>, implicit: bool) -> Hosts {
         let detail = if implicit {
             format!("{domain} has neither MX records nor an address")
         } else {
-            format!("no MX host of {domain} has an address")
+            let whys = candidates.iter().filter_map(|c| c.addresses.as_ref().err());
+            let mut text: Vec<&str> = whys.map(|u| u.detail.as_str()).take(NAMED).collect();
+            if candidates.len() > NAMED {
+                text.push("and so on");
+            }
+            text.join("; ")
         };
         return Hosts::Undeliverable {
             reason: Reason::NoUsableMx,
@@ -377,6 +382,9 @@ fn judge(domain: &Domain, candidates: Vec<Candidate>, implicit: bool) -> Hosts {
     }
     Hosts::Candidates(candidates)
 }
+
+/// Hosts whose trouble is told one by one.
+const NAMED: usize = 5;
 
 fn unreachable_by_dns(name: &HostName, error: &DnsError) -> Unreachable {
     let (reason, definite) = match error {

@@ -31,6 +31,30 @@ pub trait Observer: Send + Sync {
     /// `absent` of the `asked` domains of the last five minutes are said not to exist: that is not
     /// believed, and their mail waits.
     fn dns_doubted(&self, absent: usize, asked: usize);
+
+    /// Whether anything is traced now. Asked often: it must cost nothing.
+    fn traces(&self) -> bool {
+        false
+    }
+
+    /// A part of an attempt, told while something is traced.
+    fn traced(&self, _part: &TracedPart<'_>) {}
+}
+
+/// A part of an attempt for those who trace a domain, a host or a message. Never content, never
+/// credentials.
+#[derive(Clone, Copy, Debug)]
+pub struct TracedPart<'a> {
+    /// The message.
+    pub queue_id: QueueId,
+    /// The recipients' domain.
+    pub domain: &'a str,
+    /// The host, for a session.
+    pub mx: Option<&'a HostName>,
+    /// Its address.
+    pub ip: Option<IpAddr>,
+    /// Lines: the plan, or the dialogue.
+    pub text: &'a str,
 }
 
 /// A connection attempt, for metrics.

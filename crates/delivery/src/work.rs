@@ -231,6 +231,7 @@ impl<S: QueueStore> Attempt<'_, S> {
                     .map(tls_record)
                     .or_else(|| refused_record(&error.cause));
                 self.remember(way.name, ip, failure.reason, &error.transcript);
+                self.trace(way.name, ip, &error.transcript);
                 if let Some(said) = error.judged.as_deref() {
                     let (tls, dane) = judged(said);
                     failure.evidence = Evidence::Session(tls);
@@ -385,6 +386,11 @@ impl<S: QueueStore> Attempt<'_, S> {
         found: &mut Findings,
     ) -> bool {
         found.alive = true;
+        self.trace(
+            way.name,
+            session.address().0,
+            session.connection.transcript(),
+        );
         let dsn = session.connection.facts().extensions.dsn;
         let mut settled = false;
         let in_clear = session.connection.facts().tls.is_none();
@@ -521,6 +527,7 @@ impl<S: QueueStore> Attempt<'_, S> {
             HostFailure::from_cause(self.domain, way.name, ip, port, error.stage, &error.cause);
         failure.tls = session.tls();
         self.remember(way.name, ip, failure.reason, &error.transcript);
+        self.trace(way.name, ip, &error.transcript);
         if error.after_final_dot {
             // The outcome is unknown (row E5-12): another host now would make a duplicate certain.
             failure

@@ -23,6 +23,7 @@ use crate::sessions::Session;
 use crate::settings::Settings;
 use crate::suspended::suspend;
 use crate::tools::Tools;
+use crate::traced;
 use crate::undeliverable::undeliverable;
 use crate::verdict::{Failure, Verdict};
 
@@ -158,6 +159,7 @@ pub(crate) async fn deliver<S: QueueStore>(
         return enter(inner, &settings, leased, &found, None, &domain, began, None).await;
     }
     let mut plan = plan(inner, lane, &settings).await;
+    traced::plan(inner, leased, &domain, &plan);
     // RFC 8461 section 5: an enforced policy must not fail mail for good before DNS was asked for
     // an updated one. Mail at the end of its life gets its last attempt under a fresh policy.
     let last = began >= leased.expires;

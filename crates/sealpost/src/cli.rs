@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use admin::Filter;
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 /// A sending-side SMTP delivery agent that enforces MTA-STS.
 #[derive(Clone, Debug, Parser)]
@@ -55,6 +56,14 @@ pub(crate) enum Command {
     Status(Json),
     /// Let the server read its configuration anew.
     Reload(Json),
+    /// Write every dialogue with a domain or mail host, or about a message, into the log for a
+    /// while. Without a name: list what is traced.
+    Trace(TraceArgs),
+    /// Print completions for a shell.
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -144,6 +153,21 @@ pub(crate) enum PolicyCommand {
 pub(crate) struct PolicyDomain {
     /// The policy domain.
     pub domain: String,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TraceArgs {
+    /// A recipient domain, a mail host or a queue id.
+    #[arg(value_name = "DOMAIN|MX|ID")]
+    pub subject: Option<String>,
+    /// For how long, a day at most.
+    #[arg(long = "for", value_name = "TIME", default_value = "10m", value_parser = time_span)]
+    pub span: Duration,
+    /// End it now.
+    #[arg(long, conflicts_with = "span")]
+    pub end: bool,
     #[command(flatten)]
     pub json: Json,
 }

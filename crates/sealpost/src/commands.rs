@@ -5,10 +5,13 @@ mod check_config;
 mod policy;
 mod queue;
 mod status;
+mod trace;
 
+use std::io::Write as _;
 use std::path::Path;
 use std::time::SystemTime;
 
+use clap::CommandFactory as _;
 use mail_types::Timestamp;
 use settings::{ConfigError, Sources};
 use tokio::runtime;
@@ -30,7 +33,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Status> {
             dangerous_lose_policies,
         } => {
             let loaded = settings::load(&sources(config)?)?;
-            logging::start(&loaded.settings.log.level)?;
+            let set_level = logging::start(&loaded.settings.log.level)?;
             for warning in &loaded.warnings {
                 tracing::warn!("{warning}");
             }
@@ -40,12 +43,18 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Status> {
             runtime::Builder::new_multi_thread()
                 .enable_all()
                 .build()?
-                .block_on(daemon::run(loaded.settings, dangerous_lose_policies))
+                .block_on(daemon::run(loaded, set_level, dangerous_lose_policies))
         }
         Command::CheckConfig(json) => one_thread()?.block_on(check_config::run(config, json.json)),
         Command::Check { domain, json } => {
             let loaded = settings::load(&sources(config)?)?;
             one_thread()?.block_on(check::run(&loaded.settings, &domain, json.json))
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "sealpost", &mut script);
+            std::io::stdout().write_all(&script)?;
+            Ok(Status::Ok)
         }
         other => {
             let client = ControlClient::new(settings::control_socket(config)?);
@@ -67,7 +76,11 @@ async fn ask(client: &ControlClient, command: Command, out: &mut Output) -> anyh
         }
         Command::Status(json) => status::status(client, json.json, out).await?,
         Command::Reload(json) => status::reload(client, json.json, out).await?,
-        Command::Serve { .. } | Command::CheckConfig(_) | Command::Check { .. } => {}
+        Command::Trace(args) => trace::run(client, args, out).await?,
+        Command::Serve { .. }
+        | Command::CheckConfig(_)
+        | Command::Check { .. }
+        | Command::Completions { .. } => {}
     }
     Ok(Status::Ok)
 }

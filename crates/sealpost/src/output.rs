@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 /// Standard output; no escape sequences unless it is a terminal, and never any of others.
 pub(crate) struct Output {
     to: Box<dyn Write>,
+    terminal: bool,
     bold: bool,
 }
 
@@ -30,16 +31,23 @@ pub(crate) enum Mark {
 impl Output {
     pub(crate) fn stdout() -> Self {
         let stdout = io::stdout();
-        let bold = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let terminal = stdout.is_terminal();
+        // https://no-color.org: present and not empty.
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
         Self {
             to: Box::new(io::BufWriter::new(stdout)),
-            bold,
+            terminal,
+            bold: terminal && !plain,
         }
     }
 
     #[cfg(test)]
     fn to(to: Box<dyn Write>) -> Self {
-        Self { to, bold: false }
+        Self {
+            to,
+            terminal: false,
+            bold: false,
+        }
     }
 
     /// One line of text.
@@ -73,6 +81,20 @@ impl Output {
                 (0, false) => writeln!(self.to, "  {word:<8} {line}")?,
                 _ => writeln!(self.to, "           {line}")?,
             }
+        }
+        Ok(())
+    }
+
+    /// A text under a heading: indented, folded on a terminal, whole for a program that reads on.
+    pub(crate) fn paragraph(&mut self, text: &str) -> io::Result<()> {
+        let text = printable(text);
+        let width = if self.terminal {
+            TEXT_WIDTH
+        } else {
+            usize::MAX
+        };
+        for line in fold(&text, width) {
+            writeln!(self.to, "  {line}")?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! prints `config/sealpost.toml` and `docs/configuration.md`.
 
 mod build;
+mod changes;
 mod check;
 mod files;
 mod hostname;
@@ -23,6 +24,7 @@ mod settings;
 mod tests;
 mod units;
 
+pub use changes::{Change, Values};
 pub use check::dangers;
 pub use load::{Loaded, Sources, control_socket, load};
 pub use log_filter::log_filter;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use mail_types::Timestamp;
 
+use crate::changes::Values;
 use crate::problem::{ConfigError, Place, Problem, Severity};
 use crate::reader::Reader;
 use crate::settings::Settings;
@@ -31,6 +32,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// What is worth a line in the log.
     pub warnings: Vec<Problem>,
+    /// Every key as it is written, to tell what a reload changes.
+    pub values: Values,
 }
 
 /// Merges, reads and checks a configuration.
@@ -73,6 +76,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     Ok(Loaded {
         settings: built.settings,
         warnings: problems,
+        values: Values::of(&layers),
     })
 }
 

@@ -104,6 +104,7 @@ choice!(LogFormat {
     "auto" => Self::Auto,
     "json" => Self::Json,
     "postfix" => Self::Postfix,
+    "journald" => Self::Journald,
     "text" => Self::Text,
 });
 choice!(bool { "true" => true, "false" => false });

@@ -486,6 +486,8 @@ pub enum LogFormat {
     Postfix,
     /// For people.
     Text,
+    /// Native fields of the systemd journal.
+    Journald,
 }
 
 /// As it is written in the file.

@@ -96,12 +96,14 @@ const CRASH: [(&str, &str); 5] = [
 ];
 
 /// Other people's servers and tools.
-const INTEROP: [(&str, &str); 8] = [
+const INTEROP: [(&str, &str); 10] = [
     ("dovecot", "dovecot-core"),
     ("knotd", "knot"),
     ("nginx", "nginx-light"),
     ("pflogsumm", "pflogsumm"),
     ("postfix", "postfix"),
+    ("prometheus", "prometheus"),
+    ("promtool", "prometheus"),
     ("ps", "procps"),
     ("strace", "strace"),
     ("swaks", "swaks"),

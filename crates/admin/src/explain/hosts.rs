@@ -1,14 +1,59 @@
-//! What DNS says of a domain's hosts with regard to DANE, in plain words.
+//! What DNS says of a domain's hosts, in plain words.
 
 use delivery::Hosts;
 use delivery::plan::Candidate;
 use delivery::standing::{HostDane, Vouched};
 
-/// A paragraph; nothing if no host has TLSA records, and DNSSEC vouches for none.
-pub(super) fn paragraph(hosts: &Hosts) -> Option<String> {
-    let Hosts::Candidates(candidates) = hosts else {
-        return None;
+/// Which hosts there are, or why there are none; and DANE, where it plays a part.
+pub(super) fn paragraphs(hosts: &Hosts) -> Vec<String> {
+    let candidates = match hosts {
+        Hosts::Candidates(candidates) => candidates,
+        Hosts::Undeliverable { reason, detail, .. } => {
+            return vec![format!(
+                "DNS says now that its mail can go nowhere ({reason}): {detail}."
+            )];
+        }
+        Hosts::Unknown { reason, detail } => {
+            return vec![format!(
+                "DNS does not say now where its mail goes ({reason}): {detail}."
+            )];
+        }
     };
+    let mut out: Vec<String> = named(candidates).into_iter().collect();
+    out.extend(dane(candidates));
+    out
+}
+
+/// Names, preferences and addresses.
+fn named(candidates: &[Candidate]) -> Option<String> {
+    let each = candidates.iter().take(SHOWN).map(|c| match &c.addresses {
+        Ok(addresses) => {
+            let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            let port = if c.port == 25 {
+                String::new()
+            } else {
+                format!(", port {}", c.port)
+            };
+            format!("{} ({}{port})", c.name, shown.join(", "))
+        }
+        Err(why) => format!("{} (not usable: {})", c.name, why.detail),
+    });
+    let each: Vec<String> = each.collect();
+    let more = if candidates.len() > SHOWN {
+        ", and more"
+    } else {
+        ""
+    };
+    (!each.is_empty()).then(|| {
+        format!(
+            "Its mail goes to, in this order: {}{more}.",
+            each.join(", ")
+        )
+    })
+}
+
+/// Nothing if no host has TLSA records, and DNSSEC vouches for none.
+fn dane(candidates: &[Candidate]) -> Option<String> {
     let secure = candidates
         .iter()
         .any(|c| c.standing.vouched == Vouched::Dnssec);
@@ -59,3 +104,6 @@ fn of_host(candidate: &Candidate) -> Option<String> {
         )),
     }
 }
+
+/// Hosts named.
+const SHOWN: usize = 10;

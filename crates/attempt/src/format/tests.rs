@@ -327,10 +327,14 @@ fn the_life_of_a_message_in_postfix_lines() {
         to: &scene.to,
         kind: DsnKind::Failed,
         nrcpt: 1,
+        size: 2345,
     };
     assert_eq!(
         line(Format::Postfix, &dsn),
-        format!("{p}bounce[7]: {ID}: sender non-delivery notification: 00000000001\n")
+        format!(
+            "{p}bounce[7]: {ID}: sender non-delivery notification: 00000000001\n\
+             {p}qmgr[7]: 00000000001: from=<>, size=2345, nrcpt=1 (queue active)\n"
+        )
     );
 }
 

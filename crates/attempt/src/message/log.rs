@@ -202,7 +202,8 @@ impl LogEvent for DsnSent<'_> {
             .display("dsn_id", &self.dsn_id)
             .add("to", self.to.as_str())
             .add("kind", self.kind.key())
-            .add("nrcpt", &self.nrcpt);
+            .add("nrcpt", &self.nrcpt)
+            .add("size", &self.size);
     }
 
     fn postfix(&self, line: &mut PostfixLine<'_>) {
@@ -213,6 +214,10 @@ impl LogEvent for DsnSent<'_> {
         };
         line.begin("bounce")
             .push(format_args!("{}: {what}: {}", self.queue_id, self.dsn_id));
+        line.begin("qmgr").push(format_args!(
+            "{}: from=<>, size={}, nrcpt=1 (queue active)",
+            self.dsn_id, self.size
+        ));
     }
 
     fn text(&self, line: &mut TextLine<'_>) {

@@ -13,6 +13,9 @@ pub(super) const DANE_MISMATCH: Entry = Entry {
     advice: "The administrator of {mx} should publish TLSA records for its present certificate. They \
              probably renewed the certificate or its key and forgot the records. Nothing has to be \
              changed here.",
+    request: "Please publish a TLSA record for the certificate that {mx} presents now, or have \
+              it present the certificate that the records name. If somebody else runs that host, \
+              please pass this on.",
     clause: "RFC 7672 sections 2.2 and 3",
     explanation: &[
         "The host's zone is signed and has TLSA records, so the certificate has to match one of them. \
@@ -31,6 +34,9 @@ pub(super) const DANE_LOOKUP: Entry = Entry {
     sentence: "The TLSA records of {mx} could not be looked up securely",
     advice: "The administrator of {mx} should check that its name servers answer TLSA queries and that \
              DNSSEC validates. If many domains show this at once, look at our own resolver.",
+    request: "Please see whether the name servers of {mx} answer queries for TLSA records, and \
+              whether its zone validates with DNSSEC. If somebody else runs that host, please \
+              pass this on.",
     clause: "RFC 7672 sections 2.1.1 and 2.2",
     explanation: &[
         "The host's zone is signed, so it may have TLSA records that bind the delivery. The query for \
@@ -51,6 +57,8 @@ pub(super) const DANE_UNUSABLE: Entry = Entry {
     sentence: "{mx} has TLSA records, but none of them can be used",
     advice: "The administrator of {mx} should publish TLSA records with usage 2 or 3, for instance \
              `3 1 1`. Nothing has to be changed here.",
+    request: "Please publish TLSA records with usage 2 or 3 for {mx}, for instance `3 1 1`. If \
+              somebody else runs that host, please pass this on.",
     clause: "RFC 7672 sections 2.2 and 3.1",
     explanation: &[
         "Every TLSA record of the host is malformed or has parameters that SMTP does not use (such as \
@@ -67,6 +75,8 @@ pub(super) const DANE_REQUIRED: Entry = Entry {
     sentence: "Our own rule for {domain} requires DANE, and {mx} cannot meet it",
     advice: "Either ask the administrator of {domain} to have its MX records signed with DNSSEC and TLSA \
              records published for its mail hosts, or remove `dane = \"require\"` from the rule for {domain} in our configuration.",
+    request: "We have agreed to use DANE for {domain}. Please have its MX records signed with \
+              DNSSEC and TLSA records published for its mail hosts.",
     clause: "RFC 8460 section 4.3.2.1",
     explanation: &[
         "A `[[domain]]` rule here says `dane = \"require\"`. The MX host has no TLSA records, its \

@@ -10,8 +10,9 @@ pub(super) const DESTINATION_SUSPENDED: Entry = Entry {
     report: ReportCondition::Never,
     side: Side::Wait,
     sentence: "{domain} has failed several times in a row and is being left alone for a while",
-    advice: "Wait: one message tries it from time to time, and all the others follow as soon as that one \
+    advice: "One message tries it from time to time, and all the others follow as soon as that one \
              gets through. `sealpost explain {domain}` has the cause.",
+    request: "",
     clause: "RFC 5321 section 4.5.4.1",
     explanation: &[
         "After repeated failures to connect, a destination is tried by one message at a time, in growing \
@@ -30,6 +31,7 @@ pub(super) const PARKED: Entry = Entry {
     sentence: "This message made our own delivery fail, so it was set aside and is tried again rarely",
     advice: "This is a defect in Sealpost or a damaged message file. Save the message and the log around \
              this time, and report it; `sealpost queue cancel` removes the message.",
+    request: "",
     clause: "RFC 5321 section 4.2.5",
     explanation: &[
         "An attempt on this message ended with an internal error, while other mail to the same \
@@ -50,6 +52,7 @@ pub(super) const LOCAL: Entry = Entry {
     sentence: "Something on this relay is broken",
     advice: "Look at `sealpost status` and at the errors in the log around this time: disk, resolver, \
              trust anchors. Mail is kept and tried again by itself once that is repaired.",
+    request: "",
     clause: "RFC 3463 section 3.4",
     explanation: &[
         "The attempt did not fail at the recipient's side: our disk could not be read or written, our \

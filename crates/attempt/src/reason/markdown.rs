@@ -43,6 +43,9 @@ pub fn reasons_markdown() -> String {
             report(reason.report()),
             reason.clause()
         );
+        if let Some(request) = reason.request(&facts) {
+            let _ = writeln!(out, "- To the recipient's administrator: \"{request}\"");
+        }
     }
     out
 }

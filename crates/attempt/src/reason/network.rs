@@ -10,8 +10,10 @@ pub(super) const POLICY_LOOKUP: Entry = Entry {
     report: ReportCondition::Never,
     side: Side::Wait,
     sentence: "It could not be found out whether {domain} has an MTA-STS policy, because DNS did not answer",
-    advice: "Wait: it usually passes within the hour. If many domains show this, look at our resolver \
+    advice: "It usually passes within the hour. If many domains show this, look at our resolver \
              (`dns.servers`).",
+    request: "Please see whether the name servers of {domain} answer queries for the TXT record \
+              _mta-sts.{domain}.",
     clause: "RFC 8461 sections 3.1 and 10.2",
     explanation: &[
         "Before the first mail to a domain it has to be known whether the domain demands secure \
@@ -29,8 +31,9 @@ pub(super) const DNS_TEMPORARY: Entry = Entry {
     report: ReportCondition::Never,
     side: Side::Wait,
     sentence: "DNS gave no answer about the mail servers of {domain}",
-    advice: "Wait: it usually passes. If many domains show this, look at our resolver (`dns.servers`); \
+    advice: "It usually passes. If many domains show this, look at our resolver (`dns.servers`); \
              if it is only {domain} and it lasts, its name servers are broken.",
+    request: "Please see whether the name servers of {domain} answer.",
     clause: "RFC 5321 section 5.1",
     explanation: &[
         "A query for MX, A or AAAA records ended without an answer that can be relied on: a time-out, \
@@ -51,6 +54,8 @@ pub(super) const DNS_BOGUS: Entry = Entry {
     sentence: "The DNS answers about {domain} failed DNSSEC validation",
     advice: "The administrator of {domain} should look at the zone's signatures and its DS records \
              (dnsviz.net shows them). If many domains show this, check our clock and our trust anchors.",
+    request: "Please see why DNSSEC validation fails for {domain} (https://dnsviz.net shows it): \
+              every validating resolver sees the domain as broken.",
     clause: "RFC 4035 section 5.5, RFC 7672 section 2.1.1",
     explanation: &[
         "The zone is signed, but the signatures on the answer are missing, expired or wrong. Forged \
@@ -66,8 +71,9 @@ pub(super) const CONNECT: Entry = Entry {
     report: ReportCondition::Never,
     side: Side::Wait,
     sentence: "No connection could be made to {mx}",
-    advice: "Wait: the host is down or cannot be reached. If no host anywhere can be reached, port 25 is \
+    advice: "The host is down or cannot be reached. If no host anywhere can be reached, port 25 is \
              blocked between us and the internet: ask the network provider.",
+    request: "Please see whether {mx} is up and takes connections on port 25 from outside.",
     clause: "RFC 5321 section 4.5.4.1",
     explanation: &[
         "Every address of every mail server of the domain was tried, and none accepted a connection on \
@@ -84,8 +90,10 @@ pub(super) const CONNECTION_LOST: Entry = Entry {
     report: ReportCondition::Never,
     side: Side::Wait,
     sentence: "The connection to {mx} was lost in mid-session",
-    advice: "Wait. If it keeps happening at the same step with one host, its administrator or a firewall \
+    advice: "If it keeps happening at the same step with one host, its administrator or a firewall \
              on the way has to be asked.",
+    request: "Please see in the log of {mx}, or of a firewall in front of it, why connections \
+              end in the middle of a session.",
     clause: "RFC 5321 sections 3.8 and 4.5.3.2.6",
     explanation: &[
         "The host closed the connection, or the network did, before the message was acknowledged. The \
@@ -103,8 +111,9 @@ pub(super) const TIMEOUT: Entry = Entry {
     report: ReportCondition::Never,
     side: Side::Wait,
     sentence: "{mx} took too long to answer",
-    advice: "Wait: the host is overloaded or busy checking. If it lasts for days, ask the administrator \
+    advice: "The host is overloaded or busy checking. If it lasts for days, ask the administrator \
              of {domain}.",
+    request: "Please see why {mx} answers so late.",
     clause: "RFC 5321 section 4.5.3.2",
     explanation: &[
         "A connection stood, but an answer did not come within the time that RFC 5321 allows for the \
@@ -125,6 +134,8 @@ pub(super) const ADDRESS_REFUSED: Entry = Entry {
     sentence: "The address of {mx} is one that mail must not be sent to",
     advice: "The administrator of {domain} should correct the DNS records. If the host really is in our \
              own network, allow its network in `egress.allow-special-use`, or give the domain a `[[route]]`.",
+    request: "Please correct the DNS records of {domain}: {mx} leads to an address that cannot \
+              be reached from the internet.",
     clause: "RFC 6890 section 2, RFC 5321 section 5.1",
     explanation: &[
         "The host's name leads to an address that is private, local to a machine or a link, multicast \

@@ -10,8 +10,9 @@ pub(super) const REMOTE_4XX: Entry = Entry {
     report: ReportCondition::Never,
     side: Side::Wait,
     sentence: "{mx} asked us to try again later",
-    advice: "Wait. Greylisting passes with the next attempts; what the host says in its reply tells \
+    advice: "Greylisting passes with the next attempts; what the host says in its reply tells \
              whether something has to be done.",
+    request: "Please tell us if we have to do something to have our mail accepted.",
     clause: "RFC 5321 section 4.2.1",
     explanation: &[
         "The host answered with a code that begins with 4: not now. Common causes are greylisting, a \
@@ -30,6 +31,7 @@ pub(super) const REMOTE_5XX: Entry = Entry {
     sentence: "{mx} refused the message for good",
     advice: "The sender should check the address and read the host's reply. If the reply speaks of us \
              (reputation, block list, SPF, DKIM, DMARC), it is ours to put right.",
+    request: "Please tell us what we have to do to have our mail accepted.",
     clause: "RFC 5321 section 4.2.1",
     explanation: &[
         "The host answered with a code that begins with 5: never, as it stands. That is the host's \
@@ -46,6 +48,7 @@ pub(super) const NO_SUCH_DOMAIN: Entry = Entry {
     side: Side::Us,
     sentence: "The domain {domain} does not exist",
     advice: "The sender should check the spelling of the part after the @ sign.",
+    request: "",
     clause: "RFC 5321 section 5.1",
     explanation: &[
         "DNS says definitely that there is no such name (NXDOMAIN). Usually the address is misspelt, or \
@@ -62,6 +65,7 @@ pub(super) const NULL_MX: Entry = Entry {
     side: Side::Us,
     sentence: "The domain {domain} says that it does not accept mail",
     advice: "The sender should use another address: this domain takes no mail at all.",
+    request: "",
     clause: "RFC 7505 sections 3 and 4.1",
     explanation: &[
         "The domain has a single MX record that points to the root (`0 .`). That is the standard way to \
@@ -79,6 +83,8 @@ pub(super) const NO_USABLE_MX: Entry = Entry {
     sentence: "None of the mail servers that {domain} names can be used",
     advice: "The administrator of {domain} should correct its MX records: each must be a host name that \
              has an address. The sender can only wait for that.",
+    request: "Please correct the MX records of {domain}: each has to be a host name that has an \
+              address.",
     clause: "RFC 5321 section 5.1",
     explanation: &[
         "The domain has MX records, but each of them is an IP address instead of a name, not a valid \
@@ -96,6 +102,8 @@ pub(super) const LOOP: Entry = Entry {
     sentence: "Mail for {domain} would come back to this relay",
     advice: "If {domain} is ours, give it a `[[route]]` to the server that holds its mailboxes. If not, \
              its MX records wrongly point to us, and its administrator has to correct them.",
+    request: "Please correct the MX records of {domain}: they point to our relay, which does not \
+              hold your mailboxes.",
     clause: "RFC 5321 sections 5.1 and 6.3",
     explanation: &[
         "The best mail server of the domain is this relay itself, or the message has passed through so \
@@ -118,6 +126,7 @@ pub(super) const EXTENSION_MISSING: Entry = Entry {
     sentence: "No mail server of {domain} can take a message of this kind",
     advice: "The sender should send it in another form: smaller, with attachments in a 7-bit encoding, or \
              to an address of ASCII characters only. The detail says which.",
+    request: "",
     clause: "RFC 1870 section 6, RFC 6152 section 3, RFC 6531 section 3.2",
     explanation: &[
         "The message is larger than every host allows (SIZE, status 5.3.4), has 8-bit content and no \

@@ -11,6 +11,7 @@ pub(super) const REQUIRETLS_UNSUPPORTED: Entry = Entry {
     side: Side::Us,
     sentence: "The sender demanded secure transport all the way (REQUIRETLS), and no mail server of {domain} supports that",
     advice: "The sender may send the message again without REQUIRETLS, if its content allows that.",
+    request: "",
     clause: "RFC 8689 sections 4.2.1 and 5",
     explanation: &[
         "With REQUIRETLS the sender asks that the message travel only over verified TLS, also after it \
@@ -28,6 +29,9 @@ pub(super) const REQUIRETLS_NO_TLS: Entry = Entry {
     sentence: "The sender demanded secure transport (REQUIRETLS), and no mail server of {domain} could be reached over verified TLS",
     advice: "The administrator of {domain} should give {mx} working STARTTLS and a valid certificate. \
              The sender may send the message again without REQUIRETLS, if its content allows that.",
+    request: "Please give {mx} STARTTLS and a valid certificate, and publish an MTA-STS policy \
+              in mode enforce or sign your MX records with DNSSEC: our sender has demanded \
+              secure transport (REQUIRETLS).",
     clause: "RFC 8689 section 4.2.1",
     explanation: &[
         "The message was sent with REQUIRETLS, so plain text and unverified certificates are out of \
@@ -45,6 +49,8 @@ pub(super) const TLS_REQUIRED_BY_PEER: Entry = Entry {
     sentence: "{mx} accepts mail only over TLS, but a TLS session with it could not be set up",
     advice: "The administrator of {domain} should repair TLS on {mx}: it demands what it does not \
              provide. Nothing has to be changed here.",
+    request: "Please repair TLS on {mx}: it accepts mail only over TLS, and a TLS session with \
+              it cannot be set up.",
     clause: "RFC 3207 section 4",
     explanation: &[
         "The host answered `530 Must issue a STARTTLS command first`, and either offers no STARTTLS or \
@@ -57,9 +63,10 @@ pub(super) const ROUTE_AUTH: Entry = Entry {
     statuses: &[EnhancedStatus::transient(7, 8)],
     report: ReportCondition::Never,
     side: Side::Us,
-    sentence: "we could not log in at {mx}, the next hop of our route",
+    sentence: "We could not log in at {mx}, the next hop of our route",
     advice: "Check `username` and `password-file` of the route in our configuration, and whether the \
              account at {mx} is still valid. Then `sealpost reload` and `sealpost queue retry`.",
+    request: "",
     clause: "RFC 4954 section 4",
     explanation: &[
         "The next hop of the `[[route]]` for this mail wants a login. It refused the user name and \

@@ -12,6 +12,8 @@ pub(super) const STARTTLS_NOT_OFFERED: Entry = Entry {
     sentence: "{mx} does not offer encryption (STARTTLS), but a policy for {domain} demands it",
     advice: "The administrator of {domain} should enable STARTTLS on {mx}, or check whether a firewall \
              or mail filter in front of it removes STARTTLS. Nothing has to be changed here.",
+    request: "Please enable STARTTLS on {mx}, or see whether a firewall or mail filter in front \
+              of it removes the keyword STARTTLS from its answer to EHLO.",
     clause: "RFC 8461 section 5, RFC 3207 section 4",
     explanation: &[
         "The host answered EHLO without the STARTTLS keyword. The mail may only go over a verified, \
@@ -33,6 +35,8 @@ pub(super) const STARTTLS_REFUSED: Entry = Entry {
     sentence: "{mx} offers encryption (STARTTLS) but refused to start it, and a policy for {domain} demands it",
     advice: "The administrator of {domain} should look at the TLS configuration of {mx}: usually its \
              certificate or key could not be loaded. Nothing has to be changed here.",
+    request: "Please look at the TLS configuration of {mx}: it announces STARTTLS and then \
+              refuses it, usually because its certificate or key could not be loaded.",
     clause: "RFC 3207 section 4, RFC 8461 section 5",
     explanation: &[
         "The host announced STARTTLS and then answered the command with an error, usually \
@@ -51,6 +55,9 @@ pub(super) const STARTTLS_INJECTION: Entry = Entry {
     sentence: "{mx} sent extra data in plain text behind its answer to STARTTLS, so the connection was dropped",
     advice: "If it happens again, tell the administrator of {domain}: the SMTP server or a proxy in \
              front of {mx} is broken, or somebody tampers with the connection.",
+    request: "Please look at the mail server {mx} and at any proxy or filter in front of it: \
+              between the answer 220 to STARTTLS and the TLS handshake there must be no other \
+              octet.",
     clause: "RFC 3207 section 6",
     explanation: &[
         "Between the answer `220` to STARTTLS and the TLS handshake there must be nothing. Octets were \
@@ -70,6 +77,8 @@ pub(super) const TLS_HANDSHAKE: Entry = Entry {
     sentence: "The TLS handshake with {mx} failed",
     advice: "The administrator of {domain} should check that {mx} speaks TLS 1.2 or 1.3 with current \
              ciphers. Nothing has to be changed here, unless many domains fail at the same time.",
+    request: "Please see whether {mx} speaks TLS 1.2 or 1.3 with current ciphers on port 25; its \
+              own log at the time below should say why the handshake failed.",
     clause: "RFC 8461 section 5, RFC 8446 section 4",
     explanation: &[
         "STARTTLS was accepted, but no TLS session came of it. The detail names the exact cause: an \
@@ -90,6 +99,8 @@ pub(super) const CERT_EXPIRED: Entry = Entry {
     sentence: "The certificate of {mx} has expired",
     advice: "The administrator of {domain} should renew the certificate of {mx} and reload the mail \
              server. Nothing has to be changed here; the mail goes out at the next attempt after that.",
+    request: "Please renew the certificate of {mx} and reload the mail server, so that it \
+              presents the new one on port 25.",
     clause: "RFC 8461 section 4.2, RFC 5280 section 4.1.2.5",
     explanation: &[
         "The host presented a certificate whose validity has ended. A policy demands a valid one, so \
@@ -110,6 +121,8 @@ pub(super) const CERT_HOST_MISMATCH: Entry = Entry {
     sentence: "The certificate of {mx} is not for that name",
     advice: "The administrator of {domain} should install a certificate on {mx} that has this very name \
              among its subject alternative names. Nothing has to be changed here.",
+    request: "Please install a certificate on {mx} that has exactly this name among its subject \
+              alternative names. The common name does not count.",
     clause: "RFC 8461 section 4.2, RFC 6125 section 6.4",
     explanation: &[
         "The certificate is valid in itself, but the host's name as the MX record gives it is not \
@@ -131,6 +144,8 @@ pub(super) const CERT_NOT_TRUSTED: Entry = Entry {
     advice: "The administrator of {domain} should install a certificate from a public authority on {mx}, \
              with its intermediate certificates. Only if that authority ought to be trusted here, add \
              it to the roots.",
+    request: "Please install a certificate from a public authority on {mx}, together with its \
+              intermediate certificates, which mail servers do not fetch by themselves.",
     clause: "RFC 8461 section 4.2, RFC 5280 section 6",
     explanation: &[
         "The chain that the host presented could not be verified against the trust anchors in \
@@ -152,6 +167,8 @@ pub(super) const MX_NOT_IN_POLICY: Entry = Entry {
     sentence: "{mx} is an MX host of {domain}, but the domain's MTA-STS policy does not list it",
     advice: "The administrator of {domain} should add {mx} to the policy file and then change the id in \
              the _mta-sts TXT record, or remove the host from the MX records. Nothing has to be changed here.",
+    request: "Please add {mx} to the MTA-STS policy file of {domain} and then change the id in \
+              the TXT record _mta-sts.{domain}, or take the host out of the MX records.",
     clause: "RFC 8461 sections 4.1 and 5",
     explanation: &[
         "DNS names this host, the policy that the domain published over HTTPS does not. In mode \

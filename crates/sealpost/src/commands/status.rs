@@ -74,12 +74,20 @@ pub(super) async fn explain(
         return Ok(out.json(&answer)?);
     }
     let explanation: Explanation = typed(&answer)?;
-    for (n, paragraph) in explanation.paragraphs.iter().enumerate() {
+    for (n, section) in explanation.sections.iter().enumerate() {
         if n > 0 {
             out.line("")?;
         }
-        for line in paragraph.lines() {
-            out.line(line)?;
+        out.heading(&section.title)?;
+        for paragraph in &section.paragraphs {
+            out.paragraph(paragraph)?;
+        }
+    }
+    if let Some(letter) = &explanation.letter {
+        out.line("")?;
+        out.heading("A letter to the recipient's administrator, ready to be sent")?;
+        for line in letter.lines() {
+            out.line(&format!("  | {line}"))?;
         }
     }
     Ok(())
@@ -96,14 +104,18 @@ pub(super) async fn reload(
         return Ok(out.json(&answer)?);
     }
     let result: ReloadResult = typed(&answer)?;
-    for key in &result.applied {
-        out.line(&format!("{key}: in effect"))?;
+    for change in &result.changes {
+        let (old, new) = (change.old.as_deref(), change.new.as_deref());
+        let (old, new) = (old.unwrap_or("unset"), new.unwrap_or("unset"));
+        let effect = if change.in_effect {
+            "in effect"
+        } else {
+            "needs a restart"
+        };
+        out.line(&format!("{}: {old} -> {new}: {effect}", change.key))?;
     }
-    for key in &result.needs_restart {
-        out.line(&format!("{key}: changed, but needs a restart"))?;
-    }
-    if result.applied.is_empty() && result.needs_restart.is_empty() {
-        out.line("nothing has changed")?;
+    if result.changes.is_empty() {
+        out.line("no key has changed; the files that keys name were read again")?;
     }
     Ok(())
 }

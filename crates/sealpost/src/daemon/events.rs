@@ -1,7 +1,8 @@
 //! Events of the policy cache and of the process, as lines of the event log.
 
 use attempt::{Fields, Level, LogEvent};
-use mail_types::Timestamp;
+use delivery::TracedPart;
+use mail_types::{HostName, Timestamp};
 use policy_cache::{EventKind, PolicyEvent, Severity};
 
 /// An event of the policy cache.
@@ -191,5 +192,40 @@ impl LogEvent for ProcessLine<'_> {
         for (key, value) in self.fields {
             fields.add(key, *value);
         }
+    }
+}
+
+/// A part of an attempt that is traced.
+pub(crate) struct TraceLine<'a> {
+    pub(crate) at: Timestamp,
+    pub(crate) subject: &'a str,
+    pub(crate) part: &'a TracedPart<'a>,
+}
+
+impl LogEvent for TraceLine<'_> {
+    fn event(&self) -> &'static str {
+        match self.part.mx {
+            Some(_) => "trace.session",
+            None => "trace.plan",
+        }
+    }
+
+    fn level(&self) -> Level {
+        Level::Debug
+    }
+
+    fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    fn fields(&self, fields: &mut Fields<'_>) {
+        let lines: Vec<&str> = self.part.text.lines().collect();
+        fields
+            .add("subject", self.subject)
+            .display("queue_id", &self.part.queue_id)
+            .add("domain", self.part.domain)
+            .add("mx", &self.part.mx.map(HostName::as_str))
+            .add("ip", &self.part.ip)
+            .add("lines", &lines);
     }
 }

@@ -8,7 +8,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -17,6 +17,8 @@ use std::time::Duration;
 use attempt::{Formatter, LogEvent};
 use parking_lot::{Condvar, Mutex};
 
+use super::journald::{self, Journal};
+
 /// The event log. Cloning shares.
 #[derive(Clone)]
 pub(crate) struct EventLog {
@@ -24,20 +26,35 @@ pub(crate) struct EventLog {
 }
 
 struct Shared {
-    formatter: Formatter,
     state: Mutex<State>,
     more: Condvar,
     dropped: AtomicU64,
 }
 
-#[derive(Default)]
 struct State {
+    formatter: Formatter,
     buffer: Vec<u8>,
     unsaid: u64,
-    reopen: bool,
+    /// What is still to be written where it was meant to go, and where the rest goes.
+    switches: Vec<(Vec<u8>, Sink)>,
     closing: bool,
     /// The writer sleeps until there is something to write: nobody else needs to wake it.
     asleep: bool,
+}
+
+/// How events are written, and where: opened, so that nothing can go wrong any more.
+pub(crate) struct Outlet {
+    formatter: Formatter,
+    sink: Sink,
+}
+
+/// Where events go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Target<'a> {
+    Stdout,
+    File(&'a Path),
+    /// The systemd journal, with `log.syslog-name`.
+    Journal(&'a str),
 }
 
 /// Ends the log when it is dropped: everything that was said is written first.
@@ -47,15 +64,21 @@ pub(crate) struct Guard {
 }
 
 impl EventLog {
-    /// Opens the sink (`path`, or standard output) and starts the writer.
+    /// Starts the writer.
     ///
     /// # Errors
-    /// The file cannot be opened, or there is no thread to be had.
-    pub(crate) fn start(formatter: Formatter, path: Option<&Path>) -> io::Result<(Self, Guard)> {
-        let sink = Sink::open(path)?;
+    /// There is no thread to be had.
+    pub(crate) fn start(outlet: Outlet) -> io::Result<(Self, Guard)> {
+        let Outlet { formatter, sink } = outlet;
         let shared = Shared {
-            formatter,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                formatter,
+                buffer: Vec::new(),
+                unsaid: 0,
+                switches: Vec::new(),
+                closing: false,
+                asleep: false,
+            }),
             more: Condvar::new(),
             dropped: AtomicU64::new(0),
         };
@@ -83,7 +106,10 @@ impl EventLog {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        self.shared.formatter.write(event, &mut state.buffer);
+        let State {
+            formatter, buffer, ..
+        } = &mut *state;
+        formatter.write(event, buffer);
         let wake = std::mem::take(&mut state.asleep);
         drop(state);
         if wake {
@@ -91,9 +117,14 @@ impl EventLog {
         }
     }
 
-    /// The file was rotated: open it anew.
-    pub(crate) fn reopen(&self) {
-        self.shared.state.lock().reopen = true;
+    /// Events from now on are written in another way or elsewhere, or to a file of the same name
+    /// after it was rotated. What was said before goes where it was meant to go.
+    pub(crate) fn switch(&self, outlet: Outlet) {
+        let mut state = self.shared.state.lock();
+        let before = std::mem::take(&mut state.buffer);
+        state.switches.push((before, outlet.sink));
+        state.formatter = outlet.formatter;
+        drop(state);
         self.shared.more.notify_one();
     }
 
@@ -106,12 +137,12 @@ impl EventLog {
         let mut full = Vec::new();
         let mut wrote = false;
         loop {
-            let (reopen, closing, unsaid) = {
+            let (switches, closing, unsaid) = {
                 let mut state = self.shared.state.lock();
-                if wrote && !state.closing && !state.reopen {
+                if wrote && !state.closing && state.switches.is_empty() {
                     self.shared.more.wait_for(&mut state, GATHER);
                 }
-                while state.buffer.is_empty() && !state.reopen && !state.closing {
+                while state.buffer.is_empty() && state.switches.is_empty() && !state.closing {
                     state.asleep = true;
                     self.shared.more.wait(&mut state);
                     state.asleep = false;
@@ -119,15 +150,16 @@ impl EventLog {
                 wrote = !state.buffer.is_empty();
                 std::mem::swap(&mut state.buffer, &mut full);
                 (
-                    std::mem::take(&mut state.reopen),
+                    std::mem::take(&mut state.switches),
                     state.closing,
                     std::mem::take(&mut state.unsaid),
                 )
             };
-            if let Err(error) = sink.write(&full) {
-                tracing::error!(%error, "the event log cannot be written; events are lost");
-                self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+            for (before, next) in switches {
+                self.pass_on(&mut sink, &before);
+                sink = next;
             }
+            self.pass_on(&mut sink, &full);
             full.clear();
             if unsaid > 0 {
                 tracing::error!(
@@ -135,13 +167,36 @@ impl EventLog {
                     "the event log was blocked; so many events were dropped"
                 );
             }
-            if reopen && let Err(error) = sink.reopen() {
-                tracing::error!(%error, "the event log cannot be opened anew; the old file stays in use");
-            }
             if closing && self.shared.state.lock().buffer.is_empty() {
                 return;
             }
         }
+    }
+}
+
+impl EventLog {
+    fn pass_on(&self, sink: &mut Sink, lines: &[u8]) {
+        if let Err(error) = sink.write(lines) {
+            tracing::error!(%error, "the event log cannot be written; events are lost");
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Outlet {
+    /// Opens where events are to go.
+    ///
+    /// # Errors
+    /// The system's words.
+    pub(crate) fn open(formatter: Formatter, target: Target<'_>) -> io::Result<Self> {
+        let sink = match target {
+            Target::Stdout => Sink::Stdout(io::stdout()),
+            Target::File(path) => Sink::File(append(path)?),
+            Target::Journal(identifier) => {
+                Sink::Journal(Journal::connect(Path::new(journald::SOCKET), identifier)?)
+            }
+        };
+        Ok(Self { formatter, sink })
     }
 }
 
@@ -158,31 +213,19 @@ impl Drop for Guard {
 
 enum Sink {
     Stdout(io::Stdout),
-    File(PathBuf, File),
+    File(File),
+    Journal(Journal),
 }
 
 impl Sink {
-    fn open(path: Option<&Path>) -> io::Result<Self> {
-        match path {
-            None => Ok(Self::Stdout(io::stdout())),
-            Some(path) => Ok(Self::File(path.to_owned(), append(path)?)),
-        }
-    }
-
-    fn reopen(&mut self) -> io::Result<()> {
-        if let Self::File(path, file) = self {
-            *file = append(path)?;
-        }
-        Ok(())
-    }
-
     fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         match self {
             Self::Stdout(out) => {
                 out.write_all(lines)?;
                 out.flush()
             }
-            Self::File(_, file) => file.write_all(lines),
+            Self::File(file) => file.write_all(lines),
+            Self::Journal(journal) => journal.write(lines),
         }
     }
 }
@@ -223,11 +266,11 @@ mod tests {
     fn everything_is_written_before_the_end_and_files_can_be_rotated() {
         let dir = tempfile::tempdir().unwrap();
         let (path, rotated) = (dir.path().join("log"), dir.path().join("log.1"));
-        let (log, guard) = EventLog::start(
-            Formatter::new(Format::Json, "h.test", "sealpost", 1),
-            Some(&path),
-        )
-        .unwrap();
+        let outlet = |format| {
+            let formatter = Formatter::new(format, "h.test", "sealpost", 1);
+            Outlet::open(formatter, Target::File(&path)).unwrap()
+        };
+        let (log, guard) = EventLog::start(outlet(Format::Json)).unwrap();
         for n in 0..1000 {
             log.write(&Said(n));
         }
@@ -238,17 +281,19 @@ mod tests {
             std::thread::yield_now();
         }
         std::fs::rename(&path, &rotated).unwrap();
-        log.reopen();
-        while !path.exists() {
-            std::thread::yield_now();
-        }
         log.write(&Said(1000));
+        log.switch(outlet(Format::Text { colour: false }));
+        log.write(&Said(1001));
         drop(guard);
         let (old, new) = (
             std::fs::read_to_string(&rotated).unwrap(),
             std::fs::read_to_string(&path).unwrap(),
         );
-        assert_eq!((old.lines().count(), new.lines().count()), (1000, 1));
+        assert_eq!((old.lines().count(), new.lines().count()), (1001, 1));
+        assert!(
+            old.ends_with("\"n\":1000}\n") && new.ends_with("test.said n=1001\n"),
+            "{new}"
+        );
         assert_eq!(log.dropped(), 0);
     }
 }

@@ -4,12 +4,17 @@ mod alarm;
 mod dnssec;
 mod events;
 mod intake;
+mod journald;
 mod log_writer;
 mod observe;
 pub(crate) mod open;
+mod placed;
 mod process;
+mod reload;
+mod reminders;
 mod scrape;
 mod start;
+mod trace;
 pub(crate) mod translate;
 mod trust;
 

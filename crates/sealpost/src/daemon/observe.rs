@@ -7,14 +7,15 @@ use std::time::Duration;
 use admin::{Metrics, SessionResult, TlsResult, TlsVersion};
 use attempt::{DsnSent, Level, Outcome, Received, Record, Refused, RefusedBy, Removed};
 use delivery::destination::Suspension;
-use delivery::{PossibleDuplicate, SessionEvent};
+use delivery::{PossibleDuplicate, SessionEvent, TracedPart};
 use mail_types::Timestamp;
 use policy_cache::{Clock, EventSink, PolicyEvent};
 use smtp_server::{Cause, Client, Event};
 
 use super::alarm::CertificateAlarm;
-use super::events::{PolicyLine, ProcessLine};
+use super::events::{PolicyLine, ProcessLine, TraceLine};
 use super::log_writer::EventLog;
+use super::trace::{About, Traces};
 
 /// The one observer of all parts. Cloning shares.
 #[derive(Clone)]
@@ -24,6 +25,7 @@ pub(crate) struct Observer {
     pub(crate) counts: Arc<Counts>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) alarm: Arc<CertificateAlarm>,
+    pub(crate) traces: Arc<Traces>,
 }
 
 /// Recipients by outcome since the start, and clients connected now.
@@ -148,6 +150,26 @@ impl delivery::Observer for Observer {
         self.process("destination.suspended", Level::Warn, &fields);
     }
 
+    fn traces(&self) -> bool {
+        self.traces.any()
+    }
+
+    fn traced(&self, part: &TracedPart<'_>) {
+        let id = part.queue_id.to_string();
+        let about = About {
+            queue_id: &id,
+            domain: part.domain,
+            mx: part.mx.map_or("", |mx| mx.as_str()),
+        };
+        if let Some(subject) = self.traces.wanting(about, self.now()) {
+            self.log.write(&TraceLine {
+                at: self.now(),
+                subject: &subject,
+                part,
+            });
+        }
+    }
+
     fn dns_doubted(&self, absent: usize, asked: usize) {
         let (absent, asked) = (absent.to_string(), asked.to_string());
         let fields = [
@@ -160,6 +182,17 @@ impl delivery::Observer for Observer {
             ),
         ];
         self.process("dns.mass-nxdomain-guard", Level::Error, &fields);
+    }
+}
+
+impl Observer {
+    /// Says which traces are over.
+    pub(crate) fn end_traces(&self) {
+        for trace in self.traces.ended(self.now()) {
+            let why = if trace.left == 0 { "events" } else { "time" };
+            let fields = [("subject", trace.subject.as_str()), ("because", why)];
+            self.process("trace.ended", Level::Info, &fields);
+        }
     }
 }
 

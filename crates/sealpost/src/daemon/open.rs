@@ -15,8 +15,10 @@ use settings::{LogFormat, Settings};
 use smtp_client::{Connector, Pool, Roots};
 use smtp_server::{Access, Limits, ListenerSettings, ServerSettings, ServerTls};
 
-use super::log_writer::{EventLog, Guard};
+use super::journald;
+use super::log_writer::{Outlet, Target};
 use super::observe::Observer;
+use super::placed::Placed;
 use super::translate;
 use super::trust::{self, Trust};
 use crate::exit::{Failure, Status};
@@ -251,15 +253,23 @@ pub(super) fn lock(data_dir: &Path) -> anyhow::Result<DirLock> {
     DirLock::acquire(data_dir).map_err(|e| fail(Status::CannotCreate, &e))
 }
 
-pub(super) fn event_log(s: &Settings) -> anyhow::Result<(EventLog, Guard)> {
+/// Where events go, opened.
+pub(super) fn outlet(s: &Settings) -> anyhow::Result<Outlet> {
     use std::io::IsTerminal;
     let terminal = s.log.file.is_none() && std::io::stdout().is_terminal();
     let format = match s.log.format {
         LogFormat::Json => Format::Json,
         LogFormat::Postfix => Format::Postfix,
         LogFormat::Text => Format::Text { colour: terminal },
+        LogFormat::Journald => Format::Journal,
         LogFormat::Auto if terminal => Format::Text { colour: true },
+        LogFormat::Auto if s.log.file.is_none() && journald::is_stdout() => Format::Journal,
         LogFormat::Auto => Format::Json,
+    };
+    let target = match (format, &s.log.file) {
+        (Format::Journal, _) => Target::Journal(&s.log.syslog_name),
+        (_, Some(file)) => Target::File(file),
+        (_, None) => Target::Stdout,
     };
     let formatter = Formatter::new(
         format,
@@ -267,27 +277,26 @@ pub(super) fn event_log(s: &Settings) -> anyhow::Result<(EventLog, Guard)> {
         &s.log.syslog_name,
         std::process::id(),
     );
-    EventLog::start(formatter, s.log.file.as_deref()).map_err(|e| {
-        let name = s
-            .log
-            .file
-            .as_deref()
-            .map(|p| p.display().to_string())
-            .unwrap_or_default();
-        fail(
-            Status::CannotCreate,
-            &format!("log.file {name} cannot be opened: {e}"),
-        )
+    Outlet::open(formatter, target).map_err(|e| {
+        let text = match target {
+            Target::Journal(_) => format!(
+                "the systemd journal cannot be reached at {}: {e}; set another log.format",
+                journald::SOCKET
+            ),
+            Target::File(file) => format!("log.file {} cannot be opened: {e}", file.display()),
+            Target::Stdout => format!("standard output cannot be used: {e}"),
+        };
+        fail(Status::CannotCreate, &text)
     })
 }
 
-pub(super) fn queue(s: &Settings, placement: &delivery::Settings) -> anyhow::Result<EmbeddedStore> {
+pub(super) fn queue(s: &Settings, placed: &Arc<Placed>) -> anyhow::Result<EmbeddedStore> {
     let options = EmbeddedOptions {
         free_space_floor: s.queue.minimum_free_space,
         body_memory: s.queue.body_memory,
         ..EmbeddedOptions::new(
             s.server.data_dir.join(QUEUE),
-            Arc::new(placement.clone()),
+            Arc::clone(placed) as _,
             seed()?,
         )
     };

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use admin::{Audit, Daemon, ListenerView, Readiness, ReloadResult};
+use admin::{Audit, Daemon, ListenerView, Readiness, ReloadResult, TraceView};
 use attempt::{Level, Removed, RemovedBecause};
 use mail_types::{QueueId, Timestamp};
 use outbound_queue::QueueStore;
@@ -12,6 +13,7 @@ use settings::Settings;
 use tokio::sync::watch;
 
 use super::observe::Observer;
+use super::reload::Reloading;
 use super::trust::Trust;
 
 /// The process, as others see it.
@@ -21,6 +23,7 @@ pub(crate) struct Process<S> {
     pub(crate) queue: Arc<S>,
     pub(crate) observer: Observer,
     pub(crate) trust: Trust,
+    pub(crate) reloading: Reloading<S>,
     /// Listeners by name and bound address.
     pub(crate) listeners: Vec<(String, std::net::SocketAddr)>,
     /// What has been wrong since the start, for instance a lost policy store.
@@ -116,42 +119,34 @@ impl<S: QueueStore> Daemon for Process<S> {
         self.trouble()
     }
 
-    /// In this version: what is trusted, the passwords of routes, and the log file. Everything else
-    /// needs a restart.
     fn reload(&self) -> Result<ReloadResult, String> {
-        let sources =
-            settings::Sources::of_system(self.settings.file.as_deref(), self.observer.clock.wall());
-        let loaded = sources
-            .and_then(|s| settings::load(&s))
-            .map_err(|e| e.to_string())?;
-        let same_routes = self.settings.routes == loaded.settings.routes;
-        self.trust.reload(&loaded.settings, same_routes)?;
-        self.tell_of_outdated_crls();
-        self.observer.log.reopen();
-        let mut needs_restart = Vec::new();
-        let old = Settings {
-            tls: loaded.settings.tls.clone(),
-            ..self.settings.clone()
-        };
-        if old != loaded.settings {
-            needs_restart.push("everything but the keys under tls".to_owned());
-        }
-        self.observer.process("config.reloaded", Level::Info, &[]);
-        let mut applied: Vec<String> = [
-            "tls.roots",
-            "tls.dangerous-extra-roots",
-            "tls.crls",
-            "tls.crl-failure",
-        ]
-        .map(str::to_owned)
-        .into();
-        if same_routes && !self.trust.routes.is_empty() {
-            applied.push("the files of route.roots and route.password-file".to_owned());
-        }
-        Ok(ReloadResult {
-            applied,
-            needs_restart,
-        })
+        self.read_anew()
+    }
+
+    fn trace(&self, subject: &str, span: Duration) -> Result<(), String> {
+        let now = self.observer.clock.wall();
+        let begun = self.observer.traces.begin(subject, span, now);
+        let begun =
+            begun.ok_or("ten traces run already; end one first (`sealpost trace` lists them)")?;
+        let until = begun.until.rfc3339();
+        let fields = [("subject", subject), ("until", until.as_str())];
+        self.observer.process("trace.begun", Level::Info, &fields);
+        Ok(())
+    }
+
+    fn end_trace(&self, subject: &str) -> bool {
+        self.observer.traces.end(subject)
+    }
+
+    fn traces(&self) -> Vec<TraceView> {
+        let running = self.observer.traces.list().into_iter();
+        running
+            .map(|t| TraceView {
+                subject: t.subject,
+                until: t.until.rfc3339(),
+                events_left: t.left,
+            })
+            .collect()
     }
 
     fn cancelled(&self, id: QueueId, upstream_id: Option<&str>) {

@@ -11,29 +11,38 @@ use admin::{Control, Readiness};
 use attempt::Level;
 use delivery::Delivery;
 use outbound_queue::{Edit, EmbeddedStore, Filter, Now, QueueError, QueueStore, Target};
+use parking_lot::Mutex;
 use policy_cache::{Clock, PolicyCache, SystemClock};
 use resolver::DnsResolver;
-use settings::Settings;
+use settings::Loaded;
 use smtp_server::Server;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::intake::QueueIntake;
+use super::log_writer::EventLog;
 use super::observe::{Counts, Observer};
+use super::placed::Placed;
 use super::process::Process;
+use super::reload::Reloading;
 use super::trust::Trust;
-use super::{dnssec, open, scrape, translate};
+use super::{dnssec, open, reminders, scrape, translate};
 use crate::exit::Status;
+use crate::logging::SetLevel;
 
 /// Runs the relay until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// What kept it from starting, or made it stop: one line with the remedy and the exit status.
 pub(crate) async fn run(
-    settings: Settings,
+    loaded: Loaded,
+    set_level: SetLevel,
     dangerous_lose_policies: bool,
 ) -> anyhow::Result<Status> {
+    let Loaded {
+        settings, values, ..
+    } = loaded;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let server = Server::bind(open::server_settings(&settings)?)
         .map_err(|e| open::fail(Status::CannotCreate, &e))?;
@@ -45,7 +54,7 @@ pub(crate) async fn run(
         &settings.server.data_dir.join("queue"),
         settings.queue.minimum_free_space,
     );
-    let (log, _log_guard) = open::event_log(&settings)?;
+    let (log, _log_guard) = EventLog::start(open::outlet(&settings)?)?;
     let (metrics, scraped) = scrape::metrics();
     let observer = Observer {
         log,
@@ -53,6 +62,7 @@ pub(crate) async fn run(
         counts: Arc::new(Counts::default()),
         metrics,
         alarm: Arc::default(),
+        traces: Arc::default(),
     };
     let told = translate::delivery(&settings)?;
     let opening = open::Opening {
@@ -65,7 +75,8 @@ pub(crate) async fn run(
     let mut standing = Vec::new();
     // Before the queue: see `expected` there.
     let policies = opening.policies(dangerous_lose_policies, &mut standing)?;
-    let queue = Arc::new(open::queue(&settings, &told)?);
+    let placed = Arc::new(Placed::new(told.clone()));
+    let queue = Arc::new(open::queue(&settings, &placed)?);
     let delivery = match policies {
         Some(policies) => Some((opening.delivery(&queue, &policies, told)?, policies)),
         None => None,
@@ -95,6 +106,12 @@ pub(crate) async fn run(
         listeners,
         standing,
         dns_path: dns.path(),
+        reloading: Reloading {
+            running: Mutex::new((settings.clone(), values)),
+            delivery: delivery.as_ref().map(|(engine, _)| engine.clone()),
+            placed,
+            set_level,
+        },
         settings,
     };
     let running = Running {
@@ -235,11 +252,7 @@ impl Running {
             Level::Info,
             &[("count", &count), ("sources", &sources)],
         );
-        for danger in settings::dangers(settings) {
-            let text = danger.to_string();
-            self.observer
-                .process("config.dangerous", Level::Warn, &[("detail", &text)]);
-        }
+        reminders::dangers(&self.observer, settings);
         let version = env!("CARGO_PKG_VERSION");
         self.observer.process(
             "process.ready",
@@ -282,13 +295,28 @@ impl Running {
                     if ticks.is_multiple_of(CRL_ALERT) {
                         self.process.tell_of_outdated_crls();
                     }
+                    if ticks.is_multiple_of(REMINDER) {
+                        self.remind(ticks > 0);
+                    }
                     ticks = ticks.wrapping_add(1);
+                    self.observer.end_traces();
                     notify(&[sd_notify::NotifyState::Watchdog]);
                     let so_far = self.observer.log.dropped();
                     self.observer.metrics.log_dropped(so_far - dropped);
                     dropped = so_far;
                 }
             }
+        }
+    }
+
+    /// Rows H10-01 and H10-02. The dangers of the configuration were named at the start.
+    fn remind(&self, dangers: bool) {
+        if dangers {
+            let running = self.process.reloading.running.lock();
+            reminders::dangers(&self.observer, &running.0);
+        }
+        if let Some((_, policies)) = &self.delivery {
+            reminders::exemptions(&self.observer, policies, self.clock.wall());
         }
     }
 
@@ -316,6 +344,8 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
 
 /// Ticks between two alerts about lists that are out of date: an hour.
 const CRL_ALERT: u32 = 3600;
+/// Ticks between two reminders of what weakens security: an hour.
+const REMINDER: u32 = 3600;
 const TICK: Duration = Duration::from_secs(1);
 /// How long a failed store goes unnoticed by those who have not asked it for anything.
 const LOOK: Duration = Duration::from_millis(200);

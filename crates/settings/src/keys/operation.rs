@@ -86,9 +86,10 @@ pub(super) const KEYS: &[Key] = &[
     .default("false"),
     Key::new(
         "log.format",
-        Kind::Choice(&["auto", "json", "postfix", "text"], &[]),
-        "How events are written: one JSON object a line, the lines that Postfix would write, or \
-         text for people. \"auto\" is text on a terminal and JSON elsewhere.",
+        Kind::Choice(&["auto", "json", "postfix", "text", "journald"], &[]),
+        "How events are written: one JSON object a line, the lines that Postfix would write, text \
+         for people, or native fields of the systemd journal. \"auto\" is text on a terminal, \
+         \"journald\" where standard output is the journal, and JSON elsewhere.",
     )
     .default("\"auto\""),
     Key::new(

@@ -1,0 +1,255 @@
+//! What applies to a domain: its policy, its hosts, our routes and rules.
+
+use delivery::demand::{DaneRule, RequiredTls};
+use delivery::{Hosts, Route, RouteTls};
+use mail_types::{Domain, Mailbox, ReversePath};
+use mta_sts::Mode;
+use outbound_queue::QueueStore;
+use policy_cache::{Discovery, NoPolicy, Outcome};
+
+use super::hosts;
+use crate::Control;
+
+/// A look at everything that applies to a domain, taken once.
+pub(super) struct Look {
+    discovery: Discovery,
+    hosts: Hosts,
+}
+
+impl Look {
+    /// Asks DNS, and the policy host if the policy is not stored.
+    pub(super) async fn take<S: QueueStore>(control: &Control<S>, domain: &Domain) -> Self {
+        let (discovery, hosts) = tokio::join!(
+            control.policies.policy_for(domain),
+            control.delivery.hosts(domain)
+        );
+        Self { discovery, hosts }
+    }
+
+    /// The mode of the policy, if there is one.
+    pub(super) fn policy_mode(&self) -> Option<Mode> {
+        match &self.discovery.outcome {
+            Outcome::Policy(applied) => Some(applied.policy.mode()),
+            Outcome::NoPolicy(_) | Outcome::Wait { .. } => None,
+        }
+    }
+
+    /// For the facts of a letter.
+    pub(super) fn policy_in_short(&self) -> Option<String> {
+        let Outcome::Policy(applied) = &self.discovery.outcome else {
+            return None;
+        };
+        let stored = &applied.policy;
+        let id = stored.id.as_ref().map_or("unknown", |id| id.as_str());
+        Some(format!(
+            "MTA-STS, mode {}, id {id}, fetched {} (UTC), hosts {}",
+            stored.mode().as_str(),
+            stored.fetched_at.rfc3339(),
+            listed(stored.policy.mx())
+        ))
+    }
+
+    pub(super) fn paragraphs<S: QueueStore>(
+        &self,
+        control: &Control<S>,
+        domain: &Domain,
+    ) -> Vec<String> {
+        let mut out = Vec::new();
+        if let Some(route) = route(control, domain) {
+            out.push(by_route(domain, &route));
+            // Its own policy is not asked then.
+        } else {
+            out.push(policy(domain, &self.discovery));
+            out.extend(text(&self.discovery));
+        }
+        out.extend(hosts::paragraphs(&self.hosts));
+        out.extend(rule(control, domain));
+        out.extend(set_by_operator(control, domain));
+        out
+    }
+}
+
+fn route<S: QueueStore>(control: &Control<S>, domain: &Domain) -> Option<std::sync::Arc<Route>> {
+    let anybody = Mailbox::parse(&format!("postmaster@{domain}")).ok()?;
+    let routes = &control.delivery.settings().routes;
+    routes
+        .get(&routes.destination(&ReversePath::Null, &anybody))
+        .cloned()
+}
+
+fn by_route(domain: &Domain, route: &Route) -> String {
+    let tls = match route.tls {
+        RouteTls::Verified => "over TLS with a valid certificate only (`tls = \"verified\"`)",
+        RouteTls::Policy => "as the policy of that host's own domain says (`tls = \"policy\"`)",
+        RouteTls::DangerousUnverified => {
+            "over TLS with any certificate (`tls = \"dangerous-unverified\"`)"
+        }
+        RouteTls::DangerousOff => "without TLS (`tls = \"dangerous-off\"`)",
+    };
+    let name = route
+        .tls_name
+        .as_ref()
+        .map(|name| format!(", whose certificate has to be for {name}"))
+        .unwrap_or_default();
+    format!(
+        "A [[route]] of our configuration takes mail for {domain} to {}{name}, {tls}. MX records and policy of \
+         {domain} itself are not looked at.",
+        route.hop
+    )
+}
+
+/// Our `[[domain]]` rule as it counts now.
+fn rule<S: QueueStore>(control: &Control<S>, domain: &Domain) -> Option<String> {
+    let settings = control.delivery.settings();
+    let written = settings.domains.get(domain)?;
+    let rule = settings.rule(domain, control.now().wall);
+    let mut says = Vec::new();
+    if rule.require {
+        says.push(
+            "a verified host is required whether the domain publishes a policy or not".to_owned(),
+        );
+    }
+    if !rule.mx.is_empty() {
+        says.push(format!("hosts have to match {}", listed(&rule.mx)));
+    }
+    match rule.tls {
+        Some(RequiredTls::Encrypted) => {
+            says.push("TLS is required, with any certificate".to_owned())
+        }
+        Some(RequiredTls::Verified) => {
+            says.push("TLS with a valid certificate is required".to_owned())
+        }
+        None => {}
+    }
+    match rule.dane {
+        DaneRule::Require => says.push("DANE is required".to_owned()),
+        DaneRule::DangerousAudit => {
+            says.push("TLSA records are only noted, not enforced".to_owned())
+        }
+        DaneRule::DangerousOff => says.push("TLSA records are not looked at".to_owned()),
+        DaneRule::Policy => {}
+    }
+    if rule.dangerous_audit {
+        says.push("the domain's policy is only noted, not enforced".to_owned());
+    }
+    if says.is_empty() {
+        says.push("nothing any more: what it weakened has ended".to_owned());
+    }
+    let until = written
+        .until
+        .map(|at| format!(" What weakens in it ends {}.", at.rfc3339()))
+        .unwrap_or_default();
+    Some(format!(
+        "A [[domain]] rule of our configuration says: {}.{until}",
+        says.join("; ")
+    ))
+}
+
+/// Pins and exemptions.
+fn set_by_operator<S: QueueStore>(control: &Control<S>, domain: &Domain) -> Vec<String> {
+    let now = control.now().wall;
+    let view = control.policies.show(domain);
+    let local = view.and_then(|view| view.local);
+    let mut out = Vec::new();
+    if let Some(pin) = local.as_ref().and_then(|l| l.pin.as_ref()) {
+        out.push(format!(
+            "An operator has pinned the hosts {} at {} ({}, {}): this is a minimum, whatever the domain publishes.",
+            listed(&pin.mx),
+            pin.order.at.rfc3339(),
+            pin.order.by,
+            pin.order.reason
+        ));
+    }
+    let exemption = local.as_ref().and_then(|l| l.exemption.as_ref());
+    if let Some(exemption) = exemption.filter(|e| e.is_active(now)) {
+        out.push(format!(
+            "An operator has exempted the domain until {} ({}, {}): its policy is not enforced, and its mail is \
+             unprotected.",
+            exemption.until.rfc3339(),
+            exemption.order.by,
+            exemption.order.reason
+        ));
+    }
+    out
+}
+
+/// What the domain demands, in plain words.
+fn policy(domain: &Domain, discovery: &Discovery) -> String {
+    match &discovery.outcome {
+        Outcome::Policy(applied) => {
+            let stored = &applied.policy;
+            let meaning = match stored.mode() {
+                Mode::Enforce => {
+                    "mail is delivered only to the hosts that it lists, over TLS with a valid certificate; otherwise it waits (RFC 8461 section 5)"
+                }
+                Mode::Testing => {
+                    "failures are only noted, and mail is delivered as if there were no policy (RFC 8461 section 5)"
+                }
+                Mode::None => "it asks for nothing",
+            };
+            let id = stored
+                .id
+                .as_ref()
+                .map(|id| format!(" id {},", id.as_str()))
+                .unwrap_or_default();
+            let stand_in = applied
+                .fallback
+                .as_ref()
+                .map(|f| format!(" The stored copy stands in for a live one: {f}."))
+                .unwrap_or_default();
+            format!(
+                "{domain} publishes an MTA-STS policy in mode {}:{id} fetched {}, valid until {}, hosts {}. That means: {meaning}.{stand_in}",
+                stored.mode().as_str(),
+                stored.fetched_at.rfc3339(),
+                stored.expires_at.rfc3339(),
+                listed(stored.policy.mx()),
+            )
+        }
+        Outcome::NoPolicy(why) => {
+            let so = "TLS is used where it is offered, but nothing demands it";
+            match why {
+                NoPolicy::Record(trouble) => {
+                    format!("{domain} has no MTA-STS policy ({trouble}): {so}.")
+                }
+                NoPolicy::Fetch { .. } | NoPolicy::Unknown { .. } => {
+                    format!("No MTA-STS policy of {domain} can be had: {why}. {so}.")
+                }
+            }
+        }
+        Outcome::Wait {
+            until,
+            failures,
+            cause,
+            ..
+        } => format!(
+            "It is not known whether {domain} has an MTA-STS policy: the record could not be looked up ({cause}; failures so far: {failures}). Mail waits; \
+             the next look-up is at {}.",
+            until.rfc3339()
+        ),
+    }
+}
+
+/// The policy's own text, on one line.
+fn text(discovery: &Discovery) -> Option<String> {
+    let Outcome::Policy(applied) = &discovery.outcome else {
+        return None;
+    };
+    let lines = applied.policy.policy.text().lines().map(str::trim);
+    let lines: Vec<&str> = lines.filter(|l| !l.is_empty()).collect();
+    let shown = lines
+        .iter()
+        .take(LINES)
+        .copied()
+        .collect::<Vec<_>>()
+        .join(" | ");
+    let more = if lines.len() > LINES { " | …" } else { "" };
+    Some(format!("The policy reads: {shown}{more}"))
+}
+
+fn listed(patterns: &[mta_sts::MxPattern]) -> String {
+    let all: Vec<String> = patterns.iter().map(ToString::to_string).collect();
+    all.join(", ")
+}
+
+/// Lines of a policy that are shown; a real one has a dozen at most.
+const LINES: usize = 30;

@@ -1,0 +1,120 @@
+//! What happens to the mail of a domain.
+
+use std::time::Duration;
+
+use attempt::Reason;
+use delivery::Destination;
+use mail_types::{Domain, Host};
+use outbound_queue::{AttemptEntry, Filter, QueueStore, SummaryRow};
+
+use super::message;
+use crate::Control;
+
+/// The domain's mail in the queue by reason, the most first, each with an attempt that ended so.
+pub(super) struct Waiting {
+    pub(super) rows: Vec<(SummaryRow, Option<AttemptEntry>)>,
+}
+
+impl Waiting {
+    pub(super) async fn find<S: QueueStore>(control: &Control<S>, domain: &Domain) -> Self {
+        let now = control.now();
+        let mut rows = Vec::new();
+        for row in control.queue.summary(now) {
+            if !is_for(row.destination.as_str(), domain) {
+                continue;
+            }
+            let filter = Filter {
+                destination: Some(row.destination.clone()),
+                reason: row.reason.as_deref().map(Into::into),
+                ..Filter::default()
+            };
+            // A look at one message; a failing store shows elsewhere.
+            let page = control.queue.list(&filter, None, 1, now).await.ok();
+            let example = page.and_then(|page| page.messages.into_iter().next());
+            let entry = example.and_then(|view| {
+                let entries = view.attempts.into_iter();
+                entries
+                    .filter(|e| e.destination == row.destination)
+                    .filter(|e| row.reason.as_deref() == Some(&*e.note.reason))
+                    .max_by_key(|e| e.last)
+            });
+            rows.push((row, entry));
+        }
+        Self { rows }
+    }
+
+    pub(super) fn situation<S: QueueStore>(
+        &self,
+        control: &Control<S>,
+        domain: &Domain,
+    ) -> Vec<String> {
+        let mut out = Vec::new();
+        if self.rows.is_empty() {
+            out.push(format!("No mail for {domain} waits in the queue."));
+        } else {
+            let all: u64 = self.rows.iter().map(|(row, _)| row.count).sum();
+            let oldest = self.rows.iter().map(|(row, _)| row.oldest).min();
+            out.push(format!(
+                "{} for {domain} in the queue, the oldest since {}.",
+                some_wait(all),
+                oldest
+                    .map(mail_types::Timestamp::rfc3339)
+                    .unwrap_or_default()
+            ));
+        }
+        let lanes = control.delivery.lanes();
+        for lane in lanes.into_iter().filter(|l| is_for(&l.destination, domain)) {
+            if let Some((left, cause)) = lane.suspended {
+                out.push(suspension(domain.as_str(), left, &cause));
+            }
+        }
+        out
+    }
+}
+
+/// A destination that is being left alone.
+pub(super) fn suspension(destination: &str, left: Duration, cause: &str) -> String {
+    format!(
+        "Delivery to {destination} is suspended for another {} seconds after repeated failures. The last one: \
+         {cause} `sealpost queue retry --domain {destination}` ends that.",
+        left.as_secs()
+    )
+}
+
+/// One row of the summary, and what an attempt that ended so found.
+pub(super) fn why(row: &SummaryRow, entry: Option<&AttemptEntry>, domain: &str) -> Vec<String> {
+    let Some(key) = row.reason.as_deref() else {
+        return vec![format!(
+            "{} and has not been tried yet.",
+            some_wait(row.count)
+        )];
+    };
+    let next = row
+        .next_attempt
+        .map(|at| format!("; the next attempt is at {}", at.rfc3339()))
+        .unwrap_or_default();
+    let mut out = vec![format!(
+        "{} for {key}, the oldest since {}{next}.",
+        some_wait(row.count),
+        row.oldest.rfc3339()
+    )];
+    match (entry, Reason::from_key(key)) {
+        (Some(entry), _) => out.extend(message::failure(entry, domain)),
+        (None, Some(reason)) => out.extend(message::meaning(reason, domain, None)),
+        (None, None) => {}
+    }
+    out
+}
+
+/// `1 message waits`, `2 messages wait`.
+pub(super) fn some_wait(count: u64) -> String {
+    match count {
+        1 => "1 message waits".to_owned(),
+        n => format!("{n} messages wait"),
+    }
+}
+
+/// Whether a destination of the queue is this domain's, by MX records or by a route.
+pub(super) fn is_for(destination: &str, domain: &Domain) -> bool {
+    Destination::parse(destination).is_some_and(|d| d.host == Host::Domain(domain.clone()))
+}

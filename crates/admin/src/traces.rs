@@ -1,0 +1,74 @@
+//! `/v1/traces`: everything about one domain, host or message goes to the log for a while.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{Extension, State};
+use axum::response::Json;
+use mail_types::{Domain, QueueId};
+use outbound_queue::QueueStore;
+
+use crate::control::Operator;
+use crate::problem::Problem;
+use crate::{Audit, Control, TraceRequest, TraceView};
+
+pub(crate) async fn list<S: QueueStore>(State(control): State<Control<S>>) -> Json<Vec<TraceView>> {
+    Json(control.daemon.traces())
+}
+
+/// Begins one, or ends it. Answers with those that run.
+pub(crate) async fn change<S: QueueStore>(
+    State(control): State<Control<S>>,
+    Extension(operator): Extension<Operator>,
+    body: Bytes,
+) -> Result<Json<Vec<TraceView>>, Problem> {
+    let request: TraceRequest = serde_json::from_slice(&body)
+        .map_err(|e| Problem::bad_request(format!("the body is no order for a trace: {e}")))?;
+    let subject = subject(&request.subject)?;
+    let action = match request.seconds {
+        Some(seconds) if !(1..=LONGEST).contains(&seconds) => {
+            return Err(Problem::bad_request(format!(
+                "a trace runs for 1 second to 24 hours, not for {seconds} seconds"
+            )));
+        }
+        Some(seconds) => {
+            let span = Duration::from_secs(seconds);
+            control
+                .daemon
+                .trace(&subject, span)
+                .map_err(Problem::refused)?;
+            "trace"
+        }
+        None => {
+            if !control.daemon.end_trace(&subject) {
+                return Err(Problem::not_found(format!("nothing traces {subject}")));
+            }
+            "trace --end"
+        }
+    };
+    control.daemon.audit(&Audit {
+        at: control.now().wall,
+        uid: operator.0,
+        action,
+        target: &subject,
+        matched: 1,
+        reason: None,
+    });
+    Ok(Json(control.daemon.traces()))
+}
+
+/// A queue id as it is; a domain or host in A-label form.
+fn subject(text: &str) -> Result<String, Problem> {
+    if text.parse::<QueueId>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    let short: String = text.chars().take(100).collect();
+    Domain::parse(text).map(|d| d.to_string()).map_err(|e| {
+        Problem::bad_request(format!(
+            "{short:?} is neither a queue id nor a domain or host: {e}"
+        ))
+    })
+}
+
+/// Seconds.
+const LONGEST: u64 = 24 * 3600;

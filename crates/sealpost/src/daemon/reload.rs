@@ -1,0 +1,180 @@
+//! Reading the configuration anew: all of it or nothing.
+//!
+//! What can go wrong is done first: reading, checking, opening the log, reading the files that keys
+//! name. Then everything that [`takes_effect`] changes at once. Each key that has changed is logged
+//! with its old and its new value; what needs a restart keeps its old value, and is named again by
+//! every reload until then.
+
+use std::sync::Arc;
+
+use admin::{ConfigChange, ReloadResult};
+use attempt::Level;
+use delivery::Delivery;
+use outbound_queue::QueueStore;
+use parking_lot::Mutex;
+use settings::{Settings, Values};
+
+use super::placed::Placed;
+use super::process::Process;
+use super::{open, translate};
+use crate::logging::SetLevel;
+
+/// What a reload acts on.
+pub(crate) struct Reloading<S> {
+    /// What is in force.
+    pub(crate) running: Mutex<(Settings, Values)>,
+    pub(crate) delivery: Option<Delivery<S>>,
+    pub(crate) placed: Arc<Placed>,
+    pub(crate) set_level: SetLevel,
+}
+
+impl<S: QueueStore> Process<S> {
+    /// # Errors
+    /// The first thing that is wrong; everything stays as it was.
+    pub(super) fn read_anew(&self) -> Result<ReloadResult, String> {
+        let now = self.observer.clock.wall();
+        let sources = settings::Sources::of_system(self.settings.file.as_deref(), now);
+        let loaded = sources
+            .and_then(|s| settings::load(&s))
+            .map_err(|e| e.to_string())?;
+        let mut running = self.reloading.running.lock();
+        let (old, values) = &mut *running;
+        let next = combined(old, &loaded.settings);
+        let outlet = open::outlet(&next).map_err(|e| e.to_string())?;
+        let told = translate::delivery(&next).map_err(|e| e.to_string())?;
+        let same_routes = old.routes == loaded.settings.routes;
+        settings::log_filter(&next.log.level).map_err(|e| e.to_string())?;
+        self.trust.reload(&next, same_routes)?;
+        // Nothing fails from here on.
+        if let Err(error) = (self.reloading.set_level)(&next.log.level) {
+            tracing::error!(%error, "log.level stays as it is");
+        }
+        self.observer.log.switch(outlet);
+        self.reloading.placed.replace(told.clone());
+        if let Some(delivery) = &self.reloading.delivery {
+            delivery.reconfigure(told);
+        }
+        let changes: Vec<ConfigChange> = values
+            .changes(&loaded.values)
+            .into_iter()
+            .map(|c| ConfigChange {
+                in_effect: takes_effect(&c.key),
+                key: c.key,
+                old: c.old,
+                new: c.new,
+            })
+            .collect();
+        values.take_over(&loaded.values, takes_effect);
+        *old = next;
+        drop(running);
+        self.tell_of_outdated_crls();
+        self.tell(&changes);
+        Ok(result(
+            changes,
+            same_routes && !self.trust.routes.is_empty(),
+        ))
+    }
+
+    fn tell(&self, changes: &[ConfigChange]) {
+        for change in changes {
+            let effect = if change.in_effect { "now" } else { "restart" };
+            let fields = [
+                ("key", change.key.as_str()),
+                ("old", change.old.as_deref().unwrap_or("unset")),
+                ("new", change.new.as_deref().unwrap_or("unset")),
+                ("effect", effect),
+            ];
+            let level = if change.in_effect {
+                Level::Info
+            } else {
+                Level::Warn
+            };
+            self.observer.process("config.changed", level, &fields);
+        }
+        let waiting = changes.iter().filter(|c| !c.in_effect).count().to_string();
+        let count = changes.len().to_string();
+        let fields = [
+            ("changes", count.as_str()),
+            ("need_restart", waiting.as_str()),
+        ];
+        self.observer
+            .process("config.reloaded", Level::Info, &fields);
+    }
+}
+
+fn result(changes: Vec<ConfigChange>, with_routes: bool) -> ReloadResult {
+    let keys = |in_effect| {
+        let matching = changes.iter().filter(move |c| c.in_effect == in_effect);
+        matching.map(|c| c.key.clone()).collect::<Vec<_>>()
+    };
+    let (mut applied, needs_restart) = (keys(true), keys(false));
+    applied
+        .push("the files that tls.roots, tls.dangerous-extra-roots and tls.crls name".to_owned());
+    if with_routes {
+        applied.push("the files that route.roots and route.password-file name".to_owned());
+    }
+    ReloadResult {
+        applied,
+        needs_restart,
+        changes,
+    }
+}
+
+/// The old settings with all that takes effect at once taken from the new ones.
+fn combined(old: &Settings, new: &Settings) -> Settings {
+    Settings {
+        tls: new.tls.clone(),
+        log: new.log.clone(),
+        domains: new.domains.clone(),
+        server: settings::Server {
+            own_addresses: new.server.own_addresses.clone(),
+            ..old.server.clone()
+        },
+        egress: settings::Egress {
+            allow_special_use: new.egress.allow_special_use.clone(),
+            ..old.egress.clone()
+        },
+        queue: settings::Queue {
+            lifetime: new.queue.lifetime,
+            bounce_lifetime: new.queue.bounce_lifetime,
+            delay_warning: new.queue.delay_warning,
+            retry: new.queue.retry.clone(),
+            ..old.queue.clone()
+        },
+        delivery: settings::Delivery {
+            tls: new.delivery.tls,
+            dane_satisfies_sts: new.delivery.dane_satisfies_sts,
+            patience: new.delivery.patience,
+            connections: new.delivery.connections,
+            connections_per_destination: new.delivery.connections_per_destination,
+            recipients_per_transaction: new.delivery.recipients_per_transaction,
+            max_addresses: new.delivery.max_addresses,
+            ..old.delivery.clone()
+        },
+        ..old.clone()
+    }
+}
+
+/// Whether a new value of this key counts at once: exactly what [`combined`] takes over.
+pub(super) fn takes_effect(key: &str) -> bool {
+    ["tls.", "log.", "domain["]
+        .iter()
+        .any(|start| key.starts_with(start))
+        || AT_ONCE.contains(&key)
+}
+
+const AT_ONCE: [&str; 13] = [
+    "server.own-addresses",
+    "egress.allow-special-use",
+    "queue.lifetime",
+    "queue.bounce-lifetime",
+    "queue.delay-warning",
+    "queue.retry",
+    "delivery.tls",
+    "delivery.dane-satisfies-sts",
+    "delivery.patience",
+    "delivery.connections",
+    "delivery.connections-per-destination",
+    "delivery.recipients-per-transaction",
+    "delivery.max-addresses",
+];

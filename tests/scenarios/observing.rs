@@ -1,0 +1,134 @@
+//! What operators turn on and change while the relay runs: traces, the configuration, the log.
+
+use sealpost_tests::{Event, Relay};
+
+use crate::net::{MESSAGE, Net, SOON, deferred, ok, sent};
+
+testkit::net_test! {
+    async fn a_trace_shows_the_plan_and_the_dialogue_until_it_ends() {
+        let net = Net::start().await;
+        let _mx = net.mx("d.test", "127.0.1.1").await;
+        let _other = net.mx("e.test", "127.0.1.2").await;
+        net.enforce("d.test");
+        let relay = net.relay().await;
+        let listed = ok(&relay, &["trace", "D.test.", "--for", "5m", "--json"]).await.json();
+        assert_eq!(listed[0]["subject"], "d.test", "{listed}");
+        for domain in ["e.test", "d.test"] {
+            let id = relay.send("a@org.test", &[&format!("b@{domain}")], MESSAGE).await;
+            sent(&relay, &id).await;
+        }
+        let plan = relay.wait_event(|e| e.is("trace.plan"), SOON).await;
+        assert_eq!(plan.text("subject"), "d.test", "{plan}");
+        let lines = plan.at("/lines").to_string();
+        assert!(lines.contains("policy enforce id 1") && lines.contains("127.0.1.1"), "{plan}");
+        let session = relay.wait_event(|e| e.is("trace.session"), SOON).await;
+        let lines = session.at("/lines").to_string();
+        for words in ["> EHLO relay.test", "> MAIL FROM:<a@org.test>", "> RCPT TO:<b@d.test>"] {
+            assert!(lines.contains(words), "{words} is not in {session}");
+        }
+        assert!(!lines.contains("Hello."), "no content: {session}");
+        assert!(!relay.events().iter().any(|e| e.text("event").starts_with("trace.") && e.text("domain") == "e.test"));
+        let audited = relay.wait_event(|e| e.is("admin.action"), SOON).await;
+        assert_eq!((audited.text("action"), audited.text("target")), ("trace", "d.test"), "{audited}");
+
+        ok(&relay, &["trace", "d.test", "--end"]).await;
+        let before = relay.events().iter().filter(|e| e.is("trace.session")).count();
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        sent(&relay, &id).await;
+        let after = relay.events().iter().filter(|e| e.is("trace.session")).count();
+        assert_eq!(before, after);
+        for (args, code) in [
+            (vec!["trace", "d.test", "--end"], 65),
+            (vec!["trace", "no such thing"], 65),
+            (vec!["trace", "d.test", "--for", "90d"], 65),
+            (vec!["trace", "d.test", "--for", "soon"], 64),
+            (vec!["explain", "not_a/domain"], 65),
+        ] {
+            let refused = relay.cli(&args).await;
+            assert_eq!(refused.code, Some(code), "{args:?}: {refused:?}");
+            assert_eq!(refused.stderr.trim().lines().count().min(1), 1, "{refused:?}");
+        }
+    }
+
+    async fn h7_11_a_reload_names_each_change_and_what_waits_for_a_restart() {
+        let net = Net::start().await;
+        let _mx = net.plain_mx("d.test", "127.0.1.1").await;
+        net.enforce("d.test");
+        let mut relay = net.relay().await;
+        let unchanged = ok(&relay, &["reload", "--json"]).await.json();
+        assert_eq!(unchanged["changes"], serde_json::json!([]), "{unchanged}");
+        relay.reconfigure(|c| {
+            c.set("queue.retry", r#"["3h"]"#)
+                .set("queue.lifetime", r#""9d""#)
+                .set("delivery.connections-per-host", "7")
+                .append("[[domain]]\nname = \"e.test\"\ntls = \"verified\"\n")
+        });
+        let result = ok(&relay, &["reload"]).await.stdout;
+        for line in [
+            "queue.retry: [\"1h\"] -> [\"3h\"]: in effect",
+            "domain[0].tls: unset -> \"verified\": in effect",
+            "delivery.connections-per-host: ",
+        ] {
+            assert!(result.contains(line), "{line} is not in\n{result}");
+        }
+        assert!(result.lines().any(|l| l.ends_with("-> 7: needs a restart")), "{result}");
+        let told = |key: &'static str| move |e: &Event| e.is("config.changed") && e.text("key") == key;
+        let retry = relay.wait_event(told("queue.retry"), SOON).await;
+        assert_eq!((retry.text("old"), retry.text("new")), (r#"["1h"]"#, r#"["3h"]"#), "{retry}");
+        assert_eq!(retry.text("effect"), "now", "{retry}");
+        let waits = relay.wait_event(told("delivery.connections-per-host"), SOON).await;
+        assert_eq!((waits.text("effect"), waits.text("level")), ("restart", "warn"), "{waits}");
+        // In effect: the schedule and the rule.
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        let event = deferred(&relay, &id).await;
+        let (now, next) = (crate::net::time(&event, "/ts"), crate::net::time(&event, "/next_attempt"));
+        assert!(next - now > 2 * 3600, "{event}");
+        assert!(crate::net::time(&event, "/gives_up") - now > 8 * 24 * 3600, "{event}");
+        // What waits is named again; what is wrong changes nothing.
+        let again = ok(&relay, &["reload", "--json"]).await.json();
+        assert_eq!(again["changes"].as_array().map(Vec::len), Some(1), "{again}");
+        relay.reconfigure(|c| c.set("queue.retry", r#"["soon"]"#).set("log.format", r#""postfix""#));
+        let refused = relay.cli(&["reload"]).await;
+        assert_ne!(refused.code, Some(0), "{refused:?}");
+        assert!(refused.stderr.contains("queue.retry"), "{refused:?}");
+        let seen = relay.events().len();
+        relay.hang_up();
+        let failed = relay.wait_event_after(seen, |e| e.is("config.reload-failed"), SOON).await;
+        assert!(failed.text("detail").contains("queue.retry"), "{failed}");
+        // The format of the log, while it runs.
+        relay.reconfigure(|c| c.set("queue.retry", r#"["3h"]"#));
+        relay.hang_up();
+        relay.wait_event(|e| e.text("line").contains("event=config.reloaded"), SOON).await;
+    }
+
+    async fn the_log_goes_on_in_a_new_file_after_it_was_moved() {
+        let net = Net::start().await;
+        let _mx = net.mx("d.test", "127.0.1.1").await;
+        let relay = net.relay().await;
+        let first = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        sent(&relay, &first).await;
+        let (log, old) = (relay.folder().join("events.log"), relay.folder().join("events.log.1"));
+        std::fs::rename(&log, &old).unwrap();
+        ok(&relay, &["reload"]).await;
+        let second = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        let both = |relay: &Relay| {
+            let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+            (read(relay.folder().join("events.log.1")), read(relay.folder().join("events.log")))
+        };
+        while !both(&relay).1.contains(&format!("\"delivery.sent\",\"queue_id\":\"{second}\"")) {
+            tokio::task::yield_now().await;
+        }
+        let (before, after) = both(&relay);
+        assert!(before.contains(&first) && !after.contains(&first), "{before}\n{after}");
+    }
+
+    async fn completions_are_printed_for_each_shell() {
+        let net = Net::start().await;
+        let relay = net.relay().await;
+        for shell in ["bash", "zsh", "fish"] {
+            let script = ok(&relay, &["completions", shell]).await.stdout;
+            assert!(script.contains("check-config") && script.contains("attempts-over"), "{shell}");
+        }
+        assert_eq!(relay.cli(&["completions", "cmd"]).await.code, Some(64));
+    }
+}

@@ -103,7 +103,10 @@ impl Index {
 
     /// The index was read to its end without a complaint.
     pub(super) fn trust(&self) -> Result<(), IndexError> {
-        fs::remove_file(&self.suspect).map_err(failed)
+        match fs::remove_file(&self.suspect) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
+            _ => Ok(()),
+        }
     }
 
     /// The index failed in use: the next start is to rebuild it.
@@ -155,14 +158,18 @@ impl Index {
         self.flusher.lock().flush()
     }
 
-    /// Shows every row in the order of ids.
+    /// Shows up to `limit` rows in the order of ids, beginning with `from`; answers where to go on.
     pub(super) fn for_each(
         &self,
+        from: QueueId,
+        limit: usize,
         mut visit: impl FnMut(QueueId, &[u8]) -> Result<(), IndexError>,
-    ) -> Result<(), IndexError> {
-        let mut rows = guarded(|| Ok(self.db.range::<&[u8], _>(ROWS..ROWS_END)))?;
+    ) -> Result<Option<QueueId>, IndexError> {
+        let start = key(from, 0);
+        let mut rows = guarded(|| Ok(self.db.range::<&[u8], _>(&start[..]..ROWS_END)))?;
         let mut row: Vec<u8> = Vec::new();
         let (mut id, mut parts, mut seen) = (QueueId::from_raw(0), 0u16, 0u16);
+        let mut shown = 0;
         while let Some((key, value)) = guarded(|| rows.next().transpose())? {
             let (at, part) = split_key(&key)?;
             if part == 0 && seen == parts {
@@ -177,11 +184,15 @@ impl Index {
                 return Err(IndexError("half a row".into()));
             }
             if seen == parts {
+                if shown == limit {
+                    return Ok(Some(id));
+                }
+                shown += 1;
                 visit(id, &row)?;
             }
         }
         if seen == parts {
-            Ok(())
+            Ok(None)
         } else {
             Err(IndexError("half a row".into()))
         }
@@ -342,8 +353,16 @@ mod tests {
             seen.push((id.raw(), row.len()));
             Ok(())
         };
-        index.for_each(collect).unwrap();
+        let first = QueueId::from_raw(0);
+        assert_eq!(index.for_each(first, 9, collect), Ok(None));
         assert_eq!(seen, [(1, 4_000), (2, 10)]);
+        let second = QueueId::from_raw(2);
+        assert_eq!(index.for_each(first, 1, |_, _| Ok(())), Ok(Some(second)));
+        let is_second = |id, _: &[u8]| {
+            assert_eq!(id, second);
+            Ok(())
+        };
+        assert_eq!(index.for_each(second, 1, is_second), Ok(None));
         index.apply(&[change(1, None)], None).unwrap();
         assert_eq!(index.get(QueueId::from_raw(1)), Ok(None));
         let blobs = fs::read_dir(dir.path().join("index/blobs")).unwrap();

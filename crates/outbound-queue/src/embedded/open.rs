@@ -17,7 +17,7 @@ use super::committer;
 use super::compaction;
 use super::index::{INDEX, Index, IndexError};
 use super::options::{EmbeddedOptions, FreeSpaceProbe};
-use super::replay::{Replay, load};
+use super::replay::{Replay, load, load_hot};
 use super::shared::{Shared, State};
 use super::store::EmbeddedStore;
 use crate::QueueError;
@@ -25,8 +25,9 @@ use crate::core::Core;
 use crate::leases::Leases;
 
 impl EmbeddedStore {
-    /// Opens or makes the queue. Blocks until the journal's tail is replayed; if the index has to be
-    /// rebuilt, that goes on behind, and [`Health::recovering`](crate::Health) says so.
+    /// Opens or makes the queue. Blocks until the journal's tail is replayed. What is long goes on
+    /// behind, and [`Health::recovering`](crate::Health) says so: reading a large index, and rebuilding a
+    /// damaged one.
     ///
     /// # Errors
     /// [`QueueError::NewerFormat`], [`QueueError::Io`].
@@ -83,7 +84,7 @@ pub(super) fn prepare(options: EmbeddedOptions) -> Result<Shared, QueueError> {
     let mut state = fresh_state(&options, end, checkpoint.as_ref());
     state.damaged += tell(&recovery.damage);
     let opened = open_index(&options, checkpoint.as_ref(), end)
-        .and_then(|index| replay_tail(&journal, index, &mut state, checkpoint.as_ref()));
+        .and_then(|index| replay_tail(&journal, index, &mut state, checkpoint.as_ref(), &options));
     let index = match opened {
         Ok(index) => Some(index),
         Err(IndexError(cause)) => {
@@ -200,6 +201,7 @@ fn replay_tail(
     index: Index,
     state: &mut State,
     checkpoint: Option<&Checkpoint>,
+    options: &EmbeddedOptions,
 ) -> Result<Index, IndexError> {
     let from = checkpoint.map_or(Position::START, |c| c.replay_from);
     let mut replay = Replay::default();
@@ -219,10 +221,16 @@ fn replay_tail(
     let report = report.map_err(|error| IndexError(error.to_string()))?;
     state.damaged += replay.damaged + tell(&report.damage);
     state.checkpoint = from;
-    load(Some(&index), QueueId::from_raw(u64::MAX), |visit| {
+    let last = QueueId::from_raw(u64::MAX);
+    load_hot(state, last);
+    let first = QueueId::from_raw(0);
+    state.unread = load(&index, first, last, options.read_at_once, |visit| {
         visit(state)
     })?;
-    index.trust()?;
+    match state.unread {
+        Some(_) => state.recovering = true,
+        None => index.trust()?,
+    }
     Ok(index)
 }
 
@@ -264,10 +272,53 @@ fn new_index(options: &EmbeddedOptions) -> Option<Index> {
     }
 }
 
-/// Reads all segments into the new index, then schedules what was found.
+/// Does what opening has left: reads the rest of the index, or all segments into a new one.
 pub(super) fn recover(shared: &Shared) {
-    let end = shared.lock().durable_end;
     let last = shared.lock().core.last_id();
+    let unread = shared.lock().unread.take();
+    let read = match unread {
+        Some(from) => read_index(shared, from, last),
+        None => rebuild(shared, last),
+    };
+    if *shared.control.stop.lock() {
+        return;
+    }
+    let mut state = shared.lock();
+    if shared.check(&state).is_err() {
+        return;
+    }
+    match read {
+        Ok(()) => {
+            state.recovering = false;
+            drop(state);
+            sweep(shared, last);
+            shared.wake.notify_one();
+        }
+        Err(error) => drop(shared.fail_index(&mut state, &error.to_string())),
+    }
+}
+
+/// Schedules what the index has from a message on, some at a time.
+fn read_index(shared: &Shared, from: QueueId, last: QueueId) -> Result<(), IndexError> {
+    let Some(index) = &shared.index else {
+        return Ok(());
+    };
+    let mut next = Some(from);
+    while let Some(from) = next
+        && !*shared.control.stop.lock()
+    {
+        let _no_batch = shared.writing.lock();
+        next = load(index, from, last, READ_TOGETHER, |visit| {
+            visit(&mut shared.lock())
+        })?;
+    }
+    // Also if the store stops before the end: what was read was sound.
+    index.trust()
+}
+
+/// Reads all segments into the new index, then schedules what was found.
+fn rebuild(shared: &Shared, last: QueueId) -> Result<(), IndexError> {
+    let end = shared.lock().durable_end;
     let mut replay = Replay::default();
     let mut failed = None;
     let scanned = shared.journal.scan(Position::START, |record| {
@@ -291,31 +342,20 @@ pub(super) fn recover(shared: &Shared) {
         ControlFlow::Continue(())
     });
     if *shared.control.stop.lock() {
-        return;
+        return Ok(());
     }
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let report = scanned.map_err(|error| IndexError(error.to_string()))?;
     // Rows of what is gone have to be gone before rows are looked at: this waits for the batch under way as well.
-    let written = committer::step(shared).map_err(|error| IndexError(error.to_string()));
-    let loaded = match failed.map_or(written, Err) {
-        Err(error) => Err(error),
-        Ok(()) => load(shared.index.as_ref(), last, |visit| {
-            visit(&mut shared.lock())
-        }),
-    };
-    let mut state = shared.lock();
-    if shared.check(&state).is_err() {
-        return;
+    committer::step(shared).map_err(|error| IndexError(error.to_string()))?;
+    {
+        let mut state = shared.lock();
+        state.damaged += replay.damaged + tell(&report.damage);
+        load_hot(&mut state, last);
     }
-    match (scanned, loaded) {
-        (Ok(report), Ok(())) => {
-            state.damaged += replay.damaged + tell(&report.damage);
-            state.recovering = false;
-            drop(state);
-            sweep(shared, last);
-            shared.wake.notify_one();
-        }
-        (Err(error), _) => drop(shared.fail_index(&mut state, &error.to_string())),
-        (_, Err(error)) => drop(shared.fail_index(&mut state, &error.to_string())),
-    }
+    read_index(shared, QueueId::from_raw(0), last)
 }
 
 /// Removes files of content that no message has: of commits that a crash cut short.
@@ -387,5 +427,7 @@ const RESERVE: &str = "reserve";
 const RESERVE_BYTES: u64 = 4 << 20;
 /// What a start needs of the disk, with something to spare.
 const START_ROOM: u64 = 1 << 20;
+/// Messages that are scheduled between two batches of the index.
+const READ_TOGETHER: usize = 2_000;
 /// Messages in memory while segments are read.
 const MOST_IN_MEMORY: usize = 20_000;

@@ -34,6 +34,8 @@ pub struct EmbeddedOptions {
     pub large_body: usize,
     /// The index's cache: 32 MiB unless changed.
     pub index_cache: u64,
+    /// Messages that are scheduled before a start goes on, the others behind it: 20,000 unless changed.
+    pub read_at_once: usize,
     /// Longest time from a change to its row in the index: one second unless changed.
     pub index_interval: Duration,
     /// Size of journal segments: 64 MiB unless changed.
@@ -60,6 +62,7 @@ impl EmbeddedOptions {
             body_memory: 64 << 20,
             large_body: 256 << 10,
             index_cache: 32 << 20,
+            read_at_once: 20_000,
             index_interval: Duration::from_secs(1),
             segment_size: 64 << 20,
             compact_below: 0.5,

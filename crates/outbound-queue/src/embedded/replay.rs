@@ -66,29 +66,34 @@ impl Replay {
     }
 }
 
-/// Schedules what the index and memory have of messages up to `last`, and adds up what segments hold.
+/// Schedules what memory has of messages up to `last`, and adds up what segments hold. Before rows are
+/// looked at: what leaves memory from now on has its row already, and what is scheduled from here is not
+/// scheduled again from there.
+pub(super) fn load_hot(state: &mut State, last: QueueId) {
+    let State { core, usage, .. } = state;
+    let hot = core
+        .hot
+        .iter()
+        .filter(|(id, hot)| **id <= last && !hot.awaited && !core.is_live(**id));
+    let known: Vec<_> = hot
+        .filter_map(|(id, hot)| Some((*id, hot.message.clone(), hot.place.clone()?)))
+        .collect();
+    for (id, message, place) in known {
+        usage.remember(&place);
+        core.schedule_found(id, &message);
+    }
+}
+
+/// The same for rows, `limit` at most, from `from` on; answers where to go on. No batch may be on its way
+/// to the index meanwhile: of a message that it removes a row would be found, and no word that it is gone.
 /// `with` gives access to the state for one message.
 pub(super) fn load(
-    index: Option<&Index>,
+    index: &Index,
+    from: QueueId,
     last: QueueId,
+    limit: usize,
     mut with: impl FnMut(&mut dyn FnMut(&mut State)),
-) -> Result<(), IndexError> {
-    // Memory first: what leaves it from now on has its row already, and what is scheduled from here is
-    // not scheduled again from there.
-    with(&mut |state| {
-        let State { core, usage, .. } = state;
-        let hot = core
-            .hot
-            .iter()
-            .filter(|(id, hot)| **id <= last && !hot.awaited && !core.is_live(**id));
-        let known: Vec<_> = hot
-            .filter_map(|(id, hot)| Some((*id, hot.message.clone(), hot.place.clone()?)))
-            .collect();
-        for (id, message, place) in known {
-            usage.remember(&place);
-            core.schedule_found(id, &message);
-        }
-    });
+) -> Result<Option<QueueId>, IndexError> {
     let mut found = |id: QueueId, row: &[u8]| {
         if id > last {
             return Ok(());
@@ -102,7 +107,8 @@ pub(super) fn load(
         });
         Ok(())
     };
-    index.map_or(Ok(()), |index| index.for_each(&mut found))
+    let next = index.for_each(from, limit, &mut found)?;
+    Ok(next.filter(|next| *next <= last))
 }
 
 /// Brings a message from the index, if it has it.

@@ -52,8 +52,10 @@ pub(super) struct State {
     pub(super) unrecorded: VecDeque<Unrecorded>,
     /// One of them is being tried again.
     pub(super) retrying: bool,
-    /// Segments have not been read to their end yet.
+    /// Segments, or the index, have not been read to their end yet.
     pub(super) recovering: bool,
+    /// From which message on the index has not been read.
+    pub(super) unread: Option<QueueId>,
     pub(super) damaged: u64,
     pub(super) index_rebuilt: Option<String>,
     pub(super) index_failed: Option<String>,
@@ -381,6 +383,7 @@ impl State {
             unrecorded: VecDeque::new(),
             retrying: false,
             recovering: false,
+            unread: None,
             damaged: 0,
             index_rebuilt: None,
             index_failed: None,
@@ -439,8 +442,13 @@ impl State {
         self.core.hot.retain(|id, hot: &mut Hot| {
             hot.dirty || !hot.indexed || hot.in_flight > 0 || hot.awaited || leases.is_leased(*id)
         });
-        if self.core.hot.len() < before {
+        let hot = &mut self.core.hot;
+        if hot.len() < before {
             self.generation += 1;
+        }
+        // A burst must not keep its memory for good.
+        if hot.capacity() > ROOMY && hot.len() < hot.capacity() / 8 {
+            hot.shrink_to(hot.len() * 2);
         }
     }
 }
@@ -472,6 +480,8 @@ fn no_room(options: &EmbeddedOptions) -> journal::Failure {
     )
 }
 
+/// Messages that may be in memory at once without a look at what their table takes.
+const ROOMY: usize = 8192;
 const FEW_INODES: u64 = 16;
 /// Above the floor and what is asked for: more than is written within [`BELIEVED`].
 const PLENTY: u64 = 256 << 20;

@@ -152,7 +152,9 @@ async fn finished_before_the_next_batch_never_gets_a_row() {
         rows.push(id);
         Ok(())
     };
-    index.for_each(collect).unwrap();
+    index
+        .for_each(QueueId::from_raw(0), usize::MAX, collect)
+        .unwrap();
     assert_eq!(rows, [id]);
     assert!(
         store.shared.lock().core.hot.is_empty(),

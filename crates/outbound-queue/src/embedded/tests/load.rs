@@ -33,6 +33,9 @@ async fn fifty_thousand_messages_open_and_drain() {
     store.close().unwrap();
     drop(store);
     let store = EmbeddedStore::open(options(dir.path())).unwrap();
+    while store.health().recovering {
+        tokio::task::yield_now().await;
+    }
     assert_eq!(store.stats(at(2)).due, MESSAGES as u64);
     assert!(
         store.shared.lock().core.hot.is_empty(),
@@ -77,4 +80,43 @@ async fn many_recipients_make_many_small_rows() {
         .iter()
         .filter(|r| matches!(r.state, crate::RecipientState::Done(_)));
     assert_eq!((done.count(), store.stats(at(3)).deferred), (990, 10));
+}
+
+#[tokio::test]
+async fn a_large_index_is_read_behind_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = still(options(dir.path()));
+    let mut kept = Vec::new();
+    for n in 0..50u64 {
+        kept.push(
+            put(&store, "s@a.test", &["r@d.test"], b"x", false, at(n))
+                .await
+                .0,
+        );
+    }
+    store.close().unwrap();
+    drop(store);
+    let store = still(EmbeddedOptions {
+        read_at_once: 20,
+        ..options(dir.path())
+    });
+    assert_eq!(store.stats(at(99)).due, 20);
+    let listed = store.list(&Filter::default(), None, 9, at(99)).await;
+    assert_eq!(listed.unwrap_err(), QueueError::Rebuilding);
+    // Meanwhile mail comes, and some of what is known goes.
+    let (fresh, _) = put(&store, "s@a.test", &["r@d.test"], b"x", false, at(99)).await;
+    for lease in store.lease(&to("d.test"), 5, at(99)).await.unwrap() {
+        store.finish(ending(&lease, DELIVERED), at(99)).unwrap();
+    }
+    committer::step(&store.shared).unwrap();
+    recover(&store.shared);
+    assert!(!store.health().recovering, "{:?}", store.health());
+    let mut expected = kept.split_off(5);
+    expected.push(fresh);
+    assert_eq!(ids(&store).await, expected);
+    store.close().unwrap();
+    drop(store);
+    let store = still(options(dir.path()));
+    assert_eq!(store.health().index_rebuilt, None);
+    assert_eq!(ids(&store).await, expected);
 }

@@ -210,6 +210,43 @@ testkit::net_test! {
         mx.assert_no_mail();
     }
 
+    async fn e5_04_mail_that_was_put_off_is_warned_of_once_and_given_up_in_time() {
+        let net = Net::start().await;
+        let org = net.plain_mx("org.test", "127.0.1.9").await;
+        // Nobody listens there.
+        net.zone.mail_domain("d.test", "mx.d.test", "127.0.0.25");
+        let config = net.config()
+            .set("queue.delay-warning", "\"3s\"")
+            .set("queue.lifetime", "\"9s\"");
+        let relay = Relay::start(config).await;
+        let mut client = relay.client().await;
+        for n in 0..3 {
+            let id = client.send("", &[&format!("u{n}@d.test")], MESSAGE).await;
+            relay.wait_for("delivery.deferred", &id, SOON).await;
+        }
+        relay.wait_event(|e| e.is("destination.suspended"), SOON).await;
+        let id = client.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        let put_off = relay.wait_for("delivery.deferred", &id, SOON).await;
+        assert_eq!(put_off.text("reason"), "destination-suspended", "{put_off}");
+        assert_eq!(put_off.text("dsn"), "4.4.1", "{put_off}");
+        // Why it waits, and for whom, is known without a word about each message.
+        let listed = ok(&relay, &["queue", "list", "--domain", "d.test", "--json"]).await.stdout;
+        let item = listed.lines().find(|line| line.contains(&id)).unwrap();
+        assert!(item.contains("is suspended for another"), "{item}");
+        let why = ok(&relay, &["explain", &id]).await.stdout;
+        assert!(why.contains("is suspended for another"), "{why}");
+        let summary = ok(&relay, &["queue", "summary"]).await.stdout;
+        assert!(summary.contains("destination-suspended"), "{summary}");
+        let notice = org.wait_for_message(SOON).await;
+        assert!(notice.text().contains("Action: delayed"), "{}", notice.text());
+        let end = relay.wait_for("delivery.expired", &id, SOON).await;
+        assert_eq!(end.text("reason"), "connect", "{end}");
+        assert!(end.at("/delay").as_f64().unwrap() >= 9.0, "{end}");
+        org.wait_for_messages(2, SOON).await;
+        // Once when it came, once with the warning; no more.
+        assert_eq!(events_of(&relay, "delivery.deferred", &id).len(), 2, "{}", relay.story());
+    }
+
     async fn e5_08_f2_17_f4_02_f4_04_each_failure_is_told_once_to_whom_it_concerns() {
         let net = Net::start().await;
         let (mx, org) = peers(&net).await;

@@ -97,7 +97,8 @@ const LARGER_CRATES: [(&str, usize); 11] = [
     ("attempt", 3400),
     ("delivery", 8250),
     ("journal", 5000),
-    ("outbound-queue", 7500),
+    // Some 700 lines of it are the suite that every store has to pass.
+    ("outbound-queue", 7800),
     // With the index, the second copy of the store, since the design asks for it.
     ("policy-cache", 6000),
     ("sealpost", 5250),

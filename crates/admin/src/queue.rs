@@ -24,7 +24,9 @@ pub(crate) async fn list<S: QueueStore>(
         .queue
         .list(&filter, query.cursor.as_ref(), query.limit, now)
         .await?;
-    let items = page.messages.iter().map(item).collect();
+    let suspended = |destination: &_| control.delivery.suspended(destination);
+    let items = page.messages.iter();
+    let items = items.map(|view| item(view, suspended)).collect();
     Ok(Json(Page {
         items,
         next: page.next.map(Cursor::to_text),
@@ -37,7 +39,8 @@ pub(crate) async fn show<S: QueueStore>(
 ) -> Result<Json<QueueDetail>, Problem> {
     let view = control.queue.show(parse_id(&id)?, control.now()).await?;
     let dialogue = |destination: &_, reason| control.delivery.dialogue(destination, reason);
-    Ok(Json(detail(&view, dialogue)))
+    let suspended = |destination: &_| control.delivery.suspended(destination);
+    Ok(Json(detail(&view, dialogue, suspended)))
 }
 
 pub(crate) async fn summary<S: QueueStore>(

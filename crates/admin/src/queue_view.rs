@@ -1,5 +1,7 @@
 //! Messages of the queue as the API shows them.
 
+use std::time::Duration;
+
 use attempt::Reason;
 use delivery::Dialogue;
 use mail_types::Timestamp;
@@ -7,7 +9,11 @@ use outbound_queue::{AttemptEntry, Destination, Done, MessageState, MessageView,
 
 use crate::{AttemptView, QueueDetail, QueueItem, RecipientView, TranscriptView};
 
-pub(crate) fn item(view: &MessageView) -> QueueItem {
+/// `suspended` knows which destinations are left alone: for how long yet, and why.
+pub(crate) fn item(
+    view: &MessageView,
+    suspended: impl Fn(&Destination) -> Option<(Duration, String)>,
+) -> QueueItem {
     let pending = view.recipients.iter().zip(&view.envelope.recipients);
     let pending = pending.filter(|(state, _)| matches!(state.state, RecipientState::Pending(_)));
     let last = last(view);
@@ -31,19 +37,42 @@ pub(crate) fn item(view: &MessageView) -> QueueItem {
             .unwrap_or(0),
         next_attempt: view.next_attempt.map(Timestamp::rfc3339),
         reason: reason.map(str::to_owned),
-        detail: last.map(|entry| entry.note.detail.to_string()),
+        detail: waits_for(view, suspended)
+            .or_else(|| last.map(|entry| entry.note.detail.to_string())),
     }
+}
+
+/// What a message that was put off waits for.
+fn waits_for(
+    view: &MessageView,
+    suspended: impl Fn(&Destination) -> Option<(Duration, String)>,
+) -> Option<String> {
+    let mut recipients = view.recipients.iter().zip(&view.envelope.recipients);
+    let (put_off, recipient) = recipients.find(|(r, _)| r.put_off)?;
+    let host = recipient.mailbox.host();
+    Some(match suspended(&put_off.destination) {
+        Some((left, cause)) => format!(
+            "Delivery to {host} is suspended for another {} seconds after repeated failures. The last \
+             one: {cause}",
+            left.as_secs()
+        ),
+        None => format!(
+            "Delivery to {host} was suspended after repeated failures; this message follows as soon as \
+             one more attempt has succeeded."
+        ),
+    })
 }
 
 /// `dialogue` knows the last dialogue of a destination that ended in a reason.
 pub(crate) fn detail(
     view: &MessageView,
     dialogue: impl Fn(&Destination, Reason) -> Option<Dialogue>,
+    suspended: impl Fn(&Destination) -> Option<(Duration, String)>,
 ) -> QueueDetail {
     let arrival = &view.envelope.arrival;
     let recipients = view.recipients.iter().zip(&view.envelope.recipients);
     QueueDetail {
-        item: item(view),
+        item: item(view, suspended),
         upstream_id: arrival.upstream_id.as_deref().map(str::to_owned),
         message_id: arrival.message_id.as_deref().map(str::to_owned),
         client: arrival.client.map(|ip| format!("{ip} ({})", arrival.helo)),

@@ -1,7 +1,6 @@
 //! Keeps the books of an attempt: one record per recipient, the end of the lease, notifications.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use attempt::{
     Authenticated, Delays, DsnKind, DsnSent, Facts, Outcome as Ended, Reason, Record, Removed,
@@ -39,8 +38,8 @@ pub(crate) struct Entry<'a> {
     /// When the attempt began.
     pub(crate) began: Timestamp,
     pub(crate) now: Now,
-    /// Deferrals until then do not count as attempts: the destination is suspended.
-    pub(crate) not_before: Option<Timestamp>,
+    /// The destination is suspended until then: deferrals are no attempts.
+    pub(crate) suspended_until: Option<Timestamp>,
 }
 
 /// What is entered for one recipient.
@@ -54,7 +53,9 @@ struct Line<'a> {
     status: EnhancedStatus,
     detail: String,
     advice: String,
+    /// The next attempt, and when the queue is to look at the message at the latest.
     next: Option<Timestamp>,
+    look_at: Option<Timestamp>,
     relayed: bool,
 }
 
@@ -81,7 +82,14 @@ impl<S: QueueStore> Books<'_, S> {
             if ends {
                 return (line.index, outcome(line, 0));
             }
-            let note = note(record);
+            let note = match entry.suspended_until {
+                None => note(record),
+                // What is no attempt has no history: the reason is all that is kept.
+                Some(_) => AttemptNote {
+                    reason: record.reason.map_or("", Reason::key).into(),
+                    ..AttemptNote::default()
+                },
+            };
             // Equal causes once: a hundred recipients refused alike are one thing to remember.
             let at = notes.iter().position(|n| *n == note).unwrap_or_else(|| {
                 notes.push(note);
@@ -95,7 +103,7 @@ impl<S: QueueStore> Books<'_, S> {
             outcomes,
             notes,
             warned,
-            put_off: entry.not_before.is_some(),
+            put_off: entry.suspended_until.is_some(),
             messages,
         };
         let finished = self.queue.finish(finish, entry.now);
@@ -161,7 +169,7 @@ impl<S: QueueStore> Books<'_, S> {
         attempts: u32,
         verdict: &'a Verdict,
     ) -> Line<'a> {
-        let counted = entry.not_before.is_none();
+        let counted = entry.suspended_until.is_none();
         let attempt = if counted {
             attempts + 1
         } else {
@@ -178,6 +186,7 @@ impl<S: QueueStore> Books<'_, S> {
             detail: String::new(),
             advice: String::new(),
             next: None,
+            look_at: None,
             relayed: false,
         };
         let failed = |failure: &Arc<Failure>, ended, status, next| {
@@ -191,6 +200,7 @@ impl<S: QueueStore> Books<'_, S> {
                 ended,
                 status,
                 next,
+                look_at: next,
                 detail: failure.detail.clone(),
                 advice: failure.reason.advice(&facts),
                 failure: Some(Arc::clone(failure)),
@@ -215,18 +225,22 @@ impl<S: QueueStore> Books<'_, S> {
             ),
             Verdict::Deferred(failure) => {
                 let expires = entry.leased.expires;
-                let next = match entry.not_before {
-                    Some(at) => {
-                        (at + Duration::from_secs_f64(SPREAD * self.dice.unit())).min(expires)
-                    }
-                    None => {
-                        let retry = &self.settings.retry;
-                        let next = retry.next(attempt, entry.now.wall, expires, self.dice.unit());
-                        // Not before the look-up that it waits for (decision AMB-01).
-                        let look = entry.found.not_before.map(|at| at.min(expires));
-                        look.map_or(next, |at| next.max(at))
-                    }
-                };
+                let (retry, now) = (&self.settings.retry, entry.now.wall);
+                if let Some(until) = entry.suspended_until {
+                    // It waits for its destination; the queue knows until when.
+                    let (arrival, warned) = (entry.leased.envelope.arrival.at, entry.leased.warned);
+                    let duty = retry.next_duty(now, arrival, expires, warned);
+                    let next = Some(until.min(expires));
+                    let line = failed(failure, Ended::Deferred, failure.status, next);
+                    return Line {
+                        look_at: Some(duty),
+                        ..line
+                    };
+                }
+                let next = retry.next(attempt, now, expires, self.dice.unit());
+                // Not before the look-up that it waits for (decision AMB-01).
+                let look = entry.found.not_before.map(|at| at.min(expires));
+                let next = look.map_or(next, |at| next.max(at));
                 failed(failure, Ended::Deferred, failure.status, Some(next))
             }
         }
@@ -342,7 +356,7 @@ fn record<'a>(
 }
 
 fn outcome(line: &Line<'_>, note: usize) -> Outcome {
-    match (line.ended, line.next) {
+    match (line.ended, line.look_at) {
         (Ended::Sent, _) if line.relayed => Outcome::Done(Done::Relayed),
         (Ended::Sent, _) => Outcome::Done(Done::Delivered),
         (Ended::Bounced, _) => Outcome::Done(Done::Bounced),
@@ -434,6 +448,3 @@ fn sent_detail(entry: &Entry<'_>, reply: &str) -> String {
         Some(None) => format!("{reply} (sent without TLS)"),
     }
 }
-
-/// Mail of a suspended destination comes back within so many seconds after the suspension.
-const SPREAD: f64 = 10.0;

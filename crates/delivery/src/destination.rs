@@ -101,6 +101,12 @@ impl Health {
         self.suspended.as_ref().filter(|s| now < s.until)
     }
 
+    /// Whether the last attempts failed.
+    #[must_use]
+    pub const fn is_doubtful(&self) -> bool {
+        self.failures > 0
+    }
+
     /// Some host could be used.
     pub fn succeeded(&mut self) -> Recovery {
         let recovered = self.suspended.take().is_some();

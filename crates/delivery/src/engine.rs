@@ -336,21 +336,30 @@ impl<S: QueueStore> Delivery<S> {
     /// An operator wants mail tried now: suspensions are lifted and plans made anew.
     pub fn resume(&self) {
         self.inner.epoch.fetch_add(1, Ordering::Relaxed);
-        self.inner
-            .lanes
-            .lock()
-            .values()
-            .for_each(|lane| lane.resume());
+        let lanes: Vec<_> = self.inner.lanes.lock().values().cloned().collect();
+        let now = self.inner.now();
+        for lane in lanes {
+            lane.resume();
+            self.inner.queue.suspend(&lane.key, None, now);
+        }
         self.inner.progress.notify_one();
     }
 
     /// Puts other settings in force for attempts from now on.
     pub fn reconfigure(&self, settings: Settings) {
         self.inner.settings.store(Arc::new(settings));
-        self.inner
-            .lanes
-            .lock()
-            .retain(|_, lane| lane.active() > 0 || lane.backlog() > 0);
+        let mut forgotten = Vec::new();
+        self.inner.lanes.lock().retain(|key, lane| {
+            let stays = lane.active() > 0 || lane.backlog() > 0;
+            if !stays {
+                forgotten.push(key.clone());
+            }
+            stays
+        });
+        let now = self.inner.now();
+        for key in forgotten {
+            self.inner.queue.suspend(&key, None, now);
+        }
         self.inner.progress.notify_one();
     }
 
@@ -386,6 +395,21 @@ impl<S: QueueStore> Delivery<S> {
         reason: Reason,
     ) -> Option<Dialogue> {
         self.inner.sessions.transcripts.get(destination, reason)
+    }
+
+    /// For how long a destination is left alone yet, if it is, and the last failure in a sentence.
+    #[must_use]
+    pub fn suspended(
+        &self,
+        destination: &outbound_queue::Destination,
+    ) -> Option<(Duration, String)> {
+        let lane = self.inner.lanes.lock().get(destination).cloned()?;
+        let now = self.inner.now().monotonic;
+        let suspension = lane.suspension(now)?;
+        Some((
+            suspension.until.saturating_sub(now),
+            suspension.cause.detail,
+        ))
     }
 
     /// Sessions that run.

@@ -214,6 +214,15 @@ impl Lane {
         self.state.lock().health.failed(cause, now);
     }
 
+    /// How many messages a worker asks the queue for: what is not known to work is tried with one.
+    pub(crate) fn batch(&self) -> usize {
+        if self.state.lock().health.is_doubtful() {
+            1
+        } else {
+            BATCH
+        }
+    }
+
     /// DNS says again that mail cannot go there. True once the answer has been the same over four
     /// hours, seen by look-ups half an hour apart at least (decision AMB-04).
     pub(crate) fn confirmed_undeliverable(&self, now: Timestamp) -> bool {
@@ -285,6 +294,8 @@ impl Lane {
     }
 }
 
+/// Messages leased at once by a worker that has nothing in hand.
+const BATCH: usize = 20;
 /// So much of the fresh mail in hand is done before the queue is asked again.
 const BETWEEN_ASKING: usize = 20;
 const BETWEEN_LOOKS: Duration = Duration::from_secs(30 * 60);

@@ -1,5 +1,9 @@
 //! Mail of a destination that is being left alone: it waits, unless its time is over.
 //!
+//! Each message is put off once: it gets its event and a word in the queue, which then holds it until
+//! the suspension ends, however often that is prolonged. It comes here again only to have its sender
+//! told of the delay, and to be given up.
+//!
 //! Nothing here connects. Mail at the end of its life is given up with the cause for which the
 //! destination is suspended, after a fresh look at record and policy where one is enforced (RFC 8461
 //! section 5): if the policy has changed, the mail gets one more real attempt instead.
@@ -26,8 +30,13 @@ pub(crate) async fn put_off<S: QueueStore>(
     suspension: &Suspension,
 ) {
     let Some(_turn) = lane.put_off() else { return };
+    // Whatever the clocks did: as long as the lane is left alone the queue gives out only what is new.
+    let now = inner.now();
+    let pause = suspension.until.saturating_sub(now.monotonic);
+    let until = now.wall + pause.max(SHORTEST);
+    inner.queue.suspend(&lane.key, Some(until), now);
     loop {
-        let leases = lease(inner, lane).await;
+        let leases = lease(inner, lane, BATCH).await;
         if leases.is_empty() || inner.is_stopping() {
             leases.iter().for_each(|leased| inner.give_back(leased));
             return;
@@ -69,6 +78,10 @@ pub(crate) async fn suspend<S: QueueStore>(
     if leased.envelope.tls_required_no && suspension.cause.reason.status().subject() == SECURITY {
         return deliver(inner, lane, leased, &mut None).await;
     }
+    if leased.put_off && now.wall < leased.due {
+        // It was put off before, and was out for nothing: a probe failed.
+        return inner.give_back(leased);
+    }
     if now.wall >= leased.expires {
         // The look at the policy may take a minute, and the scheduler does not wait for it.
         let (inner, lane) = (Arc::clone(inner), Arc::clone(lane));
@@ -94,9 +107,9 @@ pub(crate) async fn suspend<S: QueueStore>(
         leased.recipients.len(),
         &Verdict::Deferred(Arc::new(failure)),
     );
-    let not_before = Some(now.wall + pause.max(Duration::from_secs(1)));
+    let until = Some(now.wall + pause.max(SHORTEST));
     enter(
-        inner, &settings, leased, &found, None, &domain, now.wall, not_before,
+        inner, &settings, leased, &found, None, &domain, now.wall, until,
     )
     .await;
 }
@@ -119,6 +132,7 @@ async fn give_up<S: QueueStore>(
         if Some(policy_text(&look.discovery)) != before {
             inner.look_again();
             lane.resume();
+            inner.queue.suspend(&lane.key, None, inner.now());
             inner.give_back(leased);
             return;
         }
@@ -161,5 +175,8 @@ async fn give_up<S: QueueStore>(
     .await;
 }
 
+/// Messages put off together.
+const BATCH: usize = 20;
+const SHORTEST: Duration = Duration::from_secs(1);
 /// Enhanced status X.7.Z: the hosts are there and do not meet a demand.
 const SECURITY: u16 = 7;

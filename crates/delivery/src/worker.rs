@@ -12,7 +12,7 @@ use policy_cache::{Discovery, Outcome};
 use crate::books::{Books, Entry};
 use crate::concession::Concession;
 use crate::demand::Requirement;
-use crate::destination::{Cause, Recovery};
+use crate::destination::{Cause, Recovery, Suspension};
 use crate::engine::Inner;
 use crate::failure::Weight;
 use crate::findings::Findings;
@@ -52,10 +52,10 @@ pub(crate) async fn run<S: QueueStore>(inner: Arc<Inner<S>>, lane: Arc<Lane>) {
             }
             Next::Empty => {
                 let more = if inner.is_stopping() {
-                    lane.asked(0, BATCH);
+                    lane.asked(0, 1);
                     Vec::new()
                 } else {
-                    lease(&inner, &lane).await
+                    lease(&inner, &lane, lane.batch()).await
                 };
                 if more.is_empty() {
                     // Others may use the session meanwhile.
@@ -114,16 +114,20 @@ async fn keeping_leases<S: QueueStore>(
     }
 }
 
-pub(crate) async fn lease<S: QueueStore>(inner: &Inner<S>, lane: &Lane) -> Vec<Leased> {
-    match inner.queue.lease(&lane.key, BATCH, inner.now()).await {
+pub(crate) async fn lease<S: QueueStore>(
+    inner: &Inner<S>,
+    lane: &Lane,
+    wanted: usize,
+) -> Vec<Leased> {
+    match inner.queue.lease(&lane.key, wanted, inner.now()).await {
         Ok(leases) => {
-            lane.asked(leases.len(), BATCH);
+            lane.asked(leases.len(), wanted);
             leases
         }
         Err(error) => {
             tracing::error!(destination = %lane.key, %error, "the queue gives out no mail");
             inner.pause_queue();
-            lane.asked(0, BATCH);
+            lane.asked(0, wanted);
             Vec::new()
         }
     }
@@ -364,7 +368,7 @@ async fn learn<S: QueueStore>(
                 status: failure.status,
                 detail: failure.detail.clone(),
             };
-            lane.failed(cause, now.monotonic);
+            let _suspension = fail(inner, lane, cause);
         }
         return;
     };
@@ -380,8 +384,7 @@ async fn learn<S: QueueStore>(
         detail: failure.detail.clone(),
     };
     lane.saw(found);
-    lane.failed(cause, now.monotonic);
-    if let Some(suspension) = lane.suspension(now.monotonic) {
+    if let Some(suspension) = fail(inner, lane, cause) {
         let pause = suspension.until.saturating_sub(now.monotonic);
         inner
             .observer
@@ -403,6 +406,20 @@ async fn learn<S: QueueStore>(
             }
         });
     }
+}
+
+/// An attempt failed for the destination as a whole. Tells the queue if it is left alone from now on.
+fn fail<S: QueueStore>(inner: &Inner<S>, lane: &Lane, cause: Cause) -> Option<Suspension> {
+    let now = inner.now();
+    lane.failed(cause, now.monotonic);
+    let suspension = lane.suspension(now.monotonic)?;
+    let pause = suspension.until.saturating_sub(now.monotonic);
+    inner.queue.suspend(&lane.key, Some(now.wall + pause), now);
+    if lane.suspension(now.monotonic).is_none() {
+        // Lifted in between: that is the last word.
+        inner.queue.suspend(&lane.key, None, now);
+    }
+    Some(suspension)
 }
 
 /// What the policy in force says; `None` if there is none.
@@ -440,11 +457,9 @@ fn testing<S: QueueStore>(
 /// A destination that was left alone answers again: what waits for nothing else is due.
 async fn wake<S: QueueStore>(inner: &Arc<Inner<S>>, lane: &Lane) {
     tracing::info!(destination = %lane.key, "the destination answers again; its waiting mail is due");
-    for reason in [
-        Reason::DestinationSuspended,
-        Reason::Connect,
-        Reason::Timeout,
-    ] {
+    // Mail that was put off needs no word about each.
+    inner.queue.suspend(&lane.key, None, inner.now());
+    for reason in [Reason::Connect, Reason::Timeout] {
         retry_now(inner, &lane.key, reason).await;
     }
 }
@@ -479,7 +494,7 @@ pub(crate) async fn enter<S: QueueStore>(
     requirement: Option<&Requirement>,
     domain: &str,
     began: Timestamp,
-    not_before: Option<Timestamp>,
+    suspended_until: Option<Timestamp>,
 ) {
     let books = Books {
         queue: &*inner.queue,
@@ -494,13 +509,11 @@ pub(crate) async fn enter<S: QueueStore>(
         domain,
         began,
         now: inner.now(),
-        not_before,
+        suspended_until,
     };
     books.enter(&entry).await;
 }
 
-/// Messages leased at once by a worker that has nothing in hand.
-const BATCH: usize = 20;
 /// How long a worker stays without work.
 const LINGER: Duration = Duration::from_millis(20);
 /// Leases last ten minutes unless renewed.

@@ -15,6 +15,11 @@ use crate::{
 
 pub(crate) use crate::samples::{DELIVERED, at, deferred, ending, put, read, to};
 
+mod suspended;
+use suspended::{
+    e5_04_a_suspended_destination_holds_what_was_put_off, listings_of_a_domain_know_all_parts,
+};
+
 /// Runs a test on a store of each kind.
 async fn on_each<F, G, Fut1, Fut2>(memory: F, embedded: G)
 where
@@ -65,6 +70,8 @@ conformance!(
     an_abandoned_message_leaves_nothing,
     misuse_is_refused_and_changes_nothing,
     the_scheduler_is_woken,
+    e5_04_a_suspended_destination_holds_what_was_put_off,
+    listings_of_a_domain_know_all_parts,
 );
 
 async fn ingest_claims_and_gives_the_content_back<S: QueueStore>(store: S) {

@@ -198,6 +198,18 @@ impl Core {
         self.told
     }
 
+    /// Leaves a destination alone until then, or no longer.
+    pub(crate) fn suspend(
+        &mut self,
+        destination: &Destination,
+        until: Option<Timestamp>,
+        now: Now,
+    ) {
+        if let Some(time) = self.schedule.suspend(destination, until, now.wall) {
+            self.wake_for(time);
+        }
+    }
+
     /// Ends a lease with its outcome. Nothing is changed if this fails.
     pub(crate) fn finish(&mut self, finish: &Finish, now: Now) -> Result<Step, QueueError> {
         let lease = self.leases.get(&finish.lease)?;
@@ -345,10 +357,15 @@ impl Core {
         let recipients: Vec<(u32, u32)> = (0u32..)
             .zip(&message.recipients)
             .filter(|(_, r)| r.done.is_none() && r.destination == destination)
-            .filter(|(_, r)| all || r.next <= now.wall)
+            .filter(|(_, r)| all || r.put_off || r.next <= now.wall)
             .map(|(index, r)| (index, r.attempts))
             .collect();
-        let due = message.due_at(&destination)?.0;
+        let put_off = |(index, _): &(u32, u32)| {
+            let entry = message.recipients.get(*index as usize);
+            entry.is_some_and(|r| r.put_off)
+        };
+        let put_off = recipients.iter().all(put_off);
+        let due = message.due_at(&destination)?.time;
         let leased = Leased {
             token: self.leases.grant(
                 id,
@@ -367,6 +384,7 @@ impl Core {
                 })
                 .collect(),
             due,
+            put_off,
             expires,
             expired,
             bounce: message.bounce,
@@ -386,15 +404,19 @@ impl Core {
 
     /// Lists a message's part at a destination, unless it is leased.
     fn list(&mut self, id: QueueId, message: &Stored, destination: &Destination) {
-        let Some((time, reason)) = message.due_at(destination) else {
+        let Some(when) = message.due_at(destination) else {
             return;
         };
         if self.leases.holds(id, destination) {
             return;
         }
         let sender = sender_number(&message.envelope.reverse_path);
-        self.schedule
-            .insert(destination, (time, id), sender, reason.as_ref());
+        let time = self.schedule.insert(destination, id, &when, sender);
+        self.wake_for(time);
+    }
+
+    /// Something is due at this time.
+    fn wake_for(&mut self, time: Timestamp) {
         if self.told.is_none_or(|told| time < told) {
             self.told = Some(time);
             self.wake.notify_one();
@@ -402,8 +424,8 @@ impl Core {
     }
 
     fn unlist(&mut self, id: QueueId, message: &Stored, destination: &Destination) {
-        if let Some((time, _)) = message.due_at(destination) {
-            self.schedule.remove(destination, (time, id));
+        if let Some(when) = message.due_at(destination) {
+            self.schedule.remove(destination, (when.time, id));
         }
     }
 }

@@ -80,6 +80,20 @@ pub struct Edited {
     pub cancelled: Vec<(QueueId, Option<Box<str>>)>,
 }
 
+impl Filter {
+    /// Whether a destination can have recipients that match: its name ends with their domain.
+    pub(crate) fn is_about(&self, destination: &Destination) -> bool {
+        let name = destination.as_str();
+        let ends_with = |domain: &str| {
+            let start = name.len().saturating_sub(domain.len());
+            name.get(start..)
+                .is_some_and(|end| end.eq_ignore_ascii_case(domain))
+        };
+        self.domain.as_deref().is_none_or(ends_with)
+            && self.destination.as_ref().is_none_or(|d| d == destination)
+    }
+}
+
 impl Edited {
     /// Notes that a message was changed.
     pub(crate) fn note(&mut self, edit: Edit, id: QueueId, upstream_id: Option<&str>) {

@@ -19,8 +19,11 @@ pub struct Leased {
     pub envelope: Arc<Envelope>,
     /// The recipients that are still to be served at this destination, in the envelope's order.
     pub recipients: Vec<LeasedRecipient>,
-    /// When it became due.
+    /// When it became due; later than now for mail that was put off and comes because its
+    /// destination is not suspended any more.
     pub due: Timestamp,
+    /// All of these recipients were put off before ([`Finish::put_off`](crate::Finish::put_off)).
+    pub put_off: bool,
     /// When the queue gives up on it.
     pub expires: Timestamp,
     /// It has expired: no attempt, but the DSN that says so.

@@ -158,6 +158,10 @@ impl QueueStore for MemoryStore {
         core.schedule.due_destinations(now.wall, after, max)
     }
 
+    fn suspend(&self, destination: &Destination, until: Option<Timestamp>, now: Now) {
+        self.inner.lock().core.suspend(destination, until, now);
+    }
+
     fn next_due(&self, now: Now) -> Option<Timestamp> {
         self.inner.lock().core.next_due(now)
     }
@@ -213,7 +217,7 @@ impl QueueStore for MemoryStore {
         let mut page = Page::default();
         let mut from = Cursor::key(cursor);
         loop {
-            let keys = core.listing(from, PAGE);
+            let keys = core.listing(filter, from, PAGE);
             for key in &keys {
                 if page.messages.len() == limit {
                     page.next = Some(Cursor::at(*key));
@@ -222,7 +226,7 @@ impl QueueStore for MemoryStore {
                 let Some(hot) = core.hot.get(&key.1) else {
                     continue;
                 };
-                if hot.message.first_due() == key.0
+                if hot.message.first_due(filter) == key.0
                     && core.matches(filter, key.1, &hot.message, now)
                 {
                     page.messages.push(core.view(key.1, &hot.message, now));
@@ -279,8 +283,8 @@ impl QueueStore for MemoryStore {
         stats
     }
 
-    fn summary(&self, _now: Now) -> Vec<SummaryRow> {
-        self.inner.lock().core.schedule.summary()
+    fn summary(&self, now: Now) -> Vec<SummaryRow> {
+        self.inner.lock().core.schedule.summary(now.wall)
     }
 
     fn health(&self) -> Health {

@@ -54,6 +54,8 @@ pub struct RecipientView {
     pub attempts: u32,
     /// The reason key of the last deferral.
     pub reason: Option<Arc<str>>,
+    /// It waits for its destination, which is being left alone, and had no attempt for that.
+    pub put_off: bool,
 }
 
 /// What became of a recipient so far.

@@ -18,8 +18,10 @@ pub struct Finish {
     pub notes: Vec<AttemptNote>,
     /// The sender is told of the delay by one of `messages`, or was not to be told: do not do it again.
     pub warned: bool,
-    /// The deferrals put the mail off without an attempt (its destination is left alone): neither
-    /// attempt numbers nor the history count them.
+    /// The deferrals put the mail off without an attempt, since its destination is left alone
+    /// ([`QueueStore::suspend`](crate::QueueStore::suspend)): neither attempt numbers nor the history
+    /// count them. Such mail is due as soon as that ends, without any change to it, and at its next
+    /// attempt's time in any case.
     pub put_off: bool,
     /// Messages to enqueue in the same atomic append: DSNs.
     pub messages: Vec<NewMessage>,

@@ -80,6 +80,22 @@ impl RetrySchedule {
         !self.delay_warning.is_zero() && now.since(arrival) >= self.delay_warning
     }
 
+    /// When mail that is put off without attempts has to be looked at in any case: to tell the sender of
+    /// the delay (unless told before), and to give up.
+    #[must_use]
+    pub fn next_duty(
+        &self,
+        now: Timestamp,
+        arrival: Timestamp,
+        expires: Timestamp,
+        warned: bool,
+    ) -> Timestamp {
+        let warning = arrival + self.delay_warning;
+        let warns = !warned && !self.delay_warning.is_zero() && now < warning;
+        let duty = if warns { warning.min(expires) } else { expires };
+        duty.max(now + MIN_DELAY)
+    }
+
     /// The delays, for the documentation and the DSN text.
     #[must_use]
     pub fn delays(&self) -> &[Duration] {
@@ -183,6 +199,23 @@ mod tests {
             RetrySchedule::default().delays(),
             "an empty table is the default"
         );
+    }
+
+    #[test]
+    fn what_is_put_off_is_looked_at_for_the_warning_and_at_the_end() {
+        let schedule = RetrySchedule::default();
+        let (hour, end) = (3600, secs(5 * 86_400));
+        let duty = |now, warned| schedule.next_duty(secs(now), secs(0), end, warned);
+        assert_eq!(duty(hour, false), secs(4 * hour));
+        assert_eq!(duty(hour, true), end);
+        assert_eq!(duty(4 * hour, false), end, "the warning goes out now");
+        assert_eq!(
+            duty(5 * 86_400, true),
+            secs(5 * 86_400 + 1),
+            "never at once"
+        );
+        let short = schedule.next_duty(secs(1), secs(0), secs(60), false);
+        assert_eq!(short, secs(60));
     }
 
     proptest! {

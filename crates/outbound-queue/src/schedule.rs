@@ -5,6 +5,10 @@
 //! message that is not due lives in the index. Keeping these few bytes for all mail makes the
 //! earliest due time exact, and spares the index a second row per message.
 //!
+//! A destination may be suspended. Mail that was put off for that stands beside the other: it is due
+//! when the suspension ends, and at its own time in any case. So a suspension that begins, lasts or
+//! ends touches no message, whether ten wait or a million.
+//!
 //! Where many messages wait for one destination, its due mail is given out by turns of the senders
 //! (row E5-05): one who sends a hundred thousand does not hold up another's single message.
 
@@ -13,8 +17,8 @@ use std::sync::Arc;
 
 use mail_types::{Mailbox, QueueId, ReversePath, Timestamp};
 
-use crate::state::NEVER;
-use crate::{Destination, DestinationCount, DueDestination, SummaryRow};
+use crate::state::{NEVER, When};
+use crate::{Destination, DestinationCount, DueDestination, Filter, SummaryRow};
 
 /// All waiting mail, by destination.
 #[derive(Default)]
@@ -28,6 +32,7 @@ pub(crate) struct Schedule {
     waiting: u64,
     held: u64,
     reasons: Reasons,
+    suspensions: Suspensions,
 }
 
 /// The key of an entry within its destination.
@@ -36,8 +41,10 @@ pub(crate) type Key = (Timestamp, QueueId);
 #[derive(Default)]
 struct Waiting {
     entries: BTreeMap<Key, Entry>,
-    /// The same by sender; only while the destination is [`CROWDED`].
-    by_sender: Option<BTreeSet<(u16, Key)>>,
+    /// What was put off.
+    put_off: BTreeMap<Key, Entry>,
+    /// The same by sender, what was put off marked and last; only while the destination is [`CROWDED`].
+    by_sender: Option<BTreeSet<(u16, bool, Key)>>,
     /// Whose turn is next.
     turn: u16,
     /// Where [`Schedule`] lists this destination.
@@ -59,24 +66,31 @@ enum Listed {
 }
 
 impl Schedule {
-    /// Adds an entry.
+    /// Adds an entry; answers when it is due.
     pub(crate) fn insert(
         &mut self,
         destination: &Destination,
-        key: Key,
+        id: QueueId,
+        when: &When,
         sender: u16,
-        reason: Option<&Arc<str>>,
-    ) {
-        let reason = self.reasons.number(reason);
+    ) -> Timestamp {
+        let key = (when.time, id);
+        let reason = self.reasons.number(when.reason.as_ref());
         if !self.destinations.contains_key(destination) {
             self.destinations
                 .insert(destination.clone(), Waiting::default());
         }
+        let until = self.suspensions.until(destination);
         let Some(waiting) = self.destinations.get_mut(destination) else {
-            return;
+            return when.time;
         };
-        waiting.crowd(key, sender);
-        match waiting.entries.insert(key, Entry { reason, sender }) {
+        waiting.crowd(key, when.put_off, sender);
+        let before = waiting.first(until);
+        let entries = match when.put_off {
+            true => &mut waiting.put_off,
+            false => &mut waiting.entries,
+        };
+        match entries.insert(key, Entry { reason, sender }) {
             None => {
                 self.waiting += 1;
                 self.held += u64::from(key.0 == NEVER);
@@ -84,8 +98,13 @@ impl Schedule {
             Some(earlier) => self.reasons.forget(earlier.reason),
         }
         self.reasons.count(reason);
-        if waiting.entries.first_key_value().map(|e| *e.0) == Some(key) {
+        if waiting.first(until) != before {
             self.list_anew(destination);
+        }
+        if when.put_off {
+            until.unwrap_or_default().min(when.time)
+        } else {
+            when.time
         }
     }
 
@@ -94,18 +113,41 @@ impl Schedule {
         let Some(waiting) = self.destinations.get_mut(destination) else {
             return false;
         };
-        let was_first = waiting.entries.first_key_value().map(|e| *e.0) == Some(key);
-        let Some(entry) = waiting.entries.remove(&key) else {
+        let until = self.suspensions.until(destination);
+        let before = waiting.first(until);
+        let timely = waiting.entries.remove(&key).map(|entry| (entry, false));
+        let removed = timely.or_else(|| Some((waiting.put_off.remove(&key)?, true)));
+        let Some((entry, put_off)) = removed else {
             return false;
         };
-        waiting.thin_out(key, entry.sender);
+        waiting.thin_out(key, put_off, entry.sender);
         self.reasons.forget(entry.reason);
         self.waiting -= 1;
         self.held -= u64::from(key.0 == NEVER);
-        if was_first {
+        if waiting.first(until) != before {
             self.list_anew(destination);
         }
         true
+    }
+
+    /// Suspends a destination until then, or ends that. Answers when its first entry is due now, if it
+    /// has one.
+    pub(crate) fn suspend(
+        &mut self,
+        destination: &Destination,
+        until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        self.suspensions.set(destination, until, now);
+        self.list_anew(destination);
+        self.first(destination)
+    }
+
+    /// Until when a destination is suspended, if it is.
+    pub(crate) fn suspended(&self, destination: &Destination, now: Timestamp) -> Option<Timestamp> {
+        self.suspensions
+            .until(destination)
+            .filter(|until| *until > now)
     }
 
     /// `max` entries of a destination that are due: the first ones, or if many wait, the first ones
@@ -116,14 +158,14 @@ impl Schedule {
         now: Timestamp,
         max: usize,
     ) -> Vec<Key> {
+        let open = self.suspended(destination, now).is_none();
         let Some(waiting) = self.destinations.get_mut(destination) else {
             return Vec::new();
         };
         if waiting.by_sender.is_some() {
-            return waiting.due_by_turns(now, max);
+            return waiting.due_by_turns(now, open, max);
         }
-        let keys = waiting.entries.keys().take(max).copied();
-        keys.take_while(|key| key.0 <= now).collect()
+        waiting.due(now, open).take(max).collect()
     }
 
     /// Destinations with due entries, by name after `after`.
@@ -140,11 +182,10 @@ impl Schedule {
             .range::<Destination, _>((start, std::ops::Bound::Unbounded));
         names
             .filter_map(|destination| {
-                let waiting = self.destinations.get(destination)?;
-                let (key, _) = waiting.entries.first_key_value()?;
-                (key.0 <= now).then(|| DueDestination {
+                let due = self.first(destination)?;
+                (due <= now).then(|| DueDestination {
                     destination: destination.clone(),
-                    due: key.0,
+                    due,
                 })
             })
             .take(max)
@@ -163,26 +204,28 @@ impl Schedule {
         }
     }
 
-    /// All entries from `from` on in the order of their keys, until `visit` says `false`.
-    /// Entries of one message at several destinations come once each.
-    pub(crate) fn keys_from(&self, from: Key, limit: usize) -> Vec<Key> {
-        let mut heads: BTreeSet<(Key, &Destination)> = BTreeSet::new();
-        for (name, waiting) in &self.destinations {
-            if let Some((key, _)) = waiting.entries.range(from..).next() {
-                heads.insert((*key, name));
+    /// Entries from `from` on in the order of their keys, `limit` at most, of the destinations that a
+    /// filter is about. Entries of one message at several destinations come once each.
+    pub(crate) fn keys_from(&self, from: Key, limit: usize, filter: &Filter) -> Vec<Key> {
+        let mut heads: BTreeSet<(Key, &Destination, bool)> = BTreeSet::new();
+        for (name, waiting) in self.destinations.iter().filter(|(d, _)| filter.is_about(d)) {
+            for put_off in [false, true] {
+                if let Some((key, _)) = waiting.of(put_off).range(from..).next() {
+                    heads.insert((*key, name, put_off));
+                }
             }
         }
         let mut keys = Vec::new();
         while keys.len() < limit
-            && let Some((key, name)) = heads.pop_first()
+            && let Some((key, name, put_off)) = heads.pop_first()
         {
             if keys.last() != Some(&key) {
                 keys.push(key);
             }
             let after = (std::ops::Bound::Excluded(key), std::ops::Bound::Unbounded);
             let waiting = self.destinations.get(name);
-            if let Some((key, _)) = waiting.and_then(|w| w.entries.range(after).next()) {
-                heads.insert((*key, name));
+            if let Some((key, _)) = waiting.and_then(|w| w.of(put_off).range(after).next()) {
+                heads.insert((*key, name, put_off));
             }
         }
         keys
@@ -196,11 +239,10 @@ impl Schedule {
     /// How many entries are due.
     pub(crate) fn count_due(&mut self, now: Timestamp) -> u64 {
         self.advance(now);
-        let end = (now, QueueId::from_raw(u64::MAX));
-        self.ready
-            .iter()
-            .filter_map(|d| self.destinations.get(d))
-            .map(|w| w.entries.range(..=end).count() as u64)
+        let ready = self.ready.iter();
+        ready
+            .filter_map(|d| Some((self.suspended(d, now).is_none(), self.destinations.get(d)?)))
+            .map(|(open, waiting)| waiting.count_due(now, open))
             .sum()
     }
 
@@ -215,17 +257,22 @@ impl Schedule {
             .iter()
             .map(|(destination, waiting)| DestinationCount {
                 destination: destination.clone(),
-                messages: waiting.entries.len() as u64,
+                messages: (waiting.entries.len() + waiting.put_off.len()) as u64,
             })
             .collect()
     }
 
     /// Destination by reason, the largest count first.
-    pub(crate) fn summary(&self) -> Vec<SummaryRow> {
+    pub(crate) fn summary(&self, now: Timestamp) -> Vec<SummaryRow> {
         let mut rows = Vec::new();
         for (destination, waiting) in &self.destinations {
+            let until = self.suspended(destination, now).unwrap_or(now);
             let mut by_reason: BTreeMap<u16, SummaryRow> = BTreeMap::new();
-            for ((time, id), Entry { reason, .. }) in &waiting.entries {
+            let put_off = waiting.put_off.iter();
+            let put_off = put_off.map(|((time, id), entry)| ((*time).min(until), *id, entry));
+            let entries = waiting.entries.iter();
+            let entries = entries.map(|((time, id), entry)| (*time, *id, entry));
+            for (time, id, Entry { reason, .. }) in entries.chain(put_off) {
                 let row = by_reason.entry(*reason).or_insert_with(|| SummaryRow {
                     destination: destination.clone(),
                     reason: self.reasons.text(*reason),
@@ -234,10 +281,9 @@ impl Schedule {
                     next_attempt: None,
                 });
                 row.count += 1;
-                row.oldest = row.oldest.min(arrival_of(*id));
-                // Entries come by time: the first is the earliest.
-                if *time != NEVER && row.next_attempt.is_none() {
-                    row.next_attempt = Some(*time);
+                row.oldest = row.oldest.min(arrival_of(id));
+                if time != NEVER {
+                    row.next_attempt = row.next_attempt.into_iter().chain([time]).min();
                 }
             }
             rows.extend(by_reason.into_values());
@@ -259,11 +305,12 @@ impl Schedule {
 
     fn first(&self, destination: &Destination) -> Option<Timestamp> {
         let waiting = self.destinations.get(destination)?;
-        waiting.entries.first_key_value().map(|(key, _)| key.0)
+        waiting.first(self.suspensions.until(destination))
     }
 
     /// Lists a destination under its first entry, after that changed.
     fn list_anew(&mut self, destination: &Destination) {
+        let until = self.suspensions.until(destination);
         let Some(waiting) = self.destinations.get_mut(destination) else {
             return;
         };
@@ -274,50 +321,100 @@ impl Schedule {
             }
             None => {}
         }
-        match waiting.entries.first_key_value() {
+        match waiting.first(until) {
             None => drop(self.destinations.remove(destination)),
-            Some((key, _)) if key.0 == NEVER => {}
-            Some((key, _)) => {
-                waiting.listed = Some(Listed::Later(key.0));
-                self.later.insert((key.0, destination.clone()));
+            Some(NEVER) => {}
+            Some(time) => {
+                waiting.listed = Some(Listed::Later(time));
+                self.later.insert((time, destination.clone()));
             }
         }
     }
 }
 
 impl Waiting {
+    /// What was put off, or the rest.
+    const fn of(&self, put_off: bool) -> &BTreeMap<Key, Entry> {
+        match put_off {
+            true => &self.put_off,
+            false => &self.entries,
+        }
+    }
+
+    /// When the first entry is due, in a destination that is or was suspended `until` then.
+    fn first(&self, until: Option<Timestamp>) -> Option<Timestamp> {
+        let timely = self.entries.first_key_value().map(|(key, _)| key.0);
+        let put_off = self.put_off.first_key_value();
+        let put_off = put_off.map(|(key, _)| key.0.min(until.unwrap_or_default()));
+        timely.into_iter().chain(put_off).min()
+    }
+
+    /// What is due, what was put off first: it waits longest.
+    fn due(&self, now: Timestamp, open: bool) -> impl Iterator<Item = Key> {
+        let put_off = self.put_off.keys();
+        let put_off = put_off.take_while(move |key| open || key.0 <= now);
+        let timely = self.entries.keys().take_while(move |key| key.0 <= now);
+        put_off.chain(timely).copied()
+    }
+
+    fn count_due(&self, now: Timestamp, open: bool) -> u64 {
+        let end = (now, QueueId::from_raw(u64::MAX));
+        let put_off = match open {
+            true => self.put_off.len(),
+            false => self.put_off.range(..=end).count(),
+        };
+        (put_off + self.entries.range(..=end).count()) as u64
+    }
+
     /// Notes an entry that is about to be added.
-    fn crowd(&mut self, key: Key, sender: u16) {
-        if self.by_sender.is_none() && self.entries.len() >= CROWDED {
-            let all = self.entries.iter().map(|(key, e)| (e.sender, *key));
-            self.by_sender = Some(all.collect());
+    fn crowd(&mut self, key: Key, put_off: bool, sender: u16) {
+        if self.by_sender.is_none() && self.entries.len() + self.put_off.len() >= CROWDED {
+            let timely = self.entries.iter().map(|(key, e)| (e.sender, false, *key));
+            let put_off = self.put_off.iter().map(|(key, e)| (e.sender, true, *key));
+            self.by_sender = Some(timely.chain(put_off).collect());
         }
         if let Some(by_sender) = &mut self.by_sender {
-            by_sender.insert((sender, key));
+            by_sender.insert((sender, put_off, key));
         }
     }
 
     /// Notes an entry that was removed.
-    fn thin_out(&mut self, key: Key, sender: u16) {
+    fn thin_out(&mut self, key: Key, put_off: bool, sender: u16) {
         if let Some(by_sender) = &mut self.by_sender {
-            by_sender.remove(&(sender, key));
+            by_sender.remove(&(sender, put_off, key));
         }
-        if self.entries.len() <= CROWDED / 2 {
+        if self.entries.len() + self.put_off.len() <= CROWDED / 2 {
             self.by_sender = None;
         }
     }
 
+    /// A sender's first entry that is due.
+    fn due_of(&self, sender: u16, now: Timestamp, open: bool) -> Option<Key> {
+        let by_sender = self.by_sender.as_ref()?;
+        let start = (Timestamp::default(), QueueId::from_raw(0));
+        let first = |put_off: bool, by: Timestamp| {
+            let end = (by, QueueId::from_raw(u64::MAX));
+            let mut keys = by_sender.range((sender, put_off, start)..=(sender, put_off, end));
+            keys.next().map(|(_, _, key)| *key)
+        };
+        first(true, if open { NEVER } else { now }).or_else(|| first(false, now))
+    }
+
     /// One due entry of each sender, beginning with whose turn it is; what is still wanted is filled
     /// up with what is longest due.
-    fn due_by_turns(&mut self, now: Timestamp, max: usize) -> Vec<Key> {
+    fn due_by_turns(&mut self, now: Timestamp, open: bool, max: usize) -> Vec<Key> {
         let mut keys = Vec::with_capacity(max);
         let by_sender = self.by_sender.iter().flatten();
-        let first = by_sender.clone().next().map(|(sender, _)| *sender);
+        let first = by_sender.clone().next().map(|(sender, ..)| *sender);
         // Senders looked at: some may have nothing that is due.
         for _ in 0..max.saturating_mul(2) {
-            let from = (self.turn, (Timestamp::default(), QueueId::from_raw(0)));
+            let from = (
+                self.turn,
+                false,
+                (Timestamp::default(), QueueId::from_raw(0)),
+            );
             let next = self.by_sender.as_ref().and_then(|b| b.range(from..).next());
-            let Some((sender, key)) = next.copied() else {
+            let Some(sender) = next.map(|(sender, ..)| *sender) else {
                 // Behind the last sender: the first one has the turn, once per round.
                 match first {
                     Some(first) if self.turn != first => self.turn = first,
@@ -325,23 +422,22 @@ impl Waiting {
                 }
                 continue;
             };
-            if keys.len() >= max || keys.contains(&key) {
+            let key = self.due_of(sender, now, open);
+            if keys.len() >= max || key.is_some_and(|key| keys.contains(&key)) {
                 break;
             }
-            if key.0 <= now {
-                keys.push(key);
-            }
+            keys.extend(key);
             match sender.checked_add(1) {
                 Some(next) => self.turn = next,
                 None => self.turn = first.unwrap_or_default(),
             }
         }
-        for key in self.entries.keys().take_while(|key| key.0 <= now) {
+        for key in self.due(now, open) {
             if keys.len() >= max {
                 break;
             }
-            if !keys.contains(key) {
-                keys.push(*key);
+            if !keys.contains(&key) {
+                keys.push(key);
             }
         }
         keys
@@ -361,6 +457,31 @@ pub(crate) fn sender_number(reverse_path: &ReversePath) -> u16 {
 /// About when a message arrived: ids are made of the time.
 pub(crate) const fn arrival_of(id: QueueId) -> Timestamp {
     Timestamp::from_millis((id.raw() >> 8) / 1000)
+}
+
+/// Suspended destinations, some of which may not be any more.
+#[derive(Default)]
+struct Suspensions {
+    until: HashMap<Destination, Timestamp>,
+    /// With so many those that are over are forgotten.
+    crowded: usize,
+}
+
+impl Suspensions {
+    fn set(&mut self, destination: &Destination, until: Option<Timestamp>, now: Timestamp) {
+        match until {
+            Some(until) => drop(self.until.insert(destination.clone(), until)),
+            None => drop(self.until.remove(destination)),
+        }
+        if self.until.len() > self.crowded {
+            self.until.retain(|_, until| *until > now);
+            self.crowded = self.until.len().saturating_mul(2).max(CROWDED);
+        }
+    }
+
+    fn until(&self, destination: &Destination) -> Option<Timestamp> {
+        self.until.get(destination).copied()
+    }
 }
 
 /// So many entries make a destination's mail go by turns of the senders.
@@ -415,132 +536,4 @@ impl Reasons {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn key(time: u64, id: u64) -> Key {
-        (Timestamp::from_millis(time), QueueId::from_raw(id))
-    }
-
-    #[test]
-    fn a_held_entry_is_counted_and_never_due() {
-        let mut s = Schedule::default();
-        let d = Destination::new("d.test");
-        s.insert(&d, (NEVER, QueueId::from_raw(1)), 0, None);
-        assert_eq!(
-            (s.counts(), s.next_due(Timestamp::from_secs(9))),
-            ((1, 1), None)
-        );
-        assert!(s.remove(&d, (NEVER, QueueId::from_raw(1))));
-        assert_eq!(s.counts(), (0, 0));
-        assert!(s.by_destination().is_empty());
-    }
-
-    #[test]
-    fn e5_05_one_sender_with_a_hundred_thousand_does_not_hold_up_another() {
-        let mut s = Schedule::default();
-        let d = Destination::new("d.test");
-        for n in 0..100_000 {
-            s.insert(&d, key(n, n), 7, None);
-        }
-        // Two others come last, and one has mail that is not due yet.
-        s.insert(&d, key(100_000, 100_000), 3, None);
-        s.insert(&d, key(100_001, 100_001), u16::MAX, None);
-        s.insert(&d, key(900_000, 100_002), 5, None);
-        let now = Timestamp::from_millis(200_000);
-        let keys = s.due(&d, now, 20);
-        assert_eq!(keys.len(), 20);
-        assert!(keys.contains(&key(100_000, 100_000)), "{keys:?}");
-        assert!(keys.contains(&key(100_001, 100_001)), "{keys:?}");
-        assert!(keys.iter().all(|k| k.0 <= now));
-        let distinct: BTreeSet<&Key> = keys.iter().collect();
-        assert_eq!(distinct.len(), 20);
-        // All of it comes out, and nothing twice.
-        let mut left = 100_002;
-        loop {
-            let keys = s.due(&d, now, 20);
-            if keys.is_empty() {
-                break;
-            }
-            left -= keys.len();
-            keys.iter().for_each(|k| assert!(s.remove(&d, *k)));
-        }
-        assert_eq!((left, s.counts()), (0, (1, 0)));
-    }
-
-    #[test]
-    fn e5_05_more_senders_than_fit_take_turns() {
-        let mut s = Schedule::default();
-        let d = Destination::new("d.test");
-        for n in 0..2000 {
-            s.insert(&d, key(n, n), (n % 200) as u16, None);
-        }
-        let now = Timestamp::from_millis(9000);
-        let mut seen: BTreeSet<u64> = BTreeSet::new();
-        for _ in 0..11 {
-            for k in s.due(&d, now, 20) {
-                assert!(s.remove(&d, k));
-                seen.insert(k.1.raw() % 200);
-            }
-        }
-        assert_eq!(seen.len(), 200, "everybody had a turn");
-    }
-
-    #[test]
-    fn a_clock_that_goes_back_makes_nothing_due() {
-        let mut s = Schedule::default();
-        let d = Destination::new("d.test");
-        s.insert(&d, key(100, 1), 0, None);
-        assert_eq!(
-            s.due_destinations(Timestamp::from_millis(100), None, 9)
-                .len(),
-            1
-        );
-        assert!(
-            s.due_destinations(Timestamp::from_millis(50), None, 9)
-                .is_empty()
-        );
-        assert_eq!(
-            s.next_due(Timestamp::from_millis(50)),
-            Some(Timestamp::from_millis(100))
-        );
-    }
-
-    proptest! {
-        /// Against the plainest model: a list of entries.
-        #[test]
-        fn agrees_with_a_list(
-            steps in proptest::collection::vec((any::<bool>(), 0u8..4, 0u64..20, 0u64..8), 0..60),
-            now in 0u64..20,
-        ) {
-            let mut s = Schedule::default();
-            let mut list: BTreeSet<(String, Key)> = BTreeSet::new();
-            for (add, d, time, id) in steps {
-                let name = format!("d{d}.test");
-                let destination = Destination::new(&name);
-                if add {
-                    s.insert(&destination, key(time, id), 0, Some(&Arc::from("connect")));
-                    list.insert((name, key(time, id)));
-                } else {
-                    prop_assert_eq!(
-                        s.remove(&destination, key(time, id)),
-                        list.remove(&(name, key(time, id)))
-                    );
-                }
-            }
-            let now = Timestamp::from_millis(now);
-            let due: BTreeSet<&String> =
-                list.iter().filter(|e| e.1.0 <= now).map(|e| &e.0).collect();
-            let names: Vec<String> = s.due_destinations(now, None, 99)
-                .into_iter().map(|d| d.destination.to_string()).collect();
-            prop_assert!(names.iter().eq(due.iter().copied()));
-            let first = list.iter().map(|e| e.1.0).min().map(|t| t.max(now));
-            prop_assert_eq!(s.next_due(now).map(|t| t.max(now)), first);
-            prop_assert_eq!(s.counts().0, list.len() as u64);
-            prop_assert_eq!(s.by_reason().iter().map(|r| r.1).sum::<u64>(), list.len() as u64);
-            let all: BTreeSet<Key> = list.iter().map(|e| e.1).collect();
-            prop_assert!(s.keys_from(key(0, 0), 999).iter().eq(all.iter()));
-        }
-    }
-}
+mod tests;

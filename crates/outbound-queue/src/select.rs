@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use mail_types::QueueId;
+use mail_types::{QueueId, Timestamp};
 
 use crate::core::{Core, Step, all_done};
-use crate::state::{Change, NEVER, Stored};
+use crate::state::{Change, NEVER, RecipientEntry, Stored};
 use crate::{
     AttemptNote, Destination, Done, Edit, Filter, MessageState, MessageView, Now, RecipientState,
     RecipientView,
@@ -14,7 +14,7 @@ use crate::{
 impl Core {
     /// What a message waits for.
     pub(crate) fn state_of(&self, id: QueueId, message: &Stored, now: Now) -> MessageState {
-        match message.first_due() {
+        match self.next_attempt(message, now) {
             _ if self.leases.is_leased(id) => MessageState::Active,
             NEVER => MessageState::Held,
             time if time <= now.wall => MessageState::Due,
@@ -22,8 +22,26 @@ impl Core {
         }
     }
 
+    /// When the next attempt at any recipient comes; the end of time if held.
+    fn next_attempt(&self, message: &Stored, now: Now) -> Timestamp {
+        let pending = message.recipients.iter().filter(|r| r.done.is_none());
+        match pending.map(|r| self.next_of(r, now)).min() {
+            Some(time) if !message.held => time,
+            _ => NEVER,
+        }
+    }
+
+    /// When a recipient's next attempt comes: what was put off waits for its destination.
+    fn next_of(&self, recipient: &RecipientEntry, now: Now) -> Timestamp {
+        if !recipient.put_off {
+            return recipient.next;
+        }
+        let until = self.schedule.suspended(&recipient.destination, now.wall);
+        until.map_or(now.wall, |until| until.min(recipient.next))
+    }
+
     pub(crate) fn view(&self, id: QueueId, message: &Stored, now: Now) -> MessageView {
-        let first = message.first_due();
+        let first = self.next_attempt(message, now);
         MessageView {
             id,
             envelope: Arc::clone(&message.envelope),
@@ -33,11 +51,13 @@ impl Core {
                 .iter()
                 .map(|r| RecipientView {
                     destination: r.destination.clone(),
-                    state: r
-                        .done
-                        .map_or(RecipientState::Pending(r.next), RecipientState::Done),
+                    state: r.done.map_or_else(
+                        || RecipientState::Pending(self.next_of(r, now)),
+                        RecipientState::Done,
+                    ),
                     attempts: r.attempts,
                     reason: r.reason.clone(),
+                    put_off: r.put_off && r.done.is_none(),
                 })
                 .collect(),
             next_attempt: (first != NEVER).then_some(first),
@@ -51,7 +71,7 @@ impl Core {
     pub(crate) fn matches(&self, filter: &Filter, id: QueueId, m: &Stored, now: Now) -> bool {
         let envelope = &m.envelope;
         let sender = envelope.reverse_path.mailbox().map_or("", |m| m.as_str());
-        let recipient = |(r, address): (&crate::state::RecipientEntry, &mail_types::Recipient)| {
+        let recipient = |(r, address): (&RecipientEntry, &mail_types::Recipient)| {
             let mailbox = &address.mailbox;
             r.done.is_none()
                 && all(filter.domain.as_deref(), |d| {
@@ -81,7 +101,9 @@ impl Core {
         };
         let mut pending = message.recipients.iter().filter(|r| r.done.is_none());
         match edit {
-            Edit::Retry if pending.all(|r| r.next <= now.wall) => return None,
+            // What was put off is due by itself after its destination's suspension; asked for by name
+            // it gets its attempt, or is put off anew and says so.
+            Edit::Retry if pending.all(|r| !r.put_off && r.next <= now.wall) => return None,
             Edit::Retry => change.due = Some(now.wall),
             Edit::Hold if message.held => return None,
             Edit::Hold => change.held = Some(true),
@@ -115,14 +137,15 @@ impl Core {
     /// Keys of visible messages from `from` on in listing order. `key_of` knows leased ones.
     pub(crate) fn listing(
         &self,
+        filter: &Filter,
         from: crate::schedule::Key,
         limit: usize,
     ) -> Vec<crate::schedule::Key> {
         let leased = self.leases.messages().filter_map(|id| {
             let hot = self.hot.get(&id).filter(|_| self.is_live(id))?;
-            Some((hot.message.first_due(), id))
+            Some((hot.message.first_due(filter), id))
         });
-        let mut keys = self.schedule.keys_from(from, limit);
+        let mut keys = self.schedule.keys_from(from, limit, filter);
         let full = keys.len() == limit;
         let end = keys.last().copied().filter(|_| full);
         // What is leased stands in no schedule: add it where it belongs on this page.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use mail_types::{Envelope, Timestamp};
 
-use crate::{AttemptEntry, AttemptNote, Destination, Done, Placement};
+use crate::{AttemptEntry, AttemptNote, Destination, Done, Filter, Placement};
 
 /// Everything about a message but its content.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +30,18 @@ pub(crate) struct RecipientEntry {
     pub(crate) done: Option<Done>,
     pub(crate) next: Timestamp,
     pub(crate) attempts: u32,
+    pub(crate) reason: Option<Arc<str>>,
+    /// Its destination was left alone: due when that ends, and at `next` in any case.
+    pub(crate) put_off: bool,
+}
+
+/// When a message's part at a destination is to be looked at next.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct When {
+    /// At this time; the end of time if held.
+    pub(crate) time: Timestamp,
+    /// Or before, as soon as the destination is not suspended.
+    pub(crate) put_off: bool,
     pub(crate) reason: Option<Arc<str>>,
 }
 
@@ -78,6 +90,7 @@ impl Stored {
                 next: now,
                 attempts: 0,
                 reason: None,
+                put_off: false,
             });
         }
         Self {
@@ -107,7 +120,7 @@ impl Stored {
         }
         if let Some(due) = change.due {
             for r in self.recipients.iter_mut().filter(|r| r.done.is_none()) {
-                r.next = due;
+                (r.next, r.put_off) = (due, false);
             }
         }
         let reasons: Vec<Arc<str>> = change
@@ -117,7 +130,7 @@ impl Stored {
             .collect();
         for deferral in &change.deferred {
             if let Some(r) = self.recipients.get_mut(deferral.recipient as usize) {
-                r.next = deferral.next;
+                (r.next, r.put_off) = (deferral.next, change.put_off);
                 r.attempts = r.attempts.saturating_add(u32::from(!change.put_off));
                 r.reason = reasons.get(deferral.note as usize).cloned();
             }
@@ -138,24 +151,26 @@ impl Stored {
         self.recipients.iter().all(|r| r.done.is_some())
     }
 
-    /// When a destination's part is next to be looked at: [`Timestamp`] of the earliest pending
-    /// recipient, the end of time if held, `None` if nothing is pending there.
-    pub(crate) fn due_at(
-        &self,
-        destination: &Destination,
-    ) -> Option<(Timestamp, Option<Arc<str>>)> {
-        let first = self
+    /// When a destination's part is next to be looked at: as its earliest pending recipient; `None`
+    /// if nothing is pending there.
+    pub(crate) fn due_at(&self, destination: &Destination) -> Option<When> {
+        let pending = self
             .recipients
             .iter()
-            .filter(|r| r.done.is_none() && r.destination == *destination)
-            .min_by_key(|r| r.next)?;
-        let time = if self.held { NEVER } else { first.next };
-        Some((time, first.reason.clone()))
+            .filter(|r| r.done.is_none() && r.destination == *destination);
+        let first = pending.clone().min_by_key(|r| r.next)?;
+        let put_off = pending.clone().find(|r| r.put_off && !self.held);
+        Some(When {
+            time: if self.held { NEVER } else { first.next },
+            put_off: put_off.is_some(),
+            reason: put_off.unwrap_or(first).reason.clone(),
+        })
     }
 
-    /// When the message as a whole is next to be looked at: the order of listings.
-    pub(crate) fn first_due(&self) -> Timestamp {
+    /// When the message's part at what a filter is about is next to be looked at: the order of listings.
+    pub(crate) fn first_due(&self, filter: &Filter) -> Timestamp {
         let pending = self.recipients.iter().filter(|r| r.done.is_none());
+        let pending = pending.filter(|r| filter.is_about(&r.destination));
         match pending.map(|r| r.next).min() {
             Some(time) if !self.held => time,
             _ => NEVER,
@@ -293,7 +308,7 @@ mod tests {
         let mut m = stored(&["r@d.test", "s@d.test", "t@e.test"]);
         let d = Destination::new("d.test");
         m.apply(&deferral(1, "connect", 50));
-        assert_eq!(m.due_at(&d).map(|x| x.0), Some(Timestamp::from_secs(10)));
+        assert_eq!(m.due_at(&d).map(|x| x.time), Some(Timestamp::from_secs(10)));
         m.apply(&Change {
             revision: 2,
             done: vec![(1, Done::Delivered)],
@@ -305,13 +320,13 @@ mod tests {
             ..Change::default()
         });
         assert_eq!(m.recipients[1].done, Some(Done::Delivered));
-        assert_eq!(m.due_at(&d).map(|x| x.0), Some(Timestamp::from_secs(50)));
+        assert_eq!(m.due_at(&d).map(|x| x.time), Some(Timestamp::from_secs(50)));
         assert_eq!(m.destinations(), [d.clone(), Destination::new("e.test")]);
         m.apply(&Change {
             revision: 4,
             held: Some(true),
             ..Change::default()
         });
-        assert_eq!(m.due_at(&d).map(|x| x.0), Some(NEVER));
+        assert_eq!(m.due_at(&d).map(|x| x.time), Some(NEVER));
     }
 }

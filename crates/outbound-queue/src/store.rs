@@ -54,6 +54,11 @@ pub trait QueueStore: Send + Sync + 'static {
         max: usize,
     ) -> Vec<DueDestination>;
 
+    /// Leaves a destination alone until then: its mail that was put off
+    /// ([`Finish::put_off`](crate::Finish::put_off)) is not due before, unless its own time comes. With
+    /// `None` it is due at once. Costs nothing per message, and is forgotten with the process.
+    fn suspend(&self, destination: &Destination, until: Option<Timestamp>, now: Now);
+
     /// When the scheduler should look again if nobody wakes it: the earliest time at which mail
     /// becomes due or a lease runs out. A time not later than `now` means: at once. `None`: nothing waits.
     fn next_due(&self, now: Now) -> Option<Timestamp>;
@@ -175,7 +180,7 @@ pub struct Committed {
 /// What the configuration says about where and how long. Asked again whenever a message is
 /// scheduled, so that changed routes take effect.
 pub trait Placement: Send + Sync + 'static {
-    /// Which destination a recipient belongs to: its domain, or a route's name.
+    /// Which destination a recipient belongs to: its domain, or a route's name that ends with it.
     fn destination(&self, envelope: &Envelope, recipient: &Recipient) -> Destination;
 
     /// When the queue gives up on a message.

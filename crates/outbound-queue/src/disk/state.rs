@@ -44,6 +44,8 @@ struct RecipientStateForm {
     reason: Option<u32>,
     #[n(4)]
     done: Option<u8>,
+    #[n(5)]
+    put_off: Option<bool>,
 }
 
 #[derive(Encode, Decode)]
@@ -93,6 +95,7 @@ impl<'a> StateForm<'a> {
                 attempts: r.attempts,
                 reason: r.reason.as_deref().map(|x| reasons.index(x)),
                 done: r.done.map(done_code),
+                put_off: r.put_off.then_some(true),
             })
             .collect();
         let attempts = m
@@ -136,6 +139,7 @@ impl<'a> StateForm<'a> {
                 next: Timestamp::from_millis(r.next),
                 attempts: r.attempts,
                 reason: r.reason.and_then(|x| reasons.get(x as usize).cloned()),
+                put_off: r.put_off.unwrap_or(false),
             });
         }
         let mut attempts = Vec::with_capacity(self.attempts.len());

@@ -22,6 +22,20 @@ fn note() -> AttemptNote {
     }
 }
 
+/// As [`sample`], put off.
+fn put_off() -> Stored {
+    let mut m = sample();
+    m.apply(&Change {
+        revision: 2,
+        put_off: true,
+        due: None,
+        regrouped: Vec::new(),
+        ..change()
+    });
+    assert!(m.recipients[0].put_off);
+    m
+}
+
 fn sample() -> Stored {
     let mut e = envelope("s@a.test", &["r@d.test", "q@e.test"]);
     e.ret = Some(Ret::Headers);
@@ -79,7 +93,9 @@ fn everything_comes_back() {
         ..change()
     };
     assert_eq!(decode_change(&encode_change(&put_off)), Ok(put_off));
-    assert_eq!(decode_state(&encode_state(&m), &m), Ok(m.clone()));
+    for m in [&m, &self::put_off()] {
+        assert_eq!(decode_state(&encode_state(m), m), Ok(m.clone()));
+    }
     assert_eq!(decode_gone(&encode_gone(&[7])), Ok(vec![7]));
     let place = Place {
         position: Position {

@@ -37,10 +37,10 @@ pub(super) fn list(
 ) -> Result<Page, QueueError> {
     let mut page = Page::default();
     loop {
-        let (keys, rows) = entries(shared, from)?;
+        let (keys, rows) = entries(shared, filter, from)?;
         let state = shared.lock();
         for (key, message) in &rows {
-            if message.first_due() != key.0 || !state.core.is_live(key.1) {
+            if message.first_due(filter) != key.0 || !state.core.is_live(key.1) {
                 continue;
             }
             if !state.core.matches(filter, key.1, message, now) {
@@ -61,14 +61,18 @@ pub(super) fn list(
 
 /// The next entries of the listing with their messages, read without holding up others.
 #[expect(clippy::type_complexity, reason = "used once, right above")]
-fn entries(shared: &Shared, from: Key) -> Result<(Vec<Key>, Vec<(Key, Arc<Stored>)>), QueueError> {
+fn entries(
+    shared: &Shared,
+    filter: &Filter,
+    from: Key,
+) -> Result<(Vec<Key>, Vec<(Key, Arc<Stored>)>), QueueError> {
     let (keys, hot) = {
         let state = shared.lock();
         shared.check(&state)?;
         if state.recovering {
             return Err(QueueError::Rebuilding);
         }
-        let keys = state.core.listing(from, PAGE);
+        let keys = state.core.listing(filter, from, PAGE);
         let message = |key: &Key| Some(Arc::clone(&state.core.hot.get(&key.1)?.message));
         let hot: Vec<_> = keys.iter().map(message).collect();
         (keys, hot)

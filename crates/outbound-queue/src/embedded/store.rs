@@ -164,6 +164,10 @@ impl QueueStore for EmbeddedStore {
         core.schedule.due_destinations(now.wall, after, max)
     }
 
+    fn suspend(&self, destination: &Destination, until: Option<Timestamp>, now: Now) {
+        self.shared.lock().core.suspend(destination, until, now);
+    }
+
     fn next_due(&self, now: Now) -> Option<Timestamp> {
         self.shared.lock().core.next_due(now)
     }
@@ -260,8 +264,8 @@ impl QueueStore for EmbeddedStore {
         stats
     }
 
-    fn summary(&self, _now: Now) -> Vec<SummaryRow> {
-        self.shared.lock().core.schedule.summary()
+    fn summary(&self, now: Now) -> Vec<SummaryRow> {
+        self.shared.lock().core.schedule.summary(now.wall)
     }
 
     fn health(&self) -> Health {

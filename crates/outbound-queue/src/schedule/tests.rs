@@ -1,0 +1,212 @@
+//! The schedule against plain models.
+
+use super::*;
+use proptest::prelude::*;
+
+/// Adds an entry that was not put off.
+fn insert(s: &mut Schedule, d: &Destination, key: Key, sender: u16, reason: Option<&Arc<str>>) {
+    let when = When {
+        time: key.0,
+        put_off: false,
+        reason: reason.cloned(),
+    };
+    s.insert(d, key.1, &when, sender);
+}
+
+fn key(time: u64, id: u64) -> Key {
+    (Timestamp::from_millis(time), QueueId::from_raw(id))
+}
+
+#[test]
+fn a_held_entry_is_counted_and_never_due() {
+    let mut s = Schedule::default();
+    let d = Destination::new("d.test");
+    insert(&mut s, &d, (NEVER, QueueId::from_raw(1)), 0, None);
+    assert_eq!(
+        (s.counts(), s.next_due(Timestamp::from_secs(9))),
+        ((1, 1), None)
+    );
+    assert!(s.remove(&d, (NEVER, QueueId::from_raw(1))));
+    assert_eq!(s.counts(), (0, 0));
+    assert!(s.by_destination().is_empty());
+}
+
+#[test]
+fn e5_05_one_sender_with_a_hundred_thousand_does_not_hold_up_another() {
+    let mut s = Schedule::default();
+    let d = Destination::new("d.test");
+    for n in 0..100_000 {
+        insert(&mut s, &d, key(n, n), 7, None);
+    }
+    // Two others come last, and one has mail that is not due yet.
+    insert(&mut s, &d, key(100_000, 100_000), 3, None);
+    insert(&mut s, &d, key(100_001, 100_001), u16::MAX, None);
+    insert(&mut s, &d, key(900_000, 100_002), 5, None);
+    let now = Timestamp::from_millis(200_000);
+    let keys = s.due(&d, now, 20);
+    assert_eq!(keys.len(), 20);
+    assert!(keys.contains(&key(100_000, 100_000)), "{keys:?}");
+    assert!(keys.contains(&key(100_001, 100_001)), "{keys:?}");
+    assert!(keys.iter().all(|k| k.0 <= now));
+    let distinct: BTreeSet<&Key> = keys.iter().collect();
+    assert_eq!(distinct.len(), 20);
+    // All of it comes out, and nothing twice.
+    let mut left = 100_002;
+    loop {
+        let keys = s.due(&d, now, 20);
+        if keys.is_empty() {
+            break;
+        }
+        left -= keys.len();
+        keys.iter().for_each(|k| assert!(s.remove(&d, *k)));
+    }
+    assert_eq!((left, s.counts()), (0, (1, 0)));
+}
+
+#[test]
+fn e5_05_more_senders_than_fit_take_turns() {
+    let mut s = Schedule::default();
+    let d = Destination::new("d.test");
+    for n in 0..2000 {
+        insert(&mut s, &d, key(n, n), (n % 200) as u16, None);
+    }
+    let now = Timestamp::from_millis(9000);
+    let mut seen: BTreeSet<u64> = BTreeSet::new();
+    for _ in 0..11 {
+        for k in s.due(&d, now, 20) {
+            assert!(s.remove(&d, k));
+            seen.insert(k.1.raw() % 200);
+        }
+    }
+    assert_eq!(seen.len(), 200, "everybody had a turn");
+}
+
+#[test]
+fn a_clock_that_goes_back_makes_nothing_due() {
+    let mut s = Schedule::default();
+    let d = Destination::new("d.test");
+    insert(&mut s, &d, key(100, 1), 0, None);
+    assert_eq!(
+        s.due_destinations(Timestamp::from_millis(100), None, 9)
+            .len(),
+        1
+    );
+    assert!(
+        s.due_destinations(Timestamp::from_millis(50), None, 9)
+            .is_empty()
+    );
+    assert_eq!(
+        s.next_due(Timestamp::from_millis(50)),
+        Some(Timestamp::from_millis(100))
+    );
+}
+
+proptest! {
+    /// Against the plainest model: a list of entries.
+    #[test]
+    fn agrees_with_a_list(
+        steps in proptest::collection::vec((any::<bool>(), 0u8..4, 0u64..20, 0u64..8), 0..60),
+        now in 0u64..20,
+    ) {
+        let mut s = Schedule::default();
+        let mut list: BTreeSet<(String, Key)> = BTreeSet::new();
+        for (add, d, time, id) in steps {
+            let name = format!("d{d}.test");
+            let destination = Destination::new(&name);
+            if add {
+                insert(&mut s, &destination, key(time, id), 0, Some(&Arc::from("connect")));
+                list.insert((name, key(time, id)));
+            } else {
+                prop_assert_eq!(
+                    s.remove(&destination, key(time, id)),
+                    list.remove(&(name, key(time, id)))
+                );
+            }
+        }
+        let now = Timestamp::from_millis(now);
+        let due: BTreeSet<&String> =
+            list.iter().filter(|e| e.1.0 <= now).map(|e| &e.0).collect();
+        let names: Vec<String> = s.due_destinations(now, None, 99)
+            .into_iter().map(|d| d.destination.to_string()).collect();
+        prop_assert!(names.iter().eq(due.iter().copied()));
+        let first = list.iter().map(|e| e.1.0).min().map(|t| t.max(now));
+        prop_assert_eq!(s.next_due(now).map(|t| t.max(now)), first);
+        prop_assert_eq!(s.counts().0, list.len() as u64);
+        prop_assert_eq!(s.by_reason().iter().map(|r| r.1).sum::<u64>(), list.len() as u64);
+        let all: BTreeSet<Key> = list.iter().map(|e| e.1).collect();
+        prop_assert!(s.keys_from(key(0, 0), 999, &Filter::default()).iter().eq(all.iter()));
+    }
+
+    /// Suspensions against the plainest model: each entry asked for itself.
+    #[test]
+    fn suspended_destinations_agree_with_a_list(
+        steps in proptest::collection::vec((0u8..4, 0u8..3, 0u64..20, 0u64..9, any::<bool>()), 0..60),
+        crowd in any::<bool>(),
+        now in 1u64..20,
+    ) {
+        let mut s = Schedule::default();
+        let mut list: BTreeMap<(String, u64), (u64, bool)> = BTreeMap::new();
+        let mut until: BTreeMap<String, u64> = BTreeMap::new();
+        let crowd = if crowd { CROWDED as u64 + 5 } else { 0 };
+        for id in 100..100 + crowd {
+            insert(&mut s, &Destination::new("d0.test"), key(50, id), id as u16 % 7, None);
+        }
+        for (what, d, time, id, put_off) in steps {
+            let name = format!("d{d}.test");
+            let destination = Destination::new(&name);
+            match what {
+                0 | 1 => {
+                    let before = list.insert((name.clone(), id), (time, put_off));
+                    if let Some((time, _)) = before {
+                        prop_assert!(s.remove(&destination, key(time, id)));
+                    }
+                    let when = When { time: Timestamp::from_millis(time), put_off, reason: None };
+                    s.insert(&destination, QueueId::from_raw(id), &when, id as u16 % 5);
+                }
+                2 => {
+                    let gone = list.remove(&(name, id));
+                    prop_assert_eq!(
+                        gone.is_some_and(|(time, _)| s.remove(&destination, key(time, id))),
+                        gone.is_some()
+                    );
+                }
+                _ => {
+                    let end = put_off.then_some(time);
+                    s.suspend(&destination, end.map(Timestamp::from_millis), Timestamp::default());
+                    until.remove(&name);
+                    until.extend(end.map(|end| (name, end)));
+                }
+            }
+        }
+        let at = |name: &str, (time, put_off): (u64, bool)| match put_off {
+            true => time.min(until.get(name).copied().unwrap_or(0)),
+            false => time,
+        };
+        let wall = Timestamp::from_millis(now);
+        let due: BTreeSet<(&str, u64)> = list.iter()
+            .filter(|((name, _), entry)| at(name, **entry) <= now)
+            .map(|((name, id), _)| (name.as_str(), *id)).collect();
+        prop_assert_eq!(s.count_due(wall), due.len() as u64);
+        let names: Vec<String> = s.due_destinations(wall, None, 9)
+            .into_iter().map(|d| d.destination.to_string()).collect();
+        let expected: BTreeSet<&str> = due.iter().map(|d| d.0).collect();
+        prop_assert!(names.iter().eq(expected.iter().copied()));
+        let crowded = (crowd > 0).then_some(50);
+        let first = list.iter().map(|((name, _), entry)| at(name, *entry)).chain(crowded).min();
+        prop_assert_eq!(
+            s.next_due(wall).map(|t| t.max(wall)),
+            first.map(|first| Timestamp::from_millis(first.max(now)))
+        );
+        for name in ["d0.test", "d1.test", "d2.test"] {
+            let keys = s.due(&Destination::new(name), wall, 99);
+            let ids: BTreeSet<u64> = keys.iter().map(|key| key.1.raw()).collect();
+            let expected: BTreeSet<u64> = due.iter().filter(|d| d.0 == name).map(|d| d.1).collect();
+            prop_assert_eq!((keys.len(), ids), (expected.len(), expected));
+        }
+        let all = s.keys_from(key(0, 0), 9999, &Filter::default());
+        prop_assert!(all.is_sorted());
+        let ids: BTreeSet<u64> = all.iter().map(|key| key.1.raw()).collect();
+        prop_assert_eq!(ids.len() as u64, crowd + list.keys().map(|k| k.1).collect::<BTreeSet<_>>().len() as u64);
+        prop_assert_eq!(s.counts().0, crowd + list.len() as u64);
+    }
+}

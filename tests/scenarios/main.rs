@@ -20,6 +20,7 @@ mod enforce;
 mod fault;
 mod grid;
 mod hosts;
+mod listener;
 mod login;
 mod metrics;
 mod net;

@@ -31,8 +31,8 @@ mod snapshot;
 
 pub use docs::metrics_markdown;
 pub use labels::{
-    DaneResult, DnsResult, DnsType, Label, PolicyLookup, QueueState, ReportResult, Resource,
-    SessionResult, Stage, Store, TlsResult, TlsVersion,
+    ConnectionLimit, DaneResult, DnsResult, DnsType, Label, PolicyLookup, QueueState, ReportResult,
+    Resource, SessionResult, Stage, Store, TlsResult, TlsVersion,
 };
 pub use snapshot::{DnsSeries, HistogramSnapshot, PolicyModes, Snapshot, Usage};
 
@@ -47,6 +47,7 @@ pub struct Metrics {
     weakened: Cells<Weakened, Counter>,
     dane: Cells<DaneResult, Counter>,
     sessions: Cells<SessionResult, Counter>,
+    turned_away: Cells<ConnectionLimit, Counter>,
     handshakes: Handshakes,
     possible_duplicates: Counter,
     suspensions: Counter,
@@ -69,6 +70,7 @@ impl Metrics {
             weakened: register(r, &families::WEAKENED_DELIVERIES),
             dane: register(r, &families::DANE_ATTEMPTS),
             sessions: register(r, &families::SESSIONS),
+            turned_away: register(r, &families::CONNECTIONS_REFUSED),
             handshakes: Handshakes::new(r),
             possible_duplicates: counter(r, &families::POSSIBLE_DUPLICATES),
             suspensions: counter(r, &families::SUSPENSIONS),
@@ -120,6 +122,11 @@ impl Metrics {
         if let Some(by) = record.weakened_by {
             self.weakened.at(by).inc();
         }
+    }
+
+    /// A client's connection was turned away.
+    pub fn turned_away(&self, limit: ConnectionLimit) {
+        self.turned_away.at(limit).inc();
     }
 
     /// An outbound session was opened, taken from the pool, or not had.

@@ -94,6 +94,8 @@ pub enum RefusedBy {
     Queue,
     /// The check of recipients refused it.
     Recipient,
+    /// The sender's domain takes no mail (RFC 7505).
+    SenderDomain,
     /// Too many connections, commands or errors from this client, or it was too slow.
     Limit,
 }
@@ -152,7 +154,7 @@ pub enum DsnKind {
 
 impl RefusedBy {
     /// Every cause, for tables.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::RelayDenied,
         Self::AuthRequired,
         Self::AuthFailed,
@@ -167,6 +169,7 @@ impl RefusedBy {
         Self::Utf8Address,
         Self::Queue,
         Self::Recipient,
+        Self::SenderDomain,
         Self::Limit,
     ];
 
@@ -188,6 +191,7 @@ impl RefusedBy {
             Self::Utf8Address => "utf8-address",
             Self::Queue => "queue",
             Self::Recipient => "recipient",
+            Self::SenderDomain => "sender-domain",
             Self::Limit => "limit",
         }
     }

@@ -44,6 +44,9 @@ pub(crate) enum Command {
     /// The policies of recipient domains.
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Certificates of our own.
+    #[command(subcommand)]
+    Cert(CertCommand),
     /// Say in plain words what happens to a message or a domain, why, and who can do what.
     Explain {
         /// A queue id or a domain.
@@ -97,6 +100,26 @@ pub(crate) enum QueueCommand {
     Bounce(Selection),
     /// Count what waits by domain and reason.
     Summary(Json),
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum CertCommand {
+    /// Make a certificate for the hop from a Postfix of one's own, and print the lines that make
+    /// Postfix trust it by its fingerprint.
+    SelfSigned {
+        /// The names that the certificate is for [default: server.hostname].
+        #[arg(value_name = "HOSTNAME")]
+        hostnames: Vec<String>,
+        /// Where HOSTNAME.pem and HOSTNAME.key are written; what is there is never overwritten.
+        #[arg(long, value_name = "PATH", default_value = ".")]
+        directory: PathBuf,
+        /// How long it is valid.
+        #[arg(long, value_name = "DAYS", default_value_t = 3650,
+            value_parser = clap::value_parser!(u32).range(1..=36_500))]
+        days: u32,
+        #[command(flatten)]
+        json: Json,
+    },
 }
 
 #[derive(Clone, Debug, Subcommand)]

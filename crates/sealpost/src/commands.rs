@@ -1,5 +1,6 @@
 //! The commands, each from its arguments to its exit status.
 
+mod cert;
 mod check;
 mod check_config;
 mod policy;
@@ -46,6 +47,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Status> {
                 .block_on(daemon::run(loaded, set_level, dangerous_lose_policies))
         }
         Command::CheckConfig(json) => one_thread()?.block_on(check_config::run(config, json.json)),
+        Command::Cert(command) => cert::run(config, command),
         Command::Check { domain, json } => {
             let loaded = settings::load(&sources(config)?)?;
             one_thread()?.block_on(check::run(&loaded.settings, &domain, json.json))
@@ -80,6 +82,7 @@ async fn ask(client: &ControlClient, command: Command, out: &mut Output) -> anyh
         Command::Serve { .. }
         | Command::CheckConfig(_)
         | Command::Check { .. }
+        | Command::Cert(_)
         | Command::Completions { .. } => {}
     }
     Ok(Status::Ok)

@@ -3,6 +3,7 @@
 use config::{Map, Value};
 use mail_types::Domain;
 
+use super::inbound::{ClientLimits, NamedCertificate};
 use super::parse::{DeliveryTls, DnsServer, MxPattern, RootStore, dns_servers};
 use super::problem::Problem;
 use super::reader::{Reader, Scope};
@@ -14,8 +15,9 @@ use super::settings::{
 /// What is read is complete but for the host name, which the system may have to give.
 pub(super) struct Built {
     pub settings: Settings,
-    /// Paths of the listeners, routes and domain rules in `settings`, in the same order.
+    /// Paths of the listeners, certificates, routes and domain rules in `settings`, in the same order.
     pub listeners: Vec<String>,
+    pub certificates: Vec<String>,
     pub routes: Vec<String>,
     pub domains: Vec<String>,
 }
@@ -23,6 +25,7 @@ pub(super) struct Built {
 /// Reads everything, whatever is wrong on the way; `None` only if the table of keys is wrong.
 pub(super) fn build(reader: &mut Reader<'_>, system_name: Option<Domain>) -> Option<Built> {
     let (listeners, listener_paths) = entries(reader, "listener", listener);
+    let (certificates, certificate_paths) = entries(reader, "certificate", certificate);
     let (routes, route_paths) = entries(reader, "route", route);
     let (domains, domain_paths) = entries(reader, "domain", domain);
     let listeners = if reader.entries("listener").is_empty() {
@@ -34,6 +37,7 @@ pub(super) fn build(reader: &mut Reader<'_>, system_name: Option<Domain>) -> Opt
         file: None,
         server: server(reader, system_name)?,
         listeners,
+        certificates,
         access: access(reader)?,
         dns: dns(reader)?,
         tls: tls(reader)?,
@@ -49,6 +53,7 @@ pub(super) fn build(reader: &mut Reader<'_>, system_name: Option<Domain>) -> Opt
     Some(Built {
         settings,
         listeners: listener_paths,
+        certificates: certificate_paths,
         routes: route_paths,
         domains: domain_paths,
     })
@@ -85,8 +90,31 @@ fn access(r: &mut Reader<'_>) -> Option<Access> {
         requiretls_networks: r.list(s, "access.requiretls-networks")?,
         requiretls_senders: r.list(s, "access.requiretls-senders")?,
         xforward_hosts: r.list(s, "access.xforward-hosts")?,
+        xclient_hosts: r.list(s, "access.xclient-hosts")?,
+        proxy_hosts: r.list(s, "access.proxy-hosts")?,
+        dangerous_plaintext_networks: r.list(s, "access.dangerous-plaintext-networks")?,
+        normalize_networks: r.list(s, "access.normalize-networks")?,
         connections: r.value(s, "access.connections")?,
         connections_per_client: r.value(s, "access.connections-per-client")?,
+        limits: client_limits(r)?,
+        check_recipient_domains: r.value(s, "access.check-recipient-domains")?,
+        check_sender_domains: r.value(s, "access.check-sender-domains")?,
+    })
+}
+
+fn client_limits(r: &mut Reader<'_>) -> Option<ClientLimits> {
+    let s = r.whole();
+    let (errors, rate): (u64, u64) = (
+        r.value(s, "access.errors-per-connection")?,
+        r.value(s, "access.min-data-rate")?,
+    );
+    Some(ClientLimits {
+        connection_rate: r.value_or_word(s, "access.connection-rate-per-client")?,
+        messages_per_connection: r.value(s, "access.messages-per-connection")?,
+        errors_per_connection: u32::try_from(errors).unwrap_or(u32::MAX),
+        min_data_rate: u32::try_from(rate).unwrap_or(u32::MAX),
+        data_grace: r.value(s, "access.data-grace")?,
+        content_memory: r.value(s, "access.content-memory")?,
     })
 }
 
@@ -243,6 +271,7 @@ fn listener(r: &mut Reader<'_>, s: Scope<'_>) -> Option<Listener> {
     let certificate = r.optional(s, "certificate");
     let private_key = r.optional(s, "private-key");
     let listener = Listener {
+        client_ca: r.optional(s, "client-ca"),
         role: r.value(s, "role")?,
         tls,
         max_message_size: r.value(s, "max-message-size")?,
@@ -264,6 +293,19 @@ fn listener(r: &mut Reader<'_>, s: Scope<'_>) -> Option<Listener> {
         addresses: addresses?,
     };
     Some(listener)
+}
+
+fn certificate(r: &mut Reader<'_>, s: Scope<'_>) -> Option<NamedCertificate> {
+    let certificate = r.value(s, "certificate");
+    let private_key = r.value(s, "private-key");
+    let names: Vec<MxPattern> = r.list(s, "server-names")?;
+    Some(NamedCertificate {
+        server_names: names.into_iter().map(|name| name.0).collect(),
+        key_pair: KeyPair {
+            certificate: certificate?,
+            private_key: private_key?,
+        },
+    })
 }
 
 fn half_a_pair(r: &mut Reader<'_>, s: Scope<'_>, tls: ListenerTls, has_certificate: bool) {

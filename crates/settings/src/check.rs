@@ -1,5 +1,7 @@
 //! What no single key shows: contradictions, duplicates, danger without its permission.
 
+mod inbound;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -25,6 +27,8 @@ pub(super) fn check(built: &Built, places: &Places, now: Timestamp) -> Vec<Probl
     let settings = &built.settings;
     found.addresses(settings, &built.listeners);
     found.relay_networks(&settings.access.relay_networks);
+    found.impostors(settings);
+    found.client_certificates(settings, &built.listeners);
     found.queue(settings);
     found.tls(settings);
     found.dns(settings);
@@ -56,6 +60,11 @@ pub fn dangers(settings: &Settings) -> Vec<String> {
         dangers.push(
             "delivery.dangerous-tls-required-no: any sender may set MTA-STS aside".to_owned(),
         );
+    }
+    for network in &settings.access.dangerous_plaintext_networks {
+        dangers.push(format!(
+            "access.dangerous-plaintext-networks: {network} may send mail without TLS everywhere"
+        ));
     }
     if settings.admin.dangerous_plain_http {
         dangers.push("admin.dangerous-plain-http: HTTP may be served without TLS".to_owned());

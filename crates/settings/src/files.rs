@@ -31,6 +31,14 @@ pub(super) fn check(built: &Built, places: &Places) -> Vec<Problem> {
             note(&format!("{path}.private-key"), secret(&pair.private_key));
             note(&format!("{path}.certificate"), key_pair(pair));
         }
+        if let Some(file) = &listener.client_ca {
+            note(&format!("{path}.client-ca"), roots(file));
+        }
+    }
+    for (certificate, path) in settings.certificates.iter().zip(&built.certificates) {
+        let pair = &certificate.key_pair;
+        note(&format!("{path}.private-key"), secret(&pair.private_key));
+        note(&format!("{path}.certificate"), key_pair(pair));
     }
     for (n, file) in settings.tls.dangerous_extra_roots.iter().enumerate() {
         note(&format!("tls.dangerous-extra-roots[{n}]"), roots(file));

@@ -9,6 +9,7 @@ mod changes;
 mod check;
 mod files;
 mod hostname;
+mod inbound;
 mod keys;
 mod layers;
 mod load;
@@ -26,6 +27,7 @@ mod units;
 
 pub use changes::{Change, Values};
 pub use check::dangers;
+pub use inbound::{ClientLimits, NamedCertificate};
 pub use load::{Loaded, Sources, control_socket, load};
 pub use log_filter::log_filter;
 pub use mail_loop::{is_local_address, mail_loop_warning};

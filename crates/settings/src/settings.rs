@@ -12,6 +12,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use mail_types::{Domain, HostName, Mailbox, Timestamp};
 
+use super::inbound::{ClientLimits, NamedCertificate};
+
 /// A complete, checked configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -21,6 +23,8 @@ pub struct Settings {
     pub server: Server,
     /// `[[listener]]`, at least one.
     pub listeners: Vec<Listener>,
+    /// `[[certificate]]`, for all listeners with TLS.
+    pub certificates: Vec<NamedCertificate>,
     /// `access.*`
     pub access: Access,
     /// `dns.*`
@@ -73,6 +77,8 @@ pub struct Listener {
     pub tls: ListenerTls,
     /// Present unless `tls` is `Off`.
     pub key_pair: Option<KeyPair>,
+    /// Authorities of client certificates; `None`: clients are not asked for any.
+    pub client_ca: Option<PathBuf>,
     /// Bytes (RFC 1870).
     pub max_message_size: u64,
     /// Recipients of one transaction (RFC 5321 section 4.5.3.1.8: at least 100).
@@ -132,10 +138,24 @@ pub struct Access {
     pub requiretls_senders: Vec<Domain>,
     /// Who may use XFORWARD.
     pub xforward_hosts: Vec<IpNet>,
+    /// Who may use XCLIENT.
+    pub xclient_hosts: Vec<IpNet>,
+    /// Who begins with a PROXY header.
+    pub proxy_hosts: Vec<IpNet>,
+    /// Who needs no TLS where others do.
+    pub dangerous_plaintext_networks: Vec<IpNet>,
+    /// From whom bare CR and LF become spaces.
+    pub normalize_networks: Vec<IpNet>,
     /// Inbound connections in all; over it 421 4.7.0.
     pub connections: usize,
     /// Inbound connections of one client address; over it 421 4.7.0.
     pub connections_per_client: usize,
+    /// What one client may use.
+    pub limits: ClientLimits,
+    /// Refuses recipients of domains that do not exist or take no mail.
+    pub check_recipient_domains: bool,
+    /// Refuses senders of domains that take no mail.
+    pub check_sender_domains: bool,
 }
 
 /// `dns.*`

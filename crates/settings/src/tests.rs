@@ -493,8 +493,20 @@ const MISTAKES: &[(&str, &str)] = &[
         "AUTH for clients is not implemented in this version",
     ),
     (
-        "access.xclient-hosts = [\"127.0.0.1\"]",
-        "XCLIENT is not implemented in this version",
+        "access.xclient-hosts = [\"10.0.0.0/7\", \"::/0\"]",
+        "may pretend to be anybody",
+    ),
+    (
+        "access.proxy-hosts = [\"0.0.0.0/1\", \"128.0.0.0/1\"]",
+        "may pretend to be anybody",
+    ),
+    (
+        "[[listener]]\nname = \"a\"\naddress = [\"127.0.0.1:25\"]\nclient-ca = \"/ca\"",
+        "without TLS no client has a certificate",
+    ),
+    (
+        "[[certificate]]\nserver-names = [\"a.test\"]",
+        "private-key",
     ),
     (
         "dns.dnssec = \"trust-ad\"\ndns.servers = [\"127.0.0.1:53\", \"192.0.2.1:53\"]",

@@ -47,6 +47,8 @@ pub enum Command<'a> {
     Quit,
     /// `XFORWARD name=value …` (Postfix): the attributes, unparsed.
     Xforward(&'a str),
+    /// `XCLIENT name=value …` (Postfix): the attributes, unparsed.
+    Xclient(&'a str),
     /// `AUTH …`: not offered yet, but known by name.
     Auth,
 }
@@ -190,6 +192,7 @@ enum Verb {
     Help,
     Quit,
     Xforward,
+    Xclient,
     Auth,
 }
 
@@ -231,6 +234,7 @@ impl Verb {
             Self::Help => Ok(Command::Help),
             Self::Quit => alone(Command::Quit, "QUIT"),
             Self::Xforward => with_text(Command::Xforward(text), "XFORWARD attribute=value..."),
+            Self::Xclient => with_text(Command::Xclient(text), "XCLIENT attribute=value..."),
             Self::Auth => Ok(Command::Auth),
         }
     }
@@ -272,6 +276,7 @@ const VERBS: &[(&str, Verb)] = &[
     ("NOOP", Verb::Noop),
     ("STARTTLS", Verb::StartTls),
     ("XFORWARD", Verb::Xforward),
+    ("XCLIENT", Verb::Xclient),
     ("VRFY", Verb::Vrfy),
     ("EXPN", Verb::Expn),
     ("HELP", Verb::Help),

@@ -12,6 +12,7 @@
 //!         Action::Read => { write session.output(); read more into input }
 //!         Action::Admit { .. } => session.admitted(may mail come in now?),
 //!         Action::CheckRecipient => session.recipient_checked(Ok(())),
+//!         Action::Xclient(claim) => session.impersonated(what that client may do),
 //!         Action::Begin { .. } => if let Some(trace) = session.begun(queue id, now) { store trace },
 //!         Action::Body(octets) => store octets; on failure session.body_refused(why),
 //!         Action::Abandon => forget what was stored,
@@ -32,6 +33,7 @@ mod refusal;
 mod session;
 mod settings;
 mod trace;
+mod xclient;
 mod xforward;
 
 pub use notice::{Cause, Incident, Notice, Stage};
@@ -39,4 +41,5 @@ pub use refusal::Refusal;
 pub use session::{Action, Session};
 pub use settings::{Peer, Relaying, Role, Settings, TlsMode, TlsRequiredNo};
 pub use trace::{Protocol, Trace};
+pub use xclient::{Claimed, ClaimedClient, XclientError};
 pub use xforward::{Forwarded, Source, XforwardError};

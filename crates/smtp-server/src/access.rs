@@ -13,6 +13,9 @@ pub struct Access {
     xforward: Vec<IpNet>,
     normalize: Vec<IpNet>,
     requiretls: Vec<IpNet>,
+    xclient: Vec<IpNet>,
+    proxy: Vec<IpNet>,
+    plaintext: Vec<IpNet>,
 }
 
 impl Access {
@@ -27,6 +30,45 @@ impl Access {
             xforward: all(xforward),
             normalize: all(normalize),
             requiretls: Vec::new(),
+            xclient: Vec::new(),
+            proxy: Vec::new(),
+            plaintext: Vec::new(),
+        }
+    }
+
+    /// `xclient` may speak for any client (`access.xclient-hosts`); `proxy` begin each connection
+    /// with a PROXY header (`access.proxy-hosts`).
+    #[must_use]
+    pub fn impersonated_by(mut self, xclient: &[IpNet], proxy: &[IpNet]) -> Self {
+        self.xclient = xclient.iter().copied().map(unmapped).collect();
+        self.proxy = proxy.iter().copied().map(unmapped).collect();
+        self
+    }
+
+    /// Clients in these networks need no TLS on a listener that requires it
+    /// (`access.dangerous-plaintext-networks`).
+    #[must_use]
+    pub fn in_plain_text(mut self, networks: &[IpNet]) -> Self {
+        self.plaintext = networks.iter().copied().map(unmapped).collect();
+        self
+    }
+
+    /// Whether connections of this address begin with a PROXY header.
+    pub(crate) fn is_proxy(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.proxy.iter().any(|net| net.contains(&address))
+    }
+
+    /// Somebody of whom nothing is known that would give a right.
+    pub(crate) const fn stranger(address: IpAddr, listener: BareNewline) -> Peer {
+        Peer {
+            address,
+            relaying: Relaying::Refused,
+            xforward: false,
+            plaintext: false,
+            xclient: false,
+            adds_requiretls: false,
+            bare_newline: listener,
         }
     }
 
@@ -49,6 +91,8 @@ impl Access {
                 Relaying::Refused
             },
             xforward: among(&self.xforward),
+            plaintext: among(&self.plaintext),
+            xclient: among(&self.xclient),
             adds_requiretls: among(&self.requiretls),
             bare_newline: if among(&self.normalize) {
                 BareNewline::Normalize
@@ -100,6 +144,17 @@ mod tests {
         ] {
             assert_eq!(relaying(net, address), want, "{address} in {net}");
         }
+    }
+
+    #[test]
+    fn g1_07_plain_text_is_for_each_network_by_name() {
+        let access = Access::default().in_plain_text(&["10.0.0.0/8".parse().unwrap()]);
+        let plaintext = |address: &str| {
+            let peer = access.peer(address.parse().unwrap(), BareNewline::Reject);
+            peer.plaintext
+        };
+        assert!(plaintext("10.1.2.3") && plaintext("::ffff:10.1.2.3"));
+        assert!(!plaintext("11.0.0.1") && !plaintext("::1"));
     }
 
     #[test]

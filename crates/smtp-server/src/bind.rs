@@ -50,6 +50,14 @@ pub enum BindError {
         /// Why.
         source: io::Error,
     },
+    /// A socket that was passed to us cannot be used.
+    #[error("listener {listener:?}: the socket that was passed cannot be used: {source}")]
+    Passed {
+        /// The listener's name.
+        listener: Box<str>,
+        /// Why.
+        source: io::Error,
+    },
     /// TLS without a certificate.
     #[error("listener {listener:?}: its tls setting needs certificate and private-key")]
     NoCertificate {
@@ -72,6 +80,27 @@ pub(crate) fn open(listener: &str, address: SocketAddr) -> Result<TcpListener, B
                 source,
             },
         }
+    })
+}
+
+/// Takes a socket that listens already. Within a tokio runtime.
+pub(crate) fn adopt(
+    listener: &str,
+    socket: std::net::TcpListener,
+) -> Result<TcpListener, BindError> {
+    let passed = |source| BindError::Passed {
+        listener: listener.into(),
+        source,
+    };
+    socket.set_nonblocking(true).map_err(passed)?;
+    TcpListener::from_std(socket).map_err(passed)
+}
+
+/// Where a socket listens.
+pub(crate) fn local(listener: &str, socket: &TcpListener) -> Result<SocketAddr, BindError> {
+    socket.local_addr().map_err(|source| BindError::Passed {
+        listener: listener.into(),
+        source,
     })
 }
 

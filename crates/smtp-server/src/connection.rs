@@ -1,5 +1,6 @@
 //! One connection: octets between the socket and the session, mail to the intake.
 
+mod arrive;
 mod drive;
 
 #[cfg(test)]
@@ -23,7 +24,11 @@ use tokio_rustls::server::TlsStream;
 
 use self::drive::{Drive, Exit};
 use crate::limits::Slot;
-use crate::{Access, Client, Clock, Event, Intake, Observer, ServerTls, TimeoutStage, Timeouts};
+use crate::tls::client_certificate;
+use crate::{
+    Access, Client, Clock, ContentMemory, Event, Intake, Observer, ServerTls, TimeoutStage,
+    Timeouts, proxy,
+};
 
 /// What the sessions of one listener share.
 pub(crate) struct Context<I, O> {
@@ -35,6 +40,7 @@ pub(crate) struct Context<I, O> {
     pub(crate) bare_newline: BareNewline,
     pub(crate) access: Arc<ArcSwap<Access>>,
     pub(crate) tls: Option<Arc<ServerTls>>,
+    pub(crate) memory: ContentMemory,
 }
 
 /// How far the server's life has come.
@@ -51,19 +57,19 @@ pub(crate) enum Phase {
 /// Serves one connection to its end.
 pub(crate) async fn serve<I: Intake, O: Observer>(
     context: Arc<Context<I, O>>,
-    stream: TcpStream,
+    mut stream: TcpStream,
     address: SocketAddr,
-    phase: watch::Receiver<Phase>,
-    slot: Slot,
+    mut phase: watch::Receiver<Phase>,
+    mut slot: Slot,
 ) {
-    let mut farewell = Farewell::new(&context, canonical(address), slot);
+    let address = canonical(address);
+    let arrived = arrive::arrive(&context, &mut stream, address, &mut phase, &mut slot);
+    let Some((address, peer)) = arrived.await else {
+        return;
+    };
+    let mut farewell = Farewell::new(&context, address, slot);
     // Replies are written in whole batches: waiting for more would only cost time.
     let _ = stream.set_nodelay(true);
-    let address = farewell.address;
-    let peer = context
-        .access
-        .load()
-        .peer(address.ip(), context.bare_newline);
     let session = Session::new(Arc::clone(&context.settings), peer);
     let mut drive = Drive::new(&context, session, address, phase);
     drive.over_tcp(stream).await;
@@ -128,11 +134,14 @@ impl<I: Intake, O: Observer> Drive<'_, I, O> {
                 Exit::Closed => return,
             }
         }
+        if self.context().settings.tls == TlsMode::Implicit && says_proxy(&stream).await {
+            return self.proxy_untrusted();
+        }
         // `bind` made sure that there is a certificate where TLS is offered.
         let Some(tls) = &self.context().tls else {
             return;
         };
-        let acceptor = TlsAcceptor::from(tls.current());
+        let acceptor = TlsAcceptor::from(tls.config());
         let limit = self.context().timeouts.handshake;
         let mut stream = match timeout(limit, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,
@@ -145,7 +154,8 @@ impl<I: Intake, O: Observer> Drive<'_, I, O> {
                 return;
             }
         };
-        self.tls_established(facts(&stream));
+        let certificate = client_certificate(stream.get_ref().1);
+        self.tls_established(facts(&stream), certificate.as_ref());
         if self.context().settings.tls == TlsMode::Implicit {
             self.greet(false);
         }
@@ -189,6 +199,14 @@ fn has_spoken(stream: &TcpStream) -> bool {
     SockRef::from(stream).peek(&mut octet).is_ok_and(|n| n > 0)
 }
 
+/// Whether a stranger sends a PROXY header where TLS is expected (row H5-08). Waits for its first
+/// octets, but not beyond the handshake's own limit: that sees to it.
+async fn says_proxy(stream: &TcpStream) -> bool {
+    let mut front = [0; 16];
+    let looked = timeout(LOOK, stream.peek(&mut front)).await;
+    matches!(looked, Ok(Ok(n)) if proxy::is_header(&front[..n]))
+}
+
 fn facts(stream: &TlsStream<TcpStream>) -> TlsFacts {
     let (_, connection) = stream.get_ref();
     let version = match connection.protocol_version() {
@@ -204,6 +222,8 @@ fn facts(stream: &TlsStream<TcpStream>) -> TlsFacts {
         cipher: cipher.replacen("TLS13_", "TLS_", 1).into(),
     }
 }
+
+const LOOK: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Why writing failed, if it did.
 type Written = Result<(), io::Error>;

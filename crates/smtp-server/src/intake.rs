@@ -2,7 +2,7 @@
 
 use std::future::{Future, ready};
 
-use mail_types::{Envelope, QueueId, Recipient};
+use mail_types::{Envelope, QueueId, Recipient, ReversePath};
 use smtp_proto::server::Refusal;
 
 /// Takes mail.
@@ -15,6 +15,15 @@ pub trait Intake: Send + Sync + 'static {
     /// # Errors
     /// For instance [`Refusal::disk_full`], [`Refusal::overloaded`], [`Refusal::shutting_down`].
     fn admit(&self, size_hint: Option<u64>) -> Result<(), Refusal>;
+
+    /// At `MAIL`, after [`Intake::admit`]: whether mail of this sender is taken. By default all is.
+    ///
+    /// # Errors
+    /// What the client is told.
+    fn sender(&self, sender: &ReversePath) -> impl Future<Output = Result<(), Refusal>> + Send {
+        let _ = sender;
+        ready(Ok(()))
+    }
 
     /// At `RCPT`, after the access rules: whether this recipient is taken. By default all are.
     ///
@@ -36,6 +45,11 @@ pub trait Intake: Send + Sync + 'static {
 pub trait Incoming: Send {
     /// The id that the message will have.
     fn id(&self) -> QueueId;
+
+    /// Octets of it in memory now, for [`Limits::content_memory`](crate::Limits::content_memory).
+    fn held(&self) -> u64 {
+        0
+    }
 
     /// The next octets, the trace header first. They have no bare CR or LF.
     ///

@@ -11,15 +11,19 @@ mod bind;
 mod connection;
 mod intake;
 mod limits;
+mod memory;
 mod observer;
+mod proxy;
 mod server;
 mod timeouts;
 mod tls;
+mod turn_away;
 
 pub use access::Access;
 pub use bind::BindError;
 pub use intake::{Incoming, Intake};
-pub use limits::Limits;
+pub use limits::{ConnectionRate, Limit, Limits};
+pub use memory::ContentMemory;
 pub use observer::{Client, Event, Observer, Received, TimeoutStage};
 pub use server::{Clock, ListenerSettings, Server, ServerSettings};
 pub use smtp_proto::BareNewline;
@@ -28,4 +32,7 @@ pub use smtp_proto::server::{
     TlsRequiredNo,
 };
 pub use timeouts::Timeouts;
-pub use tls::{ServerTls, TlsLoadError};
+pub use tls::{
+    CertificateDates, KeyPairFiles, LoadedTls, NamedKeyPair, ServerTls, TlsFiles, TlsLoadError,
+    VerifiedCertificate,
+};

@@ -7,6 +7,8 @@ use std::time::Duration;
 use mail_types::{QueueId, ReversePath, TlsFacts};
 use smtp_proto::server::{Cause, Forwarded, Incident, Refusal, Stage};
 
+use crate::{Limit, VerifiedCertificate};
+
 /// Is told of all events, in the task where they happen: it must not block.
 pub trait Observer: Send + Sync + 'static {
     /// Something happened.
@@ -34,8 +36,16 @@ pub enum Event<'a> {
     TurnedAway {
         /// Who.
         client: Client<'a>,
-        /// The limit was that of the address, not that of the server.
-        per_address: bool,
+        /// Too many of what.
+        limit: Limit,
+    },
+    /// A host that must begin with a PROXY header did not; its connection was closed. Row H5-08's
+    /// other half, a header from a stranger, is an [`Event::Incident`].
+    ProxyRefused {
+        /// The host itself.
+        client: Client<'a>,
+        /// What it did instead.
+        error: &'a io::Error,
     },
     /// A connection is gone.
     Disconnected {
@@ -52,6 +62,8 @@ pub enum Event<'a> {
         client: Client<'a>,
         /// What was agreed.
         tls: &'a TlsFacts,
+        /// The client's certificate, verified, if it was asked for one and had one.
+        certificate: Option<&'a VerifiedCertificate>,
     },
     /// A handshake failed; the connection was closed.
     TlsFailed {
@@ -91,6 +103,8 @@ pub enum Event<'a> {
         client: Client<'a>,
         /// The message.
         id: QueueId,
+        /// Its Message-ID header, by which a second copy can be told.
+        message_id: Option<&'a str>,
     },
     /// The client was too slow and got 421.
     TimedOut {

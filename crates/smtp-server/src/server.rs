@@ -9,7 +9,6 @@ use arc_swap::ArcSwap;
 use mail_types::Timestamp;
 use smtp_proto::BareNewline;
 use smtp_proto::server::{Settings, TlsMode};
-use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -17,8 +16,10 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::bind::{self, BindError};
 use crate::connection::{self, Context, Phase};
-use crate::limits::{Counter, Full, Slot};
-use crate::{Access, Client, Event, Intake, Limits, Observer, ServerTls, Timeouts};
+use crate::limits::{Counter, Slot};
+use crate::{
+    Access, ContentMemory, Event, Intake, Limits, Observer, ServerTls, Timeouts, turn_away,
+};
 
 /// Gives the time (wall clock).
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -47,6 +48,8 @@ pub struct ListenerSettings {
     pub bare_newline: BareNewline,
     /// Where it listens.
     pub addresses: Vec<SocketAddr>,
+    /// Sockets that listen already, for instance of systemd: then no address is opened.
+    pub sockets: Vec<std::net::TcpListener>,
     /// Its certificate, unless the session settings say [`TlsMode::Off`].
     pub tls: Option<Arc<ServerTls>>,
 }
@@ -57,6 +60,7 @@ pub struct Server {
     ports: Vec<Port>,
     access: Arc<ArcSwap<Access>>,
     counter: Arc<Counter>,
+    memory: ContentMemory,
     timeouts: Timeouts,
     drain: Duration,
 }
@@ -84,12 +88,25 @@ impl Server {
                     listener: session.listener.clone(),
                 });
             }
-            for address in listener.addresses {
-                let socket = bind::open(&session.listener, address)?;
-                let address = socket.local_addr().unwrap_or(address);
+            let sockets = if listener.sockets.is_empty() {
+                let open = |address: &SocketAddr| bind::open(&session.listener, *address);
+                listener
+                    .addresses
+                    .iter()
+                    .map(open)
+                    .collect::<Result<Vec<_>, _>>()?
+            } else {
+                let adopt = |socket| bind::adopt(&session.listener, socket);
+                listener
+                    .sockets
+                    .into_iter()
+                    .map(adopt)
+                    .collect::<Result<Vec<_>, _>>()?
+            };
+            for socket in sockets {
                 ports.push(Port {
+                    address: bind::local(&session.listener, &socket)?,
                     socket,
-                    address,
                     session: Arc::clone(&session),
                     bare_newline: listener.bare_newline,
                     tls: listener.tls.clone(),
@@ -100,6 +117,7 @@ impl Server {
             ports,
             access: settings.access,
             counter: Arc::new(Counter::new(settings.limits)),
+            memory: ContentMemory::new(settings.limits.content_memory),
             timeouts: settings.timeouts,
             drain: settings.drain,
         })
@@ -108,6 +126,12 @@ impl Server {
     /// The names of the listeners and the addresses that they have (also where port 0 was asked).
     pub fn addresses(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
         self.ports.iter().map(|p| (&*p.session.listener, p.address))
+    }
+
+    /// What messages on their way in take.
+    #[must_use]
+    pub fn content_memory(&self) -> ContentMemory {
+        self.memory.clone()
     }
 
     /// Accepts connections until `shutdown` is ready. Then the ports are closed, idle sessions
@@ -132,6 +156,7 @@ impl Server {
                 bare_newline: port.bare_newline,
                 access: Arc::clone(&self.access),
                 tls: port.tls,
+                memory: self.memory.clone(),
             });
             let counter = Arc::clone(&self.counter);
             ports.spawn(accept(port.socket, context, counter, watching.clone()));
@@ -206,39 +231,28 @@ async fn accept<I: Intake, O: Observer>(
     }
 }
 
-/// A place for the connection, unless there are too many: then it gets 421 and is dropped.
+/// A place for the connection, unless there are too many: then it gets 421 and is dropped. Whose a
+/// proxy's connection is shows later.
 fn admit<I, O: Observer>(
     stream: &TcpStream,
     client: SocketAddr,
     context: &Context<I, O>,
     counter: &Arc<Counter>,
 ) -> Option<Slot> {
-    let full = match counter.take(client.ip()) {
-        Ok(slot) => return Some(slot),
-        Err(full) => full,
-    };
-    let settings = &context.settings;
-    if settings.tls != TlsMode::Implicit {
-        let whose = match full {
-            Full::All => "Too many connections",
-            Full::Address => "Too many connections from your address",
-        };
-        let text = format!(
-            "421 4.7.0 {} {whose}; try again later\r\n",
-            settings.hostname
-        );
-        // The socket is new and never blocks; if the reply cannot be sent it is not.
-        let _ = SockRef::from(stream).send(text.as_bytes());
-    }
-    context.observer.event(Event::TurnedAway {
-        client: Client {
-            listener: &settings.listener,
-            address: connection::canonical(client),
-            helo: "",
-        },
-        per_address: full == Full::Address,
+    let taken = counter.take().and_then(|mut slot| {
+        if !context.access.load().is_proxy(client.ip()) {
+            slot.assign(client.ip(), Instant::now())?;
+        }
+        Ok(slot)
     });
-    None
+    match taken {
+        Ok(slot) => Some(slot),
+        Err(limit) => {
+            let client = connection::canonical(client);
+            turn_away::turn_away(stream, client, &context.settings, &*context.observer, limit);
+            None
+        }
+    }
 }
 
 fn note_panic<I, O: Observer>(ended: &Result<(), tokio::task::JoinError>, context: &Context<I, O>) {

@@ -11,8 +11,10 @@ pub struct Timeouts {
     pub data: Duration,
     /// For a whole message, besides what [`Timeouts::min_data_rate`] gives.
     pub data_grace: Duration,
-    /// Octets of content per second that a client has to reach in the long run (row H5-05).
+    /// Octets of content per second that a client has to reach in the long run (row H5-05); 0: none.
     pub min_data_rate: u32,
+    /// For a proxy's header.
+    pub proxy: Duration,
     /// For the TLS handshake.
     pub handshake: Duration,
     /// For taking our replies.
@@ -24,8 +26,10 @@ pub struct Timeouts {
 impl Timeouts {
     /// How long a message of which `octets` have come may have taken.
     pub(crate) fn whole_message(&self, octets: u64) -> Duration {
-        let earned = octets / u64::from(self.min_data_rate.max(1));
-        self.data_grace.saturating_add(Duration::from_secs(earned))
+        match octets.checked_div(u64::from(self.min_data_rate)) {
+            Some(earned) => self.data_grace.saturating_add(Duration::from_secs(earned)),
+            None => Duration::MAX,
+        }
     }
 }
 
@@ -36,6 +40,7 @@ impl Default for Timeouts {
             data: Duration::from_secs(300),
             data_grace: Duration::from_secs(600),
             min_data_rate: 256,
+            proxy: Duration::from_secs(10),
             handshake: Duration::from_secs(60),
             write: Duration::from_secs(300),
             linger: Duration::from_secs(5),

@@ -167,6 +167,16 @@ impl CertBuilder<'_> {
         self.validity((2020, 1, 1), (2021, 1, 1))
     }
 
+    /// Valid for so many days from now.
+    pub fn days(mut self, days: u32) -> Self {
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::SystemTime::UNIX_EPOCH)
+            .expect("a clock after 1970");
+        let day = std::time::Duration::from_secs(24 * 60 * 60);
+        self.params.not_after = date_time_ymd(1970, 1, 1) + now + day * days;
+        self
+    }
+
     /// Not valid before 2098.
     pub fn not_yet_valid(self) -> Self {
         self.validity((2098, 1, 1), (2099, 1, 1))

@@ -59,6 +59,7 @@ impl Collector for Collect {
             .filter_map(|u| Some((u.resource, u.limit?)))
             .collect();
         out.by_label(&families::LIMIT, &limits)?;
+        out.certificates(&s.certificates)?;
         out.by_key(&families::START_TIME, &[("", s.started_at)])
     }
 }
@@ -103,6 +104,22 @@ impl Writer<'_> {
                 (family.label(1), series.result.key()),
             ];
             buckets(&mut metric.encode_family(&labels)?, &series.seconds)?;
+        }
+        Ok(())
+    }
+
+    fn certificates(&mut self, ends: &[(String, u64)]) -> fmt::Result {
+        let family = &families::CERTIFICATE_EXPIRY;
+        let unit = unit(family);
+        let mut metric = self.0.encode_descriptor(
+            family.name,
+            family.meaning,
+            unit.as_ref(),
+            MetricType::Gauge,
+        )?;
+        for (listener, end) in ends {
+            let labels = [(family.label(0), listener.as_str())];
+            number(&mut metric.encode_family(&labels)?, family.kind, *end)?;
         }
         Ok(())
     }

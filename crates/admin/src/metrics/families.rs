@@ -142,6 +142,12 @@ families! {
     LIMIT = Gauge "limit" ["resource"]
         "The cap: `sealpost_in_use` never exceeds it."
         alert "`sealpost_in_use / sealpost_limit` above 0.9 for long.";
+    CONNECTIONS_REFUSED = Counter "connections_refused" ["limit"]
+        "Connections of clients that were turned away with 421 or closed at once, by the limit that was reached."
+        alert "`limit=\"connections\"` rising: raise `access.connections`, or find out who opens so many. `limit=\"proxy\"`: a load balancer and `access.proxy-hosts` do not agree, or somebody forges its header.";
+    CERTIFICATE_EXPIRY = Gauge "certificate_expiry_timestamp" in "seconds" ["listener"]
+        "When the first of a listener's certificates ends, in seconds since 1970. The label is the listener's name in the configuration."
+        alert "`sealpost_certificate_expiry_timestamp_seconds - time() < 7 * 86400`: clients that verify certificates will soon send nothing.";
     START_TIME = Gauge "start_time" in "seconds" []
         "When the process started, in seconds since 1970."
         alert "Changing often: it restarts again and again.";

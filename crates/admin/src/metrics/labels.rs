@@ -171,6 +171,18 @@ labels! {
         Reports => "reports",
     }
 
+    /// Which limit turned a client's connection away.
+    ConnectionLimit {
+        /// `access.connections`.
+        Connections => "connections",
+        /// `access.connections-per-client`.
+        PerClient => "connections-per-client",
+        /// `access.connection-rate-per-client`.
+        Rate => "connection-rate-per-client",
+        /// `access.proxy-hosts`: a PROXY header from a stranger, or none from a proxy.
+        Proxy => "proxy",
+    }
+
     /// Something that has a cap.
     Resource {
         /// Inbound connections.
@@ -181,6 +193,8 @@ labels! {
         Attempts => "attempts",
         /// Octets of messages in memory.
         BodyBytes => "body-bytes",
+        /// Octets that messages on their way in take.
+        InboundContent => "inbound-content",
         /// Policy fetches that are under way.
         PolicyFetches => "policy-fetches",
         /// Open file descriptors.

@@ -41,6 +41,9 @@ pub struct Snapshot {
     pub damaged_records: u64,
     /// What has a cap.
     pub usage: Vec<Usage>,
+    /// Listeners with TLS by name, and when the first of their certificates ends, in seconds since
+    /// 1970. Names come from the configuration alone: there are as many as listeners.
+    pub certificates: Vec<(String, u64)>,
     /// Seconds since 1970 at which the process started.
     pub started_at: u64,
 }

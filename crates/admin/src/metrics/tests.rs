@@ -39,6 +39,7 @@ fn full() -> Snapshot {
             in_use: 10,
             limit: Some(500),
         }],
+        certificates: vec![("smtps".to_owned(), 1_800_000_000)],
         ..Snapshot::default()
     }
 }
@@ -54,6 +55,7 @@ fn a_snapshot_is_asked_for_at_each_scrape() {
         "sealpost_policies{mode=\"testing\"} 6",
         "sealpost_policy_lookups_total{result=\"fallback\"} 8",
         "sealpost_group_commit_messages_bucket{le=\"+Inf\"} 0",
+        "sealpost_certificate_expiry_timestamp_seconds{listener=\"smtps\"} 1800000000",
         "sealpost_policies_at_risk 0",
         "sealpost_policy_first_contacts_total{verified=\"no\"} 9",
         "sealpost_dns_lookup_seconds_bucket{le=\"0.5\",type=\"tlsa\",result=\"bogus\"} 1",
@@ -246,6 +248,7 @@ fn every_label_stands_at_its_index_with_a_value_of_its_own() {
     label_set::<ReportResult>();
     label_set::<QueueState>();
     label_set::<Store>();
+    label_set::<ConnectionLimit>();
     label_set::<Resource>();
     label_set::<Reason>();
     label_set::<RefusedBy>();

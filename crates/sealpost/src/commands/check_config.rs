@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use mail_types::Timestamp;
 use resolver::{BuildError, DnsResolver};
-use settings::{Place, Problem, Severity, is_local_address, mail_loop_warning};
+use settings::{Place, Problem, Settings, Severity, is_local_address, mail_loop_warning};
 
+use crate::daemon::certificates::ending;
 use crate::daemon::open::resolver_config;
 use crate::exit::Status;
 use crate::output::Output;
@@ -26,6 +28,7 @@ pub(super) async fn run(config: Option<&Path>, json: bool) -> anyhow::Result<Sta
                 }
                 Err(error) => problems.push(no_resolver(&error)),
             }
+            problems.extend(certificates(&loaded.settings, sources.now));
             problems
         }
         Err(error) => error.0,
@@ -66,6 +69,30 @@ fn no_resolver(error: &BuildError) -> Problem {
         .to_owned(),
         message: error.to_string(),
         remedy: String::new(),
+    }
+}
+
+/// The listeners' TLS as the daemon would make it, and which certificates end soon (row G1-06).
+fn certificates(settings: &Settings, now: Timestamp) -> Vec<Problem> {
+    let problem = |severity, key: String, message: String| Problem {
+        severity,
+        place: Place::Default,
+        key,
+        message,
+        remedy: String::new(),
+    };
+    match ending(settings, now) {
+        Ok(found) => found
+            .into_iter()
+            .map(|(listener, story)| {
+                let key = format!("listener \"{listener}\"");
+                problem(Severity::Warning, key, story)
+            })
+            .collect(),
+        Err(error) => {
+            let key = format!("listener[{}].certificate", error.index);
+            vec![problem(Severity::Error, key, error.to_string())]
+        }
     }
 }
 

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use delivery::Delivery;
-use mail_types::{Envelope, QueueId};
+use mail_types::{Envelope, QueueId, Recipient, ReversePath};
 use outbound_queue::{Incoming as _, Now, QueueError, QueueStore};
 use policy_cache::Clock;
 use smtp_server::{Incoming, Intake, Refusal};
+
+use super::recipients::DomainCheck;
 
 /// The queue behind the listeners.
 pub(crate) struct QueueIntake<S> {
@@ -14,6 +16,7 @@ pub(crate) struct QueueIntake<S> {
     /// `None` while nothing may be delivered: mail is accepted and waits.
     pub(crate) delivery: Option<Delivery<S>>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) domains: DomainCheck,
 }
 
 /// A message on its way from a listener to the queue.
@@ -37,6 +40,14 @@ impl<S: QueueStore> Intake for QueueIntake<S> {
         Ok(())
     }
 
+    async fn sender(&self, sender: &ReversePath) -> Result<(), Refusal> {
+        self.domains.sender(sender).await
+    }
+
+    async fn recipient(&self, recipient: &Recipient) -> Result<(), Refusal> {
+        self.domains.recipient(&recipient.mailbox).await
+    }
+
     fn begin(&self, size_hint: Option<u64>) -> Result<Self::Incoming, Refusal> {
         let now = now(self.delivery.as_ref(), &*self.clock);
         let incoming = self.queue.begin(size_hint, now).map_err(|e| refusal(&e))?;
@@ -51,6 +62,11 @@ impl<S: QueueStore> Intake for QueueIntake<S> {
 impl<S: QueueStore> Incoming for QueueIncoming<S> {
     fn id(&self) -> QueueId {
         self.incoming.id()
+    }
+
+    fn held(&self) -> u64 {
+        // What is larger is written to a file as it comes.
+        self.incoming.size().min(LARGE_BODY)
     }
 
     async fn write(&mut self, chunk: &[u8]) -> Result<(), Refusal> {
@@ -90,3 +106,6 @@ fn refusal(error: &QueueError) -> Refusal {
         _ => Refusal::local_error(),
     }
 }
+
+/// As in [`outbound_queue::EmbeddedOptions::large_body`].
+const LARGE_BODY: u64 = 256 << 10;

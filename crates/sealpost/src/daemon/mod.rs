@@ -1,6 +1,9 @@
 //! The parts of the running daemon.
 
+mod activation;
 mod alarm;
+pub(crate) mod certificates;
+mod descriptors;
 mod dnssec;
 mod events;
 mod intake;
@@ -10,9 +13,11 @@ mod observe;
 pub(crate) mod open;
 mod placed;
 mod process;
+mod recipients;
 mod reload;
 mod reminders;
 mod scrape;
+mod sparing;
 mod start;
 mod trace;
 pub(crate) mod translate;

@@ -4,17 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use admin::{Metrics, SessionResult, TlsResult, TlsVersion};
+use admin::{ConnectionLimit, Metrics, SessionResult, TlsResult, TlsVersion};
 use attempt::{DsnSent, Level, Outcome, Received, Record, Refused, RefusedBy, Removed};
+use aws_lc_rs::digest::{SHA256, digest};
 use delivery::destination::Suspension;
 use delivery::{PossibleDuplicate, SessionEvent, TracedPart};
 use mail_types::Timestamp;
 use policy_cache::{Clock, EventSink, PolicyEvent};
-use smtp_server::{Cause, Client, Event};
+use smtp_server::{Cause, Client, Event, Incident, Limit};
 
 use super::alarm::CertificateAlarm;
 use super::events::{PolicyLine, ProcessLine, TraceLine};
 use super::log_writer::EventLog;
+use super::sparing::Sparing;
 use super::trace::{About, Traces};
 
 /// The one observer of all parts. Cloning shares.
@@ -25,6 +27,7 @@ pub(crate) struct Observer {
     pub(crate) counts: Arc<Counts>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) alarm: Arc<CertificateAlarm>,
+    pub(crate) sparing: Arc<Sparing>,
     pub(crate) traces: Arc<Traces>,
 }
 
@@ -245,21 +248,11 @@ impl Observer {
     /// What clients, the network or the system do wrong.
     fn trouble(&self, event: Event<'_>) {
         match event {
-            Event::TurnedAway {
-                client,
-                per_address,
-            } => {
-                let limit = if per_address {
-                    "access.connections-per-client"
-                } else {
-                    "access.connections"
-                };
-                self.client(
-                    "smtp.in.turned-away",
-                    Level::Warn,
-                    client,
-                    &[("limit", limit)],
-                );
+            Event::TurnedAway { client, limit } => self.turned_away(client, limit),
+            Event::ProxyRefused { client, error } => {
+                self.metrics.turned_away(ConnectionLimit::Proxy);
+                let error = error.to_string();
+                self.sparingly("smtp.in.proxy-header-missing", client, &[("cause", &error)]);
             }
             Event::TlsFailed { client, error } => {
                 self.client(
@@ -270,6 +263,9 @@ impl Observer {
                 );
             }
             Event::Incident { client, incident } => {
+                if incident == Incident::ProxyUntrusted {
+                    self.metrics.turned_away(ConnectionLimit::Proxy);
+                }
                 self.client(
                     "smtp.in.incident",
                     Level::Warn,
@@ -277,13 +273,18 @@ impl Observer {
                     &[("incident", incident.key())],
                 );
             }
-            Event::ReplyLost { client, id } => {
-                self.client(
-                    "smtp.in.reply-lost",
-                    Level::Warn,
-                    client,
-                    &[("queue_id", &id.to_string())],
-                );
+            Event::ReplyLost {
+                client,
+                id,
+                message_id,
+            } => {
+                // Row H5-11: a second copy has the same Message-ID.
+                let hash = message_id.map(fingerprint).unwrap_or_default();
+                let fields = [
+                    ("queue_id", &*id.to_string()),
+                    ("message_id_sha256", &*hash),
+                ];
+                self.client("smtp.in.reply-lost", Level::Warn, client, &fields);
             }
             Event::TimedOut { client, stage } => {
                 self.client(
@@ -314,6 +315,27 @@ impl Observer {
 }
 
 impl Observer {
+    fn turned_away(&self, client: Client<'_>, limit: Limit) {
+        let (metric, key) = match limit {
+            Limit::Connections => (ConnectionLimit::Connections, "access.connections"),
+            Limit::PerAddress => (ConnectionLimit::PerClient, "access.connections-per-client"),
+            Limit::Rate { .. } => (ConnectionLimit::Rate, "access.connection-rate-per-client"),
+        };
+        self.metrics.turned_away(metric);
+        self.sparingly("smtp.in.turned-away", client, &[("limit", key)]);
+    }
+
+    /// What a flood repeats is written now and then, with how often it was left out.
+    fn sparingly(&self, event: &'static str, client: Client<'_>, more: &[(&'static str, &str)]) {
+        let Some(left_out) = self.sparing.note(event, self.clock.monotonic()) else {
+            return;
+        };
+        let left_out = left_out.to_string();
+        let mut fields = more.to_vec();
+        fields.push(("left_out", left_out.as_str()));
+        self.client(event, Level::Warn, client, &fields);
+    }
+
     fn received(&self, r: &smtp_server::Received) {
         self.metrics.accepted();
         self.log.write(&Received {
@@ -333,6 +355,11 @@ impl Observer {
     }
 }
 
+fn fingerprint(text: &str) -> String {
+    let sum = digest(&SHA256, text.as_bytes());
+    sum.as_ref().iter().map(|b| format!("{b:02x}")).collect()
+}
+
 /// The session's causes as the record's, one to one.
 const fn refused_by(cause: Cause) -> RefusedBy {
     match cause {
@@ -348,6 +375,7 @@ const fn refused_by(cause: Cause) -> RefusedBy {
         Cause::Utf8Address => RefusedBy::Utf8Address,
         Cause::Queue => RefusedBy::Queue,
         Cause::Recipient => RefusedBy::Recipient,
+        Cause::SenderDomain => RefusedBy::SenderDomain,
         // A cause that the session has learned since; it has no word of its own here yet.
         _ => RefusedBy::Syntax,
     }

@@ -13,8 +13,10 @@ use policy_cache::{Clock, HttpsFetcher, Jitter, Opened, PolicyCache, Ports};
 use resolver::DnsResolver;
 use settings::{LogFormat, Settings};
 use smtp_client::{Connector, Pool, Roots};
-use smtp_server::{Access, Limits, ListenerSettings, ServerSettings, ServerTls};
+use smtp_server::{Access, ConnectionRate, Limits, ListenerSettings, ServerSettings};
 
+use super::activation::Activated;
+use super::certificates::Certificates;
 use super::journald;
 use super::log_writer::{Outlet, Target};
 use super::observe::Observer;
@@ -104,21 +106,40 @@ impl Opening<'_> {
     }
 }
 
-pub(super) fn server_settings(s: &Settings) -> anyhow::Result<ServerSettings> {
-    let listeners = s
-        .listeners
-        .iter()
-        .map(|l| listener(s, l))
-        .collect::<anyhow::Result<_>>()?;
-    Ok(ServerSettings {
-        listeners,
+/// The listeners, with the sockets that systemd has opened for them.
+pub(super) fn server(s: &Settings, certificates: &Certificates) -> anyhow::Result<ServerSettings> {
+    let refuse = |text: String| fail(Status::Configuration, &text);
+    let mut server = server_settings(s, certificates);
+    let mut activated = Activated::from_environment().map_err(refuse)?;
+    for (configured, listener) in s.listeners.iter().zip(&mut server.listeners) {
+        listener.sockets = activated.take(configured).map_err(refuse)?;
+    }
+    activated.finish(s).map_err(refuse)?;
+    Ok(server)
+}
+
+fn server_settings(s: &Settings, certificates: &Certificates) -> ServerSettings {
+    let listeners = s.listeners.iter().map(|l| listener(s, l, certificates));
+    ServerSettings {
+        listeners: listeners.collect(),
         access: Arc::new(ArcSwap::from_pointee(
-            Access::new(&s.access.relay_networks, &s.access.xforward_hosts, &[])
-                .requiring_tls(&s.access.requiretls_networks),
+            Access::new(
+                &s.access.relay_networks,
+                &s.access.xforward_hosts,
+                &s.access.normalize_networks,
+            )
+            .requiring_tls(&s.access.requiretls_networks)
+            .in_plain_text(&s.access.dangerous_plaintext_networks)
+            .impersonated_by(&s.access.xclient_hosts, &s.access.proxy_hosts),
         )),
         limits: Limits {
             connections: s.access.connections,
             connections_per_address: s.access.connections_per_client,
+            connection_rate: s.access.limits.connection_rate.map(|rate| ConnectionRate {
+                count: rate.count.get(),
+                period: rate.period,
+            }),
+            content_memory: s.access.limits.content_memory,
         },
         // One idle time-out for all listeners: the longest, so that none is cut short.
         timeouts: smtp_server::Timeouts {
@@ -128,25 +149,15 @@ pub(super) fn server_settings(s: &Settings) -> anyhow::Result<ServerSettings> {
                 .map(|l| l.idle_timeout)
                 .max()
                 .unwrap_or_default(),
+            min_data_rate: s.access.limits.min_data_rate,
+            data_grace: s.access.limits.data_grace,
             ..smtp_server::Timeouts::default()
         },
         drain: s.server.drain_timeout,
-    })
+    }
 }
 
-fn listener(s: &Settings, l: &settings::Listener) -> anyhow::Result<ListenerSettings> {
-    let tls = match &l.key_pair {
-        Some(pair) => {
-            let loaded = ServerTls::load(&pair.certificate, &pair.private_key);
-            Some(Arc::new(loaded.map_err(|e| {
-                fail(
-                    Status::Configuration,
-                    &format!("listener {:?}: {e}", l.name),
-                )
-            })?))
-        }
-        None => None,
-    };
+fn listener(s: &Settings, l: &settings::Listener, certificates: &Certificates) -> ListenerSettings {
     let session = smtp_server::Settings {
         role: match l.role {
             settings::ListenerRole::Relay => smtp_server::Role::Relay,
@@ -159,6 +170,8 @@ fn listener(s: &Settings, l: &settings::Listener) -> anyhow::Result<ListenerSett
         },
         max_message_size: l.max_message_size,
         max_recipients: l.max_recipients,
+        max_errors: s.access.limits.errors_per_connection,
+        max_messages: s.access.limits.messages_per_connection,
         max_hops: u32::try_from(s.queue.max_hops).unwrap_or(u32::MAX),
         dangerous_tls_required_no: match s.delivery.dangerous_tls_required_no {
             settings::TlsRequiredNo::Never => smtp_server::TlsRequiredNo::Never,
@@ -173,12 +186,13 @@ fn listener(s: &Settings, l: &settings::Listener) -> anyhow::Result<ListenerSett
         settings::BareNewline::Reject => smtp_server::BareNewline::Reject,
         settings::BareNewline::Normalize => smtp_server::BareNewline::Normalize,
     };
-    Ok(ListenerSettings {
+    ListenerSettings {
         session,
         bare_newline,
         addresses: l.addresses.clone(),
-        tls,
-    })
+        sockets: Vec::new(),
+        tls: certificates.of(&l.name),
+    }
 }
 
 /// What fetches policies.

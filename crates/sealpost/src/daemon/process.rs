@@ -12,6 +12,7 @@ use resolver::Path as DnsPath;
 use settings::Settings;
 use tokio::sync::watch;
 
+use super::certificates::Certificates;
 use super::observe::Observer;
 use super::reload::Reloading;
 use super::trust::Trust;
@@ -24,6 +25,7 @@ pub(crate) struct Process<S> {
     pub(crate) observer: Observer,
     pub(crate) trust: Trust,
     pub(crate) reloading: Reloading<S>,
+    pub(crate) certificates: Certificates,
     /// Listeners by name and bound address.
     pub(crate) listeners: Vec<(String, std::net::SocketAddr)>,
     /// What has been wrong since the start, for instance a lost policy store.

@@ -43,9 +43,11 @@ impl<S: QueueStore> Process<S> {
         let outlet = open::outlet(&next).map_err(|e| e.to_string())?;
         let told = translate::delivery(&next).map_err(|e| e.to_string())?;
         let same_routes = old.routes == loaded.settings.routes;
+        let certificates = self.certificates.read(&next)?;
         settings::log_filter(&next.log.level).map_err(|e| e.to_string())?;
         self.trust.reload(&next, same_routes)?;
         // Nothing fails from here on.
+        self.certificates.replace(certificates);
         if let Err(error) = (self.reloading.set_level)(&next.log.level) {
             tracing::error!(%error, "log.level stays as it is");
         }
@@ -68,6 +70,7 @@ impl<S: QueueStore> Process<S> {
         *old = next;
         drop(running);
         self.tell_of_outdated_crls();
+        self.certificates.tell(&self.observer);
         self.tell(&changes);
         Ok(result(
             changes,
@@ -110,6 +113,7 @@ fn result(changes: Vec<ConfigChange>, with_routes: bool) -> ReloadResult {
     let (mut applied, needs_restart) = (keys(true), keys(false));
     applied
         .push("the files that tls.roots, tls.dangerous-extra-roots and tls.crls name".to_owned());
+    applied.push("the files of certificate, private-key and client-ca".to_owned());
     if with_routes {
         applied.push("the files that route.roots and route.password-file name".to_owned());
     }
@@ -124,6 +128,7 @@ fn result(changes: Vec<ConfigChange>, with_routes: bool) -> ReloadResult {
 fn combined(old: &Settings, new: &Settings) -> Settings {
     Settings {
         tls: new.tls.clone(),
+        certificates: new.certificates.clone(),
         log: new.log.clone(),
         domains: new.domains.clone(),
         server: settings::Server {
@@ -157,7 +162,7 @@ fn combined(old: &Settings, new: &Settings) -> Settings {
 
 /// Whether a new value of this key counts at once: exactly what [`combined`] takes over.
 pub(super) fn takes_effect(key: &str) -> bool {
-    ["tls.", "log.", "domain["]
+    ["tls.", "log.", "domain[", "certificate["]
         .iter()
         .any(|start| key.starts_with(start))
         || AT_ONCE.contains(&key)

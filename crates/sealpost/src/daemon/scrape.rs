@@ -11,7 +11,9 @@ use delivery::Delivery;
 use outbound_queue::{EmbeddedStore, Now, QueueStore};
 use policy_cache::{Clock, PolicyCache};
 use resolver::{BUCKETS, DnsResolver, Kind, Outcome};
+use smtp_server::ContentMemory;
 
+use super::certificates::Certificates;
 use super::observe::Counts;
 
 /// Everything that is asked. The policy cache and the engine are missing while the policy store is
@@ -27,6 +29,9 @@ pub(crate) struct Sources {
     pub(crate) max_outbound: u64,
     pub(crate) max_fetches: u64,
     pub(crate) body_memory: u64,
+    pub(crate) certificates: Certificates,
+    pub(crate) content: ContentMemory,
+    pub(crate) content_limit: u64,
 }
 
 /// Metrics whose sources are named once they exist: the parts need the metrics first.
@@ -68,11 +73,17 @@ impl Sources {
             queue_healthy: health.failed.is_none() && !health.disk_full,
             damaged_records: health.damaged_records,
             started_at: self.started_at,
+            certificates: self.certificates(),
             usage: vec![
                 usage(
                     Resource::InboundConnections,
                     self.counts.clients.load(Ordering::Relaxed),
                     Some(self.max_inbound),
+                ),
+                usage(
+                    Resource::InboundContent,
+                    self.content.used(),
+                    Some(self.content_limit),
                 ),
                 usage(
                     Resource::BodyBytes,
@@ -91,6 +102,11 @@ impl Sources {
             self.policies(policies, &mut snapshot);
         }
         snapshot
+    }
+
+    fn certificates(&self) -> Vec<(String, u64)> {
+        let soonest = self.certificates.soonest().into_iter();
+        soonest.map(|(name, at)| (name, at.as_secs())).collect()
     }
 
     fn policies(&self, policies: &PolicyCache, snapshot: &mut Snapshot) {

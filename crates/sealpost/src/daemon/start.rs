@@ -20,14 +20,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::certificates::Certificates;
 use super::intake::QueueIntake;
 use super::log_writer::EventLog;
 use super::observe::{Counts, Observer};
 use super::placed::Placed;
 use super::process::Process;
+use super::recipients::DomainCheck;
 use super::reload::Reloading;
 use super::trust::Trust;
-use super::{dnssec, open, reminders, scrape, translate};
+use super::{descriptors, dnssec, open, reminders, scrape, translate};
 use crate::exit::Status;
 use crate::logging::SetLevel;
 
@@ -44,7 +46,9 @@ pub(crate) async fn run(
         settings, values, ..
     } = loaded;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let server = Server::bind(open::server_settings(&settings)?)
+    let certificates =
+        Certificates::open(&settings).map_err(|e| open::fail(Status::Configuration, &e))?;
+    let server = Server::bind(open::server(&settings, &certificates)?)
         .map_err(|e| open::fail(Status::CannotCreate, &e))?;
     let trust = Trust::open(&settings).map_err(|e| open::fail(Status::Configuration, &e))?;
     let dns = open::resolver(&settings)?;
@@ -63,7 +67,9 @@ pub(crate) async fn run(
         metrics,
         alarm: Arc::default(),
         traces: Arc::default(),
+        sparing: Arc::default(),
     };
+    descriptors::provide(&settings, &observer);
     let told = translate::delivery(&settings)?;
     let opening = open::Opening {
         settings: &settings,
@@ -93,6 +99,9 @@ pub(crate) async fn run(
         max_outbound: settings.delivery.connections as u64,
         max_fetches: settings.policy_cache.fetches as u64,
         body_memory: settings.queue.body_memory,
+        certificates: certificates.clone(),
+        content: server.content_memory(),
+        content_limit: settings.access.limits.content_memory,
     });
     let listeners = server.addresses();
     let listeners = listeners
@@ -103,6 +112,7 @@ pub(crate) async fn run(
         queue: Arc::clone(&queue),
         observer: observer.clone(),
         trust,
+        certificates,
         listeners,
         standing,
         dns_path: dns.path(),
@@ -169,13 +179,8 @@ impl Running {
         };
         background.spawn(watching.run());
         let (stop, stopping) = watch::channel(false);
-        let intake = QueueIntake {
-            queue: Arc::clone(&self.queue),
-            delivery: self.delivery.as_ref().map(|(d, _)| d.clone()),
-            clock: Arc::clone(&self.clock),
-        };
         let accepting = tokio::spawn(server.run(
-            Arc::new(intake),
+            Arc::new(self.intake()),
             Arc::new(self.observer.clone()),
             open::client_clock(&self.clock),
             stopped(stopping),
@@ -213,6 +218,17 @@ impl Running {
         }
         self.observer.process("process.stopped", Level::Info, &[]);
         Ok(status)
+    }
+
+    fn intake(&self) -> QueueIntake<EmbeddedStore> {
+        let settings = &self.process.settings;
+        let resolver = Arc::clone(&self.dns) as _;
+        QueueIntake {
+            queue: Arc::clone(&self.queue),
+            delivery: self.delivery.as_ref().map(|(d, _)| d.clone()),
+            clock: Arc::clone(&self.clock),
+            domains: DomainCheck::new(&settings.access, &settings.routes, resolver),
+        }
     }
 
     /// `queue.hold-at-start`: before anything is delivered (row H6-13).
@@ -294,6 +310,7 @@ impl Running {
                 _ = tick.tick() => {
                     if ticks.is_multiple_of(CRL_ALERT) {
                         self.process.tell_of_outdated_crls();
+                        self.process.certificates.tell(&self.observer);
                     }
                     if ticks.is_multiple_of(REMINDER) {
                         self.remind(ticks > 0);

@@ -4,6 +4,7 @@
 //! printed from it. A key is added here and in [`super::Settings`], nowhere else.
 
 mod delivery;
+mod inbound;
 mod operation;
 mod routing;
 mod service;
@@ -82,12 +83,13 @@ pub(crate) enum Kind {
 }
 
 /// Sections that are written `[[name]]` and may stand more than once.
-pub(crate) const ENTRY_SECTIONS: [&str; 3] = ["listener", "route", "domain"];
+pub(crate) const ENTRY_SECTIONS: [&str; 4] = ["listener", "certificate", "route", "domain"];
 
 /// All keys, section by section, in the order of the sample file.
 pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
     [
         service::KEYS,
+        inbound::KEYS,
         routing::KEYS,
         delivery::KEYS,
         operation::KEYS,

@@ -130,20 +130,6 @@ pub(super) const KEYS: &[Key] = &[
     )
     .default("[]"),
     Key::new(
-        "access.xclient-hosts",
-        Kind::List(&Kind::Network),
-        "Who may use XCLIENT.",
-    )
-    .default("[]")
-    .later("XCLIENT"),
-    Key::new(
-        "access.proxy-hosts",
-        Kind::List(&Kind::Network),
-        "Load balancers that speak the PROXY protocol.",
-    )
-    .default("[]")
-    .later("the PROXY protocol"),
-    Key::new(
         "access.users-file",
         Kind::Path,
         "Users for AUTH, with Argon2id or SCRAM verifiers.",

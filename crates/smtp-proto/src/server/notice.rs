@@ -65,6 +65,8 @@ pub enum Cause {
     Queue,
     /// The recipient check refused it.
     Recipient,
+    /// The sender's domain takes no mail.
+    SenderDomain,
 }
 
 /// Something about the client's behaviour. [`Incident::key`] is stable, for metrics and logs.
@@ -93,8 +95,14 @@ pub enum Incident {
     EarlyTalker,
     /// XFORWARD from a client that may not say it.
     XforwardDenied,
+    /// XCLIENT from a client that may not say it.
+    XclientDenied,
+    /// A header of the PROXY protocol from a client that may not send one; the session was closed.
+    ProxyUntrusted,
     /// Too many refused commands; the session was closed.
     TooManyErrors,
+    /// More messages than one session may bring; the session was closed.
+    TooManyMessages,
 }
 
 impl Cause {
@@ -114,6 +122,7 @@ impl Cause {
             Self::Utf8Address => "utf8-address",
             Self::Queue => "queue",
             Self::Recipient => "recipient",
+            Self::SenderDomain => "sender-domain",
         }
     }
 }
@@ -131,7 +140,10 @@ impl Incident {
             Self::TlsOnPlainPort => "tls_on_plain_port",
             Self::EarlyTalker => "early_talker",
             Self::XforwardDenied => "xforward_denied",
+            Self::XclientDenied => "xclient_denied",
+            Self::ProxyUntrusted => "proxy_untrusted",
             Self::TooManyErrors => "too_many_errors",
+            Self::TooManyMessages => "too_many_messages",
         }
     }
 }

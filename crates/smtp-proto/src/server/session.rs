@@ -3,6 +3,7 @@
 mod commands;
 mod content;
 mod errors;
+mod xclient;
 
 #[cfg(test)]
 mod tests;
@@ -10,11 +11,11 @@ mod tests;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use mail_types::{EnhancedStatus, Envelope, QueueId, Recipient, Timestamp, TlsFacts};
+use mail_types::{EnhancedStatus, Envelope, QueueId, Recipient, ReversePath, Timestamp, TlsFacts};
 use memchr::memchr_iter;
 
 use self::content::Content;
-use super::{Forwarded, Incident, Notice, Peer, Refusal, Settings, TlsMode};
+use super::{ClaimedClient, Forwarded, Incident, Notice, Peer, Refusal, Settings, TlsMode};
 use crate::{BareNewline, MailCommand, write_reply};
 
 /// One inbound session. See the [module](super) for how to drive it.
@@ -35,6 +36,8 @@ pub struct Session {
     /// Content was begun and is not wanted any more.
     abandon: bool,
     errors: u32,
+    /// Messages accepted.
+    messages: u64,
 }
 
 /// What the driver has to do next.
@@ -50,6 +53,8 @@ pub enum Action<'i> {
     /// `RCPT` came and is otherwise fine: look at [`Session::candidate`], answer with
     /// [`Session::recipient_checked`].
     CheckRecipient,
+    /// XCLIENT came: answer with [`Session::impersonated`].
+    Xclient(Box<ClaimedClient>),
     /// Content begins: answer with [`Session::begun`].
     Begin {
         /// `SIZE=`, or the size of a chunk.
@@ -113,6 +118,7 @@ enum Pending {
     Chunk { size: u64, last: bool },
     Commit,
     StartTls,
+    Xclient(Box<ClaimedClient>),
 }
 
 impl Session {
@@ -133,6 +139,7 @@ impl Session {
             transaction: None,
             abandon: false,
             errors: 0,
+            messages: 0,
         }
     }
 
@@ -207,6 +214,15 @@ impl Session {
         }
     }
 
+    /// The sender that [`Action::Admit`] is about.
+    #[must_use]
+    pub fn candidate_sender(&self) -> Option<&ReversePath> {
+        match &self.state {
+            State::Answer(Pending::Admit(mail, _)) => Some(&mail.path),
+            _ => None,
+        }
+    }
+
     /// The recipient that [`Action::CheckRecipient`] is about.
     #[must_use]
     pub const fn candidate(&self) -> Option<&Recipient> {
@@ -257,6 +273,7 @@ impl Session {
         match answer {
             Ok(id) => {
                 self.end_transaction();
+                self.messages += 1;
                 let ok = EnhancedStatus::success(0, 0);
                 self.reply(250, Some(ok), &format!("Ok: queued as {id}"));
             }
@@ -337,6 +354,13 @@ impl Session {
             self.incident(Incident::TlsOnPlainPort);
             self.end(&errors::tls_on_plain_port());
             return (0, None);
+        }
+        // Only proxies that are known send such a header, and their sessions begin behind it (row
+        // H5-08).
+        if self.helo.is_none() && PROXY_HEADERS.iter().any(|h| input.starts_with(h)) {
+            self.incident(Incident::ProxyUntrusted);
+            self.state = State::Closed;
+            return (input.len(), None);
         }
         let mut strays = 0u64;
         for lf in memchr_iter(b'\n', input) {
@@ -477,5 +501,8 @@ impl Session {
 /// Octets of a command line with CRLF. RFC 5321 section 4.5.3.1.4 asks for 512; with DSN, SIZE,
 /// SMTPUTF8, REQUIRETLS and AUTH parameters a line may have about 1,600 (rows E3-11, F1-08).
 const MAX_COMMAND_LINE: usize = 2048;
+/// What versions 1 and 2 of the PROXY protocol begin with; the second is no text that a client
+/// could mean.
+const PROXY_HEADERS: [&[u8]; 2] = [b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n"];
 /// Octets of an overlong line after which nobody listens any more.
 const MAX_SKIPPED: usize = 1 << 20;

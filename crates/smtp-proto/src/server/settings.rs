@@ -23,6 +23,8 @@ pub struct Settings {
     pub max_recipients: usize,
     /// After so many refused commands the session is closed with 421.
     pub max_errors: u32,
+    /// After so many messages the client is sent away with 421, and may come again.
+    pub max_messages: u64,
     /// `Received` fields at most (RFC 5321 section 6.3).
     pub max_hops: u32,
     /// Offers DSN (RFC 3461).
@@ -97,6 +99,10 @@ pub struct Peer {
     pub relaying: Relaying,
     /// It may say XFORWARD.
     pub xforward: bool,
+    /// It need not use TLS where others must.
+    pub plaintext: bool,
+    /// It may say XCLIENT.
+    pub xclient: bool,
     /// Its mail is tagged REQUIRETLS, whatever it says (RFC 8689 section 4.3).
     pub adds_requiretls: bool,
     /// What happens to bare CR and LF from its network.
@@ -115,6 +121,7 @@ impl Settings {
             max_message_size: 50 << 20,
             max_recipients: 1000,
             max_errors: 50,
+            max_messages: u64::MAX,
             max_hops: 100,
             dsn: true,
             dangerous_tls_required_no: TlsRequiredNo::Authenticated,

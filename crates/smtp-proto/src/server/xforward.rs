@@ -105,7 +105,7 @@ impl Forwarded {
     clippy::option_option,
     reason = "the two kinds of nothing are different and local to this file"
 )]
-fn decode(value: &str) -> Option<Option<String>> {
+pub(super) fn decode(value: &str) -> Option<Option<String>> {
     if value.eq_ignore_ascii_case(UNAVAILABLE) {
         return Some(None);
     }
@@ -120,7 +120,7 @@ fn decode(value: &str) -> Option<Option<String>> {
     Some((!clean.eq_ignore_ascii_case(UNAVAILABLE)).then_some(clean))
 }
 
-fn address(text: &str) -> Option<IpAddr> {
+pub(super) fn address(text: &str) -> Option<IpAddr> {
     let bare = match text.get(..5) {
         Some(tag) if tag.eq_ignore_ascii_case("IPv6:") => &text[5..],
         _ => text,

@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use mail_types::{QueueId, TlsFacts};
-use smtp_proto::server::{Action, Refusal, Session};
+use smtp_proto::server::{Action, Claimed, ClaimedClient, Incident, Refusal, Session};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Context, Phase, Written, report};
-use crate::{Client, Event, Incoming, Intake, Observer, Received, TimeoutStage};
+use crate::memory::Share;
+use crate::{
+    Access, Client, Event, Incoming, Intake, Observer, Received, TimeoutStage, VerifiedCertificate,
+};
 
 /// One session and what it works with, whatever the octets travel through.
 pub(super) struct Drive<'c, I: Intake, O> {
@@ -24,9 +27,13 @@ pub(super) struct Drive<'c, I: Intake, O> {
     incoming: Option<I::Incoming>,
     /// When the content under way began, and how many octets of it have come.
     content: Option<(Instant, u64)>,
+    /// What the message under way takes of the memory for all.
+    share: Share,
+    /// When the last reply was written, or else the connection began.
+    waiting_since: Instant,
     messages: u64,
     /// A message whose 250 is not written yet.
-    unanswered: Option<QueueId>,
+    unanswered: Option<(QueueId, Option<Box<str>>)>,
 }
 
 /// Why [`Drive::run`] returned.
@@ -62,6 +69,8 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
             input: BytesMut::new(),
             incoming: None,
             content: None,
+            share: context.memory.share(),
+            waiting_since: Instant::now(),
             messages: 0,
             unanswered: None,
         }
@@ -83,14 +92,26 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
         self.session.greet(early);
     }
 
-    pub(super) fn tls_established(&mut self, tls: TlsFacts) {
-        let client = self.client();
-        self.context
-            .observer
-            .event(Event::TlsEstablished { client, tls: &tls });
+    pub(super) fn tls_established(
+        &mut self,
+        tls: TlsFacts,
+        certificate: Option<&VerifiedCertificate>,
+    ) {
+        self.context.observer.event(Event::TlsEstablished {
+            client: self.client(),
+            tls: &tls,
+            certificate,
+        });
         // RFC 3207 section 4.2: nothing that came before counts.
         self.input.clear();
         self.session.tls_started(tls);
+    }
+
+    pub(super) fn proxy_untrusted(&self) {
+        let (client, incident) = (self.client(), Incident::ProxyUntrusted);
+        self.context
+            .observer
+            .event(Event::Incident { client, incident });
     }
 
     pub(super) fn tls_failed(&self, error: &std::io::Error) {
@@ -117,17 +138,21 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
             let (used, action) = self.session.handle(&self.input, now);
             match action {
                 Action::Body(octets) => {
-                    if let Some(incoming) = &mut self.incoming
-                        && let Err(refusal) = incoming.write(octets).await
-                    {
-                        self.incoming = None;
+                    let stored = store(&mut self.incoming, &mut self.share, octets);
+                    if let Err(refusal) = stored.await {
+                        self.drop_incoming();
                         self.session.body_refused(refusal);
                     }
                     self.input.advance(used);
                     continue;
                 }
                 Action::Admit { size } => {
-                    let answer = self.admit(size);
+                    let mut answer = self.admit(size);
+                    if answer.is_ok()
+                        && let Some(sender) = self.session.candidate_sender()
+                    {
+                        answer = self.context.intake.sender(sender).await;
+                    }
                     self.session.admitted(answer);
                 }
                 Action::CheckRecipient => {
@@ -137,13 +162,18 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
                     };
                     self.session.recipient_checked(answer);
                 }
+                Action::Xclient(claim) => self.impersonate(&claim),
                 Action::Begin { size } => self.begin(size).await,
                 Action::Abandon => self.forget_content(),
                 Action::Commit(envelope) => self.commit(*envelope).await,
                 Action::Read => {
                     self.input.advance(used);
+                    let replied = !self.session.output().is_empty();
                     if self.flush(stream).await.is_err() {
                         return Exit::Closed;
+                    }
+                    if replied {
+                        self.waiting_since = Instant::now();
                     }
                     if self.end_for_phase() {
                         continue;
@@ -190,9 +220,25 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
         }
     }
 
+    /// From now on the session is that of another client.
+    fn impersonate(&mut self, claim: &ClaimedClient) {
+        let (context, port) = (self.context, claim.port.unwrap_or_default());
+        let peer = match claim.address {
+            Claimed::Unchanged => None,
+            Claimed::Unknown => Some(Access::stranger(self.address.ip(), context.bare_newline)),
+            Claimed::Is(address) => {
+                self.address = SocketAddr::new(address, port);
+                Some(context.access.load().peer(address, context.bare_newline))
+            }
+        };
+        self.session.impersonated(peer);
+    }
+
     async fn begin(&mut self, size: Option<u64>) {
         let now = (self.context.clock)();
-        let begun = self.context.intake.begin(size);
+        let room = self.share.hold(CONTENT_BUFFER as u64);
+        let room = room.map_err(|_| Refusal::overloaded());
+        let begun = room.and_then(|()| self.context.intake.begin(size));
         let answer = begun.map(|incoming| {
             let id = incoming.id();
             self.incoming = Some(incoming);
@@ -203,10 +249,9 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
             self.forget_content();
             return;
         };
-        if let Some(incoming) = &mut self.incoming
-            && let Err(refusal) = incoming.write(trace.as_bytes()).await
-        {
-            self.incoming = None;
+        let stored = store(&mut self.incoming, &mut self.share, trace.as_bytes());
+        if let Err(refusal) = stored.await {
+            self.drop_incoming();
             self.session.body_refused(refusal);
         }
     }
@@ -234,18 +279,23 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
             took: arrival.at.since(arrival.began),
         };
         let answer = incoming.commit(envelope).await;
+        self.share.release();
         if let Ok(id) = &answer {
             received.id = *id;
             self.messages += 1;
-            self.unanswered = Some(*id);
             self.context.observer.event(Event::Received(&received));
+            self.unanswered = Some((*id, received.message_id));
         }
         self.session.committed(answer);
     }
 
     fn forget_content(&mut self) {
+        self.drop_incoming();
+    }
+
+    fn drop_incoming(&mut self) {
         self.incoming = None;
-        self.content = None;
+        self.share.release();
     }
 
     /// Ends the session if the server's phase asks for it; says whether it did.
@@ -274,16 +324,21 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
 
     async fn read<S: AsyncRead + Unpin>(&mut self, stream: &mut S) -> Input {
         let in_content = self.session.is_in_content();
-        if !in_content {
+        if in_content {
+            // Also content that nobody wants has to come at some speed.
+            self.content.get_or_insert_with(|| (Instant::now(), 0));
+        } else {
             self.content = None;
         }
         let timeouts = &self.context.timeouts;
         let now = Instant::now();
         let deadline = match self.content {
             Some((began, octets)) => {
-                (now + timeouts.data).min(began + timeouts.whole_message(octets))
+                let whole = began.checked_add(timeouts.whole_message(octets));
+                whole.map_or(now + timeouts.data, |end| end.min(now + timeouts.data))
             }
-            None => now + timeouts.command,
+            // From the last reply on: octets that come one by one do not buy time.
+            None => self.waiting_since + timeouts.command,
         };
         let room = if in_content {
             CONTENT_BUFFER
@@ -350,9 +405,12 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
                 Err(elapsed.into())
             }
         };
-        if let (Err(_), Some(id)) = (&result, unanswered) {
-            let client = self.client();
-            self.context.observer.event(Event::ReplyLost { client, id });
+        if let (Err(_), Some((id, message_id))) = (&result, unanswered) {
+            self.context.observer.event(Event::ReplyLost {
+                client: self.client(),
+                id,
+                message_id: message_id.as_deref(),
+            });
         }
         result
     }
@@ -395,6 +453,20 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
             helo: self.session.helo(),
         }
     }
+}
+
+/// Hands on content, if it is still wanted.
+async fn store<M: Incoming>(
+    incoming: &mut Option<M>,
+    share: &mut Share,
+    octets: &[u8],
+) -> Result<(), Refusal> {
+    let Some(incoming) = incoming else {
+        return Ok(());
+    };
+    incoming.write(octets).await?;
+    let held = CONTENT_BUFFER as u64 + incoming.held();
+    share.hold(held).map_err(|_| Refusal::overloaded())
 }
 
 /// Octets read at once in content; enough that a large message costs few system calls.

@@ -76,6 +76,7 @@ fn pair(capacity: usize) -> Pair {
         bare_newline: BareNewline::Reject,
         access: Arc::new(ArcSwap::from_pointee(access)),
         tls: None,
+        memory: ContentMemory::new(128 << 20),
     };
     tokio::spawn(async move {
         let address: SocketAddr = "127.0.0.1:4000".parse().unwrap();
@@ -138,6 +139,45 @@ async fn e4_12_idle_for_five_minutes() {
     assert!(pair.hear_all().await.starts_with("421 4.4.2 "));
     assert_eq!(began.elapsed().as_secs(), 300);
     assert_eq!(*pair.observer.0.lock(), [TimeoutStage::Command]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn h5_05_a_command_octet_by_octet_buys_no_time() {
+    let mut pair = pair(4096);
+    pair.hear("Sealpost\r\n").await;
+    let began = Instant::now();
+    let mut heard = [0; 64];
+    let n = loop {
+        tokio::select! {
+            n = pair.client.read(&mut heard) => break n.unwrap(),
+            () = tokio::time::sleep(Duration::from_secs(60)) => pair.say("N").await,
+        }
+    };
+    assert!(heard[..n].starts_with(b"421 4.4.2 "));
+    assert_eq!(began.elapsed().as_secs(), 300);
+    assert_eq!(*pair.observer.0.lock(), [TimeoutStage::Command]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn h5_05_a_slow_chunk_that_nobody_wants() {
+    let mut pair = pair(4096);
+    pair.hear("Sealpost\r\n").await;
+    // Out of order: its octets are skipped, and the refusal follows at their end.
+    pair.say("EHLO c\r\nBDAT 1000000\r\n").await;
+    let began = Instant::now();
+    let mut heard = Vec::new();
+    while !heard.windows(10).any(|w| w == b"421 4.4.2 ") {
+        let mut buffer = [0; 1024];
+        tokio::select! {
+            n = pair.client.read(&mut buffer) => {
+                let n = n.unwrap();
+                assert!(n > 0, "{}", heard.escape_ascii());
+                heard.extend_from_slice(&buffer[..n]);
+            }
+            () = tokio::time::sleep(Duration::from_secs(60)) => pair.say("x").await,
+        }
+    }
+    assert!(began.elapsed().as_secs() <= 600, "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,8 +5,10 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod impostors;
 mod limits;
 mod mail;
 mod shutdown;
 mod support;
 mod tls;
+mod tls_names;

@@ -11,7 +11,7 @@ use mail_types::{Domain, Envelope, QueueId, Timestamp};
 use parking_lot::Mutex;
 use smtp_server::{
     Access, BareNewline, Event, Incoming, Intake, Limits, ListenerSettings, Observer, Refusal,
-    Server, ServerSettings, ServerTls, Settings, Timeouts, TlsMode,
+    Server, ServerSettings, ServerTls, Settings, Timeouts, TlsMode, VerifiedCertificate,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -91,8 +91,14 @@ impl Observer for Events {
         let line = match event {
             Event::Connected(_) => "connected".to_owned(),
             Event::Disconnected { messages, .. } => format!("disconnected {messages}"),
-            Event::TurnedAway { per_address, .. } => format!("turned-away {per_address}"),
-            Event::TlsEstablished { tls, .. } => format!("tls {} {}", tls.version, tls.cipher),
+            Event::TurnedAway { limit, .. } => format!("turned-away {}", limit.key()),
+            Event::TlsEstablished {
+                tls, certificate, ..
+            } => {
+                let _ = self.0.send(certificate_line(certificate));
+                format!("tls {} {}", tls.version, tls.cipher)
+            }
+            Event::ProxyRefused { error, .. } => format!("proxy-refused {error}"),
             Event::TlsFailed { error, .. } => format!("tls-failed {error}"),
             Event::Received(r) => format!("received {} {} {}", r.id, r.sender, r.recipients),
             Event::Refused { stage, cause, .. } => {
@@ -104,6 +110,15 @@ impl Observer for Events {
         };
         let _ = self.0.send(line);
     }
+}
+
+fn certificate_line(certificate: Option<&VerifiedCertificate>) -> String {
+    let Some(certificate) = certificate else {
+        return "certificate none".to_owned();
+    };
+    let sum = certificate.fingerprint.iter();
+    let sum: String = sum.map(|b| format!("{b:02x}")).collect();
+    format!("certificate {:?} {sum}", certificate.dns_names)
 }
 
 /// A running server.
@@ -128,6 +143,7 @@ pub(crate) fn server_settings(session: Settings, tls: Option<Arc<ServerTls>>) ->
             session,
             bare_newline: BareNewline::Reject,
             addresses: vec!["127.0.0.1:0".parse().unwrap()],
+            sockets: Vec::new(),
             tls,
         }],
         access: Arc::new(ArcSwap::from_pointee(Access::new(&loopback, &[], &[]))),

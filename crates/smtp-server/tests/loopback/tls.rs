@@ -3,7 +3,7 @@ use std::sync::Arc;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use smtp_server::{BindError, Server, ServerTls, TlsMode};
+use smtp_server::{BindError, Server, ServerTls, TlsFiles, TlsMode};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -22,7 +22,7 @@ fn keys() -> Keys {
     std::fs::write(&crt, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
     Keys {
-        tls: Arc::new(ServerTls::load(&crt, &key).unwrap()),
+        tls: Arc::new(ServerTls::load(&TlsFiles::new(&crt, &key)).unwrap()),
         root: made.cert.der().clone(),
     }
 }

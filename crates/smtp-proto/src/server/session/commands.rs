@@ -3,7 +3,9 @@
 use mail_types::{EnhancedStatus, Mailbox, Notify, Recipient, ReversePath, Timestamp};
 
 use super::{Action, Helo, Pending, Session, State, errors};
-use crate::server::{Cause, Forwarded, Incident, Notice, Refusal, Relaying, Stage, TlsMode};
+use crate::server::{
+    Cause, ClaimedClient, Forwarded, Incident, Notice, Refusal, Relaying, Stage, TlsMode,
+};
 use crate::{Command, CommandError, ForwardPath, MailCommand, RcptCommand};
 
 impl Session {
@@ -62,6 +64,7 @@ impl Session {
                 self.state = State::Closed;
             }
             Command::Xforward(attributes) => self.xforward(attributes),
+            Command::Xclient(attributes) => return self.xclient(attributes),
             Command::Auth => self.unimplemented("AUTH is not offered here"),
         }
         None
@@ -102,6 +105,7 @@ impl Session {
     fn lacks_required_tls(&self, command: &Command<'_>) -> bool {
         self.tls.is_none()
             && self.settings.tls == TlsMode::Required
+            && !self.peer.plaintext // row G1-07
             && !matches!(
                 command,
                 Command::Ehlo(_)
@@ -131,6 +135,7 @@ impl Session {
             ("CHUNKING", true),
             ("REQUIRETLS", inside_tls), // RFC 8689 section 2: only inside TLS
             (Forwarded::OFFER, self.peer.xforward),
+            (ClaimedClient::OFFER, self.peer.xclient),
         ];
         let offered = lines.iter().filter(|(_, on)| *on).map(|(line, _)| *line);
         crate::write_reply(&mut self.output, 250, None, offered);
@@ -183,6 +188,11 @@ impl Session {
             self.out_of_order("A transaction is under way: RSET first");
             return None;
         }
+        if self.messages >= self.settings.max_messages {
+            self.incident(Incident::TooManyMessages);
+            self.end(&errors::too_many_messages(self.messages));
+            return None;
+        }
         if let Some((cause, refusal)) = self.sender_refused(&mail) {
             self.notice(Stage::Mail, cause, &refusal, Some(&mail.path), None);
             self.refusal(&refusal);
@@ -215,7 +225,12 @@ impl Session {
     }
 
     pub(super) fn refuse_sender(&mut self, sender: ReversePath, refusal: Refusal) {
-        self.notice(Stage::Mail, Cause::Queue, &refusal, Some(&sender), None);
+        let cause = if refusal.is_transient() {
+            Cause::Queue
+        } else {
+            Cause::SenderDomain
+        };
+        self.notice(Stage::Mail, cause, &refusal, Some(&sender), None);
         self.refuse_for_now(&refusal);
     }
 

@@ -7,6 +7,11 @@ pub(super) fn too_many() -> Refusal {
     Refusal::transient(421, 7, 0, "Too many errors; closing the connection")
 }
 
+pub(super) fn too_many_messages(so_far: u64) -> Refusal {
+    let text = format!("{so_far} messages in one connection; open another for the next");
+    Refusal::transient(421, 7, 0, text)
+}
+
 pub(super) fn bare_newline() -> Refusal {
     Refusal::permanent(
         550,

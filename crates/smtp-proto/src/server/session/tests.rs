@@ -37,6 +37,8 @@ pub(super) fn peer() -> Peer {
     Peer {
         address: IpAddr::from([192, 0, 2, 1]),
         relaying: Relaying::Allowed,
+        plaintext: false,
+        xclient: false,
         xforward: false,
         adds_requiretls: false,
         bare_newline: BareNewline::Reject,
@@ -123,6 +125,7 @@ impl Driver {
                         }
                     }
                 }
+                Action::Xclient(_) => self.session.impersonated(None),
                 Action::Abandon => assert!(self.open.take().is_some()),
                 Action::Commit(envelope) => {
                     let content = self.open.take().expect("a commit after begin");

@@ -1,0 +1,67 @@
+//! Open files: enough of them for the connections that the configuration allows.
+//!
+//! The soft limit of a process is often 1,024, whatever the system would grant. Without enough of them
+//! the listeners would not get the connections that they may have (they pause and go on), and
+//! deliveries would fail for a while.
+
+use attempt::Level;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use settings::Settings;
+
+use super::observe::Observer;
+
+/// Raises the limit as far as it is needed and allowed; says so if that is not enough.
+pub(crate) fn provide(settings: &Settings, observer: &Observer) {
+    let needed = needed(settings);
+    let Some(allowed) = raise(needed) else {
+        return;
+    };
+    if allowed >= needed {
+        return;
+    }
+    let (allowed, needed) = (allowed.to_string(), needed.to_string());
+    let fields = [
+        ("allowed", allowed.as_str()),
+        ("needed", needed.as_str()),
+        (
+            "detail",
+            "fewer files may be open than the configuration needs: raise LimitNOFILE of the unit \
+             (or ulimit -n), or lower access.connections and delivery.connections",
+        ),
+    ];
+    observer.process("process.descriptors", Level::Warn, &fields);
+}
+
+/// Of each inbound connection the socket and a large message's file, of each outbound one the socket
+/// and the message that it reads.
+fn needed(settings: &Settings) -> u64 {
+    let inbound = settings.access.connections as u64;
+    let outbound = settings.delivery.connections as u64;
+    let fetches = settings.policy_cache.fetches as u64;
+    inbound
+        .saturating_add(outbound)
+        .saturating_mul(2)
+        .saturating_add(fetches)
+        .saturating_add(OTHERS)
+}
+
+/// The limit after it was raised; `None`: there is none.
+fn raise(needed: u64) -> Option<u64> {
+    let now = getrlimit(Resource::Nofile);
+    let current = now.current?;
+    let wanted = now.maximum.map_or(needed, |most| needed.min(most));
+    if wanted <= current {
+        return Some(current);
+    }
+    let raised = Rlimit {
+        current: Some(wanted),
+        maximum: now.maximum,
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => Some(wanted),
+        Err(_) => Some(current),
+    }
+}
+
+/// Segments, index, policies, log, resolver, control connections.
+const OTHERS: u64 = 512;

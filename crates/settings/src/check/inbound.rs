@@ -1,0 +1,50 @@
+//! What contradicts itself about listeners and their clients.
+
+use ipnet::IpNet;
+
+use super::Findings;
+use crate::settings::{ListenerTls, Settings};
+
+impl Findings<'_> {
+    /// Whoever may name another client may relay as it.
+    pub(super) fn impostors(&mut self, settings: &Settings) {
+        let access = &settings.access;
+        for (key, networks) in [
+            ("access.xclient-hosts", &access.xclient_hosts),
+            ("access.proxy-hosts", &access.proxy_hosts),
+        ] {
+            for network in IpNet::aggregate(&networks.clone()) {
+                if network.prefix_len() == 0 {
+                    self.error(
+                        key,
+                        format!("{network} is everybody: anybody may pretend to be anybody else"),
+                        "name the addresses of your own proxies",
+                    );
+                }
+            }
+        }
+    }
+
+    pub(super) fn client_certificates(&mut self, settings: &Settings, paths: &[String]) {
+        for (listener, path) in settings.listeners.iter().zip(paths) {
+            if listener.tls == ListenerTls::Off && listener.client_ca.is_some() {
+                self.error(
+                    &format!("{path}.client-ca"),
+                    "without TLS no client has a certificate".into(),
+                    "set tls, certificate and private-key, or remove it",
+                );
+            }
+        }
+        let tls = settings.listeners.iter().any(|l| match l.tls {
+            ListenerTls::Off => false,
+            ListenerTls::Optional | ListenerTls::Required | ListenerTls::Implicit => true,
+        });
+        if !tls && !settings.certificates.is_empty() {
+            self.warning(
+                "certificate[0]",
+                "is never used: no listener has TLS".into(),
+                "set a listener's tls, certificate and private-key, or remove it",
+            );
+        }
+    }
+}

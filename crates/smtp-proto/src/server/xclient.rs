@@ -1,0 +1,153 @@
+//! XCLIENT: a trusted proxy names the client that it speaks for (Postfix, `XCLIENT_README`).
+//!
+//! `XCLIENT 1*( SP name "=" value )`, values in xtext, `[UNAVAILABLE]` and `[TEMPUNAVAIL]` (any
+//! case) for what is not known. The session then begins anew, as that client's.
+
+use std::net::IpAddr;
+
+use super::xforward::{address, decode};
+
+/// What one XCLIENT command said. No control characters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClaimedClient {
+    /// `ADDR`; IPv4 never in IPv6-mapped form.
+    pub address: Claimed<IpAddr>,
+    /// `PORT`.
+    pub port: Option<u16>,
+    /// `HELO`: what the client called itself.
+    pub helo: Claimed<Box<str>>,
+    /// `PROTO` was `ESMTP`: it said EHLO.
+    pub extended: bool,
+    /// `LOGIN`: who authenticated at the proxy.
+    pub login: Claimed<Box<str>>,
+}
+
+/// One attribute.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub enum Claimed<T> {
+    /// Not named.
+    #[default]
+    Unchanged,
+    /// Named as not available.
+    Unknown,
+    /// This.
+    Is(T),
+}
+
+/// Why an XCLIENT command is not valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum XclientError {
+    /// Not `name=value`.
+    #[error("syntax: XCLIENT attribute=value...")]
+    Form,
+    /// A name that EHLO did not offer.
+    #[error("attribute not recognised")]
+    Name,
+    /// A value that its attribute cannot have.
+    #[error("bad value for {0}")]
+    Value(&'static str),
+}
+
+impl ClaimedClient {
+    /// The attributes that EHLO offers.
+    pub(super) const OFFER: &'static str = "XCLIENT NAME ADDR PORT PROTO HELO LOGIN";
+
+    pub(super) fn parse(attributes: &str) -> Result<Self, XclientError> {
+        let mut claim = Self::default();
+        for word in attributes.split(' ').filter(|w| !w.is_empty()) {
+            let (name, value) = word.split_once('=').ok_or(XclientError::Form)?;
+            claim.set(name, value)?;
+        }
+        Ok(claim)
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), XclientError> {
+        let known = ATTRIBUTES
+            .iter()
+            .find(|a| a.eq_ignore_ascii_case(name))
+            .ok_or(XclientError::Name)?;
+        let bad = XclientError::Value(known);
+        let value = if value.eq_ignore_ascii_case(TEMPORARILY) {
+            None
+        } else {
+            decode(value).ok_or(bad)?
+        };
+        if value.as_ref().is_some_and(|v| v.len() > MAX_VALUE) {
+            return Err(bad);
+        }
+        match (*known, value) {
+            ("ADDR", Some(value)) => {
+                self.address = Claimed::Is(address(&value).ok_or(bad)?);
+            }
+            ("ADDR", None) => self.address = Claimed::Unknown,
+            ("PORT", value) => {
+                let port = value.map(|v| v.parse()).transpose();
+                self.port = port.map_err(|_| bad)?;
+            }
+            ("PROTO", Some(value)) => {
+                let extended = value.eq_ignore_ascii_case("ESMTP");
+                if !extended && !value.eq_ignore_ascii_case("SMTP") {
+                    return Err(bad);
+                }
+                self.extended = extended;
+            }
+            ("HELO", value) => self.helo = claimed(value),
+            ("LOGIN", value) => self.login = claimed(value),
+            // Names from reverse DNS decide nothing here (row G3-06), and a protocol that is not
+            // available is the default.
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn claimed(value: Option<String>) -> Claimed<Box<str>> {
+    value.map_or(Claimed::Unknown, |value| Claimed::Is(value.into()))
+}
+
+const ATTRIBUTES: &[&str] = &["NAME", "ADDR", "PORT", "PROTO", "HELO", "LOGIN"];
+const TEMPORARILY: &str = "[TEMPUNAVAIL]";
+const MAX_VALUE: usize = 255;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn g5_06_attributes_of_xclient() {
+        let claim = ClaimedClient::parse(
+            "NAME=spike.test addr=192.0.2.9 PORT=4000 PROTO=ESMTP HELO=spike+2Etest LOGIN=ann",
+        );
+        let want = ClaimedClient {
+            address: Claimed::Is([192, 0, 2, 9].into()),
+            port: Some(4000),
+            helo: Claimed::Is("spike.test".into()),
+            extended: true,
+            login: Claimed::Is("ann".into()),
+        };
+        assert_eq!(claim, Ok(want));
+        let address = |text: &str| ClaimedClient::parse(text).map(|c| c.address);
+        assert_eq!(
+            address("ADDR=IPV6:2001:db8::1"),
+            Ok(Claimed::Is("2001:db8::1".parse().unwrap()))
+        );
+        assert_eq!(
+            address("ADDR=IPV6:::ffff:10.0.0.1"),
+            Ok(Claimed::Is([10, 0, 0, 1].into()))
+        );
+        assert_eq!(address("ADDR=[UNAVAILABLE]"), Ok(Claimed::Unknown));
+        assert_eq!(address("NAME=[tempunavail] HELO=x"), Ok(Claimed::Unchanged));
+        for (bad, want) in [
+            ("ADDR", XclientError::Form),
+            ("IDENT=x", XclientError::Name),
+            ("ADDR=spike.test", XclientError::Value("ADDR")),
+            ("PORT=65536", XclientError::Value("PORT")),
+            ("PROTO=HTTP", XclientError::Value("PROTO")),
+            ("LOGIN=", XclientError::Value("LOGIN")),
+        ] {
+            assert_eq!(ClaimedClient::parse(bad), Err(want), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Who is there: an address of its own, or that which a trusted proxy names.
+
+use std::io;
+use std::net::SocketAddr;
+
+use smtp_proto::server::Peer;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+use super::{Context, Phase};
+use crate::limits::Slot;
+use crate::proxy::{self, Source};
+use crate::{Access, Client, Event, Observer, turn_away};
+
+/// The client's address and what it may do; `None`: it was turned away, and that was told.
+pub(super) async fn arrive<I, O: Observer>(
+    context: &Context<I, O>,
+    stream: &mut TcpStream,
+    address: SocketAddr,
+    phase: &mut watch::Receiver<Phase>,
+    slot: &mut Slot,
+) -> Option<(SocketAddr, Peer)> {
+    if slot.is_assigned() {
+        let access = context.access.load();
+        return Some((address, access.peer(address.ip(), context.bare_newline)));
+    }
+    let header = tokio::select! {
+        header = timeout(context.timeouts.proxy, proxy::read(stream)) => header,
+        _ = phase.wait_for(|p| *p != Phase::Open) => return None,
+    };
+    let source = match header.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+        Ok(source) => source,
+        Err(error) => {
+            context.observer.event(Event::ProxyRefused {
+                client: Client {
+                    listener: &context.settings.listener,
+                    address,
+                    helo: "",
+                },
+                error: &error,
+            });
+            return None;
+        }
+    };
+    let Source::Client(client) = source else {
+        return Some((
+            address,
+            Access::stranger(address.ip(), context.bare_newline),
+        ));
+    };
+    if let Err(limit) = slot.assign(client.ip(), Instant::now()) {
+        let observer = &*context.observer;
+        turn_away::turn_away(stream, client, &context.settings, observer, limit);
+        return None;
+    }
+    let access = context.access.load();
+    Some((client, access.peer(client.ip(), context.bare_newline)))
+}

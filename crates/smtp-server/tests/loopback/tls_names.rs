@@ -1,0 +1,263 @@
+//! Certificates by name, client certificates, and what TLS does not do.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use smtp_server::{KeyPairFiles, NamedKeyPair, ServerTls, TlsFiles, TlsMode};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::support::{Client, Running, requires_tls, server_settings, start};
+
+/// An authority, and a folder for what it issues.
+struct Authority {
+    folder: TempDir,
+    issuer: Issuer<'static, KeyPair>,
+    root: CertificateDer<'static>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let folder = TempDir::new().unwrap();
+        std::fs::write(folder.path().join("root.pem"), certificate.pem()).unwrap();
+        Self {
+            folder,
+            root: certificate.der().clone(),
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    fn root(&self) -> PathBuf {
+        self.folder.path().join("root.pem")
+    }
+
+    fn issue(&self, names: &[&str], ends: i32) -> KeyPairFiles {
+        let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
+        let path = |end: &str| self.folder.path().join(format!("{}.{end}", names.concat()));
+        let (certificate, private_key) = (path("crt"), path("key"));
+        let mut params = CertificateParams::new(names).unwrap();
+        params.not_after = rcgen::date_time_ymd(ends, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let made = params.signed_by(&key, &self.issuer).unwrap();
+        std::fs::write(&certificate, made.pem()).unwrap();
+        std::fs::write(&private_key, key.serialize_pem()).unwrap();
+        KeyPairFiles {
+            certificate,
+            private_key,
+        }
+    }
+
+    fn client(&self, certificate: Option<&KeyPairFiles>) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.root.clone()).unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots);
+        match certificate {
+            None => builder.with_no_client_auth(),
+            Some(pair) => {
+                let chain = CertificateDer::pem_file_iter(&pair.certificate).unwrap();
+                let chain = chain.map(Result::unwrap).collect();
+                let key = PrivateKeyDer::from_pem_file(&pair.private_key).unwrap();
+                builder.with_client_auth_cert(chain, key).unwrap()
+            }
+        }
+    }
+}
+
+fn implicit(files: &TlsFiles) -> Running {
+    let mut session = requires_tls();
+    session.tls = TlsMode::Implicit;
+    let tls = ServerTls::load(files).unwrap();
+    start(server_settings(session, Some(Arc::new(tls))))
+}
+
+async fn handshake(
+    server: &Running,
+    config: ClientConfig,
+    name: &str,
+) -> std::io::Result<Client<TlsStream<TcpStream>>> {
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let connector = TlsConnector::from(Arc::new(config));
+    connector.connect(name, stream).await.map(Client)
+}
+
+#[tokio::test]
+async fn g1_06_each_name_has_its_certificate() {
+    let authority = Authority::new();
+    let named = |names: &[&str], cert: &[&str]| NamedKeyPair {
+        server_names: names.iter().map(|n| (*n).into()).collect(),
+        key_pair: authority.issue(cert, 2040),
+    };
+    let files = TlsFiles {
+        key_pair: authority.issue(&["relay.test"], 2040),
+        by_name: vec![
+            named(&[], &["mail.b.test", "smtp.b.test"]),
+            named(&["*.c.test"], &["*.c.test"]),
+        ],
+        client_roots: None,
+    };
+    let server = implicit(&files);
+    for (name, verifies) in [
+        ("relay.test", true),
+        ("mail.b.test", true),
+        ("SMTP.b.test", true),
+        ("x.c.test", true),
+        ("x.y.c.test", false),
+        ("c.test", false),
+        ("unknown.test", false),
+    ] {
+        let got = handshake(&server, authority.client(None), name).await;
+        assert_eq!(got.is_ok(), verifies, "{name}: {:?}", got.err());
+    }
+    // By address: no server name is sent.
+    let error = handshake(&server, authority.client(None), "127.0.0.1").await;
+    let error = error.err().unwrap().to_string();
+    assert!(error.contains("relay.test"), "the default: {error}");
+}
+
+#[tokio::test]
+async fn g1_09_client_certificates_are_asked_for_where_configured_and_never_half_believed() {
+    let authority = Authority::new();
+    let strangers = Authority::new();
+    let mut files = TlsFiles {
+        key_pair: authority.issue(&["relay.test"], 2040),
+        by_name: Vec::new(),
+        client_roots: None,
+    };
+    let good = authority.issue(&["app.test"], 2040);
+    let expired = authority.issue(&["old.test"], 2020);
+    let foreign = strangers.issue(&["app.test"], 2040);
+    // Not asked for: the handshake says nothing of it, whatever the client has.
+    let mut server = implicit(&files);
+    let mut client = handshake(&server, authority.client(Some(&expired)), "relay.test")
+        .await
+        .unwrap();
+    assert!(client.reply().await.starts_with("220 "));
+    assert_eq!(server.event("certificate").await, "certificate none");
+    files.client_roots = Some(authority.root());
+    let mut server = implicit(&files);
+    for (certificate, want) in [(None, "none"), (Some(&good), "[\"app.test\"]")] {
+        let mut client = handshake(&server, authority.client(certificate), "relay.test")
+            .await
+            .unwrap();
+        assert!(client.reply().await.starts_with("220 "));
+        let event = server.event("certificate").await;
+        assert!(event.starts_with(&format!("certificate {want}")), "{event}");
+        if certificate.is_some() {
+            let der = CertificateDer::from_pem_file(&good.certificate).unwrap();
+            let sum = aws_lc_rs_sha256(&der);
+            assert!(event.ends_with(&sum), "{event}: {sum}");
+        }
+    }
+    for bad in [&expired, &foreign] {
+        // In TLS 1.3 the client learns of it when it reads.
+        let client = handshake(&server, authority.client(Some(bad)), "relay.test").await;
+        if let Ok(mut client) = client {
+            assert_eq!(client.rest().await, "", "no session");
+        }
+        let event = server.event("tls-failed").await;
+        assert!(event.contains("invalid peer certificate"), "{event}");
+    }
+}
+
+#[tokio::test]
+async fn g1_08_no_early_data_and_with_client_certificates_no_resumption() {
+    let authority = Authority::new();
+    let mut files = TlsFiles {
+        key_pair: authority.issue(&["relay.test"], 2040),
+        by_name: Vec::new(),
+        client_roots: None,
+    };
+    for roots in [None, Some(authority.root())] {
+        files.client_roots = roots;
+        let server = implicit(&files);
+        let mut config = authority.client(None);
+        config.enable_early_data = true;
+        for _ in 0..2 {
+            let mut client = handshake(&server, config.clone(), "relay.test")
+                .await
+                .unwrap();
+            assert!(client.reply().await.starts_with("220 "));
+            assert!(!client.0.get_ref().1.is_early_data_accepted());
+            let kind = client.0.get_ref().1.handshake_kind().unwrap();
+            if files.client_roots.is_some() {
+                assert_eq!(kind, rustls::HandshakeKind::Full);
+            }
+            client.told("QUIT").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn g1_05_nothing_older_than_tls_1_2() {
+    let authority = Authority::new();
+    let key_pair = authority.issue(&["relay.test"], 2040);
+    let files = TlsFiles::new(&key_pair.certificate, &key_pair.private_key);
+    let mut server = implicit(&files);
+    // rustls has no older version: a ClientHello of TLS 1.1 by hand, with one suite of its time.
+    for version in [1u8, 2] {
+        let mut hello = vec![1, 0, 0, 41, 3, version];
+        hello.extend([7; 32]);
+        hello.extend([0, 0, 2, 0xc0, 0x14, 1, 0]);
+        let mut record = vec![22, 3, 1, 0, hello.len() as u8];
+        record.extend(hello);
+        let stream = TcpStream::connect(server.address).await.unwrap();
+        let mut client = Client(stream);
+        tokio::io::AsyncWriteExt::write_all(&mut client.0, &record)
+            .await
+            .unwrap();
+        let event = server.event("tls-failed").await;
+        assert!(
+            event.contains("Tls12NotOffered") || event.contains("version"),
+            "{event}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn g1_06_a_reload_reaches_the_next_handshake() {
+    let authority = Authority::new();
+    let key_pair = authority.issue(&["relay.test"], 2040);
+    let files = TlsFiles::new(&key_pair.certificate, &key_pair.private_key);
+    let tls = Arc::new(ServerTls::load(&files).unwrap());
+    let mut session = requires_tls();
+    session.tls = TlsMode::Implicit;
+    let server = start(server_settings(session, Some(Arc::clone(&tls))));
+    let ask = async |name: &str| handshake(&server, authority.client(None), name).await;
+    let mut before = ask("relay.test").await.unwrap();
+    assert!(before.reply().await.starts_with("220 "));
+    let renewed = authority.issue(&["new.test"], 2040);
+    replace(&renewed, &key_pair.certificate, &key_pair.private_key);
+    tls.replace(ServerTls::read(&files).unwrap());
+    assert!(ask("relay.test").await.is_err());
+    assert!(ask("new.test").await.is_ok());
+    assert!(
+        before.told("NOOP").await.starts_with("250 "),
+        "those that are there stay"
+    );
+}
+
+fn replace(with: &KeyPairFiles, certificate: &Path, key: &Path) {
+    std::fs::copy(&with.certificate, certificate).unwrap();
+    std::fs::copy(&with.private_key, key).unwrap();
+}
+
+fn aws_lc_rs_sha256(der: &[u8]) -> String {
+    let sum = ::aws_lc_rs::digest::digest(&::aws_lc_rs::digest::SHA256, der);
+    sum.as_ref().iter().map(|b| format!("{b:02x}")).collect()
+}

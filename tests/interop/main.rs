@@ -8,6 +8,7 @@ mod corpus;
 mod dane;
 mod dnssec;
 mod knot;
+mod listener;
 mod login;
 mod nginx;
 mod postfix;

@@ -96,17 +96,21 @@ const CRASH: [(&str, &str); 5] = [
 ];
 
 /// Other people's servers and tools.
-const INTEROP: [(&str, &str); 10] = [
+const INTEROP: [(&str, &str); 14] = [
     ("dovecot", "dovecot-core"),
     ("knotd", "knot"),
     ("nginx", "nginx-light"),
+    ("openssl", "openssl"),
     ("pflogsumm", "pflogsumm"),
     ("postfix", "postfix"),
     ("prometheus", "prometheus"),
     ("promtool", "prometheus"),
     ("ps", "procps"),
+    ("python3", "python3"),
     ("strace", "strace"),
     ("swaks", "swaks"),
+    ("systemd-socket-activate", "systemd"),
+    ("testssl", "testssl.sh"),
 ];
 
 /// The test suite of Debian's python3, which has the version in its name: apt takes patterns.

@@ -4,11 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use mail_types::Timestamp;
-use resolver::{BuildError, DnsResolver};
+use resolver::{BuildError, DnsResolver, Path as DnsPath};
 use settings::{Place, Problem, Settings, Severity, is_local_address, mail_loop_warning};
+use tokio::time::timeout;
 
 use crate::daemon::certificates::ending;
-use crate::daemon::open::resolver_config;
+use crate::daemon::open::{resolver_config, roots};
 use crate::exit::Status;
 use crate::output::Output;
 
@@ -25,9 +26,11 @@ pub(super) async fn run(config: Option<&Path>, json: bool) -> anyhow::Result<Sta
                     let warning =
                         mail_loop_warning(settings, &resolver, is_local_address, PATIENCE).await;
                     problems.extend(warning);
+                    problems.extend(dnssec(&resolver).await);
                 }
                 Err(error) => problems.push(no_resolver(&error)),
             }
+            problems.extend(no_roots(&loaded.settings));
             problems.extend(certificates(&loaded.settings, sources.now));
             problems
         }
@@ -70,6 +73,41 @@ fn no_resolver(error: &BuildError) -> Problem {
         message: error.to_string(),
         remedy: String::new(),
     }
+}
+
+/// Trust anchors that cannot be had, for instance since the system has none (row G5-09).
+fn no_roots(settings: &Settings) -> Option<Problem> {
+    let error = roots(settings).err()?;
+    Some(Problem {
+        severity: Severity::Error,
+        place: Place::Default,
+        key: "tls.roots".to_owned(),
+        message: error.to_string(),
+        remedy: String::new(),
+    })
+}
+
+/// DANE is wanted and DNSSEC does not get here (row G5-09).
+async fn dnssec(resolver: &DnsResolver) -> Option<Problem> {
+    // What is not known by then has been said: nobody answered.
+    let _ = timeout(PATIENCE, resolver.look_at_path()).await;
+    let message = match &*resolver.path().borrow() {
+        DnsPath::Off | DnsPath::Carries => return None,
+        DnsPath::Unknown(why) => format!("no name server has answered: {why}"),
+        DnsPath::Unavailable(why) => {
+            format!("DNSSEC does not get here, so that there is no DANE: {why}")
+        }
+        DnsPath::Broken(why) => format!("DNSSEC is lost, and mail would wait: {why}"),
+    };
+    Some(Problem {
+        severity: Severity::Warning,
+        place: Place::Default,
+        key: "dns.dnssec".to_owned(),
+        message,
+        remedy:
+            "name resolvers in dns.servers that pass signatures on, or set dns.dnssec = \"off\""
+                .to_owned(),
+    })
 }
 
 /// The listeners' TLS as the daemon would make it, and which certificates end soon (row G1-06).

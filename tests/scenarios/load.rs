@@ -17,7 +17,7 @@ use crate::net::{MESSAGE, Net, SOON, sent};
 testkit::net_test! {
     async fn h5_04_g5_07_a_flood_of_connections_meets_its_caps_and_touches_nobody_else() {
         let net = Net::start().await;
-        net.plain_mx("d.test", "127.0.0.25").await;
+        let _mx = net.plain_mx("d.test", "127.0.0.25").await;
         let config = net.config()
             .set("access.connections", "60")
             .set("access.connections-per-client", "20");
@@ -87,10 +87,9 @@ testkit::net_test! {
         let config = net.config()
             .set("access.connections", "6000")
             .set("access.connections-per-client", "6000");
-        let mut relay = Relay::start(config).await;
-        let pid = relay.daemon().id();
+        let relay = Relay::start(config).await;
         drop(relay.client().await);
-        let before = resident(pid);
+        let before = resident(&relay);
         let mut open = Vec::new();
         for n in 0..connections {
             let mut stream = connect(&format!("127.0.{}.{}", n / 250 + 1, n % 250 + 1)).await;
@@ -101,7 +100,7 @@ testkit::net_test! {
         }
         // Buffers of busy sessions go after a second.
         tokio::time::sleep(Duration::from_secs(3)).await;
-        let after = resident(pid);
+        let after = resident(&relay);
         let more = after.saturating_sub(before);
         println!("{connections} idle sessions: {before} KiB before, {after} KiB after, {more} KiB more");
         // 5,000 of them stay under 100 MiB.
@@ -114,11 +113,10 @@ testkit::net_test! {
         let size = asked("LOAD_MEGABYTES", 4) * 1_000_000;
         let net = Net::start().await;
         let config = net.config().set("access.connections-per-client", "1000");
-        let mut relay = Relay::start(config).await;
-        let pid = relay.daemon().id();
+        let relay = Relay::start(config).await;
         let mut sending = tokio::task::JoinSet::new();
         let began = Instant::now();
-        let before = resident(pid);
+        let before = resident(&relay);
         for _ in 0..connections {
             let mut client = relay.client().await;
             sending.spawn(async move { send_large(&mut client, size as usize).await });
@@ -127,7 +125,7 @@ testkit::net_test! {
         let mut tick = tokio::time::interval(Duration::from_millis(100));
         loop {
             tokio::select! {
-                _ = tick.tick() => most = most.max(resident(pid)),
+                _ = tick.tick() => most = most.max(resident(&relay)),
                 done = sending.join_next() => match done {
                     Some(done) => done.unwrap(),
                     None => break,
@@ -143,7 +141,7 @@ testkit::net_test! {
     async fn e4_16_the_reply_to_the_final_dot_is_quick() {
         let messages = asked("LOAD_MESSAGES", 10);
         let net = Net::start().await;
-        net.plain_mx("d.test", "127.0.0.25").await;
+        let _mx = net.plain_mx("d.test", "127.0.0.25").await;
         let relay = Relay::start(net.config()).await;
         let message = [MESSAGE, &vec![b'x'; 10 << 10], b"\r\n"].concat();
         let mut sending = tokio::task::JoinSet::new();
@@ -200,14 +198,24 @@ async fn send_large(client: &mut SmtpClient, size: usize) {
     client.reply().await.demand(250);
 }
 
-/// Resident memory of a process in KiB.
-fn resident(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status
-        .lines()
-        .find_map(|l| l.strip_prefix("VmRSS:"))
-        .unwrap();
-    line.split_whitespace().next().unwrap().parse().unwrap()
+/// Resident memory of the relay in KiB. Its process is found by its configuration file: `/proc` may
+/// count processes from outside of the test's namespace.
+fn resident(relay: &Relay) -> u64 {
+    let file = relay.config_path().display().to_string();
+    let is_relay = |path: &std::path::PathBuf| {
+        let line = std::fs::read(path.join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(&file)
+    };
+    let all = std::fs::read_dir("/proc").unwrap();
+    let process = all.flatten().map(|e| e.path()).find(is_relay);
+    let status = std::fs::read_to_string(process.unwrap().join("status")).unwrap();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+    line.unwrap()
+        .split_whitespace()
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap()
 }
 
 async fn connect(from: &str) -> TcpStream {

@@ -46,7 +46,9 @@ pub(super) fn run(config: Option<&Path>, command: CertCommand) -> anyhow::Result
             "fingerprint_sha256": made.fingerprint,
         }))?;
     } else {
-        out.line(&story(&files, &made, address))?;
+        for line in story(&files, &made, address).lines() {
+            out.line(line)?;
+        }
     }
     out.flush()?;
     Ok(Status::Ok)

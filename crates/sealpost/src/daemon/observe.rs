@@ -302,12 +302,16 @@ impl Observer {
                 );
             }
             Event::AcceptFailed { listener, error } => {
-                let cause = error.to_string();
-                self.process(
-                    "smtp.in.accept-failed",
-                    Level::Error,
-                    &[("listener", listener), ("cause", &cause)],
-                );
+                let event = "smtp.in.accept-failed";
+                if let Some(left_out) = self.sparing.note(event, self.clock.monotonic()) {
+                    let (cause, left_out) = (error.to_string(), left_out.to_string());
+                    let fields = [
+                        ("listener", listener),
+                        ("cause", cause.as_str()),
+                        ("left_out", left_out.as_str()),
+                    ];
+                    self.process(event, Level::Error, &fields);
+                }
             }
             _ => {}
         }

@@ -21,7 +21,7 @@ pub(super) async fn run(
         Some(subject) => {
             let request = TraceRequest {
                 subject,
-                seconds: (!args.end).then(|| args.span.as_secs()),
+                seconds: (!args.end).then_some(args.span.as_secs()),
             };
             client.post("/v1/traces", &request).await?
         }

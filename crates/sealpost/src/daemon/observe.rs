@@ -41,6 +41,18 @@ pub(crate) struct Counts {
 }
 
 impl Observer {
+    pub(crate) fn new(log: EventLog, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            log,
+            clock,
+            counts: Arc::default(),
+            metrics,
+            alarm: Arc::default(),
+            traces: Arc::default(),
+            sparing: Arc::default(),
+        }
+    }
+
     fn now(&self) -> Timestamp {
         self.clock.wall()
     }

@@ -4,6 +4,7 @@
 //! opened, ports before the store is touched, the lock before the store. Mail is accepted only
 //! when all of it stands.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use outbound_queue::{Edit, EmbeddedStore, Filter, Now, QueueError, QueueStore, T
 use parking_lot::Mutex;
 use policy_cache::{Clock, PolicyCache, SystemClock};
 use resolver::DnsResolver;
-use settings::Loaded;
+use settings::{Loaded, Settings};
 use smtp_server::Server;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -23,7 +24,7 @@ use tokio::task::JoinSet;
 use super::certificates::Certificates;
 use super::intake::QueueIntake;
 use super::log_writer::EventLog;
-use super::observe::{Counts, Observer};
+use super::observe::Observer;
 use super::placed::Placed;
 use super::process::Process;
 use super::recipients::DomainCheck;
@@ -46,10 +47,7 @@ pub(crate) async fn run(
         settings, values, ..
     } = loaded;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let certificates =
-        Certificates::open(&settings).map_err(|e| open::fail(Status::Configuration, &e))?;
-    let server = Server::bind(open::server(&settings, &certificates)?)
-        .map_err(|e| open::fail(Status::CannotCreate, &e))?;
+    let (certificates, server) = bind(&settings)?;
     let trust = Trust::open(&settings).map_err(|e| open::fail(Status::Configuration, &e))?;
     let dns = open::resolver(&settings)?;
     let _lock = open::lock(&settings.server.data_dir)?;
@@ -60,15 +58,7 @@ pub(crate) async fn run(
     );
     let (log, _log_guard) = EventLog::start(open::outlet(&settings)?)?;
     let (metrics, scraped) = scrape::metrics();
-    let observer = Observer {
-        log,
-        clock: Arc::clone(&clock),
-        counts: Arc::new(Counts::default()),
-        metrics,
-        alarm: Arc::default(),
-        traces: Arc::default(),
-        sparing: Arc::default(),
-    };
+    let observer = Observer::new(log, Arc::clone(&clock), metrics);
     descriptors::provide(&settings, &observer);
     let told = translate::delivery(&settings)?;
     let opening = open::Opening {
@@ -103,17 +93,13 @@ pub(crate) async fn run(
         content: server.content_memory(),
         content_limit: settings.access.limits.content_memory,
     });
-    let listeners = server.addresses();
-    let listeners = listeners
-        .map(|(name, address)| (name.to_owned(), address))
-        .collect();
     let process = Process {
         started: clock.wall(),
         queue: Arc::clone(&queue),
         observer: observer.clone(),
         trust,
         certificates,
-        listeners,
+        listeners: named(&server),
         standing,
         dns_path: dns.path(),
         reloading: Reloading {
@@ -133,6 +119,22 @@ pub(crate) async fn run(
         dns,
     };
     running.serve(server).await
+}
+
+/// The ports, before anything else is touched.
+fn bind(settings: &Settings) -> anyhow::Result<(Certificates, Server)> {
+    let certificates =
+        Certificates::open(settings).map_err(|e| open::fail(Status::Configuration, &e))?;
+    let server = Server::bind(open::server(settings, &certificates)?)
+        .map_err(|e| open::fail(Status::CannotCreate, &e))?;
+    Ok((certificates, server))
+}
+
+fn named(server: &Server) -> Vec<(String, SocketAddr)> {
+    let listeners = server.addresses();
+    listeners
+        .map(|(name, address)| (name.to_owned(), address))
+        .collect()
 }
 
 /// Everything stands.

@@ -17,7 +17,7 @@ testkit::net_test! {
             let relay = Relay::start(net.config().set("access.normalize-networks", networks)).await;
             for (name, end) in FALSE_ENDS {
                 let replies = smuggle(&relay, &data(end)).await;
-                judge(name, normalize, &replies, *end);
+                judge(name, normalize, &replies, end);
             }
             for (name, content) in CHUNKS {
                 let replies = smuggle(&relay, content).await;

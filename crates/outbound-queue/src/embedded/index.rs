@@ -43,6 +43,7 @@ struct Flusher {
     ask: Option<SyncSender<()>>,
     answer: Receiver<Result<(), IndexError>>,
     thread: Option<JoinHandle<()>>,
+    patience: Duration,
 }
 
 impl Index {
@@ -64,7 +65,12 @@ impl Index {
             .flush_every_ms(None);
         let db = guarded(|| config.open())?;
         let file = File::open(path.join("db")).map_err(failed)?;
-        let flusher = Mutex::new(Flusher::start(db.clone(), file)?);
+        let flushed = db.clone();
+        let flush = move || {
+            guarded(|| flushed.flush().map(|_| ()))?;
+            file.sync_data().map_err(failed)
+        };
+        let flusher = Mutex::new(Flusher::start(flush, LONGEST_FLUSH)?);
         Ok(Self {
             db,
             flusher,
@@ -223,24 +229,26 @@ impl Index {
 }
 
 impl Flusher {
-    fn start(db: sled::Db, file: File) -> Result<Self, IndexError> {
+    fn start(
+        flush: impl Fn() -> Result<(), IndexError> + Send + 'static,
+        patience: Duration,
+    ) -> Result<Self, IndexError> {
         let (ask, asked) = sync_channel::<()>(1);
         let (tell, answer) = sync_channel(1);
-        let flush = move || {
+        let answer_all = move || {
             while asked.recv().is_ok() {
-                let flushed = guarded(|| db.flush().map(|_| ()))
-                    .and_then(|()| file.sync_data().map_err(failed));
-                if tell.send(flushed).is_err() {
+                if tell.send(flush()).is_err() {
                     return;
                 }
             }
         };
         let thread = std::thread::Builder::new().name("queue-index-flush".into());
-        let thread = thread.spawn(flush).map_err(failed)?;
+        let thread = thread.spawn(answer_all).map_err(failed)?;
         Ok(Self {
             ask: Some(ask),
             answer,
             thread: Some(thread),
+            patience,
         })
     }
 
@@ -249,7 +257,7 @@ impl Flusher {
         if !matches!(asked, Some(Ok(()))) {
             return Err(IndexError("its flush hangs".into()));
         }
-        match self.answer.recv_timeout(LONGEST_FLUSH) {
+        match self.answer.recv_timeout(self.patience) {
             Ok(flushed) => flushed,
             Err(RecvTimeoutError::Timeout) => {
                 // Nobody will wait for that thread again.
@@ -367,6 +375,28 @@ mod tests {
         assert_eq!(index.get(QueueId::from_raw(1)), Ok(None));
         let blobs = fs::read_dir(dir.path().join("index/blobs")).unwrap();
         assert_eq!(blobs.count(), 0, "sled never syncs what is in there");
+    }
+
+    #[test]
+    fn a_flush_that_hangs_is_given_up_and_so_is_the_index() {
+        let (let_go, held) = sync_channel::<()>(0);
+        let held = Mutex::new(held);
+        let hangs = move || held.lock().recv().map_err(failed);
+        let mut flusher = Flusher::start(hangs, Duration::from_millis(50)).unwrap();
+        let hung = Err(IndexError("its flush hangs".into()));
+        assert_eq!(flusher.flush(), hung);
+        // Nothing is asked of that thread again, and nobody waits for its end.
+        assert_eq!(flusher.flush(), hung);
+        drop(flusher);
+        let _ = let_go.send(());
+    }
+
+    #[test]
+    fn a_flush_that_answers_passes_its_answer_on() {
+        let full = || Err(IndexError("no room".into()));
+        let mut flusher = Flusher::start(full, LONGEST_FLUSH).unwrap();
+        assert_eq!(flusher.flush(), full());
+        assert_eq!(flusher.flush(), full(), "it is asked anew");
     }
 
     #[test]

@@ -31,7 +31,8 @@
 //!
 //! One thread writes it: at most once a second it takes what changed, waits until the journal has all
 //! of it durably, applies the rows, flushes, calls `fdatasync` on a descriptor of its own, and only then
-//! appends a checkpoint. Start replays from the last checkpoint, always. A message that is finished before the
+//! appends a checkpoint. Start replays from the last checkpoint, always, and
+//! reads a large index behind the start. A message that is finished before the
 //! next batch never gets a row. At the first sign of damage the index is moved aside and rebuilt from the
 //! segments, while new mail is accepted and delivered; older mail is scheduled when all has been read, since
 //! only then is it known what is gone.

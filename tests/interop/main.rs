@@ -6,6 +6,7 @@ mod chain;
 mod clients;
 mod corpus;
 mod dane;
+mod dkim;
 mod dnssec;
 mod knot;
 mod listener;

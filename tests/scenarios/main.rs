@@ -36,6 +36,7 @@ mod reasons;
 mod recipients;
 mod requiretls;
 mod routes;
+mod sendmail;
 mod smuggling;
 mod startup;
 mod testing;

@@ -106,17 +106,19 @@ fn members(metadata: &Metadata) -> Vec<&Package> {
     metadata.workspace_packages()
 }
 
-const PURE: [&str; 6] = [
+const PURE: [&str; 8] = [
     "attempt",
     "dane",
+    "dkim",
     "dsn",
     "mail-types",
     "mta-sts",
     "smtp-proto",
+    "submission",
 ];
 
 /// Crates of others that only compute.
-const FOR_PURE: [&str; 11] = [
+const FOR_PURE: [&str; 12] = [
     "aws-lc-rs",
     "bytes",
     "data-encoding",
@@ -124,6 +126,7 @@ const FOR_PURE: [&str; 11] = [
     "ipnet",
     "jiff",
     "memchr",
+    "rustls-pki-types",
     "serde",
     "serde_json",
     "thiserror",
@@ -134,18 +137,23 @@ const FOR_PURE: [&str; 11] = [
 const FOR_TESTS: [&str; 1] = ["testkit"];
 
 /// Crate, and the workspace's crates that it may use.
-const EDGES: [(&str, &[&str]); 20] = [
+const EDGES: [(&str, &[&str]); 23] = [
     ("mail-types", &[]),
     ("attempt", &["mail-types"]),
     ("dane", &["mail-types"]),
+    ("dkim", &["mail-types"]),
     ("dsn", &["mail-types"]),
     ("mta-sts", &["mail-types"]),
     ("smtp-proto", &["mail-types"]),
+    // A signature is part of the form that a message leaves in.
+    ("submission", &["dkim", "mail-types"]),
     ("journal", &[]),
     ("outbound-queue", &["journal", "mail-types"]),
     ("policy-cache", &["journal", "mail-types", "mta-sts"]),
     ("resolver", &["mail-types"]),
-    ("settings", &["mail-types"]),
+    ("sendmail", &["mail-types", "submission"]),
+    // check-config reads a DKIM key as the daemon does.
+    ("settings", &["dkim", "mail-types"]),
     ("smtp-client", &["dane", "mail-types", "smtp-proto"]),
     ("smtp-server", &["mail-types", "smtp-proto"]),
     (
@@ -199,6 +207,7 @@ const EDGES: [(&str, &[&str]); 20] = [
             "attempt",
             "audit",
             "delivery",
+            "dkim",
             "dsn",
             "journal",
             "mail-types",
@@ -206,10 +215,12 @@ const EDGES: [(&str, &[&str]); 20] = [
             "outbound-queue",
             "policy-cache",
             "resolver",
+            "sendmail",
             "settings",
             "smtp-client",
             "smtp-proto",
             "smtp-server",
+            "submission",
         ],
     ),
     ("testkit", &["mail-types"]),

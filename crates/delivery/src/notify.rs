@@ -81,11 +81,16 @@ pub(crate) fn compose(
     random[..8].copy_from_slice(&leased.id.raw().to_be_bytes());
     random[8..].copy_from_slice(&id.raw().to_be_bytes());
     match dsn::build(&notification, &reporter, now, random) {
-        Ok(built) => Some(NewMessage {
-            id,
-            envelope: built.envelope,
-            body: vec![Bytes::from(built.message)],
-        }),
+        Ok(built) => {
+            let message = settings.seal.apply(built.message, now);
+            let mut envelope = built.envelope;
+            envelope.size = message.len() as u64;
+            Some(NewMessage {
+                id,
+                envelope,
+                body: vec![Bytes::from(message)],
+            })
+        }
         Err(error) => {
             tracing::error!(queue_id = %leased.id, %error, "no notification can be made");
             None

@@ -11,6 +11,7 @@ use outbound_queue::RetrySchedule;
 
 use crate::demand::{DaneRule, LocalRule, RequiredTls};
 use crate::route::RouteTable;
+use crate::seal::Seal;
 
 /// What delivery is told by the configuration. Replaced as a whole on reload.
 #[derive(Clone, Debug)]
@@ -49,6 +50,8 @@ pub struct Settings {
     pub own: Vec<SocketAddr>,
     /// Whole messages of more octets than this are not returned in notifications, only headers.
     pub max_returned: usize,
+    /// The last thing done to a notification.
+    pub seal: Seal,
     /// How long running sessions may take on shutdown.
     pub drain_timeout: Duration,
 }

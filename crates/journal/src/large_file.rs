@@ -34,6 +34,11 @@ impl LargeFiles {
 
     /// Begins a file. The name is letters, digits, `-` and `_`, at most 64.
     pub fn create(&self, name: &str) -> io::Result<LargeFileWriter> {
+        self.create_below(name, 0)
+    }
+
+    /// The same, with so many bytes left free at the top for [`LargeFileWriter::write_top`].
+    pub fn create_below(&self, name: &str, free: usize) -> io::Result<LargeFileWriter> {
         let path = self.path(name)?;
         let part = self.dir.join(format!(".{name}.part"));
         let file = self.storage.create_new(&part)?;
@@ -42,8 +47,10 @@ impl LargeFiles {
             file,
             part: Some(part),
             path,
-            len: 0,
+            len: free as u64,
             hasher: crc32fast::Hasher::new(),
+            free,
+            top: crc32fast::Hasher::new(),
         })
     }
 
@@ -99,7 +106,11 @@ pub struct LargeFileWriter {
     part: Option<PathBuf>,
     path: PathBuf,
     len: u64,
+    /// Of what stands below the top.
     hasher: crc32fast::Hasher,
+    /// Bytes at the top that are not written yet.
+    free: usize,
+    top: crc32fast::Hasher,
 }
 
 /// Length and checksum of a complete file. The record that speaks of the file should hold both.
@@ -115,23 +126,19 @@ impl LargeFileWriter {
     /// Writes chunks at the end, gathered, without copying. After an error the file can only be dropped.
     pub fn write(&mut self, chunks: &[&[u8]]) -> io::Result<()> {
         chunks.iter().for_each(|chunk| self.hasher.update(chunk));
-        let mut pieces: Vec<IoSlice<'_>> = chunks
-            .iter()
-            .filter(|chunk| !chunk.is_empty())
-            .map(|chunk| IoSlice::new(chunk))
-            .collect();
-        let mut rest: &mut [IoSlice<'_>] = &mut pieces;
-        while !rest.is_empty() {
-            match self.file.write_vectored_at(rest, self.len) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    self.len += written as u64;
-                    IoSlice::advance_slices(&mut rest, written);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+        self.len = write_at(&*self.file, chunks, self.len)?;
+        Ok(())
+    }
+
+    /// Fills what was left free at the top; all of it at once.
+    pub fn write_top(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if bytes.len() != self.free {
+            let text = format!("{} bytes for a gap of {}", bytes.len(), self.free);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
+        self.top.update(bytes);
+        write_at(&*self.file, &[bytes], 0)?;
+        self.free = 0;
         Ok(())
     }
 
@@ -143,6 +150,11 @@ impl LargeFileWriter {
     /// Makes the file durable under its name. After an error nothing may speak of it, and the owner should
     /// [`fail`](crate::Journal::fail) its journal: what a failed sync left on disk is unknown.
     pub fn commit(mut self) -> io::Result<LargeFileSum> {
+        if self.free > 0 {
+            let text = "the top of the file was left free and never written";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        self.top.combine(&self.hasher);
         self.file.sync_data()?;
         if let Some(part) = &self.part {
             self.files.storage.rename(part, &self.path)?;
@@ -151,9 +163,31 @@ impl LargeFileWriter {
         self.files.storage.sync_dir(&self.files.dir)?;
         Ok(LargeFileSum {
             bytes: self.len,
-            crc32: self.hasher.clone().finalize(),
+            crc32: self.top.clone().finalize(),
         })
     }
+}
+
+/// Writes chunks at this place, gathered; says where they end.
+fn write_at(file: &dyn StorageFile, chunks: &[&[u8]], mut offset: u64) -> io::Result<u64> {
+    let mut pieces: Vec<IoSlice<'_>> = chunks
+        .iter()
+        .filter(|chunk| !chunk.is_empty())
+        .map(|chunk| IoSlice::new(chunk))
+        .collect();
+    let mut rest: &mut [IoSlice<'_>] = &mut pieces;
+    while !rest.is_empty() {
+        match file.write_vectored_at(rest, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                offset += written as u64;
+                IoSlice::advance_slices(&mut rest, written);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(offset)
 }
 
 impl Drop for LargeFileWriter {
@@ -249,6 +283,25 @@ mod tests {
         reader.read_to_string(&mut text).unwrap();
         assert_eq!((text.as_str(), reader.file_len()), ("one two three", 13));
         files.remove("A1").unwrap();
+    }
+
+    #[test]
+    fn what_was_left_free_is_filled_before_the_file_is_complete() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = LargeFiles::open(Arc::new(RealDisk), directory.path()).unwrap();
+        let mut writer = files.create_below("A1", 4).unwrap();
+        writer.write(&[b"two ", b"three"]).unwrap();
+        assert!(writer.write_top(b"one").is_err(), "not its length");
+        writer.write_top(b"one ").unwrap();
+        let sum = writer.commit().unwrap();
+        assert_eq!(sum.crc32, crc32fast::hash(b"one two three"));
+        let mut text = String::new();
+        let mut reader = files.read("A1", Some(sum)).unwrap();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "one two three");
+        let gap = files.create_below("B2", 4).unwrap();
+        assert!(gap.commit().is_err(), "never with the gap");
+        assert_eq!(files.list().unwrap().len(), 1);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod dns;
 mod domain;
 mod envelope;
+mod header;
 mod mailbox;
 mod queue_id;
 mod special_use;
@@ -18,6 +19,7 @@ pub use domain::{Domain, DomainError, HostName};
 pub use envelope::{
     Arrival, BodyType, Envelope, MessageClass, Notify, Recipient, Ret, ReversePath, TlsFacts,
 };
+pub use header::{Field, header_fields};
 pub use mailbox::{Host, Mailbox, MailboxError};
 pub use queue_id::{QueueId, QueueIdError};
 pub use special_use::{AddressClass, unwrapped};

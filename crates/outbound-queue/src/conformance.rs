@@ -58,6 +58,7 @@ macro_rules! conformance {
 
 conformance!(
     ingest_claims_and_gives_the_content_back,
+    the_top_can_be_written_last,
     mail_becomes_due_and_is_leased_once,
     h7_10_leases_are_fenced_and_run_out,
     each_recipient_has_its_own_outcome,
@@ -101,6 +102,32 @@ async fn ingest_claims_and_gives_the_content_back<S: QueueStore>(store: S) {
     assert!(two[0].envelope.reverse_path.is_null(), "E5-07");
     let stats = store.stats(at(1));
     assert_eq!((stats.messages, stats.active, stats.due), (2, 3, 0));
+}
+
+async fn the_top_can_be_written_last<S: QueueStore>(store: S) {
+    // Small ones stay in memory, the last goes to a file of its own.
+    for size in [0usize, 10, 100_000, 700_000] {
+        let mut incoming = store.begin(None, at(1)).unwrap();
+        incoming.reserve(5);
+        for piece in vec![b'x'; size].chunks(30_000) {
+            incoming.write(piece).await.unwrap();
+        }
+        assert_eq!(incoming.size(), size as u64 + 5);
+        incoming.fill(Bytes::from_static(b"first"));
+        let made = incoming.commit(envelope("s@a.test", &["r@d.test"]), false, at(1));
+        let id = made.await.unwrap().id;
+        let body = read(store.open_body(id).await.unwrap()).await.unwrap();
+        assert_eq!((&body[..5], body.len()), (&b"first"[..], size + 5));
+        assert!(body[5..].iter().all(|b| *b == b'x'));
+    }
+    for (size, top) in [(10, "four"), (10, "sixsix"), (700_000, "four")] {
+        let mut incoming = store.begin(None, at(1)).unwrap();
+        incoming.reserve(5);
+        incoming.write(&vec![b'x'; size]).await.unwrap();
+        incoming.fill(Bytes::from_static(top.as_bytes()));
+        let refused = incoming.commit(envelope("s@a.test", &["r@d.test"]), false, at(1));
+        assert!(refused.await.is_err(), "{size} {top}");
+    }
 }
 
 async fn mail_becomes_due_and_is_leased_once<S: QueueStore>(store: S) {

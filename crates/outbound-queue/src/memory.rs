@@ -98,18 +98,26 @@ impl Incoming for MemoryIncoming {
         self.pieces.size()
     }
 
+    fn reserve(&mut self, octets: usize) {
+        self.pieces.reserve(octets);
+    }
+
+    fn fill(&mut self, octets: Bytes) {
+        self.pieces.fill(octets);
+    }
+
     async fn write(&mut self, data: &[u8]) -> Result<(), QueueError> {
         self.pieces.write(data);
         Ok(())
     }
 
     async fn commit(
-        self,
+        mut self,
         envelope: Envelope,
         claim: bool,
         now: Now,
     ) -> Result<Committed, QueueError> {
-        let body = self.store.hold(self.pieces.finish())?;
+        let body = self.store.hold(self.pieces.finish()?)?;
         let mut inner = self.store.inner.lock();
         inner.add(self.id, envelope, body, now.wall);
         let leases = inner.core.publish(self.id, claim, Some(now));

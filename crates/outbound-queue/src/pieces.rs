@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
+use crate::QueueError;
 use crate::body::CHUNK;
 
 /// Chunks of at most [`CHUNK`] octets.
@@ -10,6 +11,9 @@ pub(crate) struct Pieces {
     full: Vec<Bytes>,
     last: BytesMut,
     size: u64,
+    /// Octets left free at the very top, and what fills them.
+    reserved: usize,
+    top: Option<Bytes>,
 }
 
 impl Pieces {
@@ -35,6 +39,32 @@ impl Pieces {
         }
     }
 
+    /// Leaves octets free at the top. Before anything is written.
+    pub(crate) const fn reserve(&mut self, octets: usize) {
+        self.reserved = octets;
+        self.size += octets as u64;
+    }
+
+    /// What stands at the top.
+    pub(crate) fn fill(&mut self, octets: Bytes) {
+        self.top = Some(octets);
+    }
+
+    pub(crate) const fn reserved(&self) -> usize {
+        self.reserved
+    }
+
+    /// What stands at the top, exactly as long as was reserved; empty if nothing was.
+    pub(crate) fn top(&self) -> Result<Bytes, QueueError> {
+        let top = self.top.clone().unwrap_or_default();
+        if top.len() == self.reserved {
+            return Ok(top);
+        }
+        Err(QueueError::Misuse(
+            "the top of a message was reserved and not filled",
+        ))
+    }
+
     /// Octets so far, also those that were taken.
     pub(crate) const fn size(&self) -> u64 {
         self.size
@@ -54,8 +84,14 @@ impl Pieces {
         chunks
     }
 
-    pub(crate) fn finish(mut self) -> Vec<Bytes> {
-        self.take()
+    /// All of it, if nothing was taken.
+    pub(crate) fn finish(&mut self) -> Result<Vec<Bytes>, QueueError> {
+        let top = self.top()?;
+        let mut chunks = self.take();
+        if !top.is_empty() {
+            chunks.insert(0, top);
+        }
+        Ok(chunks)
     }
 }
 
@@ -75,7 +111,7 @@ mod tests {
             let mut pieces = Pieces::default();
             data.chunks(step).for_each(|piece| pieces.write(piece));
             assert_eq!((pieces.size(), pieces.pending()), (200_000, 200_000));
-            assert_eq!(pieces.finish().concat(), data, "{step}");
+            assert_eq!(pieces.finish().unwrap().concat(), data, "{step}");
         }
     }
 }

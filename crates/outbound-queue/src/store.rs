@@ -8,6 +8,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use mail_types::{Envelope, Host, QueueId, Recipient, Timestamp};
 use tokio::sync::Notify;
 
@@ -145,8 +146,17 @@ pub trait Incoming: Send {
     /// The message's queue id, for its Received field.
     fn id(&self) -> QueueId;
 
-    /// Octets written so far.
+    /// Octets written so far, those that were reserved included.
     fn size(&self) -> u64;
+
+    /// Leaves so many octets free at the very top, for a field that is known only after the rest
+    /// (a signature). Once, before anything is written.
+    fn reserve(&mut self, octets: usize);
+
+    /// What stands there: exactly as many octets as were reserved, else
+    /// [`commit`](Self::commit) refuses. Nothing of a message is durable before its commit, so
+    /// that no crash can leave it with the gap.
+    fn fill(&mut self, octets: Bytes);
 
     /// Appends to the content. Waits only while a large message goes to its file.
     ///

@@ -67,6 +67,51 @@ pub(crate) enum Command {
         /// Which shell.
         shell: Shell,
     },
+    /// Keys for DKIM signatures.
+    #[command(subcommand)]
+    Dkim(DkimCommand),
+    /// Hand a message from standard input to the relay, with the flags of sendmail(1).
+    #[command(disable_help_flag = true)]
+    Sendmail {
+        /// For instance: -t -i -f sender@example.org; --server ADDRESS:PORT names a listener.
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "FLAGS"
+        )]
+        arguments: Vec<String>,
+    },
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum DkimCommand {
+    /// Make a key, and print its DNS record and the lines for the configuration.
+    Keygen {
+        /// The domain that signs.
+        #[arg(long)]
+        domain: String,
+        /// Under which name the record is published, for instance s2026.
+        #[arg(long)]
+        selector: String,
+        /// Every receiver can verify RSA; Ed25519 stands beside it, with a selector of its own.
+        #[arg(long = "type", value_enum, default_value = "rsa")]
+        kind: DkimKeyType,
+        /// Bits of an RSA key: 2048 (the default), 3072 or 4096.
+        #[arg(long)]
+        bits: Option<u16>,
+        /// Where the private key is written, never over an existing file
+        /// [default: SELECTOR._domainkey.DOMAIN.pem].
+        #[arg(long, value_name = "PATH")]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum DkimKeyType {
+    Rsa,
+    Ed25519,
 }
 
 #[derive(Clone, Debug, Subcommand)]

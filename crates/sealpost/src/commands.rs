@@ -3,8 +3,10 @@
 mod cert;
 mod check;
 mod check_config;
+mod dkim;
 mod policy;
 mod queue;
+pub(crate) mod sendmail;
 mod status;
 mod trace;
 
@@ -58,6 +60,13 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Status> {
             std::io::stdout().write_all(&script)?;
             Ok(Status::Ok)
         }
+        Command::Sendmail { arguments } => sendmail::run(config, arguments),
+        Command::Dkim(command) => {
+            let mut out = Output::stdout();
+            dkim::run(&command, &mut out)?;
+            out.flush()?;
+            Ok(Status::Ok)
+        }
         other => {
             let client = ControlClient::new(settings::control_socket(config)?);
             let mut out = Output::stdout();
@@ -83,7 +92,9 @@ async fn ask(client: &ControlClient, command: Command, out: &mut Output) -> anyh
         | Command::CheckConfig(_)
         | Command::Check { .. }
         | Command::Cert(_)
-        | Command::Completions { .. } => {}
+        | Command::Completions { .. }
+        | Command::Dkim(_)
+        | Command::Sendmail { .. } => {}
     }
     Ok(Status::Ok)
 }

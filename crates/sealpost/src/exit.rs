@@ -23,7 +23,9 @@ pub(crate) enum Status {
     Usage = 64,
     /// What was asked for does not exist or does not fit.
     Data = 65,
-    /// The daemon is not reachable.
+    /// A recipient's domain takes no mail.
+    NoHost = 68,
+    /// The daemon is not reachable; to `sendmail`: it refused the mail.
     Unavailable = 69,
     /// A fault of this program.
     Software = 70,

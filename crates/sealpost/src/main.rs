@@ -8,6 +8,7 @@ mod exit;
 mod logging;
 mod output;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -17,6 +18,12 @@ use crate::cli::Cli;
 use crate::exit::Status;
 
 fn main() -> ExitCode {
+    if let Some(arguments) = as_sendmail() {
+        return match commands::sendmail::run(None, arguments) {
+            Ok(status) => status.into(),
+            Err(error) => exit::report(&error).into(),
+        };
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -31,4 +38,13 @@ fn main() -> ExitCode {
         Ok(status) => status.into(),
         Err(error) => exit::report(&error).into(),
     }
+}
+
+/// What stands behind the name, if the name is `sendmail`: that of a symbolic link to us.
+fn as_sendmail() -> Option<Vec<String>> {
+    let mut arguments = std::env::args_os();
+    let name = arguments.next()?;
+    let is_sendmail = Path::new(&name).file_name()? == "sendmail";
+    let text = |argument: std::ffi::OsString| argument.to_string_lossy().into_owned();
+    is_sendmail.then(|| arguments.map(text).collect())
 }

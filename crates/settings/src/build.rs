@@ -11,6 +11,7 @@ use super::settings::{
     Access, Admin, Credentials, Delivery, Dns, DnsServers, DomainRule, Egress, KeyPair, Listener,
     ListenerTls, Log, PolicyCache, Queue, Route, Server, Settings, Timeouts, Tls,
 };
+use super::signing;
 
 /// What is read is complete but for the host name, which the system may have to give.
 pub(super) struct Built {
@@ -18,6 +19,8 @@ pub(super) struct Built {
     /// Paths of the listeners, certificates, routes and domain rules in `settings`, in the same order.
     pub listeners: Vec<String>,
     pub certificates: Vec<String>,
+    /// Those of the DKIM keys.
+    pub dkim: Vec<String>,
     pub routes: Vec<String>,
     pub domains: Vec<String>,
 }
@@ -26,6 +29,7 @@ pub(super) struct Built {
 pub(super) fn build(reader: &mut Reader<'_>, system_name: Option<Domain>) -> Option<Built> {
     let (listeners, listener_paths) = entries(reader, "listener", listener);
     let (certificates, certificate_paths) = entries(reader, "certificate", certificate);
+    let (dkim, dkim_paths) = entries(reader, "dkim", signing::dkim);
     let (routes, route_paths) = entries(reader, "route", route);
     let (domains, domain_paths) = entries(reader, "domain", domain);
     let listeners = if reader.entries("listener").is_empty() {
@@ -38,6 +42,7 @@ pub(super) fn build(reader: &mut Reader<'_>, system_name: Option<Domain>) -> Opt
         server: server(reader, system_name)?,
         listeners,
         certificates,
+        dkim,
         access: access(reader)?,
         dns: dns(reader)?,
         tls: tls(reader)?,
@@ -54,6 +59,7 @@ pub(super) fn build(reader: &mut Reader<'_>, system_name: Option<Domain>) -> Opt
         settings,
         listeners: listener_paths,
         certificates: certificate_paths,
+        dkim: dkim_paths,
         routes: route_paths,
         domains: domain_paths,
     })
@@ -273,6 +279,7 @@ fn listener(r: &mut Reader<'_>, s: Scope<'_>) -> Option<Listener> {
     let listener = Listener {
         client_ca: r.optional(s, "client-ca"),
         role: r.value(s, "role")?,
+        content: signing::listener_content(r, s)?,
         tls,
         max_message_size: r.value(s, "max-message-size")?,
         max_recipients: r.value(s, "max-recipients")?,

@@ -13,8 +13,8 @@ use super::build::Built;
 use super::problem::{Place, Problem};
 use super::reader::Places;
 use super::settings::{
-    DnsServers, Dnssec, DomainDane, DomainMtaSts, DomainRule, Listener, RelayHost, Route, RouteTls,
-    Settings, TlsRequiredNo,
+    DnsServers, Dnssec, DomainDane, DomainMtaSts, DomainRule, Listener, ListenerRole, RelayHost,
+    Route, RouteTls, Settings, TlsRequiredNo,
 };
 use super::units;
 
@@ -26,6 +26,7 @@ pub(super) fn check(built: &Built, places: &Places, now: Timestamp) -> Vec<Probl
     };
     let settings = &built.settings;
     found.addresses(settings, &built.listeners);
+    found.content(settings, &built.listeners);
     found.relay_networks(&settings.access.relay_networks);
     found.impostors(settings);
     found.client_certificates(settings, &built.listeners);
@@ -152,6 +153,22 @@ impl Findings<'_> {
         }
         if let Some(address) = settings.admin.http {
             self.take(address, "admin.http", &mut taken);
+        }
+    }
+
+    /// Row G4-05: a relay listener changes nothing but the trace header.
+    fn content(&mut self, settings: &Settings, paths: &[String]) {
+        for (listener, path) in settings.listeners.iter().zip(paths) {
+            if !matches!(listener.role, ListenerRole::Relay) {
+                continue;
+            }
+            for key in listener.content.asked() {
+                self.error(
+                    &format!("{path}.{key}"),
+                    "is for submission listeners: a relay listener changes no message".into(),
+                    "take the key out, or give the listener role = \"submission\"",
+                );
+            }
         }
     }
 

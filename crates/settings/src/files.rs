@@ -48,6 +48,11 @@ pub(super) fn check(built: &Built, places: &Places) -> Vec<Problem> {
             note(&format!("tls.crls[{n}]"), revocation_list(file));
         }
     }
+    for (dkim, path) in settings.dkim.iter().zip(&built.dkim) {
+        for (key, fault) in dkim.faults() {
+            note(&format!("{path}.{key}"), Err(fault));
+        }
+    }
     for (route, path) in settings.routes.iter().zip(&built.routes) {
         for (n, file) in route.roots.iter().enumerate() {
             note(&format!("{path}.roots[{n}]"), roots(file));
@@ -73,9 +78,9 @@ pub(super) fn check(built: &Built, places: &Places) -> Vec<Problem> {
 }
 
 /// A file that cannot be used.
-struct Fault {
-    message: String,
-    remedy: &'static str,
+pub(super) struct Fault {
+    pub(super) message: String,
+    pub(super) remedy: &'static str,
 }
 
 fn directories(settings: &Settings, note: &mut impl FnMut(&str, Result<(), Fault>)) {
@@ -159,7 +164,7 @@ fn revocation_list(file: &Path) -> Result<(), Fault> {
 }
 
 /// That a secret is there and that not everybody may read it (row H10-09).
-fn secret(file: &Path) -> Result<(), Fault> {
+pub(super) fn secret(file: &Path) -> Result<(), Fault> {
     let mode = fs::metadata(file)
         .map_err(|error| Fault {
             message: format!("{}: {error}", file.display()),

@@ -21,6 +21,7 @@ mod problem;
 mod reader;
 mod sample;
 mod settings;
+mod signing;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -28,7 +29,7 @@ mod units;
 pub use changes::{Change, Values};
 pub use check::dangers;
 pub use inbound::{ClientLimits, NamedCertificate};
-pub use load::{Loaded, Sources, control_socket, load};
+pub use load::{Loaded, Sources, control_socket, load, values};
 pub use log_filter::log_filter;
 pub use mail_loop::{is_local_address, mail_loop_warning};
 pub use problem::{ConfigError, Place, Problem, Severity};
@@ -39,4 +40,5 @@ pub use settings::{
     ListenerTls, Log, LogFormat, PolicyCache, Queue, Rate, Relay, RelayHost, RequiredTls, Route,
     RouteTls, Server, Settings, Timeouts, Tls, TlsRequiredNo,
 };
+pub use signing::{Dkim, DkimAlgorithm, DkimBy, ListenerContent};
 pub use units::{duration_text, parse_duration};

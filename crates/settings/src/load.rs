@@ -110,6 +110,40 @@ pub fn control_socket(config: Option<&Path>) -> Result<PathBuf, ConfigError> {
     }
 }
 
+/// The values alone, with nothing looked up in the file system: for programs of users who may
+/// not read keys and passwords. A standard file that they may not read either counts as not there.
+///
+/// # Errors
+/// The named file cannot be read, or a value is wrong.
+pub fn values(config: Option<&Path>) -> Result<Settings, ConfigError> {
+    let file = match config {
+        Some(path) => Some((path.display().to_string(), read(path)?)),
+        None => standard_file().ok().and_then(|path| {
+            let text = std::fs::read_to_string(&path).ok()?;
+            Some((path.display().to_string(), text))
+        }),
+    };
+    let named = file
+        .as_ref()
+        .map(|(name, text)| (name.as_str(), text.as_str()));
+    let (layers, mut problems) = layers::merge(named, &environment()?);
+    let Some(layers) = layers else {
+        return Err(ConfigError(problems));
+    };
+    let mut reader = Reader::new(named.map_or("", |(name, _)| name), &layers);
+    let uname = rustix::system::uname();
+    let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+    let system_name = hostname::system_name(&uname.nodename().to_string_lossy(), &hosts);
+    let built = build::build(&mut reader, system_name);
+    problems.append(&mut reader.problems);
+    match built {
+        Some(built) if !problems.iter().any(|p| p.severity == Severity::Error) => {
+            Ok(built.settings)
+        }
+        _ => Err(ConfigError(problems)),
+    }
+}
+
 impl Sources {
     /// What this system and this process have: the file that was named, or else the first that is
     /// there of `/etc/sealpost/sealpost.toml` and `config/sealpost.toml`.

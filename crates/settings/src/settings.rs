@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use mail_types::{Domain, HostName, Mailbox, Timestamp};
 
 use super::inbound::{ClientLimits, NamedCertificate};
+use super::signing::{Dkim, ListenerContent};
 
 /// A complete, checked configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct Settings {
     pub listeners: Vec<Listener>,
     /// `[[certificate]]`, for all listeners with TLS.
     pub certificates: Vec<NamedCertificate>,
+    /// `[[dkim]]`
+    pub dkim: Vec<Dkim>,
     /// `access.*`
     pub access: Access,
     /// `dns.*`
@@ -79,6 +82,8 @@ pub struct Listener {
     pub key_pair: Option<KeyPair>,
     /// Authorities of client certificates; `None`: clients are not asked for any.
     pub client_ca: Option<PathBuf>,
+    /// What it does to a message; only a submission listener does anything.
+    pub content: ListenerContent,
     /// Bytes (RFC 1870).
     pub max_message_size: u64,
     /// Recipients of one transaction (RFC 5321 section 4.5.3.1.8: at least 100).

@@ -72,7 +72,7 @@ fn g3_03_defaults_relay_for_loopback_only() {
 
 #[test]
 fn every_key_that_is_in_effect_is_read() {
-    let text = "[[listener]]\n[[certificate]]\n[[route]]\n[[domain]]\n";
+    let text = "[[listener]]\n[[certificate]]\n[[dkim]]\n[[route]]\n[[domain]]\n";
     let (layers, _) = layers::merge(Some(("x", text)), &[]);
     let layers = layers.unwrap();
     let mut reader = Reader::new("x", &layers);

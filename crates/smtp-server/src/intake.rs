@@ -2,8 +2,10 @@
 
 use std::future::{Future, ready};
 
-use mail_types::{Envelope, QueueId, Recipient, ReversePath};
-use smtp_proto::server::Refusal;
+use std::net::IpAddr;
+
+use mail_types::{Envelope, QueueId, Recipient, ReversePath, Timestamp};
+use smtp_proto::server::{Refusal, Role};
 
 /// Takes mail.
 pub trait Intake: Send + Sync + 'static {
@@ -38,7 +40,25 @@ pub trait Intake: Send + Sync + 'static {
     ///
     /// # Errors
     /// As [`Intake::admit`].
-    fn begin(&self, size_hint: Option<u64>) -> Result<Self::Incoming, Refusal>;
+    fn begin(&self, size_hint: Option<u64>, origin: &Origin<'_>)
+    -> Result<Self::Incoming, Refusal>;
+}
+
+/// Where a message comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// The listener's name.
+    pub listener: &'a str,
+    /// What the listener is for.
+    pub role: Role,
+    /// The client's address; IPv4 addresses never in their IPv6-mapped form.
+    pub client: IpAddr,
+    /// Who authenticated.
+    pub identity: Option<&'a str>,
+    /// The envelope sender.
+    pub sender: &'a ReversePath,
+    /// When the content began.
+    pub at: Timestamp,
 }
 
 /// One message on its way in. Dropping it without [`Incoming::commit`] forgets the message.
@@ -57,6 +77,19 @@ pub trait Incoming: Send {
     /// The rest of the message is then read and dropped, and the client gets the refusal at its
     /// end; nothing else is called but `drop`.
     fn write(&mut self, chunk: &[u8]) -> impl Future<Output = Result<(), Refusal>> + Send;
+
+    /// All content is there: the last chance to refuse it, or to note in the envelope what was
+    /// changed in it (size, Message-ID). By default nothing was.
+    ///
+    /// # Errors
+    /// What the client is told.
+    fn seal(
+        &mut self,
+        envelope: &mut Envelope,
+    ) -> impl Future<Output = Result<(), Refusal>> + Send {
+        let _ = envelope;
+        ready(Ok(()))
+    }
 
     /// Makes body and envelope durable. Only after `Ok` is the client told 250 (RFC 5321
     /// section 6.1), and never after `Err`.

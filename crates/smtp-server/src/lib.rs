@@ -21,7 +21,7 @@ mod turn_away;
 
 pub use access::Access;
 pub use bind::BindError;
-pub use intake::{Incoming, Intake};
+pub use intake::{Incoming, Intake, Origin};
 pub use limits::{ConnectionRate, Limit, Limits};
 pub use memory::ContentMemory;
 pub use observer::{Client, Event, Observer, Received, TimeoutStage};

@@ -46,12 +46,23 @@ fn missing(interop: bool, crash: bool) -> Vec<&'static str> {
         .filter(|(program, _)| !is_program(program))
         .map(|(_, package)| *package)
         .collect();
+    if interop && !has_dkimpy() {
+        packages.extend(["python3", "python3-dkim", "python3-nacl"]);
+    }
     if interop && !has_mail_corpus() {
         packages.extend(["python3", CORPUS]);
     }
     packages.sort_unstable();
     packages.dedup();
     packages
+}
+
+/// dkimpy, and what it needs for Ed25519, in the system's Python.
+fn has_dkimpy() -> bool {
+    let output = Command::new("/usr/bin/python3")
+        .args(["-c", "import dkim, nacl"])
+        .output();
+    output.is_ok_and(|output| output.status.success())
 }
 
 /// The messages with which CPython tests its own mail package. Only some Pythons have them, and the
@@ -96,10 +107,12 @@ const CRASH: [(&str, &str); 5] = [
 ];
 
 /// Other people's servers and tools.
-const INTEROP: [(&str, &str); 14] = [
+const INTEROP: [(&str, &str); 16] = [
     ("dovecot", "dovecot-core"),
     ("knotd", "knot"),
+    ("mount", "mount"),
     ("nginx", "nginx-light"),
+    ("opendkim-testmsg", "opendkim-tools"),
     ("openssl", "openssl"),
     ("pflogsumm", "pflogsumm"),
     ("postfix", "postfix"),

@@ -38,10 +38,11 @@ impl EmbeddedIncoming {
     async fn spill(&mut self) -> Result<(), QueueError> {
         let (id, shared) = (self.id, Arc::clone(&self.shared));
         let (chunks, file) = (self.pieces.take(), self.file.take());
+        let reserved = self.pieces.reserved();
         let written = blocking(move || {
             let mut file = match file {
                 Some(file) => file,
-                None => shared.bodies.create(&id.to_string())?,
+                None => shared.bodies.create_below(&id.to_string(), reserved)?,
             };
             let pieces: Vec<&[u8]> = chunks.iter().map(|c| &c[..]).collect();
             file.write(&pieces)?;
@@ -54,14 +55,17 @@ impl EmbeddedIncoming {
     /// The content made ready: chunks for the journal, or a complete file.
     async fn complete(&mut self) -> Result<(Vec<Bytes>, Option<Large>), QueueError> {
         if self.file.is_none() {
-            return Ok((self.pieces.take(), None));
+            return Ok((self.pieces.finish()?, None));
         }
         if self.pieces.pending() > 0 {
             self.spill().await?;
         }
-        let Some(file) = self.file.take() else {
+        let Some(mut file) = self.file.take() else {
             return Err(QueueError::Misuse("a large message without its file"));
         };
+        let top = self.pieces.top()?;
+        let filled = blocking(move || file.write_top(&top).map(|()| file));
+        let file = filled.await.map_err(|error| self.disk_error(&error))?;
         match blocking(move || file.commit()).await {
             Ok(sum) => {
                 let (len, crc) = (sum.bytes, sum.crc32);
@@ -107,6 +111,14 @@ impl Incoming for EmbeddedIncoming {
 
     fn size(&self) -> u64 {
         self.pieces.size()
+    }
+
+    fn reserve(&mut self, octets: usize) {
+        self.pieces.reserve(octets);
+    }
+
+    fn fill(&mut self, octets: Bytes) {
+        self.pieces.fill(octets);
     }
 
     async fn write(&mut self, data: &[u8]) -> Result<(), QueueError> {

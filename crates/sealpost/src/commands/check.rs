@@ -15,7 +15,7 @@ use settings::Settings;
 use smtp_client::{Connector, Timeouts};
 
 use crate::control_client::{ControlClient, segment, typed};
-use crate::daemon::{open, translate};
+use crate::daemon::{open, signing, translate};
 use crate::exit::{Failure, Status};
 use crate::output::{Mark, Output};
 
@@ -81,7 +81,7 @@ fn auditor(settings: &Settings) -> anyhow::Result<Auditor> {
         fetcher: Arc::new(open::fetcher(settings, &resolver, &roots)?),
         resolver,
         connector: Connector::new(config, roots),
-        settings: translate::delivery(settings)?,
+        settings: translate::delivery(settings, &signing::none())?,
         clock: open::client_clock(&clock),
         fetch_limit: settings.policy_cache.fetch_timeout.min(STEP * 4),
         limit: LIMIT,

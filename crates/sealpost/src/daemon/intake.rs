@@ -6,7 +6,9 @@ use delivery::Delivery;
 use mail_types::{Envelope, QueueId, Recipient, ReversePath};
 use outbound_queue::{Incoming as _, Now, QueueError, QueueStore};
 use policy_cache::Clock;
-use smtp_server::{Incoming, Intake, Refusal};
+use smtp_server::{Incoming, Intake, Origin, Refusal};
+
+use super::form::{Form, Forms};
 
 use super::recipients::DomainCheck;
 
@@ -17,6 +19,7 @@ pub(crate) struct QueueIntake<S> {
     pub(crate) delivery: Option<Delivery<S>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) domains: DomainCheck,
+    pub(crate) forms: Forms,
 }
 
 /// A message on its way from a listener to the queue.
@@ -24,6 +27,7 @@ pub(crate) struct QueueIncoming<S: QueueStore> {
     incoming: S::Incoming,
     delivery: Option<Delivery<S>>,
     clock: Arc<dyn Clock>,
+    form: Form,
 }
 
 impl<S: QueueStore> Intake for QueueIntake<S> {
@@ -48,10 +52,15 @@ impl<S: QueueStore> Intake for QueueIntake<S> {
         self.domains.recipient(&recipient.mailbox).await
     }
 
-    fn begin(&self, size_hint: Option<u64>) -> Result<Self::Incoming, Refusal> {
+    fn begin(
+        &self,
+        size_hint: Option<u64>,
+        origin: &Origin<'_>,
+    ) -> Result<Self::Incoming, Refusal> {
         let now = now(self.delivery.as_ref(), &*self.clock);
         let incoming = self.queue.begin(size_hint, now).map_err(|e| refusal(&e))?;
         Ok(QueueIncoming {
+            form: self.forms.of(origin, incoming.id()),
             incoming,
             delivery: self.delivery.clone(),
             clock: Arc::clone(&self.clock),
@@ -70,7 +79,11 @@ impl<S: QueueStore> Incoming for QueueIncoming<S> {
     }
 
     async fn write(&mut self, chunk: &[u8]) -> Result<(), Refusal> {
-        self.incoming.write(chunk).await.map_err(|e| refusal(&e))
+        self.form.write(chunk, &mut self.incoming).await
+    }
+
+    async fn seal(&mut self, envelope: &mut Envelope) -> Result<(), Refusal> {
+        self.form.seal(envelope, &mut self.incoming).await
     }
 
     async fn commit(self, envelope: Envelope) -> Result<QueueId, Refusal> {
@@ -99,7 +112,7 @@ fn now<S: QueueStore>(delivery: Option<&Delivery<S>>, clock: &dyn Clock) -> Now 
     )
 }
 
-fn refusal(error: &QueueError) -> Refusal {
+pub(super) fn refusal(error: &QueueError) -> Refusal {
     tracing::error!(%error, "mail could not be taken");
     match error {
         QueueError::DiskFull { .. } => Refusal::disk_full(),

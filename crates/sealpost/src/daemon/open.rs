@@ -172,6 +172,8 @@ fn listener(s: &Settings, l: &settings::Listener, certificates: &Certificates) -
         max_recipients: l.max_recipients,
         max_errors: s.access.limits.errors_per_connection,
         max_messages: s.access.limits.messages_per_connection,
+        hide_client: l.content.hide_client,
+        show_user: l.content.show_user,
         max_hops: u32::try_from(s.queue.max_hops).unwrap_or(u32::MAX),
         dangerous_tls_required_no: match s.delivery.dangerous_tls_required_no {
             settings::TlsRequiredNo::Never => smtp_server::TlsRequiredNo::Never,

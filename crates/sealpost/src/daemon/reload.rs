@@ -41,7 +41,7 @@ impl<S: QueueStore> Process<S> {
         let (old, values) = &mut *running;
         let next = combined(old, &loaded.settings);
         let outlet = open::outlet(&next).map_err(|e| e.to_string())?;
-        let told = translate::delivery(&next).map_err(|e| e.to_string())?;
+        let told = translate::delivery(&next, &self.trust.signing).map_err(|e| e.to_string())?;
         let same_routes = old.routes == loaded.settings.routes;
         let certificates = self.certificates.read(&next)?;
         settings::log_filter(&next.log.level).map_err(|e| e.to_string())?;
@@ -130,6 +130,7 @@ fn combined(old: &Settings, new: &Settings) -> Settings {
         tls: new.tls.clone(),
         certificates: new.certificates.clone(),
         log: new.log.clone(),
+        dkim: new.dkim.clone(),
         domains: new.domains.clone(),
         server: settings::Server {
             own_addresses: new.server.own_addresses.clone(),
@@ -162,7 +163,7 @@ fn combined(old: &Settings, new: &Settings) -> Settings {
 
 /// Whether a new value of this key counts at once: exactly what [`combined`] takes over.
 pub(super) fn takes_effect(key: &str) -> bool {
-    ["tls.", "log.", "domain[", "certificate["]
+    ["tls.", "log.", "domain[", "certificate[", "dkim["]
         .iter()
         .any(|start| key.starts_with(start))
         || AT_ONCE.contains(&key)

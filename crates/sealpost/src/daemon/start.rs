@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::certificates::Certificates;
+use super::form::Forms;
 use super::intake::QueueIntake;
 use super::log_writer::EventLog;
 use super::observe::Observer;
@@ -60,7 +61,7 @@ pub(crate) async fn run(
     let (metrics, scraped) = scrape::metrics();
     let observer = Observer::new(log, Arc::clone(&clock), metrics);
     descriptors::provide(&settings, &observer);
-    let told = translate::delivery(&settings)?;
+    let told = translate::delivery(&settings, &trust.signing)?;
     let opening = open::Opening {
         settings: &settings,
         resolver: Arc::clone(&dns) as _,
@@ -230,6 +231,7 @@ impl Running {
             delivery: self.delivery.as_ref().map(|(d, _)| d.clone()),
             clock: Arc::clone(&self.clock),
             domains: DomainCheck::new(&settings.access, &settings.routes, resolver),
+            forms: Forms::new(settings, Arc::clone(&self.process.trust.signing)),
         }
     }
 

@@ -12,11 +12,13 @@ use outbound_queue::RetrySchedule;
 use settings::Settings;
 use smtp_client::{Account, Clock, ConnectorConfig, PoolLimits, RootSource, Timeouts};
 
+use super::signing::{self, Signing};
+
 /// What delivery is told.
 ///
 /// # Errors
 /// A name that the configuration's checks let through although it cannot be used.
-pub(crate) fn delivery(s: &Settings) -> anyhow::Result<delivery::Settings> {
+pub(crate) fn delivery(s: &Settings, signing: &Signing) -> anyhow::Result<delivery::Settings> {
     Ok(delivery::Settings {
         hostname: s.server.hostname.clone(),
         bounce_from: Mailbox::parse(&format!("MAILER-DAEMON@{}", s.server.hostname))?,
@@ -40,6 +42,7 @@ pub(crate) fn delivery(s: &Settings) -> anyhow::Result<delivery::Settings> {
         allow_special_use: s.egress.allow_special_use.clone(),
         own: own_addresses(s),
         max_returned: MAX_RETURNED,
+        seal: signing::seal(signing, &s.server.hostname),
         drain_timeout: s.server.drain_timeout,
     })
 }

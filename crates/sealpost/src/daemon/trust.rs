@@ -1,12 +1,15 @@
-//! Whom we trust and as whom we log in: what a reload reads again from its files.
+//! Whom we trust, as whom we log in and sign: what a reload reads again from its files.
 
 use std::fs;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use settings::Settings;
 use smtp_client::{
     Account, Credentials, Revocation, RevocationFailure, RootSet, RootSource, Roots,
 };
 
+use super::signing::{self, Signing};
 use super::translate;
 
 /// Trust anchors, revocation lists and credentials, each replaced as a whole by a reload.
@@ -15,6 +18,8 @@ pub(crate) struct Trust {
     pub(crate) roots: Roots,
     /// In the order of the routes.
     pub(crate) routes: Vec<RouteTrust>,
+    /// As whom we sign.
+    pub(crate) signing: Signing,
 }
 
 /// What a route has of its own.
@@ -43,6 +48,7 @@ impl Trust {
         Ok(Self {
             roots,
             routes: routes.collect(),
+            signing: Arc::new(ArcSwap::from_pointee(signing::load(s)?)),
         })
     }
 
@@ -58,7 +64,9 @@ impl Trust {
         } else {
             Vec::new()
         };
+        let signing = signing::load(s)?;
         self.roots.replace(roots);
+        self.signing.store(Arc::new(signing));
         for (own, read) in self.routes.iter().zip(routes) {
             if let (Some(roots), Some(set)) = (&own.roots, read.roots) {
                 roots.replace(set);

@@ -8,6 +8,7 @@ mod inbound;
 mod operation;
 mod routing;
 mod service;
+mod signing;
 
 /// One key.
 #[derive(Clone, Copy, Debug)]
@@ -83,13 +84,14 @@ pub(crate) enum Kind {
 }
 
 /// Sections that are written `[[name]]` and may stand more than once.
-pub(crate) const ENTRY_SECTIONS: [&str; 4] = ["listener", "certificate", "route", "domain"];
+pub(crate) const ENTRY_SECTIONS: [&str; 5] = ["listener", "certificate", "dkim", "route", "domain"];
 
 /// All keys, section by section, in the order of the sample file.
 pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
     [
         service::KEYS,
         inbound::KEYS,
+        signing::KEYS,
         routing::KEYS,
         delivery::KEYS,
         operation::KEYS,

@@ -67,6 +67,8 @@ pub enum Cause {
     Recipient,
     /// The sender's domain takes no mail.
     SenderDomain,
+    /// The content is not what may be submitted.
+    Content,
 }
 
 /// Something about the client's behaviour. [`Incident::key`] is stable, for metrics and logs.
@@ -106,6 +108,16 @@ pub enum Incident {
 }
 
 impl Cause {
+    /// Of a refusal by those who take the mail: what is final is about the content, since
+    /// everything about ourselves passes.
+    pub(super) fn of_intake(refusal: &Refusal) -> Self {
+        if refusal.is_transient() {
+            Self::Queue
+        } else {
+            Self::Content
+        }
+    }
+
     /// A stable label.
     #[must_use]
     pub const fn key(self) -> &'static str {
@@ -123,6 +135,7 @@ impl Cause {
             Self::Queue => "queue",
             Self::Recipient => "recipient",
             Self::SenderDomain => "sender-domain",
+            Self::Content => "content",
         }
     }
 }

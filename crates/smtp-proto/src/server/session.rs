@@ -15,7 +15,7 @@ use mail_types::{EnhancedStatus, Envelope, QueueId, Recipient, ReversePath, Time
 use memchr::memchr_iter;
 
 use self::content::Content;
-use super::{ClaimedClient, Forwarded, Incident, Notice, Peer, Refusal, Settings, TlsMode};
+use super::{Cause, ClaimedClient, Forwarded, Incident, Notice, Peer, Refusal, Settings, TlsMode};
 use crate::{BareNewline, MailCommand, write_reply};
 
 /// One inbound session. See the [module](super) for how to drive it.
@@ -259,7 +259,7 @@ impl Session {
     /// refusal is sent.
     pub fn body_refused(&mut self, refusal: Refusal) {
         if let Some(content) = self.transaction.as_mut().and_then(|t| t.content.as_mut()) {
-            content.refuse(super::Cause::Queue, refusal);
+            content.refuse(Cause::of_intake(&refusal), refusal);
             content.abandoned = true;
         }
     }
@@ -277,7 +277,7 @@ impl Session {
                 let ok = EnhancedStatus::success(0, 0);
                 self.reply(250, Some(ok), &format!("Ok: queued as {id}"));
             }
-            Err(refusal) => self.refuse_content(super::Cause::Queue, refusal),
+            Err(refusal) => self.refuse_content(Cause::of_intake(&refusal), refusal),
         }
     }
 
@@ -428,7 +428,7 @@ impl Session {
     fn bare_newline(&mut self, received: usize) -> (usize, Option<Action<'static>>) {
         self.incident(Incident::BareNewline);
         if self.is_in_content() {
-            self.refuse_content(super::Cause::BareNewline, errors::bare_newline());
+            self.refuse_content(Cause::BareNewline, errors::bare_newline());
             self.abandon = false; // closing forgets the content anyway
         } else {
             self.reply_refusal(&errors::bare_newline());

@@ -27,6 +27,10 @@ pub struct Settings {
     pub max_messages: u64,
     /// `Received` fields at most (RFC 5321 section 6.3).
     pub max_hops: u32,
+    /// Leaves the client's name and address out of the trace header.
+    pub hide_client: bool,
+    /// Names whoever authenticated in the trace header.
+    pub show_user: bool,
     /// Offers DSN (RFC 3461).
     pub dsn: bool,
     /// Whose `TLS-Required: No` counts (RFC 8689 section 4.1, decision AMB-32).
@@ -123,6 +127,8 @@ impl Settings {
             max_errors: 50,
             max_messages: u64::MAX,
             max_hops: 100,
+            hide_client: false,
+            show_user: false,
             dsn: true,
             dangerous_tls_required_no: TlsRequiredNo::Authenticated,
             requiretls_senders: Vec::new(),

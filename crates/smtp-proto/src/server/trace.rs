@@ -8,10 +8,11 @@ use mail_types::{Domain, Host, Mailbox, QueueId, Timestamp};
 /// What goes into the field.
 #[derive(Clone, Copy, Debug)]
 pub struct Trace<'a> {
-    /// What the client called itself.
-    pub helo: &'a str,
-    /// Its address.
-    pub client: IpAddr,
+    /// What the client called itself, and its address; `None` for submitters whose whereabouts
+    /// are nobody's business (row G5-02; RFC 5321 section 7.6).
+    pub from: Option<(&'a str, IpAddr)>,
+    /// Who authenticated, if that is to be shown (row G5-01).
+    pub user: Option<&'a str>,
     /// Our name.
     pub hostname: &'a Domain,
     /// How the message came in.
@@ -43,12 +44,23 @@ impl Trace<'_> {
     #[must_use]
     pub fn header(&self) -> String {
         let mut text = String::with_capacity(256);
+        text.push_str("Received: ");
         // Writing to a String does not fail.
+        match self.from {
+            Some((helo, client)) => {
+                let name = from_name(helo);
+                let address = Host::Address(client.to_canonical());
+                let _ = write!(text, "from {name} ({address})\r\n\t");
+            }
+            // RFC 5321 section 4.4 wants a FROM clause all the same.
+            None => text.push_str("from unknown\r\n\t"),
+        }
+        if let Some(user) = self.user {
+            let _ = write!(text, "(Authenticated sender: {})\r\n\t", comment(user));
+        }
         let _ = write!(
             text,
-            "Received: from {} ({})\r\n\tby {} with {} id {}",
-            from_name(self.helo),
-            Host::Address(self.client.to_canonical()),
+            "by {} with {} id {}",
             self.hostname,
             self.protocol.keyword(),
             self.id,
@@ -88,6 +100,13 @@ impl Protocol {
     }
 }
 
+/// A text that may stand in a comment: printable ASCII, without parentheses and backslashes.
+fn comment(text: &str) -> String {
+    let plain = |c: char| (c.is_ascii_graphic() || c == ' ') && !matches!(c, '(' | ')' | '\\');
+    let chars = text.chars().map(|c| if plain(c) { c } else { '?' });
+    chars.take(MAX_USER).collect()
+}
+
 /// The name if it is a domain or an address literal; the client may have said anything.
 fn from_name(helo: &str) -> std::borrow::Cow<'_, str> {
     let literal = || Mailbox::parse(&format!("x@{helo}")).is_ok_and(|m| m.domain().is_none());
@@ -98,6 +117,8 @@ fn from_name(helo: &str) -> std::borrow::Cow<'_, str> {
         Err(_) => "unknown".into(),
     }
 }
+
+const MAX_USER: usize = 128;
 
 #[cfg(test)]
 mod tests {
@@ -113,8 +134,8 @@ mod tests {
     fn header(helo: &str, client: &str, protocol: Protocol, to: Option<&str>) -> String {
         let to = to.map(|t| Mailbox::parse(t).unwrap());
         Trace {
-            helo,
-            client: client.parse().unwrap(),
+            from: Some((helo, client.parse().unwrap())),
+            user: None,
             hostname: &Domain::parse("relay.test").unwrap(),
             protocol,
             id: QueueId::from_raw(7),
@@ -152,6 +173,54 @@ mod tests {
                 "{helo}"
             );
         }
+    }
+
+    #[test]
+    fn g5_01_g5_02_the_client_can_be_hidden_and_the_user_shown() {
+        let hostname = Domain::parse("relay.test").unwrap();
+        let trace = Trace {
+            from: None,
+            user: None,
+            hostname: &hostname,
+            protocol: Protocol {
+                tls: true,
+                authenticated: true,
+                ..PLAIN
+            },
+            id: QueueId::from_raw(7),
+            only_recipient: None,
+            at: Timestamp::from_secs(1_772_366_400),
+        };
+        let rest =
+            "by relay.test with ESMTPSA id 00000000007;\r\n\tSun, 01 Mar 2026 12:00:00 +0000\r\n";
+        assert_eq!(
+            trace.header(),
+            format!("Received: from unknown\r\n\t{rest}")
+        );
+        let user = |user| {
+            Trace {
+                user: Some(user),
+                ..trace
+            }
+            .header()
+        };
+        let shown = user("alice@d.test");
+        assert_eq!(
+            shown,
+            format!("Received: from unknown\r\n\t(Authenticated sender: alice@d.test)\r\n\t{rest}")
+        );
+        assert!(user("a)(\r\nX: \\ü").contains("(Authenticated sender: a????X: ??)"));
+        let from = Some(("pc.d.test", "192.0.2.1".parse().unwrap()));
+        let both = Trace {
+            from,
+            user: Some("alice"),
+            ..trace
+        }
+        .header();
+        let both = both.replace("\r\n\t", " ");
+        assert!(both.starts_with(
+            "Received: from pc.d.test ([192.0.2.1]) (Authenticated sender: alice) by relay.test"
+        ));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use mail_types::{QueueId, TlsFacts};
+use mail_types::{QueueId, ReversePath, TlsFacts};
 use smtp_proto::server::{Action, Claimed, ClaimedClient, Incident, Refusal, Session};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
@@ -13,7 +13,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::{Context, Phase, Written, report};
 use crate::memory::Share;
 use crate::{
-    Access, Client, Event, Incoming, Intake, Observer, Received, TimeoutStage, VerifiedCertificate,
+    Access, Client, Event, Incoming, Intake, Observer, Origin, Received, TimeoutStage,
+    VerifiedCertificate,
 };
 
 /// One session and what it works with, whatever the octets travel through.
@@ -236,9 +237,18 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
 
     async fn begin(&mut self, size: Option<u64>) {
         let now = (self.context.clock)();
+        let settings = &self.context.settings;
+        let origin = Origin {
+            listener: &settings.listener,
+            role: settings.role,
+            client: self.address.ip(),
+            identity: self.session.identity_name(),
+            sender: self.session.sender().unwrap_or(&ReversePath::Null),
+            at: now,
+        };
         let room = self.share.hold(CONTENT_BUFFER as u64);
         let room = room.map_err(|_| Refusal::overloaded());
-        let begun = room.and_then(|()| self.context.intake.begin(size));
+        let begun = room.and_then(|()| self.context.intake.begin(size, &origin));
         let answer = begun.map(|incoming| {
             let id = incoming.id();
             self.incoming = Some(incoming);
@@ -256,12 +266,16 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
         }
     }
 
-    async fn commit(&mut self, envelope: mail_types::Envelope) {
+    async fn commit(&mut self, mut envelope: mail_types::Envelope) {
         self.content = None;
-        let Some(incoming) = self.incoming.take() else {
+        let Some(mut incoming) = self.incoming.take() else {
             self.session.committed(Err(Refusal::local_error()));
             return;
         };
+        if let Err(refusal) = incoming.seal(&mut envelope).await {
+            self.session.committed(Err(refusal));
+            return;
+        }
         let arrival = &envelope.arrival;
         let mut received = Received {
             id: incoming.id(),

@@ -9,7 +9,7 @@ use smtp_proto::server::Refusal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
-use crate::Incoming;
+use crate::{Incoming, Origin};
 
 /// Takes everything, remembers how much.
 #[derive(Default)]
@@ -22,7 +22,7 @@ impl Intake for Sink {
     fn admit(&self, _: Option<u64>) -> Result<(), Refusal> {
         Ok(())
     }
-    fn begin(&self, _: Option<u64>) -> Result<Message, Refusal> {
+    fn begin(&self, _: Option<u64>, _: &Origin<'_>) -> Result<Message, Refusal> {
         Ok(Message(Arc::clone(&self.0)))
     }
 }

@@ -10,8 +10,8 @@ use arc_swap::ArcSwap;
 use mail_types::{Domain, Envelope, QueueId, Timestamp};
 use parking_lot::Mutex;
 use smtp_server::{
-    Access, BareNewline, Event, Incoming, Intake, Limits, ListenerSettings, Observer, Refusal,
-    Server, ServerSettings, ServerTls, Settings, Timeouts, TlsMode, VerifiedCertificate,
+    Access, BareNewline, Event, Incoming, Intake, Limits, ListenerSettings, Observer, Origin,
+    Refusal, Server, ServerSettings, ServerTls, Settings, Timeouts, TlsMode, VerifiedCertificate,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -54,7 +54,7 @@ impl Intake for Memory {
         }
     }
 
-    fn begin(&self, _: Option<u64>) -> Result<Message, Refusal> {
+    fn begin(&self, _: Option<u64>, _: &Origin<'_>) -> Result<Message, Refusal> {
         Ok(Message {
             id: QueueId::from_raw(self.next.fetch_add(1, Ordering::SeqCst)),
             body: Vec::new(),

@@ -1,7 +1,8 @@
 //! DATA and BDAT: from the command to the message as a whole.
 
 use mail_types::{
-    Arrival, BodyType, EnhancedStatus, Envelope, Host, Mailbox, MessageClass, QueueId, Timestamp,
+    Arrival, BodyType, EnhancedStatus, Envelope, Host, Mailbox, MessageClass, QueueId, ReversePath,
+    Timestamp,
 };
 
 use super::{Action, Pending, Session, State, Transaction, errors};
@@ -82,6 +83,18 @@ impl Content {
 }
 
 impl Session {
+    /// The sender of the transaction under way.
+    #[must_use]
+    pub fn sender(&self) -> Option<&ReversePath> {
+        self.transaction.as_ref().map(|t| &t.mail.path)
+    }
+
+    /// The name of whoever authenticated.
+    #[must_use]
+    pub fn identity_name(&self) -> Option<&str> {
+        self.identity.as_deref()
+    }
+
     pub(super) fn data(&mut self) -> Option<Action<'static>> {
         if let Some(refusal) = self.content_refused(BodyCommand::Data) {
             self.refusal(&refusal);
@@ -229,8 +242,11 @@ impl Session {
             _ => None,
         };
         let trace = Trace {
-            helo: &helo.name,
-            client: self.peer.address,
+            from: match self.settings.hide_client {
+                true => None,
+                false => Some((&*helo.name, self.peer.address)),
+            },
+            user: self.identity.as_deref().filter(|_| self.settings.show_user),
             hostname: &self.settings.hostname,
             protocol: Protocol {
                 extended: helo.extended,

@@ -1,0 +1,220 @@
+use dkim::{Signer, SigningKey};
+use mail_types::{Domain, Mailbox};
+
+use super::*;
+use crate::{SignedBy, SigningRule};
+
+const TRACE: &str = "Received: from x\r\n";
+
+fn key() -> Arc<SigningKey> {
+    let mut der = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20".to_vec();
+    der.extend_from_slice(&[7; 32]);
+    Arc::new(SigningKey::from_pkcs8(&der).unwrap())
+}
+
+fn rule(domain: &str) -> SigningRule {
+    SigningRule {
+        signer: Signer::new(Domain::parse(domain).unwrap(), "s1", key()),
+        by: SignedBy::From,
+        subdomains: false,
+        networks: Vec::new(),
+    }
+}
+
+fn origin(submitted: bool) -> Origin {
+    Origin {
+        submitted,
+        client: "192.0.2.1".parse().unwrap(),
+        identity: None,
+        sender: ReversePath::Mailbox(Mailbox::parse("a@sender.test").unwrap()),
+        id: QueueId::from_raw(7),
+        at: Timestamp::from_secs(1_772_366_400),
+    }
+}
+
+fn fixups() -> Arc<Fixups> {
+    Arc::new(Fixups {
+        hostname: Domain::parse("relay.test").unwrap(),
+        require_from: false,
+        add_sender: false,
+    })
+}
+
+/// The message as it would be stored; `None` if there was nothing to do.
+fn compose(
+    fixups: Option<Arc<Fixups>>,
+    rules: Vec<SigningRule>,
+    submitted: bool,
+    content: &[u8],
+    step: usize,
+) -> Result<Option<String>, Rejection> {
+    let rules = Arc::new(SigningRules::new(rules));
+    let Some(mut composer) = Composer::new(fixups, rules, origin(submitted), TRACE.as_bytes())
+    else {
+        return Ok(None);
+    };
+    let (mut stored, mut room) = (Vec::new(), None);
+    let mut note = |composed: Composed<'_>| match composed {
+        Composed::Nothing => {}
+        Composed::Start { reserve, octets } => {
+            assert!(room.replace(reserve).is_none() && stored.is_empty());
+            stored = octets;
+        }
+        Composed::Body(octets) => stored.extend_from_slice(octets),
+    };
+    for piece in content.chunks(step) {
+        note(composer.feed(piece)?);
+    }
+    note(composer.end()?);
+    let top = composer.sign().unwrap();
+    assert_eq!(Some(top.len()), room);
+    Ok(Some(String::from_utf8([top, stored].concat()).unwrap()))
+}
+
+const MAIL: &str = "From: a@d.test\r\nDate: x\r\nMessage-ID: y\r\n\r\nbody\r\n.\r\n\r\n";
+
+#[test]
+fn g4_05_a_relay_listener_has_no_composer() {
+    for content in [
+        MAIL,
+        "hello\r\n",
+        "",
+        "Bcc: x@d.test\r\nReturn-Path: <>\r\n\r\n",
+    ] {
+        assert_eq!(
+            compose(None, vec![rule("d.test")], false, content.as_bytes(), 5),
+            Ok(None)
+        );
+    }
+}
+
+#[test]
+fn g4_05_a_signed_relay_message_is_otherwise_unchanged() {
+    let mut rule = rule("d.test");
+    rule.networks = vec!["192.0.2.0/24".parse().unwrap()];
+    for content in [
+        MAIL,
+        "From: a@d.test\r\nBcc: x@d.test\r\nReturn-Path: <>\r\n\r\nx\r\n",
+        "From: a@d.test\r\nno field\r\n\r\nx\r\n",
+        "hello\r\n",
+        "From: a@d.test",
+        "",
+    ] {
+        for step in [1, 3, 1000] {
+            let made = compose(None, vec![rule.clone()], false, content.as_bytes(), step);
+            let made = made.unwrap().unwrap();
+            let at = made.find(TRACE).unwrap();
+            assert_eq!(&made[at..], format!("{TRACE}{content}"));
+            assert_eq!(
+                made.starts_with("DKIM-Signature: "),
+                content.starts_with("From")
+            );
+        }
+    }
+}
+
+#[test]
+fn g4_08_g4_11_every_split_gives_the_same_message() {
+    let content = "From: a@d.test\r\nBcc: b@d.test\r\n\r\nodd \t ends \r\n\r\n.\r\n\r\n";
+    let whole = compose(
+        Some(fixups()),
+        vec![rule("d.test")],
+        true,
+        content.as_bytes(),
+        1000,
+    );
+    let whole = whole.unwrap().unwrap();
+    for step in 1..content.len() {
+        let made = compose(
+            Some(fixups()),
+            vec![rule("d.test")],
+            true,
+            content.as_bytes(),
+            step,
+        );
+        assert_eq!(made.unwrap().unwrap(), whole, "{step}");
+    }
+    assert!(
+        whole.contains("Date:Date:"),
+        "the signature is over the added Date: {whole}"
+    );
+    assert!(
+        whole.ends_with("From: a@d.test\r\n\r\nodd \t ends \r\n\r\n.\r\n\r\n"),
+        "{whole}"
+    );
+}
+
+#[test]
+fn a_body_without_its_empty_line_gets_one_on_submission() {
+    let made = compose(Some(fixups()), vec![], true, b"hello world\r\nmore\r\n", 4);
+    let made = made.unwrap().unwrap();
+    assert!(
+        made.ends_with("@relay.test>\r\n\r\nhello world\r\nmore\r\n"),
+        "{made}"
+    );
+    let made = compose(Some(fixups()), vec![], true, b"", 4)
+        .unwrap()
+        .unwrap();
+    assert!(made.ends_with("@relay.test>\r\n"), "{made}");
+}
+
+#[test]
+fn g4_09_who_signs() {
+    let signatures = |rules: Vec<SigningRule>, content: &str| {
+        compose(Some(fixups()), rules, true, content.as_bytes(), 64)
+            .map(|made| made.unwrap().matches("DKIM-Signature:").count())
+    };
+    assert_eq!(
+        signatures(vec![rule("d.test"), rule("d.test")], MAIL),
+        Ok(2),
+        "double signing"
+    );
+    assert_eq!(signatures(vec![rule("other.test")], MAIL), Ok(0));
+    let below = "From: a@x.d.test\r\n\r\nx\r\n";
+    assert_eq!(signatures(vec![rule("d.test")], below), Ok(0));
+    let with_names_below = SigningRule {
+        subdomains: true,
+        ..rule("d.test")
+    };
+    assert_eq!(signatures(vec![with_names_below.clone()], below), Ok(1));
+    assert_eq!(
+        signatures(vec![with_names_below], "From: a@xd.test\r\n\r\n"),
+        Ok(0)
+    );
+    let sender = SigningRule {
+        by: SignedBy::Sender,
+        ..rule("sender.test")
+    };
+    assert_eq!(signatures(vec![sender.clone()], MAIL), Ok(1));
+    // What is to be signed and cannot be is refused, not sent unsigned.
+    assert_eq!(
+        signatures(vec![sender], "Subject: x\r\n\r\n"),
+        Err(Rejection::NoFrom)
+    );
+    let two = "From: a@d.test\r\nFrom: b@e.test\r\n\r\n";
+    assert_eq!(
+        signatures(vec![rule("e.test")], two),
+        Err(Rejection::SeveralFrom)
+    );
+    assert_eq!(signatures(vec![rule("f.test")], two), Ok(0));
+    assert_eq!(
+        signatures(vec![rule("d.test")], "Subject: x\r\n\r\n"),
+        Ok(0)
+    );
+}
+
+#[test]
+fn g4_02_message_ids_are_unique_and_told() {
+    let mut seen = std::collections::BTreeSet::new();
+    let mut id = QueueId::from_raw(0);
+    for n in 0..10_000u64 {
+        id = QueueId::next(1_772_366_400_000_000 + n / 3, 1, id);
+        let origin = Origin { id, ..origin(true) };
+        let rules = Arc::new(SigningRules::default());
+        let mut composer = Composer::new(Some(fixups()), rules, origin, b"").unwrap();
+        let _ = composer.feed(b"From: a@d.test\r\n\r\n").unwrap();
+        let told = composer.take_message_id().unwrap();
+        assert!(told.ends_with("@relay.test>"));
+        assert!(seen.insert(told));
+    }
+}

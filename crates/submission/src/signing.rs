@@ -1,0 +1,113 @@
+//! Which mail is signed, and for whom.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use dkim::Signer;
+use ipnet::IpNet;
+use mail_types::{Domain, Field, Mailbox, ReversePath};
+
+use crate::Rejection;
+use crate::fixups::from;
+
+/// One key and the mail that it signs.
+#[derive(Clone, Debug)]
+pub struct SigningRule {
+    /// Domain, selector, key.
+    pub signer: Signer,
+    /// Whose domain is looked at.
+    pub by: SignedBy,
+    /// Mail of names below the signer's domain is signed too.
+    pub subdomains: bool,
+    /// Clients of relay listeners whose mail is signed too.
+    pub networks: Vec<IpNet>,
+}
+
+/// Whose domain decides whether a key signs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SignedBy {
+    /// The address in the From field.
+    #[default]
+    From,
+    /// The envelope sender.
+    Sender,
+}
+
+/// All keys.
+#[derive(Clone, Debug, Default)]
+pub struct SigningRules(Vec<Arc<SigningRule>>);
+
+impl SigningRules {
+    /// Of these rules; all that match sign, in this order.
+    #[must_use]
+    pub fn new(rules: Vec<SigningRule>) -> Self {
+        Self(rules.into_iter().map(Arc::new).collect())
+    }
+
+    /// Whether mail that comes in here may have to be signed.
+    #[must_use]
+    pub fn concern(&self, submitted: bool, client: IpAddr) -> bool {
+        self.candidates(submitted, client).next().is_some()
+    }
+
+    /// Who signs mail that we write ourselves, with this domain in From and the null reverse-path.
+    pub fn of_our_own<'a>(&'a self, domain: &'a Domain) -> impl Iterator<Item = &'a Signer> {
+        let rules = self.0.iter().filter(|r| r.by == SignedBy::From);
+        rules.filter(|r| r.covers(domain)).map(|r| &r.signer)
+    }
+
+    /// Who signs this message.
+    pub(crate) fn select(
+        &self,
+        submitted: bool,
+        client: IpAddr,
+        fields: &[Field<'_>],
+        sender: &ReversePath,
+    ) -> Result<Vec<Arc<SigningRule>>, Rejection> {
+        let from = from(fields);
+        let authors: Vec<Domain> = from.addresses.iter().filter_map(|a| domain(a)).collect();
+        let sender = sender.mailbox().and_then(Mailbox::domain);
+        let mut chosen = Vec::new();
+        for rule in self.candidates(submitted, client) {
+            let matches = match rule.by {
+                // With several From fields nobody can say which one a reader will see.
+                SignedBy::From if from.fields > 1 => authors.iter().any(|d| rule.covers(d)),
+                SignedBy::From => authors.first().is_some_and(|d| rule.covers(d)),
+                SignedBy::Sender => sender.is_some_and(|d| rule.covers(d)),
+            };
+            if matches {
+                // RFC 6376 section 5.4: From is always signed, so there has to be one.
+                from.check()?;
+                chosen.push(Arc::clone(rule));
+            }
+        }
+        Ok(chosen)
+    }
+
+    fn candidates(
+        &self,
+        submitted: bool,
+        client: IpAddr,
+    ) -> impl Iterator<Item = &Arc<SigningRule>> {
+        self.0
+            .iter()
+            .filter(move |r| submitted || r.networks.iter().any(|n| n.contains(&client)))
+    }
+}
+
+impl SigningRule {
+    fn covers(&self, domain: &Domain) -> bool {
+        let own = self.signer.domain();
+        domain == own
+            || (self.subdomains
+                && domain
+                    .as_str()
+                    .strip_suffix(own.as_str())
+                    .is_some_and(|below| below.ends_with('.')))
+    }
+}
+
+fn domain(address: &str) -> Option<Domain> {
+    let (_, domain) = address.rsplit_once('@')?;
+    Domain::parse(domain).ok()
+}

@@ -1,0 +1,208 @@
+//! Signatures that others verify: dkimpy, and opendkim where it knows the algorithm.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use sealpost_tests::{Relay, RelayConfig, cli, program};
+use testkit::{FakeMx, Zone};
+use tokio::io::AsyncWriteExt;
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// Names and records, for dkimpy; the zone has them for opendkim.
+type Records = BTreeMap<String, String>;
+
+/// A key made as an operator makes it; its entry in the configuration.
+async fn key(
+    folder: &Path,
+    (zone, records): (&Zone, &mut Records),
+    domain: &str,
+    selector: &str,
+    more: &[&str],
+) -> String {
+    let file = folder.join(format!("{selector}.pem"));
+    let file = file.to_str().unwrap();
+    let args = [
+        "dkim",
+        "keygen",
+        "--domain",
+        domain,
+        "--selector",
+        selector,
+        "--out",
+        file,
+        "--json",
+    ];
+    let made = cli(Path::new("/nowhere"), &[&args[..], more].concat()).await;
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let made = made.json();
+    let strings: Vec<&str> = made["strings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| s.as_str().unwrap())
+        .collect();
+    let name = made["name"].as_str().unwrap();
+    zone.txt_strings(name, &strings);
+    records.insert(name.to_owned(), made["record"].as_str().unwrap().to_owned());
+    format!(
+        "[[dkim]]\ndomain = \"{domain}\"\nselector = \"{selector}\"\nprivate-key = \"{file}\"\n\
+         networks = [\"127.0.0.0/8\"]\n"
+    )
+}
+
+/// Which of the signatures dkimpy verifies, from the top.
+async fn verified_by_dkimpy(records: &Records, message: &[u8]) -> Vec<bool> {
+    const SCRIPT: &str = "\
+import sys, json, dkim
+records = json.loads(sys.argv[1])
+message = sys.stdin.buffer.read()
+def txt(name, timeout=5):
+    name = name.decode() if isinstance(name, bytes) else name
+    return records.get(name.rstrip('.'), '').encode()
+signed = dkim.DKIM(message)
+count = len([1 for name, _ in signed.headers if name.lower() == b'dkim-signature'])
+print(json.dumps([bool(dkim.DKIM(message).verify(idx=n, dnsfunc=txt)) for n in range(count)]))
+";
+    let records = serde_json::to_string(records).unwrap();
+    assert!(Path::new("/usr/bin/python3").exists());
+    let mut child = tokio::process::Command::new("/usr/bin/python3")
+        .args(["-c", SCRIPT, &records])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(message)
+        .await
+        .unwrap();
+    let output = child.wait_with_output().await.unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "apt-get install python3-dkim python3-nacl: {errors}"
+    );
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// With a resolver of our own: opendkim asks that of /etc/resolv.conf.
+async fn accepted_by_opendkim(folder: &Path, message: &[u8]) -> (bool, String) {
+    let resolver = folder.join("resolv.conf");
+    std::fs::write(&resolver, "nameserver 127.0.0.53\n").unwrap();
+    let testmsg = program("opendkim-testmsg", "opendkim-tools");
+    let run = format!(
+        "mount --bind {} /etc/resolv.conf && exec {}",
+        resolver.display(),
+        testmsg.display()
+    );
+    let mut child = tokio::process::Command::new(program("unshare", "util-linux"))
+        .args(["--mount", "sh", "-c", &run])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(message)
+        .await
+        .unwrap();
+    let output = child.wait_with_output().await.unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
+}
+
+fn messages() -> Vec<(&'static str, Vec<u8>)> {
+    let head = "From: Joe <joe@org.test>\r\nTo: b@d.test\r\nSubject: dinner\r\n  tonight \r\n";
+    let large = [
+        head.as_bytes(),
+        b"\r\n",
+        "a line of text, with  spaces \t here\r\n"
+            .repeat(40_000)
+            .as_bytes(),
+    ]
+    .concat();
+    vec![
+        ("plain", format!("{head}\r\nHi.\r\n").into_bytes()),
+        (
+            "blank lines and dots",
+            format!("{head}\r\n\r\n.\r\n..x \t \r\n\r\n\r\n").into_bytes(),
+        ),
+        ("no body", format!("{head}\r\n").into_bytes()),
+        (
+            "eight bits",
+            [head.as_bytes(), b"\r\ngr\xc3\xbc\xc3\x9fe \xe4\r\n"].concat(),
+        ),
+        ("large enough for a file of its own", large),
+    ]
+}
+
+testkit::net_test! {
+    async fn g4_08_g4_09_g4_11_signatures_verify_with_dkimpy_and_opendkim() {
+        let zone = Zone::start().await;
+        zone.mail_domain("d.test", "mx.d.test", "127.0.0.25");
+        let mx = FakeMx::start("127.0.0.25:25", "mx.d.test", None).await;
+        let folder = tempfile::tempdir().unwrap();
+        let mut records = Records::new();
+        let rsa = key(folder.path(), (&zone, &mut records), "org.test", "rsa1", &[]).await;
+        let ed = ["--type", "ed25519"];
+        let other = key(folder.path(), (&zone, &mut records), "org.test", "ed1", &ed).await;
+        let relay = Relay::start(RelayConfig::default().append(&rsa).append(&other)).await;
+        for (what, content) in messages() {
+            let mut client = relay.client().await;
+            let id = client.send_with("joe@org.test", " BODY=8BITMIME", &["b@d.test"], "", &content).await;
+            relay.wait_for("delivery.sent", &id, SOON).await;
+            let got = mx.messages().pop().unwrap();
+            assert!(got.data.starts_with(b"DKIM-Signature: v=1; a=rsa-sha256;"), "{what}");
+            // Row G4-05: below the signatures and our trace field nothing changed.
+            assert!(got.data.ends_with(&content), "{what}");
+            let verified = verified_by_dkimpy(&records, &got.data).await;
+            assert_eq!(verified, [true, true], "{what}:\n{}", got.text());
+            let (accepted, said) = accepted_by_opendkim(folder.path(), &got.data).await;
+            assert!(accepted, "{what}: {said}\n{}", got.text());
+            let broken = String::from_utf8_lossy(&got.data).replace("Joe", "Eve").into_bytes();
+            assert!(verified_by_dkimpy(&records, &broken).await.iter().all(|v| !v), "{what}");
+        }
+        // Another domain's mail is not signed, and passes as it came.
+        let plain = b"From: joe@else.test\r\nBcc: c@d.test\r\n\r\nHi.\r\n";
+        let id = relay.send("joe@org.test", &["b@d.test"], plain).await;
+        relay.wait_for("delivery.sent", &id, SOON).await;
+        assert_eq!(mx.messages().pop().unwrap().without_trace(), plain);
+    }
+
+    async fn g4_09_notifications_are_signed_and_a_lost_key_file_changes_nothing() {
+        let zone = Zone::start().await;
+        zone.mail_domain("org.test", "mx.org.test", "127.0.0.25");
+        let mx = FakeMx::start("127.0.0.25:25", "mx.org.test", None).await;
+        let folder = tempfile::tempdir().unwrap();
+        let mut records = Records::new();
+        let ours = key(folder.path(), (&zone, &mut records), "relay.test", "s1", &[]).await;
+        let relay = Relay::start(RelayConfig::default().append(&ours)).await;
+        for round in 0..2 {
+            let id = relay.send("a@org.test", &["b@nowhere.test"], b"Subject: x\r\n\r\nx\r\n").await;
+            relay.wait_for("delivery.bounced", &id, SOON).await;
+            let notice = mx.wait_for_message(SOON).await;
+            assert_eq!(verified_by_dkimpy(&records, &notice.data).await, [true], "{}", notice.text());
+            if round == 0 {
+                mx.forget();
+                std::fs::remove_file(folder.path().join("s1.pem")).unwrap();
+                let refused = relay.cli(&["reload"]).await;
+                assert_ne!(refused.code, Some(0), "{refused:?}");
+                assert!(refused.stderr.contains("s1.pem"), "{refused:?}");
+            }
+        }
+    }
+}

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use attempt::Reason;
 use outbound_queue::{Leased, QueueStore};
+use tokio::task::JoinSet;
 
 use crate::demand::Requirement;
 use crate::destination::Suspension;
@@ -41,9 +42,14 @@ pub(crate) async fn put_off<S: QueueStore>(
             leases.iter().for_each(|leased| inner.give_back(leased));
             return;
         }
+        // Many may be at their end at once; each may have to wait a minute for a look at a policy.
+        let mut ends = JoinSet::new();
         for leased in &leases {
-            suspend(inner, lane, leased, suspension).await;
+            if let Some(end) = suspend_or_end(inner, lane, leased, suspension).await {
+                ends.spawn(end);
+            }
         }
+        while ends.join_next().await.is_some() {}
     }
 }
 
@@ -62,32 +68,46 @@ pub(crate) async fn put_off_backlog<S: QueueStore>(inner: &Arc<Inner<S>>, lane: 
     }
 }
 
-/// Defers a message because its destination is left alone; no attempt is counted.
+/// Defers a message because its destination is left alone; no attempt is counted. What is at its end
+/// is given up behind the caller's back.
 pub(crate) async fn suspend<S: QueueStore>(
     inner: &Arc<Inner<S>>,
     lane: &Arc<Lane>,
     leased: &Leased,
     suspension: &Suspension,
 ) {
+    if let Some(end) = suspend_or_end(inner, lane, leased, suspension).await {
+        tokio::spawn(end);
+    }
+}
+
+/// The same; for a message at its end the work that gives it up, which may take a minute.
+async fn suspend_or_end<S: QueueStore>(
+    inner: &Arc<Inner<S>>,
+    lane: &Arc<Lane>,
+    leased: &Leased,
+    suspension: &Suspension,
+) -> Option<impl Future<Output = ()> + Send + use<S>> {
     let now = inner.now();
     if leased.bounce {
         // An operator returns it: no host is asked.
-        return deliver(inner, lane, leased, &mut None).await;
+        deliver(inner, lane, leased, &mut None).await;
+        return None;
     }
     // RFC 8689 section 4.2.2: what suspended the destination is what this mail sets aside.
     if leased.envelope.tls_required_no && suspension.cause.reason.status().subject() == SECURITY {
-        return deliver(inner, lane, leased, &mut None).await;
+        deliver(inner, lane, leased, &mut None).await;
+        return None;
     }
     if leased.put_off && now.wall < leased.due {
         // It was put off before, and was out for nothing: a probe failed.
-        return inner.give_back(leased);
+        inner.give_back(leased);
+        return None;
     }
     if now.wall >= leased.expires {
-        // The look at the policy may take a minute, and the scheduler does not wait for it.
         let (inner, lane) = (Arc::clone(inner), Arc::clone(lane));
         let (leased, suspension) = (leased.clone(), suspension.clone());
-        tokio::spawn(async move { give_up(&inner, &lane, &leased, &suspension).await });
-        return;
+        return Some(async move { give_up(&inner, &lane, &leased, &suspension).await });
     }
     let settings = inner.settings.load_full();
     let pause = suspension.until.saturating_sub(now.monotonic);
@@ -112,6 +132,7 @@ pub(crate) async fn suspend<S: QueueStore>(
         inner, &settings, leased, &found, None, &domain, now.wall, until,
     )
     .await;
+    None
 }
 
 /// The end of a message whose destination is suspended: what the last real attempt found counts.

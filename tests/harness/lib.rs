@@ -22,6 +22,7 @@ mod relay;
 mod smtp;
 mod stripper;
 mod unbound;
+mod users;
 
 pub use binary::{CliOutput, cli, sealpost_binary, without_settings};
 pub use config::RelayConfig;
@@ -36,3 +37,4 @@ pub use relay::Relay;
 pub use smtp::{Reply, SmtpClient};
 pub use stripper::Stripper;
 pub use unbound::Unbound;
+pub use users::Users;

@@ -49,6 +49,39 @@ impl SmtpClient {
         client
     }
 
+    /// Connects with TLS from the first octet, and reads the greeting.
+    ///
+    /// # Panics
+    /// If nobody listens, the handshake fails, or nobody greets.
+    pub async fn connect_tls(address: SocketAddr, ca: &TestCa, name: &str) -> Self {
+        let tcp = match TcpStream::connect(address).await {
+            Ok(tcp) => tcp,
+            Err(e) => panic!("cannot connect to {address}: {e}"),
+        };
+        let name = ServerName::try_from(name.to_owned()).expect("a host name");
+        let tls = TlsConnector::from(ca.client_config()).connect(name, tcp);
+        let tls = match tls.await {
+            Ok(tls) => tls,
+            Err(e) => panic!("the TLS handshake failed: {e}"),
+        };
+        let mut client = Self {
+            stream: Some(BufReader::new(Box::new(tls))),
+            greeting: Reply {
+                code: 0,
+                lines: Vec::new(),
+            },
+        };
+        client.greeting = client.reply().await;
+        client
+    }
+
+    /// AUTH PLAIN, with an initial response.
+    pub async fn auth_plain(&mut self, user: &str, password: &str) -> Reply {
+        let response = format!("\0{user}\0{password}");
+        let response = data_encoding::BASE64.encode(response.as_bytes());
+        self.command(&format!("AUTH PLAIN {response}")).await
+    }
+
     /// The greeting.
     pub fn greeting(&self) -> &Reply {
         &self.greeting

@@ -17,3 +17,4 @@ mod postfix_log;
 mod prometheus;
 mod recipient;
 mod restart;
+mod submission;

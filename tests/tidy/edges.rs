@@ -137,7 +137,7 @@ const FOR_PURE: [&str; 12] = [
 const FOR_TESTS: [&str; 1] = ["testkit"];
 
 /// Crate, and the workspace's crates that it may use.
-const EDGES: [(&str, &[&str]); 23] = [
+const EDGES: [(&str, &[&str]); 24] = [
     ("mail-types", &[]),
     ("attempt", &["mail-types"]),
     ("dane", &["mail-types"]),
@@ -221,9 +221,11 @@ const EDGES: [(&str, &[&str]); 23] = [
             "smtp-proto",
             "smtp-server",
             "submission",
+            "users",
         ],
     ),
     ("testkit", &["mail-types"]),
+    ("users", &["smtp-proto"]),
     ("xtask", &[]),
     (
         "sealpost-tests",

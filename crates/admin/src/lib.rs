@@ -23,9 +23,9 @@ mod types;
 pub use control::{Audit, Control, Daemon, control_router};
 pub use health::{Readiness, public_router};
 pub use metrics::{
-    ConnectionLimit, DaneResult, DnsResult, DnsSeries, DnsType, HistogramSnapshot, Label, Metrics,
-    PolicyLookup, PolicyModes, QueueState, ReportResult, Resource, SessionResult, Snapshot, Stage,
-    Store, TlsResult, TlsVersion, Usage, metrics_markdown,
+    ConnectionLimit, DaneResult, DnsResult, DnsSeries, DnsType, HistogramSnapshot, Label,
+    LoginResult, Metrics, PolicyLookup, PolicyModes, QueueState, ReportResult, Resource,
+    SessionResult, Snapshot, Stage, Store, TlsResult, TlsVersion, Usage, metrics_markdown,
 };
 pub use serve::{ServeError, serve_socket, serve_tcp};
 pub use types::{

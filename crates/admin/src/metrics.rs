@@ -31,8 +31,8 @@ mod snapshot;
 
 pub use docs::metrics_markdown;
 pub use labels::{
-    ConnectionLimit, DaneResult, DnsResult, DnsType, Label, PolicyLookup, QueueState, ReportResult,
-    Resource, SessionResult, Stage, Store, TlsResult, TlsVersion,
+    ConnectionLimit, DaneResult, DnsResult, DnsType, Label, LoginResult, PolicyLookup, QueueState,
+    ReportResult, Resource, SessionResult, Stage, Store, TlsResult, TlsVersion,
 };
 pub use snapshot::{DnsSeries, HistogramSnapshot, PolicyModes, Snapshot, Usage};
 
@@ -42,6 +42,7 @@ pub struct Metrics {
     registry: Registry,
     accepted: Counter,
     refused: Cells<RefusedBy, Counter>,
+    logins: Cells<LoginResult, Counter>,
     attempts: Attempts,
     stages: Cells<Stage, Histogram>,
     weakened: Cells<Weakened, Counter>,
@@ -65,6 +66,7 @@ impl Metrics {
         let metrics = Self {
             accepted: counter(r, &families::MESSAGES_ACCEPTED),
             refused: register(r, &families::MESSAGES_REFUSED),
+            logins: register(r, &families::LOGINS),
             attempts: Attempts::new(r),
             stages: histograms(r, &families::DELIVERY_SECONDS),
             weakened: register(r, &families::WEAKENED_DELIVERIES),
@@ -94,6 +96,11 @@ impl Metrics {
     /// A message or command was refused.
     pub fn refused(&self, cause: RefusedBy) {
         self.refused.at(cause).inc();
+    }
+
+    /// Somebody tried to log in.
+    pub fn login(&self, result: LoginResult) {
+        self.logins.at(result).inc();
     }
 
     /// One attempt on one recipient: result, reason and, if it was delivered, where its time went.

@@ -96,6 +96,8 @@ pub enum RefusedBy {
     Recipient,
     /// The sender's domain takes no mail (RFC 7505).
     SenderDomain,
+    /// The identity may not send as this address.
+    SenderDenied,
     /// Too many connections, commands or errors from this client, or it was too slow.
     Limit,
 }
@@ -154,7 +156,7 @@ pub enum DsnKind {
 
 impl RefusedBy {
     /// Every cause, for tables.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::RelayDenied,
         Self::AuthRequired,
         Self::AuthFailed,
@@ -170,6 +172,7 @@ impl RefusedBy {
         Self::Queue,
         Self::Recipient,
         Self::SenderDomain,
+        Self::SenderDenied,
         Self::Limit,
     ];
 
@@ -192,6 +195,7 @@ impl RefusedBy {
             Self::Queue => "queue",
             Self::Recipient => "recipient",
             Self::SenderDomain => "sender-domain",
+            Self::SenderDenied => "sender-denied",
             Self::Limit => "limit",
         }
     }

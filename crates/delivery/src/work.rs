@@ -328,6 +328,7 @@ impl<S: QueueStore> Attempt<'_, S> {
                 requiretls: self.requirement.requiretls(),
                 ret: envelope.ret,
                 envid: envelope.envid.as_deref(),
+                submitter: envelope.arrival.submitter.as_ref(),
                 size: self
                     .redacted
                     .as_ref()

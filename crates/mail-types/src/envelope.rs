@@ -119,10 +119,22 @@ pub struct Arrival {
     pub upstream_id: Option<Box<str>>,
     /// The Message-ID header's value.
     pub message_id: Option<Box<str>>,
-    /// Who authenticated.
+    /// Who authenticated, by a login or by a client certificate; such mail is "authenticated" to
+    /// `delivery.dangerous-tls-required-no`.
     pub identity: Option<Box<str>>,
+    /// `AUTH=` of the MAIL command as we stand by it; `None` if there was none.
+    pub submitter: Option<Submitter>,
     /// TLS of the inbound session.
     pub tls: Option<TlsFacts>,
+}
+
+/// Who submitted a message first, as MAIL's `AUTH=` says it (RFC 4954 section 5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Submitter {
+    /// `<>`: not known, or known to nobody whom we trust.
+    Unknown,
+    /// This one, said by a client that is trusted to say so.
+    Mailbox(Mailbox),
 }
 
 /// What is worth saying of a TLS session.

@@ -17,7 +17,8 @@ mod timestamp;
 pub use dns::{Answer, BoxFuture, DnsError, MxRecord, Resolver, Security, TlsaRecord};
 pub use domain::{Domain, DomainError, HostName};
 pub use envelope::{
-    Arrival, BodyType, Envelope, MessageClass, Notify, Recipient, Ret, ReversePath, TlsFacts,
+    Arrival, BodyType, Envelope, MessageClass, Notify, Recipient, Ret, ReversePath, Submitter,
+    TlsFacts,
 };
 pub use header::{Field, header_fields};
 pub use mailbox::{Host, Mailbox, MailboxError};

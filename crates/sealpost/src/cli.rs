@@ -47,6 +47,9 @@ pub(crate) enum Command {
     /// Certificates of our own.
     #[command(subcommand)]
     Cert(CertCommand),
+    /// The users who may log in at the listeners: changes access.users-file, without the daemon.
+    #[command(subcommand)]
+    User(UserCommand),
     /// Say in plain words what happens to a message or a domain, why, and who can do what.
     Explain {
         /// A queue id or a domain.
@@ -215,6 +218,33 @@ pub(crate) enum PolicyCommand {
         #[arg(long, value_name = "TEXT")]
         because: String,
     },
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum UserCommand {
+    /// Add a user, or give one a new password.
+    Add(UserAdd),
+    /// Remove a user.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+    /// List the users.
+    List(Json),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct UserAdd {
+    /// Its name: text without white space, often a mail address. Case counts.
+    pub name: String,
+    /// Take the password from the first line of this file. Without it the password is asked for, or
+    /// read from standard input if that is no terminal.
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// Keep no keys for SCRAM-SHA-256, which are easier to guess at than Argon2id if the users file
+    /// is stolen; the user can then log in by PLAIN only.
+    #[arg(long)]
+    pub no_scram: bool,
 }
 
 #[derive(Clone, Debug, Args)]

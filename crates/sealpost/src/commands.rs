@@ -9,6 +9,7 @@ mod queue;
 pub(crate) mod sendmail;
 mod status;
 mod trace;
+mod user;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -67,6 +68,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Status> {
             out.flush()?;
             Ok(Status::Ok)
         }
+        Command::User(command) => user::run(config, command),
         other => {
             let client = ControlClient::new(settings::control_socket(config)?);
             let mut out = Output::stdout();
@@ -94,7 +96,8 @@ async fn ask(client: &ControlClient, command: Command, out: &mut Output) -> anyh
         | Command::Cert(_)
         | Command::Completions { .. }
         | Command::Dkim(_)
-        | Command::Sendmail { .. } => {}
+        | Command::Sendmail { .. }
+        | Command::User(_) => {}
     }
     Ok(Status::Ok)
 }

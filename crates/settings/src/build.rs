@@ -3,13 +3,14 @@
 use config::{Map, Value};
 use mail_types::Domain;
 
+use super::identity;
 use super::inbound::{ClientLimits, NamedCertificate};
 use super::parse::{DeliveryTls, DnsServer, MxPattern, RootStore, dns_servers};
 use super::problem::Problem;
 use super::reader::{Reader, Scope};
 use super::settings::{
     Access, Admin, Credentials, Delivery, Dns, DnsServers, DomainRule, Egress, KeyPair, Listener,
-    ListenerTls, Log, PolicyCache, Queue, Route, Server, Settings, Timeouts, Tls,
+    ListenerRole, ListenerTls, Log, PolicyCache, Queue, Route, Server, Settings, Timeouts, Tls,
 };
 use super::signing;
 
@@ -23,6 +24,8 @@ pub(super) struct Built {
     pub dkim: Vec<String>,
     pub routes: Vec<String>,
     pub domains: Vec<String>,
+    /// The same for identities.
+    pub identities: Vec<String>,
 }
 
 /// Reads everything, whatever is wrong on the way; `None` only if the table of keys is wrong.
@@ -30,6 +33,7 @@ pub(super) fn build(reader: &mut Reader<'_>, system_name: Option<Domain>) -> Opt
     let (listeners, listener_paths) = entries(reader, "listener", listener);
     let (certificates, certificate_paths) = entries(reader, "certificate", certificate);
     let (dkim, dkim_paths) = entries(reader, "dkim", signing::dkim);
+    let (identities, identity_paths) = entries(reader, "identity", identity::identity);
     let (routes, route_paths) = entries(reader, "route", route);
     let (domains, domain_paths) = entries(reader, "domain", domain);
     let listeners = if reader.entries("listener").is_empty() {
@@ -44,6 +48,8 @@ pub(super) fn build(reader: &mut Reader<'_>, system_name: Option<Domain>) -> Opt
         certificates,
         dkim,
         access: access(reader)?,
+        logins: identity::logins(reader)?,
+        identities,
         dns: dns(reader)?,
         tls: tls(reader)?,
         egress: egress(reader)?,
@@ -60,6 +66,7 @@ pub(super) fn build(reader: &mut Reader<'_>, system_name: Option<Domain>) -> Opt
         listeners: listener_paths,
         certificates: certificate_paths,
         dkim: dkim_paths,
+        identities: identity_paths,
         routes: route_paths,
         domains: domain_paths,
     })
@@ -273,12 +280,16 @@ fn entries<T>(
 fn listener(r: &mut Reader<'_>, s: Scope<'_>) -> Option<Listener> {
     let name = r.value(s, "name");
     let addresses = r.list(s, "address");
-    let tls = r.value(s, "tls")?;
+    let role = r.value(s, "role")?;
+    let tls = match role {
+        ListenerRole::Submission if !r.is_given(s, "tls") => ListenerTls::Required,
+        ListenerRole::Submission | ListenerRole::Relay => r.value(s, "tls")?,
+    };
     let certificate = r.optional(s, "certificate");
     let private_key = r.optional(s, "private-key");
     let listener = Listener {
         client_ca: r.optional(s, "client-ca"),
-        role: r.value(s, "role")?,
+        role,
         content: signing::listener_content(r, s)?,
         tls,
         max_message_size: r.value(s, "max-message-size")?,

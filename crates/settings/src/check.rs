@@ -27,9 +27,11 @@ pub(super) fn check(built: &Built, places: &Places, now: Timestamp) -> Vec<Probl
     let settings = &built.settings;
     found.addresses(settings, &built.listeners);
     found.content(settings, &built.listeners);
-    found.relay_networks(&settings.access.relay_networks);
+    found.relay_networks(settings);
     found.impostors(settings);
     found.client_certificates(settings, &built.listeners);
+    let logins = super::identity::check(built, places);
+    found.problems.extend(logins);
     found.queue(settings);
     found.tls(settings);
     found.dns(settings);
@@ -42,6 +44,11 @@ pub(super) fn check(built: &Built, places: &Places, now: Timestamp) -> Vec<Probl
     }
     let names = settings.domains.iter().map(|rule| rule.name.as_str());
     found.repeated("name", names.zip(&built.domains));
+    let names = settings
+        .identities
+        .iter()
+        .map(|identity| identity.name.as_str());
+    found.repeated("name", names.zip(&built.identities));
     found.admin(settings);
     found.log(settings);
     found.problems
@@ -50,7 +57,7 @@ pub(super) fn check(built: &Built, places: &Places, now: Timestamp) -> Vec<Probl
 /// Every setting that weakens TLS or durability, in words: they are logged at each start.
 #[must_use]
 pub fn dangers(settings: &Settings) -> Vec<String> {
-    let mut dangers = Vec::new();
+    let mut dangers: Vec<String> = super::identity::dangers(settings).into_iter().collect();
     for file in &settings.tls.dangerous_extra_roots {
         dangers.push(format!(
             "tls.dangerous-extra-roots: {} may certify any mail exchanger or policy host",
@@ -212,8 +219,11 @@ impl Findings<'_> {
     }
 
     /// Two halves of the world are the world: networks are joined before they are judged.
-    fn relay_networks(&mut self, networks: &[IpNet]) {
-        for network in IpNet::aggregate(&networks.to_vec()) {
+    fn relay_networks(&mut self, settings: &Settings) {
+        if settings.logins.dangerous_open_relay {
+            return;
+        }
+        for network in IpNet::aggregate(&settings.access.relay_networks) {
             if network.prefix_len() == 0 {
                 self.error(
                     "access.relay-networks",

@@ -63,6 +63,9 @@ pub(super) fn check(built: &Built, places: &Places) -> Vec<Problem> {
             note(&path, password(&credentials.password_file));
         }
     }
+    if let Some(file) = &settings.logins.users_file {
+        note("access.users-file", users(file));
+    }
     directories(settings, &mut note);
     if settings.tls.crl_failure == CrlFailure::Soft {
         for (n, file) in settings.tls.crls.iter().enumerate() {
@@ -183,6 +186,17 @@ pub(super) fn secret(file: &Path) -> Result<(), Fault> {
         });
     }
     Ok(())
+}
+
+/// What stands in it is judged by those who read it.
+fn users(file: &Path) -> Result<(), Fault> {
+    if file.exists() {
+        return secret(file);
+    }
+    Err(Fault {
+        message: format!("{} does not exist", file.display()),
+        remedy: "`sealpost user add NAME` makes it",
+    })
 }
 
 fn password(file: &Path) -> Result<(), Fault> {

@@ -9,6 +9,7 @@ mod changes;
 mod check;
 mod files;
 mod hostname;
+mod identity;
 mod inbound;
 mod keys;
 mod layers;
@@ -28,8 +29,9 @@ mod units;
 
 pub use changes::{Change, Values};
 pub use check::dangers;
+pub use identity::{CertificateMatch, Identity, Logins, SenderAddresses, SenderMatch};
 pub use inbound::{ClientLimits, NamedCertificate};
-pub use load::{Loaded, Sources, control_socket, load, values};
+pub use load::{Loaded, Sources, control_socket, load, users_file, values};
 pub use log_filter::log_filter;
 pub use mail_loop::{is_local_address, mail_loop_warning};
 pub use problem::{ConfigError, Place, Problem, Severity};

@@ -87,6 +87,22 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
 /// # Errors
 /// The named file cannot be read, or what it says of `admin.socket` is wrong.
 pub fn control_socket(config: Option<&Path>) -> Result<PathBuf, ConfigError> {
+    alone(config, |r| r.value(r.whole(), "admin.socket"))
+}
+
+/// `access.users-file` alone, for the command that makes the file: the whole configuration is not
+/// valid before.
+///
+/// # Errors
+/// As [`control_socket`].
+pub fn users_file(config: Option<&Path>) -> Result<Option<PathBuf>, ConfigError> {
+    alone(config, |r| Some(r.optional(r.whole(), "access.users-file")))
+}
+
+fn alone<T>(
+    config: Option<&Path>,
+    value: impl Fn(&mut Reader<'_>) -> Option<T>,
+) -> Result<T, ConfigError> {
     let path = match config {
         Some(path) => Some(path.to_owned()),
         None => standard_file().ok(),
@@ -103,9 +119,8 @@ pub fn control_socket(config: Option<&Path>) -> Result<PathBuf, ConfigError> {
         return Err(ConfigError(problems));
     };
     let mut reader = Reader::new(named.map_or("", |(name, _)| name), &layers);
-    let socket = reader.value(reader.whole(), "admin.socket");
-    match socket {
-        Some(socket) if reader.problems.is_empty() => Ok(socket),
+    match value(&mut reader) {
+        Some(value) if reader.problems.is_empty() => Ok(value),
         _ => Err(ConfigError(reader.problems)),
     }
 }

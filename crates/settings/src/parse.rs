@@ -63,7 +63,7 @@ macro_rules! choice {
     };
 }
 
-choice!(ListenerRole { "relay" => Self::Relay });
+choice!(ListenerRole { "relay" => Self::Relay, "submission" => Self::Submission });
 choice!(ListenerTls {
     "off" => Self::Off,
     "optional" => Self::Optional,

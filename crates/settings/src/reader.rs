@@ -102,6 +102,33 @@ impl<'a> Reader<'a> {
         self.scalar(scope, key, &key.kind, lookup(scope, key)?)
     }
 
+    /// Whether the key is set at all.
+    pub(super) fn is_given(&mut self, scope: Scope<'_>, name: &str) -> bool {
+        let key = self.key(scope, name);
+        key.is_some_and(|key| lookup(scope, key).is_some())
+    }
+
+    /// A value, or the word that stands for none; the outer `None` if neither is there.
+    #[expect(
+        clippy::option_option,
+        reason = "not set, and set to the word, are different things"
+    )]
+    pub(super) fn optional_or_word<T: FromText>(
+        &mut self,
+        scope: Scope<'_>,
+        name: &str,
+    ) -> Option<Option<T>> {
+        let key = self.key(scope, name)?;
+        let Kind::WordOr(word, kind) = key.kind else {
+            return None;
+        };
+        let value = lookup(scope, key)?;
+        match &value.kind {
+            ValueKind::String(text) if text == word => Some(None),
+            _ => self.scalar(scope, key, kind, value).map(Some),
+        }
+    }
+
     /// A value or the word that stands for none; the outer `None` only if the table is wrong.
     pub(super) fn value_or_word<T: FromText>(
         &mut self,

@@ -30,6 +30,10 @@ pub struct Settings {
     pub dkim: Vec<Dkim>,
     /// `access.*`
     pub access: Access,
+    /// `access.*` about logins.
+    pub logins: super::Logins,
+    /// `[[identity]]`, names distinct.
+    pub identities: Vec<super::Identity>,
     /// `dns.*`
     pub dns: Dns,
     /// `tls.*`
@@ -97,8 +101,10 @@ pub struct Listener {
 /// What clients of a listener may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListenerRole {
-    /// Relays for `access.relay-networks`.
+    /// Relays for `access.relay-networks` and for those who log in.
     Relay,
+    /// Takes mail of those who log in, and of nobody else (RFC 6409).
+    Submission,
 }
 
 /// TLS on a listener.

@@ -72,7 +72,7 @@ fn g3_03_defaults_relay_for_loopback_only() {
 
 #[test]
 fn every_key_that_is_in_effect_is_read() {
-    let text = "[[listener]]\n[[certificate]]\n[[dkim]]\n[[route]]\n[[domain]]\n";
+    let text = "[[listener]]\n[[certificate]]\n[[identity]]\n[[dkim]]\n[[route]]\n[[domain]]\n";
     let (layers, _) = layers::merge(Some(("x", text)), &[]);
     let layers = layers.unwrap();
     let mut reader = Reader::new("x", &layers);
@@ -476,9 +476,43 @@ const MISTAKES: &[(&str, &str)] = &[
         "write [[listener]] in double brackets",
     ),
     // Features that do not exist are not accepted in silence.
+    // Who may log in.
     (
         "[[listener]]\nname = \"a\"\naddress = [\"127.0.0.1:25\"]\nrole = \"submission\"",
-        "is not implemented in this version",
+        "nobody could log in",
+    ),
+    (
+        "[[listener]]\nname = \"a\"\naddress = [\"127.0.0.1:25\"]\nrole = \"submission\"\ntls = \"off\"",
+        "without TLS nobody can log in",
+    ),
+    (
+        "[[listener]]\nname = \"a\"\naddress = [\"127.0.0.1:25\"]\nrole = \"submission\"",
+        "certificate is missing",
+    ),
+    (
+        "access.users-file = \"/no/such/file\"",
+        "does not exist; `sealpost user add NAME` makes it",
+    ),
+    ("access.trust-ptr = true", "no such key"),
+    (
+        "[[identity]]\nname = \"a\"\ncertificates = [\"sha256:00\"]",
+        "has no 64 hexadecimal digits",
+    ),
+    (
+        "[[identity]]\nname = \"a\"\ncertificates = [\"cn:x\"]",
+        "begins with none of these words",
+    ),
+    (
+        "[[identity]]\nname = \"a\"\nsenders = [\"a b\"]",
+        "is no address and no domain",
+    ),
+    (
+        "[[identity]]\nname = \"a\"\n[[identity]]\nname = \"a\"",
+        "is already used by identity[0]",
+    ),
+    (
+        "[[identity]]\nname = \"a\"\ncertificates = [\"dns:x.test\"]\n[[identity]]\nname = \"b\"\ncertificates = [\"dns:X.test\"]",
+        "is already one of identity[0]",
     ),
     (
         "reporting.enabled = true",
@@ -487,10 +521,6 @@ const MISTAKES: &[(&str, &str)] = &[
     (
         "reporting.contact-info = \"x\"",
         "TLS reporting is not implemented in this version",
-    ),
-    (
-        "access.users-file = \"/u\"",
-        "AUTH for clients is not implemented in this version",
     ),
     (
         "access.xclient-hosts = [\"10.0.0.0/7\", \"::/0\"]",

@@ -9,7 +9,9 @@ mod path;
 #[cfg(test)]
 mod tests;
 
-use mail_types::{BodyType, Mailbox, MailboxError, Notify, Ret, ReversePath};
+use std::fmt;
+
+use mail_types::{BodyType, Mailbox, MailboxError, Notify, Ret, ReversePath, Submitter};
 
 /// One command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,8 +51,28 @@ pub enum Command<'a> {
     Xforward(&'a str),
     /// `XCLIENT name=value …` (Postfix): the attributes, unparsed.
     Xclient(&'a str),
-    /// `AUTH …`: not offered yet, but known by name.
-    Auth,
+    /// `AUTH mechanism [initial-response]` (RFC 4954 section 4).
+    Auth(AuthText<'a>),
+}
+
+/// What stands behind `AUTH`. There may be a password in it: it does not print itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct AuthText<'a>(&'a str);
+
+impl<'a> AuthText<'a> {
+    /// The mechanism's name, and the initial response in base64 if there is one.
+    pub(crate) fn parts(self) -> (&'a str, Option<&'a str>) {
+        match self.0.split_once(' ') {
+            Some((mechanism, initial)) => (mechanism, Some(initial.trim_start_matches(' '))),
+            None => (self.0, None),
+        }
+    }
+}
+
+impl fmt::Debug for AuthText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AuthText").field(&self.parts().0).finish()
+    }
 }
 
 /// `MAIL FROM:` with its parameters.
@@ -70,6 +92,8 @@ pub struct MailCommand {
     pub ret: Option<Ret>,
     /// `ENVID=` (RFC 3461), as given.
     pub envid: Option<Box<str>>,
+    /// `AUTH=` (RFC 4954 section 5): who submitted the message, as far as the client says.
+    pub submitter: Option<Submitter>,
 }
 
 /// `RCPT TO:` with its parameters.
@@ -235,7 +259,10 @@ impl Verb {
             Self::Quit => alone(Command::Quit, "QUIT"),
             Self::Xforward => with_text(Command::Xforward(text), "XFORWARD attribute=value..."),
             Self::Xclient => with_text(Command::Xclient(text), "XCLIENT attribute=value..."),
-            Self::Auth => Ok(Command::Auth),
+            Self::Auth => with_text(
+                Command::Auth(AuthText(text)),
+                "AUTH mechanism [initial-response]",
+            ),
         }
     }
 }

@@ -5,6 +5,7 @@ mod command;
 mod data_in;
 mod data_out;
 mod reply;
+mod scram;
 pub mod server;
 pub mod xtext;
 
@@ -14,7 +15,10 @@ pub use client::{
     OpeningAction, OpeningFault, RecipientOutcome, ScramFault, SizeLimit, Stage, StartTls,
     StartTlsRule, Transaction,
 };
-pub use command::{Command, CommandError, ForwardPath, MailCommand, PathError, RcptCommand};
+pub use command::{
+    AuthText, Command, CommandError, ForwardPath, MailCommand, PathError, RcptCommand,
+};
 pub use data_in::{BareNewline, BdatReader, ContentCounts, DataDecoder, Piece};
 pub use data_out::{DataEncoder, WireQueue};
 pub use reply::{Reply, ReplyClass, ReplyError, ReplyLimits, ReplyParser, write_reply};
+pub use scram::{ScramKeys, ScramSecret};

@@ -11,6 +11,7 @@
 //!     match action {
 //!         Action::Read => { write session.output(); read more into input }
 //!         Action::Admit { .. } => session.admitted(may mail come in now?),
+//!         Action::Authenticate => look at session.take_auth_request() and answer it,
 //!         Action::CheckRecipient => session.recipient_checked(Ok(())),
 //!         Action::Xclient(claim) => session.impersonated(what that client may do),
 //!         Action::Begin { .. } => if let Some(trace) = session.begun(queue id, now) { store trace },
@@ -27,7 +28,9 @@
 //! Invariants: each command gets exactly one reply (DATA one more after its content); a message
 //! is committed at most once; nothing that came in before TLS is used in it.
 
+mod auth;
 mod header_scan;
+mod identity;
 mod notice;
 mod refusal;
 mod session;
@@ -36,7 +39,9 @@ mod trace;
 mod xclient;
 mod xforward;
 
-pub use notice::{Cause, Incident, Notice, Stage};
+pub use auth::{AuthAnswer, AuthRequest, ClientCertificate, Logins, SaslMechanism};
+pub use identity::{Ground, Identity, SenderPattern, Senders};
+pub use notice::{Cause, Incident, LoginResult, Notice, Stage};
 pub use refusal::Refusal;
 pub use session::{Action, Session};
 pub use settings::{Peer, Relaying, Role, Settings, TlsMode, TlsRequiredNo};

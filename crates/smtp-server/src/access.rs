@@ -1,10 +1,13 @@
-//! Who may do what, by address.
+//! Who may do what: by address, and by identity.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
 use smtp_proto::BareNewline;
 use smtp_proto::server::{Peer, Relaying};
+
+use crate::Identities;
 
 /// Who may do what, by address. Names from reverse DNS are never asked (row G3-06).
 #[derive(Clone, Debug, Default)]
@@ -16,6 +19,7 @@ pub struct Access {
     xclient: Vec<IpNet>,
     proxy: Vec<IpNet>,
     plaintext: Vec<IpNet>,
+    identities: Arc<Identities>,
 }
 
 impl Access {
@@ -33,6 +37,7 @@ impl Access {
             xclient: Vec::new(),
             proxy: Vec::new(),
             plaintext: Vec::new(),
+            identities: Arc::default(),
         }
     }
 
@@ -77,6 +82,17 @@ impl Access {
     pub fn requiring_tls(mut self, networks: &[IpNet]) -> Self {
         self.requiretls = networks.iter().copied().map(unmapped).collect();
         self
+    }
+
+    /// What those may do who logged in or have a known certificate (`[[identity]]`).
+    #[must_use]
+    pub fn with_identities(mut self, identities: Identities) -> Self {
+        self.identities = Arc::new(identities);
+        self
+    }
+
+    pub(crate) fn identities(&self) -> Arc<Identities> {
+        Arc::clone(&self.identities)
     }
 
     /// What the client at `address` may do on a listener with this setting.

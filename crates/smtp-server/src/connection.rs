@@ -2,6 +2,7 @@
 
 mod arrive;
 mod drive;
+mod login;
 
 #[cfg(test)]
 mod tests;
@@ -23,11 +24,12 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use self::drive::{Drive, Exit};
+use crate::identities::Used;
 use crate::limits::Slot;
 use crate::tls::client_certificate;
 use crate::{
-    Access, Client, Clock, ContentMemory, Event, Intake, Observer, ServerTls, TimeoutStage,
-    Timeouts, proxy,
+    Access, Authenticator, Client, Clock, ContentMemory, Event, Intake, Observer, ServerTls,
+    TimeoutStage, Timeouts, proxy,
 };
 
 /// What the sessions of one listener share.
@@ -41,6 +43,9 @@ pub(crate) struct Context<I, O> {
     pub(crate) access: Arc<ArcSwap<Access>>,
     pub(crate) tls: Option<Arc<ServerTls>>,
     pub(crate) memory: ContentMemory,
+    pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
+    /// Of their rates, by all identities on all listeners.
+    pub(crate) used: Arc<Used>,
 }
 
 /// How far the server's life has come.
@@ -156,6 +161,10 @@ impl<I: Intake, O: Observer> Drive<'_, I, O> {
         };
         let certificate = client_certificate(stream.get_ref().1);
         self.tls_established(facts(&stream), certificate.as_ref());
+        let exporter = exporter(&stream);
+        let identities = self.context().access.load().identities();
+        let certificate = identities.of_certificate(certificate.as_ref());
+        self.session_mut().tls_client(certificate, exporter);
         if self.context().settings.tls == TlsMode::Implicit {
             self.greet(false);
         }
@@ -180,6 +189,16 @@ fn report<O: Observer>(observer: &O, client: Client<'_>, notice: &Notice) {
             refusal,
             sender: sender.as_ref(),
             recipient: recipient.as_deref(),
+        },
+        Notice::Login {
+            mechanism,
+            user,
+            result,
+        } => Event::Login {
+            client,
+            mechanism: *mechanism,
+            user,
+            result: *result,
         },
         Notice::Incident(incident) => Event::Incident {
             client,
@@ -224,6 +243,18 @@ fn facts(stream: &TlsStream<TcpStream>) -> TlsFacts {
 }
 
 const LOOK: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// What `tls-exporter` binds to (RFC 9266 section 2). Only with TLS 1.3: in TLS 1.2 it would depend
+/// on the extended master secret (section 4.2).
+fn exporter(stream: &TlsStream<TcpStream>) -> Option<[u8; 32]> {
+    let (_, connection) = stream.get_ref();
+    if connection.protocol_version() != Some(rustls::ProtocolVersion::TLSv1_3) {
+        return None;
+    }
+    connection
+        .export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(&[]))
+        .ok()
+}
 
 /// Why writing failed, if it did.
 type Written = Result<(), io::Error>;

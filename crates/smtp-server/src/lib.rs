@@ -7,8 +7,10 @@
 //! [`Observer`]; time, mail store, access rules and certificates come in by argument.
 
 mod access;
+mod authenticator;
 mod bind;
 mod connection;
+mod identities;
 mod intake;
 mod limits;
 mod memory;
@@ -20,17 +22,19 @@ mod tls;
 mod turn_away;
 
 pub use access::Access;
+pub use authenticator::{Authenticator, LoginAttempt, LoginVerdict};
 pub use bind::BindError;
+pub use identities::{AllowedRate, Identities, IdentityRules};
 pub use intake::{Incoming, Intake, Origin};
 pub use limits::{ConnectionRate, Limit, Limits};
 pub use memory::ContentMemory;
 pub use observer::{Client, Event, Observer, Received, TimeoutStage};
 pub use server::{Clock, ListenerSettings, Server, ServerSettings};
-pub use smtp_proto::BareNewline;
 pub use smtp_proto::server::{
-    Cause, Forwarded, Incident, Refusal, Relaying, Role, Settings, Source, Stage, TlsMode,
-    TlsRequiredNo,
+    Cause, Forwarded, Identity, Incident, LoginResult, Logins, Refusal, Relaying, Role,
+    SaslMechanism, SenderPattern, Senders, Settings, Source, Stage, TlsMode, TlsRequiredNo,
 };
+pub use smtp_proto::{BareNewline, ScramSecret};
 pub use timeouts::Timeouts;
 pub use tls::{
     CertificateDates, KeyPairFiles, LoadedTls, NamedKeyPair, ServerTls, TlsFiles, TlsLoadError,

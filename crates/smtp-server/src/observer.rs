@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use mail_types::{QueueId, ReversePath, TlsFacts};
-use smtp_proto::server::{Cause, Forwarded, Incident, Refusal, Stage};
+use smtp_proto::server::{Cause, Forwarded, Incident, LoginResult, Refusal, SaslMechanism, Stage};
 
 use crate::{Limit, VerifiedCertificate};
 
@@ -88,6 +88,17 @@ pub enum Event<'a> {
         sender: Option<&'a ReversePath>,
         /// The recipient, if one was refused.
         recipient: Option<&'a str>,
+    },
+    /// A login was tried.
+    Login {
+        /// Whose.
+        client: Client<'a>,
+        /// How.
+        mechanism: SaslMechanism,
+        /// As whom: the client's word, without control characters, at most 64 characters.
+        user: &'a str,
+        /// What came of it.
+        result: LoginResult,
     },
     /// Something about the client's behaviour.
     Incident {

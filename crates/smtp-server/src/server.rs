@@ -1,9 +1,9 @@
 //! The listeners: bind, accept, drain.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use arc_swap::ArcSwap;
 use mail_types::Timestamp;
@@ -18,7 +18,8 @@ use crate::bind::{self, BindError};
 use crate::connection::{self, Context, Phase};
 use crate::limits::{Counter, Slot};
 use crate::{
-    Access, ContentMemory, Event, Intake, Limits, Observer, ServerTls, Timeouts, turn_away,
+    Access, Authenticator, ContentMemory, Event, Intake, Limits, Observer, ServerTls, Timeouts,
+    turn_away,
 };
 
 /// Gives the time (wall clock).
@@ -55,7 +56,6 @@ pub struct ListenerSettings {
 }
 
 /// Ports that are open; nothing is accepted before [`Server::run`].
-#[derive(Debug)]
 pub struct Server {
     ports: Vec<Port>,
     access: Arc<ArcSwap<Access>>,
@@ -63,6 +63,7 @@ pub struct Server {
     memory: ContentMemory,
     timeouts: Timeouts,
     drain: Duration,
+    authenticator: Option<Arc<dyn Authenticator>>,
 }
 
 #[derive(Debug)]
@@ -72,6 +73,14 @@ struct Port {
     session: Arc<Settings>,
     bare_newline: BareNewline,
     tls: Option<Arc<ServerTls>>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("ports", &self.ports)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Server {
@@ -120,7 +129,15 @@ impl Server {
             memory: ContentMemory::new(settings.limits.content_memory),
             timeouts: settings.timeouts,
             drain: settings.drain,
+            authenticator: None,
         })
+    }
+
+    /// Lets users log in where the listener's [`Settings::logins`] say so; without it nobody can.
+    #[must_use]
+    pub fn authenticated_by(mut self, authenticator: Arc<dyn Authenticator>) -> Self {
+        self.authenticator = Some(authenticator);
+        self
     }
 
     /// The names of the listeners and the addresses that they have (also where port 0 was asked).
@@ -146,6 +163,7 @@ impl Server {
     ) {
         let (phase, watching) = watch::channel(Phase::Open);
         let mut ports = JoinSet::new();
+        let used = Arc::default();
         for port in self.ports {
             let context = Arc::new(Context {
                 intake: Arc::clone(&intake),
@@ -157,6 +175,8 @@ impl Server {
                 access: Arc::clone(&self.access),
                 tls: port.tls,
                 memory: self.memory.clone(),
+                authenticator: self.authenticator.clone(),
+                used: Arc::clone(&used),
             });
             let counter = Arc::clone(&self.counter);
             ports.spawn(accept(port.socket, context, counter, watching.clone()));

@@ -64,6 +64,9 @@ families! {
     MESSAGES_REFUSED = Counter "messages_refused" ["cause"]
         "Commands and messages that were refused, by cause."
         alert "`cause=\"queue\"` rising: the disk is full or the queue does not take mail.";
+    LOGINS = Counter "logins" ["result"]
+        "Logins at the listeners, by result: accepted, rejected (wrong name or password), too-weak (a mechanism that the user may not use), not-now (held off after failures, or too many at once)."
+        alert "`result=\"rejected\"` rising: somebody guesses, or an application has an old password. `result=\"not-now\"`: it goes on.";
     DELIVERY_ATTEMPTS = Counter "delivery_attempts" ["result", "reason"]
         "Attempts, counted once for each recipient, by result (sent, deferred, bounced, expired, held) and reason. Delivered ones have the reason none."
         alert "`reason=\"local\"` rising: something is broken here. `result=\"expired\"` rising: mail was lost to a failure that lasted. `reason=\"parked\"`: a defect in Sealpost.";

@@ -49,6 +49,18 @@ labels! {
         Total => "total",
     }
 
+    /// What came of a login at a listener.
+    LoginResult {
+        /// Logged in.
+        Accepted => "accepted",
+        /// Wrong name or password.
+        Rejected => "rejected",
+        /// Right, but by a mechanism that the user may not use.
+        TooWeak => "too-weak",
+        /// Held off after failures, or too many at once.
+        NotNow => "not-now",
+    }
+
     /// How an outbound session came about.
     SessionResult {
         /// Connected anew.

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use mail_types::{
-    Arrival, BodyType, Envelope, MessageClass, Notify, Recipient, Ret, ReversePath, Timestamp,
-    TlsFacts,
+    Arrival, BodyType, Envelope, MessageClass, Notify, Recipient, Ret, ReversePath, Submitter,
+    Timestamp, TlsFacts,
 };
 use minicbor::{Decode, Encode};
 
@@ -69,6 +69,9 @@ struct ArrivalForm<'a> {
     tls_version: Option<&'a str>,
     #[b(9)]
     tls_cipher: Option<&'a str>,
+    /// Empty: said, but not believed (RFC 4954 section 5).
+    #[b(10)]
+    submitter: Option<&'a str>,
 }
 
 impl<'a> EnvelopeForm<'a> {
@@ -180,6 +183,10 @@ impl<'a> ArrivalForm<'a> {
             identity: a.identity.as_deref(),
             tls_version: a.tls.as_ref().map(|t| &*t.version),
             tls_cipher: a.tls.as_ref().map(|t| &*t.cipher),
+            submitter: a.submitter.as_ref().map(|submitter| match submitter {
+                Submitter::Unknown => "",
+                Submitter::Mailbox(mailbox) => mailbox.as_str(),
+            }),
         }
     }
 
@@ -193,6 +200,10 @@ impl<'a> ArrivalForm<'a> {
             upstream_id: self.upstream_id.map(Into::into),
             message_id: self.message_id.map(Into::into),
             identity: self.identity.map(Into::into),
+            submitter: self.submitter.map(|text| {
+                let mailbox = text.parse();
+                mailbox.map_or(Submitter::Unknown, Submitter::Mailbox)
+            }),
             tls: self.tls_version.map(|version| TlsFacts {
                 version: version.into(),
                 cipher: self.tls_cipher.unwrap_or_default().into(),

@@ -1,6 +1,6 @@
 //! Forms come back as they went, and the first version stays readable.
 
-use mail_types::{Notify, Ret, Timestamp};
+use mail_types::{Notify, Ret, Submitter, Timestamp};
 use proptest::prelude::*;
 
 use super::*;
@@ -108,6 +108,23 @@ fn everything_comes_back() {
         states: vec![(2, 80)],
     };
     assert_eq!(decode_row(&encode_row(&m, &place)), Ok((m, place)));
+}
+
+#[test]
+fn g2_13_amb_32_who_submitted_is_kept() {
+    for submitter in [
+        None,
+        Some(Submitter::Unknown),
+        Some(Submitter::Mailbox("x@y.test".parse().unwrap())),
+    ] {
+        let mut e = envelope("s@a.test", &["r@d.test"]);
+        e.arrival.identity = Some("ann".into());
+        e.arrival.submitter = submitter;
+        e.tls_required_no = true;
+        let m = Stored::new(Arc::new(e.clone()), &ByDomain, Timestamp::from_secs(10));
+        let (back, ..) = decode_message(&encode_message(&m, None, &[])).unwrap();
+        assert_eq!(*back.envelope, e);
+    }
 }
 
 #[test]

@@ -20,6 +20,7 @@ pub(super) async fn run(config: Option<&Path>, json: bool) -> anyhow::Result<Sta
     let problems = match settings::load(&sources) {
         Ok(loaded) => {
             let mut problems = loaded.warnings;
+            problems.extend(unreadable_users(&loaded.settings));
             match DnsResolver::new(&resolver_config(&loaded.settings)) {
                 Ok(resolver) => {
                     let settings = &loaded.settings;
@@ -55,6 +56,19 @@ pub(super) async fn run(config: Option<&Path>, json: bool) -> anyhow::Result<Sta
         Status::Configuration
     } else {
         Status::Ok
+    })
+}
+
+/// What stands in the users file: the settings know only its name.
+fn unreadable_users(settings: &Settings) -> Option<Problem> {
+    let file = settings.logins.users_file.as_deref()?;
+    let error = users::UsersFile::read(file).err()?;
+    Some(Problem {
+        severity: Severity::Error,
+        place: Place::Default,
+        key: "access.users-file".to_owned(),
+        message: error.to_string(),
+        remedy: "mend or remove the line; `sealpost user add` writes them".to_owned(),
     })
 }
 

@@ -10,6 +10,7 @@ mod form;
 mod intake;
 mod journald;
 mod log_writer;
+mod logins;
 mod observe;
 pub(crate) mod open;
 mod placed;

@@ -11,7 +11,7 @@ use delivery::destination::Suspension;
 use delivery::{PossibleDuplicate, SessionEvent, TracedPart};
 use mail_types::Timestamp;
 use policy_cache::{Clock, EventSink, PolicyEvent};
-use smtp_server::{Cause, Client, Event, Incident, Limit};
+use smtp_server::{Cause, Client, Event, Incident, Limit, LoginResult, SaslMechanism};
 
 use super::alarm::CertificateAlarm;
 use super::events::{PolicyLine, ProcessLine, TraceLine};
@@ -227,6 +227,12 @@ impl smtp_server::Observer for Observer {
                 self.counts.clients.fetch_sub(1, Ordering::Relaxed);
             }
             Event::Received(received) => self.received(received),
+            Event::Login {
+                client,
+                mechanism,
+                user,
+                result,
+            } => self.login(client, mechanism, user, result),
             Event::Refused {
                 client,
                 stage,
@@ -352,6 +358,23 @@ impl Observer {
         self.client(event, Level::Warn, client, &fields);
     }
 
+    /// Never with a password; the name is the client's word, in which people do type one.
+    fn login(&self, client: Client<'_>, mechanism: SaslMechanism, user: &str, result: LoginResult) {
+        let (login, event, level) = match result {
+            LoginResult::Accepted => (admin::LoginResult::Accepted, "smtp.in.login", Level::Info),
+            LoginResult::Rejected => (admin::LoginResult::Rejected, LOGIN_FAILED, Level::Warn),
+            LoginResult::TooWeak => (admin::LoginResult::TooWeak, LOGIN_FAILED, Level::Warn),
+            LoginResult::NotNow => (admin::LoginResult::NotNow, LOGIN_FAILED, Level::Warn),
+        };
+        self.metrics.login(login);
+        let fields = [
+            ("mechanism", mechanism.name()),
+            ("user", user),
+            ("result", result.key()),
+        ];
+        self.client(event, level, client, &fields);
+    }
+
     fn received(&self, r: &smtp_server::Received) {
         self.metrics.accepted();
         self.log.write(&Received {
@@ -375,6 +398,7 @@ fn fingerprint(text: &str) -> String {
     let sum = digest(&SHA256, text.as_bytes());
     sum.as_ref().iter().map(|b| format!("{b:02x}")).collect()
 }
+const LOGIN_FAILED: &str = "smtp.in.login-failed";
 
 /// The session's causes as the record's, one to one.
 const fn refused_by(cause: Cause) -> RefusedBy {
@@ -392,6 +416,8 @@ const fn refused_by(cause: Cause) -> RefusedBy {
         Cause::Queue => RefusedBy::Queue,
         Cause::Recipient => RefusedBy::Recipient,
         Cause::SenderDomain => RefusedBy::SenderDomain,
+        Cause::AuthRequired => RefusedBy::AuthRequired,
+        Cause::SenderDenied => RefusedBy::SenderDenied,
         // A cause that the session has learned since; it has no word of its own here yet.
         _ => RefusedBy::Syntax,
     }

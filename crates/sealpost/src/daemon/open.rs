@@ -13,7 +13,7 @@ use policy_cache::{Clock, HttpsFetcher, Jitter, Opened, PolicyCache, Ports};
 use resolver::DnsResolver;
 use settings::{LogFormat, Settings};
 use smtp_client::{Connector, Pool, Roots};
-use smtp_server::{Access, ConnectionRate, Limits, ListenerSettings, ServerSettings};
+use smtp_server::{Access, ConnectionRate, Identities, Limits, ListenerSettings, ServerSettings};
 
 use super::activation::Activated;
 use super::certificates::Certificates;
@@ -21,8 +21,8 @@ use super::journald;
 use super::log_writer::{Outlet, Target};
 use super::observe::Observer;
 use super::placed::Placed;
-use super::translate;
 use super::trust::{self, Trust};
+use super::{logins, translate};
 use crate::exit::{Failure, Status};
 
 /// What policies and delivery are made from.
@@ -109,7 +109,7 @@ impl Opening<'_> {
 /// The listeners, with the sockets that systemd has opened for them.
 pub(super) fn server(s: &Settings, certificates: &Certificates) -> anyhow::Result<ServerSettings> {
     let refuse = |text: String| fail(Status::Configuration, &text);
-    let mut server = server_settings(s, certificates);
+    let mut server = server_settings(s, certificates, logins::identities(s)?);
     let mut activated = Activated::from_environment().map_err(refuse)?;
     for (configured, listener) in s.listeners.iter().zip(&mut server.listeners) {
         listener.sockets = activated.take(configured).map_err(refuse)?;
@@ -118,7 +118,11 @@ pub(super) fn server(s: &Settings, certificates: &Certificates) -> anyhow::Resul
     Ok(server)
 }
 
-fn server_settings(s: &Settings, certificates: &Certificates) -> ServerSettings {
+fn server_settings(
+    s: &Settings,
+    certificates: &Certificates,
+    identities: Identities,
+) -> ServerSettings {
     let listeners = s.listeners.iter().map(|l| listener(s, l, certificates));
     ServerSettings {
         listeners: listeners.collect(),
@@ -130,7 +134,8 @@ fn server_settings(s: &Settings, certificates: &Certificates) -> ServerSettings 
             )
             .requiring_tls(&s.access.requiretls_networks)
             .in_plain_text(&s.access.dangerous_plaintext_networks)
-            .impersonated_by(&s.access.xclient_hosts, &s.access.proxy_hosts),
+            .impersonated_by(&s.access.xclient_hosts, &s.access.proxy_hosts)
+            .with_identities(identities),
         )),
         limits: Limits {
             connections: s.access.connections,
@@ -161,6 +166,12 @@ fn listener(s: &Settings, l: &settings::Listener, certificates: &Certificates) -
     let session = smtp_server::Settings {
         role: match l.role {
             settings::ListenerRole::Relay => smtp_server::Role::Relay,
+            settings::ListenerRole::Submission => smtp_server::Role::Submission,
+        },
+        logins: smtp_server::Logins {
+            passwords: s.logins.users_file.is_some(),
+            login: s.logins.login,
+            certificates: l.client_ca.is_some(),
         },
         tls: match l.tls {
             settings::ListenerTls::Off => smtp_server::TlsMode::Off,

@@ -13,6 +13,7 @@ use settings::Settings;
 use tokio::sync::watch;
 
 use super::certificates::Certificates;
+use super::logins::Logins;
 use super::observe::Observer;
 use super::reload::Reloading;
 use super::trust::Trust;
@@ -26,6 +27,8 @@ pub(crate) struct Process<S> {
     pub(crate) trust: Trust,
     pub(crate) reloading: Reloading<S>,
     pub(crate) certificates: Certificates,
+    /// Whom there is, if anybody can log in.
+    pub(crate) logins: Option<Arc<Logins>>,
     /// Listeners by name and bound address.
     pub(crate) listeners: Vec<(String, std::net::SocketAddr)>,
     /// What has been wrong since the start, for instance a lost policy store.

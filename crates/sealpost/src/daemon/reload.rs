@@ -16,7 +16,7 @@ use settings::{Settings, Values};
 
 use super::placed::Placed;
 use super::process::Process;
-use super::{open, translate};
+use super::{logins, open, translate};
 use crate::logging::SetLevel;
 
 /// What a reload acts on.
@@ -45,11 +45,16 @@ impl<S: QueueStore> Process<S> {
         let same_routes = old.routes == loaded.settings.routes;
         let certificates = self.certificates.read(&next)?;
         settings::log_filter(&next.log.level).map_err(|e| e.to_string())?;
+        // From the file of the start: another one is a change that needs a restart.
+        let users = logins::read(&next)?;
         self.trust.reload(&next, same_routes)?;
         // Nothing fails from here on.
         self.certificates.replace(certificates);
         if let Err(error) = (self.reloading.set_level)(&next.log.level) {
             tracing::error!(%error, "log.level stays as it is");
+        }
+        if let (Some(logins), Some(users)) = (&self.logins, users) {
+            logins.replace(users);
         }
         self.observer.log.switch(outlet);
         self.reloading.placed.replace(told.clone());
@@ -75,6 +80,7 @@ impl<S: QueueStore> Process<S> {
         Ok(result(
             changes,
             same_routes && !self.trust.routes.is_empty(),
+            self.logins.is_some(),
         ))
     }
 
@@ -105,7 +111,7 @@ impl<S: QueueStore> Process<S> {
     }
 }
 
-fn result(changes: Vec<ConfigChange>, with_routes: bool) -> ReloadResult {
+fn result(changes: Vec<ConfigChange>, with_routes: bool, with_users: bool) -> ReloadResult {
     let keys = |in_effect| {
         let matching = changes.iter().filter(move |c| c.in_effect == in_effect);
         matching.map(|c| c.key.clone()).collect::<Vec<_>>()
@@ -116,6 +122,9 @@ fn result(changes: Vec<ConfigChange>, with_routes: bool) -> ReloadResult {
     applied.push("the files of certificate, private-key and client-ca".to_owned());
     if with_routes {
         applied.push("the files that route.roots and route.password-file name".to_owned());
+    }
+    if with_users {
+        applied.push("the users of access.users-file".to_owned());
     }
     ReloadResult {
         applied,

@@ -25,6 +25,7 @@ use super::certificates::Certificates;
 use super::form::Forms;
 use super::intake::QueueIntake;
 use super::log_writer::EventLog;
+use super::logins::Logins;
 use super::observe::Observer;
 use super::placed::Placed;
 use super::process::Process;
@@ -52,6 +53,11 @@ pub(crate) async fn run(
     let trust = Trust::open(&settings).map_err(|e| open::fail(Status::Configuration, &e))?;
     let dns = open::resolver(&settings)?;
     let _lock = open::lock(&settings.server.data_dir)?;
+    let logins = Logins::open(&settings)?;
+    let server = match &logins {
+        Some(logins) => server.authenticated_by(Arc::clone(logins) as _),
+        None => server,
+    };
     // For every store that is opened below, whichever comes first.
     EmbeddedStore::make_room(
         &settings.server.data_dir.join("queue"),
@@ -100,6 +106,7 @@ pub(crate) async fn run(
         observer: observer.clone(),
         trust,
         certificates,
+        logins,
         listeners: named(&server),
         standing,
         dns_path: dns.path(),

@@ -4,6 +4,7 @@
 //! printed from it. A key is added here and in [`super::Settings`], nowhere else.
 
 mod delivery;
+mod identity;
 mod inbound;
 mod operation;
 mod routing;
@@ -77,6 +78,10 @@ pub(crate) enum Kind {
     Date,
     /// `system` or an `ip:port`.
     DnsServer,
+    /// `sha256:…`, `dns:…` or `email:…`.
+    CertificateMatch,
+    /// An address, a domain, or `*.` and a domain.
+    SenderMatch,
     /// A list of these.
     List(&'static Self),
     /// This word, or the other kind.
@@ -84,7 +89,14 @@ pub(crate) enum Kind {
 }
 
 /// Sections that are written `[[name]]` and may stand more than once.
-pub(crate) const ENTRY_SECTIONS: [&str; 5] = ["listener", "certificate", "dkim", "route", "domain"];
+pub(crate) const ENTRY_SECTIONS: [&str; 6] = [
+    "listener",
+    "certificate",
+    "identity",
+    "dkim",
+    "route",
+    "domain",
+];
 
 /// All keys, section by section, in the order of the sample file.
 pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
@@ -92,6 +104,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
         service::KEYS,
         inbound::KEYS,
         signing::KEYS,
+        identity::KEYS,
         routing::KEYS,
         delivery::KEYS,
         operation::KEYS,
@@ -184,6 +197,8 @@ impl Kind {
             Self::MxPattern => "a host name, or \"*.\" and a domain".into(),
             Self::Date => "a date such as \"2026-12-31\" or \"2026-12-31T18:00:00Z\"".into(),
             Self::DnsServer => "\"system\", or an address and port such as \"127.0.0.1:53\"".into(),
+            Self::CertificateMatch => "\"sha256:\" and a fingerprint, \"dns:\" and a host name, or \"email:\" and an address".into(),
+            Self::SenderMatch => "a mail address, a domain, or \"*.\" and a domain for all names below it".into(),
             Self::List(item) => format!("a list; each item {}", item.describe()),
             Self::WordOr(word, other) => format!("\"{word}\", or {}", other.describe()),
         }

@@ -52,15 +52,18 @@ pub(super) const KEYS: &[Key] = &[
     .example("[\"127.0.0.1:2525\", \"[::1]:2525\"]"),
     Key::new(
         "listener.role",
-        Kind::Choice(&["relay"], &["submission"]),
-        "\"relay\" takes mail from access.relay-networks; \"submission\" will demand a login.",
+        Kind::Choice(&["relay", "submission"], &[]),
+        "\"relay\" takes mail of other servers, from access.relay-networks and from whoever logs in; \
+         \"submission\" takes mail of users and applications, who all have to log in (RFC 6409: port 587 \
+         with STARTTLS, 465 with tls = \"implicit\").",
     )
     .default("\"relay\""),
     Key::new(
         "listener.tls",
         Kind::Choice(&["off", "optional", "required", "implicit"], &[]),
         "Whether clients may use STARTTLS (\"optional\"), must (\"required\"), or speak TLS from the \
-         first byte (\"implicit\"). All but \"off\" need certificate and private-key.",
+         first byte (\"implicit\"). All but \"off\" need certificate and private-key. Unset, it is \
+         \"required\" on a submission listener.",
     )
     .default("\"off\""),
     Key::new(
@@ -106,8 +109,8 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "access.relay-networks",
         Kind::List(&Kind::Network),
-        "Who may send mail to anywhere without a login. Everybody (0.0.0.0/0 or ::/0) is refused: \
-         that is an open relay.",
+        "Who may send mail to anywhere without a login, through relay listeners. Everybody (0.0.0.0/0 \
+         or ::/0) is refused: that is an open relay.",
     )
     .default("[\"127.0.0.0/8\", \"::1/128\"]"),
     Key::new(
@@ -129,13 +132,6 @@ pub(super) const KEYS: &[Key] = &[
         "Who may say with XFORWARD which client and queue id a message had before: your own Postfix.",
     )
     .default("[]"),
-    Key::new(
-        "access.users-file",
-        Kind::Path,
-        "Users for AUTH, with Argon2id or SCRAM verifiers.",
-    )
-    .example("\"/etc/sealpost/users\"")
-    .later("AUTH for clients"),
     Key::new(
         "access.connections",
         Kind::Count(1, 100_000),

@@ -40,6 +40,7 @@ pub(crate) async fn send(
         requiretls: false,
         ret: None,
         envid: None,
+        submitter: None,
         size: content.len() as u64,
     };
     let body = Body::from_chunks([Bytes::copy_from_slice(content)]);
@@ -460,6 +461,7 @@ async fn a_body_from_a_file_in_blocks() {
         requiretls: false,
         ret: None,
         envid: None,
+        submitter: None,
         size: content.len() as u64,
     };
     let body = Body::from_blocking_read(Cursor::new(content.clone()));
@@ -494,6 +496,7 @@ async fn a_body_of_the_wrong_size_is_never_ended() {
                 requiretls: false,
                 ret: None,
                 envid: None,
+                submitter: None,
                 size: said,
             };
             let body = Body::from_chunks([Bytes::from_static(CONTENT)]);

@@ -4,9 +4,10 @@
 use std::fmt::Write;
 
 use bytes::BytesMut;
-use mail_types::{BodyType, Mailbox, Notify, Recipient, Ret};
+use mail_types::{BodyType, Mailbox, Notify, Recipient, Ret, Submitter};
 
-use super::{Extensions, SizeLimit, Transaction};
+use super::{Extensions, Mechanisms, SizeLimit, Transaction};
+use crate::xtext;
 
 /// `MAIL FROM` with the parameters that the peer offers (row E2-48).
 pub(super) fn mail(out: &mut BytesMut, tx: &Transaction<'_>, offered: &Extensions, smtputf8: bool) {
@@ -36,6 +37,18 @@ pub(super) fn mail(out: &mut BytesMut, tx: &Transaction<'_>, offered: &Extension
             None => {}
         }
         parameter(out, " ENVID=", tx.envid, false);
+    }
+    if offered.auth != Mechanisms::default() {
+        match tx.submitter {
+            Some(Submitter::Mailbox(mailbox)) if mailbox.as_str().is_ascii() => {
+                let text = xtext::encode(mailbox.as_str().as_bytes());
+                let _ = write!(out, " AUTH={text}");
+            }
+            Some(Submitter::Mailbox(_) | Submitter::Unknown) => {
+                out.extend_from_slice(b" AUTH=<>");
+            }
+            None => {}
+        }
     }
     out.extend_from_slice(b"\r\n");
 }

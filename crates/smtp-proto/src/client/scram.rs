@@ -3,13 +3,14 @@
 //! The server never learns the password, and has to prove that it knows a derivative of it: a login
 //! whose last word from the server was not verified has failed, whatever the reply code says.
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::{digest, hmac, pbkdf2};
-use data_encoding::BASE64;
 use std::num::NonZeroU32;
-use zeroize::Zeroizing;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest;
+use data_encoding::BASE64;
 
 use super::Credentials;
+use crate::scram::{LEAST_ROUNDS, LENGTH, salted, sign};
 
 /// The exchange under way.
 pub(super) struct Scram {
@@ -114,15 +115,7 @@ impl Scram {
         if !(LEAST_ROUNDS..=MOST_ROUNDS).contains(&rounds.get()) {
             return Err(ScramFault::Iterations);
         }
-        let mut salted = Zeroizing::new([0; LENGTH]);
-        let password = credentials.password().as_bytes();
-        pbkdf2::derive(
-            pbkdf2::PBKDF2_HMAC_SHA256,
-            rounds,
-            &salt,
-            password,
-            &mut *salted,
-        );
+        let salted = salted(credentials.password().as_bytes(), &salt, rounds);
         let without_proof = format!("c={},r={nonce}", BASE64.encode(GS2.as_bytes()));
         let message = format!("{},{server},{without_proof}", self.first);
         let client_key = sign(&*salted, b"Client Key");
@@ -138,20 +131,14 @@ impl Scram {
     }
 }
 
-fn sign(key: &[u8], message: &[u8]) -> hmac::Tag {
-    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message)
-}
-
 const GS2: &str = "n,,";
-const LENGTH: usize = 32;
-/// RFC 7677 section 4.
-const LEAST_ROUNDS: u32 = 4_096;
 /// A fifth of a second of one core.
 const MOST_ROUNDS: u32 = 600_000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use zeroize::Zeroizing;
 
     /// RFC 7677 section 3.
     const NONCE: &str = "rOprNGfwEbeRWgbNEkqO";

@@ -1,6 +1,6 @@
 //! One mail transaction as it is asked for, and whether a peer can take it.
 
-use mail_types::{BodyType, Mailbox, Recipient, Ret, ReversePath};
+use mail_types::{BodyType, Mailbox, Recipient, Ret, ReversePath, Submitter};
 
 use super::{Extensions, SizeLimit};
 
@@ -22,6 +22,8 @@ pub struct Transaction<'a> {
     pub ret: Option<Ret>,
     /// `ENVID=` in xtext, sent unchanged to peers that offer DSN (RFC 3461 section 5.2.1).
     pub envid: Option<&'a str>,
+    /// `AUTH=`, sent to peers that offer AUTH (RFC 4954 section 5).
+    pub submitter: Option<&'a Submitter>,
     /// Octets of the content with its CRLFs, before dot-stuffing (RFC 1870 section 6).
     pub size: u64,
 }

@@ -1,7 +1,7 @@
 //! `MAIL FROM:` and `RCPT TO:` with their parameters (RFC 5321 section 4.1.2, RFCs 1870, 3461,
 //! 4954, 6152, 6531, 8689).
 
-use mail_types::{BodyType, Notify, Ret, ReversePath};
+use mail_types::{BodyType, Notify, Ret, ReversePath, Submitter};
 
 use super::{CommandError, ForwardPath, MailCommand, PathError, RcptCommand, path};
 use crate::xtext;
@@ -23,6 +23,7 @@ pub(super) fn mail(text: &str) -> Result<MailCommand, CommandError> {
         requiretls: false,
         ret: None,
         envid: None,
+        submitter: None,
     };
     let mut seen = Seen::default();
     for parameter in Parameters(rest) {
@@ -36,10 +37,7 @@ pub(super) fn mail(text: &str) -> Result<MailCommand, CommandError> {
             Keyword::RequireTls => mail.requiretls = known.flag(value)?,
             Keyword::Ret => mail.ret = Some(ret(known.value(value)?)?),
             Keyword::Envid => mail.envid = Some(envid(known.value(value)?)?),
-            // RFC 4954 section 5: a value from a client that we do not trust counts as `<>`,
-            // which is what leaving it out says. Only the form is checked.
-            Keyword::Auth => xtext::check(known.value(value)?)
-                .map_err(|_| known.bad("it is not xtext (RFC 4954 section 5)"))?,
+            Keyword::Auth => mail.submitter = Some(submitter(known.value(value)?)?),
             Keyword::Notify | Keyword::Orcpt => return Err(CommandError::UnknownParameter),
         }
     }
@@ -195,6 +193,14 @@ fn size(value: &str) -> Result<u64, CommandError> {
     }
     // All digits: only overflow is left, and that is larger than any limit.
     Ok(value.parse().unwrap_or(u64::MAX))
+}
+
+/// RFC 4954 section 5: `<>` or an address in xtext. What is no address says as little as `<>`.
+fn submitter(value: &str) -> Result<Submitter, CommandError> {
+    let bad = Keyword::Auth.bad("it is not xtext (RFC 4954 section 5)");
+    let octets = xtext::decode(value).map_err(|_| bad)?;
+    let mailbox = String::from_utf8(octets).ok().and_then(|t| t.parse().ok());
+    Ok(mailbox.map_or(Submitter::Unknown, Submitter::Mailbox))
 }
 
 /// RFC 6152 section 2. `BINARYMIME` is not offered (row E2-45).

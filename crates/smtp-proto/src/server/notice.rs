@@ -2,7 +2,7 @@
 
 use mail_types::ReversePath;
 
-use super::Refusal;
+use super::{Refusal, SaslMechanism};
 
 /// Something worth an event or a counter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,28 @@ pub enum Notice {
     },
     /// Something about the client's behaviour.
     Incident(Incident),
+    /// A login was tried.
+    Login {
+        /// How.
+        mechanism: SaslMechanism,
+        /// As whom: the client's own word, without control characters, at most 64 characters.
+        user: Box<str>,
+        /// What came of it.
+        result: LoginResult,
+    },
+}
+
+/// What came of a login. [`LoginResult::key`] is stable, for metrics and logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LoginResult {
+    /// 235.
+    Accepted,
+    /// 535: wrong.
+    Rejected,
+    /// 534: right, but not by this mechanism.
+    TooWeak,
+    /// 454: too many at once, or too many that failed.
+    NotNow,
 }
 
 /// Where in a transaction mail was refused.
@@ -69,6 +91,10 @@ pub enum Cause {
     SenderDomain,
     /// The content is not what may be submitted.
     Content,
+    /// No login where one is required.
+    AuthRequired,
+    /// The identity may not send as this address.
+    SenderDenied,
 }
 
 /// Something about the client's behaviour. [`Incident::key`] is stable, for metrics and logs.
@@ -136,6 +162,8 @@ impl Cause {
             Self::Recipient => "recipient",
             Self::SenderDomain => "sender-domain",
             Self::Content => "content",
+            Self::AuthRequired => "auth-required",
+            Self::SenderDenied => "sender-denied",
         }
     }
 }
@@ -157,6 +185,19 @@ impl Incident {
             Self::ProxyUntrusted => "proxy_untrusted",
             Self::TooManyErrors => "too_many_errors",
             Self::TooManyMessages => "too_many_messages",
+        }
+    }
+}
+
+impl LoginResult {
+    /// A stable label.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Rejected => "rejected",
+            Self::TooWeak => "too-weak",
+            Self::NotNow => "not-now",
         }
     }
 }

@@ -3,6 +3,7 @@
 mod commands;
 mod content;
 mod errors;
+mod login;
 mod xclient;
 
 #[cfg(test)]
@@ -15,7 +16,11 @@ use mail_types::{EnhancedStatus, Envelope, QueueId, Recipient, ReversePath, Time
 use memchr::memchr_iter;
 
 use self::content::Content;
-use super::{Cause, ClaimedClient, Forwarded, Incident, Notice, Peer, Refusal, Settings, TlsMode};
+use self::login::{Dialogue, Login};
+use super::{
+    Cause, ClaimedClient, ClientCertificate, Forwarded, Identity, Incident, Notice, Peer, Refusal,
+    Settings, TlsMode,
+};
 use crate::{BareNewline, MailCommand, write_reply};
 
 /// One inbound session. See the [module](super) for how to drive it.
@@ -29,8 +34,13 @@ pub struct Session {
     /// What the client called itself, and how.
     helo: Option<Helo>,
     tls: Option<TlsFacts>,
-    /// Who authenticated.
-    identity: Option<Box<str>>,
+    /// Who logged in.
+    identity: Option<Identity>,
+    certificate: ClientCertificate,
+    /// `tls-exporter` of the connection (RFC 9266).
+    exporter: Option<[u8; 32]>,
+    /// Logins that failed.
+    attempts: u32,
     forwarded: Forwarded,
     transaction: Option<Transaction>,
     /// Content was begun and is not wanted any more.
@@ -55,6 +65,8 @@ pub enum Action<'i> {
     CheckRecipient,
     /// XCLIENT came: answer with [`Session::impersonated`].
     Xclient(Box<ClaimedClient>),
+    /// `AUTH` came: take [`Session::take_auth_request`] and answer it.
+    Authenticate,
     /// Content begins: answer with [`Session::begun`].
     Begin {
         /// `SIZE=`, or the size of a chunk.
@@ -98,6 +110,8 @@ enum State {
     SkipLine {
         skipped: usize,
     },
+    /// Within the dialogue of AUTH.
+    Auth(Box<Dialogue>),
     /// Within content.
     Content,
     /// Within a chunk that nobody wants; the refusal, unless sent already, follows at its end.
@@ -119,6 +133,7 @@ enum Pending {
     Commit,
     StartTls,
     Xclient(Box<ClaimedClient>),
+    Login(Box<Login>),
 }
 
 impl Session {
@@ -135,6 +150,9 @@ impl Session {
             helo: None,
             tls: None,
             identity: None,
+            certificate: ClientCertificate::None,
+            exporter: None,
+            attempts: 0,
             forwarded: Forwarded::default(),
             transaction: None,
             abandon: false,
@@ -174,7 +192,7 @@ impl Session {
             }
             let (used, action) = match &mut self.state {
                 State::New | State::Answer(_) => (0, Some(Action::Read)),
-                State::Command => self.line(rest, now),
+                State::Command | State::Auth(_) => self.line(rest, now),
                 State::SkipLine { .. } => self.skip_line(rest),
                 State::Content => self.content(rest, now),
                 State::SkipChunk { .. } => self.skip_chunk(rest),
@@ -286,7 +304,10 @@ impl Session {
     pub fn tls_started(&mut self, facts: TlsFacts) {
         self.tls = Some(facts);
         self.helo = None;
+        // RFC 3207 section 4.2, row G2-01: a login too. There is none in clear.
         self.identity = None;
+        self.certificate = ClientCertificate::None;
+        self.exporter = None;
         self.forwarded = Forwarded::default();
         self.transaction = None;
         if let State::Answer(Pending::StartTls) = self.state {
@@ -362,6 +383,12 @@ impl Session {
             self.state = State::Closed;
             return (input.len(), None);
         }
+        let auth = self.is_auth_line(input);
+        let limit = if auth {
+            MAX_AUTH_LINE
+        } else {
+            MAX_COMMAND_LINE
+        };
         let mut strays = 0u64;
         for lf in memchr_iter(b'\n', input) {
             if lf == 0 || input[lf - 1] != b'\r' {
@@ -371,14 +398,14 @@ impl Session {
                     BareNewline::Normalize => continue,
                 }
             }
-            if lf + 1 > MAX_COMMAND_LINE {
+            if lf + 1 > limit {
                 break;
             }
             let line = &input[..lf - 1];
             strays += memchr_iter(b'\r', line).count() as u64;
             let behind = &input[lf + 1..];
             if strays == 0 {
-                return (lf + 1, self.command(line, behind, now));
+                return (lf + 1, self.whole_line(line, behind, now));
             }
             return match self.peer.bare_newline {
                 BareNewline::Reject => self.bare_newline(input.len()),
@@ -390,19 +417,47 @@ impl Session {
                             *b = b' ';
                         }
                     }
-                    (lf + 1, self.command(&clean, behind, now))
+                    (lf + 1, self.whole_line(&clean, behind, now))
                 }
             };
         }
-        if input.len() < MAX_COMMAND_LINE {
+        if input.len() < limit {
             return (0, Some(Action::Read));
         }
-        // RFC 5321 section 4.5.3.1.9.
-        self.error(500, EnhancedStatus::permanent(5, 2), "Line too long");
+        if auth {
+            self.state = State::Command;
+            self.refusal(&errors::auth_line_too_long());
+        } else {
+            // RFC 5321 section 4.5.3.1.9.
+            self.error(500, EnhancedStatus::permanent(5, 2), "Line too long");
+        }
         if !self.is_closed() {
             self.state = State::SkipLine { skipped: 0 };
         }
         (0, None)
+    }
+
+    fn whole_line(
+        &mut self,
+        line: &[u8],
+        behind: &[u8],
+        now: Timestamp,
+    ) -> Option<Action<'static>> {
+        match &self.state {
+            State::Auth(_) => self.response(line),
+            _ => self.command(line, behind, now),
+        }
+    }
+
+    /// Whether the line may have a secret in it: AUTH, or the answer to a challenge. The driver
+    /// wipes its octets once they are used.
+    #[must_use]
+    pub fn is_auth_line(&self, input: &[u8]) -> bool {
+        let is_auth = |verb: &[u8]| verb.eq_ignore_ascii_case(b"AUTH ");
+        match &self.state {
+            State::Auth(_) => true,
+            _ => input.get(..5).is_some_and(is_auth),
+        }
     }
 
     /// Passes over the rest of a line that is too long.
@@ -504,5 +559,7 @@ const MAX_COMMAND_LINE: usize = 2048;
 /// What versions 1 and 2 of the PROXY protocol begin with; the second is no text that a client
 /// could mean.
 const PROXY_HEADERS: [&[u8]; 2] = [b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n"];
+/// Octets of a line of AUTH with CRLF (RFC 4954 section 4).
+const MAX_AUTH_LINE: usize = 12_288 + 2;
 /// Octets of an overlong line after which nobody listens any more.
 const MAX_SKIPPED: usize = 1 << 20;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use mail_types::{Domain, Mailbox};
 
+use super::Logins;
 use crate::BareNewline;
 
 /// Settings of one listener, shared by its sessions.
@@ -31,6 +32,8 @@ pub struct Settings {
     pub hide_client: bool,
     /// Names whoever authenticated in the trace header.
     pub show_user: bool,
+    /// Which logins are taken.
+    pub logins: Logins,
     /// Offers DSN (RFC 3461).
     pub dsn: bool,
     /// Whose `TLS-Required: No` counts (RFC 8689 section 4.1, decision AMB-32).
@@ -129,6 +132,7 @@ impl Settings {
             max_hops: 100,
             hide_client: false,
             show_user: false,
+            logins: Logins::default(),
             dsn: true,
             dangerous_tls_required_no: TlsRequiredNo::Authenticated,
             requiretls_senders: Vec::new(),

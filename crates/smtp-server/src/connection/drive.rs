@@ -1,6 +1,7 @@
 //! Does what the session says: reads, writes, hands over.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -9,11 +10,13 @@ use smtp_proto::server::{Action, Claimed, ClaimedClient, Incident, Refusal, Sess
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
+use zeroize::Zeroize;
 
 use super::{Context, Phase, Written, report};
+use crate::identities::Used;
 use crate::memory::Share;
 use crate::{
-    Access, Client, Event, Incoming, Intake, Observer, Origin, Received, TimeoutStage,
+    Access, Client, Event, Identities, Incoming, Intake, Observer, Origin, Received, TimeoutStage,
     VerifiedCertificate,
 };
 
@@ -85,6 +88,18 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
         &self.session
     }
 
+    pub(super) const fn session_mut(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    pub(super) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(super) fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.clone()
+    }
+
     pub(super) const fn messages(&self) -> u64 {
         self.messages
     }
@@ -136,6 +151,7 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
     {
         let mut now = (self.context.clock)();
         loop {
+            let secret = self.session.is_auth_line(&self.input);
             let (used, action) = self.session.handle(&self.input, now);
             match action {
                 Action::Body(octets) => {
@@ -156,11 +172,16 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
                     }
                     self.session.admitted(answer);
                 }
+                Action::Authenticate => {
+                    self.input[..used].zeroize();
+                    self.authenticate().await;
+                }
                 Action::CheckRecipient => {
                     let answer = match self.session.candidate() {
                         Some(recipient) => self.context.intake.recipient(recipient).await,
                         None => Ok(()),
                     };
+                    let answer = answer.and_then(|()| self.within_rates(Used::recipient));
                     self.session.recipient_checked(answer);
                 }
                 Action::Xclient(claim) => self.impersonate(&claim),
@@ -168,6 +189,9 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
                 Action::Abandon => self.forget_content(),
                 Action::Commit(envelope) => self.commit(*envelope).await,
                 Action::Read => {
+                    if secret {
+                        self.input[..used].zeroize();
+                    }
                     self.input.advance(used);
                     let replied = !self.session.output().is_empty();
                     if self.flush(stream).await.is_err() {
@@ -216,7 +240,10 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
 
     fn admit(&self, size: Option<u64>) -> Result<(), Refusal> {
         match *self.phase.borrow() {
-            Phase::Open => self.context.intake.admit(size),
+            Phase::Open => {
+                self.context.intake.admit(size)?;
+                self.within_rates(Used::message)
+            }
             Phase::Draining | Phase::Aborting => Err(Refusal::shutting_down()),
         }
     }
@@ -232,7 +259,26 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
                 Some(context.access.load().peer(address, context.bare_newline))
             }
         };
-        self.session.impersonated(peer);
+        let login = match &claim.login {
+            Claimed::Is(name) => {
+                let identities = context.access.load().identities();
+                Some(identities.identity(name.clone()))
+            }
+            Claimed::Unknown | Claimed::Unchanged => None,
+        };
+        self.session.impersonated(peer, login);
+    }
+
+    /// Row G3-09: what this identity may still do.
+    fn within_rates(
+        &self,
+        take: impl Fn(&Used, &Arc<Identities>, &str) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let Some(identity) = self.session.identity() else {
+            return Ok(());
+        };
+        let identities = self.context.access.load().identities();
+        take(&self.context.used, &identities, &identity.name)
     }
 
     async fn begin(&mut self, size: Option<u64>) {

@@ -77,6 +77,8 @@ fn pair(capacity: usize) -> Pair {
         access: Arc::new(ArcSwap::from_pointee(access)),
         tls: None,
         memory: ContentMemory::new(128 << 20),
+        authenticator: None,
+        used: Arc::default(),
     };
     tokio::spawn(async move {
         let address: SocketAddr = "127.0.0.1:4000".parse().unwrap();

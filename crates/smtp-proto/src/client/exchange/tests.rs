@@ -32,6 +32,7 @@ fn transaction<'a>(mail: &'a Mail, recipients: &'a [&'a Recipient]) -> Transacti
         requiretls: false,
         ret: None,
         envid: None,
+        submitter: None,
         size: 100,
     }
 }
@@ -504,5 +505,43 @@ proptest! {
         }
         let wire = String::from_utf8_lossy(&out);
         prop_assert!(!(wire.contains("BDAT") && wire.contains("DATA\r\n")), "row E2-46");
+    }
+}
+
+#[test]
+fn g2_13_the_submitter_goes_to_peers_with_auth_only() {
+    use mail_types::Submitter;
+    let named = Submitter::Mailbox(Mailbox::parse("a+b@us.test").unwrap());
+    let mail = Mail::to(&["r@d.test"]);
+    let recipients: Vec<&Recipient> = mail.recipients.iter().collect();
+    for (submitter, offered, want) in [
+        (None, "AUTH PLAIN", "MAIL FROM:<s@us.test>\r\n"),
+        (
+            Some(&Submitter::Unknown),
+            "AUTH PLAIN",
+            "MAIL FROM:<s@us.test> AUTH=<>\r\n",
+        ),
+        (
+            Some(&Submitter::Unknown),
+            "8BITMIME",
+            "MAIL FROM:<s@us.test>\r\n",
+        ),
+        (
+            Some(&named),
+            "AUTH PLAIN",
+            "MAIL FROM:<s@us.test> AUTH=a+2Bb@us.test\r\n",
+        ),
+        (Some(&named), "8BITMIME", "MAIL FROM:<s@us.test>\r\n"),
+    ] {
+        let tx = Transaction {
+            submitter,
+            ..transaction(&mail, &recipients)
+        };
+        let offered = offers(offered);
+        let mut exchange = Exchange::new(&tx, &offered, false, 1_000).unwrap();
+        let mut out = BytesMut::new();
+        let _ = exchange.next(&mut out);
+        let out = String::from_utf8(out.to_vec()).unwrap();
+        assert!(out.starts_with(want), "{out}");
     }
 }

@@ -4,7 +4,7 @@ use mail_types::{EnhancedStatus, Mailbox, Notify, Recipient, ReversePath, Timest
 
 use super::{Action, Helo, Pending, Session, State, errors};
 use crate::server::{
-    Cause, ClaimedClient, Forwarded, Incident, Notice, Refusal, Relaying, Stage, TlsMode,
+    Cause, ClaimedClient, Forwarded, Ground, Incident, Notice, Refusal, Role, Stage, TlsMode,
 };
 use crate::{Command, CommandError, ForwardPath, MailCommand, RcptCommand};
 
@@ -55,7 +55,7 @@ impl Session {
             Command::Help => self.reply(
                 214,
                 Some(EnhancedStatus::success(0, 0)),
-                "EHLO HELO STARTTLS MAIL RCPT DATA BDAT RSET NOOP VRFY QUIT; see RFC 5321",
+                "EHLO HELO STARTTLS AUTH MAIL RCPT DATA BDAT RSET NOOP VRFY QUIT; see RFC 5321",
             ),
             Command::Quit => {
                 self.end_transaction();
@@ -65,7 +65,7 @@ impl Session {
             }
             Command::Xforward(attributes) => self.xforward(attributes),
             Command::Xclient(attributes) => return self.xclient(attributes),
-            Command::Auth => self.unimplemented("AUTH is not offered here"),
+            Command::Auth(text) => return self.auth(text),
         }
         None
     }
@@ -111,6 +111,8 @@ impl Session {
                 Command::Ehlo(_)
                     | Command::Helo(_)
                     | Command::StartTls
+                    // It has a reply of its own in clear: 538 5.7.11.
+                    | Command::Auth(_)
                     | Command::Noop
                     | Command::Rset
                     | Command::Help
@@ -123,6 +125,7 @@ impl Session {
         let settings = std::sync::Arc::clone(&self.settings);
         let size = format!("SIZE {}", settings.max_message_size);
         let inside_tls = self.tls.is_some();
+        let mechanisms = self.mechanisms();
         let lines = [
             (settings.hostname.as_str(), true),
             ("PIPELINING", true),
@@ -134,6 +137,7 @@ impl Session {
             ("SMTPUTF8", true),
             ("CHUNKING", true),
             ("REQUIRETLS", inside_tls), // RFC 8689 section 2: only inside TLS
+            (&mechanisms, !mechanisms.is_empty()),
             (Forwarded::OFFER, self.peer.xforward),
             (ClaimedClient::OFFER, self.peer.xclient),
         ];
@@ -206,7 +210,12 @@ impl Session {
     fn sender_refused(&self, mail: &MailCommand) -> Option<(Cause, Refusal)> {
         let max = self.settings.max_message_size;
         let path = mail.path.mailbox().map_or("", Mailbox::as_str);
-        if mail.requiretls && self.tls.is_none() {
+        if let Some(refused) = self
+            .stranger_refused()
+            .or_else(|| self.other_sender(&mail.path))
+        {
+            Some(refused)
+        } else if mail.requiretls && self.tls.is_none() {
             let refusal = if self.offers_starttls() {
                 errors::starttls_first()
             } else {
@@ -222,6 +231,36 @@ impl Session {
         } else {
             None
         }
+    }
+
+    /// RFC 4954 section 6: 530 where a login comes first.
+    fn stranger_refused(&self) -> Option<(Cause, Refusal)> {
+        match (self.settings.role, self.ground()) {
+            (Role::Submission, Ground::Nothing) => {
+                Some((Cause::AuthRequired, errors::login_first()))
+            }
+            (Role::Relay, Ground::Nothing)
+            | (_, Ground::Network | Ground::Login | Ground::Certificate) => None,
+        }
+    }
+
+    /// Row G3-07: as whom an identity may send; row G3-08: submitted addresses are complete (RFC
+    /// 6409 section 4.2).
+    fn other_sender(&self, path: &ReversePath) -> Option<(Cause, Refusal)> {
+        if let Some(identity) = self.identity()
+            && !identity.senders.include(path)
+        {
+            let text = format!("{} may not send as this address", identity.name);
+            return Some((Cause::SenderDenied, Refusal::permanent(550, 7, 1, text)));
+        }
+        // RFC 3463 section 3.2: X.1.8 bad sender's system address.
+        self.unqualified(path.mailbox()?)
+            .then(|| (Cause::Syntax, errors::unqualified((1, 8), "sender")))
+    }
+
+    fn unqualified(&self, mailbox: &Mailbox) -> bool {
+        self.settings.role == Role::Submission
+            && mailbox.domain().is_some_and(|d| !d.as_str().contains('.'))
     }
 
     pub(super) fn refuse_sender(&mut self, sender: ReversePath, refusal: Refusal) {
@@ -289,14 +328,20 @@ impl Session {
         // RFC 5321 section 7.9. Mail to postmaster (section 4.5.1) is for ourselves, if the
         // operator said where it goes.
         let for_us = address.is_none() && self.settings.postmaster.is_some();
-        match self.peer.relaying {
-            Relaying::Allowed => {}
-            Relaying::Refused if for_us => {}
-            Relaying::Refused => {
+        match self.ground() {
+            Ground::Network | Ground::Login | Ground::Certificate => {}
+            Ground::Nothing if for_us => {}
+            Ground::Nothing => {
                 let client = mail_types::Host::Address(self.peer.address);
                 let text = format!("Relaying denied: {client} may not send mail through here");
                 return Some((Cause::RelayDenied, Refusal::permanent(550, 7, 1, text)));
             }
+        }
+        if let ForwardPath::Mailbox(mailbox) = &rcpt.path
+            && self.unqualified(mailbox)
+        {
+            let refusal = errors::unqualified((1, 2), "recipient");
+            return Some((Cause::Syntax, refusal));
         }
         if transaction.recipients.len() >= self.settings.max_recipients {
             // RFC 5321 section 4.5.3.1.10: the client sends the rest in another transaction.
@@ -368,7 +413,7 @@ impl Session {
         self.refusal(&errors::out_of_order(text));
     }
 
-    fn unimplemented(&mut self, text: &'static str) {
+    pub(super) fn unimplemented(&mut self, text: &'static str) {
         self.refusal(&Refusal::permanent(502, 5, 1, text));
     }
 

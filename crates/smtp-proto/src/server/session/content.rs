@@ -2,7 +2,7 @@
 
 use mail_types::{
     Arrival, BodyType, EnhancedStatus, Envelope, Host, Mailbox, MessageClass, QueueId, ReversePath,
-    Timestamp,
+    Submitter, Timestamp,
 };
 
 use super::{Action, Pending, Session, State, Transaction, errors};
@@ -92,7 +92,7 @@ impl Session {
     /// The name of whoever authenticated.
     #[must_use]
     pub fn identity_name(&self) -> Option<&str> {
-        self.identity.as_deref()
+        self.identity().map(|identity| &*identity.name)
     }
 
     pub(super) fn data(&mut self) -> Option<Action<'static>> {
@@ -235,6 +235,8 @@ impl Session {
     }
 
     fn open_content(&mut self, reader: Reader, id: QueueId, now: Timestamp) -> Option<String> {
+        let user = self.identity_name().filter(|_| self.settings.show_user);
+        let user = user.map(str::to_owned);
         let helo = self.helo.as_ref()?;
         let transaction = self.transaction.as_mut()?;
         let only_recipient = match transaction.recipients.as_slice() {
@@ -246,7 +248,7 @@ impl Session {
                 true => None,
                 false => Some((&*helo.name, self.peer.address)),
             },
-            user: self.identity.as_deref().filter(|_| self.settings.show_user),
+            user: user.as_deref(),
             hostname: &self.settings.hostname,
             protocol: Protocol {
                 extended: helo.extended,
@@ -341,6 +343,10 @@ impl Session {
     }
 
     fn envelope(&mut self, now: Timestamp) -> Option<Envelope> {
+        let identity = self.identity();
+        // RFC 4954 section 5: from whom we do not trust, or who is not known, it is `<>`.
+        let trusted = identity.is_some_and(|identity| identity.names_submitters);
+        let identity = identity.map(|identity| identity.name.clone());
         let Transaction {
             mail,
             recipients,
@@ -352,7 +358,7 @@ impl Session {
         content.abandoned = true; // from here on the content is the driver's
         let honoured = match self.settings.dangerous_tls_required_no {
             TlsRequiredNo::Never => false,
-            TlsRequiredNo::Authenticated => self.identity.is_some(),
+            TlsRequiredNo::Authenticated => identity.is_some(),
             TlsRequiredNo::All => true,
         };
         // RFC 8689 section 4.3: a submission server may add the tag by a rule of its own.
@@ -395,7 +401,11 @@ impl Session {
                     None => content.scan.upstream_id.take(),
                 },
                 message_id: content.scan.message_id.take(),
-                identity: self.identity.clone(),
+                identity,
+                submitter: mail.submitter.take().map(|submitter| match submitter {
+                    Submitter::Mailbox(_) if trusted => submitter,
+                    Submitter::Mailbox(_) | Submitter::Unknown => Submitter::Unknown,
+                }),
                 tls: self.tls.clone(),
             },
         })

@@ -33,6 +33,46 @@ pub(super) fn starttls_first() -> Refusal {
     Refusal::permanent(530, 7, 0, "Must issue a STARTTLS command first")
 }
 
+/// RFC 4954 section 6, as are the next four.
+pub(super) fn bad_credentials() -> Refusal {
+    Refusal::permanent(535, 7, 8, "Authentication credentials invalid")
+}
+
+pub(super) fn weak_mechanism() -> Refusal {
+    let text = "Authentication mechanism is too weak for this user: use SCRAM-SHA-256";
+    Refusal::permanent(534, 7, 9, text)
+}
+
+pub(super) fn encryption_first() -> Refusal {
+    let text = "Encryption required for authentication: say STARTTLS first";
+    Refusal::permanent(538, 7, 11, text)
+}
+
+pub(super) fn login_first() -> Refusal {
+    Refusal::permanent(530, 7, 0, "Authentication required")
+}
+
+pub(super) fn unknown_mechanism() -> Refusal {
+    let text = "This authentication mechanism is not offered; EHLO lists those that are";
+    Refusal::permanent(504, 5, 4, text)
+}
+
+pub(super) fn too_many_logins() -> Refusal {
+    let text = "Too many failed logins; closing the connection";
+    Refusal::transient(421, 7, 0, text)
+}
+
+/// RFC 4954 section 4: the limit of 12,288 octets.
+pub(super) fn auth_line_too_long() -> Refusal {
+    Refusal::permanent(500, 5, 6, "Authentication exchange line is too long")
+}
+
+pub(super) fn unqualified(status: (u16, u16), which: &str) -> Refusal {
+    let (subject, detail) = status;
+    let text = format!("The domain of the {which} address is not fully qualified");
+    Refusal::permanent(550, subject, detail, text)
+}
+
 pub(super) fn too_large(max: u64) -> Refusal {
     let text = format!("Message is larger than the limit of {max} octets");
     Refusal::permanent(552, 3, 4, text)

@@ -2,6 +2,7 @@
 
 mod commands;
 mod content;
+mod login;
 mod splits;
 
 use std::net::IpAddr;
@@ -9,7 +10,7 @@ use std::net::IpAddr;
 use mail_types::Domain;
 
 use super::*;
-use crate::server::Relaying;
+use crate::server::{Claimed, Relaying};
 
 pub(super) const EHLO: &str = "EHLO client.test\r\n";
 
@@ -107,6 +108,7 @@ impl Driver {
                     assert!(self.session.candidate().is_some());
                     self.session.recipient_checked(Ok(()));
                 }
+                Action::Authenticate => self.authenticate(),
                 Action::Begin { .. } => {
                     let id = QueueId::from_raw(self.next_id);
                     let answer = self.begin.clone().map(|()| id);
@@ -125,7 +127,17 @@ impl Driver {
                         }
                     }
                 }
-                Action::Xclient(_) => self.session.impersonated(None),
+                Action::Xclient(claim) => {
+                    let login = match claim.login {
+                        Claimed::Is(name) => Some(Identity {
+                            name,
+                            senders: crate::server::Senders::Any,
+                            names_submitters: false,
+                        }),
+                        Claimed::Unknown | Claimed::Unchanged => None,
+                    };
+                    self.session.impersonated(None, login);
+                }
                 Action::Abandon => assert!(self.open.take().is_some()),
                 Action::Commit(envelope) => {
                     let content = self.open.take().expect("a commit after begin");

@@ -1,7 +1,9 @@
 //! XCLIENT: the session goes on as that of another client.
 
 use super::{Action, Helo, Pending, Session, State};
-use crate::server::{Claimed, ClaimedClient, Forwarded, Incident, Peer, Refusal};
+use crate::server::{
+    Claimed, ClaimedClient, ClientCertificate, Forwarded, Identity, Incident, Peer, Refusal,
+};
 
 impl Session {
     pub(super) fn xclient(&mut self, attributes: &str) -> Option<Action<'static>> {
@@ -30,7 +32,9 @@ impl Session {
     /// Answers [`Action::Xclient`] with what the client at the claimed address may do; `None` if
     /// the address did not change. The session begins anew, with a greeting; TLS goes on, and so do
     /// the rights to say XCLIENT and XFORWARD, which are the proxy's.
-    pub fn impersonated(&mut self, peer: Option<Peer>) {
+    ///
+    /// `login` is the identity of the name that was claimed, if one was.
+    pub fn impersonated(&mut self, peer: Option<Peer>, login: Option<Identity>) {
         let State::Answer(Pending::Xclient(_)) = &self.state else {
             return;
         };
@@ -51,10 +55,9 @@ impl Session {
             }),
             Claimed::Unknown | Claimed::Unchanged => None,
         };
-        self.identity = match claim.login {
-            Claimed::Is(name) => Some(name),
-            Claimed::Unknown | Claimed::Unchanged => None,
-        };
+        self.identity = login;
+        // That of the proxy, which is not this client.
+        self.certificate = ClientCertificate::None;
         self.forwarded = Forwarded::default();
         self.greet(false);
     }

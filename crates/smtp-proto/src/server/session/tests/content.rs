@@ -21,7 +21,7 @@ fn normalizing() -> Peer {
 fn causes(driver: &Driver) -> Vec<(Stage, Cause)> {
     let refused = driver.notices.iter().filter_map(|n| match n {
         Notice::Refused { stage, cause, .. } => Some((*stage, *cause)),
-        Notice::Incident(_) => None,
+        Notice::Incident(_) | Notice::Login { .. } => None,
     });
     refused.collect()
 }

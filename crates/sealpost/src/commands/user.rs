@@ -1,0 +1,131 @@
+//! `sealpost user`: changes the users file, without the daemon.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use users::{Name, Password, UsersFile};
+use zeroize::Zeroizing;
+
+use crate::cli::{UserAdd, UserCommand};
+use crate::exit::{Failure, Status};
+use crate::output::Output;
+
+/// Runs one of the commands.
+pub(super) fn run(config: Option<&Path>, command: UserCommand) -> anyhow::Result<Status> {
+    let file = file(config)?;
+    let mut out = Output::stdout();
+    match command {
+        UserCommand::Add(add) => add_user(&file, &add, &mut out)?,
+        UserCommand::Remove { name } => {
+            let name = parse(&name)?;
+            users::remove(&file, &name).map_err(|e| fail(Status::Data, &e))?;
+            out.line(&format!("removed {name}; {RELOAD}"))?;
+        }
+        UserCommand::List(json) => {
+            let users = UsersFile::read(&file).map_err(|e| fail(Status::Data, &e))?;
+            for user in users.users() {
+                let (name, scram) = (user.name.as_str(), user.has_scram());
+                if json.json {
+                    out.json(&json!({ "name": name, "scram": scram }))?;
+                } else {
+                    let how = if scram { "" } else { " (PLAIN and LOGIN only)" };
+                    out.line(&format!("{name}{how}"))?;
+                }
+            }
+        }
+    }
+    out.flush()?;
+    Ok(Status::Ok)
+}
+
+fn add_user(file: &Path, add: &UserAdd, out: &mut Output) -> anyhow::Result<()> {
+    let name = parse(&add.name)?;
+    let text = match &add.password_file {
+        Some(path) => first_line(path)?,
+        None if io::stdin().is_terminal() => ask(&name)?,
+        None => line(&mut io::stdin().lock())?,
+    };
+    let password = Password::choose(&text).map_err(|e| fail(Status::Data, &e))?;
+    if let Some(weakness) = password.weakness(&name) {
+        writeln!(io::stderr(), "sealpost: the password is weak: {weakness}")?;
+    }
+    let existed = file.exists();
+    let new = users::add(file, &name, &password, !add.no_scram);
+    let new = new.map_err(|e| fail(Status::CannotCreate, &e))?;
+    let done = if new {
+        "added"
+    } else {
+        "changed the password of"
+    };
+    out.line(&format!("{done} {name}; {RELOAD}"))?;
+    if !existed {
+        let file = file.display();
+        out.line(&format!(
+            "made {file} with mode 0600: the server's user has to be able to read it"
+        ))?;
+    }
+    Ok(())
+}
+
+fn file(config: Option<&Path>) -> anyhow::Result<PathBuf> {
+    settings::users_file(config)?.ok_or_else(|| {
+        let text = "access.users-file is not set: name the file of the users in the configuration";
+        fail(Status::Configuration, &text)
+    })
+}
+
+fn parse(name: &str) -> anyhow::Result<Name> {
+    Name::parse(name).map_err(|e| fail(Status::Usage, &e))
+}
+
+fn first_line(path: &Path) -> anyhow::Result<Zeroizing<String>> {
+    let file = std::fs::File::open(path);
+    let read = file.and_then(|file| line_of(&mut io::BufReader::new(file)));
+    read.map_err(|e| fail(Status::Data, &format!("{}: {e}", path.display())))
+}
+
+fn line(input: &mut impl BufRead) -> anyhow::Result<Zeroizing<String>> {
+    line_of(input).map_err(|e| fail(Status::Data, &format!("standard input: {e}")))
+}
+
+/// Room is made before, so that no copy stays behind in memory that was given back.
+fn line_of(input: &mut impl BufRead) -> io::Result<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::with_capacity(4096));
+    io::Read::take(input, 4096).read_line(&mut text)?;
+    let end = text.trim_end_matches(['\r', '\n']).len();
+    text.truncate(end);
+    Ok(text)
+}
+
+/// Twice, without showing it.
+fn ask(name: &Name) -> anyhow::Result<Zeroizing<String>> {
+    let first = prompt(&format!("Password for {name}: "))?;
+    let second = prompt("The same again: ")?;
+    if first != second {
+        return Err(fail(Status::Data, &"the two are not the same"));
+    }
+    Ok(first)
+}
+
+fn prompt(text: &str) -> anyhow::Result<Zeroizing<String>> {
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+    let terminal = io::stdin();
+    let shown = tcgetattr(&terminal)?;
+    let mut hidden = shown.clone();
+    hidden.local_modes.remove(LocalModes::ECHO);
+    let mut errors = io::stderr();
+    write!(errors, "{text}")?;
+    errors.flush()?;
+    tcsetattr(&terminal, OptionalActions::Flush, &hidden)?;
+    let read = line(&mut terminal.lock());
+    tcsetattr(&terminal, OptionalActions::Now, &shown)?;
+    writeln!(errors)?;
+    read
+}
+
+fn fail(status: Status, what: &impl std::fmt::Display) -> anyhow::Error {
+    Failure::new(status, what.to_string()).into()
+}
+
+const RELOAD: &str = "a running server takes it up with `sealpost reload`";

@@ -1,0 +1,148 @@
+//! The users behind the listeners' logins.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+use data_encoding::BASE64_NOPAD;
+use settings::{CertificateMatch, SenderAddresses, Settings};
+use smtp_server::{
+    AllowedRate, Authenticator, Identities, IdentityRules, LoginAttempt, LoginVerdict,
+    SenderPattern, Senders,
+};
+use users::{Attempt, Directory, Secret, UsersFile, Verdict};
+
+use super::open;
+use crate::exit::Status;
+
+/// What the listeners ask: the directory of users.
+pub(crate) struct Logins(Directory);
+
+impl Logins {
+    /// Reads the users, if there is a file of them.
+    ///
+    /// # Errors
+    /// The file, or the secret in the data directory, cannot be used.
+    pub(crate) fn open(s: &Settings) -> anyhow::Result<Option<Arc<Self>>> {
+        let Some(file) = &s.logins.users_file else {
+            return Ok(None);
+        };
+        let users = UsersFile::read(file)
+            .map_err(|e| open::fail(Status::Configuration, &format!("access.users-file: {e}")))?;
+        let secret =
+            Secret::open(&s.server.data_dir).map_err(|e| open::fail(Status::CannotCreate, &e))?;
+        // Half of the cores: guesses must not keep us from delivering.
+        let cores = available_parallelism().map_or(1, usize::from);
+        let directory = Directory::new(users, &secret, (cores / 2).clamp(1, MOST_AT_ONCE))?;
+        Ok(Some(Arc::new(Self(directory))))
+    }
+
+    /// Puts other users in force.
+    pub(crate) fn replace(&self, users: UsersFile) {
+        self.0.replace(users);
+    }
+}
+
+/// Reads the users, for a reload.
+///
+/// # Errors
+/// The file cannot be used.
+pub(super) fn read(s: &Settings) -> Result<Option<UsersFile>, String> {
+    let file = s.logins.users_file.as_deref();
+    let read = file.map(UsersFile::read).transpose();
+    read.map_err(|e| format!("access.users-file: {e}"))
+}
+
+impl Authenticator for Logins {
+    fn scram(&self, user: &str) -> (smtp_server::ScramSecret, String) {
+        let mut nonce = [0; NONCE];
+        // Without random numbers the nonce would be the same each time, which makes a replayed
+        // proof as good as a new one: then nobody's proof is right.
+        let secret = match getrandom::fill(&mut nonce) {
+            Ok(()) => self.0.scram(user),
+            Err(_) => self.0.scram(""),
+        };
+        (secret, BASE64_NOPAD.encode(&nonce))
+    }
+
+    fn judge<'a>(
+        &'a self,
+        client: IpAddr,
+        user: &'a str,
+        attempt: LoginAttempt,
+    ) -> Pin<Box<dyn Future<Output = LoginVerdict> + Send + 'a>> {
+        let attempt = match attempt {
+            LoginAttempt::Password(password) => Attempt::Password(password),
+            LoginAttempt::Proof { holds } => Attempt::Proof { holds },
+        };
+        Box::pin(async move {
+            match self.0.judge(client, user, attempt).await {
+                Verdict::Accepted(name) => LoginVerdict::Accepted(name.as_str().into()),
+                Verdict::Rejected(delay) => LoginVerdict::Rejected(delay),
+                Verdict::HeldOff(wait) => LoginVerdict::HeldOff(wait),
+                Verdict::Busy => LoginVerdict::Busy,
+            }
+        })
+    }
+}
+
+/// The rules of identities, from the settings.
+///
+/// # Errors
+/// A sender that the configuration's checks let through although it cannot be used.
+pub(super) fn identities(s: &Settings) -> anyhow::Result<Identities> {
+    let rate = |rate: Option<settings::Rate>| {
+        rate.map(|rate| AllowedRate {
+            count: rate.count.get(),
+            period: rate.period,
+        })
+    };
+    let others = IdentityRules {
+        messages: rate(s.logins.messages),
+        recipients: rate(s.logins.recipients),
+        ..IdentityRules::default()
+    };
+    let named = s.identities.iter().map(|identity| {
+        let senders = identity.senders.as_ref().map(|patterns| {
+            let patterns = patterns.iter().map(|p| {
+                SenderPattern::parse(&p.0)
+                    .map_err(|e| anyhow::anyhow!("[[identity]] {}: {:?} {e}", identity.name, p.0))
+            });
+            patterns.collect::<anyhow::Result<_>>().map(Senders::Only)
+        });
+        let rules = IdentityRules {
+            senders: senders.transpose()?,
+            names_submitters: identity.names_submitters,
+            scram_only: identity.scram_only,
+            messages: identity.messages.map_or(others.messages, rate),
+            recipients: identity.recipients.map_or(others.recipients, rate),
+        };
+        Ok((identity.name.as_str().into(), rules))
+    });
+    let mut all = Identities::default();
+    for identity in &s.identities {
+        let name: Box<str> = identity.name.as_str().into();
+        for certificate in &identity.certificates {
+            match certificate {
+                CertificateMatch::Fingerprint(sum) => all.fingerprints.insert(*sum, name.clone()),
+                CertificateMatch::Dns(dns) => {
+                    all.dns_names.insert(dns.as_str().into(), name.clone())
+                }
+                CertificateMatch::Email(m) => all.mailboxes.insert(m.as_str().into(), name.clone()),
+            };
+        }
+    }
+    Ok(Identities {
+        named: named.collect::<anyhow::Result<_>>()?,
+        own_address: s.logins.sender_addresses == SenderAddresses::Own,
+        others,
+        ..all
+    })
+}
+
+/// Octets of a nonce.
+const NONCE: usize = 18;
+/// Passwords judged at the same time, 19 MiB each.
+const MOST_AT_ONCE: usize = 4;

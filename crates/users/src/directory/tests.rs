@@ -1,0 +1,144 @@
+use super::*;
+use crate::Verifier;
+
+const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+fn directory(places: usize) -> Directory {
+    let password = Password::choose("correct horse").unwrap();
+    let lines: Vec<String> = [("ann", 1u8, true), ("old", 2, false)]
+        .iter()
+        .map(|(name, salt, scram)| {
+            let verifier = Verifier::make(&password, &[*salt; SALT], *scram).unwrap();
+            format!("{name} {verifier}")
+        })
+        .collect();
+    let users = UsersFile::parse(&lines.join("\n")).unwrap();
+    Directory::new(users, &Secret::random().unwrap(), places).unwrap()
+}
+
+fn password(text: &str) -> Attempt {
+    Attempt::Password(Zeroizing::new(text.to_owned()))
+}
+
+#[tokio::test]
+async fn right_wrong_and_nobody() {
+    let d = directory(1);
+    let ann = Verdict::Accepted(Name::parse("ann").unwrap());
+    assert_eq!(d.judge(HERE, "ann", password("correct horse")).await, ann);
+    // RFC 4013: the same after preparation, in name and password.
+    let odd = d.judge(HERE, "a\u{ad}nn", password("correct\u{a0}horse"));
+    assert_eq!(odd.await, ann);
+    for (user, text) in [
+        ("ann", "correct house"),
+        ("ann", ""),
+        ("ann", "correct horse\0"),
+        ("Ann", "correct horse"),
+        ("nobody", "correct horse"),
+        ("", "correct horse"),
+        ("a b", "correct horse"),
+    ] {
+        let verdict = d.judge(HERE, user, password(text)).await;
+        assert!(matches!(verdict, Verdict::Rejected(_)), "{user} {text}");
+    }
+    let proof = |holds| Attempt::Proof { holds };
+    assert_eq!(d.judge(HERE, "ann", proof(true)).await, ann);
+    for (user, holds) in [("ann", false), ("nobody", true)] {
+        let verdict = d.judge(HERE, user, proof(holds)).await;
+        assert!(matches!(verdict, Verdict::Rejected(_)), "{user}");
+    }
+}
+
+#[tokio::test]
+async fn g2_08_what_scram_says_of_nobody_stays_the_same() {
+    let secret = Secret::random().unwrap();
+    let of = |secret: &Secret, user: &str| {
+        let d = Directory::new(UsersFile::default(), secret, 1).unwrap();
+        d.scram(user)
+    };
+    let first = of(&secret, "nobody");
+    assert_eq!(first, of(&secret, "nobody"), "after a restart too");
+    assert_eq!(first, of(&secret, "no\u{ad}body"), "as it is prepared");
+    assert_ne!(first.salt, of(&secret, "nobody2").salt);
+    assert_ne!(first.salt, of(&Secret::random().unwrap(), "nobody").salt);
+    let d = directory(1);
+    let real = d.scram("ann");
+    assert_eq!(
+        (real.rounds, real.salt.len()),
+        (first.rounds, first.salt.len())
+    );
+    assert_eq!(&*real.salt, [1; SALT]);
+    // A user without SCRAM keys looks like one that does not exist.
+    assert_ne!(&*d.scram("old").salt, [2; SALT]);
+}
+
+/// Not a measurement of nanoseconds: that the work is there at all.
+#[tokio::test]
+async fn g2_08_nobody_costs_as_much_as_somebody() {
+    let d = directory(1);
+    let mut times = [Duration::MAX; 2];
+    for _ in 0..3 {
+        for (user, best) in ["ann", "nobody"].into_iter().zip(&mut times) {
+            let began = std::time::Instant::now();
+            let verdict = d.judge(HERE, user, password("wrong wrong")).await;
+            assert!(matches!(verdict, Verdict::Rejected(_)));
+            *best = (*best).min(began.elapsed());
+        }
+    }
+    let [ann, nobody] = times;
+    assert!(nobody > ann / 3 && ann > nobody / 3, "{times:?}");
+}
+
+#[tokio::test]
+async fn g2_11_after_some_failures_nothing_is_looked_at() {
+    let d = directory(1);
+    for _ in 0..5 {
+        let verdict = d.judge(HERE, "ann", password("wrong wrong")).await;
+        assert!(matches!(verdict, Verdict::Rejected(_)));
+    }
+    // Even the right password waits; another user does not.
+    let verdict = d.judge(HERE, "ann", password("correct horse")).await;
+    assert!(matches!(verdict, Verdict::HeldOff(_)), "{verdict:?}");
+    let verdict = d.judge(HERE, "old", password("correct horse")).await;
+    assert_eq!(verdict, Verdict::Accepted(Name::parse("old").unwrap()));
+}
+
+#[tokio::test]
+async fn g2_05_a_flood_of_logins_is_turned_away_and_costs_nothing() {
+    let d = Arc::new(directory(1));
+    let address = |n: u8| IpAddr::from([192, 0, 2, n]);
+    let mut logins = tokio::task::JoinSet::new();
+    for n in 0..100u8 {
+        let d = Arc::clone(&d);
+        logins.spawn(async move {
+            let user = format!("guess{n}");
+            d.judge(address(n), &user, password("wrong wrong")).await
+        });
+    }
+    let verdicts = logins.join_all().await;
+    let busy = verdicts.iter().filter(|v| **v == Verdict::Busy).count();
+    assert!(busy >= 36, "{busy}");
+    assert!(verdicts.iter().any(|v| matches!(v, Verdict::Rejected(_))));
+    assert!(d.waiting.lock().is_empty());
+}
+
+#[tokio::test]
+async fn a_password_that_was_right_is_known_again_while_others_wait() {
+    let d = directory(1);
+    let ann = Verdict::Accepted(Name::parse("ann").unwrap());
+    assert_eq!(d.judge(HERE, "ann", password("correct horse")).await, ann);
+    // Nobody can be judged now, and ann need not be.
+    let _all = Arc::clone(&d.places).acquire_owned().await.unwrap();
+    assert_eq!(d.judge(HERE, "ann", password("correct horse")).await, ann);
+    d.replace(UsersFile::default());
+    assert!(d.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_too_long_is_told_to_come_again() {
+    let d = directory(1);
+    let _all = Arc::clone(&d.places).acquire_owned().await.unwrap();
+    assert_eq!(
+        d.judge(HERE, "ann", password("correct horse")).await,
+        Verdict::Busy
+    );
+}

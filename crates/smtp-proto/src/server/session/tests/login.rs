@@ -140,7 +140,7 @@ fn g2_02_g1_04_nothing_is_offered_or_taken_in_clear() {
     assert!(d.notices.iter().any(|n| matches!(
         n,
         Notice::Refused {
-            cause: crate::server::Cause::AuthRequired,
+            cause: Cause::AuthRequired,
             ..
         }
     )));

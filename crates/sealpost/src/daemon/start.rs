@@ -45,9 +45,7 @@ pub(crate) async fn run(
     set_level: SetLevel,
     dangerous_lose_policies: bool,
 ) -> anyhow::Result<Status> {
-    let Loaded {
-        settings, values, ..
-    } = loaded;
+    let (settings, values) = (loaded.settings, loaded.values);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let (certificates, server) = bind(&settings)?;
     let trust = Trust::open(&settings).map_err(|e| open::fail(Status::Configuration, &e))?;

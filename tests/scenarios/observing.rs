@@ -1,5 +1,6 @@
 //! What operators turn on and change while the relay runs: traces, the configuration, the log.
 
+use mail_types::Timestamp;
 use sealpost_tests::{Event, Relay};
 
 use crate::net::{MESSAGE, Net, SOON, deferred, ok, sent};
@@ -99,6 +100,39 @@ testkit::net_test! {
         relay.reconfigure(|c| c.set("queue.retry", r#"["3h"]"#));
         relay.hang_up();
         relay.wait_event(|e| e.text("line").contains("event=config.reloaded"), SOON).await;
+    }
+
+    async fn h10_01_h10_02_what_weakens_is_said_at_the_start_and_of_every_delivery() {
+        let net = Net::start().await;
+        let mut peers = Vec::new();
+        for (domain, ip) in [("audited.test", "127.0.1.1"), ("exempt.test", "127.0.1.2")] {
+            peers.push(net.plain_mx(domain, ip).await);
+            net.enforce(domain);
+        }
+        let now = Timestamp::from_system(std::time::SystemTime::now());
+        let until = Timestamp::from_secs(now.as_secs() + 20 * 24 * 3600);
+        let rule = format!(
+            "[[domain]]\nname = \"audited.test\"\nmta-sts = \"dangerous-audit\"\nuntil = \"{}\"\n\
+             reason = \"they are moving\"\n",
+            until.rfc3339()
+        );
+        let mut relay = Relay::start(net.config().append(&rule)).await;
+        let danger = |e: &Event| e.is("config.dangerous") && e.text("detail").contains("audited.test");
+        relay.wait_event(danger, SOON).await;
+        let why = ["--because", "ticket 9"];
+        let exempt = ["policy", "exempt", "exempt.test", "--dangerous", "--until", "7d"];
+        ok(&relay, &exempt.into_iter().chain(why).collect::<Vec<_>>()).await;
+        for (domain, by) in [("audited.test", "audit"), ("exempt.test", "exempt")] {
+            let id = relay.send("a@org.test", &[&format!("b@{domain}")], MESSAGE).await;
+            let event = sent(&relay, &id).await;
+            assert_eq!(event.text("weakened_by"), by, "{event}");
+            assert_eq!(event.text("level"), "warn", "{event}");
+        }
+        relay.restart().await;
+        let reminder = relay.wait_event(|e| e.is("policy.exemption-in-force"), SOON).await;
+        assert_eq!(reminder.text("domain"), "exempt.test", "{reminder}");
+        assert_eq!((reminder.text("why"), reminder.text("by")), ("ticket 9", "uid 0"), "{reminder}");
+        assert!(crate::net::time(&reminder, "/until") > crate::net::time(&reminder, "/ts"), "{reminder}");
     }
 
     async fn the_log_goes_on_in_a_new_file_after_it_was_moved() {

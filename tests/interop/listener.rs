@@ -90,7 +90,7 @@ testkit::net_test! {
             "import smtplib, ssl\n\
              context = ssl.create_default_context(cafile='{}')\n\
              def send(smtp):\n\
-             \x20   smtp.sendmail('a@org.test', ['b@d.test'], 'Subject: x\\r\\n\\r\\n.x\\r\\n', mail_options=['SIZE=30'])\n\
+             \x20   smtp.sendmail('a@org.test', ['b@d.test'], 'Subject: x\\r\\n\\r\\n.x\\r\\n')\n\
              \x20   smtp.quit()\n\
              plain = smtplib.SMTP('relay.test', 2587)\n\
              plain.starttls(context=context)\n\

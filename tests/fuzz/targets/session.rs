@@ -45,7 +45,9 @@ fn accepted(rule: BareNewline, input: &[u8], step: usize) -> Vec<(String, String
             }
             Action::Admit { .. } => session.admitted(Ok(())),
             Action::CheckRecipient => session.recipient_checked(Ok(())),
-            Action::Xclient(_) => session.impersonated(None),
+            Action::Xclient(_) => session.impersonated(None, None),
+            // No logins are set up, so that AUTH is refused before this.
+            Action::Authenticate => return all,
             Action::Begin { .. } => {
                 content.clear();
                 // The trace header is ours.

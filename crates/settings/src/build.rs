@@ -242,9 +242,33 @@ fn admin(r: &mut Reader<'_>) -> Option<Admin> {
     Some(Admin {
         socket: r.value(s, "admin.socket")?,
         http: r.value_or_word(s, "admin.http")?,
+        token_file: r.optional(s, "admin.token-file"),
+        login_link: r.value(s, "admin.login-link")?,
+        key_pair: admin_key_pair(r, s),
         names: names.iter().map(|name| name.as_str().to_owned()).collect(),
         dangerous_plain_http: r.value(s, "admin.dangerous-plain-http")?,
     })
+}
+
+fn admin_key_pair(r: &mut Reader<'_>, s: Scope<'_>) -> Option<KeyPair> {
+    let certificate = r.optional(s, "admin.certificate");
+    let private_key = r.optional(s, "admin.private-key");
+    let (there, missing) = match (certificate, private_key) {
+        (Some(certificate), Some(private_key)) => {
+            return Some(KeyPair {
+                certificate,
+                private_key,
+            });
+        }
+        (None, None) => return None,
+        (Some(_), None) => ("admin.certificate", "admin.private-key"),
+        (None, Some(_)) => ("admin.private-key", "admin.certificate"),
+    };
+    let place = r.places().of(there);
+    let message = format!("{missing} is missing");
+    r.problems
+        .push(Problem::error(place, there, message, "give both, or neither"));
+    None
 }
 
 fn log(r: &mut Reader<'_>) -> Option<Log> {

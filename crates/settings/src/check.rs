@@ -379,11 +379,23 @@ impl Findings<'_> {
         let Some(address) = settings.admin.http else {
             return;
         };
-        if !address.ip().is_loopback() && !settings.admin.dangerous_plain_http {
+        let admin = &settings.admin;
+        if address.ip().is_loopback() {
+            return;
+        }
+        if admin.key_pair.is_none() && !admin.dangerous_plain_http {
             self.error(
                 "admin.http",
                 format!("{address} is not loopback, and HTTP has no TLS"),
-                "use a loopback address behind a proxy, or set admin.dangerous-plain-http = true",
+                "set admin.certificate and admin.private-key, use a loopback address behind a proxy, \
+                 or set admin.dangerous-plain-http = true",
+            );
+        }
+        if admin.login_link {
+            self.error(
+                "admin.login-link",
+                format!("admin.http is {address}, which is not loopback"),
+                "use tokens (admin.token-file), or a loopback address",
             );
         }
     }

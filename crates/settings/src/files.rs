@@ -66,6 +66,13 @@ pub(super) fn check(built: &Built, places: &Places) -> Vec<Problem> {
     if let Some(file) = &settings.logins.users_file {
         note("access.users-file", users(file));
     }
+    if let Some(pair) = &settings.admin.key_pair {
+        note("admin.private-key", secret(&pair.private_key));
+        note("admin.certificate", key_pair(pair));
+    }
+    if let Some(file) = &settings.admin.token_file {
+        note("admin.token-file", own_secret(file));
+    }
     directories(settings, &mut note);
     if settings.tls.crl_failure == CrlFailure::Soft {
         for (n, file) in settings.tls.crls.iter().enumerate() {
@@ -196,6 +203,24 @@ fn users(file: &Path) -> Result<(), Fault> {
     Err(Fault {
         message: format!("{} does not exist", file.display()),
         remedy: "`sealpost user add NAME` makes it",
+    })
+}
+
+/// That nobody but its owner may read or write it.
+fn own_secret(file: &Path) -> Result<(), Fault> {
+    secret(file)?;
+    let metadata = fs::metadata(file);
+    let mode = metadata.map_or(0, |found| found.permissions().mode());
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(Fault {
+        message: format!(
+            "{} is open to its group (mode {:o})",
+            file.display(),
+            mode & 0o777
+        ),
+        remedy: "chmod 0600 it, owned by the server's user",
     })
 }
 

@@ -485,10 +485,16 @@ pub struct PolicyCache {
 pub struct Admin {
     /// The control socket.
     pub socket: PathBuf,
-    /// HTTP for `/metrics`, `/healthz`, `/readyz`; `None` is `"off"`.
+    /// HTTP for the web page, the API, `/metrics`, `/healthz`, `/readyz`; `None` is `"off"`.
     pub http: Option<SocketAddr>,
     /// Names by which HTTP may be addressed, besides the bound address.
     pub names: Vec<String>,
+    /// Who may use page and API: lines of `name:role:sha256`.
+    pub token_file: Option<PathBuf>,
+    /// With it HTTP is served over TLS.
+    pub key_pair: Option<KeyPair>,
+    /// Whether each start prints a link that logs in once.
+    pub login_link: bool,
     /// Whether plain HTTP may leave the loopback.
     pub dangerous_plain_http: bool,
 }

@@ -458,6 +458,18 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     // Row H10-05: nothing but loopback without TLS.
     ("admin.http = \"0.0.0.0:8025\"", "is not loopback"),
+    (
+        "admin.http = \"0.0.0.0:8025\"\nadmin.dangerous-plain-http = true\nadmin.login-link = true",
+        "which is not loopback",
+    ),
+    (
+        "admin.certificate = \"/nonexistent/c.pem\"",
+        "admin.private-key is missing",
+    ),
+    (
+        "admin.token-file = \"/nonexistent/tokens\"",
+        "/nonexistent/tokens",
+    ),
     // Addresses are taken once.
     (
         "admin.http = \"127.0.0.1:25\"\n[[listener]]\nname = \"a\"\naddress = [\"0.0.0.0:25\"]",

@@ -62,22 +62,48 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "admin.http",
         Kind::WordOr("off", &Kind::Socket),
-        "Where /metrics, /healthz and /readyz are served.",
+        "Where the web page, the API, /metrics, /healthz and /readyz are served. Without \
+         admin.token-file only the last three are. On anything but loopback it needs \
+         admin.certificate and admin.private-key.",
     )
     .default("\"127.0.0.1:8025\""),
     Key::new(
         "admin.names",
         Kind::List(&Kind::Host),
-        "Names by which HTTP may be addressed, besides the address itself.",
+        "Names by which HTTP may be addressed, besides the address itself (and localhost, from this \
+         machine). A request with another name in Host is refused: a page elsewhere could have made \
+         its own name point here.",
     )
     .default("[]"),
     Key::new(
         "admin.token-file",
         Kind::Path,
-        "Tokens for the web page and the API over HTTP.",
+        "Tokens for the web page and the API over HTTP, one a line: name:role:sha256, where role is \
+         read or admin and sha256 is that of the token, in hexadecimal. Mode 0600. Read again on \
+         reload: sessions of a removed token end.",
     )
-    .example("\"/etc/sealpost/tokens\"")
-    .later("the web page"),
+    .example("\"/etc/sealpost/tokens\""),
+    Key::new(
+        "admin.certificate",
+        Kind::Path,
+        "The certificate chain for admin.http, PEM, the leaf first: with it HTTP is served over TLS. \
+         Read again on reload.",
+    )
+    .example("\"/etc/sealpost/admin.pem\""),
+    Key::new(
+        "admin.private-key",
+        Kind::Path,
+        "The key of admin.certificate.",
+    )
+    .example("\"/etc/sealpost/admin.key\""),
+    Key::new(
+        "admin.login-link",
+        Kind::Bool,
+        "Whether a link is printed to standard error at each start that logs one browser in as \
+         administrator, once, within ten minutes. For trying out: whoever reads the output can log \
+         in. Only with admin.http on loopback.",
+    )
+    .default("false"),
     Key::new(
         "admin.dangerous-plain-http",
         Kind::Bool,

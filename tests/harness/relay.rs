@@ -16,6 +16,7 @@ use crate::binary::{CliOutput, cli, sealpost_binary, without_settings};
 use crate::config::RelayConfig;
 use crate::daemon::{Daemon, eventually};
 use crate::event::{Event, EventLog};
+use crate::http::Http;
 use crate::smtp::SmtpClient;
 
 /// A relay with a folder of its own. Dropping it kills it.
@@ -45,6 +46,11 @@ impl Relay {
             daemon,
             log,
         }
+    }
+
+    /// Requests to its HTTP.
+    pub fn http(&self) -> Http {
+        Http(self.config.http_address())
     }
 
     /// Where mail goes in.

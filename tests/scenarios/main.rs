@@ -9,6 +9,8 @@
     reason = "tests: a panic is the failure report"
 )]
 
+mod api;
+mod api_document;
 mod check;
 mod content;
 mod conversation;

@@ -137,7 +137,7 @@ const FOR_PURE: [&str; 12] = [
 const FOR_TESTS: [&str; 1] = ["testkit"];
 
 /// Crate, and the workspace's crates that it may use.
-const EDGES: [(&str, &[&str]); 24] = [
+const EDGES: [(&str, &[&str]); 25] = [
     ("mail-types", &[]),
     ("attempt", &["mail-types"]),
     ("dane", &["mail-types"]),
@@ -201,6 +201,17 @@ const EDGES: [(&str, &[&str]); 24] = [
         ],
     ),
     (
+        "web",
+        &[
+            "admin",
+            "attempt",
+            "audit",
+            "mail-types",
+            "outbound-queue",
+            "policy-cache",
+        ],
+    ),
+    (
         "sealpost",
         &[
             "admin",
@@ -222,6 +233,7 @@ const EDGES: [(&str, &[&str]); 24] = [
             "smtp-server",
             "submission",
             "users",
+            "web",
         ],
     ),
     ("testkit", &["mail-types"]),

@@ -1,19 +1,20 @@
-//! The control API's router, and what it needs of the daemon.
+//! The control API's routes, and what they need of the daemon.
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::response::Json;
-use axum::routing::{get, post};
 use delivery::Delivery;
 use mail_types::{QueueId, Timestamp};
 use outbound_queue::{Now, QueueStore};
 use policy_cache::{Clock, Order, PolicyCache};
 
+use crate::operator::Operator;
 use crate::problem::Problem;
+use crate::routes::{Route, Routes};
 use crate::{
-    ListenerView, ReloadResult, TraceView, explain, local_rules, policies, queue, status, traces,
+    CertificateView, ListenerView, LookupView, ProblemDetails, ReloadResult, TraceView, explain,
+    local_rules, policies, queue, status, traces,
 };
 
 /// What the API acts on. Cloning shares.
@@ -43,6 +44,12 @@ pub trait Daemon: Send + Sync {
 
     /// DNSSEC as in effect.
     fn dnssec(&self) -> &'static str;
+
+    /// DNS look-ups since the start.
+    fn lookups(&self) -> Vec<LookupView>;
+
+    /// Certificates that are shown to others.
+    fn certificates(&self) -> Vec<CertificateView>;
 
     /// Bytes free on the data directory's file system.
     fn free_bytes(&self) -> u64;
@@ -83,8 +90,8 @@ pub trait Daemon: Send + Sync {
 pub struct Audit<'a> {
     /// When.
     pub at: Timestamp,
-    /// User id of the control socket's peer.
-    pub uid: Option<u32>,
+    /// Who.
+    pub by: &'a Operator,
     /// What, for instance `queue retry`.
     pub action: &'a str,
     /// To what.
@@ -94,10 +101,6 @@ pub struct Audit<'a> {
     /// The reason given.
     pub reason: Option<&'a str>,
 }
-
-/// Who is at the other end of the control socket.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Operator(pub(crate) Option<u32>);
 
 impl<S> Clone for Control<S> {
     fn clone(&self) -> Self {
@@ -112,48 +115,81 @@ impl<S> Clone for Control<S> {
 }
 
 impl<S> Control<S> {
-    pub(crate) fn now(&self) -> Now {
+    /// The time, by both clocks.
+    #[must_use]
+    pub fn now(&self) -> Now {
         Now {
             wall: self.clock.wall(),
             monotonic: self.clock.monotonic(),
         }
     }
 
-    pub(crate) fn order(&self, operator: Operator, reason: Option<String>) -> Order {
-        let by = operator
-            .0
-            .map_or_else(|| "unknown user".to_owned(), |uid| format!("uid {uid}"));
+    pub(crate) fn order(&self, operator: &Operator, reason: Option<String>) -> Order {
         Order {
-            by,
+            by: operator.name(),
             reason: reason.unwrap_or_else(|| "no reason given".to_owned()),
             at: self.clock.wall(),
         }
     }
 }
 
-/// The routes of the control socket.
-pub fn control_router<S: QueueStore>(control: Control<S>) -> Router {
-    Router::new()
-        .route("/v1/queue", get(queue::list::<S>))
-        .route("/v1/queue/actions", post(queue::act::<S>))
-        .route("/v1/queue/summary", get(queue::summary::<S>))
-        .route("/v1/queue/{id}", get(queue::show::<S>))
-        .route("/v1/policies", get(policies::list::<S>))
-        .route("/v1/policies/{domain}", get(policies::show::<S>))
-        .route("/v1/policies/{domain}/refresh", post(policies::refresh::<S>))
-        .route("/v1/policies/{domain}/forget", post(policies::forget::<S>))
-        .route("/v1/policies/{domain}/pin", post(local_rules::pin::<S>))
-        .route("/v1/policies/{domain}/exempt", post(local_rules::exempt::<S>))
-        .route("/v1/explain/{subject}", get(explain::explain::<S>))
-        .route("/v1/status", get(status::status::<S>))
-        .route("/v1/reload", post(reload::<S>))
-        .route("/v1/traces", get(traces::list::<S>).post(traces::change::<S>))
-        .fallback(|| async { Problem::not_found("this version of sealpost has no such command; is the daemon older than the command?") })
-        .with_state(control)
+/// The API on queue, policies and the process.
+#[must_use]
+pub fn control_routes<S: QueueStore>(control: Control<S>) -> Routes<()> {
+    routes().with_state(control)
 }
 
-async fn reload<S: QueueStore>(
+/// The table of [`control_routes`].
+#[must_use]
+pub fn control_table() -> Vec<Route> {
+    routes::<outbound_queue::EmbeddedStore>().table().to_vec()
+}
+
+fn routes<S: QueueStore>() -> Routes<Control<S>> {
+    Routes::new()
+        .get("/v1/queue", queue::PARAMETERS, queue::list::<S>)
+        .post("/v1/queue/actions", &[], queue::act::<S>)
+        .get("/v1/queue/summary", &["limit"], queue::summary::<S>)
+        .get("/v1/queue/{id}", &[], queue::show::<S>)
+        .get("/v1/policies", policies::PARAMETERS, policies::list::<S>)
+        .get("/v1/policies/{domain}", &[], policies::show::<S>)
+        .post("/v1/policies/{domain}/refresh", &[], policies::refresh::<S>)
+        .post(
+            "/v1/policies/{domain}/forget",
+            &["dangerous"],
+            policies::forget::<S>,
+        )
+        .post("/v1/policies/{domain}/pin", &[], local_rules::pin::<S>)
+        .post(
+            "/v1/policies/{domain}/exempt",
+            &[],
+            local_rules::exempt::<S>,
+        )
+        .get("/v1/explain/{subject}", &[], explain::explain::<S>)
+        .get("/v1/status", &[], status::status::<S>)
+        .post("/v1/reload", &[], reload::<S>)
+        .get("/v1/traces", &[], traces::list::<S>)
+        .post("/v1/traces", &[], traces::change::<S>)
+}
+
+/// Read the configuration again: all or nothing.
+#[utoipa::path(post, path = "/v1/reload", tag = "process", responses(
+    (status = 200, description = "What is in effect now, and what needs a restart.", body = ReloadResult),
+    (status = 409, description = "The new configuration is wrong; the old one stays in force.", body = ProblemDetails),
+))]
+pub(crate) async fn reload<S: QueueStore>(
     State(control): State<Control<S>>,
+    Extension(operator): Extension<Operator>,
 ) -> Result<Json<ReloadResult>, Problem> {
-    control.daemon.reload().map(Json).map_err(Problem::refused)
+    let result = control.daemon.reload();
+    let target = if result.is_ok() { "done" } else { "refused" };
+    control.daemon.audit(&Audit {
+        at: control.now().wall,
+        by: &operator,
+        action: "reload",
+        target,
+        matched: 1,
+        reason: None,
+    });
+    result.map(Json).map_err(Problem::refused)
 }

@@ -12,7 +12,7 @@ use mail_types::{Domain, QueueId};
 use outbound_queue::{AttemptEntry, MessageView, QueueStore, RecipientState};
 
 use crate::problem::Problem;
-use crate::{Control, Explanation, Section};
+use crate::{Control, Explanation, ProblemDetails, Section};
 
 mod demands;
 mod domain;
@@ -21,6 +21,14 @@ mod letter;
 mod message;
 mod remedy;
 
+/// Plain words about a message or a domain.
+#[utoipa::path(get, path = "/v1/explain/{subject}", tag = "explain", params(
+    ("subject" = String, Path, description = "A queue id or a domain."),
+), responses(
+    (status = 200, description = "Paragraphs.", body = Explanation),
+    (status = 400, description = "Neither a queue id nor a domain.", body = ProblemDetails),
+    (status = 404, description = "No such message.", body = ProblemDetails),
+))]
 pub(crate) async fn explain<S: QueueStore>(
     State(control): State<Control<S>>,
     Path(subject): Path<String>,

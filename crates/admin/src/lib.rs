@@ -1,36 +1,45 @@
 //! The control API over the unix socket; metrics and health over HTTP.
 //!
-//! One router per audience: [`control_router`] for the commands (queue, policies, explanations,
-//! status), reachable only through the control socket, whose file mode says who may; and
-//! [`public_router`] with `/metrics`, `/healthz` and `/readyz`, which tell nothing of anybody's mail.
+//! [`control_routes`] is the API on queue, policies, explanations and status. It is served on the
+//! control socket, whose file mode says who may, and by the crate `web` over HTTP to those who have a
+//! token; whoever serves it says who asks ([`Operator`]), and the role is looked at in one place.
+//! [`public_router`] has `/metrics`, `/healthz` and `/readyz`, which tell nothing of anybody's mail.
 //! The JSON stands in [`types`](crate::Page), one definition for the daemon and the commands. Errors are problem details
-//! (RFC 9457) that name what was wrong with the request.
+//! (RFC 9457) that name what was wrong with the request. [`api_document`] describes all of it.
 
 mod control;
 mod explain;
 mod health;
 mod local_rules;
 mod metrics;
+mod openapi;
+mod operator;
 mod policies;
 mod problem;
 mod queue;
 mod queue_view;
+mod routes;
 mod serve;
 mod status;
 mod traces;
 mod types;
 
-pub use control::{Audit, Control, Daemon, control_router};
+pub use control::{Audit, Control, Daemon, control_routes, control_table};
 pub use health::{Readiness, public_router};
 pub use metrics::{
     ConnectionLimit, DaneResult, DnsResult, DnsSeries, DnsType, HistogramSnapshot, Label,
     LoginResult, Metrics, PolicyLookup, PolicyModes, QueueState, ReportResult, Resource,
     SessionResult, Snapshot, Stage, Store, TlsResult, TlsVersion, Usage, metrics_markdown,
 };
-pub use serve::{ServeError, serve_socket, serve_tcp};
+pub use openapi::api_document;
+pub use operator::{Operator, Role};
+pub use problem::{Problem, ProblemKind};
+pub use routes::{Route, Routes};
+pub use serve::{ServeError, serve_socket};
 pub use types::{
-    ActionRequest, ActionResult, AttemptView, ConfigChange, DestinationSummary, ExemptRequest,
-    ExemptionView, Explanation, Filter, ListenerView, Page, PinRequest, PinView, PolicyDetail,
-    PolicyView, ProblemDetails, QueueAction, QueueDetail, QueueItem, QueueSummary, RecipientView,
-    ReloadResult, Section, StatusView, TraceRequest, TraceView, TranscriptView,
+    ActionRequest, ActionResult, AttemptView, CertificateView, ConfigChange, DestinationSummary,
+    ExemptRequest, ExemptionView, Explanation, Filter, ListenerView, LookupView, Page, PinRequest,
+    PinView, PolicyDetail, PolicyView, ProblemDetails, QueueAction, QueueDetail, QueueItem,
+    QueueSummary, ReasonSummary, RecipientView, ReloadResult, Section, StatusView, TraceRequest,
+    TraceView, TranscriptView,
 };

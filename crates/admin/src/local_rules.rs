@@ -11,11 +11,20 @@ use mta_sts::MxPattern;
 use outbound_queue::QueueStore;
 use serde::de::DeserializeOwned;
 
-use crate::control::Operator;
+use crate::operator::Operator;
 use crate::policies::{audit, parse, shown};
 use crate::problem::Problem;
-use crate::{Control, ExemptRequest, PinRequest, PolicyDetail};
+use crate::{Control, ExemptRequest, PinRequest, PolicyDetail, ProblemDetails};
 
+/// Pin: enforce with these patterns, whatever the domain publishes.
+#[utoipa::path(post, path = "/v1/policies/{domain}/pin", tag = "policies", params(
+    ("domain" = String, Path, description = "Policy domain."),
+), request_body = PinRequest, responses(
+    (status = 200, description = "What counts now.", body = PolicyDetail),
+    (status = 400, description = "Not a domain, or not a pin.", body = ProblemDetails),
+    (status = 404, description = "There is no pin to remove.", body = ProblemDetails),
+    (status = 409, description = "Refused.", body = ProblemDetails),
+))]
 pub(crate) async fn pin<S: QueueStore>(
     State(control): State<Control<S>>,
     Extension(operator): Extension<Operator>,
@@ -29,12 +38,21 @@ pub(crate) async fn pin<S: QueueStore>(
         Some(_) => "policy pin",
         None => "policy pin --remove",
     };
-    let order = control.order(operator, Some(request.because.clone()));
+    let order = control.order(&operator, Some(request.because.clone()));
     control.policies.pin(&domain, patterns, order).await?;
-    audit(&control, operator, action, &domain, Some(&request.because));
+    audit(&control, &operator, action, &domain, Some(&request.because));
     shown(&control, &domain).map(Json)
 }
 
+/// Exempt a domain from its policy for a time: its mail is unprotected.
+#[utoipa::path(post, path = "/v1/policies/{domain}/exempt", tag = "policies", params(
+    ("domain" = String, Path, description = "Policy domain."),
+), request_body = ExemptRequest, responses(
+    (status = 200, description = "What counts now.", body = PolicyDetail),
+    (status = 400, description = "Not a domain, or not an exemption.", body = ProblemDetails),
+    (status = 404, description = "There is no exemption to end.", body = ProblemDetails),
+    (status = 409, description = "Not called dangerous, or for too long.", body = ProblemDetails),
+))]
 pub(crate) async fn exempt<S: QueueStore>(
     State(control): State<Control<S>>,
     Extension(operator): Extension<Operator>,
@@ -53,10 +71,10 @@ pub(crate) async fn exempt<S: QueueStore>(
         Some(_) => "policy exempt",
         None => "policy exempt --remove",
     };
-    let order = control.order(operator, Some(request.because.clone()));
+    let order = control.order(&operator, Some(request.because.clone()));
     let policies = &control.policies;
     policies.dangerous_exempt(&domain, until, order).await?;
-    audit(&control, operator, action, &domain, Some(&request.because));
+    audit(&control, &operator, action, &domain, Some(&request.because));
     shown(&control, &domain).map(Json)
 }
 

@@ -6,19 +6,50 @@ use mail_types::{Domain, Timestamp};
 use outbound_queue::QueueStore;
 use policy_cache::Outcome;
 
-use crate::control::Operator;
+use crate::operator::Operator;
 use crate::problem::Problem;
-use crate::{Audit, Control, ExemptionView, Page, PinView, PolicyDetail, PolicyView};
+use crate::queue::decode;
+use crate::{
+    Audit, Control, ExemptionView, Page, PinView, PolicyDetail, PolicyView, ProblemDetails,
+};
 
+/// Stored policies, pins and exemptions by domain.
+#[utoipa::path(get, path = "/v1/policies", tag = "policies", params(
+    ("contains" = Option<String>, Query, description = "Only domains with this in their name."),
+    ("mode" = Option<String>, Query, description = "`enforce`, `testing` or `none`."),
+    ("limit" = Option<u64>, Query, description = "Rows of a page; all unless told."),
+    ("cursor" = Option<String>, Query, description = "`next` of the page before."),
+), responses(
+    (status = 200, description = "A page.", body = Page<PolicyView>),
+    (status = 400, description = "A parameter is wrong.", body = ProblemDetails),
+))]
 pub(crate) async fn list<S: QueueStore>(
     State(control): State<Control<S>>,
-) -> Json<Page<PolicyView>> {
+    RawQuery(query): RawQuery,
+) -> Result<Json<Page<PolicyView>>, Problem> {
+    let wanted = Wanted::parse(query.as_deref().unwrap_or_default())?;
     let now = control.now().wall;
     let views = control.policies.list();
-    let items = views.iter().map(|view| row(view, now)).collect();
-    Json(Page { items, next: None })
+    let mut matching = views.iter().filter(|view| wanted.matches(view));
+    let items: Vec<_> = matching
+        .by_ref()
+        .take(wanted.limit)
+        .map(|view| row(view, now))
+        .collect();
+    let next = matching
+        .next()
+        .and_then(|_| items.last().map(|last| last.domain.clone()));
+    Ok(Json(Page { items, next }))
 }
 
+/// One policy with its text.
+#[utoipa::path(get, path = "/v1/policies/{domain}", tag = "policies", params(
+    ("domain" = String, Path, description = "Policy domain."),
+), responses(
+    (status = 200, description = "What is stored.", body = PolicyDetail),
+    (status = 400, description = "That is no domain.", body = ProblemDetails),
+    (status = 404, description = "Nothing is stored of it.", body = ProblemDetails),
+))]
 pub(crate) async fn show<S: QueueStore>(
     State(control): State<Control<S>>,
     Path(domain): Path<String>,
@@ -27,6 +58,15 @@ pub(crate) async fn show<S: QueueStore>(
     detail(&control, &domain).map(Json)
 }
 
+/// Fetch a policy now.
+#[utoipa::path(post, path = "/v1/policies/{domain}/refresh", tag = "policies", params(
+    ("domain" = String, Path, description = "Policy domain."),
+), responses(
+    (status = 200, description = "The policy as fetched.", body = PolicyDetail),
+    (status = 400, description = "That is no domain.", body = ProblemDetails),
+    (status = 404, description = "It has no policy.", body = ProblemDetails),
+    (status = 503, description = "The fetch failed.", body = ProblemDetails),
+))]
 pub(crate) async fn refresh<S: QueueStore>(
     State(control): State<Control<S>>,
     Extension(operator): Extension<Operator>,
@@ -34,7 +74,7 @@ pub(crate) async fn refresh<S: QueueStore>(
 ) -> Result<Json<PolicyDetail>, Problem> {
     let domain = parse(&domain)?;
     let look = control.policies.refresh_now(&domain).await;
-    audit(&control, operator, "policy refresh", &domain, None);
+    audit(&control, &operator, "policy refresh", &domain, None);
     let stored = detail(&control, &domain)?;
     if look.confirmed {
         return Ok(Json(stored));
@@ -51,7 +91,16 @@ pub(crate) async fn refresh<S: QueueStore>(
     )))
 }
 
-/// `?dangerous=true` forgets an unexpired enforce policy too.
+/// Forget a policy; `dangerous=true` forgets an unexpired enforce policy too.
+#[utoipa::path(post, path = "/v1/policies/{domain}/forget", tag = "policies", params(
+    ("domain" = String, Path, description = "Policy domain."),
+    ("dangerous" = Option<bool>, Query, description = "Even if it is in force: mail loses its protection."),
+), responses(
+    (status = 200, description = "What was forgotten.", body = PolicyDetail),
+    (status = 400, description = "That is no domain.", body = ProblemDetails),
+    (status = 404, description = "Nothing is stored of it.", body = ProblemDetails),
+    (status = 409, description = "It is in force.", body = ProblemDetails),
+))]
 pub(crate) async fn forget<S: QueueStore>(
     State(control): State<Control<S>>,
     Extension(operator): Extension<Operator>,
@@ -69,22 +118,22 @@ pub(crate) async fn forget<S: QueueStore>(
         }
     };
     let before = detail(&control, &domain)?;
-    let order = control.order(operator, Some("policy forget".to_owned()));
+    let order = control.order(&operator, Some("policy forget".to_owned()));
     control.policies.forget(&domain, order, dangerous).await?;
-    audit(&control, operator, "policy forget", &domain, None);
+    audit(&control, &operator, "policy forget", &domain, None);
     Ok(Json(before))
 }
 
 pub(crate) fn audit<S: QueueStore>(
     control: &Control<S>,
-    operator: Operator,
+    operator: &Operator,
     action: &str,
     domain: &Domain,
     reason: Option<&str>,
 ) {
     control.daemon.audit(&Audit {
         at: control.now().wall,
-        uid: operator.0,
+        by: operator,
         action,
         target: domain.as_str(),
         matched: 1,
@@ -159,3 +208,60 @@ fn row(view: &policy_cache::PolicyView, now: Timestamp) -> PolicyView {
         }),
     }
 }
+
+/// What of the list is asked for.
+struct Wanted {
+    contains: Option<String>,
+    mode: Option<String>,
+    limit: usize,
+    after: Option<String>,
+}
+
+impl Wanted {
+    fn parse(query: &str) -> Result<Self, Problem> {
+        let mut out = Self {
+            contains: None,
+            mode: None,
+            limit: usize::MAX,
+            after: None,
+        };
+        for pair in query.split('&').filter(|p| !p.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = decode(value)?;
+            match name {
+                "contains" => out.contains = Some(value.to_ascii_lowercase()),
+                "mode" if ["enforce", "testing", "none"].contains(&value.as_str()) => {
+                    out.mode = Some(value);
+                }
+                "mode" => {
+                    let detail = format!("{value:?} is no mode: enforce, testing or none");
+                    return Err(Problem::parameter(name, detail));
+                }
+                "limit" => {
+                    let wrong = |_| Problem::parameter(name, format!("{value:?} is no number"));
+                    out.limit = value.parse::<usize>().map_err(wrong)?.max(1);
+                }
+                "cursor" => out.after = Some(value),
+                _ => return Err(Problem::bad_request(format!("there is no filter {name:?}"))),
+            }
+        }
+        Ok(out)
+    }
+
+    fn matches(&self, view: &policy_cache::PolicyView) -> bool {
+        let domain = view.domain.as_str();
+        let mode = view.policy.as_ref().map(|p| p.mode().as_str());
+        self.after.as_deref().is_none_or(|after| domain > after)
+            && self
+                .contains
+                .as_deref()
+                .is_none_or(|part| domain.contains(part))
+            && self
+                .mode
+                .as_deref()
+                .is_none_or(|wanted| mode == Some(wanted))
+    }
+}
+
+/// Of the list.
+pub(crate) const PARAMETERS: &[&str] = &["contains", "mode", "limit", "cursor"];

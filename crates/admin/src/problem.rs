@@ -1,51 +1,227 @@
 //! Errors of the API: problem details (RFC 9457).
 
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use outbound_queue::QueueError;
 use policy_cache::CacheError;
 
 use crate::ProblemDetails;
 
+/// What is wrong, for programs: `type` is `urn:sealpost:problem:KEY`, and never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProblemKind {
+    /// The request cannot be understood.
+    InvalidRequest,
+    /// A query parameter that this route does not know.
+    UnknownParameter,
+    /// There is no such message, policy or route.
+    NotFound,
+    /// The route exists, but not for this method.
+    MethodNotAllowed,
+    /// Understood and refused: it would be wrong, or is not confirmed.
+    Refused,
+    /// It cannot be done now.
+    Unavailable,
+    /// It took too long.
+    TimeLimit,
+    /// Nobody has logged in, or not with a good token.
+    Unauthorized,
+    /// The role does not allow it.
+    Forbidden,
+    /// The request names a host that is not this one.
+    WrongHost,
+    /// The request was sent by a page of another site, or without its session's secret.
+    WrongOrigin,
+    /// Too many failed logins from this address.
+    Throttled,
+    /// The request's body is too large.
+    TooLarge,
+}
+
+impl ProblemKind {
+    /// Every kind.
+    pub const ALL: [Self; 13] = [
+        Self::InvalidRequest,
+        Self::UnknownParameter,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::Refused,
+        Self::Unavailable,
+        Self::TimeLimit,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::WrongHost,
+        Self::WrongOrigin,
+        Self::Throttled,
+        Self::TooLarge,
+    ];
+
+    /// The end of `type`.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        self.row().0
+    }
+
+    const fn status(self) -> StatusCode {
+        self.row().1
+    }
+
+    const fn title(self) -> &'static str {
+        self.row().2
+    }
+
+    const fn row(self) -> (&'static str, StatusCode, &'static str) {
+        match self {
+            Self::InvalidRequest => (
+                "invalid-request",
+                StatusCode::BAD_REQUEST,
+                "the request is not valid",
+            ),
+            Self::UnknownParameter => (
+                "unknown-parameter",
+                StatusCode::BAD_REQUEST,
+                "there is no such parameter",
+            ),
+            Self::NotFound => ("not-found", StatusCode::NOT_FOUND, "there is no such thing"),
+            Self::MethodNotAllowed => (
+                "method-not-allowed",
+                StatusCode::METHOD_NOT_ALLOWED,
+                "not with this method",
+            ),
+            Self::Refused => ("refused", StatusCode::CONFLICT, "refused"),
+            Self::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "not now"),
+            Self::TimeLimit => (
+                "time-limit",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "it took too long",
+            ),
+            Self::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED, "not logged in"),
+            Self::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "not allowed"),
+            Self::WrongHost => (
+                "wrong-host",
+                StatusCode::MISDIRECTED_REQUEST,
+                "not the name of this server",
+            ),
+            Self::WrongOrigin => (
+                "wrong-origin",
+                StatusCode::FORBIDDEN,
+                "not sent by this server's own page",
+            ),
+            Self::Throttled => (
+                "throttled",
+                StatusCode::TOO_MANY_REQUESTS,
+                "too many failed logins",
+            ),
+            Self::TooLarge => (
+                "too-large",
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "the request is too large",
+            ),
+        }
+    }
+
+    /// For a refusal that says no more than its status.
+    pub(crate) fn of_status(status: StatusCode) -> Option<Self> {
+        let known = Self::ALL.into_iter().find(|kind| kind.status() == status);
+        known.or_else(|| match status {
+            _ if status.is_client_error() => Some(Self::InvalidRequest),
+            _ if status.is_server_error() => Some(Self::Unavailable),
+            _ => None,
+        })
+    }
+
+    pub(crate) const fn usual_detail(self) -> &'static str {
+        match self {
+            Self::MethodNotAllowed => "the header Allow names the methods that this route has",
+            Self::TooLarge => {
+                "a request has a body of 1 MiB at most; name fewer messages at a time"
+            }
+            Self::InvalidRequest
+            | Self::UnknownParameter
+            | Self::NotFound
+            | Self::Refused
+            | Self::Unavailable
+            | Self::TimeLimit
+            | Self::Unauthorized
+            | Self::Forbidden
+            | Self::WrongHost
+            | Self::WrongOrigin
+            | Self::Throttled => "see /v1/openapi.json for what there is",
+        }
+    }
+}
+
 /// A refusal, with what is wrong this time and the remedy.
 #[derive(Debug)]
-pub(crate) struct Problem {
-    status: StatusCode,
-    title: &'static str,
+pub struct Problem {
+    kind: ProblemKind,
     detail: String,
+    parameter: Option<String>,
+    retry_after: Option<u64>,
 }
 
 impl Problem {
-    pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
+    /// Says what is wrong this time and what to do.
+    #[must_use]
+    pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         Self {
-            status: StatusCode::BAD_REQUEST,
-            title: "the request is not valid",
+            kind,
             detail: detail.into(),
+            parameter: None,
+            retry_after: None,
         }
     }
 
-    pub(crate) fn not_found(detail: impl Into<String>) -> Self {
+    /// With `Retry-After`, in seconds.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// The request cannot be understood.
+    #[must_use]
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(ProblemKind::InvalidRequest, detail)
+    }
+
+    pub(crate) fn unknown_parameter(name: &str, known: &[&str]) -> Self {
+        let known = match known {
+            [] => "it has none".to_owned(),
+            known => format!("it has {}", known.join(", ")),
+        };
         Self {
-            status: StatusCode::NOT_FOUND,
-            title: "there is no such thing",
-            detail: detail.into(),
+            parameter: Some(name.to_owned()),
+            ..Self::new(
+                ProblemKind::UnknownParameter,
+                format!("this route has no parameter {name:?}; {known}"),
+            )
         }
+    }
+
+    /// A parameter has a value that it cannot have.
+    #[must_use]
+    pub fn parameter(name: &str, detail: impl Into<String>) -> Self {
+        Self {
+            parameter: Some(name.to_owned()),
+            ..Self::bad_request(detail)
+        }
+    }
+
+    /// There is no such thing.
+    #[must_use]
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(ProblemKind::NotFound, detail)
     }
 
     pub(crate) fn refused(detail: impl Into<String>) -> Self {
-        Self {
-            status: StatusCode::CONFLICT,
-            title: "refused",
-            detail: detail.into(),
-        }
+        Self::new(ProblemKind::Refused, detail)
     }
 
-    pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
-        Self {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            title: "not now",
-            detail: detail.into(),
-        }
+    /// Not now.
+    #[must_use]
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        Self::new(ProblemKind::Unavailable, detail)
     }
 }
 
@@ -74,18 +250,25 @@ impl From<CacheError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let status = self.kind.status();
         let body = ProblemDetails {
-            title: self.title.to_owned(),
-            status: self.status.as_u16(),
+            kind: format!("urn:sealpost:problem:{}", self.kind.key()),
+            title: self.kind.title().to_owned(),
+            status: status.as_u16(),
             detail: Some(self.detail),
+            parameter: self.parameter,
         };
         // Strings and a number: this cannot fail; an empty body would still carry the status.
         let json = serde_json::to_vec(&body).unwrap_or_default();
-        (
-            self.status,
-            [(header::CONTENT_TYPE, "application/problem+json")],
-            json,
-        )
-            .into_response()
+        let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+        let mut response = (status, kind, json).into_response();
+        let headers = response.headers_mut();
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.kind == ProblemKind::Unauthorized {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
     }
 }

@@ -1,18 +1,36 @@
 //! `/v1/queue`: list, show, summary, actions.
 
+use std::collections::BTreeMap;
+
 use axum::extract::{Extension, Path, RawQuery, State};
 use axum::response::Json;
 use mail_types::{Domain, QueueId};
-use outbound_queue::{Cursor, Edit, MessageState, QueueStore, Target};
+use outbound_queue::{Cursor, Edit, MessageState, QueueStore, SummaryRow, Target};
 
-use crate::control::Operator;
+use crate::operator::Operator;
 use crate::problem::Problem;
 use crate::queue_view::{detail, item};
 use crate::{
-    ActionRequest, ActionResult, Audit, Control, DestinationSummary, Filter, Page, QueueAction,
-    QueueDetail, QueueItem, QueueSummary,
+    ActionRequest, ActionResult, Audit, Control, DestinationSummary, Filter, Page, ProblemDetails,
+    QueueAction, QueueDetail, QueueItem, QueueSummary, ReasonSummary,
 };
 
+/// Waiting messages that match, in the order of their next attempt.
+#[utoipa::path(get, path = "/v1/queue", tag = "queue", params(
+    ("domain" = Option<String>, Query, description = "Recipient domain."),
+    ("sender" = Option<String>, Query, description = "Reverse-path; `<>` is the null reverse-path."),
+    ("recipient" = Option<String>, Query, description = "One recipient."),
+    ("reason" = Option<String>, Query, description = "The key of the last attempt's reason."),
+    ("state" = Option<String>, Query, description = "`queued`, `deferred`, `active` or `held`."),
+    ("older" = Option<u64>, Query, description = "In the queue for longer than this many seconds."),
+    ("attempts-over" = Option<u32>, Query, description = "More attempts than this."),
+    ("limit" = Option<u64>, Query, description = "Rows of a page: 100 unless told, 10,000 at most."),
+    ("cursor" = Option<String>, Query, description = "`next` of the page before."),
+), responses(
+    (status = 200, description = "A page.", body = Page<QueueItem>),
+    (status = 400, description = "A filter is wrong.", body = ProblemDetails),
+    (status = 503, description = "The queue is being read.", body = ProblemDetails),
+))]
 pub(crate) async fn list<S: QueueStore>(
     State(control): State<Control<S>>,
     RawQuery(query): RawQuery,
@@ -33,6 +51,14 @@ pub(crate) async fn list<S: QueueStore>(
     }))
 }
 
+/// One message: recipients, attempts, dialogue.
+#[utoipa::path(get, path = "/v1/queue/{id}", tag = "queue", params(
+    ("id" = String, Path, description = "Queue id."),
+), responses(
+    (status = 200, description = "The message.", body = QueueDetail),
+    (status = 400, description = "That is no queue id.", body = ProblemDetails),
+    (status = 404, description = "It is not in the queue.", body = ProblemDetails),
+))]
 pub(crate) async fn show<S: QueueStore>(
     State(control): State<Control<S>>,
     Path(id): Path<String>,
@@ -43,24 +69,65 @@ pub(crate) async fn show<S: QueueStore>(
     Ok(Json(detail(&view, dialogue, suspended)))
 }
 
+/// Waiting mail by domain and reason.
+#[utoipa::path(get, path = "/v1/queue/summary", tag = "queue", params(
+    ("limit" = Option<u64>, Query, description = "Rows at most; all unless told."),
+), responses(
+    (status = 200, description = "Rows, most messages first.", body = QueueSummary),
+    (status = 400, description = "The limit is no number.", body = ProblemDetails),
+))]
 pub(crate) async fn summary<S: QueueStore>(
     State(control): State<Control<S>>,
-) -> Json<QueueSummary> {
+    RawQuery(query): RawQuery,
+) -> Result<Json<QueueSummary>, Problem> {
+    let limit = match query.as_deref().and_then(|query| query.split_once('=')) {
+        None => usize::MAX,
+        Some((name, value)) => value
+            .parse()
+            .map_err(|_| Problem::parameter(name, format!("{value:?} is no number")))?,
+    };
     let now = control.now();
     let rows = control.queue.summary(now);
-    let rows = rows.into_iter().map(|row| DestinationSummary {
+    let reasons = by_reason(&rows);
+    let rows = rows.into_iter().take(limit).map(|row| DestinationSummary {
         domain: row.destination.to_string(),
         reason: row.reason.map(|r| r.to_string()),
         messages: row.count,
         oldest: row.oldest.rfc3339(),
         next_attempt: row.next_attempt.map(mail_types::Timestamp::rfc3339),
     });
-    Json(QueueSummary {
+    Ok(Json(QueueSummary {
         messages: control.queue.stats(now).messages,
         rows: rows.collect(),
-    })
+        reasons,
+    }))
 }
 
+fn by_reason(rows: &[SummaryRow]) -> Vec<ReasonSummary> {
+    let mut reasons: BTreeMap<Option<&str>, (u64, u64)> = BTreeMap::new();
+    for row in rows {
+        let (messages, domains) = reasons.entry(row.reason.as_deref()).or_default();
+        *messages += row.count;
+        *domains += 1;
+    }
+    let mut out: Vec<_> = reasons
+        .into_iter()
+        .map(|(reason, (messages, domains))| ReasonSummary {
+            reason: reason.map(str::to_owned),
+            messages,
+            domains,
+        })
+        .collect();
+    out.sort_by_key(|row| std::cmp::Reverse(row.messages));
+    out
+}
+
+/// Retry, hold, release, cancel or bounce messages.
+#[utoipa::path(post, path = "/v1/queue/actions", tag = "queue", request_body = ActionRequest, responses(
+    (status = 200, description = "How many it concerned.", body = ActionResult),
+    (status = 400, description = "Not an action, or nothing was named.", body = ProblemDetails),
+    (status = 404, description = "None of them is in the queue.", body = ProblemDetails),
+))]
 pub(crate) async fn act<S: QueueStore>(
     State(control): State<Control<S>>,
     Extension(operator): Extension<Operator>,
@@ -117,7 +184,7 @@ pub(crate) async fn act<S: QueueStore>(
         };
         control.daemon.audit(&Audit {
             at: now.wall,
-            uid: operator.0,
+            by: &operator,
             action: word,
             target: &target,
             matched: edited.matched,
@@ -151,9 +218,9 @@ impl ListQuery {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = decode(value)?;
             let number = || {
-                value
-                    .parse::<u64>()
-                    .map_err(|_| Problem::bad_request(format!("{name} is not a number: {value:?}")))
+                value.parse::<u64>().map_err(|_| {
+                    Problem::parameter(name, format!("{name} is not a number: {value:?}"))
+                })
             };
             match name {
                 "domain" => out.filter.domain = Some(value),
@@ -173,7 +240,7 @@ impl ListQuery {
                 "cursor" => {
                     let cursor = Cursor::from_text(&value);
                     out.cursor = Some(cursor.ok_or_else(|| {
-                        Problem::bad_request("the cursor is not one that this API gave")
+                        Problem::parameter(name, "the cursor is not one that this API gave")
                     })?);
                 }
                 _ => return Err(Problem::bad_request(format!("there is no filter {name:?}"))),
@@ -238,7 +305,7 @@ fn describe(filter: &Filter) -> String {
 }
 
 /// Percent-decoding of a query value (RFC 3986 section 2.1; `+` is a space in query strings).
-fn decode(value: &str) -> Result<String, Problem> {
+pub(crate) fn decode(value: &str) -> Result<String, Problem> {
     let mut out = Vec::with_capacity(value.len());
     let mut bytes = value.bytes();
     while let Some(b) = bytes.next() {
@@ -262,6 +329,18 @@ fn decode(value: &str) -> Result<String, Problem> {
     String::from_utf8(out).map_err(|_| Problem::bad_request(format!("{value:?} is not UTF-8")))
 }
 
+/// Of the list.
+pub(crate) const PARAMETERS: &[&str] = &[
+    "domain",
+    "sender",
+    "recipient",
+    "reason",
+    "state",
+    "older",
+    "attempts-over",
+    "limit",
+    "cursor",
+];
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 10_000;
 

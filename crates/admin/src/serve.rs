@@ -1,6 +1,5 @@
-//! Serves routers on the control socket and on TCP.
+//! Serves the API on the control socket.
 
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -10,11 +9,11 @@ use axum::extract::{ConnectInfo, Request};
 use axum::middleware::Next;
 use axum::response::Response;
 use axum::serve::IncomingStream;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::UnixListener;
 
-use crate::control::Operator;
+use crate::operator::Operator;
 
-/// Why nothing is served.
+/// Why the socket is not served.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The socket's path cannot be used.
@@ -24,16 +23,6 @@ pub enum ServeError {
     Socket {
         /// Which.
         path: PathBuf,
-        /// The system's words.
-        cause: std::io::Error,
-    },
-    /// The TCP address cannot be used.
-    #[error(
-        "admin.http cannot listen on {address}: {cause}; stop what uses it, or set another address"
-    )]
-    Tcp {
-        /// Which.
-        address: SocketAddr,
         /// The system's words.
         cause: std::io::Error,
     },
@@ -73,24 +62,6 @@ pub fn serve_socket(
     })
 }
 
-/// Binds a TCP address and serves it until the future is dropped.
-///
-/// # Errors
-/// [`ServeError::Tcp`], before anything is served.
-pub async fn serve_tcp(
-    address: SocketAddr,
-    router: Router,
-) -> Result<impl Future<Output = ()> + use<>, ServeError> {
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|cause| ServeError::Tcp { address, cause })?;
-    Ok(async move {
-        if let Err(error) = axum::serve(listener, router).await {
-            tracing::error!(%error, "admin.http is no longer served");
-        }
-    })
-}
-
 /// Who connected to the socket.
 #[derive(Clone, Copy, Debug)]
 struct Peer(Option<u32>);
@@ -106,6 +77,8 @@ async fn name_operator(
     mut request: Request,
     next: Next,
 ) -> Response {
-    request.extensions_mut().insert(Operator(peer.0));
+    request
+        .extensions_mut()
+        .insert(Operator::Socket { uid: peer.0 });
     next.run(request).await
 }

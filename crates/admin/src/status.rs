@@ -6,6 +6,10 @@ use outbound_queue::QueueStore;
 
 use crate::{Control, StatusView};
 
+/// The state of the relay on one screen.
+#[utoipa::path(get, path = "/v1/status", tag = "process", responses(
+    (status = 200, description = "Counts, listeners, troubles.", body = StatusView),
+))]
 pub(crate) async fn status<S: QueueStore>(State(control): State<Control<S>>) -> Json<StatusView> {
     let queue = control.queue.stats(control.now());
     let policies = control.policies.stats();
@@ -35,6 +39,10 @@ pub(crate) async fn status<S: QueueStore>(State(control): State<Control<S>>) -> 
             ("testing".to_owned(), policies.testing),
             ("none".to_owned(), policies.none),
         ],
+        policies_at_risk: policies.at_risk,
+        policy_expiry_in: policies.soonest_unrefreshed_expiry.map(|t| t.as_secs()),
+        lookups: control.daemon.lookups(),
+        certificates: control.daemon.certificates(),
         dnssec: control.daemon.dnssec().to_owned(),
         store_bytes: queue.disk_bytes,
         free_bytes: control.daemon.free_bytes(),

@@ -8,15 +8,25 @@ use axum::response::Json;
 use mail_types::{Domain, QueueId};
 use outbound_queue::QueueStore;
 
-use crate::control::Operator;
+use crate::operator::Operator;
 use crate::problem::Problem;
-use crate::{Audit, Control, TraceRequest, TraceView};
+use crate::{Audit, Control, ProblemDetails, TraceRequest, TraceView};
 
+/// Traces that run.
+#[utoipa::path(get, path = "/v1/traces", tag = "events", responses(
+    (status = 200, description = "Until when each runs.", body = Vec<TraceView>),
+))]
 pub(crate) async fn list<S: QueueStore>(State(control): State<Control<S>>) -> Json<Vec<TraceView>> {
     Json(control.daemon.traces())
 }
 
 /// Begins one, or ends it. Answers with those that run.
+#[utoipa::path(post, path = "/v1/traces", tag = "events", request_body = TraceRequest, responses(
+    (status = 200, description = "Those that run now.", body = Vec<TraceView>),
+    (status = 400, description = "Not an order for a trace.", body = ProblemDetails),
+    (status = 404, description = "Nothing traces that.", body = ProblemDetails),
+    (status = 409, description = "Ten run already.", body = ProblemDetails),
+))]
 pub(crate) async fn change<S: QueueStore>(
     State(control): State<Control<S>>,
     Extension(operator): Extension<Operator>,
@@ -48,7 +58,7 @@ pub(crate) async fn change<S: QueueStore>(
     };
     control.daemon.audit(&Audit {
         at: control.now().wall,
-        uid: operator.0,
+        by: &operator,
         action,
         target: &subject,
         matched: 1,

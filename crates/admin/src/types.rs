@@ -4,9 +4,10 @@
 //! that may be missing is `null`. Fields are only ever added.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A page of a list: `GET /v1/queue`, `GET /v1/policies`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Page<T> {
     /// The rows.
     pub items: Vec<T>,
@@ -16,7 +17,7 @@ pub struct Page<T> {
 
 /// Which messages; every field that is present must match. In a query string the names are
 /// written with hyphens (`attempts-over`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub struct Filter {
     /// Recipient domain.
@@ -51,7 +52,7 @@ impl Filter {
 }
 
 /// One message in `GET /v1/queue`, in the order of the next attempt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct QueueItem {
     /// Queue id.
     pub id: String,
@@ -78,7 +79,7 @@ pub struct QueueItem {
 }
 
 /// `GET /v1/queue/{id}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct QueueDetail {
     /// As in the list.
     #[serde(flatten)]
@@ -98,7 +99,7 @@ pub struct QueueDetail {
 }
 
 /// One recipient in [`QueueDetail`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RecipientView {
     /// Forward-path.
     pub address: String,
@@ -111,7 +112,7 @@ pub struct RecipientView {
 }
 
 /// One attempt in [`QueueDetail`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AttemptView {
     /// When it ended.
     pub at: String,
@@ -142,7 +143,7 @@ pub struct AttemptView {
 }
 
 /// Commands and replies of one session, without content and secrets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TranscriptView {
     /// When it ended.
     pub at: String,
@@ -153,7 +154,7 @@ pub struct TranscriptView {
 }
 
 /// `POST /v1/queue/actions`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ActionRequest {
     /// What to do.
@@ -176,7 +177,7 @@ pub struct ActionRequest {
 }
 
 /// What can be done to messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum QueueAction {
     /// Make the next attempt due now.
@@ -192,23 +193,37 @@ pub enum QueueAction {
 }
 
 /// Answer to [`ActionRequest`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ActionResult {
     /// Messages that matched; with `dry_run` nothing was done to them.
     pub matched: u64,
 }
 
 /// `GET /v1/queue/summary`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct QueueSummary {
     /// Messages in the queue.
     pub messages: u64,
     /// Rows by domain and reason, most messages first.
     pub rows: Vec<DestinationSummary>,
+    /// The same by reason alone, most messages first; of all rows, even if fewer are shown.
+    #[serde(default)]
+    pub reasons: Vec<ReasonSummary>,
+}
+
+/// What waits for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReasonSummary {
+    /// Key of the last reason; `null` for mail that was not tried yet.
+    pub reason: Option<String>,
+    /// Messages; one with several domains counts for each.
+    pub messages: u64,
+    /// Domains or routes.
+    pub domains: u64,
 }
 
 /// One row of [`QueueSummary`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DestinationSummary {
     /// Recipient domain or route.
     pub domain: String,
@@ -224,7 +239,7 @@ pub struct DestinationSummary {
 
 /// One policy in `GET /v1/policies`. A domain for which there is only a pin or an exemption has
 /// `null` for what only a stored policy has.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PolicyView {
     /// Policy domain.
     pub domain: String,
@@ -249,7 +264,7 @@ pub struct PolicyView {
 }
 
 /// A pin: enforce with these patterns.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PinView {
     /// MX patterns.
     pub mx: Vec<String>,
@@ -262,7 +277,7 @@ pub struct PinView {
 }
 
 /// An exemption: the policy is not enforced.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ExemptionView {
     /// When it ends.
     pub until: String,
@@ -277,7 +292,7 @@ pub struct ExemptionView {
 }
 
 /// `POST /v1/policies/{domain}/pin`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PinRequest {
     /// MX patterns, at least one; `null` removes the pin.
@@ -287,7 +302,7 @@ pub struct PinRequest {
 }
 
 /// `POST /v1/policies/{domain}/exempt`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExemptRequest {
     /// When it ends, 90 days ahead at most; `null` ends it now.
@@ -300,7 +315,7 @@ pub struct ExemptRequest {
 }
 
 /// `GET /v1/policies/{domain}`, and the answer to `refresh`, `pin` and `exempt`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PolicyDetail {
     /// As in the list.
     #[serde(flatten)]
@@ -314,7 +329,7 @@ pub struct PolicyDetail {
 }
 
 /// `GET /v1/explain/{id-or-domain}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
     /// The queue id or domain that was asked about.
     pub subject: String,
@@ -330,7 +345,7 @@ pub struct Explanation {
 }
 
 /// A part of an [`Explanation`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Section {
     /// For instance `What happens`.
     pub title: String,
@@ -339,7 +354,7 @@ pub struct Section {
 }
 
 /// `GET /v1/status`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StatusView {
     /// Version of the daemon.
     pub version: String,
@@ -356,6 +371,7 @@ pub struct StatusView {
     /// Messages in the queue.
     pub queue_messages: u64,
     /// Messages by state, for instance `deferred`.
+    #[schema(value_type = Vec<Vec<serde_json::Value>>)]
     pub queue_by_state: Vec<(String, u64)>,
     /// Arrival of the oldest message.
     pub oldest: Option<String>,
@@ -368,10 +384,23 @@ pub struct StatusView {
     /// Outbound connections open now.
     pub connections: u64,
     /// Stored policies by mode.
+    #[schema(value_type = Vec<Vec<serde_json::Value>>)]
     pub policies_by_mode: Vec<(String, u64)>,
     /// DNSSEC as in effect: `off`, `validate`, `trust-ad`, or `unavailable` where it is wanted and
     /// does not reach us.
     pub dnssec: String,
+    /// Policies whose refresh has been failing for so long that somebody should look.
+    #[serde(default)]
+    pub policies_at_risk: u64,
+    /// Seconds until the first policy expires whose refresh failed or is overdue.
+    #[serde(default)]
+    pub policy_expiry_in: Option<u64>,
+    /// DNS look-ups since the start.
+    #[serde(default)]
+    pub lookups: Vec<LookupView>,
+    /// Certificates that this relay shows to others.
+    #[serde(default)]
+    pub certificates: Vec<CertificateView>,
     /// Bytes used in the data directory.
     pub store_bytes: u64,
     /// Bytes free on its file system.
@@ -379,7 +408,7 @@ pub struct StatusView {
 }
 
 /// One listener in [`StatusView`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ListenerView {
     /// Its name.
     pub name: String,
@@ -389,8 +418,29 @@ pub struct ListenerView {
     pub clients: u64,
 }
 
+/// DNS look-ups of one type in [`StatusView`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LookupView {
+    /// `mx`, `address`, `txt` or `tlsa`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Answered, if only that there is nothing.
+    pub answered: u64,
+    /// No answer, or one that DNSSEC refuses.
+    pub failed: u64,
+}
+
+/// A certificate in [`StatusView`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CertificateView {
+    /// The listener, or `admin.http`.
+    pub of: String,
+    /// Its last valid moment; `null` if the file cannot be read.
+    pub not_after: Option<String>,
+}
+
 /// `POST /v1/reload`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReloadResult {
     /// Keys whose new value is in effect.
     pub applied: Vec<String>,
@@ -402,7 +452,7 @@ pub struct ReloadResult {
 }
 
 /// A key with another value, in [`ReloadResult`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ConfigChange {
     /// For instance `queue.retry` or `route[0].relay`.
     pub key: String,
@@ -415,7 +465,7 @@ pub struct ConfigChange {
 }
 
 /// `POST /v1/traces`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TraceRequest {
     /// A recipient domain, a mail host or a queue id.
@@ -425,7 +475,7 @@ pub struct TraceRequest {
 }
 
 /// One trace in `GET /v1/traces`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TraceView {
     /// What is traced.
     pub subject: String,
@@ -436,8 +486,11 @@ pub struct TraceView {
 }
 
 /// An error, `application/problem+json` (RFC 9457).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ProblemDetails {
+    /// `urn:sealpost:problem:` and a key that never changes.
+    #[serde(rename = "type", default)]
+    pub kind: String,
     /// Short, the same for every occurrence.
     pub title: String,
     /// The HTTP status code.
@@ -445,4 +498,7 @@ pub struct ProblemDetails {
     /// What is wrong this time and what to do.
     #[serde(default)]
     pub detail: Option<String>,
+    /// The query parameter that is at fault, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameter: Option<String>,
 }

@@ -22,6 +22,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::facts::{
     AddressFacts, Facts, HostFacts, KnownPolicy, MailHosts, Seen, Signed, TxtAnswer,
 };
+use crate::progress::Progress;
 use crate::report::Report;
 
 /// Audits domains.
@@ -45,13 +46,23 @@ pub struct Auditor {
 impl Auditor {
     /// Audits one domain, of which the daemon may know an earlier policy. No `MAIL FROM` is ever sent.
     pub async fn check(&self, domain: &Domain, known: Option<KnownPolicy>) -> Report {
+        self.check_watched(domain, known, &|_| ()).await
+    }
+
+    /// As [`Auditor::check`], and tells what is done as soon as it is.
+    pub async fn check_watched(
+        &self,
+        domain: &Domain,
+        known: Option<KnownPolicy>,
+        tell: &(dyn Fn(Progress) + Send + Sync),
+    ) -> Report {
         let deadline = Instant::now() + self.limit;
         let now = (self.clock)();
         let (record, policy, (mail, unusable), reporting) = tokio::join!(
-            self.txt(domain, "_mta-sts"),
-            self.policy(domain, deadline),
-            self.mail(domain, deadline),
-            self.txt(domain, "_smtp._tls"),
+            told(self.txt(domain, "_mta-sts"), tell, Progress::Record),
+            told(self.policy(domain, deadline), tell, Progress::Policy),
+            told(self.mail(domain, deadline), tell, Progress::Hosts),
+            told(self.txt(domain, "_smtp._tls"), tell, Progress::Reporting),
         );
         let facts = Facts {
             domain: domain.clone(),
@@ -248,6 +259,16 @@ impl Auditor {
             route.hop.port
         ))
     }
+}
+
+async fn told<T>(
+    work: impl Future<Output = T>,
+    tell: &(dyn Fn(Progress) + Send + Sync),
+    done: Progress,
+) -> T {
+    let result = work.await;
+    tell(done);
+    result
 }
 
 fn target(target: &delivery::HopTarget) -> String {

@@ -14,6 +14,7 @@ mod finding;
 mod findings;
 mod markdown;
 mod nearest;
+mod progress;
 mod report;
 #[cfg(test)]
 mod samples;
@@ -25,6 +26,7 @@ pub use auditor::Auditor;
 pub use facts::{AddressFacts, Facts, HostFacts, KnownPolicy, MailHosts, Seen, Signed, TxtAnswer};
 pub use finding::{Finding, Group, Severity};
 pub use markdown::findings_markdown;
+pub use progress::Progress;
 pub use report::Report;
 pub use table::Kind;
 pub use verdict::{HostOutcome, Outcome, Protection};

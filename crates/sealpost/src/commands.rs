@@ -1,7 +1,7 @@
 //! The commands, each from its arguments to its exit status.
 
 mod cert;
-mod check;
+pub(crate) mod check;
 mod check_config;
 mod dkim;
 mod policy;

@@ -266,8 +266,12 @@ fn admin_key_pair(r: &mut Reader<'_>, s: Scope<'_>) -> Option<KeyPair> {
     };
     let place = r.places().of(there);
     let message = format!("{missing} is missing");
-    r.problems
-        .push(Problem::error(place, there, message, "give both, or neither"));
+    r.problems.push(Problem::error(
+        place,
+        there,
+        message,
+        "give both, or neither",
+    ));
     None
 }
 

@@ -6,13 +6,13 @@ use std::process::Command;
 use anyhow::{Context, bail};
 
 /// Sees to it that all of them are there, other people's servers only for `interop`, what breaks
-/// things from outside only for `crash`: as root they are installed, else the command that would
+/// things from outside only for `crash`, a browser only for `browser`: as root they are installed, else the command that would
 /// install them is named.
 ///
 /// # Errors
 /// Some are missing.
-pub(crate) fn ensure(interop: bool, crash: bool) -> anyhow::Result<()> {
-    let missing = missing(interop, crash);
+pub(crate) fn ensure(interop: bool, crash: bool, browser: bool) -> anyhow::Result<()> {
+    let missing = missing(interop, crash, browser);
     if missing.is_empty() {
         return Ok(());
     }
@@ -29,20 +29,22 @@ pub(crate) fn ensure(interop: bool, crash: bool) -> anyhow::Result<()> {
         .env("DEBIAN_FRONTEND", "noninteractive")
         .status()
         .context("cannot run apt-get")?;
-    let still = self::missing(interop, crash);
+    let still = self::missing(interop, crash, browser);
     if !status.success() || !still.is_empty() {
         bail!("could not install {}; run: {install}", still.join(" "));
     }
     Ok(())
 }
 
-fn missing(interop: bool, crash: bool) -> Vec<&'static str> {
+fn missing(interop: bool, crash: bool, browser: bool) -> Vec<&'static str> {
     let others: &[_] = if interop { &INTEROP } else { &[] };
     let faults: &[_] = if crash { &CRASH } else { &[] };
+    let browsers: &[_] = if browser { &BROWSER } else { &[] };
     let mut packages: Vec<&str> = NAMESPACES
         .iter()
         .chain(others)
         .chain(faults)
+        .chain(browsers)
         .filter(|(program, _)| !is_program(program))
         .map(|(_, package)| *package)
         .collect();
@@ -104,6 +106,12 @@ const CRASH: [(&str, &str); 5] = [
     ("mount", "mount"),
     ("prlimit", "util-linux"),
     ("strace", "strace"),
+];
+
+/// The page is clicked in a real browser.
+const BROWSER: [(&str, &str); 2] = [
+    ("chromedriver", "chromium-driver"),
+    ("chromium", "chromium"),
 ];
 
 /// Other people's servers and tools.

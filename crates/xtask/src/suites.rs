@@ -19,7 +19,7 @@ pub(crate) fn run(wanted: &[String]) -> anyhow::Result<bool> {
     let runner = Runner::find();
     println!("tests are run by {}", runner.name());
     let has = |name: &str| suites.iter().any(|suite| suite == name);
-    packages::ensure(has(INTEROP), has(CRASH))?;
+    packages::ensure(has(INTEROP), has(CRASH), has(BROWSER))?;
     build(runner)?;
 
     let mut total = Tally::default();
@@ -166,5 +166,6 @@ impl Runner {
 }
 
 const UNIT: &str = "unit";
+const BROWSER: &str = "browser";
 const CRASH: &str = "crash";
 const INTEROP: &str = "interop";

@@ -62,7 +62,7 @@ async fn known(settings: &Settings, domain: &Domain) -> Option<KnownPolicy> {
 }
 
 /// The daemon's own parts, with time limits for somebody who waits.
-fn auditor(settings: &Settings) -> anyhow::Result<Auditor> {
+pub(crate) fn auditor(settings: &Settings) -> anyhow::Result<Auditor> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let roots = open::roots(settings)?;
     let resolver: Arc<dyn Resolver> = open::resolver(settings)?;

@@ -26,6 +26,8 @@ pub(crate) struct EventLog {
 }
 
 struct Shared {
+    /// Whoever watches live.
+    feed: Arc<web::Feed>,
     state: Mutex<State>,
     more: Condvar,
     dropped: AtomicU64,
@@ -71,6 +73,7 @@ impl EventLog {
     pub(crate) fn start(outlet: Outlet) -> io::Result<(Self, Guard)> {
         let Outlet { formatter, sink } = outlet;
         let shared = Shared {
+            feed: Arc::default(),
             state: Mutex::new(State {
                 formatter,
                 buffer: Vec::new(),
@@ -100,6 +103,7 @@ impl EventLog {
 
     /// Says that something happened.
     pub(crate) fn write(&self, event: &dyn LogEvent) {
+        self.shared.feed.offer(event);
         let mut state = self.shared.state.lock();
         if state.buffer.len() > CAP {
             state.unsaid += 1;
@@ -126,6 +130,11 @@ impl EventLog {
         state.formatter = outlet.formatter;
         drop(state);
         self.shared.more.notify_one();
+    }
+
+    /// Where live events come from.
+    pub(crate) fn feed(&self) -> &Arc<web::Feed> {
+        &self.shared.feed
     }
 
     /// Events that were dropped since the start.

@@ -13,6 +13,7 @@ mod log_writer;
 mod logins;
 mod observe;
 pub(crate) mod open;
+mod page;
 mod placed;
 mod process;
 mod recipients;

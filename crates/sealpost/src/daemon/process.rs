@@ -4,17 +4,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use admin::{Audit, Daemon, ListenerView, Readiness, ReloadResult, TraceView};
+use admin::{
+    Audit, CertificateView, Daemon, ListenerView, LookupView, Operator, Readiness, ReloadResult,
+    TraceView,
+};
 use attempt::{Level, Removed, RemovedBecause};
 use mail_types::{QueueId, Timestamp};
 use outbound_queue::QueueStore;
-use resolver::Path as DnsPath;
+use resolver::{DnsResolver, Kind, Outcome, Path as DnsPath};
 use settings::Settings;
 use tokio::sync::watch;
 
 use super::certificates::Certificates;
 use super::logins::Logins;
 use super::observe::Observer;
+use super::page::{self, Page};
 use super::reload::Reloading;
 use super::trust::Trust;
 
@@ -35,6 +39,10 @@ pub(crate) struct Process<S> {
     pub(crate) standing: Vec<String>,
     /// Whether DNSSEC reaches us.
     pub(crate) dns_path: watch::Receiver<DnsPath>,
+    /// DNS, for its counts.
+    pub(crate) resolver: Arc<DnsResolver>,
+    /// Who may use page and API over HTTP.
+    pub(crate) page: Page,
 }
 
 impl<S: QueueStore> Process<S> {
@@ -107,6 +115,45 @@ impl<S: QueueStore> Daemon for Process<S> {
         }
     }
 
+    fn lookups(&self) -> Vec<LookupView> {
+        let series = self.resolver.stats().series;
+        let kinds = [
+            (Kind::Mx, "mx"),
+            (Kind::Address, "address"),
+            (Kind::Txt, "txt"),
+            (Kind::Tlsa, "tlsa"),
+        ];
+        let count = |kind: Kind, failed: bool| {
+            let of_kind = series.iter().filter(|s| s.kind == kind);
+            of_kind
+                .filter(|s| matches!(s.outcome, Outcome::Temporary | Outcome::Bogus) == failed)
+                .map(|s| s.buckets.iter().sum::<u64>())
+                .sum()
+        };
+        kinds
+            .into_iter()
+            .map(|(kind, word)| LookupView {
+                kind: word.to_owned(),
+                answered: count(kind, false),
+                failed: count(kind, true),
+            })
+            .collect()
+    }
+
+    fn certificates(&self) -> Vec<CertificateView> {
+        let listeners = self.certificates.soonest().into_iter();
+        let listeners = listeners.map(|(name, end)| (format!("listener {name}"), Some(end)));
+        let admin = self.settings.admin.key_pair.as_ref();
+        let admin = admin.map(|pair| ("admin.http".to_owned(), page::ends(&pair.certificate)));
+        listeners
+            .chain(admin)
+            .map(|(of, end)| CertificateView {
+                of,
+                not_after: end.map(Timestamp::rfc3339),
+            })
+            .collect()
+    }
+
     fn free_bytes(&self) -> u64 {
         journal::free_space(&self.settings.server.data_dir).map_or(0, |free| free.bytes)
     }
@@ -164,14 +211,19 @@ impl<S: QueueStore> Daemon for Process<S> {
     }
 
     fn audit(&self, audit: &Audit<'_>) {
-        let uid = audit
-            .uid
-            .map_or_else(|| "unknown".to_owned(), |uid| uid.to_string());
+        let (by, from) = (audit.by.name(), audit.by.origin());
+        let uid = match audit.by {
+            Operator::Socket { uid: Some(uid) } => uid.to_string(),
+            Operator::Socket { uid: None } => "unknown".to_owned(),
+            Operator::Http { .. } => String::new(),
+        };
         let matched = audit.matched.to_string();
         let fields = [
             ("action", audit.action),
             ("target", audit.target),
             ("matched", matched.as_str()),
+            ("by", by.as_str()),
+            ("from", from.as_str()),
             ("uid", uid.as_str()),
             ("reason", audit.reason.unwrap_or_default()),
         ];

@@ -47,6 +47,7 @@ impl<S: QueueStore> Process<S> {
         settings::log_filter(&next.log.level).map_err(|e| e.to_string())?;
         // From the file of the start: another one is a change that needs a restart.
         let users = logins::read(&next)?;
+        let page = self.page.read(&next)?;
         self.trust.reload(&next, same_routes)?;
         // Nothing fails from here on.
         self.certificates.replace(certificates);
@@ -56,6 +57,7 @@ impl<S: QueueStore> Process<S> {
         if let (Some(logins), Some(users)) = (&self.logins, users) {
             logins.replace(users);
         }
+        self.page.replace(page);
         self.observer.log.switch(outlet);
         self.reloading.placed.replace(told.clone());
         if let Some(delivery) = &self.reloading.delivery {
@@ -120,6 +122,7 @@ fn result(changes: Vec<ConfigChange>, with_routes: bool, with_users: bool) -> Re
     applied
         .push("the files that tls.roots, tls.dangerous-extra-roots and tls.crls name".to_owned());
     applied.push("the files of certificate, private-key and client-ca".to_owned());
+    applied.push("the files that admin.token-file and admin.certificate name".to_owned());
     if with_routes {
         applied.push("the files that route.roots and route.password-file name".to_owned());
     }

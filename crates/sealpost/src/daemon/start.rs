@@ -20,6 +20,7 @@ use smtp_server::Server;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use web::{Api, Checker};
 
 use super::certificates::Certificates;
 use super::form::Forms;
@@ -27,12 +28,14 @@ use super::intake::QueueIntake;
 use super::log_writer::EventLog;
 use super::logins::Logins;
 use super::observe::Observer;
+use super::page::Page;
 use super::placed::Placed;
 use super::process::Process;
 use super::recipients::DomainCheck;
 use super::reload::Reloading;
 use super::trust::Trust;
 use super::{descriptors, dnssec, open, reminders, scrape, translate};
+use crate::commands::check;
 use crate::exit::Status;
 use crate::logging::SetLevel;
 
@@ -114,6 +117,9 @@ pub(crate) async fn run(
             placed,
             set_level,
         },
+        resolver: Arc::clone(&dns),
+        page: Page::open(&settings, &observer, &clock)
+            .map_err(|e| open::fail(Status::Configuration, &e))?,
         settings,
     };
     let running = Running {
@@ -160,22 +166,18 @@ impl Running {
             self.hold_all().await?;
         }
         let mut background = JoinSet::new();
+        let api = self.api();
         if let Some(address) = settings.admin.http {
-            let readiness: Arc<dyn Readiness> = Arc::clone(&self.process) as _;
-            let service = admin::serve_tcp(address, admin::public_router(readiness)).await;
+            self.serve_http(address, api.clone(), &mut background)
+                .await?;
+        }
+        if let Some(api) = api {
+            let router = web::api_routes(api.clone()).into_router();
+            let service = admin::serve_socket(&settings.admin.socket, router);
             background.spawn(service.map_err(|e| open::fail(Status::CannotCreate, &e))?);
+            background.spawn(api.keep_history());
         }
         if let Some((delivery, policies)) = &self.delivery {
-            let control = Control {
-                queue: Arc::clone(&self.queue),
-                delivery: delivery.clone(),
-                policies: policies.clone(),
-                clock: Arc::clone(&self.clock),
-                daemon: Arc::clone(&self.process) as _,
-            };
-            let service =
-                admin::serve_socket(&settings.admin.socket, admin::control_router(control));
-            background.spawn(service.map_err(|e| open::fail(Status::CannotCreate, &e))?);
             let (engine, cache) = (delivery.clone(), policies.clone());
             background.spawn(async move { engine.run().await });
             background.spawn(async move { cache.run().await });
@@ -238,6 +240,43 @@ impl Running {
             domains: DomainCheck::new(&settings.access, &settings.routes, resolver),
             forms: Forms::new(settings, Arc::clone(&self.process.trust.signing)),
         }
+    }
+
+    /// What the commands and the page act on; nothing while the policy store is lost.
+    fn api(&self) -> Option<Api<EmbeddedStore>> {
+        let (delivery, policies) = self.delivery.as_ref()?;
+        let process = Arc::clone(&self.process);
+        let make = move || check::auditor(&process.settings).map_err(|e| e.to_string());
+        Some(Api {
+            control: Control {
+                queue: Arc::clone(&self.queue),
+                delivery: delivery.clone(),
+                policies: policies.clone(),
+                clock: Arc::clone(&self.clock),
+                daemon: Arc::clone(&self.process) as _,
+            },
+            history: Arc::default(),
+            feed: Arc::clone(self.observer.log.feed()),
+            checker: Arc::new(Checker::new(Arc::new(make))),
+        })
+    }
+
+    async fn serve_http(
+        &self,
+        address: SocketAddr,
+        api: Option<Api<EmbeddedStore>>,
+        background: &mut JoinSet<()>,
+    ) -> anyhow::Result<()> {
+        let bound = web::bind(address).await;
+        let listener = bound.map_err(|e| open::fail(Status::CannotCreate, &e))?;
+        let page = &self.process.page;
+        if self.process.settings.admin.login_link {
+            page.print_link(listener.local_addr()?);
+        }
+        let readiness: Arc<dyn Readiness> = Arc::clone(&self.process) as _;
+        let router = web::http_router(readiness, api.map(web::api_routes), &page.access);
+        background.spawn(web::serve(listener, router, page.tls.clone()));
+        Ok(())
     }
 
     /// `queue.hold-at-start`: before anything is delivered (row H6-13).

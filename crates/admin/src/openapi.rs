@@ -1,0 +1,40 @@
+//! The description of the API (OpenAPI), made from the handlers.
+
+use utoipa::OpenApi;
+
+use crate::{control, explain, local_rules, policies, queue, status, traces};
+
+/// What [`control_routes`](crate::control_routes) serves. Whoever adds routes merges theirs.
+#[must_use]
+pub fn api_document() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Sealpost",
+        description = "The control API, over the control socket and over admin.http. Times are RFC 3339 in UTC, \
+            durations whole seconds, sizes octets. Every refusal is application/problem+json (RFC 9457) \
+            whose `type` never changes. Over HTTP a request needs a token (`Authorization: Bearer`) or a \
+            session; what changes anything needs the role admin."
+    ),
+    paths(
+        queue::list,
+        queue::show,
+        queue::summary,
+        queue::act,
+        policies::list,
+        policies::show,
+        policies::refresh,
+        policies::forget,
+        local_rules::pin,
+        local_rules::exempt,
+        explain::explain,
+        status::status,
+        control::reload,
+        traces::list,
+        traces::change,
+    )
+)]
+struct Document;

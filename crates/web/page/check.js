@@ -1,0 +1,65 @@
+// The audit of a domain, live, as `sealpost check` does it.
+import { el, facts, foreign, replace } from "./dom.js";
+import { get, mayAct, path, stream } from "./api.js";
+import { level, moment } from "./text.js";
+
+const GROUPS = { record: "Record", policy: "Policy", mx: "MX", reporting: "Reporting", dnssec: "DNSSEC" };
+
+export async function show(place, { query }) {
+  const field = el("input", { id: "c-domain", name: "domain", value: query.domain || "", required: true, autocomplete: "off", spellcheck: "false", placeholder: "example.org" });
+  const result = el("div", {});
+  const stop = new AbortController();
+  const begin = el("button", { type: "submit", class: "primary" }, mayAct() ? "Check" : "Explain");
+  const run = async () => {
+    begin.disabled = true;
+    try {
+      await (mayAct() ? check : explain)(result, field.value.trim(), stop.signal);
+    } catch (error) {
+      if (!stop.signal.aborted) replace(result, el("p", { role: "alert" }, level("error", error.message)));
+    }
+    begin.disabled = false;
+  };
+  replace(place, el("h1", {}, "Check a domain"),
+    el("p", { class: "quiet" }, mayAct() ? "Looks at a recipient domain as a delivery would: records, policy, every mail host and its certificate. No mail is sent."
+      : "A live check connects to the domain's hosts and needs the role admin; here is what the relay knows."),
+    el("form", { class: "filters", onsubmit: (event) => { event.preventDefault(); run(); } },
+      el("div", { class: "field" }, el("label", { for: "c-domain" }, "Domain"), field), el("div", { class: "row" }, begin)), result);
+  if (query.domain) run(); else field.focus();
+  return () => stop.abort();
+}
+
+async function explain(result, domain) {
+  const { paragraphs } = await get(path("explain", domain));
+  replace(result, el("div", { class: "prose" }, paragraphs.map((text) => foreign(text, "p"))));
+}
+
+async function check(result, domain, signal) {
+  const steps = el("ul", { class: "steps", "aria-live": "polite" }, el("li", {}, "… asking DNS, the policy host and the mail hosts"));
+  replace(result, steps);
+  let done = false;
+  await stream("POST", path("check", domain), {}, ({ event, data }) => {
+    const said = JSON.parse(data);
+    if (event === "progress") steps.append(el("li", {}, level("good", said.text)));
+    if (event === "report") { done = true; report(result, said); }
+  }, signal);
+  if (!done) throw new Error("the check ended without a report");
+}
+
+function report(place, r) {
+  const about = (group) => r.findings.filter((f) => f.group === group);
+  replace(place,
+    el("p", { class: `verdict ${r.ok ? "good" : "bad"}` }, level(r.ok ? "good" : r.verdict.tls ? "warning" : "error", `Mail would be ${r.verdict.result}`),
+      r.verdict.host ? [" to ", foreign(r.verdict.host), ", "] : ": ", foreign(r.verdict.detail)),
+    el("p", { class: "quiet" }, "Checked at ", moment(r.checked_at)),
+    Object.entries(GROUPS).map(([group, title]) => about(group).length ? [el("h2", {}, title), findings(about(group)), group === "policy" && r.policy ? foreign(r.policy.text, "pre") : null] : null),
+    r.mx.map((host) => [el("h2", {}, `MX ${host.preference} `, foreign(host.name)),
+      el("p", {}, level(host.verdict.tls ? "good" : "error", host.verdict.tls ? "mail would be sent here" : "mail would not be sent here"), ": ", foreign(host.verdict.detail)),
+      findings(host.findings),
+      host.addresses.map((a) => facts([["Address", a.address], ["TLS", a.tls || "none"],
+        ["Certificate", a.certificate_valid === null ? null : a.certificate_valid ? level("good", "valid") : level("error", "not valid")],
+        ["Names", foreign(a.certificate_names.join(", "))], ["Until", a.certificate_not_after && moment(a.certificate_not_after)], ["Error", a.error && foreign(a.error)]]))]));
+}
+
+function findings(list) {
+  return el("ul", { class: "findings" }, list.map((f) => el("li", {}, level(f.severity), " ", foreign(f.text), f.remedy ? el("div", { class: "remedy" }, "→ ", foreign(f.remedy)) : null)));
+}

@@ -1,0 +1,88 @@
+// Elements are made here and nowhere else. Text becomes text nodes: there is no way to markup.
+
+export function el(tag, attributes = {}, ...children) {
+  return fill(document.createElement(tag), attributes, children);
+}
+
+export function svg(tag, attributes = {}, ...children) {
+  return fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+}
+
+function fill(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value === true) node.setAttribute(name, "");
+    else node.setAttribute(name, value);
+  }
+  node.append(...children.flat(3).filter((child) => child !== null && child !== undefined && child !== false));
+  return node;
+}
+
+export function replace(node, ...children) {
+  node.replaceChildren(...children.flat(3).filter((child) => child !== null && child !== undefined && child !== false));
+}
+
+// A table whose rows become blocks on a phone. `columns` are {title, class, sort}.
+export function table(caption, columns, rows, sorting) {
+  const head = columns.map((column, n) => {
+    const sorted = sorting && sorting.column === n;
+    const label = column.sort && sorting
+      ? el("button", { type: "button", class: "sort", onclick: () => sorting.by(n) }, column.title,
+        el("span", { "aria-hidden": "true" }, sorted ? (sorting.down ? " ▼" : " ▲") : ""))
+      : column.title;
+    const order = sorted ? (sorting.down ? "descending" : "ascending") : null;
+    return el("th", { scope: "col", class: column.class, "aria-sort": order }, label);
+  });
+  const body = rows.map((cells) => el("tr", {}, cells.map((cell, n) =>
+    el("td", { class: columns[n].class, "data-label": typeof columns[n].title === "string" ? columns[n].title : null }, el("span", {}, cell)))));
+  return el("table", {},
+    el("caption", { class: "unseen" }, caption),
+    el("thead", {}, el("tr", {}, head)),
+    el("tbody", {}, body));
+}
+
+export function facts(pairs) {
+  return el("dl", { class: "facts" }, pairs.filter((pair) => pair && pair[1] !== null && pair[1] !== undefined && pair[1] !== "")
+    .map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+}
+
+// What somebody else wrote: never reorders or hides what stands around it.
+export function foreign(text, tag = "span") {
+  return el(tag, { class: "foreign" }, visible(text));
+}
+
+// Control characters and what reorders text, shown as what they are.
+export function visible(text) {
+  const harmful = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
+  return String(text).replaceAll("\r\n", "\n").replace(harmful, (c) => {
+    const code = c.codePointAt(0);
+    return code < 0x20 ? String.fromCodePoint(0x2400 + code) : "\ufffd";
+  });
+}
+
+export function notice(text) {
+  const place = document.getElementById("notice");
+  replace(place, el("p", {}, text));
+  clearTimeout(notice.timer);
+  notice.timer = setTimeout(() => replace(place), 8000);
+}
+
+// Asks before something is done. `ask` is {title, body, action, danger}; true if it was confirmed.
+export function confirm(ask) {
+  const dialog = document.getElementById("dialog");
+  return new Promise((resolve) => {
+    const close = (answer) => { dialog.close(); resolve(answer); };
+    const form = el("form", { method: "dialog", onsubmit: (event) => { event.preventDefault(); close(true); } },
+      el("h2", { id: "dialog-title" }, ask.title),
+      ask.body,
+      el("div", { class: "row end" },
+        el("button", { type: "button", id: "dialog-no", onclick: () => close(false) }, "Leave as is"),
+        ask.action && el("button", { type: "submit", id: "dialog-yes", class: ask.danger ? "danger" : "primary" }, ask.action)));
+    dialog.oncancel = () => resolve(false);
+    replace(dialog, form);
+    dialog.showModal();
+    const first = dialog.querySelector("input, select, textarea") || document.getElementById("dialog-no");
+    first.focus();
+  });
+}

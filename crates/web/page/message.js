@@ -1,0 +1,68 @@
+// One message: why it waits, every attempt, what can be done.
+import { el, facts, foreign, notice, replace, table } from "./dom.js";
+import { get, mayAct, path } from "./api.js";
+import { ACTIONS, act } from "./queue.js";
+import { ago, bytes, moment, number, state } from "./text.js";
+
+export async function show(place, { rest: [id] }) {
+  const message = await get(path("queue", id));
+  const why = el("section", { class: "prose" }, el("p", { class: "quiet" }, "Looking up what is known of the domain…"));
+  replace(place,
+    el("p", {}, el("a", { href: "#/queue" }, "← Queue")),
+    el("h1", {}, "Message ", el("code", {}, message.id)),
+    actions(message.id),
+    facts([
+      ["State", state(message.state)], ["Sender", message.sender ? foreign(message.sender) : "<> (null)"], ["Size", bytes(message.size)],
+      ["Arrived", [moment(message.arrived), " (", ago(message.arrived), ")"]],
+      ["Next attempt", message.next_attempt ? [moment(message.next_attempt), " (", ago(message.next_attempt), ")"] : "–"],
+      ["Given up", [moment(message.expires), " (", ago(message.expires), ")"]],
+      ["Client", message.client && foreign(message.client)], ["Message-ID", message.message_id && foreign(message.message_id)],
+      ["Upstream id", message.upstream_id && foreign(message.upstream_id)],
+    ]),
+    el("h2", {}, "Why"), why,
+    el("h2", {}, "Recipients"),
+    table("Recipients", [{ title: "Address" }, { title: "State" }, { title: "Status" }, { title: "Reply" }],
+      message.per_recipient.map((r) => [foreign(r.address), state(r.state), r.dsn || "–", r.reply ? foreign(shortened(r.reply)) : "–"])),
+    el("h2", {}, `Attempts (${number(message.attempts)})`),
+    message.history.length ? el("ol", { class: "attempts" }, [...message.history].reverse().map(attempt)) : el("p", { class: "quiet" }, "None yet."));
+  explain(why, id);
+}
+
+async function explain(place, id) {
+  try {
+    const { paragraphs } = await get(path("explain", id));
+    replace(place, paragraphs.map((text) => foreign(text, "p")));
+  } catch (error) {
+    replace(place, el("p", { class: "quiet" }, error.message));
+  }
+}
+
+function actions(id) {
+  if (!mayAct()) return null;
+  return el("div", { class: "row actions", role: "group", "aria-label": "Actions on this message" }, Object.entries(ACTIONS).map(([name, action]) =>
+    el("button", {
+      type: "button", class: action.danger ? "danger" : null, "data-action": name,
+      onclick: async () => {
+        try {
+          if (!(await act(name, { ids: [id] }))) return;
+          if (action.danger) location.hash = "#/queue";
+          else window.dispatchEvent(new Event("hashchange"));
+        } catch (error) {
+          notice(error.message);
+        }
+      },
+    }, action.title)));
+}
+
+function attempt(a) {
+  const times = a.times > 1 ? ` · ${number(a.times)} times` : "";
+  return el("li", {},
+    el("div", { class: "head" }, moment(a.at), el("span", {}, a.reason ? el("b", {}, a.reason) : state("delivered")), el("span", { class: "quiet" }, times)),
+    facts([["Host", a.mx && [foreign(a.mx), a.ip ? ` (${a.ip})` : ""]], ["TLS", a.tls], ["Demands", a.policy], ["Status", a.dsn],
+      ["What happened", a.detail && foreign(a.detail)], ["Reply", a.reply && foreign(a.reply, "pre")], ["Recipients", foreign(a.recipients.join(", "))]]),
+    a.transcript && el("details", {}, el("summary", {}, "Dialogue with ", foreign(a.transcript.peer), " at ", moment(a.transcript.at)), foreign(a.transcript.text, "pre")));
+}
+
+function shortened(text) {
+  return text.length > 300 ? `${text.slice(0, 300)}…` : text;
+}

@@ -1,0 +1,62 @@
+// Numbers, times and states as people read them.
+import { el } from "./dom.js";
+
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+
+export function number(n) {
+  return n === null || n === undefined ? "–" : whole.format(n);
+}
+
+export function bytes(n) {
+  if (n === null || n === undefined) return "–";
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let value = n, unit = 0;
+  while (value >= 1024 && unit < units.length - 1) { value /= 1024; unit += 1; }
+  return `${value >= 100 || unit === 0 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+}
+
+export function span(seconds) {
+  const s = Math.max(0, Math.round(seconds));
+  if (s < 90) return `${s} s`;
+  if (s < 5400) return `${Math.round(s / 60)} min`;
+  if (s < 172800) return `${Math.round(s / 360) / 10} h`;
+  return `${Math.round(s / 8640) / 10} d`;
+}
+
+export function utc(time) {
+  return String(time).replace("T", " ").replace(/(\.\d+)?Z$/, " UTC");
+}
+
+// A moment, relative to now, the exact time beside it for mouse and machine.
+export function ago(time) {
+  if (!time) return "–";
+  const seconds = (Date.now() - Date.parse(time)) / 1000;
+  const words = seconds >= 0 ? `${span(seconds)} ago` : `in ${span(-seconds)}`;
+  return el("time", { datetime: time, title: utc(time) }, words);
+}
+
+export function moment(time) {
+  return time ? el("time", { datetime: time }, utc(time)) : "–";
+}
+
+const STATES = {
+  active: ["▶", "active"], queued: ["○", "queued"], deferred: ["◔", "deferred"], held: ["■", "held"],
+  pending: ["◔", "pending"], delivered: ["✓", "delivered"], bounced: ["✕", "bounced"],
+  expired: ["✕", "expired"], cancelled: ["–", "cancelled"],
+};
+
+// A state by shape and word.
+export function state(name) {
+  const [shape, word] = STATES[name] || ["·", name];
+  return el("span", { class: `state ${name}` }, el("span", { class: "shape", "aria-hidden": "true" }, shape), ` ${word}`);
+}
+
+const LEVELS = { good: "✓", note: "i", info: "i", debug: "·", warning: "▲", warn: "▲", error: "✕" };
+
+export function level(name, word = name) {
+  return el("span", { class: `level ${name}` }, el("span", { class: "shape", "aria-hidden": "true" }, LEVELS[name] || "·"), ` ${word}`);
+}
+
+export function plural(n, one, many = `${one}s`) {
+  return `${number(n)} ${n === 1 ? one : many}`;
+}

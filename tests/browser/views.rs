@@ -1,0 +1,136 @@
+//! What operators do on the page: find mail, read why it waits, act on it; policies, checks, events.
+
+use crate::net::{ADMIN, Net, SOON, logged_in, waiting};
+
+testkit::net_test! {
+    async fn mail_is_found_explained_and_cancelled() {
+        let net = Net::start().await;
+        let _d = net.stubborn("d.test", "127.0.0.25").await;
+        let _e = net.stubborn("e.test", "127.0.0.26").await;
+        let relay = net.relay().await;
+        let ours = waiting(&relay, "b@d.test").await;
+        let second = waiting(&relay, "c@d.test").await;
+        let other = waiting(&relay, "b@e.test").await;
+        let browser = logged_in(ADMIN).await;
+
+        browser.click("#nav a[href='#/queue']").await;
+        browser.until_says(&other).await;
+        browser.type_into("#f-domain", "d.test").await;
+        browser.click("form.filters button[type=submit]").await;
+        browser.until("the filter", &format!("!document.body.innerText.includes('{other}')")).await;
+        assert!(browser.text_of_page().await.contains(&ours));
+
+        browser.click(&format!("a[href='#/queue/{ours}']")).await;
+        browser.until_says("It is given up").await;
+        let text = browser.text_of_page().await;
+        for part in ["starttls-not-offered", "mx.d.test", "127.0.0.25", "RFC 8461", "b@d.test", "<1@org.test>"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        browser.click(".attempts details summary").await;
+        browser.until_says("EHLO").await;
+
+        // No is no.
+        browser.click("[data-action=cancel]").await;
+        browser.until_says("Cancel 1 message?").await;
+        browser.click("#dialog-no").await;
+        assert_eq!(relay.cli(&["queue", "list", "--json"]).await.stdout.lines().count(), 3);
+        browser.click("[data-action=cancel]").await;
+        browser.type_into("#act-reason", "ticket 7").await;
+        browser.click("#dialog-yes").await;
+        browser.until_says("Cancel: 1 message.").await;
+        let audited = relay.wait_event(|e| e.is("admin.action"), SOON).await;
+        for (field, want) in [
+            ("action", "queue cancel"), ("target", ours.as_str()), ("by", "token olga"),
+            ("from", "127.0.0.1"), ("reason", "ticket 7"),
+        ] {
+            assert_eq!(audited.text(field), want, "{audited}");
+        }
+
+        // By filter, with the count.
+        browser.go("http://127.0.0.1:8025/#/queue?domain=d.test").await;
+        browser.until_says(&second).await;
+        browser.click("[data-action=hold]").await;
+        browser.until_says("Hold 1 message?").await;
+        browser.click("#dialog-yes").await;
+        browser.until_says("held").await;
+        let held = relay.cli(&["queue", "show", &second, "--json"]).await.json();
+        assert_eq!(held["state"], "held", "{held}");
+        let spared = relay.cli(&["queue", "show", &other, "--json"]).await.json();
+        assert_eq!(spared["state"], "deferred", "{spared}");
+        assert_eq!(browser.complaints().await, [""; 0]);
+    }
+
+    async fn deferrals_and_policies_are_shown_and_a_domain_is_exempted() {
+        let net = Net::start().await;
+        let _mx = net.stubborn("d.test", "127.0.0.25").await;
+        let relay = net.relay().await;
+        waiting(&relay, "b@d.test").await;
+        let browser = logged_in(ADMIN).await;
+        browser.click("#nav a[href='#/deferrals']").await;
+        browser.until_says("1 message for 1 domain").await;
+        browser.click(".reason details summary").await;
+        browser.until_says("To do:").await;
+        assert!(browser.text_of_page().await.contains("the recipient's administrator has to act"));
+
+        browser.click("#nav a[href='#/policies']").await;
+        browser.click("a[href='#/policies/d.test']").await;
+        browser.until_says("version: STSv1").await;
+        browser.until_says("policy.fetched").await;
+        browser.click(".actions .danger").await;
+        browser.until_says("Exempt d.test from its policy?").await;
+        // Without a reason the browser does not send it.
+        browser.click("#dialog-yes").await;
+        browser.type_into("#x-because", "their host is being repaired").await;
+        browser.click("#dialog-yes").await;
+        browser.until_says("Exempt: mail to this domain is not protected").await;
+        let audited = relay.wait_event(|e| e.text("action") == "policy exempt", SOON).await;
+        assert_eq!(audited.text("reason"), "their host is being repaired", "{audited}");
+        let shown = relay.cli(&["policy", "show", "d.test", "--json"]).await.json();
+        assert_eq!(shown["exemption"]["active"], true, "{shown}");
+        assert_eq!(shown["exemption"]["by"], "token olga", "{shown}");
+        assert_eq!(browser.complaints().await, [""; 0]);
+    }
+
+    async fn a_check_and_the_events_are_live() {
+        let net = Net::start().await;
+        let _mx = net.stubborn("d.test", "127.0.0.25").await;
+        let relay = net.relay().await;
+        let browser = logged_in(ADMIN).await;
+        browser.click("#nav a[href='#/check']").await;
+        browser.type_into("#c-domain", "d.test").await;
+        browser.click("form.filters button[type=submit]").await;
+        browser.until_says("Mail would be deferred").await;
+        let text = browser.text_of_page().await;
+        assert!(text.contains("STARTTLS") && text.contains("mx.d.test"), "{text}");
+
+        browser.click("#nav a[href='#/events']").await;
+        browser.until_says("● live").await;
+        let id = waiting(&relay, "b@d.test").await;
+        browser.until("the event", &format!("[...document.querySelectorAll('.events tbody tr')].some(r => r.innerText.includes('delivery.deferred') && r.innerText.includes('{id}'))")).await;
+        assert_eq!(browser.complaints().await, [""; 0]);
+    }
+
+    async fn only_one_page_of_rows_is_read() {
+        let net = Net::start().await;
+        let _mx = net.stubborn("d.test", "127.0.0.25").await;
+        let relay = net.relay().await;
+        let mut client = relay.client().await;
+        let mut last = String::new();
+        for n in 0..120 {
+            last = client.send("a@org.test", &[&format!("u{n}@d.test")], crate::net::MESSAGE).await;
+        }
+        relay.wait_for("delivery.deferred", &last, SOON).await;
+        let browser = logged_in(ADMIN).await;
+        browser.click("#nav a[href='#/queue']").await;
+        browser.until("a page", "document.querySelectorAll('main tbody tr').length === 50").await;
+        let first = browser.script("return document.querySelector('main td.id').innerText").await;
+        browser.click("#next-page").await;
+        browser.until("the next page", &format!("document.querySelector('main td.id').innerText !== {first}")).await;
+        browser.click("#next-page").await;
+        browser.until("the last page", "document.querySelectorAll('main tbody tr').length === 20").await;
+        let asked = browser.script(
+            "return performance.getEntriesByType('resource').map(e => e.name).filter(n => n.includes('/v1/queue?')).every(n => n.includes('limit=50'))",
+        ).await;
+        assert_eq!(asked, true);
+    }
+}

@@ -1,6 +1,7 @@
 // The audit of a domain, live, as `sealpost check` does it.
 import { el, facts, foreign, replace } from "./dom.js";
 import { get, mayAct, path, stream } from "./api.js";
+import { explained } from "./message.js";
 import { level, moment } from "./text.js";
 
 const GROUPS = { record: "Record", policy: "Policy", mx: "MX", reporting: "Reporting", dnssec: "DNSSEC" };
@@ -29,8 +30,7 @@ export async function show(place, { query }) {
 }
 
 async function explain(result, domain) {
-  const { paragraphs } = await get(path("explain", domain));
-  replace(result, el("div", { class: "prose" }, paragraphs.map((text) => foreign(text, "p"))));
+  replace(result, el("div", { class: "prose" }, explained(await get(path("explain", domain)))));
 }
 
 async function check(result, domain, signal) {

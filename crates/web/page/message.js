@@ -28,10 +28,16 @@ export async function show(place, { rest: [id] }) {
   explain(why, id);
 }
 
+// Plain words under their headings, and the letter to the administrator who can help.
+export function explained({ sections, paragraphs, letter }) {
+  const parts = sections.length ? sections : [{ title: null, paragraphs }];
+  return [parts.map((part) => [part.title && el("h3", {}, part.title), part.paragraphs.map((text) => foreign(text, "p"))]),
+    letter && el("details", {}, el("summary", {}, "A letter to the recipient's administrator"), foreign(letter, "pre"))];
+}
+
 async function explain(place, id) {
   try {
-    const { paragraphs } = await get(path("explain", id));
-    replace(place, paragraphs.map((text) => foreign(text, "p")));
+    replace(place, explained(await get(path("explain", id))));
   } catch (error) {
     replace(place, el("p", { class: "quiet" }, error.message));
   }

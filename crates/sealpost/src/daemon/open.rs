@@ -20,6 +20,7 @@ use super::certificates::Certificates;
 use super::journald;
 use super::log_writer::{Outlet, Target};
 use super::observe::Observer;
+use super::page::Page;
 use super::placed::Placed;
 use super::trust::{self, Trust};
 use super::{logins, translate};
@@ -341,6 +342,12 @@ pub(crate) fn client_clock(clock: &Arc<dyn Clock>) -> Arc<dyn Fn() -> Timestamp 
 
 pub(super) fn fail(status: Status, what: &impl std::fmt::Display) -> anyhow::Error {
     Failure::new(status, what.to_string()).into()
+}
+
+/// Who may use page and API over HTTP.
+pub(super) fn page(s: &Settings, observer: &Observer) -> anyhow::Result<Page> {
+    let page = Page::open(s, observer, &observer.clock);
+    page.map_err(|e| fail(Status::Configuration, &e))
 }
 
 /// Under the data directory.

@@ -28,7 +28,6 @@ use super::intake::QueueIntake;
 use super::log_writer::EventLog;
 use super::logins::Logins;
 use super::observe::Observer;
-use super::page::Page;
 use super::placed::Placed;
 use super::process::Process;
 use super::recipients::DomainCheck;
@@ -118,8 +117,7 @@ pub(crate) async fn run(
             set_level,
         },
         resolver: Arc::clone(&dns),
-        page: Page::open(&settings, &observer, &clock)
-            .map_err(|e| open::fail(Status::Configuration, &e))?,
+        page: open::page(&settings, &observer)?,
         settings,
     };
     let running = Running {

@@ -126,7 +126,8 @@ async fn accepted_by_opendkim(folder: &Path, message: &[u8]) -> (bool, String) {
 }
 
 fn messages() -> Vec<(&'static str, Vec<u8>)> {
-    let head = "From: Joe <joe@org.test>\r\nTo: b@d.test\r\nSubject: dinner\r\n  tonight \r\n";
+    // opendkim calls a message without Date a syntax error.
+    let head = "From: Joe <joe@org.test>\r\nDate: Sun, 01 Mar 2026 12:00:00 +0000\r\nTo: b@d.test\r\nSubject: dinner\r\n  tonight \r\n";
     let large = [
         head.as_bytes(),
         b"\r\n",

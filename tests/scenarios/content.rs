@@ -41,6 +41,42 @@ testkit::net_test! {
         }
     }
 
+    async fn g4_05_a_relay_listener_mends_nothing() {
+        let net = Net::start().await;
+        let mx = net.plain_mx("d.test", "127.0.0.25").await;
+        let relay = net.relay().await;
+        for content in [
+            &b"Return-Path: <x@y.test>\r\nBcc: secret@d.test\r\nFrom: a@org.test\r\nFrom: b@org.test\r\n\
+                Authentication-Results: relay.test; spf=pass\r\n\r\nx\r\n"[..],
+            b"no header at all\r\n",
+            b"\r\nan empty header\r\n",
+        ] {
+            let id = relay.send("a@org.test", &["b@d.test"], content).await;
+            sent(&relay, &id).await;
+            assert_eq!(mx.messages().pop().unwrap().without_trace(), content);
+        }
+    }
+
+    async fn g5_04_one_id_in_the_reply_the_trace_and_every_event() {
+        let net = Net::start().await;
+        let mx = net.plain_mx("d.test", "127.0.0.25").await;
+        let relay = net.relay().await;
+        let id = relay.send("a@org.test", &["b@d.test", "c@d.test"], MESSAGE).await;
+        relay.wait_for("message.removed", &id, SOON).await;
+        let message = mx.messages().pop().unwrap();
+        assert!(message.text().contains(&format!(" id {id}")), "{}", message.text());
+        let of_a_message = |kind: &str| kind.starts_with("message.") || kind.starts_with("delivery.");
+        let mut kinds: Vec<String> = Vec::new();
+        for event in relay.events() {
+            if of_a_message(event.text("event")) {
+                assert_eq!(event.text("queue_id"), id, "{event}");
+                kinds.push(event.text("event").to_owned());
+            }
+        }
+        let want = ["message.received", "delivery.sent", "delivery.sent", "message.removed"];
+        assert_eq!(kinds, want);
+    }
+
     async fn e3_08_h5_02_e4_22_bdat_and_pipelining_split_anywhere_bring_the_same_content() {
         let net = Net::start().await;
         let mx = net.plain_mx("d.test", "127.0.0.25").await;

@@ -53,7 +53,11 @@ testkit::net_test! {
         ] {
             let id = relay.send("a@org.test", &["b@d.test"], content).await;
             sent(&relay, &id).await;
-            assert_eq!(mx.messages().pop().unwrap().without_trace(), content);
+            let message = mx.messages().pop().unwrap();
+            let trace = message.data.strip_suffix(content).unwrap_or_else(|| panic!("{}", message.text()));
+            let trace = String::from_utf8_lossy(trace).into_owned();
+            assert!(trace.starts_with("Received: ") && trace.ends_with("\r\n"), "{trace}");
+            assert!(trace.split_inclusive("\r\n").skip(1).all(|l| l.starts_with('\t')), "{trace}");
         }
     }
 

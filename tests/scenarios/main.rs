@@ -29,6 +29,8 @@ mod metrics;
 mod net;
 mod notifications;
 mod observing;
+mod parked;
+mod paused;
 mod operator;
 mod policy_change;
 mod policy_crash;

@@ -14,7 +14,7 @@ use crate::problem::Problem;
 use crate::routes::{Route, Routes};
 use crate::{
     CertificateView, ListenerView, LookupView, ProblemDetails, ReloadResult, TraceView, explain,
-    local_rules, policies, queue, status, traces,
+    local_rules, paused, policies, queue, status, traces,
 };
 
 /// What the API acts on. Cloning shares.
@@ -151,6 +151,8 @@ fn routes<S: QueueStore>() -> Routes<Control<S>> {
         .post("/v1/queue/actions", &[], queue::act::<S>)
         .get("/v1/queue/summary", &["limit"], queue::summary::<S>)
         .get("/v1/queue/{id}", &[], queue::show::<S>)
+        .post("/v1/destinations/{domain}/pause", &[], paused::pause::<S>)
+        .post("/v1/destinations/{domain}/resume", &[], paused::resume::<S>)
         .get("/v1/policies", policies::PARAMETERS, policies::list::<S>)
         .get("/v1/policies/{domain}", &[], policies::show::<S>)
         .post("/v1/policies/{domain}/refresh", &[], policies::refresh::<S>)

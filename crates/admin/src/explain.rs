@@ -5,6 +5,8 @@
 //! in it is a guess: each sentence stands on the queue's record of an attempt, on the stored policy,
 //! on an answer of DNS, or on our configuration.
 
+use std::collections::BTreeSet;
+
 use attempt::Reason;
 use axum::extract::{Path, State};
 use axum::response::Json;
@@ -60,6 +62,9 @@ async fn of_message<S: QueueStore>(
     let mut sections = Sections::default();
     let mut situation = message::situation(view);
     situation.extend(put_off(control, view));
+    let domains = view.envelope.recipients.iter().filter_map(|r| r.mailbox.domain());
+    let domains: BTreeSet<&Domain> = domains.collect();
+    situation.extend(domains.into_iter().filter_map(|d| domain::pause(control, d)));
     sections.add("What happens", situation);
     let mut letter = None;
     for entry in waiting_for(view) {

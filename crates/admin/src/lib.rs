@@ -14,6 +14,7 @@ mod local_rules;
 mod metrics;
 mod openapi;
 mod operator;
+mod paused;
 mod policies;
 mod problem;
 mod queue;
@@ -38,7 +39,7 @@ pub use routes::{Route, Routes};
 pub use serve::{ServeError, serve_socket};
 pub use types::{
     ActionRequest, ActionResult, AttemptView, CertificateView, ConfigChange, DestinationSummary,
-    ExemptRequest, ExemptionView, Explanation, Filter, ListenerView, LookupView, Page, PinRequest,
+    ExemptRequest, ExemptionView, Explanation, Filter, ListenerView, LookupView, Page, PauseRequest, PauseResult, PausedView, PinRequest,
     PinView, PolicyDetail, PolicyView, ProblemDetails, QueueAction, QueueDetail, QueueItem,
     QueueSummary, ReasonSummary, RecipientView, ReloadResult, Section, StatusView, TraceRequest,
     TraceView, TranscriptView,

@@ -53,6 +53,7 @@ pub struct Metrics {
     possible_duplicates: Counter,
     suspensions: Counter,
     dsns: Cells<DsnKind, Counter>,
+    dsns_withheld: Cells<DsnKind, Counter>,
     reports: Cells<ReportResult, Counter>,
     log_dropped: Counter,
 }
@@ -77,6 +78,7 @@ impl Metrics {
             possible_duplicates: counter(r, &families::POSSIBLE_DUPLICATES),
             suspensions: counter(r, &families::SUSPENSIONS),
             dsns: register(r, &families::DSNS_SENT),
+            dsns_withheld: register(r, &families::DSNS_WITHHELD),
             reports: register(r, &families::REPORTS),
             log_dropped: counter(r, &families::LOG_EVENTS_DROPPED),
             registry: Registry::default(),
@@ -154,6 +156,11 @@ impl Metrics {
     /// A destination is being left alone for a while.
     pub fn suspended(&self) {
         self.suspensions.inc();
+    }
+
+    /// A delivery status notification was not made, since there were too many already.
+    pub fn dsn_withheld(&self, kind: DsnKind) {
+        self.dsns_withheld.at(kind).inc();
     }
 
     /// A delivery status notification was put into the queue.

@@ -8,6 +8,7 @@ use mail_types::{Domain, QueueId};
 use outbound_queue::{Cursor, Edit, MessageState, QueueStore, SummaryRow, Target};
 
 use crate::operator::Operator;
+use crate::paused;
 use crate::problem::Problem;
 use crate::queue_view::{detail, item};
 use crate::{
@@ -100,6 +101,7 @@ pub(crate) async fn summary<S: QueueStore>(
         messages: control.queue.stats(now).messages,
         rows: rows.collect(),
         reasons,
+        paused: paused::list(&control.delivery),
     }))
 }
 
@@ -167,6 +169,9 @@ pub(crate) async fn act<S: QueueStore>(
         .queue
         .edit(&target, edit, request.dry_run, now)
         .await?;
+    if edit == Edit::Bounce && !request.dry_run {
+        control.delivery.mail_is_returned();
+    }
     if edited.unknown > 0 && edited.matched == 0 {
         return Err(Problem::not_found(format!(
             "not in the queue: {}",

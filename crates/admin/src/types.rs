@@ -209,6 +209,9 @@ pub struct QueueSummary {
     /// The same by reason alone, most messages first; of all rows, even if fewer are shown.
     #[serde(default)]
     pub reasons: Vec<ReasonSummary>,
+    /// Destinations whose mail an operator keeps back.
+    #[serde(default)]
+    pub paused: Vec<PausedView>,
 }
 
 /// What waits for one reason.
@@ -220,6 +223,38 @@ pub struct ReasonSummary {
     pub messages: u64,
     /// Domains or routes.
     pub domains: u64,
+}
+
+/// A paused destination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PausedView {
+    /// The recipient domain.
+    pub domain: String,
+    /// Since when.
+    pub since: String,
+    /// Who has paused it.
+    pub by: String,
+    /// The reason given.
+    pub because: String,
+}
+
+/// `POST /v1/destinations/{domain}/pause` and `/resume`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PauseRequest {
+    /// For the audit log.
+    pub reason: Option<String>,
+}
+
+/// The answer to [`PauseRequest`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PauseResult {
+    /// The recipient domain.
+    pub domain: String,
+    /// False if it was so already.
+    pub changed: bool,
+    /// Messages that wait for it now; `null` while the index is rebuilt.
+    pub messages: Option<u64>,
 }
 
 /// One row of [`QueueSummary`].
@@ -373,6 +408,9 @@ pub struct StatusView {
     /// Messages by state, for instance `deferred`.
     #[schema(value_type = Vec<Vec<serde_json::Value>>)]
     pub queue_by_state: Vec<(String, u64)>,
+    /// Destinations whose mail an operator keeps back.
+    #[serde(default)]
+    pub paused: Vec<PausedView>,
     /// Arrival of the oldest message.
     pub oldest: Option<String>,
     /// Recipients delivered since the start.

@@ -16,8 +16,9 @@ use crate::content;
 use crate::demand::Requirement;
 use crate::dice::Dice;
 use crate::findings::Findings;
+use crate::notice_limit::NoticeLimits;
 use crate::notify::{self, Notice};
-use crate::ports::Observer;
+use crate::ports::{NoticeWithheld, Observer};
 use crate::settings::Settings;
 use crate::verdict::{Decider, Failure, Verdict};
 
@@ -27,6 +28,7 @@ pub(crate) struct Books<'a, S> {
     pub(crate) observer: &'a dyn Observer,
     pub(crate) settings: &'a Settings,
     pub(crate) dice: &'a Dice,
+    pub(crate) limits: &'a NoticeLimits,
 }
 
 /// One attempt to be entered.
@@ -57,6 +59,8 @@ struct Line<'a> {
     next: Option<Timestamp>,
     look_at: Option<Timestamp>,
     relayed: bool,
+    /// The sender is to be told of its delay.
+    warn: bool,
 }
 
 impl<S: QueueStore> Books<'_, S> {
@@ -73,10 +77,15 @@ impl<S: QueueStore> Books<'_, S> {
             .map(|line| record(entry, line, &policies))
             .collect();
         let (messages, told) = self.notifications(entry, &lines, &records).await;
-        let warned = told.iter().any(|(_, kind, ..)| *kind == DsnKind::Delayed);
+        let warned = if told.iter().any(|(_, kind, ..)| *kind == DsnKind::Delayed) {
+            let late = lines.iter().filter(|line| line.warn);
+            late.map(|line| line.index).collect()
+        } else {
+            Vec::new()
+        };
         // A message that this ends altogether leaves no history behind.
         let ends = lines.len() == entry.leased.envelope.recipients.len()
-            && lines.iter().all(|line| line.next.is_none());
+            && lines.iter().all(|line| line.next.is_none() && line.ended != Ended::Held);
         let mut notes: Vec<AttemptNote> = Vec::new();
         let outcomes = lines.iter().zip(&records).map(|(line, record)| {
             if ends {
@@ -147,16 +156,23 @@ impl<S: QueueStore> Books<'_, S> {
 
     fn lines<'a>(&self, entry: &'a Entry<'_>) -> Vec<Line<'a>> {
         let slots = entry.leased.recipients.iter().zip(&entry.found.verdicts);
+        let arrived = entry.leased.envelope.arrival.at;
+        let late = self
+            .settings
+            .retry
+            .is_warning_due(entry.now.wall, arrived);
         slots
             .filter_map(|(slot, verdict)| {
                 let recipient = entry.leased.envelope.recipients.get(slot.index)?;
-                Some(self.line(
+                let mut line = self.line(
                     entry,
                     recipient,
                     slot.index,
                     slot.attempts,
                     verdict.as_ref()?,
-                ))
+                );
+                line.warn = late && !slot.warned && line.ended == Ended::Deferred;
+                Some(line)
             })
             .collect()
     }
@@ -188,6 +204,7 @@ impl<S: QueueStore> Books<'_, S> {
             next: None,
             look_at: None,
             relayed: false,
+            warn: false,
         };
         let failed = |failure: &Arc<Failure>, ended, status, next| {
             let mx = entry.found.decider.as_ref().map(|d| d.shown.as_str());
@@ -216,6 +233,7 @@ impl<S: QueueStore> Books<'_, S> {
                 ..base
             },
             Verdict::Bounced(failure) => failed(failure, Ended::Bounced, failure.status, None),
+            Verdict::Parked(failure) => failed(failure, Ended::Held, failure.status, None),
             // The last attempt is made at the end of the lifetime; what it defers is given up.
             Verdict::Deferred(failure) if entry.now.wall >= entry.leased.expires => failed(
                 failure,
@@ -256,15 +274,10 @@ impl<S: QueueStore> Books<'_, S> {
         Vec<NewMessage>,
         Vec<(mail_types::QueueId, DsnKind, usize, u64)>,
     ) {
-        let warn = !entry.leased.warned
-            && self
-                .settings
-                .retry
-                .is_warning_due(entry.now.wall, entry.leased.envelope.arrival.at);
         let action = |line: &Line<'_>| match line.ended {
             Ended::Bounced => Some((DsnKind::Failed, Action::Failed)),
             Ended::Expired => Some((DsnKind::Failed, Action::Expired)),
-            Ended::Deferred if warn => Some((DsnKind::Delayed, Action::Delayed)),
+            Ended::Deferred if line.warn => Some((DsnKind::Delayed, Action::Delayed)),
             Ended::Sent if line.relayed => Some((DsnKind::Relayed, Action::Relayed)),
             Ended::Deferred | Ended::Sent | Ended::Held => None,
         };
@@ -283,6 +296,9 @@ impl<S: QueueStore> Books<'_, S> {
                 })
                 .collect();
             if !notify::is_wanted(entry.leased, &notices) {
+                continue;
+            }
+            if self.is_withheld(entry, kind, &notices) {
                 continue;
             }
             let needed = notify::octets_needed(entry.leased, self.settings);
@@ -307,6 +323,29 @@ impl<S: QueueStore> Books<'_, S> {
             }
         }
         (messages, told)
+    }
+}
+
+impl<S> Books<'_, S> {
+    /// Whether there were too many notifications already (row F4-06); told then.
+    fn is_withheld(&self, entry: &Entry<'_>, kind: DsnKind, notices: &[Notice<'_>]) -> bool {
+        let Some(to) = entry.leased.envelope.reverse_path.mailbox() else {
+            return false;
+        };
+        let (queue_id, recipients) = (entry.leased.id, notices.len());
+        let about = (queue_id, recipients);
+        let limits = &self.settings.notices;
+        let Some(limit) = self.limits.check(limits, to, about, entry.now) else {
+            return false;
+        };
+        self.observer.notice_withheld(&NoticeWithheld {
+            queue_id,
+            to,
+            kind,
+            recipients,
+            limit,
+        });
+        true
     }
 }
 
@@ -361,11 +400,10 @@ fn outcome(line: &Line<'_>, note: usize) -> Outcome {
         (Ended::Sent, _) => Outcome::Done(Done::Delivered),
         (Ended::Bounced, _) => Outcome::Done(Done::Bounced),
         (Ended::Expired, _) => Outcome::Done(Done::Expired),
-        (Ended::Deferred | Ended::Held, Some(next_attempt)) => {
-            Outcome::Deferred { next_attempt, note }
-        }
+        (Ended::Held, _) => Outcome::Parked { note },
+        (Ended::Deferred, Some(next_attempt)) => Outcome::Deferred { next_attempt, note },
         // A deferral always has a next attempt; without one the mail would be lost sight of.
-        (Ended::Deferred | Ended::Held, None) => Outcome::Deferred {
+        (Ended::Deferred, None) => Outcome::Deferred {
             next_attempt: Timestamp::default(),
             note,
         },

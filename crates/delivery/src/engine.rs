@@ -16,15 +16,19 @@ use tokio::sync::Notify;
 
 use crate::destination::Admission;
 use crate::dice::Dice;
+use crate::in_hand::InHand;
 use crate::lane::Lane;
+use crate::notice_limit::NoticeLimits;
 use crate::nxdomain_guard::NxdomainGuard;
+use crate::paused::Paused;
 use crate::planner::{Hosts, Made, Planner};
+use crate::poison::Strikes;
 use crate::ports::Observer;
 use crate::route::Destination;
 use crate::sessions::Sessions;
 use crate::settings::Settings;
 use crate::transcripts::Dialogue;
-use crate::{suspended, worker};
+use crate::{suspended, upkeep, worker};
 
 /// What an engine is made of.
 pub struct Parts<S> {
@@ -49,6 +53,10 @@ pub struct Parts<S> {
     pub dice: Dice,
     /// What the configuration says.
     pub settings: Settings,
+    /// Where it is written down what is in hand.
+    pub in_hand: InHand,
+    /// Destinations that an operator has paused.
+    pub paused: Paused,
 }
 
 /// The delivery engine. Cloning shares.
@@ -68,10 +76,18 @@ pub(crate) struct Inner<S> {
     pub(crate) dice: Dice,
     pub(crate) nxdomain_guard: NxdomainGuard,
     pub(crate) settings: ArcSwap<Settings>,
+    pub(crate) in_hand: InHand,
+    pub(crate) paused: Paused,
+    /// Raised when an operator returns mail, which a paused destination does not keep back.
+    pub(crate) returns: AtomicU64,
+    pub(crate) strikes: Strikes,
+    pub(crate) notices: NoticeLimits,
+    /// When held mail was last looked through for what is too old; monotonic milliseconds.
+    pub(crate) held_looked: AtomicU64,
     lanes: Mutex<HashMap<outbound_queue::Destination, Arc<Lane>>>,
     workers: AtomicUsize,
     /// A worker left, or something else that may let the scheduler go on.
-    progress: Notify,
+    pub(crate) progress: Notify,
     /// The last worker left.
     drained: Notify,
     stopping: AtomicBool,
@@ -154,6 +170,12 @@ impl<S: QueueStore> Delivery<S> {
                 dice: parts.dice,
                 nxdomain_guard: NxdomainGuard::default(),
                 settings: ArcSwap::from_pointee(parts.settings),
+                in_hand: parts.in_hand,
+                paused: parts.paused,
+                returns: AtomicU64::new(1),
+                strikes: Strikes::default(),
+                notices: NoticeLimits::default(),
+                held_looked: AtomicU64::new(0),
                 lanes: Mutex::default(),
                 workers: AtomicUsize::new(0),
                 progress: Notify::new(),
@@ -170,7 +192,7 @@ impl<S: QueueStore> Delivery<S> {
     pub fn offer(&self, leases: Vec<Leased>) {
         for leased in leases {
             let lane = self.inner.lane(&leased.destination);
-            if self.inner.is_stopping() {
+            if self.inner.is_stopping() || self.inner.paused.is_paused(&lane.destination.host) {
                 self.inner.give_back(&leased);
                 continue;
             }
@@ -189,17 +211,20 @@ impl<S: QueueStore> Delivery<S> {
         let wake = self.inner.queue.wake();
         let mut cursor: Option<outbound_queue::Destination> = None;
         let mut swept = Duration::ZERO;
+        let began = self.inner.now().monotonic;
         while !self.inner.is_stopping() {
             let now = self.inner.now();
             if now.monotonic.saturating_sub(swept) >= SWEEP {
                 swept = now.monotonic;
                 self.sweep(now.monotonic);
+                let (inner, running) = (Arc::clone(&self.inner), now.monotonic.saturating_sub(began));
+                tokio::spawn(async move { upkeep::look(&inner, running).await });
             }
             let started = self.round(&mut cursor).await;
             if started {
                 continue;
             }
-            let pause = self.pause();
+            let pause = self.idle();
             tokio::select! {
                 () = wake.notified() => {}
                 () = self.inner.progress.notified() => {}
@@ -229,6 +254,10 @@ impl<S: QueueStore> Delivery<S> {
             }
             *cursor = Some(due.destination.clone());
             let lane = self.inner.lane(&due.destination);
+            if self.inner.paused.is_paused(&lane.destination.host) {
+                self.return_from(&lane);
+                continue;
+            }
             let now = self.inner.now();
             match lane.admit(now.monotonic) {
                 Admission::Go => {
@@ -251,7 +280,17 @@ impl<S: QueueStore> Delivery<S> {
         started || (more && whole)
     }
 
-    fn pause(&self) -> Duration {
+    /// A paused destination gives out nothing but what an operator returns, if there is such mail.
+    fn return_from(&self, lane: &Arc<Lane>) {
+        let returns = self.inner.returns.load(Ordering::Acquire);
+        if lane.has_seen(returns) {
+            return;
+        }
+        let (inner, lane) = (Arc::clone(&self.inner), Arc::clone(lane));
+        tokio::spawn(async move { suspended::return_all(&inner, &lane).await });
+    }
+
+    fn idle(&self) -> Duration {
         let now = self.inner.now().wall;
         match self.inner.queue.next_due(self.inner.now()) {
             // Due, but nothing could be started: whoever finishes wakes us.
@@ -331,6 +370,8 @@ impl<S: QueueStore> Delivery<S> {
             );
         }
         self.inner.sessions.pool.close().await;
+        upkeep::end(&self.inner).await;
+        self.inner.in_hand.close();
     }
 
     /// An operator wants mail tried now: suspensions are lifted and plans made anew.

@@ -30,6 +30,8 @@ pub(crate) struct Findings {
     pub(crate) busy: bool,
     /// The failures alone decided, no host's answer to the mail.
     pub(crate) concluded: bool,
+    /// It is this message that fails us, whatever its peers do (row H7-08).
+    pub(crate) ours: bool,
     /// Of the host whose turn it is.
     pub(crate) standing: Standing,
     pub(crate) weakened_by: Option<Weakened>,
@@ -51,6 +53,7 @@ impl Findings {
             unknown: false,
             busy: false,
             concluded: false,
+            ours: false,
             standing: Standing::NONE,
             weakened_by,
             not_before: None,

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use attempt::Tried;
@@ -25,6 +25,8 @@ pub(crate) struct Lane {
     state: Mutex<State>,
     plan: tokio::sync::Mutex<Option<Arc<Plan>>>,
     putting_off: AtomicBool,
+    /// The last round of returns that was looked at, while the destination is paused.
+    returns: AtomicU64,
 }
 
 /// See [`Lane::put_off`].
@@ -88,6 +90,7 @@ impl Lane {
             state: Mutex::new(state),
             plan: tokio::sync::Mutex::new(None),
             putting_off: AtomicBool::new(false),
+            returns: AtomicU64::new(0),
         }
     }
 
@@ -140,6 +143,11 @@ impl Lane {
         state.active = state.active.saturating_sub(1);
         state.idle_since = now;
         state.health.inconclusive();
+    }
+
+    /// An attempt ended without saying anything about the destination.
+    pub(crate) fn inconclusive(&self) {
+        self.state.lock().health.inconclusive();
     }
 
     /// The next piece of work for a running worker.
@@ -285,6 +293,11 @@ impl Lane {
         let plan = Arc::new(make().await);
         *slot = Some(Arc::clone(&plan));
         plan
+    }
+
+    /// Whether this round of returns was looked at before; from now on it was.
+    pub(crate) fn has_seen(&self, returns: u64) -> bool {
+        self.returns.swap(returns, Ordering::AcqRel) == returns
     }
 
     /// Takes the one right to put off this destination's due mail, until it is dropped.

@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use attempt::{DsnSent, Record, Removed};
-use mail_types::{HostName, QueueId};
+use attempt::{DsnKind, DsnSent, Record, Removed};
+use mail_types::{HostName, Mailbox, QueueId};
 
 use crate::destination::Suspension;
+use crate::notice_limit::{NoticeSummary, Withheld};
 
 /// Is told of everything that happens to mail. Called from the workers: it must not block.
 pub trait Observer: Send + Sync {
@@ -18,6 +19,12 @@ pub trait Observer: Send + Sync {
 
     /// A notification was put into the queue.
     fn dsn_sent(&self, event: &DsnSent<'_>);
+
+    /// A notification was not made, since there are too many of them already.
+    fn notice_withheld(&self, event: &NoticeWithheld<'_>);
+
+    /// A sender's window has ended: what he was not told in it.
+    fn notices_summarised(&self, summary: &NoticeSummary);
 
     /// A session was opened, or not.
     fn session(&self, session: SessionEvent);
@@ -88,4 +95,19 @@ pub struct PossibleDuplicate<'a> {
     pub ip: IpAddr,
     /// What ended the session.
     pub cause: &'a str,
+}
+
+/// A notification that was not made (row F4-06).
+#[derive(Clone, Debug)]
+pub struct NoticeWithheld<'a> {
+    /// The message that it was about.
+    pub queue_id: QueueId,
+    /// Whom it would have told.
+    pub to: &'a Mailbox,
+    /// What it would have told.
+    pub kind: DsnKind,
+    /// Of how many recipients.
+    pub recipients: usize,
+    /// Why not.
+    pub limit: Withheld,
 }

@@ -9,6 +9,7 @@ use mail_types::{AddressClass, Domain, Mailbox, Timestamp, unwrapped};
 use mta_sts::MxPattern;
 use outbound_queue::RetrySchedule;
 
+use crate::notice_limit::NoticeSettings;
 use crate::demand::{DaneRule, LocalRule, RequiredTls};
 use crate::route::RouteTable;
 use crate::seal::Seal;
@@ -52,6 +53,12 @@ pub struct Settings {
     pub max_returned: usize,
     /// The last thing done to a notification.
     pub seal: Seal,
+    /// Recipients get the address under which they came as ORCPT, if they have none.
+    pub add_orcpt: bool,
+    /// How many notifications are sent.
+    pub notices: NoticeSettings,
+    /// Held mail, and that of paused destinations, is given up at the end of its lifetime.
+    pub expire_held: bool,
     /// How long running sessions may take on shutdown.
     pub drain_timeout: Duration,
 }

@@ -53,7 +53,25 @@ pub(crate) async fn put_off<S: QueueStore>(
     }
 }
 
-/// The same for what is in a lane's hands.
+/// Hands back what an operator returns, although the destination is paused: it is due before all
+/// others.
+pub(crate) async fn return_all<S: QueueStore>(inner: &Arc<Inner<S>>, lane: &Arc<Lane>) {
+    let Some(_turn) = lane.put_off() else { return };
+    loop {
+        let leases = lease(inner, lane).await;
+        let (returned, others): (Vec<_>, Vec<_>) = leases.into_iter().partition(|l| l.bounce);
+        others.iter().for_each(|leased| inner.give_back(leased));
+        if returned.is_empty() || inner.is_stopping() {
+            returned.iter().for_each(|leased| inner.give_back(leased));
+            return;
+        }
+        for leased in &returned {
+            deliver(inner, lane, leased, &mut None).await;
+        }
+    }
+}
+
+/// [`put_off`] for what is in a lane's hands.
 pub(crate) async fn put_off_backlog<S: QueueStore>(inner: &Arc<Inner<S>>, lane: &Arc<Lane>) {
     match lane.suspension(inner.now().monotonic) {
         Some(suspension) => {

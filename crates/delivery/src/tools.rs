@@ -90,6 +90,7 @@ impl<'a, S: QueueStore> Tools<'a, S> {
             routed: self.lane.destination.route.is_some(),
             max_addresses: self.settings.max_addresses,
             per_transaction: self.settings.recipients_per_transaction,
+            add_orcpt: self.settings.add_orcpt,
             patience: self.settings.patience,
             redacted,
             dice: &self.inner.dice,

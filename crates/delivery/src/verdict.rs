@@ -28,6 +28,8 @@ pub(crate) enum Verdict {
     Deferred(Arc<Failure>),
     /// Not at all.
     Bounced(Arc<Failure>),
+    /// Not before an operator has looked: the message fails us (row H7-08).
+    Parked(Arc<Failure>),
 }
 
 /// Why a recipient did not get the message.

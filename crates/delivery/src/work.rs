@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use attempt::Reason;
 use bytes::Bytes;
-use mail_types::{HostName, Recipient, Timestamp};
-use outbound_queue::{Leased, QueueStore};
+use mail_types::{HostName, MessageClass, Recipient, Timestamp};
+use outbound_queue::{Leased, QueueError, QueueStore};
 use smtp_client::{
     AuthFault, Body, Cause, Connector, RecipientOutcome, Reply, Stage, Transaction,
     TransactionError, Transcript,
@@ -42,6 +42,7 @@ pub(crate) struct Attempt<'a, S> {
     pub(crate) routed: bool,
     pub(crate) max_addresses: usize,
     pub(crate) per_transaction: usize,
+    pub(crate) add_orcpt: bool,
     pub(crate) patience: Duration,
     /// Sent instead of the content in the queue.
     pub(crate) redacted: Option<Bytes>,
@@ -315,11 +316,16 @@ impl<S: QueueStore> Attempt<'_, S> {
             if !session.connection.is_usable() {
                 return After::Again;
             }
-            let recipients: Vec<&Recipient> = open
+            let envelope = &self.leased.envelope;
+            let mut recipients: Vec<&Recipient> = open
                 .iter()
                 .filter_map(|slot| self.recipient(*slot))
                 .collect();
-            let envelope = &self.leased.envelope;
+            let marked: Vec<Recipient>;
+            if self.add_orcpt && envelope.class == MessageClass::Mail {
+                marked = recipients.iter().map(|r| with_orcpt(r)).collect();
+                recipients = marked.iter().collect();
+            }
             let transaction = Transaction {
                 reverse_path: &envelope.reverse_path,
                 recipients: &recipients,
@@ -341,6 +347,7 @@ impl<S: QueueStore> Attempt<'_, S> {
             let body = match opened {
                 Ok(body) => body,
                 Err(error) => {
+                    found.ours = matches!(error, QueueError::Body { damaged: true, .. });
                     let failure = Arc::new(Failure::new(
                         Reason::Local,
                         format!("The message cannot be read here: {error}."),
@@ -473,7 +480,7 @@ impl<S: QueueStore> Attempt<'_, S> {
     fn remember_verdict(&self, way: &Way<'_>, session: &Session, verdict: &Verdict) {
         match verdict {
             Verdict::Sent { .. } => {}
-            Verdict::Deferred(failure) | Verdict::Bounced(failure) => {
+            Verdict::Deferred(failure) | Verdict::Bounced(failure) | Verdict::Parked(failure) => {
                 let (ip, _) = session.address();
                 let transcript = session.connection.transcript();
                 self.remember(way.name, ip, failure.reason, transcript);
@@ -527,6 +534,8 @@ impl<S: QueueStore> Attempt<'_, S> {
         let mut failure =
             HostFailure::from_cause(self.domain, way.name, ip, port, error.stage, &error.cause);
         failure.tls = session.tls();
+        // Content that breaks off, or is not as long as it was: it will be the same the next time.
+        found.ours |= matches!(error.cause, Cause::Local(_));
         self.remember(way.name, ip, failure.reason, &error.transcript);
         self.trace(way.name, ip, &error.transcript);
         if error.after_final_dot {
@@ -558,6 +567,20 @@ impl<S: QueueStore> Attempt<'_, S> {
             .envelope
             .recipients
             .get(self.leased.recipients.get(slot)?.index)
+    }
+}
+
+/// With the address under which it came as the original one, if it names none (RFC 3461 section
+/// 5.2.1(d)).
+fn with_orcpt(recipient: &Recipient) -> Recipient {
+    let kind = match recipient.mailbox.to_ascii() {
+        Some(_) => "rfc822",
+        None => "utf-8", // RFC 6533 section 3
+    };
+    let address = || format!("{kind};{}", recipient.mailbox).into();
+    Recipient {
+        orcpt: Some(recipient.orcpt.clone().unwrap_or_else(address)),
+        ..recipient.clone()
     }
 }
 

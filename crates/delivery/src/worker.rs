@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use attempt::{PolicySource, Reason, Weakened};
 use mail_types::{Host, Timestamp};
-use outbound_queue::{Edit, Filter, Leased, MessageState, QueueStore, Target};
+use outbound_queue::{
+    self as queue, AttemptNote, Edit, Filter, Finish, Leased, MessageState, QueueStore, Target,
+};
 use policy_cache::{Discovery, Outcome};
 
 use crate::books::{Books, Entry};
@@ -18,6 +20,7 @@ use crate::failure::Weight;
 use crate::findings::Findings;
 use crate::lane::{Lane, Next};
 use crate::planner::{Hosts, Plan, Planner};
+use crate::poison::{self, caught};
 use crate::policy::{Judgement, is_enforced, judge};
 use crate::sessions::Session;
 use crate::settings::Settings;
@@ -37,9 +40,13 @@ pub(crate) async fn run<S: QueueStore>(inner: Arc<Inner<S>>, lane: Arc<Lane>) {
             .take()
             .map_or_else(|| lane.next(now.monotonic), Next::Work);
         match next {
-            Next::Work(leased) if inner.is_stopping() => inner.give_back(&leased),
+            Next::Work(leased)
+                if inner.is_stopping() || inner.paused.is_paused(&lane.destination.host) =>
+            {
+                inner.give_back(&leased);
+            }
             Next::Work(leased) => {
-                let work = Box::pin(deliver(&inner, &lane, &leased, &mut held));
+                let work = std::pin::pin!(deliver(&inner, &lane, &leased, &mut held));
                 keeping_leases(&inner, &lane, &leased, work).await;
             }
             Next::Suspended(suspension, backlog) => {
@@ -51,7 +58,8 @@ pub(crate) async fn run<S: QueueStore>(inner: Arc<Inner<S>>, lane: Arc<Lane>) {
                 }
             }
             Next::Empty => {
-                let more = if inner.is_stopping() {
+                let ends = inner.is_stopping() || inner.paused.is_paused(&lane.destination.host);
+                let more = if ends {
                     lane.asked(0, 1);
                     Vec::new()
                 } else {
@@ -97,7 +105,7 @@ async fn keeping_leases<S: QueueStore>(
     inner: &Inner<S>,
     lane: &Lane,
     leased: &Leased,
-    mut work: Pin<Box<impl Future<Output = ()>>>,
+    mut work: Pin<&mut impl Future<Output = ()>>,
 ) {
     loop {
         tokio::select! {
@@ -133,8 +141,50 @@ pub(crate) async fn lease<S: QueueStore>(
     }
 }
 
-/// One attempt on one message, and its books.
+/// One attempt on one message, and its books, whatever happens in it.
 pub(crate) async fn deliver<S: QueueStore>(
+    inner: &Arc<Inner<S>>,
+    lane: &Lane,
+    leased: &Leased,
+    held: &mut Option<Session>,
+) {
+    let Ok(_mark) = inner.in_hand.take(leased.id) else {
+        return later(inner, leased);
+    };
+    let work = Box::pin(try_once(inner, lane, leased, held));
+    if let Err(panic) = caught(work).await {
+        poison::panicked(inner, lane, leased, &panic).await;
+    }
+}
+
+/// A suspect whose turn it is not yet (see [`crate::in_hand`]): no attempt was made.
+fn later<S: QueueStore>(inner: &Inner<S>, leased: &Leased) {
+    let now = inner.now();
+    let next_attempt = now.wall + TURN.mul_f64(0.5 + inner.dice.unit());
+    let note = AttemptNote {
+        reason: Reason::Local.key().into(),
+        detail: "The relay ended unexpectedly while this message was being delivered: it is tried \
+                 when no other such message is."
+            .into(),
+        ..AttemptNote::default()
+    };
+    let each = leased.recipients.iter().map(|r| r.index);
+    let finish = Finish {
+        lease: leased.token,
+        outcomes: each
+            .map(|index| (index, queue::Outcome::Deferred { next_attempt, note: 0 }))
+            .collect(),
+        notes: vec![note],
+        warned: Vec::new(),
+        put_off: false,
+        messages: Vec::new(),
+    };
+    if let Err(error) = inner.queue.finish(finish, now) {
+        tracing::debug!(queue_id = %leased.id, %error, "the message could not be put off");
+    }
+}
+
+async fn try_once<S: QueueStore>(
     inner: &Arc<Inner<S>>,
     lane: &Lane,
     leased: &Leased,
@@ -148,18 +198,8 @@ pub(crate) async fn deliver<S: QueueStore>(
     let began = now.wall;
     let domain = lane.destination.host.to_string();
     if leased.bounce {
-        let failure = Failure::new(
-            Reason::Local,
-            "The message was returned by an operator of this relay.".to_owned(),
-        );
-        let failure = Failure {
-            status: mail_types::EnhancedStatus::permanent(0, 0),
-            ..failure
-        };
-        let found = Findings::uniform(
-            leased.recipients.len(),
-            &Verdict::Bounced(Arc::new(failure)),
-        );
+        let verdict = returned(settings.expire_held && now.wall >= leased.expires);
+        let found = Findings::uniform(leased.recipients.len(), &verdict);
         return enter(inner, &settings, leased, &found, None, &domain, began, None).await;
     }
     let mut plan = plan(inner, lane, &settings).await;
@@ -192,6 +232,7 @@ pub(crate) async fn deliver<S: QueueStore>(
             found.defer_bounces();
         }
     }
+    poison::judge(inner, leased, &mut found);
     enter(
         inner,
         &settings,
@@ -204,6 +245,21 @@ pub(crate) async fn deliver<S: QueueStore>(
     )
     .await;
     learn(inner, lane, &plan, &found, requirement.as_ref()).await;
+}
+
+/// Without an attempt: an operator wants it so, or it was held for all its life.
+fn returned(is_too_old: bool) -> Verdict {
+    if is_too_old {
+        let detail = "The message was held on this relay until the end of its lifetime.";
+        let failure = Failure::new(Reason::Local, detail.to_owned());
+        // Its time is over: that makes it a failure for good, with 4.4.7 (decision AMB-28).
+        return Verdict::Deferred(Arc::new(failure));
+    }
+    let detail = "The message was returned by an operator of this relay.";
+    Verdict::Bounced(Arc::new(Failure {
+        status: mail_types::EnhancedStatus::permanent(0, 0),
+        ..Failure::new(Reason::Local, detail.to_owned())
+    }))
 }
 
 pub(crate) async fn plan<S: QueueStore>(
@@ -501,6 +557,7 @@ pub(crate) async fn enter<S: QueueStore>(
         observer: &*inner.observer,
         settings,
         dice: &inner.dice,
+        limits: &inner.notices,
     };
     let entry = Entry {
         leased,
@@ -514,6 +571,8 @@ pub(crate) async fn enter<S: QueueStore>(
     books.enter(&entry).await;
 }
 
+/// About how long a message waits whose turn it is not (see [`crate::in_hand`]).
+const TURN: Duration = Duration::from_secs(5);
 /// How long a worker stays without work.
 const LINGER: Duration = Duration::from_millis(20);
 /// Leases last ten minutes unless renewed.

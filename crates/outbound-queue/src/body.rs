@@ -130,24 +130,35 @@ impl Body {
         };
         // Gone: the end was reached, or an earlier read failed or was given up half-way.
         let Some(reader) = reader else {
-            return Err(self.error("read on after its end or a failure"));
+            return Err(self.error("read on after its end or a failure", false));
         };
         let read = tokio::task::spawn_blocking(move || read_chunk(reader)).await;
         let (reader, chunk) = match read {
             Ok(Ok(read)) => read,
-            Ok(Err(error)) => return Err(self.error(&error.to_string())),
-            Err(_) => return Err(self.error("the reader stopped")),
+            Ok(Err(error)) => {
+                return Err(self.error(&error.to_string(), is_damage(&error)));
+            }
+            Err(_) => return Err(self.error("the reader stopped", false)),
         };
         self.source = Source::Disk(Some(reader));
         Ok((!chunk.is_empty()).then_some(chunk))
     }
 
-    fn error(&self, cause: &str) -> QueueError {
+    fn error(&self, cause: &str, damaged: bool) -> QueueError {
         QueueError::Body {
             id: self.id,
             cause: cause.to_owned(),
+            damaged,
         }
     }
+}
+
+/// Whether what was read is wrong, and not the reading of it.
+pub(crate) fn is_damage(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound
+    )
 }
 
 /// A full chunk, or less at the end; empty at the verified end.

@@ -218,10 +218,12 @@ impl Core {
         let mut change = Change {
             revision: hot.message.revision + 1,
             at: now.wall,
-            warned: finish.warned.then_some(true),
             put_off: finish.put_off,
             ..Change::default()
         };
+        for index in &finish.warned {
+            change.warned.extend(u32::try_from(*index));
+        }
         let mut seen = BTreeSet::new();
         for (index, outcome) in &finish.outcomes {
             let recipient = u32::try_from(*index)
@@ -233,19 +235,25 @@ impl Core {
             if !seen.insert(recipient) {
                 return Err(QueueError::Misuse("two outcomes for one recipient"));
             }
-            match *outcome {
-                Outcome::Done(done) => change.done.push((recipient, done)),
-                Outcome::Deferred { next_attempt, note } => {
-                    if note >= finish.notes.len() {
-                        return Err(QueueError::Misuse("a deferral without its note"));
-                    }
-                    change.deferred.push(Deferral {
-                        recipient,
-                        next: next_attempt,
-                        note: u32::try_from(note).unwrap_or(u32::MAX),
-                    });
+            let (next, note) = match *outcome {
+                Outcome::Done(done) => {
+                    change.done.push((recipient, done));
+                    continue;
                 }
+                Outcome::Deferred { next_attempt, note } => (next_attempt, note),
+                Outcome::Parked { note } => {
+                    change.held = Some(true);
+                    (now.wall, note)
+                }
+            };
+            if note >= finish.notes.len() {
+                return Err(QueueError::Misuse("a deferral without its note"));
             }
+            change.deferred.push(Deferral {
+                recipient,
+                next,
+                note: u32::try_from(note).unwrap_or(u32::MAX),
+            });
         }
         let destination = lease.destination.clone();
         change.notes = finish
@@ -256,7 +264,11 @@ impl Core {
         let waiting: Vec<u32> = change.deferred.iter().map(|d| d.recipient).collect();
         change.regrouped = self.regrouped(&hot.message, waiting);
         let lease = self.leases.end(&finish.lease)?;
-        let targets: Vec<Destination> = change.regrouped.iter().map(|g| g.1.clone()).collect();
+        let mut targets: Vec<Destination> = change.regrouped.iter().map(|g| g.1.clone()).collect();
+        if change.held.is_some() {
+            // What it has elsewhere is held with it.
+            targets.extend(hot.message.destinations());
+        }
         // A regrouped recipient may join a destination where the message already waits.
         let message = Arc::clone(&hot.message);
         targets.iter().for_each(|d| self.unlist(id, &message, d));
@@ -354,11 +366,11 @@ impl Core {
         let expires = self.placement.expires(&message.envelope);
         let expired = expires <= now.wall;
         let all = expired || message.bounce;
-        let recipients: Vec<(u32, u32)> = (0u32..)
+        let recipients: Vec<(u32, u32, bool)> = (0u32..)
             .zip(&message.recipients)
             .filter(|(_, r)| r.done.is_none() && r.destination == destination)
             .filter(|(_, r)| all || r.put_off || r.next <= now.wall)
-            .map(|(index, r)| (index, r.attempts))
+            .map(|(index, r)| (index, r.attempts, r.warned))
             .collect();
         let put_off = |(index, _): &(u32, u32)| {
             let entry = message.recipients.get(*index as usize);
@@ -378,9 +390,10 @@ impl Core {
             envelope: Arc::clone(&message.envelope),
             recipients: recipients
                 .iter()
-                .map(|(index, attempts)| LeasedRecipient {
+                .map(|(index, attempts, warned)| LeasedRecipient {
                     index: *index as usize,
                     attempts: *attempts,
+                    warned: *warned,
                 })
                 .collect(),
             due,
@@ -388,7 +401,6 @@ impl Core {
             expires,
             expired,
             bounce: message.bounce,
-            warned: message.warned,
             attempts: message.attempts.clone(),
             body: hot.body.clone(),
         };

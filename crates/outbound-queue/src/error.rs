@@ -30,6 +30,9 @@ pub enum QueueError {
         id: QueueId,
         /// What was found.
         cause: String,
+        /// The content itself is at fault, and will be the next time; not the disk, or a want of
+        /// descriptors.
+        damaged: bool,
     },
     /// The index is being rebuilt: what was asked needs all of it. Leasing and accepting go on.
     #[error("the queue's index is being rebuilt; try again when `health` says it is complete")]

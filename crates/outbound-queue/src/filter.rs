@@ -53,7 +53,7 @@ pub enum Target {
 /// What an operator does to a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edit {
-    /// Due now.
+    /// Due now. Ends the hold of a message that was parked, but not an operator's.
     Retry,
     /// No attempts until released.
     Hold,
@@ -63,6 +63,9 @@ pub enum Edit {
     Cancel,
     /// Due now, to be finished with a DSN instead of an attempt.
     Bounce,
+    /// Held, with the reason `parked`: the relay has ended several times while it was being delivered
+    /// (row H7-08).
+    Park,
     /// Asks the [`Placement`](crate::Placement) anew, after routes changed.
     Regroup,
 }

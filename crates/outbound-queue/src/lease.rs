@@ -30,8 +30,6 @@ pub struct Leased {
     pub expired: bool,
     /// An operator asked for a bounce: no attempt, but the DSN that says so.
     pub bounce: bool,
-    /// The sender was told of the delay already.
-    pub warned: bool,
     /// The history of attempts: the first and the last five, equal repeats counted.
     pub attempts: Vec<AttemptEntry>,
     /// The content, if it is still in memory.
@@ -45,6 +43,8 @@ pub struct LeasedRecipient {
     pub index: usize,
     /// Attempts so far, not counting this one.
     pub attempts: u32,
+    /// The sender was told of its delay already.
+    pub warned: bool,
 }
 
 /// Proves that a lease is held. Fenced by boot and sequence: a token of an earlier boot, or of a

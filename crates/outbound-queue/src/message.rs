@@ -22,7 +22,7 @@ pub struct MessageView {
     pub next_attempt: Option<Timestamp>,
     /// When the queue gives up on it.
     pub expires: Timestamp,
-    /// The sender was told of the delay.
+    /// The sender was told of the delay of one recipient at least.
     pub warned: bool,
     /// An operator asked for a bounce.
     pub bounce: bool,

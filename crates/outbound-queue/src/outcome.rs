@@ -16,8 +16,9 @@ pub struct Finish {
     pub outcomes: Vec<(usize, Outcome)>,
     /// What to remember of the attempt, equal causes once. Deferrals refer to their note by index.
     pub notes: Vec<AttemptNote>,
-    /// The sender is told of the delay by one of `messages`, or was not to be told: do not do it again.
-    pub warned: bool,
+    /// Recipients (by the same index) of whose delay the sender is told by one of `messages`: not to be
+    /// done again.
+    pub warned: Vec<usize>,
     /// The deferrals put the mail off without an attempt, since its destination is left alone
     /// ([`QueueStore::suspend`](crate::QueueStore::suspend)): neither attempt numbers nor the history
     /// count them. Such mail is due as soon as that ends, without any change to it, and at its next
@@ -36,6 +37,12 @@ pub enum Outcome {
     Deferred {
         /// When.
         next_attempt: Timestamp,
+        /// Why: index into [`Finish::notes`].
+        note: usize,
+    },
+    /// No attempts of the message, also for its other recipients, until an operator releases it or
+    /// has it tried again: it fails us, not its peers (row H7-08).
+    Parked {
         /// Why: index into [`Finish::notes`].
         note: usize,
     },

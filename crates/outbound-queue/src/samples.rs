@@ -115,7 +115,7 @@ pub(crate) fn ending(lease: &Leased, outcome: Outcome) -> Finish {
             detail: "No answer\u{7} from mx.d.test.".into(),
             ..AttemptNote::default()
         }],
-        warned: false,
+        warned: Vec::new(),
         put_off: false,
         messages: Vec::new(),
     }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use mail_types::{QueueId, Timestamp};
+use mail_types::{EnhancedStatus, QueueId, Timestamp};
 
 use crate::core::{Core, Step, all_done};
-use crate::state::{Change, NEVER, RecipientEntry, Stored};
+use crate::state::{Change, Deferral, NEVER, PARKED, RecipientEntry, Stored};
 use crate::{
     AttemptNote, Destination, Done, Edit, Filter, MessageState, MessageView, Now, RecipientState,
     RecipientView,
@@ -62,7 +62,7 @@ impl Core {
                 .collect(),
             next_attempt: (first != NEVER).then_some(first),
             expires: self.placement.expires(&message.envelope),
-            warned: message.warned,
+            warned: message.recipients.iter().any(|r| r.warned),
             bounce: message.bounce,
             attempts: message.attempts.clone(),
         }
@@ -101,6 +101,12 @@ impl Core {
         };
         let mut pending = message.recipients.iter().filter(|r| r.done.is_none());
         match edit {
+            Edit::Retry if message.is_parked() => {
+                change.held = Some(false);
+                change.due = Some(now.wall);
+            }
+            Edit::Park if message.held => return None,
+            Edit::Park => park(message, &mut change),
             // What was put off is due by itself after its destination's suspension; asked for by name
             // it gets its attempt, or is put off anew and says so.
             Edit::Retry if pending.all(|r| !r.put_off && r.next <= now.wall) => return None,
@@ -114,7 +120,8 @@ impl Core {
             Edit::Bounce => {
                 change.bounce = Some(true);
                 change.held = message.held.then_some(false);
-                change.due = Some(now.wall);
+                // Before everything else: where its destination is paused this is all that goes.
+                change.due = Some(Timestamp::default());
             }
             Edit::Regroup => {
                 let every = (0u32..).take(message.recipients.len());
@@ -178,6 +185,33 @@ impl AttemptNote {
     }
 }
 
+/// Holds a message with the reason `parked`, as after a failed attempt.
+fn park(message: &Stored, change: &mut Change) {
+    change.held = Some(true);
+    for (recipient, r) in (0u32..).zip(&message.recipients) {
+        if r.done.is_some() {
+            continue;
+        }
+        let destination = &r.destination;
+        let noted = change.notes.iter().position(|(of, _)| of == destination);
+        let note = noted.unwrap_or_else(|| {
+            let note = AttemptNote {
+                reason: PARKED.into(),
+                status: Some(EnhancedStatus::transient(3, 0)),
+                detail: IN_HAND.into(),
+                ..AttemptNote::default()
+            };
+            change.notes.push((destination.clone(), note));
+            change.notes.len() - 1
+        });
+        change.deferred.push(Deferral {
+            recipient,
+            next: change.at,
+            note: u32::try_from(note).unwrap_or(u32::MAX),
+        });
+    }
+}
+
 fn all<T>(wanted: Option<T>, test: impl FnOnce(T) -> bool) -> bool {
     wanted.is_none_or(test)
 }
@@ -193,5 +227,7 @@ fn is_address(address: &str, wanted: &str) -> bool {
     address.eq_ignore_ascii_case(wanted)
 }
 
+const IN_HAND: &str =
+    "The relay ended unexpectedly several times while this message was being delivered.";
 /// Characters of a text in the history.
 const LONGEST_TEXT: usize = 512;

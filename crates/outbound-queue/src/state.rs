@@ -17,7 +17,6 @@ pub(crate) struct Stored {
     pub(crate) revision: u32,
     pub(crate) held: bool,
     pub(crate) bounce: bool,
-    pub(crate) warned: bool,
     /// One per recipient of the envelope, in its order.
     pub(crate) recipients: Vec<RecipientEntry>,
     pub(crate) attempts: Vec<AttemptEntry>,
@@ -33,6 +32,8 @@ pub(crate) struct RecipientEntry {
     pub(crate) reason: Option<Arc<str>>,
     /// Its destination was left alone: due when that ends, and at `next` in any case.
     pub(crate) put_off: bool,
+    /// The sender was told of the delay.
+    pub(crate) warned: bool,
 }
 
 /// When a message's part at a destination is to be looked at next.
@@ -55,7 +56,10 @@ pub(crate) struct Change {
     pub(crate) notes: Vec<(Destination, AttemptNote)>,
     pub(crate) held: Option<bool>,
     pub(crate) bounce: Option<bool>,
-    pub(crate) warned: Option<bool>,
+    /// The sender was told of the delay of every recipient: how the first version recorded it.
+    pub(crate) warned_of_all: bool,
+    /// The sender was told of the delay of these recipients.
+    pub(crate) warned: Vec<u32>,
     /// See [`Finish::put_off`](crate::Finish::put_off).
     pub(crate) put_off: bool,
     /// All pending recipients become due at this time.
@@ -91,6 +95,7 @@ impl Stored {
                 attempts: 0,
                 reason: None,
                 put_off: false,
+                warned: false,
             });
         }
         Self {
@@ -98,7 +103,6 @@ impl Stored {
             revision: 0,
             held: false,
             bounce: false,
-            warned: false,
             recipients,
             attempts: Vec::new(),
         }
@@ -112,7 +116,9 @@ impl Stored {
         self.revision = change.revision;
         self.held = change.held.unwrap_or(self.held);
         self.bounce = change.bounce.unwrap_or(self.bounce);
-        self.warned = change.warned.unwrap_or(self.warned);
+        for (index, r) in (0u32..).zip(&mut self.recipients) {
+            r.warned |= change.warned_of_all || change.warned.contains(&index);
+        }
         for (index, destination) in &change.regrouped {
             if let Some(r) = self.recipients.get_mut(*index as usize) {
                 r.destination = destination.clone();
@@ -149,6 +155,12 @@ impl Stored {
     /// Whether nothing is left to be done.
     pub(crate) fn is_finished(&self) -> bool {
         self.recipients.iter().all(|r| r.done.is_some())
+    }
+
+    /// Whether it is held because it failed us (row H7-08), and not by an operator.
+    pub(crate) fn is_parked(&self) -> bool {
+        let mut pending = self.recipients.iter().filter(|r| r.done.is_none());
+        self.held && pending.any(|r| r.reason.as_deref() == Some(PARKED))
     }
 
     /// When a destination's part is next to be looked at: as its earliest pending recipient; `None`
@@ -213,6 +225,8 @@ impl Stored {
     }
 }
 
+/// The reason key of a message that fails us.
+pub(crate) const PARKED: &str = "parked";
 /// The due time of what is held.
 pub(crate) const NEVER: Timestamp = Timestamp::from_millis(u64::MAX);
 /// Kept beside the first attempt.

@@ -146,7 +146,11 @@ pub(crate) enum QueueCommand {
     Cancel(Selection),
     /// Return messages to their senders.
     Bounce(Selection),
-    /// Count what waits by domain and reason.
+    /// Keep back all mail for a domain, also what comes later, until it is resumed.
+    Pause(Destination),
+    /// Let a paused domain's mail go on.
+    Resume(Destination),
+    /// Count what waits by domain and reason, and list what is paused.
     Summary(Json),
 }
 
@@ -266,6 +270,17 @@ pub(crate) struct TraceArgs {
     /// End it now.
     #[arg(long, conflicts_with = "span")]
     pub end: bool,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Destination {
+    /// The recipient domain.
+    pub domain: String,
+    /// Why, for the audit log and whoever wonders.
+    #[arg(long, value_name = "TEXT")]
+    pub because: Option<String>,
     #[command(flatten)]
     pub json: Json,
 }

@@ -180,6 +180,10 @@ fn queue(r: &mut Reader<'_>) -> Option<Queue> {
         minimum_free_space: r.value(s, "queue.minimum-free-space")?,
         body_memory: r.value(s, "queue.body-memory")?,
         hold_at_start: r.value(s, "queue.hold-at-start")?,
+        expire_held: r.value(s, "queue.expire-held")?,
+        notifications_per_sender: r.value_or_word(s, "queue.notifications-per-sender")?,
+        notifications_in_all: r.value_or_word(s, "queue.notifications-in-all")?,
+        max_returned_size: r.value(s, "queue.max-returned-size")?,
         max_hops: r.value(s, "queue.max-hops")?,
     })
 }
@@ -202,6 +206,7 @@ fn delivery(r: &mut Reader<'_>) -> Option<Delivery> {
         connection_lifetime: r.value(s, "delivery.connection-lifetime")?,
         recipients_per_transaction: r.value(s, "delivery.recipients-per-transaction")?,
         max_addresses: r.value(s, "delivery.max-addresses")?,
+        add_orcpt: r.value(s, "delivery.add-orcpt")?,
         timeouts: timeouts(r)?,
     })
 }

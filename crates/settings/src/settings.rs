@@ -378,6 +378,14 @@ pub struct Queue {
     pub body_memory: u64,
     /// Mail found at start is held.
     pub hold_at_start: bool,
+    /// Held mail, and that of paused destinations, is given up at the end of its lifetime.
+    pub expire_held: bool,
+    /// Notifications to one sender; `None` for no limit.
+    pub notifications_per_sender: Option<Rate>,
+    /// Notifications to all of them; `None` for no limit.
+    pub notifications_in_all: Option<Rate>,
+    /// Larger messages are not returned whole. Bytes.
+    pub max_returned_size: u64,
     /// More `Received` fields than this are a loop (RFC 5321 section 6.3: at least 100).
     pub max_hops: usize,
 }
@@ -410,6 +418,8 @@ pub struct Delivery {
     pub recipients_per_transaction: usize,
     /// Addresses tried in one attempt, over all MX hosts (RFC 5321 section 5.1: at least two).
     pub max_addresses: usize,
+    /// Recipients get the address under which they came as ORCPT, if they have none.
+    pub add_orcpt: bool,
     /// `delivery.timeouts.*`
     pub timeouts: Timeouts,
 }

@@ -48,7 +48,7 @@ impl Waiting {
         control: &Control<S>,
         domain: &Domain,
     ) -> Vec<String> {
-        let mut out = Vec::new();
+        let mut out: Vec<String> = pause(control, domain).into_iter().collect();
         if self.rows.is_empty() {
             out.push(format!("No mail for {domain} waits in the queue."));
         } else {
@@ -70,6 +70,19 @@ impl Waiting {
         }
         out
     }
+}
+
+/// That an operator keeps the domain's mail back, if so.
+pub(super) fn pause<S: QueueStore>(control: &Control<S>, domain: &Domain) -> Option<String> {
+    let paused = control.delivery.paused();
+    let pause = paused.get(domain)?;
+    Some(format!(
+        "Delivery to {domain} is paused since {} by {} ({}): its mail is accepted and waits. `sealpost queue resume \
+         {domain}` lets it go on.",
+        pause.since.rfc3339(),
+        pause.by,
+        pause.reason
+    ))
 }
 
 /// A destination that is being left alone.

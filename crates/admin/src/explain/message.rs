@@ -9,6 +9,10 @@ use super::reason_of;
 pub(super) fn situation(view: &MessageView) -> Vec<String> {
     let arrival = view.envelope.arrival.at.rfc3339();
     let next = match (view.state, view.next_attempt) {
+        (MessageState::Held, _) if is_parked(view) => {
+            "It fails this relay and was set aside: no attempt is made until it is released (`sealpost queue release`)."
+                .to_owned()
+        }
         (MessageState::Held, _) => {
             "An operator holds it: no attempt is made until it is released (`sealpost queue release`)."
                 .to_owned()
@@ -116,3 +120,8 @@ pub(super) fn meaning(reason: Reason, domain: &str, mx: Option<&str>) -> Vec<Str
 
 /// Recipients named.
 const SHOWN: usize = 5;
+
+fn is_parked(view: &MessageView) -> bool {
+    let parked = Some(Reason::Parked.key());
+    view.recipients.iter().any(|r| r.reason.as_deref() == parked)
+}

@@ -91,6 +91,9 @@ families! {
         "Times that a destination was left alone for a while after repeated failures to connect.";
     DSNS_SENT = Counter "dsns_sent" ["kind"]
         "Delivery status notifications put into the queue, by what they say.";
+    DSNS_WITHHELD = Counter "dsns_withheld" ["kind"]
+        "Delivery status notifications that were not made, since the limits of queue.notifications-per-sender or queue.notifications-in-all were reached, by what they would have said."
+        alert "Any: somebody's mail fails in masses, or a sender's address is being forged. `dsn.withheld` in the log names senders.";
     REPORTS = Counter "reports" ["result"]
         "TLS reports (RFC 8460), by result.";
     LOG_EVENTS_DROPPED = Counter "log_events_dropped" []

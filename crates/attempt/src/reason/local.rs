@@ -28,15 +28,20 @@ pub(super) const PARKED: Entry = Entry {
     statuses: &[EnhancedStatus::transient(3, 0)],
     report: ReportCondition::Never,
     side: Side::Us,
-    sentence: "This message made our own delivery fail, so it was set aside and is tried again rarely",
-    advice: "This is a defect in Sealpost or a damaged message file. Save the message and the log around \
-             this time, and report it; `sealpost queue cancel` removes the message.",
+    sentence: "This message made our own delivery fail again and again, so it was set aside and is held",
+    advice: "This is a defect in Sealpost or a damaged message file. Save the log around this time and \
+             report it. `sealpost queue release` has the message tried again, `bounce` returns it to \
+             its sender, `cancel` removes it.",
     request: "",
     clause: "RFC 5321 section 4.2.5",
     explanation: &[
-        "An attempt on this message ended with an internal error, while other mail to the same \
-         destination is fine. So that it holds up nobody else, it is tried alone and seldom. It has not \
-         been lost, and it will not be bounced before its lifetime is over.",
+        "Three attempts on this message ended with an internal error or found its content unreadable, \
+         or the relay itself ended three times while it was being delivered; other mail to the same \
+         destination is fine. So that it holds up nobody else, it is held as if an operator had held \
+         it: no further attempt is made, and it is not returned to its sender, until somebody has \
+         looked. Nothing has been lost.",
+        "`sealpost queue list --reason parked` shows all such messages. After `sealpost queue release` \
+         or `retry` it has three tries again.",
     ],
 };
 

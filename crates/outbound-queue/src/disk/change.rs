@@ -30,8 +30,9 @@ pub(super) struct ChangeForm<'a> {
     held: Option<bool>,
     #[n(6)]
     bounce: Option<bool>,
+    /// Of all recipients; no longer written.
     #[n(7)]
-    warned: Option<bool>,
+    warned_of_all: Option<bool>,
     #[n(8)]
     due: Option<u64>,
     #[b(9)]
@@ -39,6 +40,8 @@ pub(super) struct ChangeForm<'a> {
     regrouped: Vec<Regrouped<'a>>,
     #[n(10)]
     put_off: Option<bool>,
+    #[n(11)]
+    warned: Option<Vec<u32>>,
 }
 
 #[derive(Encode, Decode)]
@@ -78,9 +81,10 @@ impl<'a> ChangeForm<'a> {
                 .collect(),
             held: c.held,
             bounce: c.bounce,
-            warned: c.warned,
+            warned_of_all: c.warned_of_all.then_some(true),
             due: c.due.map(Timestamp::as_millis),
             put_off: c.put_off.then_some(true),
+            warned: (!c.warned.is_empty()).then(|| c.warned.clone()),
             regrouped: c
                 .regrouped
                 .iter()
@@ -121,7 +125,8 @@ impl<'a> ChangeForm<'a> {
                 .collect(),
             held: self.held,
             bounce: self.bounce,
-            warned: self.warned,
+            warned_of_all: self.warned_of_all.unwrap_or(false),
+            warned: self.warned.unwrap_or_default(),
             due: self.due.map(Timestamp::from_millis),
             put_off: self.put_off.unwrap_or(false),
             regrouped: self

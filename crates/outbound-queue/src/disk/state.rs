@@ -15,7 +15,7 @@ pub(super) struct StateForm<'a> {
     #[n(0)]
     #[cbor(default)]
     revision: u32,
-    /// [`HELD`], [`BOUNCE`], [`WARNED`].
+    /// [`HELD`], [`BOUNCE`]; from earlier versions [`WARNED`].
     #[n(1)]
     #[cbor(default)]
     flags: u8,
@@ -46,6 +46,8 @@ struct RecipientStateForm {
     done: Option<u8>,
     #[n(5)]
     put_off: Option<bool>,
+    #[n(6)]
+    warned: Option<bool>,
 }
 
 #[derive(Encode, Decode)]
@@ -96,6 +98,7 @@ impl<'a> StateForm<'a> {
                 reason: r.reason.as_deref().map(|x| reasons.index(x)),
                 done: r.done.map(done_code),
                 put_off: r.put_off.then_some(true),
+                warned: r.warned.then_some(true),
             })
             .collect();
         let attempts = m
@@ -112,7 +115,7 @@ impl<'a> StateForm<'a> {
         let flag = |set: bool, bit: u8| if set { bit } else { 0 };
         Self {
             revision: m.revision,
-            flags: flag(m.held, HELD) | flag(m.bounce, BOUNCE) | flag(m.warned, WARNED),
+            flags: flag(m.held, HELD) | flag(m.bounce, BOUNCE),
             destinations: destinations.0,
             reasons: reasons.0,
             recipients,
@@ -140,6 +143,7 @@ impl<'a> StateForm<'a> {
                 attempts: r.attempts,
                 reason: r.reason.and_then(|x| reasons.get(x as usize).cloned()),
                 put_off: r.put_off.unwrap_or(false),
+                warned: r.warned.unwrap_or(false) || self.flags & WARNED != 0,
             });
         }
         let mut attempts = Vec::with_capacity(self.attempts.len());
@@ -157,7 +161,6 @@ impl<'a> StateForm<'a> {
             revision: self.revision,
             held: self.flags & HELD != 0,
             bounce: self.flags & BOUNCE != 0,
-            warned: self.flags & WARNED != 0,
             recipients,
             attempts,
         })
@@ -243,4 +246,5 @@ pub(super) const fn done_value(code: u8) -> Done {
 
 const HELD: u8 = 1;
 const BOUNCE: u8 = 2;
+/// Of all recipients; no longer written.
 const WARNED: u8 = 4;

@@ -68,7 +68,8 @@ fn change() -> Change {
         notes: vec![(Destination::new("d.test"), note())],
         held: Some(true),
         bounce: Some(false),
-        warned: Some(true),
+        warned_of_all: false,
+        warned: vec![0],
         put_off: false,
         due: Some(Timestamp::from_secs(12)),
         regrouped: vec![(0, Destination::new("route:x"))],
@@ -145,9 +146,17 @@ fn version_1_is_still_read() {
         std::fs::read(path).unwrap()
     };
     let (m, large, copies) = decode_message(&read("message.cbor")).unwrap();
-    assert_eq!((m, large, copies), (sample(), None, vec![2]));
-    assert_eq!(decode_change(&read("change.cbor")), Ok(change()));
-    assert_eq!(decode_state(&read("state.cbor"), &sample()), Ok(sample()));
+    // It had one mark for all recipients of whose delay the sender had been told.
+    let mut then = sample();
+    then.recipients.iter_mut().for_each(|r| r.warned = true);
+    assert_eq!((m, large, copies), (then.clone(), None, vec![2]));
+    let change = Change {
+        warned_of_all: true,
+        warned: Vec::new(),
+        ..change()
+    };
+    assert_eq!(decode_change(&read("change.cbor")), Ok(change));
+    assert_eq!(decode_state(&read("state.cbor"), &then), Ok(then));
     assert_eq!(decode_gone(&read("gone.cbor")), Ok(vec![1, 2]));
 }
 

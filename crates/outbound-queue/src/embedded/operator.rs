@@ -7,6 +7,7 @@ use mail_types::QueueId;
 use tokio::sync::oneshot;
 
 use super::shared::{Shared, State};
+use crate::body::is_damage;
 use crate::disk::Place;
 use crate::schedule::Key;
 use crate::state::Stored;
@@ -205,7 +206,7 @@ pub(super) async fn open_body(shared: Arc<Shared>, id: QueueId) -> Result<Body, 
         }
     }
     blocking(move || {
-        let damaged = |cause: String| QueueError::Body { id, cause };
+        let fault = |cause: String, damaged: bool| QueueError::Body { id, cause, damaged };
         for _ in 0..TRIES {
             let place = place_of(&shared, id)?;
             if let Some(large) = place.large {
@@ -214,7 +215,7 @@ pub(super) async fn open_body(shared: Arc<Shared>, id: QueueId) -> Result<Body, 
                     crc32: large.crc,
                 };
                 let reader = shared.bodies.read(&id.to_string(), Some(sum));
-                let reader = reader.map_err(|error| damaged(error.to_string()))?;
+                let reader = reader.map_err(|e| fault(e.to_string(), is_damage(&e)))?;
                 return Ok(Body::disk(id, large.len, Box::new(reader)));
             }
             match shared.journal.open_body(place.position) {
@@ -224,10 +225,13 @@ pub(super) async fn open_body(shared: Arc<Shared>, id: QueueId) -> Result<Body, 
                 }
                 // Moved to another segment in between: look again.
                 Err(ReadError::SegmentGone(_)) => {}
-                Err(error) => return Err(damaged(error.to_string())),
+                Err(error) => {
+                    let is_damaged = !matches!(error, ReadError::Io { .. });
+                    return Err(fault(error.to_string(), is_damaged));
+                }
             }
         }
-        Err(damaged("its segment is gone".into()))
+        Err(fault("its segment is gone".into(), true))
     })
     .await?
 }

@@ -3,11 +3,11 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use admin::{
-    ActionRequest, ActionResult, AttemptView, Filter, Page, QueueAction, QueueDetail, QueueItem,
-    QueueSummary,
+    ActionRequest, ActionResult, AttemptView, Filter, Page, PauseRequest, PauseResult, PausedView,
+    QueueAction, QueueDetail, QueueItem, QueueSummary,
 };
 
-use crate::cli::{QueueCommand, Selection};
+use crate::cli::{Destination, QueueCommand, Selection};
 use crate::control_client::{ControlClient, segment, typed};
 use crate::exit::{Failure, Status};
 use crate::output::{Output, Table, or_dash, time};
@@ -30,6 +30,8 @@ pub(super) async fn run(
         QueueCommand::Release(selection) => act(client, QueueAction::Release, selection, out).await,
         QueueCommand::Cancel(selection) => act(client, QueueAction::Cancel, selection, out).await,
         QueueCommand::Bounce(selection) => act(client, QueueAction::Bounce, selection, out).await,
+        QueueCommand::Pause(destination) => pause(client, destination, "pause", out).await,
+        QueueCommand::Resume(destination) => pause(client, destination, "resume", out).await,
         QueueCommand::Summary(json) => summary(client, json.json, out).await,
     }
 }
@@ -208,6 +210,49 @@ async fn summary(client: &ControlClient, json: bool, out: &mut Output) -> anyhow
         .collect();
     table.rows(out, &rows)?;
     out.line(&format!("{} messages", summary.messages))?;
+    for paused in &summary.paused {
+        out.line(&paused_line(paused))?;
+    }
+    Ok(())
+}
+
+/// What an operator keeps back, in one line.
+pub(super) fn paused_line(paused: &PausedView) -> String {
+    format!(
+        "{} is paused since {} by {}: {}",
+        paused.domain,
+        time(&paused.since),
+        paused.by,
+        paused.because
+    )
+}
+
+async fn pause(
+    client: &ControlClient,
+    destination: Destination,
+    action: &str,
+    out: &mut Output,
+) -> anyhow::Result<()> {
+    let path = format!("/v1/destinations/{}/{action}", segment(&destination.domain));
+    let request = PauseRequest {
+        reason: destination.because,
+    };
+    let answer = client.post(&path, &request).await?;
+    if destination.json.json {
+        return Ok(out.json(&answer)?);
+    }
+    let result: PauseResult = typed(&answer)?;
+    let what = match (action, result.changed) {
+        ("pause", true) => "is paused",
+        ("pause", false) => "was paused already",
+        (_, true) => "goes on",
+        (_, false) => "was not paused",
+    };
+    let waiting = match result.messages {
+        Some(n) => format!("; {n} messages wait for it"),
+        None => String::new(),
+    };
+    out.line(&format!("{} {what}{waiting}", result.domain))?;
     Ok(())
 }
 

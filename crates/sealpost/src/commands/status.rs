@@ -33,6 +33,9 @@ pub(super) async fn status(
         by_name(&status.queue_by_state)
     );
     out.field("queue", Some(&queue))?;
+    for paused in &status.paused {
+        out.field("paused", Some(&super::queue::paused_line(paused)))?;
+    }
     out.field("oldest", status.oldest.as_deref().map(time).as_deref())?;
     let attempts = format!(
         "{} delivered, {} deferred, {} bounced since the start",

@@ -8,7 +8,7 @@ use admin::{ConnectionLimit, Metrics, SessionResult, TlsResult, TlsVersion};
 use attempt::{DsnSent, Level, Outcome, Received, Record, Refused, RefusedBy, Removed};
 use aws_lc_rs::digest::{SHA256, digest};
 use delivery::destination::Suspension;
-use delivery::{PossibleDuplicate, SessionEvent, TracedPart};
+use delivery::{NoticeSummary, NoticeWithheld, PossibleDuplicate, SessionEvent, TracedPart};
 use mail_types::Timestamp;
 use policy_cache::{Clock, EventSink, PolicyEvent};
 use smtp_server::{Cause, Client, Event, Incident, Limit, LoginResult, SaslMechanism};
@@ -116,6 +116,34 @@ impl delivery::Observer for Observer {
     fn dsn_sent(&self, event: &DsnSent<'_>) {
         self.metrics.dsn_sent(event.kind);
         self.log.write(event);
+    }
+
+    fn notice_withheld(&self, event: &NoticeWithheld<'_>) {
+        self.metrics.dsn_withheld(event.kind);
+        let (id, to) = (event.queue_id.to_string(), event.to.to_string());
+        let count = event.recipients.to_string();
+        let fields = [
+            ("queue_id", id.as_str()),
+            ("to", to.as_str()),
+            ("kind", event.kind.key()),
+            ("nrcpt", count.as_str()),
+            ("limit", event.limit.key()),
+        ];
+        self.process("dsn.withheld", Level::Warn, &fields);
+    }
+
+    fn notices_summarised(&self, summary: &NoticeSummary) {
+        let to = summary.sender.to_string();
+        let (withheld, nrcpt) = (summary.withheld.to_string(), summary.recipients.to_string());
+        let (first, last) = (summary.messages.0.to_string(), summary.messages.1.to_string());
+        let fields = [
+            ("to", to.as_str()),
+            ("withheld", withheld.as_str()),
+            ("nrcpt", nrcpt.as_str()),
+            ("first_queue_id", first.as_str()),
+            ("last_queue_id", last.as_str()),
+        ];
+        self.process("dsn.withheld-summary", Level::Warn, &fields);
     }
 
     fn session(&self, session: SessionEvent) {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use attempt::{Format, Formatter, Level};
-use delivery::{Delivery, Dice, Parts};
+use delivery::{Delivery, Dice, InHand, Parts, Paused};
 use journal::DirLock;
-use mail_types::{Resolver, Timestamp};
+use mail_types::{QueueId, Resolver, Timestamp};
 use outbound_queue::{EmbeddedOptions, EmbeddedStore};
 use policy_cache::{Clock, HttpsFetcher, Jitter, Opened, PolicyCache, Ports};
 use resolver::DnsResolver;
@@ -71,14 +71,24 @@ impl Opening<'_> {
         }
     }
 
+    /// The engine, and the messages that are to be parked before it runs.
     pub(super) fn delivery(
         &self,
         queue: &Arc<EmbeddedStore>,
         policies: &PolicyCache,
         told: delivery::Settings,
-    ) -> anyhow::Result<Delivery<EmbeddedStore>> {
+    ) -> anyhow::Result<(Delivery<EmbeddedStore>, Vec<QueueId>)> {
+        let directory = self.settings.server.data_dir.join("delivery");
+        let (in_hand, suspects) = InHand::open(&directory).map_err(|e| {
+            let text = format!("{} cannot be used: {e}", directory.display());
+            fail(Status::Io, &text)
+        })?;
+        let paused = Paused::open(&directory).map_err(|e| {
+            let text = format!("the list of paused destinations cannot be read: {e}");
+            fail(Status::Io, &text)
+        })?;
         let config = translate::connector(self.settings, client_clock(&self.clock), None);
-        Ok(Delivery::new(Parts {
+        let delivery = Delivery::new(Parts {
             queue: Arc::clone(queue),
             resolver: Arc::clone(&self.resolver),
             policies: policies.clone(),
@@ -89,7 +99,10 @@ impl Opening<'_> {
             observer: Arc::new(self.observer.clone()),
             dice: Dice::seeded(seed()?),
             settings: told,
-        }))
+            in_hand,
+            paused,
+        });
+        Ok((delivery, suspects))
     }
 
     /// A route with trust anchors or a login of its own has a client of its own.

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use admin::{Control, Readiness};
-use attempt::Level;
+use attempt::{Level, Reason};
+use mail_types::QueueId;
 use delivery::Delivery;
 use outbound_queue::{Edit, EmbeddedStore, Filter, Now, QueueError, QueueStore, Target};
 use parking_lot::Mutex;
@@ -80,9 +81,12 @@ pub(crate) async fn run(
     let policies = opening.policies(dangerous_lose_policies, &mut standing)?;
     let placed = Arc::new(Placed::new(told.clone()));
     let queue = Arc::new(open::queue(&settings, &placed)?);
-    let delivery = match policies {
-        Some(policies) => Some((opening.delivery(&queue, &policies, told)?, policies)),
-        None => None,
+    let (delivery, suspects) = match policies {
+        Some(policies) => {
+            let (delivery, suspects) = opening.delivery(&queue, &policies, told)?;
+            (Some((delivery, policies)), suspects)
+        }
+        None => (None, Vec::new()),
     };
     // Nobody else names the sources: this is the first and only time.
     let _ = scraped.set(scrape::Sources {
@@ -127,6 +131,7 @@ pub(crate) async fn run(
         clock,
         observer,
         dns,
+        suspects,
     };
     running.serve(server).await
 }
@@ -155,6 +160,8 @@ struct Running {
     clock: Arc<dyn Clock>,
     observer: Observer,
     dns: Arc<DnsResolver>,
+    /// Messages that earlier processes had in hand whenever they ended.
+    suspects: Vec<QueueId>,
 }
 
 impl Running {
@@ -162,6 +169,9 @@ impl Running {
         let settings = &self.process.settings;
         if settings.queue.hold_at_start {
             self.hold_all().await?;
+        }
+        if let Some((delivery, _)) = &self.delivery {
+            self.park(delivery).await?;
         }
         let mut background = JoinSet::new();
         let api = self.api();
@@ -293,6 +303,29 @@ impl Running {
         let (count, reason) = (held.changed.to_string(), "queue.hold-at-start");
         let fields = [("reason", reason), ("messages", count.as_str())];
         self.observer.process("queue.hold", Level::Warn, &fields);
+        Ok(())
+    }
+
+    /// Before anything is delivered (row H7-08).
+    async fn park(&self, delivery: &Delivery<EmbeddedStore>) -> anyhow::Result<()> {
+        if self.suspects.is_empty() {
+            return Ok(());
+        }
+        loop {
+            match delivery.park(&self.suspects).await {
+                Err(QueueError::Rebuilding) => tokio::time::sleep(TICK).await,
+                other => break other.map_err(|e| open::fail(Status::Io, &e))?,
+            }
+        }
+        for id in &self.suspects {
+            let id = id.to_string();
+            let fields = [
+                ("reason", Reason::Parked.key()),
+                ("queue_id", id.as_str()),
+                ("detail", "the relay has ended three times while this message was being delivered"),
+            ];
+            self.observer.process("queue.hold", Level::Error, &fields);
+        }
         Ok(())
     }
 

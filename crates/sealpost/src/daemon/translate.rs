@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use delivery::demand::{DaneRule, RequiredTls};
-use delivery::{DomainPattern, DomainRule, HopTarget, NextHop, Route, RouteTable, RouteTls};
+use delivery::{
+    DomainPattern, DomainRule, HopTarget, NextHop, NoticeSettings, Rate, Route, RouteTable,
+    RouteTls,
+};
 use mail_types::Mailbox;
 use mta_sts::MxPattern;
 use outbound_queue::RetrySchedule;
@@ -41,10 +44,24 @@ pub(crate) fn delivery(s: &Settings, signing: &Signing) -> anyhow::Result<delive
         patience: s.delivery.patience,
         allow_special_use: s.egress.allow_special_use.clone(),
         own: own_addresses(s),
-        max_returned: MAX_RETURNED,
+        max_returned: usize::try_from(s.queue.max_returned_size).unwrap_or(usize::MAX),
+        notices: NoticeSettings {
+            per_sender: s.queue.notifications_per_sender.map(limit),
+            in_all: s.queue.notifications_in_all.map(limit),
+            postmaster: s.server.postmaster.clone(),
+        },
+        add_orcpt: s.delivery.add_orcpt,
+        expire_held: s.queue.expire_held,
         seal: signing::seal(signing, &s.server.hostname),
         drain_timeout: s.server.drain_timeout,
     })
+}
+
+const fn limit(rate: settings::Rate) -> Rate {
+    Rate {
+        count: rate.count,
+        period: rate.period,
+    }
 }
 
 /// Our listeners, and port 25 of the addresses that are said to be us.
@@ -192,6 +209,3 @@ const fn required(tls: settings::RequiredTls) -> RequiredTls {
         settings::RequiredTls::Verified => RequiredTls::Verified,
     }
 }
-
-/// Larger messages are not returned whole in notifications.
-const MAX_RETURNED: usize = 1024 * 1024;

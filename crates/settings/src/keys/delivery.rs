@@ -54,6 +54,34 @@ pub(super) const KEYS: &[Key] = &[
     )
     .default("false"),
     Key::new(
+        "queue.expire-held",
+        Kind::Bool,
+        "Whether mail that is held, and that of paused destinations, is returned to its sender when \
+         its lifetime is over. If not, it waits for as long as it is held.",
+    )
+    .default("false"),
+    Key::new(
+        "queue.notifications-per-sender",
+        Kind::WordOr("unlimited", &Kind::Rate),
+        "How many delivery status notifications one sender is sent in a time. What is beyond it is \
+         not sent but logged as dsn.withheld, and summarised to server.postmaster when that time is \
+         over: a forged sender must not be buried in bounces (RFC 5321 section 6.2).",
+    )
+    .default("\"1000/1d\""),
+    Key::new(
+        "queue.notifications-in-all",
+        Kind::WordOr("unlimited", &Kind::Rate),
+        "The same for all senders together.",
+    )
+    .default("\"10000/1h\""),
+    Key::new(
+        "queue.max-returned-size",
+        Kind::Size(0, 64 * MIB),
+        "A larger message is not returned whole in a notification, even where its sender asked for \
+         that (RET=FULL): only its header is.",
+    )
+    .default("\"1MiB\""),
+    Key::new(
         "queue.max-hops",
         Kind::Count(100, 1000),
         "A message with more Received fields than this goes round in circles and is refused \
@@ -140,6 +168,13 @@ pub(super) const KEYS: &[Key] = &[
          it is returned to its sender.",
     )
     .default("\"1d\""),
+    Key::new(
+        "delivery.add-orcpt",
+        Kind::Bool,
+        "Whether a recipient that came without an original address (ORCPT) is passed on with the \
+         address under which it came, to hosts that speak DSN (RFC 3461 section 5.2.1).",
+    )
+    .default("false"),
     Key::new(
         "delivery.timeouts.connect",
         TIMEOUT,

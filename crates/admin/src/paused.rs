@@ -1,0 +1,124 @@
+//! `/v1/destinations/{domain}`: pausing a destination and letting it go on.
+
+use axum::extract::{Extension, Path, State};
+use axum::response::Json;
+use delivery::{Delivery, Pause};
+use mail_types::Domain;
+use outbound_queue::{Filter, QueueStore, Target};
+
+use crate::operator::Operator;
+use crate::policies::parse;
+use crate::problem::Problem;
+use crate::{Audit, Control, PauseRequest, PauseResult, PausedView, ProblemDetails};
+
+/// Keep back all mail for a domain, also what comes later.
+#[utoipa::path(post, path = "/v1/destinations/{domain}/pause", tag = "queue", params(
+    ("domain" = String, Path, description = "Recipient domain."),
+), request_body = PauseRequest, responses(
+    (status = 200, description = "What was done.", body = PauseResult),
+    (status = 400, description = "Not a domain.", body = ProblemDetails),
+    (status = 409, description = "It could not be written down; nothing has changed.", body = ProblemDetails),
+))]
+pub(crate) async fn pause<S: QueueStore>(
+    State(control): State<Control<S>>,
+    Extension(operator): Extension<Operator>,
+    Path(domain): Path<String>,
+    body: axum::body::Bytes,
+) -> Result<Json<PauseResult>, Problem> {
+    let domain = parse(&domain)?;
+    let request = read(&body)?;
+    let order = control.order(&operator, request.reason.clone());
+    let pause = Pause {
+        since: order.at,
+        by: order.by.into(),
+        reason: order.reason.into(),
+    };
+    let (delivery, name) = (control.delivery.clone(), domain.clone());
+    let changed = on_disk(move || delivery.pause(&name, pause)).await?;
+    answer(&control, &operator, "queue pause", &domain, changed, request.reason.as_deref()).await
+}
+
+/// Let a paused domain's mail go on.
+#[utoipa::path(post, path = "/v1/destinations/{domain}/resume", tag = "queue", params(
+    ("domain" = String, Path, description = "Recipient domain."),
+), request_body = PauseRequest, responses(
+    (status = 200, description = "What was done.", body = PauseResult),
+    (status = 400, description = "Not a domain.", body = ProblemDetails),
+    (status = 409, description = "It could not be written down; nothing has changed.", body = ProblemDetails),
+))]
+pub(crate) async fn resume<S: QueueStore>(
+    State(control): State<Control<S>>,
+    Extension(operator): Extension<Operator>,
+    Path(domain): Path<String>,
+    body: axum::body::Bytes,
+) -> Result<Json<PauseResult>, Problem> {
+    let domain = parse(&domain)?;
+    let request = read(&body)?;
+    let (delivery, name) = (control.delivery.clone(), domain.clone());
+    let changed = on_disk(move || delivery.unpause(&name)).await?;
+    answer(&control, &operator, "queue resume", &domain, changed, request.reason.as_deref()).await
+}
+
+/// The paused destinations, for the summary and the status.
+pub(crate) fn list<S: QueueStore>(delivery: &Delivery<S>) -> Vec<PausedView> {
+    let paused = delivery.paused();
+    let views = paused.iter().map(|(domain, pause)| PausedView {
+        domain: domain.to_string(),
+        since: pause.since.rfc3339(),
+        by: pause.by.to_string(),
+        because: pause.reason.to_string(),
+    });
+    views.collect()
+}
+
+fn read(body: &[u8]) -> Result<PauseRequest, Problem> {
+    if body.is_empty() {
+        return Ok(PauseRequest::default());
+    }
+    serde_json::from_slice(body)
+        .map_err(|e| Problem::bad_request(format!("the body is not a reason: {e}")))
+}
+
+async fn on_disk(
+    work: impl FnOnce() -> std::io::Result<bool> + Send + 'static,
+) -> Result<bool, Problem> {
+    let done = tokio::task::spawn_blocking(work).await;
+    let refuse = |cause: String| {
+        Problem::refused(format!(
+            "nothing has changed, since the list of paused destinations cannot be written: {cause}"
+        ))
+    };
+    done.map_err(|e| refuse(e.to_string()))?
+        .map_err(|e| refuse(e.to_string()))
+}
+
+async fn answer<S: QueueStore>(
+    control: &Control<S>,
+    operator: &Operator,
+    action: &str,
+    domain: &Domain,
+    changed: bool,
+    reason: Option<&str>,
+) -> Result<Json<PauseResult>, Problem> {
+    let now = control.now();
+    let target = Target::Filter(Filter {
+        domain: Some(domain.as_str().into()),
+        ..Filter::default()
+    });
+    // Only counted. While the index is rebuilt nobody knows how many there are.
+    let counted = control.queue.edit(&target, outbound_queue::Edit::Retry, true, now);
+    let messages = counted.await.map(|edited| edited.matched).ok();
+    control.daemon.audit(&Audit {
+        at: now.wall,
+        by: operator,
+        action,
+        target: domain.as_str(),
+        matched: messages.unwrap_or_default(),
+        reason,
+    });
+    Ok(Json(PauseResult {
+        domain: domain.to_string(),
+        changed,
+        messages,
+    }))
+}

@@ -1,0 +1,57 @@
+//! What operators order beside edits of the queue: pausing, parking.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use mail_types::{Domain, QueueId};
+use outbound_queue::{QueueError, QueueStore};
+
+use crate::engine::Delivery;
+use crate::paused::Pause;
+use crate::poison;
+
+impl<S: QueueStore> Delivery<S> {
+    /// Parks messages that an earlier process had in hand whenever it ended (row H7-08).
+    ///
+    /// # Errors
+    /// [`QueueError::Rebuilding`]: later; [`QueueError::Failed`].
+    pub async fn park(&self, ids: &[QueueId]) -> Result<(), QueueError> {
+        poison::park(&self.inner, ids.to_vec()).await?;
+        if let Err(error) = self.inner.in_hand.parked(ids) {
+            tracing::error!(%error, "that messages are parked could not be written down");
+        }
+        Ok(())
+    }
+
+    /// An operator has mail returned: also where its destination is paused.
+    pub fn mail_is_returned(&self) {
+        self.inner.returns.fetch_add(1, Ordering::AcqRel);
+        self.inner.progress.notify_one();
+    }
+
+    /// Keeps back all mail for a domain, whenever it comes, until it is [resumed](Self::unpause); durable
+    /// when this returns. False if it was paused already. Blocks on disk.
+    ///
+    /// # Errors
+    /// The list cannot be written; then nothing has changed.
+    pub fn pause(&self, domain: &Domain, pause: Pause) -> std::io::Result<bool> {
+        self.inner.paused.pause(domain, pause)
+    }
+
+    /// Ends a [`pause`](Self::pause): what waits is due. False if there was none. Blocks on disk.
+    ///
+    /// # Errors
+    /// The list cannot be written; then nothing has changed.
+    pub fn unpause(&self, domain: &Domain) -> std::io::Result<bool> {
+        let was = self.inner.paused.resume(domain)?;
+        self.inner.progress.notify_one();
+        Ok(was)
+    }
+
+    /// The paused domains.
+    #[must_use]
+    pub fn paused(&self) -> Arc<BTreeMap<Domain, Pause>> {
+        self.inner.paused.list()
+    }
+}

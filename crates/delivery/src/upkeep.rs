@@ -1,0 +1,107 @@
+//! What has to be done from time to time: summaries of notifications that were withheld, held mail at the
+//! end of its life.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use mail_types::Timestamp;
+use outbound_queue::{Edit, Filter, Incoming, MessageState, QueueError, QueueStore, Target};
+
+use crate::engine::Inner;
+use crate::notice_limit::NoticeSummary;
+use crate::notice_summary;
+
+/// `running` for so long.
+pub(crate) async fn look<S: QueueStore>(inner: &Arc<Inner<S>>, running: Duration) {
+    if inner.in_hand.is_well_after(running) {
+        inner.in_hand.all_is_well();
+    }
+    let settings = inner.settings.load_full();
+    let now = inner.now();
+    let ended = inner.notices.ended(&settings.notices, now.monotonic);
+    summarise(inner, &ended).await;
+    let millis = u64::try_from(now.monotonic.as_millis()).unwrap_or(u64::MAX);
+    let looked = inner.held_looked.load(Ordering::Relaxed);
+    if settings.expire_held && (looked == 0 || millis.saturating_sub(looked) >= HELD_EVERY) {
+        inner.held_looked.store(millis.max(1), Ordering::Relaxed);
+        if let Err(error) = expire_held(inner, now.wall).await {
+            tracing::warn!(%error, "held mail could not be looked through for what is too old");
+        }
+    }
+}
+
+/// An orderly end: what was withheld is told now.
+pub(crate) async fn end<S: QueueStore>(inner: &Inner<S>) {
+    let settings = inner.settings.load_full();
+    let all = inner.notices.ended(&settings.notices, Duration::MAX);
+    summarise(inner, &all).await;
+}
+
+async fn summarise<S: QueueStore>(inner: &Inner<S>, summaries: &[NoticeSummary]) {
+    if summaries.is_empty() {
+        return;
+    }
+    for summary in summaries {
+        inner.observer.notices_summarised(summary);
+    }
+    if let Err(error) = send(inner, summaries).await {
+        tracing::error!(%error, "the summary of notifications that were not sent is lost; the log has them all");
+    }
+}
+
+async fn send<S: QueueStore>(
+    inner: &Inner<S>,
+    summaries: &[NoticeSummary],
+) -> Result<(), QueueError> {
+    let (settings, now) = (inner.settings.load_full(), inner.now());
+    let mut incoming = inner.queue.begin(None, now)?;
+    let id = incoming.id();
+    let Some((envelope, text)) = notice_summary::compose(summaries, &settings, id, now.wall) else {
+        return Ok(());
+    };
+    incoming.write(&text).await?;
+    incoming.commit(envelope, false, now).await?;
+    Ok(())
+}
+
+/// Held mail, and that of paused destinations, is returned at the end of its life
+/// (`queue.expire-held`).
+async fn expire_held<S: QueueStore>(
+    inner: &Inner<S>,
+    now: Timestamp,
+) -> Result<(), QueueError> {
+    let settings = inner.settings.load_full();
+    let held = Filter {
+        state: Some(MessageState::Held),
+        ..Filter::default()
+    };
+    let paused = inner.paused.list();
+    let paused = paused.keys().map(|domain| Filter {
+        domain: Some(domain.as_str().into()),
+        ..Filter::default()
+    });
+    let mut changed = 0;
+    for filter in std::iter::once(held).chain(paused) {
+        let bounces = settings.retry.lifetime_of(true);
+        let all = settings.retry.lifetime_of(false).max(bounces);
+        for (sender, lifetime) in [(Some(""), bounces), (None, all)] {
+            let filter = Filter {
+                sender: sender.map(Into::into),
+                arrived_before: Some(now - lifetime),
+                ..filter.clone()
+            };
+            let target = Target::Filter(filter);
+            let edited = inner.queue.edit(&target, Edit::Bounce, false, inner.now());
+            changed += edited.await?.changed;
+        }
+    }
+    if changed > 0 {
+        inner.returns.fetch_add(1, Ordering::AcqRel);
+        inner.progress.notify_one();
+    }
+    Ok(())
+}
+
+/// Milliseconds between two looks at held mail.
+const HELD_EVERY: u64 = 10 * 60 * 1000;

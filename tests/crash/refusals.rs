@@ -159,7 +159,7 @@ testkit::net_test! {
         assert!(answer.as_ref().is_ok_and(|(code, _)| (400..500).contains(code)), "{answer:?}");
         let status = daemon.wait(Duration::from_secs(20)).await;
         assert_eq!(status.code(), Some(74), "{}", site.story());
-        let said = refused(&site, &[], 73).await;
+        let said = refused(&site, &[], 78).await;
         assert!(said.contains("Read-only"), "{said}");
         unmount(&site.data());
         image.check();

@@ -13,7 +13,7 @@ use crate::operator::Operator;
 use crate::problem::Problem;
 use crate::routes::{Route, Routes};
 use crate::{
-    CertificateView, ListenerView, LookupView, ProblemDetails, ReloadResult, TraceView, explain,
+    CertificateView, ListenerView, LookupView, ProblemDetails, ReloadResult, TraceView, clock, explain,
     local_rules, paused, policies, queue, status, traces,
 };
 
@@ -115,11 +115,12 @@ impl<S> Clone for Control<S> {
 }
 
 impl<S> Control<S> {
-    /// The time, by both clocks.
+    /// The engine's time, and the monotonic one: while a clock is doubted, operators see what the queue
+    /// goes by.
     #[must_use]
     pub fn now(&self) -> Now {
         Now {
-            wall: self.clock.wall(),
+            wall: self.policies.now(),
             monotonic: self.clock.monotonic(),
         }
     }
@@ -151,6 +152,8 @@ fn routes<S: QueueStore>() -> Routes<Control<S>> {
         .post("/v1/queue/actions", &[], queue::act::<S>)
         .get("/v1/queue/summary", &["limit"], queue::summary::<S>)
         .get("/v1/queue/{id}", &[], queue::show::<S>)
+        .get("/v1/clock", &[], clock::show::<S>)
+        .post("/v1/clock/accept", &[], clock::accept::<S>)
         .post("/v1/destinations/{domain}/pause", &[], paused::pause::<S>)
         .post("/v1/destinations/{domain}/resume", &[], paused::resume::<S>)
         .get("/v1/policies", policies::PARAMETERS, policies::list::<S>)

@@ -7,6 +7,7 @@
 //! The JSON stands in [`types`](crate::Page), one definition for the daemon and the commands. Errors are problem details
 //! (RFC 9457) that name what was wrong with the request. [`api_document`] describes all of it.
 
+mod clock;
 mod control;
 mod explain;
 mod health;
@@ -38,7 +39,7 @@ pub use problem::{Problem, ProblemKind};
 pub use routes::{Route, Routes};
 pub use serve::{ServeError, serve_socket};
 pub use types::{
-    ActionRequest, ActionResult, AttemptView, CertificateView, ConfigChange, DestinationSummary,
+    ActionRequest, ActionResult, AttemptView, CertificateView, ClockView, ConfigChange, DestinationSummary,
     ExemptRequest, ExemptionView, Explanation, Filter, ListenerView, LookupView, Page, PauseRequest, PauseResult, PausedView, PinRequest,
     PinView, PolicyDetail, PolicyView, ProblemDetails, QueueAction, QueueDetail, QueueItem,
     QueueSummary, ReasonSummary, RecipientView, ReloadResult, Section, StatusView, TraceRequest,

@@ -2,7 +2,7 @@
 
 use utoipa::OpenApi;
 
-use crate::{control, explain, local_rules, policies, queue, status, traces};
+use crate::{clock, control, explain, local_rules, paused, policies, queue, status, traces};
 
 /// What [`control_routes`](crate::control_routes) serves. Whoever adds routes merges theirs.
 #[must_use]
@@ -29,6 +29,10 @@ pub fn api_document() -> utoipa::openapi::OpenApi {
         policies::refresh,
         policies::forget,
         local_rules::pin,
+        paused::pause,
+        paused::resume,
+        clock::show,
+        clock::accept,
         local_rules::exempt,
         explain::explain,
         status::status,

@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::response::Json;
 use outbound_queue::QueueStore;
 
-use crate::{Control, StatusView, paused};
+use crate::{Control, StatusView, clock, paused};
 
 /// The state of the relay on one screen.
 #[utoipa::path(get, path = "/v1/status", tag = "process", responses(
@@ -29,6 +29,7 @@ pub(crate) async fn status<S: QueueStore>(State(control): State<Control<S>>) -> 
             ("deferred".to_owned(), queue.deferred),
             ("held".to_owned(), queue.held),
         ],
+        clock: clock::view(&control.policies),
         paused: paused::list(&control.delivery),
         oldest: queue.oldest.map(|(_, at)| at.rfc3339()),
         delivered,

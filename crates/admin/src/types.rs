@@ -246,6 +246,17 @@ pub struct PauseRequest {
     pub reason: Option<String>,
 }
 
+/// `GET /v1/clock`, `POST /v1/clock/accept` (with a [`PauseRequest`]).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClockView {
+    /// The time by which mail and policies run out.
+    pub judged: String,
+    /// What the wall clock says, if that is doubted: it has jumped.
+    pub doubted: Option<String>,
+    /// For how many seconds the new time has been steady; two hours make it believed.
+    pub steady: Option<u64>,
+}
+
 /// The answer to [`PauseRequest`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PauseResult {
@@ -408,6 +419,9 @@ pub struct StatusView {
     /// Messages by state, for instance `deferred`.
     #[schema(value_type = Vec<Vec<serde_json::Value>>)]
     pub queue_by_state: Vec<(String, u64)>,
+    /// The clock.
+    #[serde(default)]
+    pub clock: ClockView,
     /// Destinations whose mail an operator keeps back.
     #[serde(default)]
     pub paused: Vec<PausedView>,

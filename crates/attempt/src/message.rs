@@ -90,8 +90,10 @@ pub enum RefusedBy {
     Parameter,
     /// A UTF-8 address without SMTPUTF8.
     Utf8Address,
-    /// The queue does not take mail now: disk full, overloaded, shutting down.
+    /// The queue does not take mail now: failed, overloaded, shutting down.
     Queue,
+    /// Too little room is left on the disk.
+    DiskFull,
     /// The check of recipients refused it.
     Recipient,
     /// The sender's domain takes no mail (RFC 7505).
@@ -170,6 +172,7 @@ impl RefusedBy {
         Self::Parameter,
         Self::Utf8Address,
         Self::Queue,
+        Self::DiskFull,
         Self::Recipient,
         Self::SenderDomain,
         Self::SenderDenied,
@@ -193,6 +196,7 @@ impl RefusedBy {
             Self::Parameter => "parameter",
             Self::Utf8Address => "utf8-address",
             Self::Queue => "queue",
+            Self::DiskFull => "disk-full",
             Self::Recipient => "recipient",
             Self::SenderDomain => "sender-domain",
             Self::SenderDenied => "sender-denied",

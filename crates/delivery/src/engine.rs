@@ -84,6 +84,10 @@ pub(crate) struct Inner<S> {
     pub(crate) notices: NoticeLimits,
     /// When held mail was last looked through for what is too old; monotonic milliseconds.
     pub(crate) held_looked: AtomicU64,
+    /// By how many milliseconds next attempts have followed a clock that was set back.
+    pub(crate) set_back: AtomicU64,
+    /// Raised by the scheduler as it moves.
+    pub(crate) pulse: AtomicU64,
     lanes: Mutex<HashMap<outbound_queue::Destination, Arc<Lane>>>,
     workers: AtomicUsize,
     /// A worker left, or something else that may let the scheduler go on.
@@ -176,6 +180,8 @@ impl<S: QueueStore> Delivery<S> {
                 strikes: Strikes::default(),
                 notices: NoticeLimits::default(),
                 held_looked: AtomicU64::new(0),
+                set_back: AtomicU64::new(0),
+                pulse: AtomicU64::new(0),
                 lanes: Mutex::default(),
                 workers: AtomicUsize::new(0),
                 progress: Notify::new(),
@@ -213,6 +219,7 @@ impl<S: QueueStore> Delivery<S> {
         let mut swept = Duration::ZERO;
         let began = self.inner.now().monotonic;
         while !self.inner.is_stopping() {
+            self.inner.pulse.fetch_add(1, Ordering::Relaxed);
             let now = self.inner.now();
             if now.monotonic.saturating_sub(swept) >= SWEEP {
                 swept = now.monotonic;

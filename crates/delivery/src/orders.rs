@@ -24,6 +24,13 @@ impl<S: QueueStore> Delivery<S> {
         Ok(())
     }
 
+    /// A number that the scheduler raises every few seconds, whatever there is to do: if it stands
+    /// still, so does the scheduler (row H7-09).
+    #[must_use]
+    pub fn pulse(&self) -> u64 {
+        self.inner.pulse.load(Ordering::Relaxed)
+    }
+
     /// An operator has mail returned: also where its destination is paused.
     pub fn mail_is_returned(&self) {
         self.inner.returns.fetch_add(1, Ordering::AcqRel);

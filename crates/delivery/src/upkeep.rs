@@ -21,6 +21,9 @@ pub(crate) async fn look<S: QueueStore>(inner: &Arc<Inner<S>>, running: Duration
     let now = inner.now();
     let ended = inner.notices.ended(&settings.notices, now.monotonic);
     summarise(inner, &ended).await;
+    if let Err(error) = follow_the_clock(inner).await {
+        tracing::warn!(%error, "mail that waits for a time which the clock has gone back before could not be made due");
+    }
     let millis = u64::try_from(now.monotonic.as_millis()).unwrap_or(u64::MAX);
     let looked = inner.held_looked.load(Ordering::Relaxed);
     if settings.expire_held && (looked == 0 || millis.saturating_sub(looked) >= HELD_EVERY) {
@@ -62,6 +65,24 @@ async fn send<S: QueueStore>(
     };
     incoming.write(&text).await?;
     incoming.commit(envelope, false, now).await?;
+    Ok(())
+}
+
+/// The clock was set back and is believed: the times of next attempts lie in a far future (row
+/// H8-02). They are due now; windows and pacing spread them.
+async fn follow_the_clock<S: QueueStore>(inner: &Inner<S>) -> Result<(), QueueError> {
+    let set_back = inner.policies.clock_set_back();
+    let millis = u64::try_from(set_back.as_millis()).unwrap_or(u64::MAX);
+    if inner.set_back.load(Ordering::Relaxed) == millis {
+        return Ok(());
+    }
+    let deferred = Target::Filter(Filter {
+        state: Some(MessageState::Deferred),
+        ..Filter::default()
+    });
+    inner.queue.edit(&deferred, Edit::Retry, false, inner.now()).await?;
+    inner.set_back.store(millis, Ordering::Relaxed);
+    inner.progress.notify_one();
     Ok(())
 }
 

@@ -1,6 +1,14 @@
-//! What every store promises: the same tests on each of them.
+//! What every store promises: the same tests on each of them, for stores in other crates too.
+//!
+//! With the feature `conformance` another implementation of [`QueueStore`] calls [`run`] from a test of
+//! its own. A broken promise is a panic that names it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "a test suite: a panic is the failure report"
+)]
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +17,8 @@ use mail_types::{QueueId, Timestamp};
 
 use crate::samples::{ByDomain, envelope};
 use crate::{
-    Cursor, Done, Edit, EmbeddedOptions, EmbeddedStore, Filter, Incoming, MemoryStore,
-    MessageState, NewMessage, Outcome, QueueError, QueueStore, RecipientState, Target,
+    Cursor, Done, Edit, Filter, Incoming, MessageState, NewMessage, Outcome, Placement, QueueError,
+    QueueStore, RecipientState, Target,
 };
 
 pub(crate) use crate::samples::{DELIVERED, at, deferred, ending, put, read, to};
@@ -20,40 +28,55 @@ use suspended::{
     e5_04_a_suspended_destination_holds_what_was_put_off, listings_of_a_domain_know_all_parts,
 };
 
-/// Runs a test on a store of each kind.
-async fn on_each<F, G, Fut1, Fut2>(memory: F, embedded: G)
-where
-    F: FnOnce(MemoryStore) -> Fut1,
-    G: FnOnce(EmbeddedStore) -> Fut2,
-    Fut1: Future<Output = ()>,
-    Fut2: Future<Output = ()>,
-{
-    memory(MemoryStore::new(
-        Arc::new(ByDomain),
-        Duration::from_secs(60),
-    ))
-    .await;
-    let dir = tempfile::tempdir().unwrap();
-    let options = EmbeddedOptions {
-        lease_time: Duration::from_secs(60),
-        free_space_floor: 0,
-        index_interval: Duration::from_millis(1),
-        ..EmbeddedOptions::new(dir.path().join("queue"), Arc::new(ByDomain), 1)
-    };
-    embedded(EmbeddedStore::open(options).unwrap()).await;
+/// What the stores under test are to be made with: every domain is a destination, and mail lives for
+/// five days.
+#[must_use]
+pub fn placement() -> Arc<dyn Placement> {
+    Arc::new(ByDomain)
 }
+
+/// How long leases are to last in the stores under test.
+pub const LEASE_TIME: Duration = Duration::from_secs(60);
 
 macro_rules! conformance {
     ($($name:ident),+ $(,)?) => {
+        /// Runs the whole suite, each test on a store of its own: empty, made with [`placement`] and
+        /// [`LEASE_TIME`]. `make` is told the test's name.
+        ///
+        /// # Panics
+        /// If the store breaks a promise.
+        pub async fn run<S: QueueStore>(make: impl AsyncFn(&'static str) -> S) {
+            $($name(make(stringify!($name)).await).await;)+
+        }
+
+        #[cfg(test)]
         mod runs {
             $(
                 #[tokio::test]
                 async fn $name() {
-                    super::on_each(super::$name, super::$name).await;
+                    super::$name(super::memory()).await;
+                    let dir = tempfile::tempdir().unwrap();
+                    super::$name(super::embedded(dir.path())).await;
                 }
             )+
         }
     };
+}
+
+#[cfg(test)]
+fn memory() -> crate::MemoryStore {
+    crate::MemoryStore::new(placement(), LEASE_TIME)
+}
+
+#[cfg(test)]
+fn embedded(dir: &std::path::Path) -> crate::EmbeddedStore {
+    let options = crate::EmbeddedOptions {
+        lease_time: LEASE_TIME,
+        free_space_floor: 0,
+        index_interval: Duration::from_millis(1),
+        ..crate::EmbeddedOptions::new(dir.join("queue"), placement(), 1)
+    };
+    crate::EmbeddedStore::open(options).unwrap()
 }
 
 conformance!(

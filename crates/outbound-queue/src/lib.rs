@@ -8,8 +8,8 @@
 //! The retry table is [`RetrySchedule`], a pure function.
 
 mod body;
-#[cfg(test)]
-mod conformance;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod core;
 mod disk;
 mod embedded;
@@ -22,7 +22,7 @@ mod message;
 mod outcome;
 mod pieces;
 mod retry;
-#[cfg(test)]
+#[cfg(any(test, feature = "conformance"))]
 mod samples;
 mod schedule;
 mod select;

@@ -1,4 +1,8 @@
 //! Values for the tests of this crate.
+#![allow(
+    clippy::unwrap_used,
+    reason = "for tests: a panic is the failure report"
+)]
 
 use std::time::Duration;
 

@@ -23,7 +23,7 @@ use crate::disk::{Disk, OpenStore, Repair};
 use crate::event::{EventKind, EventSink, PolicyEvent, StorePart};
 use crate::fetch::{FetchError, PolicyFetcher};
 use crate::flight::Flights;
-use crate::guard::ClockGuard;
+use crate::guard::{ClockGuard, ClockHeld};
 use crate::lookup::Trigger;
 use crate::stats::Counters;
 use crate::store::{Loaded, Store};
@@ -51,6 +51,8 @@ pub struct Config {
     pub max_policies: usize,
     /// "No record" answers in memory: 200,000.
     pub max_negative: usize,
+    /// Wall and monotonic time that belonged together earlier, maybe in an earlier process.
+    pub clock_base: Option<(Timestamp, Duration)>,
     /// Go on with what can be read although journal and index are damaged: protection is lost.
     pub dangerous_lose_policies: bool,
 }
@@ -66,6 +68,7 @@ impl Config {
             max_fetches: 64,
             max_policies: 500_000,
             max_negative: 200_000,
+            clock_base: None,
             dangerous_lose_policies: false,
         }
     }
@@ -139,6 +142,8 @@ pub(crate) struct Inner {
     pub(crate) commits: tokio::sync::RwLock<()>,
     events: Arc<dyn EventSink>,
     guard: Mutex<ClockGuard>,
+    /// By how much the stamps of policies have followed a clock that was set back.
+    pub(crate) followed: Mutex<Duration>,
     jitter: Mutex<Jitter>,
     seq: AtomicU64,
     failing_in_a_row: AtomicU32,
@@ -190,6 +195,7 @@ impl PolicyCache {
         store: Arc<dyn Store>,
         loaded: Loaded,
     ) -> Self {
+        let guard = ClockGuard::starting_from(config.clock_base);
         let inner = Inner {
             fetch_slots: Semaphore::new(config.max_fetches.max(1)),
             background_slots: Semaphore::new((config.max_fetches / 4).max(1)),
@@ -206,7 +212,8 @@ impl PolicyCache {
             index_failure_told: AtomicBool::new(false),
             commits: tokio::sync::RwLock::new(()),
             events: ports.events,
-            guard: Mutex::new(ClockGuard::default()),
+            guard: Mutex::new(guard),
+            followed: Mutex::default(),
             jitter: Mutex::new(ports.jitter),
             seq: AtomicU64::new(loaded.seq),
             failing_in_a_row: AtomicU32::new(0),
@@ -266,6 +273,33 @@ impl PolicyCache {
         self.inner.now()
     }
 
+    /// The doubts about the wall clock, if there are any: expiry is held then.
+    #[must_use]
+    pub fn clock(&self) -> Option<ClockHeld> {
+        let clock = &self.inner.clock;
+        self.inner.guard.lock().held(clock.wall(), clock.monotonic())
+    }
+
+    /// An operator says that the wall clock is right. False if nobody doubts it.
+    pub fn accept_clock(&self, by: &str) -> bool {
+        let inner = &self.inner;
+        let (wall, mono) = (inner.clock.wall(), inner.clock.monotonic());
+        let Some(news) = inner.guard.lock().accept(wall, mono) else {
+            return false;
+        };
+        let accepted_by = Some(by.to_owned());
+        inner.tell_all(wall, EventKind::Clock { news, accepted_by });
+        inner.wake.notify_one();
+        true
+    }
+
+    /// By how much the time that is judged by was set back in all: what was stamped before that lies
+    /// in the future.
+    #[must_use]
+    pub fn clock_set_back(&self) -> Duration {
+        self.inner.guard.lock().set_back()
+    }
+
     /// Changes whenever the policy or a local rule of any domain has changed in substance. A plan
     /// made under the same number and before its `valid_until` need not ask again.
     #[must_use]
@@ -310,11 +344,16 @@ impl Inner {
     /// The time that expiry is judged by.
     pub(crate) fn now(&self) -> Timestamp {
         let (wall, mono) = (self.clock.wall(), self.clock.monotonic());
-        let (now, jumped) = self.guard.lock().now(wall, mono);
-        if let Some(by) = jumped {
-            self.tell_all(now, EventKind::ClockJumped { by });
+        let (now, news) = self.guard.lock().now(wall, mono);
+        if let Some(news) = news {
+            let accepted_by = None;
+            self.tell_all(now, EventKind::Clock { news, accepted_by });
         }
         now
+    }
+
+    pub(crate) fn clock_set_back(&self) -> Duration {
+        self.guard.lock().set_back()
     }
 
     pub(crate) fn jitter(&self) -> f64 {

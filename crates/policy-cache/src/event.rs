@@ -5,6 +5,7 @@ use std::time::Duration;
 use mail_types::{Domain, Timestamp};
 use mta_sts::{Mode, PolicyId, Warning};
 
+use crate::guard::ClockNews;
 use crate::discovery::Fallback;
 use crate::fetch::FetchError;
 
@@ -171,10 +172,12 @@ pub enum EventKind {
         /// Fetches in a row that failed, to different domains.
         failures: u32,
     },
-    /// Wall and monotonic clock have come apart: expiry is held.
-    ClockJumped {
-        /// How far.
-        by: Duration,
+    /// What the wall clock did: while it is doubted, expiry is held.
+    Clock {
+        /// What.
+        news: ClockNews,
+        /// Who says that the new time is right; `None` if it has proved steady.
+        accepted_by: Option<String>,
     },
 }
 
@@ -236,7 +239,11 @@ impl EventKind {
             Self::IndexFailed { .. } => "policy.index-failed",
             Self::Full => "policy.cache-full",
             Self::AllFetchesFail { .. } => "policy.all-fetches-fail",
-            Self::ClockJumped { .. } => "policy.clock-jumped",
+            Self::Clock { news, .. } => match news {
+                ClockNews::Jumped { .. } => "clock.jumped",
+                ClockNews::TakenBack => "clock.taken-back",
+                ClockNews::Believed { .. } => "clock.believed",
+            },
         }
     }
 
@@ -253,7 +260,10 @@ impl EventKind {
             | Self::IndexFailed { .. }
             | Self::Full
             | Self::AllFetchesFail { .. }
-            | Self::ClockJumped { .. } => Severity::Error,
+            | Self::Clock {
+                news: ClockNews::Jumped { .. },
+                ..
+            } => Severity::Error,
             Self::RefreshFailed { alert: false, .. }
             | Self::Changed { .. }
             | Self::Weakened { .. }
@@ -266,7 +276,8 @@ impl EventKind {
             | Self::TestingWouldFail { .. }
             | Self::Forgotten { .. }
             | Self::Pinned { .. }
-            | Self::Exempted { .. } => Severity::Warning,
+            | Self::Exempted { .. }
+            | Self::Clock { .. } => Severity::Warning,
         }
     }
 }

@@ -1,5 +1,7 @@
-//! Guards expiry against a wall clock that jumps: a policy must not lapse because somebody forged
-//! an NTP answer. Pure.
+//! Guards expiry against a wall clock that jumps: neither a policy nor a message must run out because
+//! somebody forged an NTP answer (rows H8-01 to H8-07). Pure.
+//!
+//! The monotonic clock has to count the time that the machine sleeps, so that waking up is no jump.
 
 use std::time::Duration;
 
@@ -10,8 +12,11 @@ use mail_types::Timestamp;
 pub(crate) struct ClockGuard {
     /// Wall and monotonic time that belong together.
     base: Option<(Timestamp, Duration)>,
-    /// Since when the wall clock runs steadily beside the base, and by how much.
+    /// Since when the wall clock runs steadily beside the base.
     apart: Option<Apart>,
+    /// By how much the time was set back in all when new times were believed: what is stamped with
+    /// earlier times has to follow.
+    set_back: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -20,11 +25,56 @@ struct Apart {
     since: Duration,
 }
 
+/// A wall clock that is not believed yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockHeld {
+    /// The time that is judged by.
+    pub judged: Timestamp,
+    /// What the wall clock says.
+    pub wall: Timestamp,
+    /// How long it has been steady; two hours make it believed.
+    pub steady: Duration,
+}
+
+/// What the clock did that somebody should know of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockNews {
+    /// It has jumped, by so much; the old time goes on.
+    Jumped {
+        /// By how much.
+        by: Duration,
+        /// Into the past.
+        back: bool,
+    },
+    /// It has jumped back to where it was before.
+    TakenBack,
+    /// The new time is believed, since it has been steady or an operator says so.
+    Believed {
+        /// By how much it differs from the old time.
+        by: Duration,
+        /// It is behind it.
+        back: bool,
+    },
+}
+
 impl ClockGuard {
+    /// With wall and monotonic time that belonged together at some earlier moment, also in an earlier
+    /// process.
+    pub(crate) fn starting_from(base: Option<(Timestamp, Duration)>) -> Self {
+        Self {
+            base,
+            ..Self::default()
+        }
+    }
+
     /// The time to judge by: the wall clock, unless it has come apart from the monotonic clock by
     /// more than 10 minutes; then the old time goes on until the new one has been steady for two
-    /// hours. The second value is the size of a jump, when it is seen first.
-    pub(crate) fn now(&mut self, wall: Timestamp, mono: Duration) -> (Timestamp, Option<Duration>) {
+    /// hours. News are told once.
+    pub(crate) fn now(
+        &mut self,
+        wall: Timestamp,
+        mono: Duration,
+    ) -> (Timestamp, Option<ClockNews>) {
         let Some(base) = self.base else {
             self.base = Some((wall, mono));
             return (wall, None);
@@ -33,27 +83,62 @@ impl ClockGuard {
         if distance(expected, wall) <= TOLERANCE {
             // Small corrections are followed.
             self.base = Some((wall, mono));
-            self.apart = None;
-            return (wall, None);
+            let news = self.apart.take().map(|_| ClockNews::TakenBack);
+            return (wall, news);
         }
-        let mut seen = None;
-        let apart = match self.apart {
-            Some(a) if distance(a.base.0 + mono.saturating_sub(a.base.1), wall) <= TOLERANCE => a,
-            Some(_) | None => {
-                seen = Some(distance(expected, wall));
-                Apart {
-                    base: (wall, mono),
-                    since: mono,
-                }
-            }
+        let steady = self.apart.filter(|a| {
+            distance(a.base.0 + mono.saturating_sub(a.base.1), wall) <= TOLERANCE
+        });
+        let Some(apart) = steady else {
+            self.apart = Some(Apart {
+                base: (wall, mono),
+                since: mono,
+            });
+            let (by, back) = (distance(expected, wall), wall < expected);
+            return (expected, Some(ClockNews::Jumped { by, back }));
         };
         if mono.saturating_sub(apart.since) >= STEADY {
-            self.base = Some((wall, mono));
-            self.apart = None;
-            return (wall, None);
+            return (wall, Some(self.believe(expected, wall, mono)));
         }
-        self.apart = Some(apart);
-        (expected, seen)
+        // Small corrections of the new time are followed as well.
+        self.apart = Some(Apart {
+            base: (wall, mono),
+            ..apart
+        });
+        (expected, None)
+    }
+
+    /// An operator says that the wall clock is right; `None` if nobody doubts it.
+    pub(crate) fn accept(&mut self, wall: Timestamp, mono: Duration) -> Option<ClockNews> {
+        let base = self.base?;
+        self.apart?;
+        let expected = base.0 + mono.saturating_sub(base.1);
+        Some(self.believe(expected, wall, mono))
+    }
+
+    fn believe(&mut self, expected: Timestamp, wall: Timestamp, mono: Duration) -> ClockNews {
+        self.base = Some((wall, mono));
+        self.apart = None;
+        let (by, back) = (distance(expected, wall), wall < expected);
+        if back {
+            self.set_back += by;
+        }
+        ClockNews::Believed { by, back }
+    }
+
+    /// Whether the wall clock is doubted.
+    pub(crate) fn held(&self, wall: Timestamp, mono: Duration) -> Option<ClockHeld> {
+        let (base, apart) = (self.base?, self.apart?);
+        Some(ClockHeld {
+            judged: base.0 + mono.saturating_sub(base.1),
+            wall,
+            steady: mono.saturating_sub(apart.since),
+        })
+    }
+
+    /// See [`ClockGuard::set_back`](Self#structfield.set_back).
+    pub(crate) const fn set_back(&self) -> Duration {
+        self.set_back
     }
 }
 
@@ -68,34 +153,98 @@ const STEADY: Duration = Duration::from_hours(2);
 mod tests {
     use super::*;
 
+    const T: fn(u64) -> Timestamp = Timestamp::from_secs;
+    const S: fn(u64) -> Duration = Duration::from_secs;
+    const YEAR: u64 = 31_536_000;
+
     #[test]
-    fn a_jump_holds_expiry_for_two_steady_hours() {
+    fn h8_01_a_jump_holds_expiry_for_two_steady_hours() {
         let mut guard = ClockGuard::default();
-        let t = Timestamp::from_secs;
-        let s = Duration::from_secs;
-        assert_eq!(guard.now(t(1_000_000), s(0)), (t(1_000_000), None));
-        assert_eq!(
-            guard.now(t(1_000_070), s(60)),
-            (t(1_000_070), None),
-            "drift is followed"
-        );
-        let year = 31_536_000;
-        let (now, jump) = guard.now(t(1_000_080 + year), s(70));
-        assert_eq!(now, t(1_000_080), "a year ahead: the old time goes on");
-        assert_eq!(jump, Some(s(year)));
-        let (now, jump) = guard.now(t(1_003_680 + year), s(3670));
-        assert_eq!((now, jump), (t(1_003_680), None), "told once");
-        let (now, _) = guard.now(t(1_007_290 + year), s(7280));
-        assert_eq!(now, t(1_007_290 + year), "steady for two hours: believed");
+        assert_eq!(guard.now(T(1_000_000), S(0)), (T(1_000_000), None));
+        assert_eq!(guard.now(T(1_000_070), S(60)), (T(1_000_070), None), "drift is followed");
+        let (now, news) = guard.now(T(1_000_080 + YEAR), S(70));
+        assert_eq!(now, T(1_000_080), "a year ahead: the old time goes on");
+        let ahead = S(YEAR);
+        assert_eq!(news, Some(ClockNews::Jumped { by: ahead, back: false }));
+        assert_eq!(guard.now(T(1_003_680 + YEAR), S(3670)), (T(1_003_680), None), "told once");
+        let (now, news) = guard.now(T(1_007_290 + YEAR), S(7280));
+        assert_eq!(now, T(1_007_290 + YEAR), "steady for two hours: believed");
+        assert_eq!(news, Some(ClockNews::Believed { by: ahead, back: false }));
+        assert_eq!(guard.set_back(), S(0));
     }
 
     #[test]
-    fn a_jump_that_is_taken_back_leaves_no_trace() {
+    fn h8_02_a_year_back_is_held_and_then_all_stamps_have_to_follow() {
         let mut guard = ClockGuard::default();
-        let t = Timestamp::from_secs;
-        let s = Duration::from_secs;
-        let _ = guard.now(t(1_000_000), s(0));
-        let _ = guard.now(t(9_000_000), s(10));
-        assert_eq!(guard.now(t(1_000_020), s(20)), (t(1_000_020), None));
+        let _ = guard.now(T(2 * YEAR), S(0));
+        let (now, news) = guard.now(T(YEAR), S(1));
+        assert_eq!(now, T(2 * YEAR + 1), "time goes on, no retry freezes");
+        assert!(matches!(news, Some(ClockNews::Jumped { back: true, .. })));
+        let (now, news) = guard.now(T(YEAR + 7200), S(7201));
+        assert_eq!(now, T(YEAR + 7200));
+        assert!(matches!(news, Some(ClockNews::Believed { back: true, .. })));
+        assert_eq!(guard.set_back(), S(YEAR + 1));
+    }
+
+    #[test]
+    fn h8_01_an_operator_ends_the_hold() {
+        let mut guard = ClockGuard::default();
+        let _ = guard.now(T(1_000_000), S(0));
+        assert_eq!(guard.accept(T(1_000_001), S(1)), None, "nothing to accept");
+        let _ = guard.now(T(1_000_000 + YEAR), S(2));
+        let held = guard.held(T(1_000_010 + YEAR), S(12)).unwrap();
+        assert_eq!((held.judged, held.steady), (T(1_000_012), S(10)));
+        assert!(guard.accept(T(1_000_010 + YEAR), S(12)).is_some());
+        assert_eq!(guard.now(T(1_000_011 + YEAR), S(13)), (T(1_000_011 + YEAR), None));
+        assert_eq!(guard.held(T(1_000_011 + YEAR), S(13)), None);
+    }
+
+    #[test]
+    fn h8_01_a_jump_that_is_taken_back_leaves_no_trace() {
+        let mut guard = ClockGuard::default();
+        let _ = guard.now(T(1_000_000), S(0));
+        let _ = guard.now(T(9_000_000), S(10));
+        let back = guard.now(T(1_000_020), S(20));
+        assert_eq!(back, (T(1_000_020), Some(ClockNews::TakenBack)));
+        assert_eq!(guard.now(T(1_000_030), S(30)), (T(1_000_030), None));
+    }
+
+    #[test]
+    fn h8_01_a_clock_that_jumps_again_and_again_is_never_believed() {
+        let mut guard = ClockGuard::default();
+        let _ = guard.now(T(1_000_000), S(0));
+        for n in 1..100u64 {
+            let (now, news) = guard.now(T(1_000_000 + n * YEAR), S(n * 3600));
+            assert_eq!(now, T(1_000_000 + n * 3600));
+            assert!(matches!(news, Some(ClockNews::Jumped { .. })));
+        }
+    }
+
+    #[test]
+    fn h8_05_a_step_by_ntp_is_followed_at_once_and_is_no_news() {
+        let mut guard = ClockGuard::default();
+        let _ = guard.now(T(1_000_000), S(0));
+        for (wall, mono) in [(1_000_300, 60), (999_900, 120), (1_000_200, 180)] {
+            assert_eq!(guard.now(T(wall), S(mono)), (T(wall), None));
+        }
+    }
+
+    #[test]
+    fn h8_07_a_machine_that_slept_is_no_jump() {
+        let mut guard = ClockGuard::default();
+        let _ = guard.now(T(1_000_000), S(0));
+        // Both clocks have counted the eight hours.
+        assert_eq!(guard.now(T(1_028_800), S(28_800)), (T(1_028_800), None));
+    }
+
+    #[test]
+    fn h8_01_h8_03_a_jump_between_two_processes_is_seen() {
+        let mut guard = ClockGuard::starting_from(Some((T(1_000_000), S(500))));
+        let (now, news) = guard.now(T(1_000_000 + YEAR), S(600));
+        assert_eq!(now, T(1_000_100));
+        assert!(matches!(news, Some(ClockNews::Jumped { back: false, .. })));
+        // A machine that comes up in 1970 goes on from the last time that was known.
+        let mut guard = ClockGuard::starting_from(Some((T(1_000_000), S(3))));
+        assert_eq!(guard.now(T(20), S(4)).0, T(1_000_001));
     }
 }

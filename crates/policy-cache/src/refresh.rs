@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mail_types::Domain;
+use mail_types::{Domain, Timestamp};
 
 use crate::cache::{Inner, PolicyCache};
+use crate::discovery::StoredPolicy;
 use crate::event::EventKind;
 use crate::lookup::Trigger;
 use crate::row::Row;
@@ -76,6 +77,7 @@ impl PolicyCache {
     pub async fn housekeeping(&self) {
         let inner = &self.inner;
         let (now, mono) = (inner.now(), inner.clock.monotonic());
+        inner.follow_the_clock(now);
         let mut expired = Vec::new();
         let mut unsaved = Vec::new();
         {
@@ -150,6 +152,45 @@ impl PolicyCache {
 }
 
 impl Inner {
+    /// The clock was set back and is believed: a policy that was fetched in what is now the future is
+    /// not to live longer for that (row H8-02).
+    fn follow_the_clock(&self, now: Timestamp) {
+        let behind = {
+            let mut followed = self.followed.lock();
+            let set_back = self.clock_set_back();
+            let behind = set_back.saturating_sub(*followed);
+            *followed = set_back;
+            behind
+        };
+        if behind.is_zero() {
+            return;
+        }
+        let mut moved = Vec::new();
+        let mut book = self.book.write();
+        for (domain, entry) in &mut book.entries {
+            let Some(policy) = entry.policy.as_ref().filter(|p| p.fetched_at > now) else {
+                continue;
+            };
+            let policy = Arc::new(StoredPolicy {
+                fetched_at: policy.fetched_at - behind,
+                expires_at: policy.expires_at - behind,
+                ..StoredPolicy::clone(policy)
+            });
+            moved.push((domain.clone(), policy.life()));
+            entry.policy = Some(policy);
+            entry.memo = None;
+            entry.seq = self.next_seq();
+            entry.unsaved = true;
+        }
+        for (domain, life) in moved {
+            book.schedule.remove(&domain);
+            let interval = self.config.refresh_interval;
+            book.schedule.loaded(&domain, life, interval, now, self.jitter());
+        }
+        drop(book);
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// Everything worth keeping, with the numbers of the rows that it came from, and the highest
     /// number so far.
     fn rows(&self) -> (Vec<(u64, Row)>, u64) {

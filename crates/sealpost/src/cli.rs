@@ -58,6 +58,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         json: Json,
     },
+    /// Show the time by which mail and policies run out, or say that the machine's clock is right.
+    #[command(subcommand)]
+    Clock(ClockCommand),
     /// One screen: listeners, queue, deliveries, policies, disk.
     Status(Json),
     /// Let the server read its configuration anew.
@@ -169,6 +172,20 @@ pub(crate) enum CertCommand {
         #[arg(long, value_name = "DAYS", default_value_t = 3650,
             value_parser = clap::value_parser!(u32).range(1..=36_500))]
         days: u32,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum ClockCommand {
+    /// Show whether the clock is doubted since it has jumped.
+    Show(Json),
+    /// The clock is right: nothing is held any longer, and what has run out runs out.
+    Accept {
+        /// Why, for the audit log.
+        #[arg(long, value_name = "TEXT")]
+        because: Option<String>,
         #[command(flatten)]
         json: Json,
     },

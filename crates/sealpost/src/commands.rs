@@ -87,6 +87,7 @@ async fn ask(client: &ControlClient, command: Command, out: &mut Output) -> anyh
         Command::Explain { subject, json } => {
             status::explain(client, &subject, json.json, out).await?;
         }
+        Command::Clock(command) => status::clock(client, command, out).await?,
         Command::Status(json) => status::status(client, json.json, out).await?,
         Command::Reload(json) => status::reload(client, json.json, out).await?,
         Command::Trace(args) => trace::run(client, args, out).await?,

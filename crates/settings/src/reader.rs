@@ -183,6 +183,10 @@ impl<'a> Reader<'a> {
                     let path = format!("{path}[{n}]");
                     list.extend(self.checked_scalar::<T>(&path, kind, item));
                 }
+                // What is wrong was said of the element: an empty list is another matter.
+                if list.is_empty() && !items.is_empty() {
+                    return default().or(Some(list));
+                }
                 Some(list)
             }
             ValueKind::String(text) if is_untyped(value) => {

@@ -63,7 +63,7 @@ families! {
         "Messages that were answered 250, each after it was durable.";
     MESSAGES_REFUSED = Counter "messages_refused" ["cause"]
         "Commands and messages that were refused, by cause."
-        alert "`cause=\"queue\"` rising: the disk is full or the queue does not take mail.";
+        alert "`cause=\"disk-full\"` or `cause=\"queue\"` rising: free some space, or see why the queue does not take mail.";
     LOGINS = Counter "logins" ["result"]
         "Logins at the listeners, by result: accepted, rejected (wrong name or password), too-weak (a mechanism that the user may not use), not-now (held off after failures, or too many at once)."
         alert "`result=\"rejected\"` rising: somebody guesses, or an application has an old password. `result=\"not-now\"`: it goes on.";

@@ -1,7 +1,8 @@
 //! `sealpost status`, `explain` and `reload`.
 
-use admin::{Explanation, ReloadResult, StatusView};
+use admin::{ClockView, Explanation, PauseRequest, ReloadResult, StatusView};
 
+use crate::cli::ClockCommand;
 use crate::control_client::{ControlClient, segment, typed};
 use crate::output::{Output, Table, time};
 
@@ -33,6 +34,7 @@ pub(super) async fn status(
         by_name(&status.queue_by_state)
     );
     out.field("queue", Some(&queue))?;
+    out.field("clock", clock_line(&status.clock).as_deref())?;
     for paused in &status.paused {
         out.field("paused", Some(&super::queue::paused_line(paused)))?;
     }
@@ -61,6 +63,40 @@ pub(super) async fn status(
         .collect();
     Table::new(&["LISTENER", "ADDRESS", "CLIENTS"]).rows(out, &rows)?;
     Ok(())
+}
+
+/// The clock, and an operator's word on it.
+pub(super) async fn clock(
+    client: &ControlClient,
+    command: ClockCommand,
+    out: &mut Output,
+) -> anyhow::Result<()> {
+    let (answer, json) = match command {
+        ClockCommand::Show(json) => (client.get("/v1/clock", &[]).await?, json.json),
+        ClockCommand::Accept { because, json } => {
+            let request = PauseRequest { reason: because };
+            let answer = client.post("/v1/clock/accept", &request).await?;
+            (answer, json.json)
+        }
+    };
+    if json {
+        return Ok(out.json(&answer)?);
+    }
+    let clock: ClockView = typed(&answer)?;
+    out.field("time", Some(&time(&clock.judged)))?;
+    out.field("clock", clock_line(&clock).as_deref())?;
+    Ok(())
+}
+
+/// What is doubted, if anything.
+fn clock_line(clock: &ClockView) -> Option<String> {
+    let wall = clock.doubted.as_deref()?;
+    Some(format!(
+        "says {} and is not believed: it has jumped, and has been steady for {} of the 120 minutes that it takes; \
+         `sealpost clock accept` if it is right",
+        time(wall),
+        clock.steady.unwrap_or_default() / 60
+    ))
 }
 
 /// Plain words about a message or a domain.

@@ -3,7 +3,7 @@
 use attempt::{Fields, Level, LogEvent};
 use delivery::TracedPart;
 use mail_types::{HostName, Timestamp};
-use policy_cache::{EventKind, PolicyEvent, Severity};
+use policy_cache::{ClockNews, EventKind, PolicyEvent, Severity};
 
 /// An event of the policy cache.
 pub(crate) struct PolicyLine<'a>(pub(crate) &'a PolicyEvent);
@@ -114,9 +114,7 @@ fn kind(kind: &EventKind, fields: &mut Fields<'_>) {
         EventKind::AllFetchesFail { failures } => {
             fields.add("failures", failures);
         }
-        EventKind::ClockJumped { by } => {
-            fields.seconds("delta", *by);
-        }
+        EventKind::Clock { news, accepted_by } => clock(news, accepted_by.as_deref(), fields),
         EventKind::Refreshed
         | EventKind::RateLimited
         | EventKind::Expired
@@ -124,6 +122,23 @@ fn kind(kind: &EventKind, fields: &mut Fields<'_>) {
         | EventKind::Full => {}
     }
 }
+
+fn clock(news: &ClockNews, accepted_by: Option<&str>, fields: &mut Fields<'_>) {
+    let (by, back) = match news {
+        ClockNews::TakenBack => return,
+        ClockNews::Jumped { by, back } | ClockNews::Believed { by, back } => (*by, *back),
+    };
+    let direction = if back { "back" } else { "ahead" };
+    fields.seconds("delta", by).add("direction", direction);
+    match news {
+        ClockNews::Jumped { .. } => fields.add("detail", HELD),
+        ClockNews::Believed { .. } => fields.add("by", accepted_by.unwrap_or("two steady hours")),
+        ClockNews::TakenBack => fields,
+    };
+}
+
+const HELD: &str = "no policy and no mail runs out by that: the old time goes on until the new one has been \
+                    steady for two hours, or `sealpost clock accept` says that it is right";
 
 /// What befell the store on disk.
 fn store(kind: &EventKind, fields: &mut Fields<'_>) {

@@ -3,6 +3,7 @@
 mod activation;
 mod alarm;
 pub(crate) mod certificates;
+mod clock;
 mod descriptors;
 mod dnssec;
 mod events;
@@ -28,3 +29,4 @@ pub(crate) mod translate;
 mod trust;
 
 pub(crate) use start::run;
+mod watchdog;

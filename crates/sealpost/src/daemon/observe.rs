@@ -9,7 +9,7 @@ use attempt::{DsnSent, Level, Outcome, Received, Record, Refused, RefusedBy, Rem
 use aws_lc_rs::digest::{SHA256, digest};
 use delivery::destination::Suspension;
 use delivery::{NoticeSummary, NoticeWithheld, PossibleDuplicate, SessionEvent, TracedPart};
-use mail_types::Timestamp;
+use mail_types::{EnhancedStatus, Timestamp};
 use policy_cache::{Clock, EventSink, PolicyEvent};
 use smtp_server::{Cause, Client, Event, Incident, Limit, LoginResult, SaslMechanism};
 
@@ -269,7 +269,10 @@ impl smtp_server::Observer for Observer {
                 sender,
                 recipient,
             } => {
-                let cause = refused_by(cause);
+                let cause = match refused_by(cause) {
+                    RefusedBy::Queue if refusal.status() == DISK_FULL => RefusedBy::DiskFull,
+                    other => other,
+                };
                 self.metrics.refused(cause);
                 self.log.write(&Refused {
                     at: self.now(),
@@ -450,3 +453,6 @@ const fn refused_by(cause: Cause) -> RefusedBy {
         _ => RefusedBy::Syntax,
     }
 }
+
+/// "Mail system full" (RFC 3463 section 3.4).
+const DISK_FULL: EnhancedStatus = EnhancedStatus::transient(3, 1);

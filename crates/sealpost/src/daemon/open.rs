@@ -1,5 +1,6 @@
 //! Opens the parts, each with an error that says what is wrong and the remedy.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -49,6 +50,7 @@ impl Opening<'_> {
             refresh_interval: self.settings.policy_cache.refresh_interval,
             max_fetches: self.settings.policy_cache.fetches,
             dangerous_lose_policies: dangerous_lose,
+            clock_base: super::clock::remembered(data, &*self.clock),
             // The policies are always opened before the queue: where there is one they have been.
             expected: data.join(QUEUE).join("FORMAT").exists(),
             ..policy_cache::Config::new(data.join("policies"))
@@ -287,7 +289,12 @@ pub(super) fn lock(data_dir: &Path) -> anyhow::Result<DirLock> {
             "the data directory {} cannot be used: {e}; make it, writable for this user, or set server.data-dir",
             data_dir.display()
         );
-        fail(Status::CannotCreate, &text)
+        // As the check of the configuration has it, where that saw it.
+        let status = match e.kind() {
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Status::Configuration,
+            _ => Status::CannotCreate,
+        };
+        fail(status, &text)
     };
     std::fs::create_dir_all(data_dir).map_err(refuse)?;
     std::fs::set_permissions(data_dir, std::fs::Permissions::from_mode(0o700)).map_err(refuse)?;

@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use admin::{Control, Readiness};
@@ -14,7 +15,7 @@ use mail_types::QueueId;
 use delivery::Delivery;
 use outbound_queue::{Edit, EmbeddedStore, Filter, Now, QueueError, QueueStore, Target};
 use parking_lot::Mutex;
-use policy_cache::{Clock, PolicyCache, SystemClock};
+use policy_cache::{Clock, PolicyCache};
 use resolver::DnsResolver;
 use settings::{Loaded, Settings};
 use smtp_server::Server;
@@ -25,6 +26,7 @@ use web::{Api, Checker};
 
 use super::certificates::Certificates;
 use super::form::Forms;
+use super::clock::{self, MachineClock};
 use super::intake::QueueIntake;
 use super::log_writer::EventLog;
 use super::logins::Logins;
@@ -34,6 +36,7 @@ use super::process::Process;
 use super::recipients::DomainCheck;
 use super::reload::Reloading;
 use super::trust::Trust;
+use super::watchdog::{self, Pulse, Watchdog};
 use super::{descriptors, dnssec, open, reminders, scrape, translate};
 use crate::commands::check;
 use crate::exit::Status;
@@ -49,7 +52,16 @@ pub(crate) async fn run(
     dangerous_lose_policies: bool,
 ) -> anyhow::Result<Status> {
     let (settings, values) = (loaded.settings, loaded.values);
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let machine = Arc::new(MachineClock::new());
+    let clock: Arc<dyn Clock> = Arc::clone(&machine) as _;
+    if clock::is_implausible(clock.wall()) {
+        let text = format!(
+            "this machine's clock says {}, before this program was written: certificates could not be judged, and all \
+             mail would seem to be old; set the clock and start again",
+            clock.wall().rfc3339()
+        );
+        return Err(open::fail(Status::Temporary, &text));
+    }
     let (certificates, server) = bind(&settings)?;
     let trust = Trust::open(&settings).map_err(|e| open::fail(Status::Configuration, &e))?;
     let dns = open::resolver(&settings)?;
@@ -125,6 +137,7 @@ pub(crate) async fn run(
         settings,
     };
     let running = Running {
+        machine,
         process: Arc::new(process),
         delivery,
         queue,
@@ -154,6 +167,7 @@ fn named(server: &Server) -> Vec<(String, SocketAddr)> {
 
 /// Everything stands.
 struct Running {
+    machine: Arc<MachineClock>,
     process: Arc<Process<EmbeddedStore>>,
     delivery: Option<(Delivery<EmbeddedStore>, PolicyCache)>,
     queue: Arc<EmbeddedStore>,
@@ -204,7 +218,10 @@ impl Running {
             stopped(stopping),
         ));
         self.announce();
-        let status = self.wait(&mut background).await?;
+        let pulse = Arc::new(AtomicU64::new(0));
+        let watchdog = self.watch(&pulse)?;
+        let status = self.wait(&mut background, &pulse).await?;
+        drop(watchdog);
         notify(&[sd_notify::NotifyState::Stopping]);
         self.observer.process("process.stopping", Level::Info, &[]);
         stop.send_replace(true);
@@ -234,6 +251,7 @@ impl Running {
             }
             Err(error) => tracing::error!(%error, "closing the queue failed"),
         }
+        self.write_down_the_time();
         self.observer.process("process.stopped", Level::Info, &[]);
         Ok(status)
     }
@@ -285,6 +303,38 @@ impl Running {
         let router = web::http_router(readiness, api.map(web::api_routes), &page.access);
         background.spawn(web::serve(listener, router, page.tls.clone()));
         Ok(())
+    }
+
+    /// Watches the parts that never rest (row H7-09).
+    fn watch(&self, pulse: &Arc<AtomicU64>) -> anyhow::Result<Watchdog> {
+        let pulse = Arc::clone(pulse);
+        let process = move || pulse.load(Ordering::Relaxed);
+        let mut pulses: Vec<Pulse> = vec![("process", Box::new(process))];
+        if let Some((delivery, _)) = &self.delivery {
+            let delivery = delivery.clone();
+            pulses.push(("scheduler", Box::new(move || delivery.pulse())));
+        }
+        Ok(watchdog::start(pulses, self.observer.clone())?)
+    }
+
+    /// For the next process: see [`clock::remembered`].
+    fn write_down_the_time(&self) {
+        if let Some((delivery, _)) = &self.delivery {
+            let now = delivery.now();
+            let data_dir = &self.process.settings.server.data_dir;
+            clock::remember(data_dir, now.wall, now.monotonic);
+        }
+    }
+
+    /// Tells that the machine has slept (row H8-07); returns how long in all.
+    fn tell_of_sleep(&self, before: Duration) -> Duration {
+        let slept = self.machine.slept();
+        if slept > before {
+            let seconds = (slept - before).as_secs().to_string();
+            let fields = [("seconds", seconds.as_str())];
+            self.observer.process("clock.resumed", Level::Info, &fields);
+        }
+        slept
     }
 
     /// `queue.hold-at-start`: before anything is delivered (row H6-13).
@@ -361,7 +411,11 @@ impl Running {
     }
 
     /// Runs until a signal says stop, or the queue's journal fails (design: exit 74).
-    async fn wait(&self, background: &mut JoinSet<()>) -> anyhow::Result<Status> {
+    async fn wait(
+        &self,
+        background: &mut JoinSet<()>,
+        pulse: &AtomicU64,
+    ) -> anyhow::Result<Status> {
         let mut term = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
@@ -369,6 +423,7 @@ impl Running {
         let mut look = tokio::time::interval(LOOK);
         let mut dropped = 0;
         let mut ticks: u32 = 0;
+        let mut slept = self.machine.slept();
         loop {
             tokio::select! {
                 _ = term.recv() => return Ok(Status::Ok),
@@ -394,9 +449,13 @@ impl Running {
                     if ticks.is_multiple_of(REMINDER) {
                         self.remind(ticks > 0);
                     }
+                    if ticks.is_multiple_of(EVERY_MINUTE) {
+                        self.write_down_the_time();
+                    }
+                    slept = self.tell_of_sleep(slept);
                     ticks = ticks.wrapping_add(1);
                     self.observer.end_traces();
-                    notify(&[sd_notify::NotifyState::Watchdog]);
+                    pulse.fetch_add(1, Ordering::Relaxed);
                     let so_far = self.observer.log.dropped();
                     self.observer.metrics.log_dropped(so_far - dropped);
                     dropped = so_far;
@@ -432,7 +491,7 @@ async fn stopped(mut stopping: watch::Receiver<bool>) {
 }
 
 /// Tells systemd, where there is one.
-fn notify(states: &[sd_notify::NotifyState<'_>]) {
+pub(super) fn notify(states: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(false, states) {
         tracing::debug!(%error, "systemd was not told");
     }
@@ -442,6 +501,7 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
 const CRL_ALERT: u32 = 3600;
 /// Ticks between two reminders of what weakens security: an hour.
 const REMINDER: u32 = 3600;
+const EVERY_MINUTE: u32 = 60;
 const TICK: Duration = Duration::from_secs(1);
 /// How long a failed store goes unnoticed by those who have not asked it for anything.
 const LOOK: Duration = Duration::from_millis(200);

@@ -1,0 +1,178 @@
+//! The machine's clocks, and what is remembered of them from one process to the next (rows H8-01 to
+//! H8-07).
+//!
+//! Monotonic time counts since the machine came up, sleep included: so that waking up is no jump of the
+//! wall clock, and so that a process can go on from what the last one wrote down. `DATA/clock` holds one
+//! line: boot id, milliseconds since that boot, Unix milliseconds that belong to it.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use mail_types::Timestamp;
+use policy_cache::Clock;
+
+/// The clocks of this machine.
+#[derive(Debug)]
+pub(crate) struct MachineClock {
+    start: Instant,
+    /// Since boot, at `start`.
+    uptime: Duration,
+    /// Milliseconds that the machine has slept since `start`.
+    slept: AtomicU64,
+    /// Wall clock less `start.elapsed()`, in milliseconds, when sleep was last asked for.
+    offset: AtomicI64,
+}
+
+impl MachineClock {
+    pub(crate) fn new() -> Self {
+        let clock = Self {
+            start: Instant::now(),
+            uptime: uptime().unwrap_or_default(),
+            slept: AtomicU64::new(0),
+            offset: AtomicI64::new(0),
+        };
+        clock.offset.store(clock.offset_now(), Ordering::Relaxed);
+        clock
+    }
+
+    /// How long the machine has slept since the start.
+    pub(crate) fn slept(&self) -> Duration {
+        Duration::from_millis(self.slept.load(Ordering::Relaxed))
+    }
+
+    fn offset_now(&self) -> i64 {
+        let wall = Timestamp::from_system(SystemTime::now()).as_millis();
+        let run = self.start.elapsed().as_millis();
+        i64::try_from(wall).unwrap_or(i64::MAX) - i64::try_from(run).unwrap_or(i64::MAX)
+    }
+
+    /// The wall clock has moved by itself: it was set, or the machine has slept.
+    fn look_for_sleep(&self) {
+        let offset = self.offset_now();
+        if offset.abs_diff(self.offset.load(Ordering::Relaxed)) < NOTICEABLE {
+            return;
+        }
+        self.offset.store(offset, Ordering::Relaxed);
+        let Some(uptime) = uptime() else { return };
+        let run = self.uptime + self.start.elapsed();
+        let slept = u64::try_from(uptime.saturating_sub(run).as_millis()).unwrap_or(0);
+        if slept > self.slept.load(Ordering::Relaxed) + NOTICEABLE {
+            self.slept.store(slept, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Clock for MachineClock {
+    fn wall(&self) -> Timestamp {
+        Timestamp::from_system(SystemTime::now())
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.look_for_sleep();
+        self.uptime + self.start.elapsed() + self.slept()
+    }
+}
+
+/// Wall and monotonic time that belonged together in an earlier process, if that says anything now.
+pub(crate) fn remembered(data_dir: &Path, clock: &dyn Clock) -> Option<(Timestamp, Duration)> {
+    let text = fs::read_to_string(data_dir.join(FILE)).ok()?;
+    belonging(&text, boot_id().as_deref(), clock.wall(), clock.monotonic())
+}
+
+/// Writes down what belongs together now. Not synced: a crash of the machine loses a minute at most,
+/// and only the knowledge of a jump.
+pub(crate) fn remember(data_dir: &Path, judged: Timestamp, monotonic: Duration) {
+    let boot = boot_id().unwrap_or_default();
+    let line = format!("{boot} {} {}\n", monotonic.as_millis(), judged.as_millis());
+    let (path, new) = (data_dir.join(FILE), data_dir.join("clock.new"));
+    if let Err(error) = fs::write(&new, line).and_then(|()| fs::rename(&new, &path)) {
+        tracing::debug!(%error, "the time could not be written down");
+    }
+}
+
+/// Whether no clock that is right can say this: certificates could not be judged, and all mail would
+/// seem to be old (row H8-03).
+pub(crate) fn is_implausible(wall: Timestamp) -> bool {
+    wall < Timestamp::from_secs(WRITTEN)
+}
+
+/// Of the same boot: those. Of another: only if the wall clock has gone back since, for then the last
+/// known time goes on.
+fn belonging(
+    text: &str,
+    boot: Option<&str>,
+    wall: Timestamp,
+    monotonic: Duration,
+) -> Option<(Timestamp, Duration)> {
+    let mut parts = text.split_whitespace();
+    let (then, up, at) = (parts.next()?, parts.next()?, parts.next()?);
+    let up = Duration::from_millis(up.parse().ok()?);
+    let at = Timestamp::from_millis(at.parse().ok()?);
+    if Some(then) == boot && up <= monotonic {
+        return Some((at, up));
+    }
+    (wall < at).then_some((at, monotonic))
+}
+
+fn uptime() -> Option<Duration> {
+    let text = fs::read_to_string("/proc/uptime").ok()?;
+    let seconds: f64 = text.split_whitespace().next()?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+fn boot_id() -> Option<String> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned())
+}
+
+const FILE: &str = "clock";
+/// Milliseconds.
+const NOTICEABLE: u64 = 1000;
+/// 2026-01-01: this program is not older.
+const WRITTEN: u64 = 1_767_225_600;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T: fn(u64) -> Timestamp = Timestamp::from_secs;
+    const S: fn(u64) -> Duration = Duration::from_secs;
+
+    #[test]
+    fn h8_01_within_one_boot_the_clocks_are_compared_over_a_restart() {
+        let line = "abc 500000 1800000000000\n";
+        let found = belonging(line, Some("abc"), T(1_900_000_000), S(600));
+        assert_eq!(found, Some((T(1_800_000_000), S(500))));
+    }
+
+    #[test]
+    fn h8_03_after_a_reboot_only_a_clock_that_went_back_is_doubted() {
+        let line = "abc 500000 1800000000000\n";
+        assert_eq!(belonging(line, Some("def"), T(1_900_000_000), S(9)), None);
+        let back = belonging(line, Some("def"), T(1_700_000_000), S(9));
+        assert_eq!(back, Some((T(1_800_000_000), S(9))));
+        for damaged in ["", "abc", "abc x 1", "abc 1 x"] {
+            assert_eq!(belonging(damaged, Some("abc"), T(1), S(1)), None);
+        }
+    }
+
+    #[test]
+    fn h8_03_a_clock_before_this_program_was_written_is_wrong() {
+        assert!(is_implausible(T(0)) && is_implausible(T(1_767_225_599)));
+        assert!(!is_implausible(MachineClock::new().wall()));
+    }
+
+    #[test]
+    fn monotonic_time_goes_on_and_survives_in_a_file() {
+        let clock = MachineClock::new();
+        let first = clock.monotonic();
+        assert!(clock.monotonic() >= first && clock.slept().is_zero());
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(remembered(dir.path(), &clock), None);
+        remember(dir.path(), T(1_800_000_000), first);
+        let (at, _) = remembered(dir.path(), &clock).unwrap();
+        assert_eq!(at, T(1_800_000_000));
+    }
+}

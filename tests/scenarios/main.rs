@@ -12,6 +12,7 @@
 mod api;
 mod api_document;
 mod check;
+mod clock;
 mod content;
 mod conversation;
 mod dane;
@@ -27,6 +28,7 @@ mod load;
 mod login;
 mod metrics;
 mod net;
+mod notice_limits;
 mod notifications;
 mod observing;
 mod parked;

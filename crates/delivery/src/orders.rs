@@ -9,7 +9,7 @@ use outbound_queue::{QueueError, QueueStore};
 
 use crate::engine::Delivery;
 use crate::paused::Pause;
-use crate::poison;
+use crate::{notice_limit, poison};
 
 impl<S: QueueStore> Delivery<S> {
     /// Parks messages that an earlier process had in hand whenever it ended (row H7-08).
@@ -29,6 +29,12 @@ impl<S: QueueStore> Delivery<S> {
     #[must_use]
     pub fn pulse(&self) -> u64 {
         self.inner.pulse.load(Ordering::Relaxed)
+    }
+
+    /// Senders whose notifications are counted, and how many are at most.
+    #[must_use]
+    pub fn notice_senders(&self) -> (usize, usize) {
+        (self.inner.notices.senders(), notice_limit::SENDERS)
     }
 
     /// An operator has mail returned: also where its destination is paused.

@@ -211,6 +211,10 @@ labels! {
         PolicyFetches => "policy-fetches",
         /// Open file descriptors.
         Descriptors => "descriptors",
+        /// Senders whose notifications are counted for their limits.
+        NoticeSenders => "notice-senders",
+        /// Octets of events that wait to be written to the log.
+        LogBytes => "log-bytes",
     }
 }
 

@@ -4,6 +4,7 @@
 //! the listeners would not get the connections that they may have (they pause and go on), and
 //! deliveries would fail for a while.
 
+use admin::Usage;
 use attempt::Level;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use settings::Settings;
@@ -30,6 +31,16 @@ pub(crate) fn provide(settings: &Settings, observer: &Observer) {
         ),
     ];
     observer.process("process.descriptors", Level::Warn, &fields);
+}
+
+/// What is open, and how much may be.
+pub(crate) fn usage() -> Usage {
+    let open = std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
+    Usage {
+        resource: admin::Resource::Descriptors,
+        in_use: open,
+        limit: getrlimit(Resource::Nofile).current,
+    }
 }
 
 /// Of each inbound connection the socket and a large message's file, of each outbound one the socket

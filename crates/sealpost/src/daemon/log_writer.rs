@@ -137,6 +137,11 @@ impl EventLog {
         &self.shared.feed
     }
 
+    /// Octets that wait to be written, and how many may.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        (self.shared.state.lock().buffer.len(), CAP)
+    }
+
     /// Events that were dropped since the start.
     pub(crate) fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)

@@ -14,6 +14,8 @@ use resolver::{BUCKETS, DnsResolver, Kind, Outcome};
 use smtp_server::ContentMemory;
 
 use super::certificates::Certificates;
+use super::descriptors;
+use super::log_writer::EventLog;
 use super::observe::Counts;
 
 /// Everything that is asked. The policy cache and the engine are missing while the policy store is
@@ -24,6 +26,7 @@ pub(crate) struct Sources {
     pub(crate) resolver: Arc<DnsResolver>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counts: Arc<Counts>,
+    pub(crate) log: EventLog,
     pub(crate) started_at: u64,
     pub(crate) max_inbound: u64,
     pub(crate) max_outbound: u64,
@@ -55,6 +58,7 @@ impl Sources {
         let queue = self.queue.stats(now);
         let health = self.queue.health();
         let journal = self.queue.journal_stats();
+        let (waiting, most) = self.log.waiting();
         let histogram =
             |h: &journal::Histogram| HistogramSnapshot::from_cumulative(&h.buckets, h.count, h.sum);
         let mut snapshot = Snapshot {
@@ -80,6 +84,8 @@ impl Sources {
                     self.counts.clients.load(Ordering::Relaxed),
                     Some(self.max_inbound),
                 ),
+                descriptors::usage(),
+                usage(Resource::LogBytes, waiting as u64, Some(most as u64)),
                 usage(
                     Resource::InboundContent,
                     self.content.used(),
@@ -94,11 +100,14 @@ impl Sources {
             ..Snapshot::default()
         };
         if let Some((delivery, policies)) = &self.delivery {
-            snapshot.usage.push(usage(
-                Resource::OutboundConnections,
-                delivery.active() as u64,
-                Some(self.max_outbound),
-            ));
+            let active = delivery.active() as u64;
+            for resource in [Resource::OutboundConnections, Resource::Attempts] {
+                let limit = Some(self.max_outbound);
+                snapshot.usage.push(usage(resource, active, limit));
+            }
+            let (senders, most) = delivery.notice_senders();
+            let senders = usage(Resource::NoticeSenders, senders as u64, Some(most as u64));
+            snapshot.usage.push(senders);
             self.policies(policies, &mut snapshot);
         }
         snapshot

@@ -107,6 +107,7 @@ pub(crate) async fn run(
         resolver: Arc::clone(&dns),
         clock: Arc::clone(&clock),
         counts: Arc::clone(&observer.counts),
+        log: observer.log.clone(),
         started_at: clock.wall().as_secs(),
         max_inbound: settings.access.connections as u64,
         max_outbound: settings.delivery.connections as u64,

@@ -50,7 +50,14 @@ pub(crate) fn compose(
         .filter(|n| dsn::entitled(&leased.envelope, n.recipient, n.action))
         .collect();
     let hosts: Vec<Vec<Host<'_>>> = entitled.iter().map(|n| hosts(n.record)).collect();
-    let policies: Vec<Vec<Policy<'_>>> = entitled.iter().map(|n| policies(n.record)).collect();
+    // On a route the policy is that of the next hop, whose name the sender is not to know.
+    let routed = leased.destination.as_str().starts_with("route:");
+    let places: Vec<String> = entitled
+        .iter()
+        .map(|n| if routed { String::new() } else { policy_url(n.record.domain) })
+        .collect();
+    let told = entitled.iter().zip(&places);
+    let policies: Vec<Vec<Policy<'_>>> = told.map(|(n, at)| policies(n.record, at)).collect();
     let reports: Vec<RecipientReport<'_>> = entitled
         .iter()
         .zip(hosts.iter().zip(&policies))
@@ -146,7 +153,7 @@ fn hosts<'a>(record: &Record<'a>) -> Vec<Host<'a>> {
 }
 
 /// Only policies that had a part in it.
-fn policies<'a>(record: &Record<'a>) -> Vec<Policy<'a>> {
+fn policies<'a>(record: &Record<'a>, published_at: &'a str) -> Vec<Policy<'a>> {
     let told = record
         .policies
         .iter()
@@ -161,11 +168,22 @@ fn policies<'a>(record: &Record<'a>) -> Vec<Policy<'a>> {
         },
         mode: &p.mode,
         id: p.id.as_deref(),
-        published_at: "",
+        published_at: match p.source {
+            PolicySource::MtaSts => published_at,
+            PolicySource::Dane
+            | PolicySource::RequireTls
+            | PolicySource::Local
+            | PolicySource::Route => "",
+        },
         fetched_at: p.fetched_at,
         expires_at: p.expires_at,
     })
     .collect()
+}
+
+/// Where a domain publishes its policy (RFC 8461 section 3.3).
+fn policy_url(domain: &str) -> String {
+    format!("https://mta-sts.{domain}/.well-known/mta-sts.txt")
 }
 
 /// Up to and without the empty line.

@@ -25,6 +25,7 @@ mod notice_limit;
 mod notice_summary;
 mod notify;
 mod nxdomain_guard;
+mod orcpt;
 mod orders;
 mod paused;
 pub mod plan;

@@ -22,6 +22,7 @@ use crate::demand::{Evidence, HostDecision, Requirement, SessionDecision};
 use crate::dice::Dice;
 use crate::failure::{HostFailure, Weight};
 use crate::findings::Findings;
+use crate::orcpt::with_orcpt;
 use crate::plan::{Candidate, shuffle_equals};
 use crate::ports::PossibleDuplicate;
 use crate::sessions::{
@@ -567,20 +568,6 @@ impl<S: QueueStore> Attempt<'_, S> {
             .envelope
             .recipients
             .get(self.leased.recipients.get(slot)?.index)
-    }
-}
-
-/// With the address under which it came as the original one, if it names none (RFC 3461 section
-/// 5.2.1(d)).
-fn with_orcpt(recipient: &Recipient) -> Recipient {
-    let kind = match recipient.mailbox.to_ascii() {
-        Some(_) => "rfc822",
-        None => "utf-8", // RFC 6533 section 3
-    };
-    let address = || format!("{kind};{}", recipient.mailbox).into();
-    Recipient {
-        orcpt: Some(recipient.orcpt.clone().unwrap_or_else(address)),
-        ..recipient.clone()
     }
 }
 

@@ -63,7 +63,10 @@ async fn as_if_the_last_time_was(relay: &mut Relay, from_now: i64) {
     let path = relay.folder().join("data/clock");
     let line = std::fs::read_to_string(&path).unwrap();
     let parts: Vec<&str> = line.split_whitespace().collect();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_millis();
     let then = i64::try_from(now).unwrap() + from_now * 1000;
     std::fs::write(&path, format!("{} {} {then}\n", parts[0], parts[1])).unwrap();
     relay.restart().await;

@@ -88,7 +88,9 @@ fn find(relay: &Relay, marker: &[u8]) -> (PathBuf, u64) {
     let journal = relay.folder().join("data/queue/journal");
     for entry in std::fs::read_dir(&journal).unwrap() {
         let path = entry.unwrap().path();
-        let Ok(bytes) = std::fs::read(&path) else { continue };
+        let Ok(bytes) = std::fs::read(&path) else {
+            continue;
+        };
         if let Some(at) = bytes.windows(marker.len()).position(|w| w == marker) {
             return (path, at as u64);
         }

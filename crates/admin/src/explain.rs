@@ -62,9 +62,17 @@ async fn of_message<S: QueueStore>(
     let mut sections = Sections::default();
     let mut situation = message::situation(view);
     situation.extend(put_off(control, view));
-    let domains = view.envelope.recipients.iter().filter_map(|r| r.mailbox.domain());
+    let domains = view
+        .envelope
+        .recipients
+        .iter()
+        .filter_map(|r| r.mailbox.domain());
     let domains: BTreeSet<&Domain> = domains.collect();
-    situation.extend(domains.into_iter().filter_map(|d| domain::pause(control, d)));
+    situation.extend(
+        domains
+            .into_iter()
+            .filter_map(|d| domain::pause(control, d)),
+    );
     sections.add("What happens", situation);
     let mut letter = None;
     for entry in waiting_for(view) {

@@ -106,7 +106,9 @@ async fn answer<S: QueueStore>(
         ..Filter::default()
     });
     // Only counted. While the index is rebuilt nobody knows how many there are.
-    let counted = control.queue.edit(&target, outbound_queue::Edit::Retry, true, now);
+    let counted = control
+        .queue
+        .edit(&target, outbound_queue::Edit::Retry, true, now);
     let messages = counted.await.map(|edited| edited.matched).ok();
     control.daemon.audit(&Audit {
         at: now.wall,

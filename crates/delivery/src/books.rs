@@ -85,7 +85,9 @@ impl<S: QueueStore> Books<'_, S> {
         };
         // A message that this ends altogether leaves no history behind.
         let ends = lines.len() == entry.leased.envelope.recipients.len()
-            && lines.iter().all(|line| line.next.is_none() && line.ended != Ended::Held);
+            && lines
+                .iter()
+                .all(|line| line.next.is_none() && line.ended != Ended::Held);
         let mut notes: Vec<AttemptNote> = Vec::new();
         let outcomes = lines.iter().zip(&records).map(|(line, record)| {
             if ends {
@@ -157,10 +159,7 @@ impl<S: QueueStore> Books<'_, S> {
     fn lines<'a>(&self, entry: &'a Entry<'_>) -> Vec<Line<'a>> {
         let slots = entry.leased.recipients.iter().zip(&entry.found.verdicts);
         let arrived = entry.leased.envelope.arrival.at;
-        let late = self
-            .settings
-            .retry
-            .is_warning_due(entry.now.wall, arrived);
+        let late = self.settings.retry.is_warning_due(entry.now.wall, arrived);
         slots
             .filter_map(|(slot, verdict)| {
                 let recipient = entry.leased.envelope.recipients.get(slot.index)?;

@@ -224,7 +224,8 @@ impl<S: QueueStore> Delivery<S> {
             if now.monotonic.saturating_sub(swept) >= SWEEP {
                 swept = now.monotonic;
                 self.sweep(now.monotonic);
-                let (inner, running) = (Arc::clone(&self.inner), now.monotonic.saturating_sub(began));
+                let (inner, running) =
+                    (Arc::clone(&self.inner), now.monotonic.saturating_sub(began));
                 tokio::spawn(async move { upkeep::look(&inner, running).await });
             }
             let started = self.round(&mut cursor).await;

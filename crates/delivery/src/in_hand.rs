@@ -256,12 +256,19 @@ mod tests {
     fn h7_08_the_message_that_ends_the_process_again_and_again_is_parked() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
-        assert!(died_with(dir, &[7]).is_empty(), "nothing is written down yet");
+        assert!(
+            died_with(dir, &[7]).is_empty(),
+            "nothing is written down yet"
+        );
         for _ in 0..3 {
             assert!(died_with(dir, &[7, 8]).is_empty());
         }
         let (marks, out) = InHand::open(dir).unwrap();
-        assert_eq!(out, [id(7)], "the other one was never in hand again: one at a time");
+        assert_eq!(
+            out,
+            [id(7)],
+            "the other one was never in hand again: one at a time"
+        );
         marks.parked(&out).unwrap();
         assert!(died_with(dir, &[9]).is_empty());
     }
@@ -274,14 +281,20 @@ mod tests {
         died_with(dir, &[1, 2, 3]);
         let (marks, _) = InHand::open(dir).unwrap();
         let first = marks.take(id(1)).ok();
-        assert!(first.is_some() && marks.take(id(2)).is_err(), "one at a time");
+        assert!(
+            first.is_some() && marks.take(id(2)).is_err(),
+            "one at a time"
+        );
         assert!(marks.take(id(4)).is_ok(), "others as ever");
         drop(first);
         assert!(marks.take(id(2)).is_ok());
         marks.close();
         let (marks, out) = InHand::open(dir).unwrap();
         assert!(out.is_empty() && marks.state.lock().suspects.is_empty());
-        assert!(!marks.careful.load(Ordering::Relaxed), "the end was orderly");
+        assert!(
+            !marks.careful.load(Ordering::Relaxed),
+            "the end was orderly"
+        );
     }
 
     #[test]

@@ -234,18 +234,30 @@ mod tests {
         let sender: Mailbox = "News@Org.test".parse().unwrap();
         let other: Mailbox = "b@org.test".parse().unwrap();
         let sent = (0..10_000u64)
-            .filter(|n| limits.check(&settings, &sender, about(*n), at(n / 10)).is_none())
+            .filter(|n| {
+                limits
+                    .check(&settings, &sender, about(*n), at(n / 10))
+                    .is_none()
+            })
             .count();
         assert_eq!(sent, 100);
         assert_eq!(limits.check(&settings, &other, about(1), at(1000)), None);
-        assert!(limits.ended(&settings, Duration::from_secs(86_399)).is_empty());
+        assert!(
+            limits
+                .ended(&settings, Duration::from_secs(86_399))
+                .is_empty()
+        );
         let ended = limits.ended(&settings, Duration::from_secs(86_400));
         let [summary] = &ended[..] else {
             panic!("{ended:?}")
         };
         assert_eq!((summary.withheld, summary.recipients), (9_900, 19_800));
         assert_eq!(summary.messages.1, QueueId::from_raw(9_999));
-        assert_eq!(limits.check(&settings, &sender, about(1), at(86_500)), None, "a new day");
+        assert_eq!(
+            limits.check(&settings, &sender, about(1), at(86_500)),
+            None,
+            "a new day"
+        );
     }
 
     #[test]
@@ -258,7 +270,11 @@ mod tests {
         });
         assert_eq!(sent.count(), 50);
         assert!(limits.senders() <= SENDERS);
-        let total: u64 = limits.ended(&settings, DAY).iter().map(|s| s.withheld).sum();
+        let total: u64 = limits
+            .ended(&settings, DAY)
+            .iter()
+            .map(|s| s.withheld)
+            .sum();
         assert!(total > 9_000, "{total}");
     }
 
@@ -267,7 +283,10 @@ mod tests {
         let limits = NoticeLimits::default();
         let sender: Mailbox = "a@org.test".parse().unwrap();
         for n in 0..1000 {
-            assert_eq!(limits.check(&settings(None, None), &sender, about(n), at(1)), None);
+            assert_eq!(
+                limits.check(&settings(None, None), &sender, about(n), at(1)),
+                None
+            );
         }
         assert_eq!(limits.senders(), 0);
     }

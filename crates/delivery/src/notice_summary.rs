@@ -70,7 +70,9 @@ fn text(
         "Content-Type: text/plain; charset=utf-8".to_owned(),
         "Content-Transfer-Encoding: 8bit".to_owned(),
         String::new(),
-        format!("This is the mail relay {hostname}. So many delivery notifications were due to the"),
+        format!(
+            "This is the mail relay {hostname}. So many delivery notifications were due to the"
+        ),
         "senders below that it has kept some back: sent in such numbers they only do".to_owned(),
         "harm, above all where the sender's address was forged. What became of each".to_owned(),
         "message is in the relay's log, under its queue id and as dsn.withheld.".to_owned(),
@@ -86,8 +88,14 @@ fn text(
             "    {} notifications about {} recipients",
             s.withheld, s.recipients
         ));
-        lines.push(format!("    the first at {} (message {first})", s.times.0.rfc3339()));
-        lines.push(format!("    the last at {} (message {last})", s.times.1.rfc3339()));
+        lines.push(format!(
+            "    the first at {} (message {first})",
+            s.times.0.rfc3339()
+        ));
+        lines.push(format!(
+            "    the last at {} (message {last})",
+            s.times.1.rfc3339()
+        ));
     }
     if let Some(more) = summaries.len().checked_sub(LISTED).filter(|n| *n > 0) {
         lines.push(format!("and {more} other senders"));

@@ -54,7 +54,13 @@ pub(crate) fn compose(
     let routed = leased.destination.as_str().starts_with("route:");
     let places: Vec<String> = entitled
         .iter()
-        .map(|n| if routed { String::new() } else { policy_url(n.record.domain) })
+        .map(|n| {
+            if routed {
+                String::new()
+            } else {
+                policy_url(n.record.domain)
+            }
+        })
         .collect();
     let told = entitled.iter().zip(&places);
     let policies: Vec<Vec<Policy<'_>>> = told.map(|(n, at)| policies(n.record, at)).collect();

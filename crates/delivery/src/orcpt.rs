@@ -1,10 +1,20 @@
 //! The original recipient that we add where none was named (`delivery.add-orcpt`).
 
-use mail_types::Recipient;
+use mail_types::{Envelope, MessageClass, Recipient};
+
+/// The recipients with original ones, if that is wanted and they are not of our own mail.
+pub(crate) fn add(
+    wanted: bool,
+    envelope: &Envelope,
+    recipients: &[&Recipient],
+) -> Option<Vec<Recipient>> {
+    let adds = wanted && envelope.class == MessageClass::Mail;
+    adds.then(|| recipients.iter().map(|r| with_orcpt(r)).collect())
+}
 
 /// With the address under which it came as the original one, if it names none (RFC 3461 section
 /// 5.2.1(d)).
-pub(crate) fn with_orcpt(recipient: &Recipient) -> Recipient {
+fn with_orcpt(recipient: &Recipient) -> Recipient {
     let kind = match recipient.mailbox.to_ascii() {
         Some(_) => "rfc822",
         None => "utf-8", // RFC 6533 section 3

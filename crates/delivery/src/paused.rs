@@ -54,7 +54,10 @@ impl Paused {
         let mut list = BTreeMap::new();
         for line in text.lines() {
             let (domain, pause) = read_line(line).ok_or_else(|| {
-                let text = format!("{} has a line that cannot be read: {line:?}", path.display());
+                let text = format!(
+                    "{} has a line that cannot be read: {line:?}",
+                    path.display()
+                );
                 io::Error::new(io::ErrorKind::InvalidData, text)
             })?;
             list.insert(domain, pause);

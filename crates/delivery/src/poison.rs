@@ -84,7 +84,10 @@ pub(crate) async fn panicked<S: QueueStore>(
     let mut found = Findings::uniform(leased.recipients.len(), &verdict);
     found.ours = true;
     judge(inner, leased, &mut found);
-    let (settings, domain) = (inner.settings.load_full(), lane.destination.host.to_string());
+    let (settings, domain) = (
+        inner.settings.load_full(),
+        lane.destination.host.to_string(),
+    );
     let began = inner.now().wall;
     let entered = enter(inner, &settings, leased, &found, None, &domain, began, None);
     if caught(Box::pin(entered)).await.is_ok() {

@@ -9,8 +9,8 @@ use mail_types::{AddressClass, Domain, Mailbox, Timestamp, unwrapped};
 use mta_sts::MxPattern;
 use outbound_queue::RetrySchedule;
 
-use crate::notice_limit::NoticeSettings;
 use crate::demand::{DaneRule, LocalRule, RequiredTls};
+use crate::notice_limit::NoticeSettings;
 use crate::route::RouteTable;
 use crate::seal::Seal;
 

@@ -80,7 +80,10 @@ async fn follow_the_clock<S: QueueStore>(inner: &Inner<S>) -> Result<(), QueueEr
         state: Some(MessageState::Deferred),
         ..Filter::default()
     });
-    inner.queue.edit(&deferred, Edit::Retry, false, inner.now()).await?;
+    inner
+        .queue
+        .edit(&deferred, Edit::Retry, false, inner.now())
+        .await?;
     inner.set_back.store(millis, Ordering::Relaxed);
     inner.progress.notify_one();
     Ok(())
@@ -88,10 +91,7 @@ async fn follow_the_clock<S: QueueStore>(inner: &Inner<S>) -> Result<(), QueueEr
 
 /// Held mail, and that of paused destinations, is returned at the end of its life
 /// (`queue.expire-held`).
-async fn expire_held<S: QueueStore>(
-    inner: &Inner<S>,
-    now: Timestamp,
-) -> Result<(), QueueError> {
+async fn expire_held<S: QueueStore>(inner: &Inner<S>, now: Timestamp) -> Result<(), QueueError> {
     let settings = inner.settings.load_full();
     let held = Filter {
         state: Some(MessageState::Held),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use attempt::Reason;
 use bytes::Bytes;
-use mail_types::{HostName, MessageClass, Recipient, Timestamp};
+use mail_types::{HostName, Recipient, Timestamp};
 use outbound_queue::{Leased, QueueError, QueueStore};
 use smtp_client::{
     AuthFault, Body, Cause, Connector, RecipientOutcome, Reply, Stage, Transaction,
@@ -22,7 +22,7 @@ use crate::demand::{Evidence, HostDecision, Requirement, SessionDecision};
 use crate::dice::Dice;
 use crate::failure::{HostFailure, Weight};
 use crate::findings::Findings;
-use crate::orcpt::with_orcpt;
+use crate::orcpt;
 use crate::plan::{Candidate, shuffle_equals};
 use crate::ports::PossibleDuplicate;
 use crate::sessions::{
@@ -318,15 +318,12 @@ impl<S: QueueStore> Attempt<'_, S> {
                 return After::Again;
             }
             let envelope = &self.leased.envelope;
-            let mut recipients: Vec<&Recipient> = open
+            let recipients: Vec<&Recipient> = open
                 .iter()
                 .filter_map(|slot| self.recipient(*slot))
                 .collect();
-            let marked: Vec<Recipient>;
-            if self.add_orcpt && envelope.class == MessageClass::Mail {
-                marked = recipients.iter().map(|r| with_orcpt(r)).collect();
-                recipients = marked.iter().collect();
-            }
+            let marked = orcpt::add(self.add_orcpt, envelope, &recipients);
+            let recipients = marked.as_ref().map_or(recipients, |m| m.iter().collect());
             let transaction = Transaction {
                 reverse_path: &envelope.reverse_path,
                 recipients: &recipients,
@@ -530,12 +527,11 @@ impl<S: QueueStore> Attempt<'_, S> {
                 .unzip();
             let _ = self.note(way, session, &pairs.0, pairs.1, found);
         }
-        // A peer that closes idle connections may do so just as we take one up again.
         let (ip, port) = session.address();
         let mut failure =
             HostFailure::from_cause(self.domain, way.name, ip, port, error.stage, &error.cause);
         failure.tls = session.tls();
-        // Content that breaks off, or is not as long as it was: it will be the same the next time.
+        // Content that breaks off, or has another length, will do so the next time.
         found.ours |= matches!(error.cause, Cause::Local(_));
         self.remember(way.name, ip, failure.reason, &error.transcript);
         self.trace(way.name, ip, &error.transcript);

@@ -172,7 +172,15 @@ fn later<S: QueueStore>(inner: &Inner<S>, leased: &Leased) {
     let finish = Finish {
         lease: leased.token,
         outcomes: each
-            .map(|index| (index, queue::Outcome::Deferred { next_attempt, note: 0 }))
+            .map(|index| {
+                (
+                    index,
+                    queue::Outcome::Deferred {
+                        next_attempt,
+                        note: 0,
+                    },
+                )
+            })
             .collect(),
         notes: vec![note],
         warned: Vec::new(),

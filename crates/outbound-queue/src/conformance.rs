@@ -507,15 +507,28 @@ async fn edits_do_what_they_say<S: QueueStore>(store: S) {
 }
 
 async fn h7_08_what_is_parked_waits_until_it_is_released_or_tried_again<S: QueueStore>(store: S) {
-    let (id, leases) = put(&store, "s@a.test", &["r@d.test", "q@e.test"], b"x", true, at(1)).await;
+    let (id, leases) = put(
+        &store,
+        "s@a.test",
+        &["r@d.test", "q@e.test"],
+        b"x",
+        true,
+        at(1),
+    )
+    .await;
     let mut parked = ending(&leases[0], Outcome::Parked { note: 0 });
     parked.notes[0].reason = "parked".into();
     assert!(!store.finish(parked.clone(), at(2)).unwrap().removed);
     // The other half was under way; what it defers is held with the rest.
-    store.finish(ending(&leases[1], deferred(3)), at(2)).unwrap();
+    store
+        .finish(ending(&leases[1], deferred(3)), at(2))
+        .unwrap();
     assert!(store.due_destinations(at(9999), None, 9).is_empty());
     let shown = store.show(id, at(9)).await.unwrap();
-    assert_eq!((shown.state, shown.next_attempt), (MessageState::Held, None));
+    assert_eq!(
+        (shown.state, shown.next_attempt),
+        (MessageState::Held, None)
+    );
     assert_eq!(shown.recipients[0].reason.as_deref(), Some("parked"));
     assert_eq!(shown.recipients[0].attempts, 1);
     let one = Target::Ids(vec![id]);
@@ -538,7 +551,15 @@ async fn h7_08_what_is_parked_waits_until_it_is_released_or_tried_again<S: Queue
 }
 
 async fn f1_17_a_delay_is_told_once_for_each_recipient<S: QueueStore>(store: S) {
-    let (id, leases) = put(&store, "s@a.test", &["r@d.test", "q@d.test"], b"x", true, at(1)).await;
+    let (id, leases) = put(
+        &store,
+        "s@a.test",
+        &["r@d.test", "q@d.test"],
+        b"x",
+        true,
+        at(1),
+    )
+    .await;
     let mut finish = ending(&leases[0], deferred(5));
     finish.warned = vec![1];
     store.finish(finish, at(2)).unwrap();

@@ -277,7 +277,10 @@ impl PolicyCache {
     #[must_use]
     pub fn clock(&self) -> Option<ClockHeld> {
         let clock = &self.inner.clock;
-        self.inner.guard.lock().held(clock.wall(), clock.monotonic())
+        self.inner
+            .guard
+            .lock()
+            .held(clock.wall(), clock.monotonic())
     }
 
     /// An operator says that the wall clock is right. False if nobody doubts it.

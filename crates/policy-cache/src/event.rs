@@ -5,9 +5,9 @@ use std::time::Duration;
 use mail_types::{Domain, Timestamp};
 use mta_sts::{Mode, PolicyId, Warning};
 
-use crate::guard::ClockNews;
 use crate::discovery::Fallback;
 use crate::fetch::FetchError;
+use crate::guard::ClockNews;
 
 /// Where events go. Called from the tasks of the cache: it must not block.
 pub trait EventSink: Send + Sync {

@@ -86,9 +86,9 @@ impl ClockGuard {
             let news = self.apart.take().map(|_| ClockNews::TakenBack);
             return (wall, news);
         }
-        let steady = self.apart.filter(|a| {
-            distance(a.base.0 + mono.saturating_sub(a.base.1), wall) <= TOLERANCE
-        });
+        let steady = self
+            .apart
+            .filter(|a| distance(a.base.0 + mono.saturating_sub(a.base.1), wall) <= TOLERANCE);
         let Some(apart) = steady else {
             self.apart = Some(Apart {
                 base: (wall, mono),
@@ -161,15 +161,35 @@ mod tests {
     fn h8_01_a_jump_holds_expiry_for_two_steady_hours() {
         let mut guard = ClockGuard::default();
         assert_eq!(guard.now(T(1_000_000), S(0)), (T(1_000_000), None));
-        assert_eq!(guard.now(T(1_000_070), S(60)), (T(1_000_070), None), "drift is followed");
+        assert_eq!(
+            guard.now(T(1_000_070), S(60)),
+            (T(1_000_070), None),
+            "drift is followed"
+        );
         let (now, news) = guard.now(T(1_000_080 + YEAR), S(70));
         assert_eq!(now, T(1_000_080), "a year ahead: the old time goes on");
         let ahead = S(YEAR);
-        assert_eq!(news, Some(ClockNews::Jumped { by: ahead, back: false }));
-        assert_eq!(guard.now(T(1_003_680 + YEAR), S(3670)), (T(1_003_680), None), "told once");
+        assert_eq!(
+            news,
+            Some(ClockNews::Jumped {
+                by: ahead,
+                back: false
+            })
+        );
+        assert_eq!(
+            guard.now(T(1_003_680 + YEAR), S(3670)),
+            (T(1_003_680), None),
+            "told once"
+        );
         let (now, news) = guard.now(T(1_007_290 + YEAR), S(7280));
         assert_eq!(now, T(1_007_290 + YEAR), "steady for two hours: believed");
-        assert_eq!(news, Some(ClockNews::Believed { by: ahead, back: false }));
+        assert_eq!(
+            news,
+            Some(ClockNews::Believed {
+                by: ahead,
+                back: false
+            })
+        );
         assert_eq!(guard.set_back(), S(0));
     }
 
@@ -195,7 +215,10 @@ mod tests {
         let held = guard.held(T(1_000_010 + YEAR), S(12)).unwrap();
         assert_eq!((held.judged, held.steady), (T(1_000_012), S(10)));
         assert!(guard.accept(T(1_000_010 + YEAR), S(12)).is_some());
-        assert_eq!(guard.now(T(1_000_011 + YEAR), S(13)), (T(1_000_011 + YEAR), None));
+        assert_eq!(
+            guard.now(T(1_000_011 + YEAR), S(13)),
+            (T(1_000_011 + YEAR), None)
+        );
         assert_eq!(guard.held(T(1_000_011 + YEAR), S(13)), None);
     }
 

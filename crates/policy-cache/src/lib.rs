@@ -37,8 +37,8 @@ pub use discovery::{
     RecordTrouble, StoredPolicy,
 };
 pub use event::{EventKind, EventSink, PolicyEvent, Severity, StorePart};
-pub use guard::{ClockHeld, ClockNews};
 pub use fetch::{FetchError, FetchFailure, PkixError, PolicyFetcher, ResultType, Stage};
+pub use guard::{ClockHeld, ClockNews};
 pub use https::{HttpsFetcher, HttpsFetcherError, TlsSource};
 pub use orders::PolicyView;
 pub use stats::{Lookups, Stats};

@@ -185,7 +185,8 @@ impl Inner {
         for (domain, life) in moved {
             book.schedule.remove(&domain);
             let interval = self.config.refresh_interval;
-            book.schedule.loaded(&domain, life, interval, now, self.jitter());
+            book.schedule
+                .loaded(&domain, life, interval, now, self.jitter());
         }
         drop(book);
         self.generation.fetch_add(1, Ordering::AcqRel);

@@ -123,5 +123,7 @@ const SHOWN: usize = 5;
 
 fn is_parked(view: &MessageView) -> bool {
     let parked = Some(Reason::Parked.key());
-    view.recipients.iter().any(|r| r.reason.as_deref() == parked)
+    view.recipients
+        .iter()
+        .any(|r| r.reason.as_deref() == parked)
 }

@@ -135,7 +135,10 @@ impl delivery::Observer for Observer {
     fn notices_summarised(&self, summary: &NoticeSummary) {
         let to = summary.sender.to_string();
         let (withheld, nrcpt) = (summary.withheld.to_string(), summary.recipients.to_string());
-        let (first, last) = (summary.messages.0.to_string(), summary.messages.1.to_string());
+        let (first, last) = (
+            summary.messages.0.to_string(),
+            summary.messages.1.to_string(),
+        );
         let fields = [
             ("to", to.as_str()),
             ("withheld", withheld.as_str()),

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use admin::{Control, Readiness};
 use attempt::{Level, Reason};
-use mail_types::QueueId;
 use delivery::Delivery;
+use mail_types::QueueId;
 use outbound_queue::{Edit, EmbeddedStore, Filter, Now, QueueError, QueueStore, Target};
 use parking_lot::Mutex;
 use policy_cache::{Clock, PolicyCache};
@@ -25,8 +25,8 @@ use tokio::task::JoinSet;
 use web::{Api, Checker};
 
 use super::certificates::Certificates;
-use super::form::Forms;
 use super::clock::{self, MachineClock};
+use super::form::Forms;
 use super::intake::QueueIntake;
 use super::log_writer::EventLog;
 use super::logins::Logins;
@@ -373,7 +373,10 @@ impl Running {
             let fields = [
                 ("reason", Reason::Parked.key()),
                 ("queue_id", id.as_str()),
-                ("detail", "the relay has ended three times while this message was being delivered"),
+                (
+                    "detail",
+                    "the relay has ended three times while this message was being delivered",
+                ),
             ];
             self.observer.process("queue.hold", Level::Error, &fields);
         }

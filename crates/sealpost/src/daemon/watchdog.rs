@@ -105,7 +105,14 @@ mod tests {
             assert_eq!(part.look(n, Duration::from_secs(n)), None, "it moves");
         }
         assert_eq!(part.look(299, Duration::from_secs(358)), None);
-        assert_eq!(part.look(299, Duration::from_secs(359)), Some(Duration::from_secs(299)));
-        assert_eq!(part.look(300, Duration::from_secs(400)), None, "it has come round");
+        assert_eq!(
+            part.look(299, Duration::from_secs(359)),
+            Some(Duration::from_secs(299))
+        );
+        assert_eq!(
+            part.look(300, Duration::from_secs(400)),
+            None,
+            "it has come round"
+        );
     }
 }

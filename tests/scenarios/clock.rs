@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use sealpost_tests::Relay;
 use testkit::FakeMx;
 
-use crate::net::{MESSAGE, Net, SOON, deferred, ok, sent};
+use crate::net::{MESSAGE, Net, SOON, deferred, ok};
 
 testkit::net_test! {
     async fn h8_01_a_clock_a_year_ahead_ends_no_mail_until_an_operator_says_that_it_is_right() {
@@ -52,7 +52,7 @@ testkit::net_test! {
         // Its next attempt lies a year ahead of the time that is believed now.
         assert!(event.text("next_attempt") > event.text("ts"), "{event}");
         ok(&relay, &["clock", "accept"]).await;
-        sent(&relay, &id).await;
+        relay.wait_for("delivery.sent", &id, SOON).await;
         assert_eq!(mx.messages().len(), 1);
     }
 }

@@ -48,7 +48,10 @@ testkit::net_test! {
         net.zone.mail_domain("d.test", "mx.d.test", "127.0.0.25");
         net.zone.mail_domain("e.test", "mx.e.test", "127.0.0.26");
         let org = net.plain_mx("org.test", "127.0.1.9").await;
-        let relay = Relay::start(net.config().set("queue.delay-warning", "\"1s\"")).await;
+        let config = net.config()
+            .set("queue.delay-warning", "\"1s\"")
+            .set("queue.retry", "[\"1s\"]");
+        let relay = Relay::start(config).await;
         let id = relay.send("a@org.test", &["b@d.test", "c@e.test"], MESSAGE).await;
         org.wait_for_messages(2, SOON).await;
         let about = |who: &str| org.messages().iter().filter(|m| m.text().contains(who)).count();

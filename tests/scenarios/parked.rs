@@ -44,7 +44,7 @@ testkit::net_test! {
         let net = Net::start().await;
         let mx = net.plain_mx("d.test", "127.0.0.25").await;
         mx.rule(Rule::always("MAIL", Action::Stall));
-        let mut relay = net.relay().await;
+        let mut relay = Relay::start(net.config().set("queue.retry", "[\"1s\"]")).await;
         let body = [MESSAGE, b"here stands the marker\r\n"].concat();
         let id = relay.send("a@org.test", &["b@d.test"], &body).await;
         in_hand(&mx, 1).await;

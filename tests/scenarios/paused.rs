@@ -76,6 +76,6 @@ testkit::net_test! {
         relay.restart().await;
         let event = relay.wait_for("delivery.expired", &id, SOON).await;
         assert_eq!((event.text("reason"), event.text("dsn")), ("local", "4.4.7"), "{event}");
-        assert_eq!(org.messages().len(), 2);
+        org.wait_for_messages(2, SOON).await;
     }
 }

@@ -245,7 +245,9 @@ impl<S: QueueStore> Books<'_, S> {
                 let (retry, now) = (&self.settings.retry, entry.now.wall);
                 if let Some(until) = entry.suspended_until {
                     // It waits for its destination; the queue knows until when.
-                    let (arrival, warned) = (entry.leased.envelope.arrival.at, entry.leased.warned);
+                    let arrival = entry.leased.envelope.arrival.at;
+                    let mut slots = entry.leased.recipients.iter();
+                    let warned = slots.any(|slot| slot.index == index && slot.warned);
                     let duty = retry.next_duty(now, arrival, expires, warned);
                     let next = Some(until.min(expires));
                     let line = failed(failure, Ended::Deferred, failure.status, next);

@@ -58,7 +58,7 @@ pub(crate) async fn put_off<S: QueueStore>(
 pub(crate) async fn return_all<S: QueueStore>(inner: &Arc<Inner<S>>, lane: &Arc<Lane>) {
     let Some(_turn) = lane.put_off() else { return };
     loop {
-        let leases = lease(inner, lane).await;
+        let leases = lease(inner, lane, BATCH).await;
         let (returned, others): (Vec<_>, Vec<_>) = leases.into_iter().partition(|l| l.bounce);
         others.iter().for_each(|leased| inner.give_back(leased));
         if returned.is_empty() || inner.is_stopping() {

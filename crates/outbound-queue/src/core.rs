@@ -372,7 +372,7 @@ impl Core {
             .filter(|(_, r)| all || r.put_off || r.next <= now.wall)
             .map(|(index, r)| (index, r.attempts, r.warned))
             .collect();
-        let put_off = |(index, _): &(u32, u32)| {
+        let put_off = |(index, ..): &(u32, u32, bool)| {
             let entry = message.recipients.get(*index as usize);
             entry.is_some_and(|r| r.put_off)
         };

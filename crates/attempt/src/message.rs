@@ -158,7 +158,7 @@ pub enum DsnKind {
 
 impl RefusedBy {
     /// Every cause, for tables.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::RelayDenied,
         Self::AuthRequired,
         Self::AuthFailed,

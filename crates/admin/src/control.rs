@@ -13,8 +13,8 @@ use crate::operator::Operator;
 use crate::problem::Problem;
 use crate::routes::{Route, Routes};
 use crate::{
-    CertificateView, ListenerView, LookupView, ProblemDetails, ReloadResult, TraceView, clock, explain,
-    local_rules, paused, policies, queue, status, traces,
+    CertificateView, ListenerView, LookupView, ProblemDetails, ReloadResult, TraceView, clock,
+    explain, local_rules, paused, policies, queue, status, traces,
 };
 
 /// What the API acts on. Cloning shares.

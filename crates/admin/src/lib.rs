@@ -39,9 +39,9 @@ pub use problem::{Problem, ProblemKind};
 pub use routes::{Route, Routes};
 pub use serve::{ServeError, serve_socket};
 pub use types::{
-    ActionRequest, ActionResult, AttemptView, CertificateView, ClockView, ConfigChange, DestinationSummary,
-    ExemptRequest, ExemptionView, Explanation, Filter, ListenerView, LookupView, Page, PauseRequest, PauseResult, PausedView, PinRequest,
-    PinView, PolicyDetail, PolicyView, ProblemDetails, QueueAction, QueueDetail, QueueItem,
-    QueueSummary, ReasonSummary, RecipientView, ReloadResult, Section, StatusView, TraceRequest,
-    TraceView, TranscriptView,
+    ActionRequest, ActionResult, AttemptView, CertificateView, ClockView, ConfigChange,
+    DestinationSummary, ExemptRequest, ExemptionView, Explanation, Filter, ListenerView,
+    LookupView, Page, PauseRequest, PauseResult, PausedView, PinRequest, PinView, PolicyDetail,
+    PolicyView, ProblemDetails, QueueAction, QueueDetail, QueueItem, QueueSummary, ReasonSummary,
+    RecipientView, ReloadResult, Section, StatusView, TraceRequest, TraceView, TranscriptView,
 };

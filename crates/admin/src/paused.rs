@@ -35,7 +35,15 @@ pub(crate) async fn pause<S: QueueStore>(
     };
     let (delivery, name) = (control.delivery.clone(), domain.clone());
     let changed = on_disk(move || delivery.pause(&name, pause)).await?;
-    answer(&control, &operator, "queue pause", &domain, changed, request.reason.as_deref()).await
+    answer(
+        &control,
+        &operator,
+        "queue pause",
+        &domain,
+        changed,
+        request.reason.as_deref(),
+    )
+    .await
 }
 
 /// Let a paused domain's mail go on.
@@ -56,7 +64,15 @@ pub(crate) async fn resume<S: QueueStore>(
     let request = read(&body)?;
     let (delivery, name) = (control.delivery.clone(), domain.clone());
     let changed = on_disk(move || delivery.unpause(&name)).await?;
-    answer(&control, &operator, "queue resume", &domain, changed, request.reason.as_deref()).await
+    answer(
+        &control,
+        &operator,
+        "queue resume",
+        &domain,
+        changed,
+        request.reason.as_deref(),
+    )
+    .await
 }
 
 /// The paused destinations, for the summary and the status.

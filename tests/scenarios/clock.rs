@@ -3,7 +3,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use sealpost_tests::Relay;
+use sealpost_tests::{Relay, eventually};
 use testkit::FakeMx;
 
 use crate::net::{MESSAGE, Net, SOON, deferred, ok};
@@ -59,8 +59,10 @@ testkit::net_test! {
 
 /// Ends the relay, moves the time that it wrote down by so many seconds from now, and starts it again.
 async fn as_if_the_last_time_was(relay: &mut Relay, from_now: i64) {
-    relay.terminate(SOON).await;
     let path = relay.folder().join("data/clock");
+    let written = eventually(SOON, async || path.exists().then_some(())).await;
+    assert_eq!(written, Some(()));
+    relay.terminate(SOON).await;
     let line = std::fs::read_to_string(&path).unwrap();
     let parts: Vec<&str> = line.split_whitespace().collect();
     let now = SystemTime::now()

@@ -53,19 +53,22 @@ testkit::net_test! {
             .set("queue.retry", "[\"1s\"]");
         let relay = Relay::start(config).await;
         let id = relay.send("a@org.test", &["b@d.test", "c@e.test"], MESSAGE).await;
+        relay.wait_event(|e| e.is("dsn.sent"), SOON).await;
         org.wait_for_messages(2, SOON).await;
         let about = |who: &str| org.messages().iter().filter(|m| m.text().contains(who)).count();
         let final_recipient = |who: &str| about(&format!("Final-Recipient: rfc822; {who}"))
             + about(&format!("Final-Recipient: rfc822;{who}"));
         assert_eq!((final_recipient("b@d.test"), final_recipient("c@e.test")), (1, 1));
-        // Later attempts tell of nothing again.
+        // A further attempt at each tells of nothing again.
+        let told = |e: &sealpost_tests::Event| e.is("dsn.sent") && e.text("queue_id") == id;
         let far = sealpost_tests::eventually(SOON, async || {
             let late = relay.events().into_iter().filter(|e| {
-                e.is("delivery.deferred") && e.text("queue_id") == id && e.at("/attempt").as_u64() > Some(3)
+                e.is("delivery.deferred") && e.text("queue_id") == id && e.at("/attempt").as_u64() == Some(3)
             });
             (late.count() >= 2).then_some(())
         }).await;
         assert_eq!(far, Some(()), "{}", relay.story());
+        assert_eq!(relay.events().iter().filter(|e| told(e)).count(), 2, "{}", relay.story());
         assert_eq!(org.messages().len(), 2);
     }
 

@@ -102,19 +102,31 @@ async fn expire_held<S: QueueStore>(inner: &Inner<S>, now: Timestamp) -> Result<
         domain: Some(domain.as_str().into()),
         ..Filter::default()
     });
+    let retry = &settings.retry;
+    let shortest = retry.lifetime_of(false).min(retry.lifetime_of(true));
     let mut changed = 0;
     for filter in std::iter::once(held).chain(paused) {
-        let bounces = settings.retry.lifetime_of(true);
-        let all = settings.retry.lifetime_of(false).max(bounces);
-        for (sender, lifetime) in [(Some(""), bounces), (None, all)] {
-            let filter = Filter {
-                sender: sender.map(Into::into),
-                arrived_before: Some(now - lifetime),
-                ..filter.clone()
-            };
-            let target = Target::Filter(filter);
+        let filter = Filter {
+            arrived_before: Some(now - shortest),
+            ..filter
+        };
+        let mut cursor = None;
+        loop {
+            let page = inner
+                .queue
+                .list(&filter, cursor.as_ref(), PAGE, inner.now())
+                .await?;
+            let old = page
+                .messages
+                .iter()
+                .filter(|m| m.expires <= now && !m.bounce);
+            let target = Target::Ids(old.map(|m| m.id).collect());
             let edited = inner.queue.edit(&target, Edit::Bounce, false, inner.now());
             changed += edited.await?.changed;
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
         }
     }
     if changed > 0 {
@@ -124,5 +136,6 @@ async fn expire_held<S: QueueStore>(inner: &Inner<S>, now: Timestamp) -> Result<
     Ok(())
 }
 
+const PAGE: usize = 500;
 /// Milliseconds between two looks at held mail.
 const HELD_EVERY: u64 = 10 * 60 * 1000;

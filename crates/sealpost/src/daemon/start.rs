@@ -12,7 +12,7 @@ use std::time::Duration;
 use admin::{Control, Readiness};
 use attempt::{Level, Reason};
 use delivery::Delivery;
-use mail_types::QueueId;
+use mail_types::{QueueId, Timestamp};
 use outbound_queue::{Edit, EmbeddedStore, Filter, Now, QueueError, QueueStore, Target};
 use parking_lot::Mutex;
 use policy_cache::{Clock, PolicyCache};
@@ -215,7 +215,7 @@ impl Running {
         let accepting = tokio::spawn(server.run(
             Arc::new(self.intake()),
             Arc::new(self.observer.clone()),
-            open::client_clock(&self.clock),
+            self.judged_clock(),
             stopped(stopping),
         ));
         self.announce();
@@ -304,6 +304,17 @@ impl Running {
         let router = web::http_router(readiness, api.map(web::api_routes), &page.access);
         background.spawn(web::serve(listener, router, page.tls.clone()));
         Ok(())
+    }
+
+    /// The time that mail arrives at is the one by which it runs out: also while a clock is doubted.
+    fn judged_clock(&self) -> Arc<dyn Fn() -> Timestamp + Send + Sync> {
+        match &self.delivery {
+            Some((delivery, _)) => {
+                let delivery = delivery.clone();
+                Arc::new(move || delivery.now().wall)
+            }
+            None => open::client_clock(&self.clock),
+        }
     }
 
     /// Watches the parts that never rest (row H7-09).

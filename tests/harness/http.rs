@@ -38,7 +38,7 @@ impl Http {
             .write_all(self.head(method, path, headers, body).as_bytes())
             .await?;
         let mut octets = Vec::new();
-        let mut buffer = [0; 16 * 1024];
+        let mut buffer = vec![0; 16 * 1024];
         loop {
             let n = stream.read(&mut buffer).await?;
             octets.extend_from_slice(buffer.get(..n).unwrap_or_default());

@@ -63,6 +63,9 @@ struct Line<'a> {
     warn: bool,
 }
 
+/// A notification that was made: its id, its kind, how many recipients it tells of, and its octets.
+type Told = (mail_types::QueueId, DsnKind, usize, u64);
+
 impl<S: QueueStore> Books<'_, S> {
     /// Ends the lease with what came of the attempt, and tells everybody.
     pub(crate) async fn enter(&self, entry: &Entry<'_>) {
@@ -122,30 +125,7 @@ impl<S: QueueStore> Books<'_, S> {
             self.observer.attempt(record);
         }
         match finished {
-            Ok(finished) => {
-                for (id, kind, nrcpt, size) in told {
-                    if let Some(to) = entry.leased.envelope.reverse_path.mailbox() {
-                        let event = DsnSent {
-                            at: entry.now.wall,
-                            queue_id: entry.leased.id,
-                            dsn_id: id,
-                            to,
-                            kind,
-                            nrcpt,
-                            size,
-                        };
-                        self.observer.dsn_sent(&event);
-                    }
-                }
-                if finished.removed {
-                    self.observer.removed(&Removed {
-                        at: entry.now.wall,
-                        queue_id: entry.leased.id,
-                        upstream_id: entry.leased.envelope.arrival.upstream_id.as_deref(),
-                        because: RemovedBecause::Done,
-                    });
-                }
-            }
+            Ok(finished) => self.tell(entry, told, finished.removed),
             // Somebody cancelled or edited the message meanwhile: their word counts.
             Err(QueueError::StaleLease(id)) => {
                 tracing::warn!(queue_id = %id, "the message was changed during its attempt; the outcome was not recorded");
@@ -153,6 +133,32 @@ impl<S: QueueStore> Books<'_, S> {
             Err(error) => {
                 tracing::error!(queue_id = %entry.leased.id, %error, "the outcome of an attempt could not be recorded");
             }
+        }
+    }
+
+    /// Tells of the notifications that were made, and of the message's end.
+    fn tell(&self, entry: &Entry<'_>, told: Vec<Told>, removed: bool) {
+        for (id, kind, nrcpt, size) in told {
+            if let Some(to) = entry.leased.envelope.reverse_path.mailbox() {
+                let event = DsnSent {
+                    at: entry.now.wall,
+                    queue_id: entry.leased.id,
+                    dsn_id: id,
+                    to,
+                    kind,
+                    nrcpt,
+                    size,
+                };
+                self.observer.dsn_sent(&event);
+            }
+        }
+        if removed {
+            self.observer.removed(&Removed {
+                at: entry.now.wall,
+                queue_id: entry.leased.id,
+                upstream_id: entry.leased.envelope.arrival.upstream_id.as_deref(),
+                because: RemovedBecause::Done,
+            });
         }
     }
 
@@ -271,10 +277,7 @@ impl<S: QueueStore> Books<'_, S> {
         entry: &Entry<'_>,
         lines: &[Line<'_>],
         records: &[Record<'_>],
-    ) -> (
-        Vec<NewMessage>,
-        Vec<(mail_types::QueueId, DsnKind, usize, u64)>,
-    ) {
+    ) -> (Vec<NewMessage>, Vec<Told>) {
         let action = |line: &Line<'_>| match line.ended {
             Ended::Bounced => Some((DsnKind::Failed, Action::Failed)),
             Ended::Expired => Some((DsnKind::Failed, Action::Expired)),

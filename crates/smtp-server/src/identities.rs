@@ -64,10 +64,10 @@ impl Identities {
         let Some(certificate) = certificate else {
             return ClientCertificate::None;
         };
-        let by_dns = |name: &Box<str>| self.dns_names.get(&*name.to_ascii_lowercase());
+        let by_dns = |name: &str| self.dns_names.get(&*name.to_ascii_lowercase());
         let by_fingerprint = self.fingerprints.get(&certificate.fingerprint);
         let found = by_fingerprint
-            .or_else(|| certificate.dns_names.iter().find_map(by_dns))
+            .or_else(|| certificate.dns_names.iter().find_map(|name| by_dns(name)))
             .or_else(|| {
                 let mut mailboxes = certificate.mailboxes.iter();
                 mailboxes.find_map(|mailbox| self.mailboxes.get(mailbox))

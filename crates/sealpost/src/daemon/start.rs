@@ -54,23 +54,13 @@ pub(crate) async fn run(
     let (settings, values) = (loaded.settings, loaded.values);
     let machine = Arc::new(MachineClock::new());
     let clock: Arc<dyn Clock> = Arc::clone(&machine) as _;
-    if clock::is_implausible(clock.wall()) {
-        let text = format!(
-            "this machine's clock says {}, before this program was written: certificates could not be judged, and all \
-             mail would seem to be old; set the clock and start again",
-            clock.wall().rfc3339()
-        );
-        return Err(open::fail(Status::Temporary, &text));
-    }
+    refuse_an_implausible_time(clock.wall())?;
     let (certificates, server) = bind(&settings)?;
     let trust = Trust::open(&settings).map_err(|e| open::fail(Status::Configuration, &e))?;
     let dns = open::resolver(&settings)?;
     let _lock = open::lock(&settings.server.data_dir)?;
     let logins = Logins::open(&settings)?;
-    let server = match &logins {
-        Some(logins) => server.authenticated_by(Arc::clone(logins) as _),
-        None => server,
-    };
+    let server = with_logins(server, logins.as_ref());
     // For every store that is opened below, whichever comes first.
     EmbeddedStore::make_room(
         &settings.server.data_dir.join("queue"),
@@ -93,13 +83,7 @@ pub(crate) async fn run(
     let policies = opening.policies(dangerous_lose_policies, &mut standing)?;
     let placed = Arc::new(Placed::new(told.clone()));
     let queue = Arc::new(open::queue(&settings, &placed)?);
-    let (delivery, suspects) = match policies {
-        Some(policies) => {
-            let (delivery, suspects) = opening.delivery(&queue, &policies, told)?;
-            (Some((delivery, policies)), suspects)
-        }
-        None => (None, Vec::new()),
-    };
+    let (delivery, suspects) = engine(&opening, &queue, policies, told)?;
     // Nobody else names the sources: this is the first and only time.
     let _ = scraped.set(scrape::Sources {
         queue: Arc::clone(&queue),
@@ -150,6 +134,18 @@ pub(crate) async fn run(
     running.serve(server).await
 }
 
+fn refuse_an_implausible_time(now: Timestamp) -> anyhow::Result<()> {
+    if !clock::is_implausible(now) {
+        return Ok(());
+    }
+    let text = format!(
+        "this machine's clock says {}, before this program was written: certificates could not be judged, and all \
+         mail would seem to be old; set the clock and start again",
+        now.rfc3339()
+    );
+    Err(open::fail(Status::Temporary, &text))
+}
+
 /// The ports, before anything else is touched.
 fn bind(settings: &Settings) -> anyhow::Result<(Certificates, Server)> {
     let certificates =
@@ -157,6 +153,30 @@ fn bind(settings: &Settings) -> anyhow::Result<(Certificates, Server)> {
     let server = Server::bind(open::server(settings, &certificates)?)
         .map_err(|e| open::fail(Status::CannotCreate, &e))?;
     Ok((certificates, server))
+}
+
+/// Engine and policies, and the messages that are to be parked before it runs.
+type Engine = (Option<(Delivery<EmbeddedStore>, PolicyCache)>, Vec<QueueId>);
+
+/// Nothing is delivered while policies are lost.
+fn engine(
+    opening: &open::Opening<'_>,
+    queue: &Arc<EmbeddedStore>,
+    policies: Option<PolicyCache>,
+    told: delivery::Settings,
+) -> anyhow::Result<Engine> {
+    let Some(policies) = policies else {
+        return Ok((None, Vec::new()));
+    };
+    let (delivery, suspects) = opening.delivery(queue, &policies, told)?;
+    Ok((Some((delivery, policies)), suspects))
+}
+
+fn with_logins(server: Server, logins: Option<&Arc<Logins>>) -> Server {
+    match logins {
+        Some(logins) => server.authenticated_by(Arc::clone(logins) as _),
+        None => server,
+    }
 }
 
 fn named(server: &Server) -> Vec<(String, SocketAddr)> {

@@ -164,12 +164,7 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
                     continue;
                 }
                 Action::Admit { size } => {
-                    let mut answer = self.admit(size);
-                    if answer.is_ok()
-                        && let Some(sender) = self.session.candidate_sender()
-                    {
-                        answer = self.context.intake.sender(sender).await;
-                    }
+                    let answer = self.admit_sender(size).await;
                     self.session.admitted(answer);
                 }
                 Action::Authenticate => {
@@ -177,11 +172,7 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
                     self.authenticate().await;
                 }
                 Action::CheckRecipient => {
-                    let answer = match self.session.candidate() {
-                        Some(recipient) => self.context.intake.recipient(recipient).await,
-                        None => Ok(()),
-                    };
-                    let answer = answer.and_then(|()| self.within_rates(Used::recipient));
+                    let answer = self.check_recipient().await;
                     self.session.recipient_checked(answer);
                 }
                 Action::Xclient(claim) => self.impersonate(&claim),
@@ -236,6 +227,21 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
                 return Exit::Closed;
             }
         }
+    }
+
+    async fn admit_sender(&mut self, size: Option<u64>) -> Result<(), Refusal> {
+        self.admit(size)?;
+        match self.session.candidate_sender() {
+            Some(sender) => self.context.intake.sender(sender).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn check_recipient(&mut self) -> Result<(), Refusal> {
+        if let Some(recipient) = self.session.candidate() {
+            self.context.intake.recipient(recipient).await?;
+        }
+        self.within_rates(Used::recipient)
     }
 
     fn admit(&self, size: Option<u64>) -> Result<(), Refusal> {

@@ -71,7 +71,7 @@ testkit::net_test! {
         // Mended, it is delivered when it is tried again.
         overwrite(&segment, at, b"h");
         ok(&relay, &["queue", "retry", &id]).await;
-        sent(&relay, &id).await;
+        relay.wait_for("delivery.sent", &id, SOON).await;
         assert_eq!(mx.messages().len(), 3);
     }
 }

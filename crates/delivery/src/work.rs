@@ -531,8 +531,7 @@ impl<S: QueueStore> Attempt<'_, S> {
         let mut failure =
             HostFailure::from_cause(self.domain, way.name, ip, port, error.stage, &error.cause);
         failure.tls = session.tls();
-        // Content that breaks off, or has another length, will do so the next time.
-        found.ours |= matches!(error.cause, Cause::Local(_));
+        found.ours |= matches!(error.cause, Cause::Local(_)); // damaged content
         self.remember(way.name, ip, failure.reason, &error.transcript);
         self.trace(way.name, ip, &error.transcript);
         if error.after_final_dot {

@@ -115,6 +115,14 @@ impl Stored {
         }
         self.revision = change.revision;
         self.held = change.held.unwrap_or(self.held);
+        if change.held == Some(false) {
+            // Released: if it is held again, that is an operator's hold.
+            let parked = |r: &&mut RecipientEntry| r.reason.as_deref() == Some(PARKED);
+            self.recipients
+                .iter_mut()
+                .filter(parked)
+                .for_each(|r| r.reason = None);
+        }
         self.bounce = change.bounce.unwrap_or(self.bounce);
         for (index, r) in (0u32..).zip(&mut self.recipients) {
             r.warned |= change.warned_of_all || change.warned.contains(&index);

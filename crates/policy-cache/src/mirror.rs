@@ -135,11 +135,11 @@ impl Writer {
                 }
             };
             self.write(!open)?;
-            self.waiting.clear();
             if !open {
                 return Ok(());
             }
             (self.written)();
+            self.waiting.clear();
         }
     }
 

@@ -305,7 +305,7 @@ mod tests {
         );
         assert_eq!((old.lines().count(), new.lines().count()), (1001, 1));
         assert!(
-            old.ends_with("\"n\":1000}\n") && new.ends_with("test.said n=1001\n"),
+            old.ends_with("\"n\":1000}\n") && new.ends_with("test.said          n=1001\n"),
             "{new}"
         );
         assert_eq!(log.dropped(), 0);

@@ -70,7 +70,7 @@ testkit::net_test! {
             let right = ["--port", port, tls, "--auth", mechanism, "--auth-password", PASSWORD];
             let output = swaks(&right).output().await.unwrap();
             let talk = String::from_utf8_lossy(&output.stdout).into_owned();
-            assert!(output.status.success(), "{mechanism} {port}: {talk}");
+            assert!(output.status.success(), "{mechanism} {port}: {talk} {output:?}");
             assert!(talk.contains("235 2.7.0 Welcome"), "{talk}");
             site.accepted(mechanism).await;
             let messages = || site.mx.messages().len();

@@ -51,6 +51,9 @@ fn missing(interop: bool, crash: bool, browser: bool) -> Vec<&'static str> {
     if interop && !has_dkimpy() {
         packages.extend(["python3", "python3-dkim", "python3-nacl"]);
     }
+    if interop && !swaks_has_tls() {
+        packages.push("libnet-ssleay-perl");
+    }
     if interop && !has_mail_corpus() {
         packages.extend(["python3", CORPUS]);
     }
@@ -63,6 +66,14 @@ fn missing(interop: bool, crash: bool, browser: bool) -> Vec<&'static str> {
 fn has_dkimpy() -> bool {
     let output = Command::new("/usr/bin/python3")
         .args(["-c", "import dkim, nacl"])
+        .output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+/// swaks only recommends the module that it needs for TLS.
+fn swaks_has_tls() -> bool {
+    let output = Command::new("perl")
+        .args(["-e", "use Net::SSLeay"])
         .output();
     output.is_ok_and(|output| output.status.success())
 }

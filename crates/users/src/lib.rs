@@ -2,7 +2,7 @@
 //! guess.
 //!
 //! On disk there is `access.users-file`, one line for each user ([`UsersFile`]), with an Argon2id
-//! hash and the keys of SCRAM-SHA-256; never a password. `sealpost user` changes it ([`edit`]),
+//! hash and the keys of SCRAM-SHA-256; never a password. `sealpost user` changes it ([`add`], [`remove`]),
 //! the daemon reads it at its start and at each reload. [`Directory`] answers logins: Argon2 runs
 //! on threads of its own, few at a time, with a short queue; failures are counted by address, by
 //! user and by both ([`Throttle`]), in bounded memory. Whether a user exists shows neither in a

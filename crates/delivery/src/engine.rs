@@ -88,6 +88,8 @@ pub(crate) struct Inner<S> {
     pub(crate) set_back: AtomicU64,
     /// Raised by the scheduler as it moves.
     pub(crate) pulse: AtomicU64,
+    /// Held by the one round of upkeep: on a large queue it may take longer than the time between two.
+    pub(crate) upkeep: tokio::sync::Mutex<()>,
     lanes: Mutex<HashMap<outbound_queue::Destination, Arc<Lane>>>,
     workers: AtomicUsize,
     /// A worker left, or something else that may let the scheduler go on.
@@ -182,6 +184,7 @@ impl<S: QueueStore> Delivery<S> {
                 held_looked: AtomicU64::new(0),
                 set_back: AtomicU64::new(0),
                 pulse: AtomicU64::new(0),
+                upkeep: tokio::sync::Mutex::new(()),
                 lanes: Mutex::default(),
                 workers: AtomicUsize::new(0),
                 progress: Notify::new(),

@@ -14,6 +14,9 @@ use crate::notice_summary;
 
 /// `running` for so long.
 pub(crate) async fn look<S: QueueStore>(inner: &Arc<Inner<S>>, running: Duration) {
+    let Ok(_alone) = inner.upkeep.try_lock() else {
+        return;
+    };
     if inner.in_hand.is_well_after(running) {
         inner.in_hand.all_is_well();
     }

@@ -23,8 +23,10 @@ use crate::{
 
 pub(crate) use crate::samples::{DELIVERED, at, deferred, ending, put, read, to};
 
+mod counters;
 mod parked;
 mod suspended;
+use counters::{a_part_with_two_reasons_is_found_by_both, h9_02_counters_agree_with_a_full_scan};
 use parked::{
     f1_17_a_delay_is_told_once_for_each_recipient,
     h7_08_what_is_parked_waits_until_it_is_released_or_tried_again,
@@ -103,6 +105,8 @@ conformance!(
     the_scheduler_is_woken,
     e5_04_a_suspended_destination_holds_what_was_put_off,
     listings_of_a_domain_know_all_parts,
+    h9_02_counters_agree_with_a_full_scan,
+    a_part_with_two_reasons_is_found_by_both,
 );
 
 async fn ingest_claims_and_gives_the_content_back<S: QueueStore>(store: S) {

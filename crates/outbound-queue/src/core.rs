@@ -343,9 +343,7 @@ impl Core {
     pub(crate) fn stats(&mut self, now: Now) -> Stats {
         let (waiting, held) = self.schedule.counts();
         let due = self.schedule.count_due(now.wall);
-        let mut destinations = self.schedule.by_destination();
-        destinations.sort_by_key(|d| std::cmp::Reverse(d.messages));
-        destinations.truncate(SHOWN_DESTINATIONS);
+        let destinations = self.schedule.by_destination(SHOWN_DESTINATIONS);
         Stats {
             messages: self.live.len() as u64,
             active: self.leases.len() as u64,

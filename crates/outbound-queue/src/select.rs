@@ -37,7 +37,7 @@ impl Core {
             return recipient.next;
         }
         let until = self.schedule.suspended(&recipient.destination, now.wall);
-        until.map_or(now.wall, |until| until.min(recipient.next))
+        until.unwrap_or(now.wall).min(recipient.next)
     }
 
     pub(crate) fn view(&self, id: QueueId, message: &Stored, now: Now) -> MessageView {

@@ -44,6 +44,8 @@ pub(crate) struct When {
     /// Or before, as soon as the destination is not suspended.
     pub(crate) put_off: bool,
     pub(crate) reason: Option<Arc<str>>,
+    /// Some of the recipients there have another reason.
+    pub(crate) mixed: bool,
 }
 
 /// One change, as the journal records it.
@@ -180,15 +182,25 @@ impl Stored {
             .filter(|r| r.done.is_none() && r.destination == *destination);
         let first = pending.clone().min_by_key(|r| r.next)?;
         let put_off = pending.clone().find(|r| r.put_off && !self.held);
+        let reason = &put_off.unwrap_or(first).reason;
         Some(When {
             time: if self.held { NEVER } else { first.next },
             put_off: put_off.is_some(),
-            reason: put_off.unwrap_or(first).reason.clone(),
+            reason: reason.clone(),
+            mixed: pending.clone().any(|r| r.reason != *reason),
         })
     }
 
     /// When the message's part at what a filter is about is next to be looked at: the order of listings.
+    /// Asks of each part what the schedule asks of its entry, so that every message comes once.
     pub(crate) fn first_due(&self, filter: &Filter) -> Timestamp {
+        if let Some(reason) = filter.reason.as_deref() {
+            let parts = self.destinations().into_iter();
+            let parts = parts.filter(|d| filter.is_about(d));
+            let parts = parts.filter_map(|d| self.due_at(&d));
+            let parts = parts.filter(|part| part.mixed || part.reason.as_deref() == Some(reason));
+            return parts.map(|part| part.time).min().unwrap_or(NEVER);
+        }
         let pending = self.recipients.iter().filter(|r| r.done.is_none());
         let pending = pending.filter(|r| filter.is_about(&r.destination));
         match pending.map(|r| r.next).min() {

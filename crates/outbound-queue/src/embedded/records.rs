@@ -65,9 +65,14 @@ pub(super) struct GoneFrom {
 
 pub(super) type Waiter = oneshot::Sender<Result<(), QueueError>>;
 
-/// Bytes in each segment that are still needed.
+/// Bytes that are still needed.
 #[derive(Default)]
-pub(super) struct Usage(BTreeMap<u32, u64>);
+pub(super) struct Usage {
+    /// In each segment.
+    segments: BTreeMap<u32, u64>,
+    /// In files of their own.
+    pub(super) large: u64,
+}
 
 impl Done {
     pub(super) fn new(wake: Arc<Notify>) -> Arc<Self> {
@@ -130,7 +135,7 @@ pub(super) fn record_of(state: &mut State, step: &Step, existing: &[u32]) -> (Re
                 state.removed.insert(step.id);
             }
             let from = gone.place.as_ref().map(|place| {
-                state.usage.forget(place);
+                state.usage.forget_all(place);
                 gone_from(place, existing)
             });
             gone_record(step.id, from.unwrap_or_default())
@@ -182,24 +187,26 @@ pub(super) fn message_record(id: QueueId, meta: Vec<u8>, body: Vec<bytes::Bytes>
 
 impl Usage {
     pub(super) fn add(&mut self, segment: u32, bytes: u32) {
-        *self.0.entry(segment).or_default() += u64::from(bytes);
+        *self.segments.entry(segment).or_default() += u64::from(bytes);
     }
 
     pub(super) fn sub(&mut self, segment: u32, bytes: u32) {
-        if let Some(used) = self.0.get_mut(&segment) {
+        if let Some(used) = self.segments.get_mut(&segment) {
             *used = used.saturating_sub(u64::from(bytes));
         }
     }
 
     pub(super) fn of(&self, segment: u32) -> u64 {
-        self.0.get(&segment).copied().unwrap_or(0)
+        self.segments.get(&segment).copied().unwrap_or(0)
     }
 
     pub(super) fn drop_segment(&mut self, segment: u32) {
-        self.0.remove(&segment);
+        self.segments.remove(&segment);
     }
 
+    /// A message was found or came.
     pub(super) fn remember(&mut self, place: &Place) {
+        self.large += place.large.map_or(0, |large| large.len);
         self.add(place.position.segment, place.stored);
         place
             .states
@@ -207,6 +214,14 @@ impl Usage {
             .for_each(|(s, bytes)| self.add(*s, *bytes));
     }
 
+    /// A message is gone.
+    pub(super) fn forget_all(&mut self, place: &Place) {
+        let large = place.large.map_or(0, |large| large.len);
+        self.large = self.large.saturating_sub(large);
+        self.forget(place);
+    }
+
+    /// A message's records do not matter any more.
     pub(super) fn forget(&mut self, place: &Place) {
         self.sub(place.position.segment, place.stored);
         place

@@ -297,12 +297,13 @@ impl Shared {
                 continue;
             };
             hot.in_flight = hot.in_flight.saturating_sub(1);
-            hot.place = Some(Place {
+            let place = Place {
                 stored: bytes,
                 large: hot.large,
                 ..Place::at(position)
-            });
-            state.usage.add(position.segment, bytes);
+            };
+            state.usage.remember(&place);
+            hot.place = Some(place);
             if !hot.awaited {
                 state.core.publish(id, false, None);
             }

@@ -254,14 +254,13 @@ impl QueueStore for EmbeddedStore {
     }
 
     fn stats(&self, now: Now) -> Stats {
-        let mut stats = self.shared.lock().core.stats(now);
-        stats.memory_bytes = self.shared.budget.used();
-        let segments = self.shared.journal.segments();
-        stats.disk_bytes = segments.iter().map(|s| s.bytes).sum();
-        if let Ok(files) = self.shared.bodies.list() {
-            stats.disk_bytes += files.iter().map(|file| file.len).sum::<u64>();
+        let segments: u64 = self.shared.journal.segments().iter().map(|s| s.bytes).sum();
+        let mut state = self.shared.lock();
+        Stats {
+            memory_bytes: self.shared.budget.used(),
+            disk_bytes: segments + state.usage.large,
+            ..state.core.stats(now)
         }
-        stats
     }
 
     fn summary(&self, now: Now) -> Vec<SummaryRow> {

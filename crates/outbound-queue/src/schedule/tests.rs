@@ -1,6 +1,9 @@
 //! The schedule against plain models.
 
+use std::sync::Arc;
+
 use super::*;
+use crate::Filter;
 use proptest::prelude::*;
 
 /// Adds an entry that was not put off.
@@ -9,6 +12,7 @@ fn insert(s: &mut Schedule, d: &Destination, key: Key, sender: u16, reason: Opti
         time: key.0,
         put_off: false,
         reason: reason.cloned(),
+        mixed: false,
     };
     s.insert(d, key.1, &when, sender);
 }
@@ -28,7 +32,7 @@ fn a_held_entry_is_counted_and_never_due() {
     );
     assert!(s.remove(&d, (NEVER, QueueId::from_raw(1))));
     assert_eq!(s.counts(), (0, 0));
-    assert!(s.by_destination().is_empty());
+    assert!(s.by_destination(9).is_empty());
 }
 
 #[test]
@@ -160,7 +164,7 @@ proptest! {
                     if let Some((time, _)) = before {
                         prop_assert!(s.remove(&destination, key(time, id)));
                     }
-                    let when = When { time: Timestamp::from_millis(time), put_off, reason: None };
+                    let when = When { time: Timestamp::from_millis(time), put_off, reason: None, mixed: false };
                     s.insert(&destination, QueueId::from_raw(id), &when, id as u16 % 5);
                 }
                 2 => {
@@ -208,5 +212,37 @@ proptest! {
         let ids: BTreeSet<u64> = all.iter().map(|key| key.1.raw()).collect();
         prop_assert_eq!(ids.len() as u64, crowd + list.keys().map(|k| k.1).collect::<BTreeSet<_>>().len() as u64);
         prop_assert_eq!(s.counts().0, crowd + list.len() as u64);
+    }
+
+    /// Groups with all their counts against a list, crowded or not, as the clock goes on and back.
+    #[test]
+    fn groups_agree_with_a_list(
+        steps in proptest::collection::vec((any::<bool>(), 0u64..40, any::<bool>()), 0..80),
+        crowd in any::<bool>(),
+        clock in proptest::collection::vec(0u64..40, 1..6),
+    ) {
+        let mut group = group::Group::default();
+        let mut list: BTreeMap<Key, bool> = BTreeMap::new();
+        let crowd = if crowd { CROWDED as u64 } else { 0 };
+        for id in 100..100 + crowd {
+            group.insert(key(35, id), Entry { sender: 1, mixed: false });
+            list.insert(key(35, id), false);
+        }
+        for (n, (add, id, mixed)) in steps.into_iter().enumerate() {
+            let key = if id == 39 { (NEVER, QueueId::from_raw(id)) } else { key(id * 7 % 30, id) };
+            if add {
+                let is_new = group.insert(key, Entry { sender: 1, mixed });
+                prop_assert_eq!(is_new, list.insert(key, mixed).is_none());
+            } else {
+                prop_assert_eq!(group.remove(key).is_some(), list.remove(&key).is_some());
+            }
+            let now = Timestamp::from_millis(clock[n % clock.len()]);
+            let due = list.keys().filter(|key| key.0 <= now).count() as u64;
+            prop_assert_eq!(group.count_due(now), due);
+            prop_assert_eq!(group.oldest(), list.keys().map(|key| key.1).min());
+            prop_assert_eq!(group.is_mixed(), list.values().any(|mixed| *mixed));
+            prop_assert_eq!(group.first(), list.keys().next().copied());
+        }
+        prop_assert_eq!(group.len(), list.len());
     }
 }

@@ -1,0 +1,172 @@
+//! What the schedule knows of itself without looking at its entries one by one: counts, and which
+//! entries a listing has to look at.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use mail_types::{QueueId, Timestamp};
+
+use super::group::{Entry, Group};
+use super::waiting::Part;
+use super::{Key, Schedule, arrival_of, number_of};
+use crate::state::NEVER;
+use crate::{Destination, DestinationCount, Filter, MessageState, SummaryRow};
+
+impl Schedule {
+    /// Entries in all, and how many of them are held.
+    pub(crate) const fn counts(&self) -> (u64, u64) {
+        (self.waiting, self.held)
+    }
+
+    /// How many entries are due.
+    pub(crate) fn count_due(&mut self, now: Timestamp) -> u64 {
+        self.advance(now);
+        let Self {
+            destinations,
+            ready,
+            suspensions,
+            ..
+        } = self;
+        let counts = ready.iter().filter_map(|destination| {
+            let open = suspensions
+                .until(destination)
+                .is_none_or(|until| until <= now);
+            Some(destinations.get_mut(destination)?.count_due(now, open))
+        });
+        counts.sum()
+    }
+
+    /// Waiting entries by reason, those with one.
+    pub(crate) fn by_reason(&self) -> Vec<(Arc<str>, u64)> {
+        self.reasons.counts()
+    }
+
+    /// The `most` destinations with the most waiting entries, the largest first.
+    pub(crate) fn by_destination(&self, most: usize) -> Vec<DestinationCount> {
+        let all = self.destinations.iter();
+        let mut all: Vec<_> = all.map(|(name, waiting)| (waiting.len(), name)).collect();
+        let first = |a: &(usize, &Destination), b: &(usize, &Destination)| {
+            b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1))
+        };
+        if all.len() > most {
+            all.select_nth_unstable_by(most, first);
+            all.truncate(most);
+        }
+        all.sort_unstable_by(first);
+        let counts = all
+            .into_iter()
+            .map(|(count, destination)| DestinationCount {
+                destination: destination.clone(),
+                messages: count as u64,
+            });
+        counts.collect()
+    }
+
+    /// Destination by reason, the largest count first. Costs as much as it has rows, however many
+    /// entries there are.
+    pub(crate) fn summary(&mut self, now: Timestamp) -> Vec<SummaryRow> {
+        let Self {
+            destinations,
+            reasons,
+            suspensions,
+            ..
+        } = self;
+        let mut rows = Vec::with_capacity(destinations.len());
+        for (destination, waiting) in destinations {
+            let until = suspensions
+                .until(destination)
+                .map_or(now, |until| until.max(now));
+            let mut by_reason: BTreeMap<u16, SummaryRow> = BTreeMap::new();
+            for (part, group) in waiting.groups_mut() {
+                let row = by_reason.entry(part.reason).or_insert_with(|| SummaryRow {
+                    destination: destination.clone(),
+                    reason: reasons.text(part.reason),
+                    count: 0,
+                    oldest: NEVER,
+                    next_attempt: None,
+                });
+                row.count += group.len() as u64;
+                let oldest = group.oldest().map_or(NEVER, arrival_of);
+                row.oldest = row.oldest.min(oldest);
+                let next = group
+                    .first()
+                    .map(|(time, _)| time)
+                    .filter(|time| *time != NEVER);
+                let next = next.map(|time| if part.put_off { time.min(until) } else { time });
+                row.next_attempt = row.next_attempt.into_iter().chain(next).min();
+            }
+            rows.extend(by_reason.into_values());
+        }
+        rows.sort_by_key(|row| std::cmp::Reverse(row.count));
+        rows
+    }
+
+    /// Entries from `from` on in the order of their keys, `limit` at most, that may belong to messages
+    /// that match: what is known here of destination, reason, sender and hold is asked for. Entries of
+    /// one message at several destinations come once each.
+    pub(crate) fn keys_from(&self, from: Key, limit: usize, filter: &Filter) -> Vec<Key> {
+        let wanted = Wanted {
+            reason: filter
+                .reason
+                .as_deref()
+                .map(|reason| self.reasons.known(reason)),
+            // A domain is no sender: its addresses have numbers of their own.
+            sender: filter
+                .sender
+                .as_deref()
+                .filter(|s| !s.starts_with('@'))
+                .map(number_of),
+        };
+        let from = match filter.state {
+            Some(MessageState::Held) => from.max((NEVER, QueueId::from_raw(0))),
+            _ => from,
+        };
+        let mut keys: BTreeSet<Key> = BTreeSet::new();
+        // Behind this no key is wanted any more.
+        let mut end: Option<Key> = None;
+        let about = self
+            .destinations
+            .iter()
+            .filter(|(name, _)| filter.is_about(name));
+        for (part, group) in about.flat_map(|(_, waiting)| waiting.groups()) {
+            if !wanted.has_some(part, group) {
+                continue;
+            }
+            for (key, entry) in group.from(from) {
+                if end.is_some_and(|end| key >= end) {
+                    break;
+                }
+                if wanted.may_be(part, entry) {
+                    keys.insert(key);
+                    if keys.len() > limit {
+                        keys.pop_last();
+                    }
+                    end = keys.last().copied().filter(|_| keys.len() == limit);
+                }
+            }
+        }
+        keys.into_iter().collect()
+    }
+}
+
+/// What entries know of a filter.
+struct Wanted {
+    /// Its number, if any entry has it.
+    reason: Option<Option<u16>>,
+    sender: Option<u16>,
+}
+
+impl Wanted {
+    fn is_reason(&self, part: Part) -> bool {
+        self.reason.is_none_or(|wanted| wanted == Some(part.reason))
+    }
+
+    fn has_some(&self, part: Part, group: &Group) -> bool {
+        self.is_reason(part) || group.is_mixed()
+    }
+
+    fn may_be(&self, part: Part, entry: Entry) -> bool {
+        (self.is_reason(part) || entry.mixed)
+            && self.sender.is_none_or(|sender| sender == entry.sender)
+    }
+}

@@ -73,6 +73,12 @@ pub(crate) enum Command {
         /// Which shell.
         shell: Shell,
     },
+    /// Print the manual page, or write the pages of all commands.
+    Man {
+        /// Write every page, as sealpost-COMMAND.1, into this directory.
+        #[arg(long, value_name = "PATH")]
+        directory: Option<PathBuf>,
+    },
     /// Keys for DKIM signatures.
     #[command(subcommand)]
     Dkim(DkimCommand),

@@ -4,6 +4,7 @@ mod cert;
 pub(crate) mod check;
 mod check_config;
 mod dkim;
+mod man;
 mod policy;
 mod queue;
 pub(crate) mod sendmail;
@@ -61,6 +62,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Status> {
             std::io::stdout().write_all(&script)?;
             Ok(Status::Ok)
         }
+        Command::Man { directory } => man::run(directory.as_deref()),
         Command::Sendmail { arguments } => sendmail::run(config, arguments),
         Command::Dkim(command) => {
             let mut out = Output::stdout();
@@ -97,6 +99,7 @@ async fn ask(client: &ControlClient, command: Command, out: &mut Output) -> anyh
         | Command::Cert(_)
         | Command::Completions { .. }
         | Command::Dkim(_)
+        | Command::Man { .. }
         | Command::Sendmail { .. }
         | Command::User(_) => {}
     }

@@ -3,5 +3,7 @@
 
 mod check_config;
 mod demo;
+mod man;
+mod progress;
 mod readme;
 mod version;

@@ -7,6 +7,7 @@ mod daemon;
 mod exit;
 mod logging;
 mod output;
+mod progress;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -18,12 +18,20 @@ use crate::control_client::{ControlClient, segment, typed};
 use crate::daemon::{open, signing, translate};
 use crate::exit::{Failure, Status};
 use crate::output::{Mark, Output};
+use crate::progress::Progress;
 
 /// Audits and prints; the status is 1 if something is broken.
 pub(super) async fn run(settings: &Settings, domain: &str, json: bool) -> anyhow::Result<Status> {
     let domain = parse(domain)?;
-    let known = known(settings, &domain).await;
-    let report = auditor(settings)?.check(&domain, known).await;
+    let auditor = auditor(settings)?;
+    let audit = async {
+        let known = known(settings, &domain).await;
+        auditor.check(&domain, known).await
+    };
+    let doing = format!("looking at {domain}");
+    let mut progress = Progress::new(json);
+    let report = progress.during(&doing, audit).await;
+    drop(progress);
     let mut out = Output::stdout();
     if json {
         out.json(&serde_json::to_value(report.view())?)?;

@@ -9,6 +9,7 @@ use crate::cli::{PolicyCommand, PolicyDomain};
 use crate::control_client::{ControlClient, segment, typed};
 use crate::exit::{Failure, Status};
 use crate::output::{Output, Table, or_dash, time};
+use crate::progress::Progress;
 
 /// Runs one of them.
 pub(super) async fn run(
@@ -23,7 +24,12 @@ pub(super) async fn run(
             show(&answer, args.json.json, out)
         }
         PolicyCommand::Refresh(args) => {
-            let answer = client.post(&path(&args, "/refresh")?, &Nothing {}).await?;
+            let path = path(&args, "/refresh")?;
+            let doing = format!("fetching the policy of {}", args.domain);
+            let asked = client.post(&path, &Nothing {});
+            let mut progress = Progress::new(args.json.json);
+            let answer = progress.during(&doing, asked).await?;
+            drop(progress);
             show(&answer, args.json.json, out)
         }
         PolicyCommand::Forget {
@@ -82,12 +88,15 @@ async fn list(client: &ControlClient, json: bool, out: &mut Output) -> anyhow::R
     ]);
     let mut cursor: Option<String> = None;
     let mut listed = 0;
+    let mut progress = Progress::new(json);
     loop {
         let query: Vec<_> = cursor
             .map(|cursor| ("cursor", cursor))
             .into_iter()
             .collect();
-        let answer = client.get("/v1/policies", &query).await?;
+        out.flush()?;
+        let asked = client.get("/v1/policies", &query);
+        let answer = progress.during("reading policies", asked).await?;
         let page: Page<PolicyView> = typed(&answer)?;
         if json {
             let items = answer.get("items").and_then(|items| items.as_array());

@@ -11,6 +11,7 @@ use crate::cli::{Destination, QueueCommand, Selection};
 use crate::control_client::{ControlClient, segment, typed};
 use crate::exit::{Failure, Status};
 use crate::output::{Output, Table, or_dash, time};
+use crate::progress::Progress;
 
 /// Runs one of them.
 pub(super) async fn run(
@@ -57,11 +58,19 @@ async fn list(
     let mut left = limit.unwrap_or(usize::MAX);
     let mut cursor: Option<String> = None;
     let mut listed = 0;
+    let mut progress = Progress::new(json);
     while left > 0 {
         let mut query = query(filter);
         query.push(("limit", left.min(PAGE).to_string()));
         query.extend(cursor.map(|cursor| ("cursor", cursor)));
-        let answer = client.get("/v1/queue", &query).await?;
+        let doing = match listed {
+            0 => "reading the queue".to_owned(),
+            n => format!("{n} messages so far"),
+        };
+        // Whole lines on the terminal before anything is drawn below them.
+        out.flush()?;
+        let asked = client.get("/v1/queue", &query);
+        let answer = progress.during(&doing, asked).await?;
         let page: Page<QueueItem> = typed(&answer)?;
         if json {
             let items = answer.get("items").and_then(|items| items.as_array());
@@ -189,7 +198,10 @@ fn show_attempt(attempt: &AttemptView, out: &mut Output) -> anyhow::Result<()> {
 }
 
 async fn summary(client: &ControlClient, json: bool, out: &mut Output) -> anyhow::Result<()> {
-    let answer = client.get("/v1/queue/summary", &[]).await?;
+    let asked = client.get("/v1/queue/summary", &[]);
+    let mut progress = Progress::new(json);
+    let answer = progress.during("adding up the queue", asked).await?;
+    drop(progress);
     if json {
         return Ok(out.json(&answer)?);
     }
@@ -267,6 +279,7 @@ async fn act(
     if selection.ids.is_empty() && filter.is_empty() && !selection.all {
         return Err(Failure::new(Status::Usage, "name queue ids or a filter, or say --all").into());
     }
+    let json = selection.json.json;
     let mut request = ActionRequest {
         action,
         ids: selection.ids,
@@ -277,13 +290,26 @@ async fn act(
     };
     let is_final = matches!(action, QueueAction::Cancel | QueueAction::Bounce);
     if is_final && !selection.yes && !selection.dry_run {
-        let counted: ActionResult = typed(&client.post(ACTIONS, &request).await?)?;
+        let asked = client.post(ACTIONS, &request);
+        let counted = Progress::new(json)
+            .during("counting messages", asked)
+            .await?;
+        let counted: ActionResult = typed(&counted)?;
         if counted.matched > MANY {
             confirm(action, counted.matched)?;
         }
     }
     request.dry_run = selection.dry_run;
-    let answer = client.post(ACTIONS, &request).await?;
+    let doing = match (selection.dry_run, action) {
+        (true, _) => "counting messages",
+        (false, QueueAction::Retry) => "making messages due",
+        (false, QueueAction::Hold) => "holding messages",
+        (false, QueueAction::Release) => "releasing messages",
+        (false, QueueAction::Cancel) => "removing messages",
+        (false, QueueAction::Bounce) => "returning messages",
+    };
+    let asked = client.post(ACTIONS, &request);
+    let answer = Progress::new(json).during(doing, asked).await?;
     if selection.json.json {
         return Ok(out.json(&answer)?);
     }

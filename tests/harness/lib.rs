@@ -10,6 +10,7 @@
 )]
 
 mod binary;
+mod collector;
 mod config;
 mod corpus;
 mod daemon;
@@ -26,6 +27,7 @@ mod unbound;
 mod users;
 
 pub use binary::{CliOutput, cli, sealpost_binary, without_settings};
+pub use collector::{Collector, SpanSeen};
 pub use config::RelayConfig;
 pub use corpus::{CorpusMessage, mail_corpus};
 pub use daemon::{Daemon, eventually, program};

@@ -47,6 +47,7 @@ mod sendmail;
 mod smuggling;
 mod startup;
 mod submission;
+mod telemetry;
 mod testing;
 mod tls_required_no;
 mod trust;

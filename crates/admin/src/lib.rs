@@ -31,7 +31,8 @@ pub use health::{Readiness, public_router};
 pub use metrics::{
     ConnectionLimit, DaneResult, DnsResult, DnsSeries, DnsType, HistogramSnapshot, Label,
     LoginResult, Metrics, PolicyLookup, PolicyModes, QueueState, ReportResult, Resource,
-    SessionResult, Snapshot, Stage, Store, TlsResult, TlsVersion, Usage, metrics_markdown,
+    SessionResult, Snapshot, SpanResult, Stage, Store, TlsResult, TlsVersion, Usage,
+    metrics_markdown,
 };
 pub use openapi::api_document;
 pub use operator::{Operator, Role};

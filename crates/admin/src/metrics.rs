@@ -32,7 +32,7 @@ mod snapshot;
 pub use docs::metrics_markdown;
 pub use labels::{
     ConnectionLimit, DaneResult, DnsResult, DnsType, Label, LoginResult, PolicyLookup, QueueState,
-    ReportResult, Resource, SessionResult, Stage, Store, TlsResult, TlsVersion,
+    ReportResult, Resource, SessionResult, SpanResult, Stage, Store, TlsResult, TlsVersion,
 };
 pub use snapshot::{DnsSeries, HistogramSnapshot, PolicyModes, Snapshot, Usage};
 
@@ -56,6 +56,7 @@ pub struct Metrics {
     dsns_withheld: Cells<DsnKind, Counter>,
     reports: Cells<ReportResult, Counter>,
     log_dropped: Counter,
+    spans: Cells<SpanResult, Counter>,
 }
 
 impl Metrics {
@@ -81,6 +82,7 @@ impl Metrics {
             dsns_withheld: register(r, &families::DSNS_WITHHELD),
             reports: register(r, &families::REPORTS),
             log_dropped: counter(r, &families::LOG_EVENTS_DROPPED),
+            spans: register(r, &families::TRACE_SPANS),
             registry: Registry::default(),
         };
         registry.register_collector(Box::new(Collect::new(snapshot)));
@@ -171,6 +173,11 @@ impl Metrics {
     /// A TLS report was sent, or not.
     pub fn report(&self, result: ReportResult) {
         self.reports.at(result).inc();
+    }
+
+    /// Spans of traces went to the collector, or not.
+    pub fn spans(&self, result: SpanResult, count: u64) {
+        self.spans.at(result).inc_by(count);
     }
 
     /// Log events could not be written and were dropped (row H9-07).

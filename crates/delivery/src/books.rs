@@ -20,6 +20,7 @@ use crate::notice_limit::NoticeLimits;
 use crate::notify::{self, Notice};
 use crate::ports::{NoticeWithheld, Observer};
 use crate::settings::Settings;
+use crate::steps::Story;
 use crate::verdict::{Decider, Failure, Verdict};
 
 /// What the books are kept with.
@@ -123,6 +124,9 @@ impl<S: QueueStore> Books<'_, S> {
         let finished = self.queue.finish(finish, entry.now);
         for record in &records {
             self.observer.attempt(record);
+        }
+        if self.observer.times_attempts() && entry.suspended_until.is_none() {
+            self.observer.attempt_timed(&Story::of(entry, &records));
         }
         match finished {
             Ok(finished) => self.tell(entry, told, finished.removed),

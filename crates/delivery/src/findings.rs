@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use attempt::{Reason, Tried, Weakened};
 use mail_types::Timestamp;
+use smtp_client::OpeningTimes;
 
 use crate::demand::Evidence;
 use crate::failure::{Conclusion, HostFailure, as_transient, conclude};
 use crate::sessions::{Session, Way};
 use crate::standing::Standing;
+use crate::steps::Steps;
 use crate::verdict::{Decider, Failure, Verdict, shown};
 use crate::work::Attempt;
 
@@ -39,6 +41,10 @@ pub(crate) struct Findings {
     pub(crate) not_before: Option<Timestamp>,
     pub(crate) connect: Duration,
     pub(crate) transmit: Duration,
+    /// Of the session that was last opened, or not.
+    pub(crate) times: OpeningTimes,
+    /// What was done when, where somebody wants to know.
+    pub(crate) steps: Option<Box<Steps>>,
 }
 
 impl Findings {
@@ -59,6 +65,8 @@ impl Findings {
             not_before: None,
             connect: Duration::ZERO,
             transmit: Duration::ZERO,
+            times: OpeningTimes::default(),
+            steps: None,
         }
     }
 
@@ -117,6 +125,7 @@ impl Findings {
     pub(crate) fn decide(&mut self, way: &Way<'_>, session: &Session) {
         let (ip, port) = session.address();
         let facts = session.facts();
+        self.times = session.connection.facts().times;
         let evidence = Evidence::Session(facts.tls);
         self.decider = Some(Decider {
             mx: way.name.clone(),

@@ -38,6 +38,7 @@ mod seal;
 mod sessions;
 mod settings;
 pub mod standing;
+mod steps;
 mod suspended;
 mod tools;
 mod traced;
@@ -59,4 +60,5 @@ pub use ports::{NoticeWithheld, Observer, PossibleDuplicate, SessionEvent, Trace
 pub use route::{Destination, DomainPattern, HopTarget, NextHop, Route, RouteTable, RouteTls};
 pub use seal::Seal;
 pub use settings::{DomainRule, Settings};
+pub use steps::{Look, Steps, Story, Visit};
 pub use transcripts::Dialogue;

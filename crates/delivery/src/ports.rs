@@ -8,6 +8,7 @@ use mail_types::{HostName, Mailbox, QueueId};
 
 use crate::destination::Suspension;
 use crate::notice_limit::{NoticeSummary, Withheld};
+use crate::steps::Story;
 
 /// Is told of everything that happens to mail. Called from the workers: it must not block.
 pub trait Observer: Send + Sync {
@@ -43,6 +44,14 @@ pub trait Observer: Send + Sync {
     fn traces(&self) -> bool {
         false
     }
+
+    /// Whether the times of attempts are wanted: asked a few times for each message.
+    fn times_attempts(&self) -> bool {
+        false
+    }
+
+    /// What an attempt did and when, told after its records if that is wanted.
+    fn attempt_timed(&self, _story: &Story<'_>) {}
 
     /// A part of an attempt, told while something is traced.
     fn traced(&self, _part: &TracedPart<'_>) {}

@@ -13,6 +13,7 @@ use crate::lane::Lane;
 use crate::plan::Candidate;
 use crate::sessions::Session;
 use crate::settings::Settings;
+use crate::steps::Steps;
 use crate::work::Attempt;
 
 /// What every attempt on a message needs, whatever is required of it.
@@ -35,6 +36,7 @@ impl<'a, S: QueueStore> Tools<'a, S> {
     ) -> (Findings, Requirement) {
         let redacted = self.redacted().await;
         let mut last = None;
+        let mut steps = None;
         for step in concession.steps() {
             let content = redacted.clone().filter(|_| concession.redacts(*step));
             if concession.redacts(*step) && *step == Step::Whatever && content.is_none() {
@@ -42,7 +44,8 @@ impl<'a, S: QueueStore> Tools<'a, S> {
             }
             let requirement = Requirement::of(&concession.demands(*step));
             let attempt = self.attempt(&requirement, content);
-            let found = attempt.run(candidates, held).await;
+            let mut found = attempt.run(candidates, held).await;
+            Steps::gather(&mut steps, &mut found);
             let goes_on = concession.goes_on(*step, &found);
             if found.alive && concession.redacts(*step) {
                 tracing::warn!(queue_id = %self.leased.id, domain = self.domain,
@@ -54,11 +57,13 @@ impl<'a, S: QueueStore> Tools<'a, S> {
                 break;
             }
         }
-        last.unwrap_or_else(|| {
+        let (mut found, requirement) = last.unwrap_or_else(|| {
             let requirement = Requirement::of(&concession.demands(Step::Strict));
             let found = Findings::new(self.leased.recipients.len(), None);
             (found, requirement)
-        })
+        });
+        found.steps = steps;
+        (found, requirement)
     }
 
     /// A notification of ours without what its original said.
@@ -93,6 +98,7 @@ impl<'a, S: QueueStore> Tools<'a, S> {
             add_orcpt: self.settings.add_orcpt,
             patience: self.settings.patience,
             redacted,
+            timed: self.inner.observer.times_attempts(),
             dice: &self.inner.dice,
             now: self.now,
         }

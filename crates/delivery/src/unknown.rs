@@ -37,6 +37,19 @@ impl Unknown {
     }
 }
 
+/// A host's addresses; first of all the one that may have this very message already.
+pub(crate) fn before_others(
+    addresses: &[IpAddr],
+    name: &HostName,
+    before: Option<&(HostName, IpAddr)>,
+) -> Vec<IpAddr> {
+    let mut addresses = addresses.to_vec();
+    if let Some((_, ip)) = before.filter(|(host, _)| host == name) {
+        addresses.sort_by_key(|address| address != ip);
+    }
+    addresses
+}
+
 const MOST: usize = 10_000;
 
 #[cfg(test)]

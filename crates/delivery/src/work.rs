@@ -28,6 +28,7 @@ use crate::ports::PossibleDuplicate;
 use crate::sessions::{
     NoSession, Session, Sessions, Source, Way, judged, refused_record, tls_record,
 };
+use crate::unknown;
 use crate::verdict::{Failure, Verdict, shown};
 
 /// What an attempt needs beside the message.
@@ -47,11 +48,13 @@ pub(crate) struct Attempt<'a, S> {
     pub(crate) patience: Duration,
     /// Sent instead of the content in the queue.
     pub(crate) redacted: Option<Bytes>,
+    /// The times of its steps are kept.
+    pub(crate) timed: bool,
     pub(crate) dice: &'a Dice,
     pub(crate) now: Timestamp,
 }
 
-enum After {
+pub(crate) enum After {
     /// Every recipient has its verdict, or none can get one in this attempt.
     Settled,
     /// Go on with the next address.
@@ -98,7 +101,7 @@ impl<S: QueueStore> Attempt<'_, S> {
                     continue;
                 }
             };
-            let addresses = before_others(addresses, &candidate.name, before.as_ref());
+            let addresses = unknown::before_others(addresses, &candidate.name, before.as_ref());
             for (n, ip) in addresses.iter().enumerate() {
                 if budget == 0 {
                     found.fail(not_reached(candidate, *ip));
@@ -150,7 +153,7 @@ impl<S: QueueStore> Attempt<'_, S> {
     ) -> After {
         let mut source = Source::Any;
         loop {
-            match (self.host(way, held, source, found).await, source) {
+            match (self.visit(way, held, source, found).await, source) {
                 (After::Stale, Source::Any) => source = Source::Fresh,
                 // Each round has settled a recipient.
                 (After::Again, _) => source = Source::Any,
@@ -196,7 +199,7 @@ impl<S: QueueStore> Attempt<'_, S> {
         order
     }
 
-    async fn host(
+    pub(crate) async fn host(
         &self,
         way: &Way<'_>,
         held: &mut Option<Session>,
@@ -218,6 +221,7 @@ impl<S: QueueStore> Attempt<'_, S> {
             Ok(session) => session,
             Err(NoSession::Busy) => return After::Busy,
             Err(NoSession::Failed(error)) => {
+                found.times = error.times;
                 let (ip, port) = (way.address.ip(), way.address.port());
                 let mut failure = HostFailure::from_cause(
                     self.domain,
@@ -580,19 +584,6 @@ fn not_reached(candidate: &Candidate, ip: IpAddr) -> HostFailure {
         Reason::Connect,
         detail,
     )
-}
-
-/// A host's addresses; first of all the one that may have this very message already.
-fn before_others(
-    addresses: &[IpAddr],
-    name: &HostName,
-    before: Option<&(HostName, IpAddr)>,
-) -> Vec<IpAddr> {
-    let mut addresses = addresses.to_vec();
-    if let Some((_, ip)) = before.filter(|(host, _)| host == name) {
-        addresses.sort_by_key(|address| address != ip);
-    }
-    addresses
 }
 
 /// "Must issue a STARTTLS command first" (RFC 3207 section 4); inside TLS "authentication required"

@@ -24,6 +24,7 @@ use crate::poison::{self, caught};
 use crate::policy::{Judgement, is_enforced, judge};
 use crate::sessions::Session;
 use crate::settings::Settings;
+use crate::steps::{Steps, look};
 use crate::suspended::suspend;
 use crate::tools::Tools;
 use crate::traced;
@@ -210,7 +211,8 @@ async fn try_once<S: QueueStore>(
         let found = Findings::uniform(leased.recipients.len(), &verdict);
         return enter(inner, &settings, leased, &found, None, &domain, began, None).await;
     }
-    let mut plan = plan(inner, lane, &settings).await;
+    let mut steps = inner.observer.times_attempts().then(Box::default);
+    let mut plan = look(inner, lane, &settings, &mut steps).await;
     traced::plan(inner, leased, &domain, &plan);
     // RFC 8461 section 5: an enforced policy must not fail mail for good before DNS was asked for
     // an updated one. Mail at the end of its life gets its last attempt under a fresh policy.
@@ -221,10 +223,11 @@ async fn try_once<S: QueueStore>(
     {
         let _look = inner.policies.fresh_look(policy_domain).await;
         inner.look_again();
-        plan = self::plan(inner, lane, &settings).await;
+        plan = look(inner, lane, &settings, &mut steps).await;
     }
     let (mut found, mut requirement) =
         attempt(inner, lane, &settings, &plan, leased, &domain, held).await;
+    Steps::gather(&mut steps, &mut found);
     if found.busy {
         return inner.give_back(leased);
     }
@@ -232,14 +235,16 @@ async fn try_once<S: QueueStore>(
     if is_policy_bounce(&found, requirement.as_ref())
         && let Some(policy_domain) = &plan.policy_domain
     {
-        let look = inner.policies.fresh_look(policy_domain).await;
+        let fresh = inner.policies.fresh_look(policy_domain).await;
         inner.look_again();
-        plan = self::plan(inner, lane, &settings).await;
+        plan = look(inner, lane, &settings, &mut steps).await;
         (found, requirement) = attempt(inner, lane, &settings, &plan, leased, &domain, held).await;
-        if !look.confirmed {
+        Steps::gather(&mut steps, &mut found);
+        if !fresh.confirmed {
             found.defer_bounces();
         }
     }
+    found.steps = steps;
     poison::judge(inner, leased, &mut found);
     enter(
         inner,

@@ -60,6 +60,7 @@ pub(super) fn build(reader: &mut Reader<'_>, system_name: Option<Domain>) -> Opt
         policy_cache: policy_cache(reader)?,
         admin: admin(reader)?,
         log: log(reader)?,
+        otlp: super::telemetry::otlp(reader)?,
     };
     Some(Built {
         settings,

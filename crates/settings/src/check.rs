@@ -51,6 +51,8 @@ pub(super) fn check(built: &Built, places: &Places, now: Timestamp) -> Vec<Probl
     found.repeated("name", names.zip(&built.identities));
     found.admin(settings);
     found.log(settings);
+    let telemetry = super::telemetry::check(built, places);
+    found.problems.extend(telemetry);
     found.problems
 }
 

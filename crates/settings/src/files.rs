@@ -73,6 +73,13 @@ pub(super) fn check(built: &Built, places: &Places) -> Vec<Problem> {
     if let Some(file) = &settings.admin.token_file {
         note("admin.token-file", own_secret(file));
     }
+    if let Some(file) = &settings.otlp.headers_file {
+        note("telemetry.otlp.headers-file", own_secret(file));
+        note("telemetry.otlp.headers-file", header_lines(file));
+    }
+    if let Some(file) = &settings.otlp.ca_file {
+        note("telemetry.otlp.ca-file", roots(file));
+    }
     directories(settings, &mut note);
     if settings.tls.crl_failure == CrlFailure::Soft {
         for (n, file) in settings.tls.crls.iter().enumerate() {
@@ -222,6 +229,26 @@ fn own_secret(file: &Path) -> Result<(), Fault> {
         ),
         remedy: "chmod 0600 it, owned by the server's user",
     })
+}
+
+/// That each line is `Name: value`; what is wrong is not repeated, since it may be a secret.
+fn header_lines(file: &Path) -> Result<(), Fault> {
+    let text = fs::read_to_string(file).map_err(|error| Fault {
+        message: format!("{}: {error}", file.display()),
+        remedy: "give a readable file",
+    })?;
+    let wrong = text.lines().zip(1..).find(|(line, _)| {
+        let name = line.split_once(':').map(|(name, _)| name);
+        let token = |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_graphic());
+        !line.trim().is_empty() && !name.is_some_and(token)
+    });
+    match wrong {
+        Some((_, number)) => Err(Fault {
+            message: format!("{}: line {number} is no header field", file.display()),
+            remedy: "write lines such as \"Authorization: Bearer …\"",
+        }),
+        None => Ok(()),
+    }
 }
 
 fn password(file: &Path) -> Result<(), Fault> {

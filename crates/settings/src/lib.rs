@@ -23,6 +23,7 @@ mod reader;
 mod sample;
 mod settings;
 mod signing;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -43,4 +44,5 @@ pub use settings::{
     RouteTls, Server, Settings, Timeouts, Tls, TlsRequiredNo,
 };
 pub use signing::{Dkim, DkimAlgorithm, DkimBy, ListenerContent};
+pub use telemetry::Otlp;
 pub use units::{duration_text, parse_duration};

@@ -54,6 +54,8 @@ pub struct Settings {
     pub admin: Admin,
     /// `log.*`
     pub log: Log,
+    /// `telemetry.otlp.*`
+    pub otlp: super::Otlp,
 }
 
 /// `server.*`

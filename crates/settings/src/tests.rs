@@ -560,6 +560,19 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     ("log.level = \"loud=very\"", "is no filter"),
     ("log.syslog-name = \"a b\"", "ends the name in a log line"),
+    (
+        "telemetry.otlp.endpoint = \"127.0.0.1:4318\"",
+        "is no address of a collector",
+    ),
+    (
+        "telemetry.otlp.endpoint = \"https://token@collector.example\"",
+        "is no address of a collector",
+    ),
+    (
+        "telemetry.otlp.headers-file = \"/nonexistent/headers\"",
+        "/nonexistent/headers",
+    ),
+    ("telemetry.otlp.sample-one-in = 0", "is too small"),
     ("delivery.rate-per-host = \"fast\"", "is not a rate"),
     ("queue.lifetime = \"90\"", "is not a time span"),
     ("queue.lifetime = \"60d\"", "is too large"),

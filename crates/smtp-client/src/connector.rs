@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use rustls::crypto::CryptoProvider;
@@ -19,8 +19,8 @@ use crate::handshake::{Handshake, HandshakeError};
 use crate::verify::Strictness;
 use crate::wire::{Unasked, Wire};
 use crate::{
-    AccountKey, AuthFault, Cause, Connection, ConnectorConfig, Judged, Peer, PoolKey, Posture,
-    Roots, SessionError, SessionFacts, SocketFault, TlsSession, TlsVerdict, Transcript,
+    AccountKey, AuthFault, Cause, Connection, ConnectorConfig, Judged, OpeningTimes, Peer, PoolKey,
+    Posture, Roots, SessionError, SessionFacts, SocketFault, TlsSession, TlsVerdict, Transcript,
 };
 
 /// Opens sessions. Cheap to clone; one per set of roots and source address.
@@ -68,6 +68,7 @@ impl Connector {
             judged: None,
             transcript: Transcript::default(),
             generation: 0,
+            times: OpeningTimes::default(),
         };
         match self.open(&mut session, peer, posture).await {
             Ok(connection) => Ok(connection),
@@ -94,6 +95,7 @@ impl Connector {
         posture: Posture,
     ) -> Result<Connection, Cause> {
         let tcp = self.tcp(peer).await.map_err(Cause::Connect)?;
+        session.times.connected = Some(Instant::now());
         let source = tcp.local_addr().ok().map(|a| a.ip());
         let transcript = std::mem::take(&mut session.transcript);
         session.wire = Some(Wire::new(tcp, self.config.replies, transcript));
@@ -106,7 +108,9 @@ impl Connector {
                     self.ask(session, stage, &mut out, &mut opening).await?;
                 }
                 OpeningAction::Handshake => {
+                    session.times.handshake = Some(Instant::now());
                     self.handshake(session, peer, posture).await?;
+                    session.times.secured = Some(Instant::now());
                     opening.on_tls();
                 }
                 OpeningAction::Ready => break,
@@ -129,6 +133,7 @@ impl Connector {
             starttls,
             tls: session.tls.take().map(|tls| *tls),
             roots_generation: session.generation,
+            times: session.times,
         };
         let key = PoolKey {
             account,
@@ -321,6 +326,7 @@ impl Connector {
             wire,
             judged,
             mut transcript,
+            times,
             ..
         } = session;
         if let Some(mut wire) = wire {
@@ -344,6 +350,7 @@ impl Connector {
             tls,
             judged,
             transcript,
+            times,
         }
     }
 
@@ -375,6 +382,7 @@ struct Session {
     /// Holds the dialogue while there is no wire.
     transcript: Transcript,
     generation: u64,
+    times: OpeningTimes,
 }
 
 impl Session {

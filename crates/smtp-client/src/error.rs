@@ -4,7 +4,7 @@ use std::io;
 
 use smtp_proto::{AuthFault, MissingExtension, RecipientOutcome, Reply, ReplyError, Stage};
 
-use crate::{CertificateFailure, DaneFailure, DaneVerdict, TlsSession, Transcript};
+use crate::{CertificateFailure, DaneFailure, DaneVerdict, OpeningTimes, TlsSession, Transcript};
 
 /// A session could not be opened as asked for.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -21,6 +21,8 @@ pub struct SessionError {
     pub judged: Option<Box<Judged>>,
     /// The dialogue up to there.
     pub transcript: Transcript,
+    /// How far it got, and when.
+    pub times: OpeningTimes,
 }
 
 /// What is said of the certificate of a handshake that was refused.

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 use dane::HostRecords;
 use mail_types::{HostName, Timestamp};
@@ -33,6 +34,19 @@ pub struct SessionFacts {
     pub tls: Option<TlsSession>,
     /// The generation of trust anchors that was in force.
     pub roots_generation: u64,
+    /// When it was opened, step by step.
+    pub times: OpeningTimes,
+}
+
+/// When the steps of an opening ended; what was not reached has no time. For traces only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpeningTimes {
+    /// TCP stood.
+    pub connected: Option<Instant>,
+    /// The peer had said 220 to STARTTLS: the handshake began.
+    pub handshake: Option<Instant>,
+    /// The handshake was done and the certificate judged.
+    pub secured: Option<Instant>,
 }
 
 /// The TLS session, after the handshake.

@@ -36,7 +36,9 @@ pub use dane_verdict::{DaneFailure, DaneFault, DaneMatch, DaneVerdict};
 pub use error::{
     Cause, HandshakeFault, Judged, ProtocolFault, SessionError, SocketFault, TransactionError,
 };
-pub use facts::{LeafCertificate, SessionFacts, SignatureCheck, TlsSession, TlsVerdict};
+pub use facts::{
+    LeafCertificate, OpeningTimes, SessionFacts, SignatureCheck, TlsSession, TlsVerdict,
+};
 pub use pool::{Pool, PoolKey, PoolLimits};
 pub use posture::Posture;
 pub use revocation::{Revocation, RevocationError, RevocationFailure, RevocationList};

@@ -99,6 +99,9 @@ families! {
     LOG_EVENTS_DROPPED = Counter "log_events_dropped" []
         "Log events that could not be written because the log did not take them."
         alert "Any: the log is incomplete.";
+    TRACE_SPANS = Counter "trace_spans" ["result"]
+        "Spans of delivery traces (`telemetry.otlp.endpoint`): exported, or dropped since the collector did not take them or more came than it took."
+        alert "`result=\"dropped\"` rising: the collector is down or too slow, or `telemetry.otlp.sample-one-in` is too low. Mail does not wait for it.";
     QUEUE_MESSAGES = Gauge "queue_messages" ["state"]
         "Messages in the queue, by what they are doing."
         alert "`deferred` well above its usual level: see `sealpost queue summary`.";

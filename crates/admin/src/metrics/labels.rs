@@ -61,6 +61,14 @@ labels! {
         NotNow => "not-now",
     }
 
+    /// What became of a span of a trace.
+    SpanResult {
+        /// The collector took it.
+        Exported => "exported",
+        /// It did not, or there were too many.
+        Dropped => "dropped",
+    }
+
     /// How an outbound session came about.
     SessionResult {
         /// Connected anew.

@@ -186,6 +186,7 @@ fn everything_else_is_counted_where_it_belongs() {
     metrics.dsn_sent(DsnKind::Relayed);
     metrics.report(ReportResult::Failed);
     metrics.log_dropped(3);
+    metrics.spans(SpanResult::Dropped, 7);
     let out = text(&metrics);
     for line in [
         "sealpost_messages_accepted_total 1",
@@ -197,6 +198,7 @@ fn everything_else_is_counted_where_it_belongs() {
         "sealpost_dsns_sent_total{kind=\"relayed\"} 1",
         "sealpost_reports_total{result=\"failed\"} 1",
         "sealpost_log_events_dropped_total 3",
+        "sealpost_trace_spans_total{result=\"dropped\"} 7",
     ] {
         has(&out, line);
     }

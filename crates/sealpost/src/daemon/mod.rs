@@ -14,6 +14,7 @@ mod log_writer;
 mod logins;
 mod observe;
 pub(crate) mod open;
+mod otlp;
 mod page;
 mod placed;
 mod process;

@@ -8,7 +8,7 @@ use admin::{ConnectionLimit, Metrics, SessionResult, TlsResult, TlsVersion};
 use attempt::{DsnSent, Level, Outcome, Received, Record, Refused, RefusedBy, Removed};
 use aws_lc_rs::digest::{SHA256, digest};
 use delivery::destination::Suspension;
-use delivery::{NoticeSummary, NoticeWithheld, PossibleDuplicate, SessionEvent, TracedPart};
+use delivery::{NoticeSummary, NoticeWithheld, PossibleDuplicate, SessionEvent, Story, TracedPart};
 use mail_types::{EnhancedStatus, Timestamp};
 use policy_cache::{Clock, EventSink, PolicyEvent};
 use smtp_server::{Cause, Client, Event, Incident, Limit, LoginResult, SaslMechanism};
@@ -16,6 +16,7 @@ use smtp_server::{Cause, Client, Event, Incident, Limit, LoginResult, SaslMechan
 use super::alarm::CertificateAlarm;
 use super::events::{PolicyLine, ProcessLine, TraceLine};
 use super::log_writer::EventLog;
+use super::otlp::{Exporter, Telemetry};
 use super::sparing::Sparing;
 use super::trace::{About, Traces};
 
@@ -29,6 +30,8 @@ pub(crate) struct Observer {
     pub(crate) alarm: Arc<CertificateAlarm>,
     pub(crate) sparing: Arc<Sparing>,
     pub(crate) traces: Arc<Traces>,
+    /// Where deliveries are told in full, if anywhere.
+    pub(crate) telemetry: Option<Arc<Telemetry>>,
 }
 
 /// Recipients by outcome since the start, and clients connected now.
@@ -50,7 +53,18 @@ impl Observer {
             alarm: Arc::default(),
             traces: Arc::default(),
             sparing: Arc::default(),
+            telemetry: None,
         }
+    }
+
+    /// From now on deliveries are told in full, if there is anybody to tell.
+    pub(crate) fn trace_to(
+        &mut self,
+        ends: Option<(Arc<Telemetry>, Exporter)>,
+    ) -> Option<Exporter> {
+        let (telemetry, exporter) = ends.unzip();
+        self.telemetry = telemetry;
+        exporter
     }
 
     fn now(&self) -> Timestamp {
@@ -194,6 +208,16 @@ impl delivery::Observer for Observer {
             ("detail", suspension.cause.detail.as_str()),
         ];
         self.process("destination.suspended", Level::Warn, &fields);
+    }
+
+    fn times_attempts(&self) -> bool {
+        self.telemetry.is_some()
+    }
+
+    fn attempt_timed(&self, story: &Story<'_>) {
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.tell(story);
+        }
     }
 
     fn traces(&self) -> bool {

@@ -31,6 +31,7 @@ use super::intake::QueueIntake;
 use super::log_writer::EventLog;
 use super::logins::Logins;
 use super::observe::Observer;
+use super::otlp::{self, Exporter};
 use super::placed::Placed;
 use super::process::Process;
 use super::recipients::DomainCheck;
@@ -61,14 +62,11 @@ pub(crate) async fn run(
     let _lock = open::lock(&settings.server.data_dir)?;
     let logins = Logins::open(&settings)?;
     let server = with_logins(server, logins.as_ref());
-    // For every store that is opened below, whichever comes first.
-    EmbeddedStore::make_room(
-        &settings.server.data_dir.join("queue"),
-        settings.queue.minimum_free_space,
-    );
+    make_room(&settings);
     let (log, _log_guard) = EventLog::start(open::outlet(&settings)?)?;
     let (metrics, scraped) = scrape::metrics();
-    let observer = Observer::new(log, Arc::clone(&clock), metrics);
+    let mut observer = Observer::new(log, Arc::clone(&clock), metrics);
+    let exporter = observer.trace_to(otlp::open(&settings, &trust.roots)?);
     descriptors::provide(&settings, &observer);
     let told = translate::delivery(&settings, &trust.signing)?;
     let opening = open::Opening {
@@ -130,8 +128,15 @@ pub(crate) async fn run(
         observer,
         dns,
         suspects,
+        exporter,
     };
     running.serve(server).await
+}
+
+/// For every store that is opened after it, whichever comes first.
+fn make_room(settings: &Settings) {
+    let queue = settings.server.data_dir.join("queue");
+    EmbeddedStore::make_room(&queue, settings.queue.minimum_free_space);
 }
 
 fn refuse_an_implausible_time(now: Timestamp) -> anyhow::Result<()> {
@@ -197,10 +202,12 @@ struct Running {
     dns: Arc<DnsResolver>,
     /// Messages that earlier processes had in hand whenever they ended.
     suspects: Vec<QueueId>,
+    /// Of traces, if they are wanted.
+    exporter: Option<Exporter>,
 }
 
 impl Running {
-    async fn serve(self, server: Server) -> anyhow::Result<Status> {
+    async fn serve(mut self, server: Server) -> anyhow::Result<Status> {
         let settings = &self.process.settings;
         if settings.queue.hold_at_start {
             self.hold_all().await?;
@@ -232,6 +239,10 @@ impl Running {
         };
         background.spawn(watching.run());
         let (stop, stopping) = watch::channel(false);
+        let (export_ends, ends) = watch::channel(false);
+        let observer = self.observer.clone();
+        let exporter = self.exporter.take();
+        let exporting = exporter.map(|e| tokio::spawn(e.run(observer, ends)));
         let accepting = tokio::spawn(server.run(
             Arc::new(self.intake()),
             Arc::new(self.observer.clone()),
@@ -258,23 +269,32 @@ impl Running {
             tracing::error!("the listeners died");
         }
         background.shutdown().await;
+        export_ends.send_replace(true);
+        if let Some(exporting) = exporting {
+            // It ends by itself, soon; what it has not handed over is not mail.
+            let _ = exporting.await;
+        }
         if let Some((_, policies)) = &self.delivery {
             let policies = policies.clone();
             if let Err(error) = tokio::task::spawn_blocking(move || policies.close()).await {
                 tracing::error!(%error, "closing the policies failed");
             }
         }
+        self.close_queue().await;
+        self.write_down_the_time();
+        self.observer.process("process.stopped", Level::Info, &[]);
+        Ok(status)
+    }
+
+    async fn close_queue(&self) {
         let queue = Arc::clone(&self.queue);
         match tokio::task::spawn_blocking(move || queue.close()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::error!(%error, "the queue could not be closed; nothing is lost, the next start takes longer")
+                tracing::error!(%error, "the queue could not be closed; nothing is lost, the next start takes longer");
             }
             Err(error) => tracing::error!(%error, "closing the queue failed"),
         }
-        self.write_down_the_time();
-        self.observer.process("process.stopped", Level::Info, &[]);
-        Ok(status)
     }
 
     fn intake(&self) -> QueueIntake<EmbeddedStore> {

@@ -137,4 +137,32 @@ pub(super) const KEYS: &[Key] = &[
         "The program name in the postfix format.",
     )
     .default("\"sealpost\""),
+    Key::new(
+        "telemetry.otlp.endpoint",
+        Kind::WordOr("off", &Kind::Text),
+        "Where traces of deliveries are sent, by OTLP over HTTP: http://HOST:PORT or \
+         https://HOST:PORT; without a path it is /v1/traces. Mail never waits for it: what a slow or \
+         absent collector does not take is dropped and counted.",
+    )
+    .default("\"off\""),
+    Key::new(
+        "telemetry.otlp.headers-file",
+        Kind::Path,
+        "Header fields to send with traces, a line each, for instance \"Authorization: Bearer …\". \
+         Mode 0600.",
+    )
+    .example("\"/etc/sealpost/otlp-headers\""),
+    Key::new(
+        "telemetry.otlp.ca-file",
+        Kind::Path,
+        "PEM file of certificate authorities that may vouch for the endpoint, instead of those of \
+         tls.roots.",
+    )
+    .example("\"/etc/sealpost/otlp-ca.pem\""),
+    Key::new(
+        "telemetry.otlp.sample-one-in",
+        Kind::Count(1, 1_000_000),
+        "One message in so many is traced, with all of its attempts; 1 traces every message.",
+    )
+    .default("1"),
 ];

@@ -142,8 +142,9 @@ impl Journal {
             drop(queue);
             return completion(Err(error));
         }
-        queue.jobs.push(Job::Sync(Box::new(completion)));
-        self.shared.work.notify_one();
+        if queue.add(Job::Sync(Box::new(completion))) {
+            self.shared.work.notify_one();
+        }
     }
 
     /// Appends a checkpoint: the owner has everything before `replay_from` elsewhere, durably. Completed once it is durable.
@@ -182,10 +183,10 @@ impl Journal {
             if let Some(error) = queue.refusal() {
                 return Err(error);
             }
-            queue.jobs.push(Job::Rotate(Box::new(move |result| {
-                drop(sender.send(result))
-            })));
-            self.shared.work.notify_one();
+            let told = move |result| drop(sender.send(result));
+            if queue.add(Job::Rotate(Box::new(told))) {
+                self.shared.work.notify_one();
+            }
         }
         receiver.recv().unwrap_or(Err(AppendError::Closed))
     }
@@ -373,9 +374,11 @@ impl Journal {
         }
         queue.bytes += append.bytes;
         queue.groups += 1;
-        queue.jobs.push(Job::Append(append));
+        let wakes = queue.add(Job::Append(append));
         drop(queue);
-        self.shared.work.notify_one();
+        if wakes {
+            self.shared.work.notify_one();
+        }
     }
 
     fn knows(&self, segment: u32) -> bool {

@@ -14,6 +14,11 @@ pub struct Options {
     pub segment_size: u64,
     /// Bytes that may wait for the writer, being written included, before appends wait or are refused: 64 MiB unless changed.
     pub max_waiting_bytes: u64,
+    /// Bytes of zeros that are kept behind the end of the active segment: none unless changed. They spare each sync the changes of the
+    /// file's length and blocks (see the writer's description); a journal that is seldom written to does better without.
+    pub zero_ahead: u64,
+    /// Longest time that riding records wait for company before they are written: 5 ms unless changed.
+    pub riding_write_within: Duration,
     /// Longest time from the write of a riding record to its sync: 200 ms unless changed.
     pub riding_sync_within: Duration,
     /// Segment files kept open for reading: 32 unless changed.
@@ -28,6 +33,8 @@ impl Options {
             application,
             segment_size: 64 << 20,
             max_waiting_bytes: 64 << 20,
+            zero_ahead: 0,
+            riding_write_within: Duration::from_millis(5),
             riding_sync_within: Duration::from_millis(200),
             open_segments: 32,
         }

@@ -30,6 +30,10 @@ pub(crate) struct Shared {
 /// What waits for the writer.
 pub(crate) struct Queue {
     pub(crate) jobs: Vec<Job>,
+    /// Not all of them can wait for company.
+    pub(crate) urgent: bool,
+    /// The writer waits without a limit: even a riding record has to wake it.
+    pub(crate) asleep: bool,
     /// Bytes of appends in `jobs` and in the writer's hands.
     pub(crate) bytes: u64,
     /// The same in groups.
@@ -92,11 +96,29 @@ impl Queue {
     pub(crate) fn new() -> Self {
         Self {
             jobs: Vec::new(),
+            urgent: false,
+            asleep: false,
             bytes: 0,
             groups: 0,
             on_room: Vec::new(),
             status: Status::Open,
         }
+    }
+
+    /// Adds a job. True if the writer has to be woken for it.
+    #[must_use]
+    pub(crate) fn add(&mut self, job: Job) -> bool {
+        let rides = matches!(&job, Job::Append(append) if append.urgency == Urgency::Rides);
+        self.jobs.push(job);
+        self.urgent |= !rides;
+        // As long as it is awake it looks by itself before it sleeps.
+        !rides || self.asleep
+    }
+
+    /// Everything, in order.
+    pub(crate) fn take_jobs(&mut self) -> Vec<Job> {
+        self.urgent = false;
+        std::mem::take(&mut self.jobs)
     }
 
     /// Why nothing can be appended, if so.

@@ -5,7 +5,8 @@
 //! write or writes left, whole or in part, acknowledged or not, and a file system may have kept any of its blocks and lost others.
 //! There bodies are verified too, and:
 //!
-//! - what follows the last whole group is the torn tail: copied (best effort, unless it is zeros), cut off, told;
+//! - what follows the last whole group is cut off. If it is more than zeros (room that the writer made ahead) it is a torn tail: copied
+//!   (best effort) and told;
 //! - damage with a whole group behind it is copied to quarantine, then covered by a void record, so that no half of a group is ever
 //!   shown, and told as *possibly unacknowledged*;
 //! - what remains from D on is written again in place and synced: after a failed fsync the page cache can show bytes that the disk
@@ -64,22 +65,20 @@ pub(crate) fn recover(segments: &SegmentDir, number: u32) -> io::Result<Tail> {
             .push(void(segments, &*file, number, found.durable, span)?);
     }
     if end < len {
-        let zeros = is_zero(&*file, end..len)?;
-        let copy = if zeros {
-            None
-        } else {
-            quarantine::copy(segments, &*file, number, &(end..len))
-        };
-        let end = Position {
-            segment: number,
-            offset: u32::try_from(end).unwrap_or(u32::MAX),
-        };
-        tail.torn = Some(TornTail {
-            end,
-            bytes: len - u64::from(end.offset),
-            copy,
-        });
-        file.set_len(u64::from(end.offset))?;
+        // Zeros are room that the writer made ahead, not records.
+        let torn = end..end_of_content(&*file, end..len)?;
+        if !torn.is_empty() {
+            let copy = quarantine::copy(segments, &*file, number, &torn);
+            tail.torn = Some(TornTail {
+                end: Position {
+                    segment: number,
+                    offset: u32::try_from(end).unwrap_or(u32::MAX),
+                },
+                bytes: torn.end - torn.start,
+                copy,
+            });
+        }
+        file.set_len(end)?;
     }
     rewrite(&*file, found.durable..end)?;
     if found.durable < len {
@@ -261,10 +260,16 @@ fn rewrite(file: &dyn StorageFile, range: Range<u64>) -> io::Result<()> {
     .map(|_| ())
 }
 
-fn is_zero(file: &dyn StorageFile, range: Range<u64>) -> io::Result<bool> {
-    in_chunks(file, range, |chunk, _| {
-        Ok(chunk.iter().all(|&byte| byte == 0))
-    })
+/// Where the zeros begin that reach to the end of the range.
+fn end_of_content(file: &dyn StorageFile, range: Range<u64>) -> io::Result<u64> {
+    let mut end = range.start;
+    in_chunks(file, range, |chunk, at| {
+        if let Some(last) = chunk.iter().rposition(|&byte| byte != 0) {
+            end = at + last as u64 + 1;
+        }
+        Ok(true)
+    })?;
+    Ok(end)
 }
 
 /// Calls `each` with the bytes of a range, until it returns false or the file ends.

@@ -1,8 +1,16 @@
 //! The writer: one thread, one gathered write and one `fdatasync` per batch.
 //!
-//! As soon as a commit has ended the writer takes all that waits and begins the next: there is no timer, and the slower the disk the
-//! larger the batches. Riding records alone are written at once and synced with the next commit that needs it, or when the oldest
-//! unsynced one has waited for [`Options::riding_sync_within`](crate::Options::riding_sync_within).
+//! As soon as a commit has ended the writer takes all that waits and begins the next if any of it is urgent: there is no timer, and the
+//! slower the disk the larger the batches. Riding records wake nobody who works: they go with the next commit, or alone within
+//! [`Options::riding_write_within`](crate::Options::riding_write_within); then they are synced with the next commit that needs it, or when
+//! the oldest unsynced one has waited for [`Options::riding_sync_within`](crate::Options::riding_sync_within).
+//!
+//! # Room ahead
+//!
+//! Behind the end of the active segment stand zeros, up to [`Options::zero_ahead`](crate::Options::zero_ahead) bytes of them, written and
+//! synced with an earlier commit. A sync of what is written over them changes neither the length of the file nor the map of its blocks:
+//! one write to the disk instead of two or three, and no commit of the file system's own journal. They are cut off before the next
+//! segment is made, when the journal is closed, and by recovery: only the last segment ever ends with zeros.
 //!
 //! # When the disk fails
 //!
@@ -16,7 +24,8 @@
 //!   segment, synced to its end, stays the active one. A full disk reported by `fdatasync` (delayed allocation) poisons.
 //! - A panic on this thread poisons.
 
-use std::io;
+use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -40,6 +49,8 @@ pub(crate) struct Writer {
     end: u64,
     /// End of what was synced.
     durable: u64,
+    /// End of the file: behind `end` it holds zeros.
+    zeroed: u64,
     batch: Batch,
     /// Written, not yet synced.
     unsynced: Vec<Written>,
@@ -64,6 +75,7 @@ impl Writer {
             file,
             end,
             durable: end,
+            zeroed: end,
             batch: Batch::new(),
             unsynced: Vec::new(),
             unsynced_bytes: 0,
@@ -92,32 +104,50 @@ impl Writer {
             self.commit(jobs);
         }
         self.sync();
+        self.trim();
         self.fail_waiting();
     }
 
     /// All that waits, or nothing if only the sync of riding records is due; `None` at the end.
     fn wait(&mut self) -> Option<Vec<Job>> {
-        let mut queue = self.shared.queue.lock();
+        let shared = Arc::clone(&self.shared);
+        let mut queue = shared.queue.lock();
+        // So long riding records may come without waking this thread.
+        let mut pause = Instant::now().checked_add(shared.options.riding_write_within);
         loop {
             if let Status::Failed(failure) = &queue.status {
                 self.failed.get_or_insert_with(|| failure.clone());
                 return None;
             }
-            if !queue.jobs.is_empty() {
-                return Some(std::mem::take(&mut queue.jobs));
+            let closing = matches!(queue.status, Status::Closing);
+            let something = !queue.jobs.is_empty();
+            if something && (queue.urgent || closing || pause.is_none()) {
+                return Some(queue.take_jobs());
             }
-            if matches!(queue.status, Status::Closing) {
+            if closing {
                 return None;
             }
-            match self.sync_by {
-                Some(due) => {
-                    if self.shared.work.wait_until(&mut queue, due).timed_out()
-                        && queue.jobs.is_empty()
-                    {
-                        return Some(Vec::new());
-                    }
+            let until = match (pause, self.sync_by) {
+                (Some(pause), Some(due)) => Some(pause.min(due)),
+                (one, other) => one.or(other),
+            };
+            // Only now whoever brings anything has to wake it.
+            queue.asleep = pause.is_none();
+            let timed_out = match until {
+                Some(until) => shared.work.wait_until(&mut queue, until).timed_out(),
+                None => {
+                    shared.work.wait(&mut queue);
+                    false
                 }
-                None => self.shared.work.wait(&mut queue),
+            };
+            let woken_by_riders = std::mem::take(&mut queue.asleep) && !timed_out;
+            if timed_out {
+                if self.sync_by.is_some_and(|due| Instant::now() >= due) {
+                    return Some(queue.take_jobs());
+                }
+                pause = None;
+            } else if woken_by_riders {
+                pause = Instant::now().checked_add(shared.options.riding_write_within);
             }
         }
     }
@@ -184,6 +214,10 @@ impl Writer {
         if self.end == SEGMENT_HEADER_LEN as u64 {
             return Ok(self.segment);
         }
+        self.trim();
+        if let Some(failure) = &self.failed {
+            return Err(AppendError::Poisoned(failure.clone()));
+        }
         let checkpoint = self.shared.book.lock().checkpoint;
         let next = self.segment.saturating_add(1);
         match self.shared.segments.create(next, checkpoint) {
@@ -199,6 +233,7 @@ impl Writer {
         self.segment = next;
         self.end = SEGMENT_HEADER_LEN as u64;
         self.durable = self.end;
+        self.zeroed = self.end;
         self.shared.counters.segments_created.fetch_add(1, Relaxed);
         let mut book = self.shared.book.lock();
         book.active = next;
@@ -246,6 +281,55 @@ impl Writer {
         if self.sync_by.is_none() {
             self.sync_by = Instant::now().checked_add(self.shared.options.riding_sync_within);
         }
+        self.make_room_ahead();
+    }
+
+    /// Puts zeros behind what was just written, if it used up those that were there. They are synced with it.
+    fn make_room_ahead(&mut self) {
+        if self.end <= self.zeroed {
+            return;
+        }
+        let options = &self.shared.options;
+        let until = self
+            .end
+            .saturating_add(options.zero_ahead)
+            .min(options.segment_size);
+        self.zeroed = self.end;
+        if until <= self.end {
+            return;
+        }
+        let written = write_zeros(&*self.file, self.end..until);
+        self.zeroed = until;
+        // Zeros are a convenience: on a full disk they make room for mail.
+        match written {
+            Ok(()) => {}
+            Err(error) if is_full(&error) => self.cut(),
+            Err(error) => {
+                let path = self.shared.segments.path(self.segment);
+                self.poison(Failure::new(FailedOperation::Write, path, error));
+            }
+        }
+    }
+
+    /// Cuts zeros off; not synced yet.
+    fn cut(&mut self) {
+        if self.zeroed > self.end {
+            if let Err(error) = self.file.set_len(self.end) {
+                let path = self.shared.segments.path(self.segment);
+                self.poison(Failure::new(FailedOperation::Truncate, path, error));
+            }
+            self.zeroed = self.end;
+        }
+    }
+
+    /// Ends the segment's file where its records end, durably: nothing but the last segment may end with zeros.
+    fn trim(&mut self) {
+        if self.failed.is_none() && self.zeroed > self.end {
+            self.cut();
+            if self.failed.is_none() {
+                self.sync_file();
+            }
+        }
     }
 
     fn write_failed(&mut self, error: io::Error) {
@@ -257,6 +341,7 @@ impl Writer {
             return self.refuse_batch(&AppendError::Poisoned(failure));
         }
         let cut = self.file.set_len(self.end).and_then(|()| self.file.len());
+        self.zeroed = self.end;
         let error = match cut {
             Ok(len) if len == self.end => {
                 // Riding records before this write become durable with the proof; a failure of this sync poisons like any other.
@@ -403,11 +488,31 @@ impl Writer {
     }
 }
 
+fn write_zeros(file: &dyn StorageFile, range: Range<u64>) -> io::Result<()> {
+    let mut at = range.start;
+    while at < range.end {
+        let left = usize::try_from(range.end - at).unwrap_or(usize::MAX);
+        let pieces: Vec<IoSlice<'_>> = (0..left.div_ceil(ZEROS.len()).min(ZEROS_AT_ONCE))
+            .map(|n| IoSlice::new(&ZEROS[..ZEROS.len().min(left - n * ZEROS.len())]))
+            .collect();
+        match file.write_vectored_at(&pieces, at) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => at += written as u64,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 fn complete(completion: Option<Completion>, result: Result<Appended, AppendError>) {
     if let Some(completion) = completion {
         call(|| completion(result));
     }
 }
+
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+const ZEROS_AT_ONCE: usize = 64;
 
 /// An owner's callback that panics must not take the others' durability with it.
 fn call(callback: impl FnOnce()) {

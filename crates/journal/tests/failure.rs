@@ -13,9 +13,15 @@ use journal::{
 };
 
 fn open(disk: &SimulatedDisk) -> Journal {
-    Journal::open(Arc::new(disk.clone()), Options::new("/data", *b"failure\0"))
-        .unwrap()
-        .0
+    open_with_room(disk, 0)
+}
+
+fn open_with_room(disk: &SimulatedDisk, zero_ahead: u64) -> Journal {
+    let options = Options {
+        zero_ahead,
+        ..Options::new("/data", *b"failure\0")
+    };
+    Journal::open(Arc::new(disk.clone()), options).unwrap().0
 }
 
 fn poisoned(error: AppendError) -> Failure {
@@ -88,6 +94,42 @@ fn h6_10_no_room_for_a_new_segment_refuses_and_leaves_nothing() {
     journal.append_and_wait(Record::new(1, 2, "")).unwrap();
     assert_eq!(journal.rotate().unwrap(), 2);
     assert_eq!(journal.stats().refused_full, 1);
+}
+
+#[test]
+fn a_disk_that_has_no_room_for_zeros_has_room_for_records() {
+    let disk = SimulatedDisk::new(31);
+    let journal = open_with_room(&disk, 1 << 20);
+    disk.set_capacity(Some(10_000));
+    for key in 0..20 {
+        journal.append_and_wait(Record::new(1, key, "")).unwrap();
+    }
+    assert_eq!(journal.stats().refused_full, 0);
+    disk.set_capacity(None);
+    journal.append_and_wait(Record::new(1, 20, "")).unwrap();
+    let len = disk.content("/data/00000001.seg".as_ref()).unwrap().len();
+    assert!(len > 1 << 20, "room is made again: {len}");
+}
+
+#[test]
+fn zeros_that_cannot_be_written_or_cut_off_poison() {
+    for (what, operation) in [("written", 2), ("cut off", 1)] {
+        let disk = SimulatedDisk::new(32);
+        let journal = open_with_room(&disk, 16);
+        journal.append_and_wait(Record::new(1, 1, "")).unwrap();
+        disk.fail_at(disk.operations() + operation, 5);
+        let failure = if what == "written" {
+            poisoned(journal.append_and_wait(Record::new(1, 2, "")).unwrap_err())
+        } else {
+            poisoned(journal.rotate().unwrap_err())
+        };
+        assert_eq!(failure.errno(), Some(5), "{what}");
+        let expected = match what {
+            "written" => FailedOperation::Write,
+            _ => FailedOperation::Truncate,
+        };
+        assert_eq!(failure.operation, expected, "{what}");
+    }
 }
 
 #[test]

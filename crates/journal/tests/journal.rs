@@ -289,6 +289,79 @@ fn riding_records_are_durable_soon_or_with_the_next_sync() {
 }
 
 #[test]
+fn only_the_last_segment_of_a_running_journal_ends_with_zeros() {
+    let dir = tempfile::tempdir().unwrap();
+    let len = |name: &str| std::fs::metadata(dir.path().join(name)).unwrap().len();
+    let options = Options {
+        zero_ahead: 1 << 20,
+        ..Options::new(dir.path(), TAG)
+    };
+    let (journal, _) = Journal::open(Arc::new(RealDisk), options).unwrap();
+    let appended = journal.append_and_wait(Record::new(1, 1, "one")).unwrap();
+    let end = u64::from(appended.end().offset);
+    assert_eq!(len("00000001.seg"), end + (1 << 20));
+    // Over the zeros nothing grows.
+    let appended = journal.append_and_wait(Record::new(1, 2, "two")).unwrap();
+    assert_eq!(len("00000001.seg"), end + (1 << 20));
+    journal.rotate().unwrap();
+    assert_eq!(len("00000001.seg"), u64::from(appended.end().offset));
+    let appended = journal.append_and_wait(Record::new(1, 3, "three")).unwrap();
+
+    // Killed now, it leaves zeros; they are no torn tail, and the next start cuts them off.
+    let image = tempfile::tempdir().unwrap();
+    for name in ["00000001.seg", "00000002.seg"] {
+        std::fs::copy(dir.path().join(name), image.path().join(name)).unwrap();
+    }
+    let (killed, recovery) = open(image.path());
+    assert_eq!((recovery.torn_tail, recovery.damage), (None, Vec::new()));
+    assert_eq!(keys(&killed, Position::START), [1, 2, 3]);
+    let cut = std::fs::metadata(image.path().join("00000002.seg")).unwrap();
+    assert_eq!(cut.len(), u64::from(appended.end().offset));
+
+    drop(journal);
+    assert_eq!(len("00000002.seg"), u64::from(appended.end().offset));
+}
+
+#[test]
+fn a_segment_of_nothing_but_room_is_as_good_as_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path());
+    journal.append_and_wait(Record::new(1, 1, "one")).unwrap();
+    journal.rotate().unwrap();
+    drop(journal);
+    // The power went while the first write to segment 2 was on its way: its length is known, its content is not.
+    let path = dir.path().join("00000002.seg");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes.resize(1 << 20, 0);
+    std::fs::write(&path, bytes).unwrap();
+    let (journal, recovery) = open(dir.path());
+    assert_eq!((recovery.torn_tail, recovery.damage), (None, Vec::new()));
+    assert_eq!(keys(&journal, Position::START), [1]);
+    assert_eq!(journal.active(), 3);
+}
+
+#[test]
+fn riding_records_are_written_soon_without_company() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        riding_sync_within: Duration::from_secs(3600),
+        ..Options::new(dir.path(), TAG)
+    };
+    let (journal, _) = Journal::open(Arc::new(RealDisk), options).unwrap();
+    let waits = |journal: &Journal| journal.stats().waiting_bytes > 0;
+    for key in 0..3 {
+        journal.append(Record::new(1, key, ""), Urgency::Rides, None);
+        while waits(&journal) {
+            std::thread::yield_now();
+        }
+        // So long that the writer sleeps without a limit: the next has to wake it.
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let stats = journal.stats();
+    assert_eq!((stats.records, stats.sync_seconds.count), (3, 0));
+}
+
+#[test]
 fn what_cannot_be_appended_is_refused_and_the_completion_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let (journal, _) = open(dir.path());

@@ -17,6 +17,7 @@ pub(crate) struct Model {
     pub(crate) context: String,
     pub(crate) refused: u32,
     random: Random,
+    zero_ahead: u64,
     journal: Option<Journal>,
     entries: BTreeMap<u64, Entry>,
     checkpoints: Vec<(u64, Known)>,
@@ -52,6 +53,7 @@ impl Model {
             context: format!("seed {seed}"),
             refused: 0,
             random: Random(seed),
+            zero_ahead: [0, 100, 900, 1 << 20][seed as usize % 4],
             journal: None,
             entries: BTreeMap::new(),
             checkpoints: Vec::new(),
@@ -93,6 +95,7 @@ impl Model {
         self.disk = disk;
         let options = Options {
             segment_size: 1500,
+            zero_ahead: self.zero_ahead,
             riding_sync_within: std::time::Duration::from_secs(3600),
             ..Options::new(DIR, *b"model\0\0\0")
         };

@@ -119,6 +119,7 @@ fn open_journal(options: &EmbeddedOptions) -> Result<(Journal, Recovery), QueueE
     );
     let journal_options = Options {
         segment_size: options.segment_size,
+        zero_ahead: options.zero_ahead,
         ..Options::new(options.directory.join("journal"), *b"sealpstq")
     };
     let opened = Journal::open(Arc::clone(&options.storage), journal_options);

@@ -40,6 +40,8 @@ pub struct EmbeddedOptions {
     pub index_interval: Duration,
     /// Size of journal segments: 64 MiB unless changed.
     pub segment_size: u64,
+    /// Zeros kept behind the end of the journal, so that a commit changes no length and no blocks: 1 MiB unless changed.
+    pub zero_ahead: u64,
     /// Segments with a smaller part than this still needed are rewritten: 0.5 unless changed.
     pub compact_below: f64,
 }
@@ -65,6 +67,7 @@ impl EmbeddedOptions {
             read_at_once: 20_000,
             index_interval: Duration::from_secs(1),
             segment_size: 64 << 20,
+            zero_ahead: 1 << 20,
             compact_below: 0.5,
         }
     }

@@ -11,6 +11,7 @@ fn on(disk: &SimulatedDisk, directory: &Path) -> EmbeddedOptions {
     EmbeddedOptions {
         storage: Arc::new(disk.clone()),
         segment_size: SEGMENT,
+        zero_ahead: 0,
         free_space: Arc::new(|_| Ok(free_bytes(1 << 20))),
         compact_below: 0.7,
         ..options(directory)
@@ -153,7 +154,11 @@ async fn e4_14_e4_15_what_was_acknowledged_survives_a_cut_at_every_step() {
     loop {
         let (dir, disk) = (tempfile::tempdir().unwrap(), SimulatedDisk::new(operation));
         disk.power_off_at(operation);
-        let (acked, tried, finished) = until_dark(on(&disk, dir.path())).await;
+        let options = EmbeddedOptions {
+            zero_ahead: [0, SEGMENT / 4][operation as usize % 2],
+            ..on(&disk, dir.path())
+        };
+        let (acked, tried, finished) = until_dark(options).await;
         let completed = acked.len() == 12;
         let disk = disk.power_cut();
         let store = still_recovered(on(&disk, dir.path()));

@@ -1,0 +1,15 @@
+#!/bin/bash
+# The floor (tests/bench/floor) as the relay under test, one destination only. FLOOR: the binary.
+source "$BENCH/lib.sh"
+D=$WORK/floor
+FLOOR=${FLOOR:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../floor" && pwd)/target/release/floor}
+case $1 in
+start)
+  rm -rf "$D"; mkdir -p "$D"
+  isolated "$FLOOR" "$RELAY_ADDR" "$SINK_ADDR" mx.sink.test "$CERTS/ca.pem" "$D/data" "${WORKERS:-2}" > "$D/out.log" 2>&1 &
+  wait_relay ;;
+stop)
+  pkill -TERM -f "^[^ ]*floor $RELAY_ADDR" 2>/dev/null; wait_group_empty ;;
+flush | queued) echo "the floor keeps no queue" >&2; exit 2 ;;
+dir) echo "$D" ;;
+esac

@@ -198,6 +198,12 @@ impl Core {
         self.told
     }
 
+    /// Makes entries of a destination due, none of which is held or in memory.
+    pub(crate) fn make_due(&mut self, destination: &Destination, keys: &[Key], at: Timestamp) {
+        self.schedule.make_due(destination, keys, at);
+        self.wake_for(at);
+    }
+
     /// Leaves a destination alone until then, or no longer.
     pub(crate) fn suspend(
         &mut self,

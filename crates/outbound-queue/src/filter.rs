@@ -97,6 +97,30 @@ impl Filter {
     }
 }
 
+impl Filter {
+    /// Whether destinations decide what matches: all recipients at those whose name is the domain, or
+    /// that are named, or at any.
+    pub(crate) fn is_by_destination(&self) -> bool {
+        let Self {
+            domain,
+            destination,
+            ..
+        } = self;
+        *self
+            == Self {
+                domain: domain.clone(),
+                destination: destination.clone(),
+                ..Self::default()
+            }
+    }
+
+    /// Whether all that waits at a destination, which it [is about](Self::is_about), matches.
+    pub(crate) fn takes_all(&self, destination: &Destination) -> bool {
+        let domain = self.domain.as_deref();
+        domain.is_none_or(|domain| destination.as_str().eq_ignore_ascii_case(domain))
+    }
+}
+
 impl Edited {
     /// Notes that a message was changed.
     pub(crate) fn note(&mut self, edit: Edit, id: QueueId, upstream_id: Option<&str>) {

@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mail_types::{Mailbox, QueueId, ReversePath, Timestamp};
 
 use crate::state::{NEVER, When};
-use crate::{Destination, DueDestination};
+use crate::{Destination, DueDestination, Filter};
 use group::Entry;
 use reasons::Reasons;
 use suspensions::Suspensions;
@@ -84,6 +84,7 @@ impl Schedule {
         let entry = Entry {
             sender,
             mixed: when.mixed,
+            alone: when.alone,
         };
         if waiting.insert(key, part, entry) {
             self.waiting += 1;
@@ -107,7 +108,7 @@ impl Schedule {
         };
         let until = self.suspensions.until(destination);
         let before = waiting.first(until);
-        let Some(part) = waiting.remove(key) else {
+        let Some((part, _)) = waiting.remove(key) else {
             return false;
         };
         self.reasons.forget(part.reason);
@@ -117,6 +118,35 @@ impl Schedule {
             self.list_anew(destination);
         }
         true
+    }
+
+    /// Whether there is such an entry.
+    pub(crate) fn has(&self, destination: &Destination, key: Key) -> bool {
+        let waiting = self.destinations.get(destination);
+        waiting.is_some_and(|waiting| waiting.has(key))
+    }
+
+    /// Destinations at which all that waits matches a filter, and those where some may.
+    pub(crate) fn about(&self, filter: &Filter) -> impl Iterator<Item = (&Destination, &Waiting)> {
+        let all = self.destinations.iter();
+        all.filter(|(name, _)| filter.is_about(name))
+    }
+
+    /// Makes entries of a destination due, none of which is held.
+    pub(crate) fn make_due(&mut self, destination: &Destination, keys: &[Key], at: Timestamp) {
+        let Some(waiting) = self.destinations.get_mut(destination) else {
+            return;
+        };
+        for key in keys {
+            if let Some((part, entry)) = waiting.remove(*key) {
+                let part = Part {
+                    put_off: false,
+                    ..part
+                };
+                waiting.insert((at, key.1), part, entry);
+            }
+        }
+        self.list_anew(destination);
     }
 
     /// Suspends a destination until then, or ends that. Answers when its first entry is due now, if it

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use mail_types::{Envelope, Timestamp};
+use mail_types::{Envelope, QueueId, Timestamp};
 
 use crate::{AttemptEntry, AttemptNote, Destination, Done, Filter, Placement};
 
@@ -20,6 +20,8 @@ pub(crate) struct Stored {
     /// One per recipient of the envelope, in its order.
     pub(crate) recipients: Vec<RecipientEntry>,
     pub(crate) attempts: Vec<AttemptEntry>,
+    /// The record by which it was last made due together with others; zero if none was.
+    pub(crate) retried: QueueId,
 }
 
 /// What became of one recipient so far.
@@ -46,6 +48,8 @@ pub(crate) struct When {
     pub(crate) reason: Option<Arc<str>>,
     /// Some of the recipients there have another reason.
     pub(crate) mixed: bool,
+    /// Nothing of the message is pending elsewhere.
+    pub(crate) alone: bool,
 }
 
 /// One change, as the journal records it.
@@ -107,7 +111,26 @@ impl Stored {
             bounce: false,
             recipients,
             attempts: Vec::new(),
+            retried: QueueId::from_raw(0),
         }
+    }
+
+    /// Makes it due by a record about many, unless that was applied before; says whether it was new.
+    pub(crate) fn retry(&mut self, stamp: QueueId, at: Timestamp) -> bool {
+        if stamp <= self.retried {
+            return false;
+        }
+        self.retried = stamp;
+        for r in self.recipients.iter_mut().filter(|r| r.done.is_none()) {
+            (r.next, r.put_off) = (at, false);
+        }
+        true
+    }
+
+    /// Whether it is still due by that record.
+    pub(crate) fn is_retried(&self, stamp: QueueId, at: Timestamp) -> bool {
+        let mut pending = self.recipients.iter().filter(|r| r.done.is_none());
+        self.retried == stamp && pending.any(|r| r.next == at)
     }
 
     /// Applies a change unless it was applied before; says whether it was new.
@@ -188,6 +211,7 @@ impl Stored {
             put_off: put_off.is_some(),
             reason: reason.clone(),
             mixed: pending.clone().any(|r| r.reason != *reason),
+            alone: pending.count() == self.recipients.iter().filter(|r| r.done.is_none()).count(),
         })
     }
 

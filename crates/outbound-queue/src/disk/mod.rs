@@ -10,6 +10,7 @@
 //! | [`CHANGE`] | queue id | [`ChangeForm`]: one change | |
 //! | [`STATE`] | queue id | [`StateForm`]: all of the state, replaces what was before | |
 //! | [`GONE`] | queue id | [`GoneForm`]: the message is finished, and which segments have its record | |
+//! | [`DUE`] | an id of its own | [`DueForm`]: these messages are due | |
 
 mod change;
 mod envelope;
@@ -18,6 +19,7 @@ mod state;
 
 pub(crate) use row::{Large, Place, decode_row, encode_row};
 
+use mail_types::{QueueId, Timestamp};
 use minicbor::{Decode, Encode};
 use std::sync::Arc;
 
@@ -34,6 +36,8 @@ pub(crate) const CHANGE: u8 = 2;
 pub(crate) const STATE: u8 = 3;
 /// It is finished.
 pub(crate) const GONE: u8 = 4;
+/// Many are due at once.
+pub(crate) const DUE: u8 = 5;
 
 /// The bytes are not what this version or one near it writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,6 +63,14 @@ struct GoneForm {
     #[n(0)]
     #[cbor(default)]
     segments: Vec<u32>,
+}
+
+#[derive(Encode, Decode)]
+struct DueForm {
+    #[n(0)]
+    at: u64,
+    #[n(1)]
+    ids: Vec<u64>,
 }
 
 /// Meta of a [`MESSAGE`] record.
@@ -114,6 +126,21 @@ pub(crate) fn encode_gone(segments: &[u32]) -> Vec<u8> {
 pub(crate) fn decode_gone(bytes: &[u8]) -> Result<Vec<u32>, Unreadable> {
     let form: GoneForm = minicbor::decode(bytes).map_err(|_| Unreadable)?;
     Ok(form.segments)
+}
+
+/// Meta of a [`DUE`] record.
+pub(crate) fn encode_due(at: Timestamp, ids: &[QueueId]) -> Vec<u8> {
+    encode(DueForm {
+        at: at.as_millis(),
+        ids: ids.iter().map(|id| id.raw()).collect(),
+    })
+}
+
+/// Reads [`encode_due`].
+pub(crate) fn decode_due(bytes: &[u8]) -> Result<(Timestamp, Vec<QueueId>), Unreadable> {
+    let form: DueForm = minicbor::decode(bytes).map_err(|_| Unreadable)?;
+    let ids = form.ids.into_iter().map(QueueId::from_raw);
+    Ok((Timestamp::from_millis(form.at), ids.collect()))
 }
 
 #[expect(

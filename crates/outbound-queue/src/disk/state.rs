@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use mail_types::{Envelope, Timestamp};
+use mail_types::{Envelope, QueueId, Timestamp};
 use minicbor::{Decode, Encode};
 
 use super::Unreadable;
@@ -29,6 +29,9 @@ pub(super) struct StateForm<'a> {
     recipients: Vec<RecipientStateForm>,
     #[b(5)]
     attempts: Vec<AttemptForm<'a>>,
+    /// Key of the last [`DUE`](super::DUE) record that was applied.
+    #[n(6)]
+    retried: Option<u64>,
 }
 
 #[derive(Encode, Decode)]
@@ -120,6 +123,7 @@ impl<'a> StateForm<'a> {
             reasons: reasons.0,
             recipients,
             attempts,
+            retried: (m.retried.raw() != 0).then(|| m.retried.raw()),
         }
     }
 
@@ -163,6 +167,7 @@ impl<'a> StateForm<'a> {
             bounce: self.flags & BOUNCE != 0,
             recipients,
             attempts,
+            retried: QueueId::from_raw(self.retried.unwrap_or_default()),
         })
     }
 }

@@ -98,6 +98,13 @@ fn everything_comes_back() {
         assert_eq!(decode_state(&encode_state(m), m), Ok(m.clone()));
     }
     assert_eq!(decode_gone(&encode_gone(&[7])), Ok(vec![7]));
+    let retried = Stored {
+        retried: QueueId::from_raw(77),
+        ..m.clone()
+    };
+    assert_eq!(decode_state(&encode_state(&retried), &m), Ok(retried));
+    let (at, ids) = (Timestamp::from_secs(8), vec![QueueId::from_raw(1 << 50)]);
+    assert_eq!(decode_due(&encode_due(at, &ids)), Ok((at, ids)));
     let place = Place {
         position: Position {
             segment: 3,

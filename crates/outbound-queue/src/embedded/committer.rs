@@ -57,6 +57,7 @@ pub(super) fn step(shared: &Shared) -> Result<(), QueueError> {
     let _alone = shared.writing.lock();
     retry_unrecorded(shared)?;
     unlink_bodies(shared);
+    super::retried::bring_some(shared)?;
     let Some(index) = &shared.index else {
         return Ok(());
     };
@@ -100,6 +101,7 @@ pub(super) fn take_batch(shared: &Shared) -> Result<Option<Batch>, QueueError> {
         recovering,
         durable_end,
         checkpoint,
+        retried,
         ..
     } = &mut *state;
     let mut rows = Vec::new();
@@ -108,7 +110,7 @@ pub(super) fn take_batch(shared: &Shared) -> Result<Option<Batch>, QueueError> {
         // From here on a row may exist, whatever happens next: whoever removes the message removes that too.
         hot.indexed = true;
     }
-    let complete = !*recovering;
+    let complete = !*recovering && retried.is_empty();
     if rows.is_empty() && removed.is_empty() && (*durable_end == *checkpoint || !complete) {
         return Ok(None);
     }

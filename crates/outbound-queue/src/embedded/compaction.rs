@@ -14,9 +14,14 @@ use mail_types::QueueId;
 
 use super::committer;
 use super::records::{GoneFrom, Parent, ParentKind, Written, explain, message_record};
+use super::retried::Due;
 use super::shared::{Shared, State};
 use crate::QueueError;
-use crate::disk::{CHANGE, GONE, MESSAGE, STATE, decode_gone, encode_message, encode_state};
+use crate::disk::Place;
+use crate::disk::{
+    CHANGE, DUE, GONE, MESSAGE, STATE, decode_due, decode_gone, encode_message, encode_state,
+};
+use crate::state::Stored;
 
 /// Runs until the store stops: one segment at a time.
 pub(super) fn run(shared: &Shared) {
@@ -71,6 +76,8 @@ struct Plan {
     messages: Vec<(QueueId, Position)>,
     states: BTreeSet<QueueId>,
     gone: Vec<(QueueId, GoneFrom)>,
+    /// What is due by records here.
+    due: Vec<(Due, Vec<QueueId>)>,
     /// Bytes of the "gone" records to be carried forward.
     gone_bytes: u64,
     bytes: u64,
@@ -91,7 +98,15 @@ pub(super) fn compact(shared: &Shared, segment: u32) -> Result<bool, QueueError>
         }
     }
     for id in &plan.states {
-        carry_state(shared, *id, segment)?;
+        carry_state(shared, *id, |_, place| has_state_in(place, segment))?;
+    }
+    for (due, ids) in &plan.due {
+        for id in ids {
+            // Unless something else became of it since; and what is copied has all of its state with it.
+            carry_state(shared, *id, |message, place| {
+                place.position.segment != segment && message.is_retried(due.stamp, due.at)
+            })?;
+        }
     }
     for (id, from) in plan.gone {
         wait_for_room(shared);
@@ -127,6 +142,10 @@ fn plan(shared: &Shared, segment: u32) -> Result<Option<Plan>, QueueError> {
         match record.kind {
             MESSAGE => plan.messages.push((id, record.position)),
             CHANGE | STATE => drop(plan.states.insert(id)),
+            DUE => match decode_due(record.meta) {
+                Ok((at, ids)) => plan.due.push((Due { stamp: id, at }, ids)),
+                Err(_) => unreadable = true,
+            },
             GONE => match decode_gone(record.meta) {
                 Ok(mut segments) => {
                     segments.retain(|s| *s != segment && existing.contains(s));
@@ -197,7 +216,11 @@ fn copy(shared: &Shared, id: QueueId, position: Position) -> Result<bool, QueueE
 }
 
 /// Appends the whole state of a live message whose record stands elsewhere.
-fn carry_state(shared: &Shared, id: QueueId, segment: u32) -> Result<(), QueueError> {
+fn carry_state(
+    shared: &Shared,
+    id: QueueId,
+    is_here: impl Fn(&Stored, &Place) -> bool,
+) -> Result<(), QueueError> {
     wait_for_room(shared);
     let mut state = shared.lock();
     if !shared.ensure_hot(&mut state, id)? {
@@ -206,16 +229,22 @@ fn carry_state(shared: &Shared, id: QueueId, segment: u32) -> Result<(), QueueEr
     let Some(hot) = state.core.hot.get_mut(&id) else {
         return Ok(());
     };
-    let here = |place: &crate::disk::Place| {
-        place.position.segment != segment && place.states.iter().any(|(s, _)| *s == segment)
-    };
-    if !hot.place.as_ref().is_some_and(here) {
+    if !hot
+        .place
+        .as_ref()
+        .is_some_and(|place| is_here(&hot.message, place))
+    {
         return Ok(());
     }
     let record = Record::new(STATE, id.raw(), encode_state(&hot.message));
     let bytes = u32::try_from(record.stored_len()).unwrap_or(u32::MAX);
     append(shared, &mut state, record, id, bytes, ParentKind::Whole);
     Ok(())
+}
+
+/// Whether a state record that counts stands in a segment, and the message itself does not.
+fn has_state_in(place: &Place, segment: u32) -> bool {
+    place.position.segment != segment && place.states.iter().any(|(s, _)| *s == segment)
 }
 
 fn append(

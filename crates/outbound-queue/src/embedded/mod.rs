@@ -17,6 +17,7 @@
 //! - a live message, with all of its state (same id; two copies of an id count as one);
 //! - the whole state of a live message whose record stands in another segment, if a state record of it
 //!   stands here;
+//! - the same for a live message that is due by a record about many that stands here;
 //! - the word that a message is gone, if its record stands in another segment that still exists.
 //!
 //! Then the segment is unlinked and the directory synced, and only after that it counts as gone. Until
@@ -37,6 +38,9 @@
 //! segments, while new mail is accepted and delivered; older mail is scheduled when all has been read, since
 //! only then is it known what is gone.
 //!
+//! `retry` of what waits at destinations, or of everything, is a change of the schedule and one record
+//! about thousands of messages, whose rows follow when they are next read (`retried`).
+//!
 //! Due times of all mail are in memory, a few bytes each ([`crate::schedule`]); leases are memory only.
 //!
 //! # Failure
@@ -55,6 +59,8 @@ mod options;
 mod prefetch;
 mod records;
 mod replay;
+mod retried;
+mod retry;
 mod shared;
 mod store;
 

@@ -38,9 +38,12 @@ pub(super) fn list(
 ) -> Result<Page, QueueError> {
     let mut page = Page::default();
     loop {
-        let (keys, rows) = entries(shared, filter, from)?;
+        let (keys, mut rows) = entries(shared, filter, from)?;
         let state = shared.lock();
-        for (key, message) in &rows {
+        for (key, message) in &mut rows {
+            if !state.core.hot.contains_key(&key.1) {
+                state.retried.apply(key.1, Arc::make_mut(message));
+            }
             if message.first_due(filter) != key.0 || !state.core.is_live(key.1) {
                 continue;
             }
@@ -106,6 +109,12 @@ pub(super) async fn edit(
     now: Now,
 ) -> Result<Edited, QueueError> {
     let mut edited = Edited::default();
+    if let (Target::Filter(filter), Edit::Retry) = (target, edit)
+        && filter.is_by_destination()
+        && let Some(edited) = super::retry::retry(shared, filter, dry_run, now).await?
+    {
+        return Ok(edited);
+    }
     let ids = match target {
         Target::Ids(ids) => ids.clone(),
         Target::Filter(filter) => matching(shared, filter, now).await?,
@@ -128,9 +137,9 @@ pub(super) async fn edit(
     Ok(edited)
 }
 
-type Waiting = Vec<oneshot::Receiver<Result<(), QueueError>>>;
+pub(super) type Waiting = Vec<oneshot::Receiver<Result<(), QueueError>>>;
 
-fn edit_page(
+pub(super) fn edit_page(
     shared: &Shared,
     ids: &[QueueId],
     edit: Edit,

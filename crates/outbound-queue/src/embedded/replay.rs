@@ -7,11 +7,12 @@ use mail_types::QueueId;
 
 use super::index::{Index, IndexError};
 use super::records::note_state;
+use super::retried::Due;
 use super::shared::State;
 use crate::core::Hot;
 use crate::disk::{
-    CHANGE, GONE, MESSAGE, Place, STATE, Unreadable, decode_change, decode_gone, decode_message,
-    decode_row, decode_state,
+    CHANGE, DUE, GONE, MESSAGE, Place, STATE, Unreadable, decode_change, decode_due, decode_gone,
+    decode_message, decode_row, decode_state,
 };
 
 /// Applies records in the journal's order. What it finds is not scheduled: see [`load`].
@@ -54,14 +55,33 @@ impl Replay {
                 // Whether there is a row is not worth a look: removing none does no harm.
                 state.removed.insert(id);
                 state.core.hot.remove(&id);
+                state.retried.take(id, None);
                 self.gone.insert(id);
                 decode_gone(record.meta).map(|_| ())
             }
+            DUE => self.due(state, record),
             _ => Ok(()),
         };
         if applied.is_err() {
             self.damaged += 1;
         }
+        Ok(())
+    }
+}
+
+impl Replay {
+    /// Many messages are due: what is in memory now, the others when they are read.
+    fn due(&self, state: &mut State, record: &ScannedRecord<'_>) -> Result<(), Unreadable> {
+        let (at, mut ids) = decode_due(record.meta)?;
+        let stamp = QueueId::from_raw(record.key);
+        ids.retain(|id| {
+            if let Some(hot) = state.core.hot.get_mut(id) {
+                hot.dirty |= std::sync::Arc::make_mut(&mut hot.message).retry(stamp, at);
+                return false;
+            }
+            !self.gone.contains(id)
+        });
+        state.retried.add(Due { stamp, at }, ids);
         Ok(())
     }
 }
@@ -98,8 +118,10 @@ pub(super) fn load(
         if id > last {
             return Ok(());
         }
-        let (message, place) = decode_row(row).map_err(|error| IndexError(error.to_string()))?;
+        let (mut message, place) =
+            decode_row(row).map_err(|error| IndexError(error.to_string()))?;
         with(&mut |state| {
+            state.retried.apply(id, &mut message);
             if !state.core.is_live(id) && !state.removed.contains(&id) {
                 state.usage.remember(&place);
                 state.core.schedule_found(id, &message);
@@ -120,7 +142,7 @@ fn bring(state: &mut State, index: Option<&Index>, id: QueueId) -> Result<(), In
         return Ok(());
     };
     let (message, place) = decode_row(&row).map_err(|error| IndexError(error.to_string()))?;
-    state.core.bring(id, message, place);
+    state.bring(id, message, place);
     Ok(())
 }
 

@@ -15,6 +15,7 @@ use super::records::{
     Completed, Done, GoneFrom, Parent, ParentKind, Usage, Waiter, Written, explain, gone_record,
     note_state, record_of,
 };
+use super::retried::Retried;
 use crate::body::Budget;
 use crate::core::{Core, Hot, Step};
 use crate::disk::{Place, decode_row, encode_state};
@@ -61,6 +62,8 @@ pub(super) struct State {
     pub(super) index_failed: Option<String>,
     /// Files of content whose messages are durably gone.
     pub(super) unlink: Vec<QueueId>,
+    /// What is due by a record that the index does not have yet.
+    pub(super) retried: Retried,
 }
 
 /// An outcome that is true but not on disk.
@@ -213,7 +216,7 @@ impl Shared {
         }
         match self.load(id) {
             Ok((message, place)) => {
-                state.core.bring(id, message, place);
+                state.bring(id, message, place);
                 Ok(true)
             }
             Err(cause) => Err(self.fail_index(state, &cause)),
@@ -389,6 +392,7 @@ impl State {
             index_rebuilt: None,
             index_failed: None,
             unlink: Vec::new(),
+            retried: Retried::default(),
         }
     }
 

@@ -136,7 +136,7 @@ impl QueueStore for EmbeddedStore {
         for (id, row) in rows.drain(..) {
             // Only if nothing left memory meanwhile, the row is known to be the latest.
             if let (true, Ok((message, place))) = (fresh && state.core.is_live(id), row) {
-                state.core.bring(id, message, place);
+                state.bring(id, message, place);
             }
         }
         for (id, body) in bodies.drain(..) {

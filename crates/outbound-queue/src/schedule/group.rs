@@ -28,6 +28,8 @@ pub(super) struct Entry {
     pub(super) sender: u16,
     /// Some of the message's recipients there wait for another reason.
     pub(super) mixed: bool,
+    /// The message has none elsewhere.
+    pub(super) alone: bool,
 }
 
 impl Group {
@@ -76,6 +78,10 @@ impl Group {
 
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    pub(super) fn has(&self, key: Key) -> bool {
+        self.entries.contains_key(&key)
     }
 
     /// The key of the first entry.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::Filter;
 use proptest::prelude::*;
 
 /// Adds an entry that was not put off.
@@ -13,6 +12,7 @@ fn insert(s: &mut Schedule, d: &Destination, key: Key, sender: u16, reason: Opti
         put_off: false,
         reason: reason.cloned(),
         mixed: false,
+        alone: true,
     };
     s.insert(d, key.1, &when, sender);
 }
@@ -164,7 +164,7 @@ proptest! {
                     if let Some((time, _)) = before {
                         prop_assert!(s.remove(&destination, key(time, id)));
                     }
-                    let when = When { time: Timestamp::from_millis(time), put_off, reason: None, mixed: false };
+                    let when = When { time: Timestamp::from_millis(time), put_off, reason: None, mixed: false, alone: true };
                     s.insert(&destination, QueueId::from_raw(id), &when, id as u16 % 5);
                 }
                 2 => {
@@ -225,13 +225,13 @@ proptest! {
         let mut list: BTreeMap<Key, bool> = BTreeMap::new();
         let crowd = if crowd { CROWDED as u64 } else { 0 };
         for id in 100..100 + crowd {
-            group.insert(key(35, id), Entry { sender: 1, mixed: false });
+            group.insert(key(35, id), Entry { sender: 1, mixed: false, alone: true });
             list.insert(key(35, id), false);
         }
         for (n, (add, id, mixed)) in steps.into_iter().enumerate() {
             let key = if id == 39 { (NEVER, QueueId::from_raw(id)) } else { key(id * 7 % 30, id) };
             if add {
-                let is_new = group.insert(key, Entry { sender: 1, mixed });
+                let is_new = group.insert(key, Entry { sender: 1, mixed, alone: true });
                 prop_assert_eq!(is_new, list.insert(key, mixed).is_none());
             } else {
                 prop_assert_eq!(group.remove(key).is_some(), list.remove(&key).is_some());

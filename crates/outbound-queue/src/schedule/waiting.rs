@@ -9,7 +9,7 @@ use super::{CROWDED, Key, Listed};
 use crate::state::NEVER;
 
 #[derive(Default)]
-pub(super) struct Waiting {
+pub(crate) struct Waiting {
     /// By reason's number, what was put off apart: a handful.
     groups: Vec<(Part, Group)>,
     len: usize,
@@ -47,7 +47,7 @@ impl Waiting {
     }
 
     /// Removes an entry; answers where it was.
-    pub(super) fn remove(&mut self, key: Key) -> Option<Part> {
+    pub(super) fn remove(&mut self, key: Key) -> Option<(Part, Entry)> {
         let mut groups = self.groups.iter_mut().enumerate();
         let (at, part, entry) =
             groups.find_map(|(at, (part, group))| Some((at, *part, group.remove(key)?)))?;
@@ -56,7 +56,22 @@ impl Waiting {
         }
         self.len -= 1;
         self.thin_out(key, part.put_off, entry.sender);
-        Some(part)
+        Some((part, entry))
+    }
+
+    pub(super) fn has(&self, key: Key) -> bool {
+        self.groups().any(|(_, group)| group.has(key))
+    }
+
+    /// All entries: whether a retry changes nothing about the message but its time, and whether it is
+    /// due at that time already.
+    pub(crate) fn for_retry(&self, now: Timestamp) -> impl Iterator<Item = (Key, bool, bool)> {
+        self.groups().flat_map(move |(part, group)| {
+            group.entries().map(move |(key, entry)| {
+                let is_plain = entry.alone && !entry.mixed && key.0 != NEVER;
+                (key, is_plain, !part.put_off && key.0 <= now)
+            })
+        })
     }
 
     pub(super) const fn len(&self) -> usize {

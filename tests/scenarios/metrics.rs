@@ -55,6 +55,11 @@ testkit::net_test! {
         assert!(sum("sealpost_fsync_seconds_count") >= 3.0);
         assert!(sum("sealpost_store_bytes") > 0.0);
         assert!(sum("sealpost_tls_handshakes_total") >= 1.0);
+        for resource in capped() {
+            let of = |family: &str| samples.get(&format!("{family}{{resource=\"{resource}\"}}"));
+            let (used, cap) = (of("sealpost_in_use"), of("sealpost_limit"));
+            assert!(used.zip(cap).is_some_and(|(used, cap)| used <= cap), "{resource}: {used:?} of {cap:?}");
+        }
         // Labels come from fixed sets: no address, no domain, no id.
         let names: Vec<_> = samples.keys().filter(|k| k.contains(".test") || k.contains('@')).collect();
         assert!(names.is_empty(), "{names:?}");
@@ -97,4 +102,20 @@ async fn scrape(relay: &Relay) -> BTreeMap<String, f64> {
         .collect();
     assert_eq!(families, documented);
     samples
+}
+
+/// The resources of the table of caps in the documentation.
+fn capped() -> Vec<String> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let (_, table) = text.split_once("| `resource` | cap |").unwrap();
+    let rows = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    let names: Vec<String> = rows
+        .map(|row| row.split('`').nth(1).unwrap().to_owned())
+        .collect();
+    assert!(names.len() > 8, "{names:?}");
+    names
 }

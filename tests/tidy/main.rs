@@ -2,6 +2,7 @@
 //! stands at the top of the repository, that what is shipped loads, which requirement is met where.
 #![allow(clippy::expect_used, reason = "tests: a panic is the failure report")]
 
+mod caps;
 mod configs;
 mod conformance;
 mod edges;

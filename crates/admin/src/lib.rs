@@ -29,7 +29,7 @@ mod types;
 pub use control::{Audit, Control, Daemon, control_routes, control_table};
 pub use health::{Readiness, public_router};
 pub use metrics::{
-    ConnectionLimit, DaneResult, DnsResult, DnsSeries, DnsType, HistogramSnapshot, Label,
+    Cap, ConnectionLimit, DaneResult, DnsResult, DnsSeries, DnsType, HistogramSnapshot, Label,
     LoginResult, Metrics, PolicyLookup, PolicyModes, QueueState, ReportResult, Resource,
     SessionResult, Snapshot, SpanResult, Stage, Store, TlsResult, TlsVersion, Usage,
     metrics_markdown,

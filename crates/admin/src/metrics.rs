@@ -31,8 +31,9 @@ mod snapshot;
 
 pub use docs::metrics_markdown;
 pub use labels::{
-    ConnectionLimit, DaneResult, DnsResult, DnsType, Label, LoginResult, PolicyLookup, QueueState,
-    ReportResult, Resource, SessionResult, SpanResult, Stage, Store, TlsResult, TlsVersion,
+    Cap, ConnectionLimit, DaneResult, DnsResult, DnsType, Label, LoginResult, PolicyLookup,
+    QueueState, ReportResult, Resource, SessionResult, SpanResult, Stage, Store, TlsResult,
+    TlsVersion,
 };
 pub use snapshot::{DnsSeries, HistogramSnapshot, PolicyModes, Snapshot, Usage};
 

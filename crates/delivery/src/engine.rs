@@ -259,8 +259,11 @@ impl<S: QueueStore> Delivery<S> {
         let whole = due.len() < ROUND;
         let mut started = false;
         for due in due {
-            if self.inner.workers.load(Ordering::Relaxed) >= self.inner.settings.load().connections
-            {
+            // After a start with a large backlog, or when much was made due, fresh mail must not wait
+            // for all of that: the last places are its own (`start`).
+            let limit = self.inner.settings.load().connections;
+            let limit = limit - limit / KEPT_FOR_FRESH;
+            if self.inner.workers.load(Ordering::Relaxed) >= limit {
                 return false;
             }
             *cursor = Some(due.destination.clone());
@@ -585,6 +588,8 @@ impl<S: QueueStore> Inner<S> {
     }
 }
 
+/// One in so many connections is for fresh mail only.
+const KEPT_FOR_FRESH: usize = 8;
 /// Destinations looked at in one round.
 const ROUND: usize = 64;
 /// Fresh messages in one lane's hands; more wait in the queue.

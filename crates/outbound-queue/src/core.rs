@@ -359,6 +359,7 @@ impl Core {
             oldest: self.live.first().map(|id| (*id, arrival_of(*id))),
             disk_bytes: 0,
             memory_bytes: 0,
+            messages_in_memory: self.hot.len() as u64,
             destinations,
             reasons: self.schedule.by_reason(),
         }

@@ -26,6 +26,8 @@ pub struct Stats {
     pub disk_bytes: u64,
     /// Octets of content in memory.
     pub memory_bytes: u64,
+    /// Messages in memory: being delivered, or not yet in the index.
+    pub messages_in_memory: u64,
     /// By destination, the largest first, at most 100.
     pub destinations: Vec<DestinationCount>,
     /// Waiting mail by reason of its last deferral.

@@ -180,6 +180,8 @@ fn queue(r: &mut Reader<'_>) -> Option<Queue> {
         retry: r.list(s, "queue.retry")?,
         minimum_free_space: r.value(s, "queue.minimum-free-space")?,
         body_memory: r.value(s, "queue.body-memory")?,
+        messages_in_memory: r.value(s, "queue.messages-in-memory")?,
+        journal_memory: r.value(s, "queue.journal-memory")?,
         hold_at_start: r.value(s, "queue.hold-at-start")?,
         expire_held: r.value(s, "queue.expire-held")?,
         notifications_per_sender: r.value_or_word(s, "queue.notifications-per-sender")?,

@@ -378,6 +378,10 @@ pub struct Queue {
     pub minimum_free_space: u64,
     /// Bodies kept in memory for their first attempt. Bytes.
     pub body_memory: u64,
+    /// Messages in memory beyond which new ones wait.
+    pub messages_in_memory: usize,
+    /// Records that wait for the disk beyond which new ones wait. Bytes.
+    pub journal_memory: u64,
     /// Mail found at start is held.
     pub hold_at_start: bool,
     /// Held mail, and that of paused destinations, is given up at the end of its lifetime.

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::families::{ALL, Kind};
+use super::families::{ALL, Kind, LIMIT};
+use super::labels::{Cap, Label, Resource};
 
 /// The text of `docs/metrics.md`.
 #[must_use]
@@ -22,6 +23,21 @@ pub fn metrics_markdown() -> String {
         if !family.alert.is_empty() {
             let _ = writeln!(out, "- Alert on: {}", family.alert);
         }
+        if family.full_name() == LIMIT.full_name() {
+            out.push_str(&caps());
+        }
+    }
+    out
+}
+
+/// What has a cap, and what sets it.
+fn caps() -> String {
+    let mut out = String::from("\n| `resource` | cap |\n|---|---|\n");
+    for resource in Resource::ALL {
+        let _ = match resource.cap() {
+            Cap::Key(key) => writeln!(out, "| `{}` | `{key}` |", resource.key()),
+            Cap::Fixed(what) => writeln!(out, "| `{}` | {what} |", resource.key()),
+        };
     }
     out
 }

@@ -213,6 +213,10 @@ labels! {
         Attempts => "attempts",
         /// Octets of messages in memory.
         BodyBytes => "body-bytes",
+        /// Messages in memory: being delivered, or not yet in the queue's index.
+        MessagesInMemory => "messages-in-memory",
+        /// Octets that wait for the queue's journal.
+        JournalBytes => "journal-bytes",
         /// Octets that messages on their way in take.
         InboundContent => "inbound-content",
         /// Policy fetches that are under way.
@@ -224,6 +228,36 @@ labels! {
         /// Octets of events that wait to be written to the log.
         LogBytes => "log-bytes",
     }
+}
+
+impl Resource {
+    /// What sets the cap: a configuration key, or in words what does.
+    #[must_use]
+    pub const fn cap(self) -> Cap {
+        match self {
+            Self::InboundConnections => Cap::Key("access.connections"),
+            Self::OutboundConnections | Self::Attempts => Cap::Key("delivery.connections"),
+            Self::BodyBytes => Cap::Key("queue.body-memory"),
+            Self::MessagesInMemory => Cap::Key("queue.messages-in-memory"),
+            Self::JournalBytes => Cap::Key("queue.journal-memory"),
+            Self::InboundContent => Cap::Key("access.content-memory"),
+            Self::PolicyFetches => Cap::Key("policy-cache.fetches"),
+            Self::Descriptors => Cap::Fixed("the process's limit of open files (`LimitNOFILE`)"),
+            Self::NoticeSenders => {
+                Cap::Fixed("fixed; with more, those heard of longest ago are forgotten")
+            }
+            Self::LogBytes => Cap::Fixed("fixed; with more, events are dropped and counted"),
+        }
+    }
+}
+
+/// What sets a cap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cap {
+    /// A configuration key.
+    Key(&'static str),
+    /// Something else.
+    Fixed(&'static str),
 }
 
 impl TlsVersion {

@@ -17,7 +17,9 @@ use crate::state::Stored;
 pub(super) fn run(shared: &Shared) {
     let ended = catch_unwind(AssertUnwindSafe(|| {
         while pause(shared) {
-            if let Err(error) = step(shared) {
+            let written = step(shared);
+            shared.caught_up.notify_waiters();
+            if let Err(error) = written {
                 tracing::error!(%error, "the queue's index was not written");
                 return;
             }
@@ -30,6 +32,7 @@ pub(super) fn run(shared: &Shared) {
             .journal
             .fail(Failure::new(FailedOperation::Owner, path, cause));
     }
+    shared.caught_up.notify_waiters();
 }
 
 /// Waits for the next batch; `false` when the store stops.

@@ -182,25 +182,34 @@ async fn submit(
 ) -> Result<oneshot::Receiver<Result<(), QueueError>>, QueueError> {
     let mut waiting = (stored, body, record);
     loop {
-        let (stored, body, record) = waiting;
-        let (waiter, durable) = oneshot::channel();
-        let written = Written {
-            parent: None,
-            messages: vec![(id, bytes, None)],
-            waiter: Some(waiter),
-        };
-        {
+        let is_crowded = {
             let mut state = shared.lock();
             shared.check(&state)?;
-            let group = Group::new(record.clone());
-            let sent = shared
-                .done
-                .append(&shared.journal, group, written, Urgency::Now);
-            if sent.is_ok() {
-                let hot = state.core.add(id, stored, true);
-                (hot.large, hot.body, hot.in_flight) = (large, body, 1);
-                return Ok(durable);
+            let is_crowded = shared.is_crowded(&state);
+            if !is_crowded {
+                let (stored, body, record) = waiting;
+                let (waiter, durable) = oneshot::channel();
+                let written = Written {
+                    parent: None,
+                    messages: vec![(id, bytes, None)],
+                    waiter: Some(waiter),
+                };
+                let group = Group::new(record.clone());
+                let sent = shared
+                    .done
+                    .append(&shared.journal, group, written, Urgency::Now);
+                if sent.is_ok() {
+                    let hot = state.core.add(id, stored, true);
+                    (hot.large, hot.body, hot.in_flight) = (large, body, 1);
+                    return Ok(durable);
+                }
+                waiting = (stored, body, record);
             }
+            is_crowded
+        };
+        if is_crowded {
+            until_caught_up(shared).await;
+            continue;
         }
         let (room, has_room) = oneshot::channel();
         shared.journal.on_room(move || {
@@ -208,7 +217,16 @@ async fn submit(
         });
         // An error means that the journal is closing: the next round says so.
         let _ = has_room.await;
-        waiting = (stored, body, record);
+    }
+}
+
+/// Waits until one more message may be in memory. Mail must not run ahead of the index without bound:
+/// memory would not suffice, nor the time of the next start.
+async fn until_caught_up(shared: &Arc<Shared>) {
+    // Before the look: the index may catch up right after it.
+    let caught_up = shared.caught_up.notified();
+    if shared.is_crowded(&shared.lock()) {
+        caught_up.await;
     }
 }
 

@@ -119,6 +119,7 @@ fn open_journal(options: &EmbeddedOptions) -> Result<(Journal, Recovery), QueueE
     );
     let journal_options = Options {
         segment_size: options.segment_size,
+        max_waiting_bytes: options.journal_memory,
         zero_ahead: options.zero_ahead,
         ..Options::new(options.directory.join("journal"), *b"sealpstq")
     };

@@ -30,6 +30,11 @@ pub struct EmbeddedOptions {
     pub storage: Arc<dyn Storage>,
     /// Content in memory: 64 MiB unless changed.
     pub body_memory: u64,
+    /// Messages in memory, without those that the index has and nobody works on: with more, commits
+    /// wait for the index. 50,000 unless changed.
+    pub messages_in_memory: usize,
+    /// Octets that wait for the journal's writer; with more, commits wait. 64 MiB unless changed.
+    pub journal_memory: u64,
     /// Content of this size and more goes to a file of its own: 256 KiB unless changed.
     pub large_body: usize,
     /// The index's cache: 32 MiB unless changed.
@@ -62,6 +67,8 @@ impl EmbeddedOptions {
             free_space: Arc::new(journal::free_space),
             storage: Arc::new(RealDisk),
             body_memory: 64 << 20,
+            messages_in_memory: 50_000,
+            journal_memory: 64 << 20,
             large_body: 256 << 10,
             index_cache: 32 << 20,
             read_at_once: 20_000,

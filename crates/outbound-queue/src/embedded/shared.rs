@@ -30,6 +30,8 @@ pub(super) struct Shared {
     pub(super) bodies: LargeFiles,
     pub(super) budget: Arc<Budget>,
     pub(super) wake: Arc<Notify>,
+    /// The index was written, or will not be any more: commits that wait for it look again.
+    pub(super) caught_up: Arc<Notify>,
     pub(super) options: EmbeddedOptions,
     pub(super) control: Control,
     /// Held while a batch goes to the index: batches must not overtake each other.
@@ -98,6 +100,7 @@ impl Shared {
             bodies,
             budget: Budget::new(options.body_memory),
             wake,
+            caught_up: Arc::default(),
             options,
             control: Control::default(),
             writing: Mutex::new(()),
@@ -123,6 +126,11 @@ impl Shared {
             Some(cause) => Err(QueueError::Failed(cause.clone())),
             None => Ok(()),
         }
+    }
+
+    /// Whether so many messages are in memory that new ones wait for the index. Without one all are.
+    pub(super) fn is_crowded(&self, state: &State) -> bool {
+        state.core.hot.len() >= self.options.messages_in_memory && self.index.is_some()
     }
 
     /// Whether there is room for `more` bytes above the floor.

@@ -18,6 +18,7 @@ use crate::{Edit, Filter, Incoming, QueueError, QueueStore, Target};
 mod crash;
 mod damage;
 mod load;
+mod pressure;
 mod retry;
 
 fn options(directory: &Path) -> EmbeddedOptions {

@@ -342,6 +342,8 @@ pub(super) fn queue(s: &Settings, placed: &Arc<Placed>) -> anyhow::Result<Embedd
     let options = EmbeddedOptions {
         free_space_floor: s.queue.minimum_free_space,
         body_memory: s.queue.body_memory,
+        messages_in_memory: s.queue.messages_in_memory,
+        journal_memory: s.queue.journal_memory,
         ..EmbeddedOptions::new(
             s.server.data_dir.join(QUEUE),
             Arc::clone(placed) as _,

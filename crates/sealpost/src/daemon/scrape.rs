@@ -32,6 +32,8 @@ pub(crate) struct Sources {
     pub(crate) max_outbound: u64,
     pub(crate) max_fetches: u64,
     pub(crate) body_memory: u64,
+    pub(crate) messages_in_memory: u64,
+    pub(crate) journal_memory: u64,
     pub(crate) certificates: Certificates,
     pub(crate) content: ContentMemory,
     pub(crate) content_limit: u64,
@@ -95,6 +97,16 @@ impl Sources {
                     Resource::BodyBytes,
                     queue.memory_bytes,
                     Some(self.body_memory),
+                ),
+                usage(
+                    Resource::MessagesInMemory,
+                    queue.messages_in_memory,
+                    Some(self.messages_in_memory),
+                ),
+                usage(
+                    Resource::JournalBytes,
+                    journal.waiting_bytes,
+                    Some(self.journal_memory),
                 ),
             ],
             ..Snapshot::default()

@@ -95,6 +95,8 @@ pub(crate) async fn run(
         max_outbound: settings.delivery.connections as u64,
         max_fetches: settings.policy_cache.fetches as u64,
         body_memory: settings.queue.body_memory,
+        messages_in_memory: settings.queue.messages_in_memory as u64,
+        journal_memory: settings.queue.journal_memory,
         certificates: certificates.clone(),
         content: server.content_memory(),
         content_limit: settings.access.limits.content_memory,

@@ -46,6 +46,20 @@ pub(super) const KEYS: &[Key] = &[
     )
     .default("\"64MiB\""),
     Key::new(
+        "queue.messages-in-memory",
+        Kind::Count(1_000, 10_000_000),
+        "How many messages may be in memory: those being delivered, and those that the queue's index does \
+         not have yet. With more, new mail waits for its 250 until the index has caught up. A message \
+         takes about 1 KiB there, without its body.",
+    )
+    .default("50000"),
+    Key::new(
+        "queue.journal-memory",
+        Kind::Size(MIB, 16 * GIB),
+        "How many octets may wait for the disk; with more, new mail waits for its 250.",
+    )
+    .default("\"64MiB\""),
+    Key::new(
         "queue.hold-at-start",
         Kind::Bool,
         "Whether everything found in the queue at start is held until `sealpost queue release`. For \

@@ -1,0 +1,53 @@
+//! Mail that comes faster than the index can be written.
+
+use super::*;
+
+#[tokio::test]
+async fn h9_02_commits_wait_for_an_index_that_lags_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = still(EmbeddedOptions {
+        messages_in_memory: 3,
+        ..options(dir.path())
+    });
+    for _ in 0..3 {
+        put(&store, "s@a.test", &["r@d.test"], b"x", false, at(1)).await;
+    }
+    let giving = store.clone();
+    let fourth =
+        tokio::spawn(
+            async move { put(&giving, "s@a.test", &["r@d.test"], b"x", false, at(1)).await },
+        );
+    // It is received, and then it waits: nothing else runs on this thread.
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!fourth.is_finished());
+    assert_eq!(store.stats(at(1)).messages_in_memory, 3);
+    committer::step(&store.shared).unwrap();
+    store.shared.caught_up.notify_waiters();
+    fourth.await.unwrap();
+    assert_eq!(store.stats(at(1)).messages, 4);
+    assert_eq!(store.stats(at(1)).messages_in_memory, 1);
+}
+
+#[tokio::test]
+async fn an_index_that_failed_lets_nobody_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = still(EmbeddedOptions {
+        messages_in_memory: 1,
+        ..options(dir.path())
+    });
+    put(&store, "s@a.test", &["r@d.test"], b"x", false, at(1)).await;
+    let mut incoming = store.begin(None, at(1)).unwrap();
+    incoming.write(b"x").await.unwrap();
+    let envelope = crate::samples::envelope("s@a.test", &["r@d.test"]);
+    let second = tokio::spawn(incoming.commit(envelope, false, at(1)));
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!second.is_finished());
+    store.shared.fail_index(&mut store.shared.lock(), "a test");
+    store.shared.caught_up.notify_waiters();
+    let answer = second.await.unwrap();
+    assert!(matches!(answer, Err(QueueError::Failed(_))), "{answer:?}");
+}

@@ -259,11 +259,8 @@ impl<S: QueueStore> Delivery<S> {
         let whole = due.len() < ROUND;
         let mut started = false;
         for due in due {
-            // After a start with a large backlog, or when much was made due, fresh mail must not wait
-            // for all of that: the last places are its own (`start`).
             let limit = self.inner.settings.load().connections;
-            let limit = limit - limit / KEPT_FOR_FRESH;
-            if self.inner.workers.load(Ordering::Relaxed) >= limit {
+            if self.inner.workers.load(Ordering::Relaxed) >= limit - limit / KEPT_FOR_FRESH {
                 return false;
             }
             *cursor = Some(due.destination.clone());
@@ -588,7 +585,7 @@ impl<S: QueueStore> Inner<S> {
     }
 }
 
-/// One in so many connections is for fresh mail only.
+/// One in so many connections is for fresh mail (`start`), which must not wait for a backlog.
 const KEPT_FOR_FRESH: usize = 8;
 /// Destinations looked at in one round.
 const ROUND: usize = 64;

@@ -242,12 +242,17 @@ const EDGES: [(&str, &[&str]); 25] = [
     (
         "sealpost-tests",
         &[
+            "dane",
+            "dkim",
+            "dsn",
             "mail-types",
             "mta-sts",
             "resolver",
             "settings",
             "smtp-proto",
+            "submission",
             "testkit",
+            "users",
         ],
     ),
 ];

@@ -7,6 +7,7 @@ mod configs;
 mod conformance;
 mod edges;
 mod files;
+mod fuzz;
 mod layout;
 mod monitoring;
 mod repository;

@@ -82,8 +82,11 @@ impl UsersFile {
         })
     }
 
-    /// Parses the text; the error is the number of a line and what is wrong with it.
-    pub(crate) fn parse(text: &str) -> Result<Self, (usize, String)> {
+    /// Parses the text.
+    ///
+    /// # Errors
+    /// The number of a line, from 1, and what is wrong with it; nothing of what stands in it.
+    pub fn parse(text: &str) -> Result<Self, (usize, String)> {
         let mut file = Self::default();
         for (n, line) in text.lines().enumerate() {
             if is_comment(line) {

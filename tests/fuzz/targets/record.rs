@@ -1,21 +1,3 @@
-//! Any TXT record is refused or printed so that it parses to itself.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use mta_sts::{Record, Selection};
-
-fuzz_target!(|text: &[u8]| {
-    let parsed = Record::parse(text);
-    if let Ok(record) = &parsed {
-        assert_eq!(
-            Record::parse(record.to_string().as_bytes()).as_ref(),
-            Ok(record)
-        );
-    }
-    // Alone it is found if and only if it is valid; twice it never is.
-    assert_eq!(
-        matches!(Record::select([text]), Selection::Found(_)),
-        parsed.is_ok()
-    );
-    assert!(matches!(Record::select([text, text]), Selection::None(_)));
-});
+libfuzzer_sys::fuzz_target!(|input: &[u8]| sealpost_fuzz::run("record", input));

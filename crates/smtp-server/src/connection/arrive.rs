@@ -3,14 +3,14 @@
 use std::io;
 use std::net::SocketAddr;
 
-use smtp_proto::server::Peer;
+use smtp_proto::server::{Peer, ProxySource};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::{Context, Phase};
 use crate::limits::Slot;
-use crate::proxy::{self, Source};
+use crate::proxy;
 use crate::{Access, Client, Event, Observer, turn_away};
 
 /// The client's address and what it may do; `None`: it was turned away, and that was told.
@@ -23,10 +23,10 @@ pub(super) async fn arrive<I, O: Observer>(
 ) -> Option<(SocketAddr, Peer)> {
     if slot.is_assigned() {
         let access = context.access.load();
-        return Some((address, access.peer(address.ip(), context.bare_newline)));
+        return Some((address, access.peer(address.ip(), context.bare_newline())));
     }
     let header = tokio::select! {
-        header = timeout(context.timeouts.proxy, proxy::read(stream)) => header,
+        header = timeout(context.timeouts().proxy, proxy::read(stream)) => header,
         _ = phase.wait_for(|p| *p != Phase::Open) => return None,
     };
     let source = match header.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
@@ -34,7 +34,7 @@ pub(super) async fn arrive<I, O: Observer>(
         Err(error) => {
             context.observer.event(Event::ProxyRefused {
                 client: Client {
-                    listener: &context.settings.listener,
+                    listener: &context.settings().listener,
                     address,
                     helo: "",
                 },
@@ -43,17 +43,17 @@ pub(super) async fn arrive<I, O: Observer>(
             return None;
         }
     };
-    let Source::Client(client) = source else {
+    let ProxySource::Client(client) = source else {
         return Some((
             address,
-            Access::stranger(address.ip(), context.bare_newline),
+            Access::stranger(address.ip(), context.bare_newline()),
         ));
     };
     if let Err(limit) = slot.assign(client.ip(), Instant::now()) {
         let observer = &*context.observer;
-        turn_away::turn_away(stream, client, &context.settings, observer, limit);
+        turn_away::turn_away(stream, client, context.settings(), observer, limit);
         return None;
     }
     let access = context.access.load();
-    Some((client, access.peer(client.ip(), context.bare_newline)))
+    Some((client, access.peer(client.ip(), context.bare_newline())))
 }

@@ -51,6 +51,8 @@ pub struct Identity {
     pub messages: Option<Option<Rate>>,
     /// As above.
     pub recipients: Option<Option<Rate>>,
+    /// Octets of a message, below the listener's limit.
+    pub max_message_size: Option<u64>,
     /// PLAIN and LOGIN are refused.
     pub scram_only: bool,
     /// Its `AUTH=` is believed.
@@ -159,6 +161,7 @@ pub(super) fn identity(r: &mut Reader<'_>, s: Scope<'_>) -> Option<Identity> {
         },
         messages: r.optional_or_word(s, "messages"),
         recipients: r.optional_or_word(s, "recipients"),
+        max_message_size: r.optional(s, "max-message-size"),
         scram_only: r.value(s, "scram-only")?,
         names_submitters: r.value(s, "names-submitters")?,
         name: name?,

@@ -357,16 +357,29 @@ impl<'a> Reader<'a> {
         } else {
             nearest(name, keys::all().map(|key| key.name))
         };
-        let remedy = guess.map_or_else(
-            || "remove it; docs/configuration.md lists all keys".to_owned(),
-            |guess| format!("did you mean {guess}?"),
-        );
+        let last = path.rsplit('.').next().unwrap_or(path).replace('_', "-");
+        let absent = ABSENT.iter().find(|(name, _)| *name == last);
+        let remedy = match (absent, guess) {
+            (Some((_, why)), _) => (*why).to_owned(),
+            (None, Some(guess)) => format!("did you mean {guess}?"),
+            (None, None) => "remove it; docs/configuration.md lists all keys".to_owned(),
+        };
         let what = if is_table { "section" } else { "key" };
         let message = format!("no such {what}");
         self.problems
             .push(Problem::error(place, path, message, &remedy));
     }
 }
+
+/// What is absent on purpose: whoever asks for it learns why.
+const ABSENT: [(&str, &str); 3] = [
+    // Row G3-06.
+    ("trust-ptr", NO_NAMES),
+    ("relay-domains", NO_NAMES),
+    ("relay-hosts", NO_NAMES),
+];
+const NO_NAMES: &str = "nobody may relay by a name: whoever owns an address writes what its reverse DNS says, and \
+    whoever sends writes the sender; list addresses in access.relay-networks, or let clients log in";
 
 impl<'a> Scope<'a> {
     /// The scope of one entry; `prefix` is `section.`.

@@ -49,6 +49,21 @@ fn problems_of(sources: &Sources) -> Vec<String> {
 }
 
 #[test]
+fn g3_06_trust_by_reverse_dns_is_refused_with_its_reason() {
+    for key in ["trust-ptr", "trust_ptr"] {
+        let text = format!("[access]\n{key} = true\n");
+        let found = problems_of(&sources(&text));
+        let line = found.iter().find(|line| line.contains(key));
+        let line = line.unwrap_or_else(|| panic!("{found:?}"));
+        assert!(line.contains("no such key"), "{line}");
+        assert!(
+            line.contains("whoever owns an address writes what its reverse DNS says"),
+            "{line}"
+        );
+    }
+}
+
+#[test]
 fn g3_03_defaults_relay_for_loopback_only() {
     let settings = settings("");
     let networks: Vec<String> = settings
@@ -408,8 +423,6 @@ const MISTAKES: &[(&str, &str)] = &[
         "access.relay-networks = [\"192.0.2.1/24\"]",
         "did you mean \"192.0.2.0/24\"?",
     ),
-    // Row G3-06: no trust by reverse DNS.
-    ("access.trust-ptr = true", "access.trust-ptr: no such key"),
     // Row G5-09: no FQDN.
     ("server.hostname = \"localhost\"", "is not fully qualified"),
     ("tls.roots = []", "no trust anchors"),
@@ -505,7 +518,6 @@ const MISTAKES: &[(&str, &str)] = &[
         "access.users-file = \"/no/such/file\"",
         "does not exist; `sealpost user add NAME` makes it",
     ),
-    ("access.trust-ptr = true", "no such key"),
     (
         "[[identity]]\nname = \"a\"\ncertificates = [\"sha256:00\"]",
         "has no 64 hexadecimal digits",

@@ -1,6 +1,6 @@
 //! Who may log in, and what each identity may do: the rest of `access`, and `[[identity]]`.
 
-use super::{Key, Kind};
+use super::{GIB, KIB, Key, Kind};
 
 pub(super) const KEYS: &[Key] = &[
     Key::new(
@@ -82,6 +82,13 @@ pub(super) const KEYS: &[Key] = &[
         "How many recipients it may name in a time, instead of access.recipients-per-identity.",
     )
     .example("\"5000/1h\""),
+    Key::new(
+        "identity.max-message-size",
+        Kind::Size(64 * KIB, 2 * GIB),
+        "The largest message that it may send, where that is less than listener.max-message-size (552 \
+         5.3.4 otherwise). EHLO announces it once the client has logged in.",
+    )
+    .example("\"5MiB\""),
     Key::new(
         "identity.scram-only",
         Kind::Bool,

@@ -11,6 +11,8 @@ pub struct Identity {
     pub name: Box<str>,
     /// As whom it may send.
     pub senders: Senders,
+    /// Octets of a message at most, where that is less than the listener's limit (row G3-09).
+    pub max_message_size: Option<u64>,
     /// Whether its word on who submitted a message is passed on (RFC 4954 section 5).
     pub names_submitters: bool,
 }

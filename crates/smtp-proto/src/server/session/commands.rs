@@ -123,7 +123,7 @@ impl Session {
     fn ehlo(&mut self, name: &str) {
         self.hello(name, true);
         let settings = std::sync::Arc::clone(&self.settings);
-        let size = format!("SIZE {}", settings.max_message_size);
+        let size = format!("SIZE {}", self.max_message_size());
         let inside_tls = self.tls.is_some();
         let mechanisms = self.mechanisms();
         let lines = [
@@ -208,7 +208,7 @@ impl Session {
     }
 
     fn sender_refused(&self, mail: &MailCommand) -> Option<(Cause, Refusal)> {
-        let max = self.settings.max_message_size;
+        let max = self.max_message_size();
         let path = mail.path.mailbox().map_or("", Mailbox::as_str);
         if let Some(refused) = self
             .stranger_refused()

@@ -83,6 +83,16 @@ impl Content {
 }
 
 impl Session {
+    /// The listener's limit, or that of the identity if it is less; 0: none.
+    pub(super) fn max_message_size(&self) -> u64 {
+        let all = self.settings.max_message_size;
+        match self.identity().and_then(|i| i.max_message_size) {
+            Some(own) if all == 0 => own,
+            Some(own) => own.min(all),
+            None => all,
+        }
+    }
+
     /// The sender of the transaction under way.
     #[must_use]
     pub fn sender(&self) -> Option<&ReversePath> {
@@ -279,7 +289,7 @@ impl Session {
         input: &'i [u8],
         now: Timestamp,
     ) -> (usize, Option<Action<'i>>) {
-        let max = self.settings.max_message_size;
+        let max = self.max_message_size();
         let Some(content) = self.transaction.as_mut().and_then(|t| t.content.as_mut()) else {
             self.state = State::Command;
             return (0, None);

@@ -132,6 +132,7 @@ impl Driver {
                         Claimed::Is(name) => Some(Identity {
                             name,
                             senders: crate::server::Senders::Any,
+                            max_message_size: None,
                             names_submitters: false,
                         }),
                         Claimed::Unknown | Claimed::Unchanged => None,

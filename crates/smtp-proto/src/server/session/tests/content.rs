@@ -1,3 +1,4 @@
+use super::login::{ann, starts};
 use super::*;
 use crate::server::{Cause, Stage, TlsRequiredNo};
 use mail_types::BodyType;
@@ -268,4 +269,33 @@ fn e4_13_ending_a_session() {
     assert!(driver.closed && driver.accepted.is_empty());
     driver.session.end(&Refusal::shutting_down());
     assert!(driver.session.output().is_empty(), "only once");
+}
+
+#[test]
+fn g3_09_an_identity_may_have_a_smaller_limit_on_size() {
+    for (own, listener, want) in [
+        (Some(100), 5_000, 100),
+        (Some(100), 0, 100),
+        (Some(9_000), 5_000, 5_000),
+        (None, 5_000, 5_000),
+    ] {
+        let mut settings = settings();
+        settings.role = crate::server::Role::Submission;
+        settings.max_message_size = listener;
+        let mut d = Driver::new(settings, peer());
+        let mut ann = ann();
+        ann.max_message_size = own;
+        d.session.tls_client(ClientCertificate::Of(ann), None);
+        let offered = d.told("EHLO c.test");
+        assert!(offered.contains(&format!("SIZE {want}\r\n")), "{offered}");
+        let announced = d.told(&format!("MAIL FROM:<a@b.test> SIZE={}", want + 1));
+        starts(&announced, "552 5.3.4 ");
+        // One that does not say its size is read to its end.
+        d.told("MAIL FROM:<a@b.test>\r\nRCPT TO:<x@far.test>\r\nDATA");
+        let long = "x".repeat(70);
+        let lines = vec![long.as_str(); usize::try_from(want).unwrap() / 72 + 1].join("\r\n");
+        starts(&d.told(&format!("{lines}\r\n.")), "552 5.3.4 ");
+        d.told("MAIL FROM:<a@b.test> SIZE=90\r\nRCPT TO:<x@far.test>\r\nDATA");
+        starts(&d.told("Subject: x\r\n\r\nx\r\n."), "250");
+    }
 }

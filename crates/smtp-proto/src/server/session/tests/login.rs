@@ -13,10 +13,11 @@ use crate::server::{
 };
 
 /// Its user.
-fn ann() -> Identity {
+pub(super) fn ann() -> Identity {
     Identity {
         name: "ann".into(),
         senders: Senders::Any,
+        max_message_size: None,
         names_submitters: false,
     }
 }
@@ -89,7 +90,7 @@ fn plain(authzid: &str, user: &str, password: &str) -> String {
     BASE64.encode(format!("{authzid}\0{user}\0{password}").as_bytes())
 }
 
-fn starts(reply: &str, with: &str) {
+pub(super) fn starts(reply: &str, with: &str) {
     assert!(reply.starts_with(with), "{reply:?} is not {with:?}");
 }
 

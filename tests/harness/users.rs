@@ -60,11 +60,24 @@ impl Users {
         starttls: &str,
         implicit: &str,
     ) -> RelayConfig {
+        self.listeners_with(config, ca, starttls, implicit, "")
+    }
+
+    /// The same with these lines of TOML in both.
+    #[must_use]
+    pub fn listeners_with(
+        &self,
+        config: RelayConfig,
+        ca: &TestCa,
+        starttls: &str,
+        implicit: &str,
+        lines: &str,
+    ) -> RelayConfig {
         let leaf = ca.leaf(&["relay.test"]);
         let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
         std::fs::set_permissions(&leaf.key_path, private).expect("our own file");
         let pair = format!(
-            "certificate = {}\nprivate-key = {}\n",
+            "certificate = {}\nprivate-key = {}\n{lines}",
             quoted(&leaf.cert_path),
             quoted(&leaf.key_path)
         );

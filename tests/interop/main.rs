@@ -8,6 +8,7 @@ mod corpus;
 mod dane;
 mod dkim;
 mod dnssec;
+mod identity;
 mod knot;
 mod listener;
 mod login;

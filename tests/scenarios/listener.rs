@@ -220,14 +220,14 @@ fn install(ca: &TestCa, name: &str, days: u32, crt: &Path, key: &Path) {
     std::fs::set_permissions(key, PermissionsExt::from_mode(0o600)).unwrap();
 }
 
-async fn connect(from: &str, to: &str) -> TcpStream {
+pub(crate) async fn connect(from: &str, to: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
     socket.connect(to.parse().unwrap()).await.unwrap()
 }
 
 /// Connected from this address, after EHLO.
-async fn hello(from: &str, to: &str) -> TcpStream {
+pub(crate) async fn hello(from: &str, to: &str) -> TcpStream {
     let mut stream = connect(from, to).await;
     assert!(reply(&mut stream).await.starts_with("220 "));
     assert!(
@@ -238,13 +238,13 @@ async fn hello(from: &str, to: &str) -> TcpStream {
     stream
 }
 
-async fn told(stream: &mut TcpStream, text: &str) -> String {
+pub(crate) async fn told(stream: &mut TcpStream, text: &str) -> String {
     stream.write_all(text.as_bytes()).await.unwrap();
     reply(stream).await
 }
 
 /// One reply, all of its lines.
-async fn reply(stream: &mut TcpStream) -> String {
+pub(crate) async fn reply(stream: &mut TcpStream) -> String {
     let mut text = String::new();
     let read = async {
         loop {

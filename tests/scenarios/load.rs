@@ -108,7 +108,7 @@ testkit::net_test! {
         drop(open);
     }
 
-    async fn large_messages_at_once_take_little_memory() {
+    async fn h9_05_large_messages_at_once_take_little_memory() {
         let connections = asked("LOAD_CONNECTIONS", 20);
         let size = asked("LOAD_MEGABYTES", 4) * 1_000_000;
         let net = Net::start().await;

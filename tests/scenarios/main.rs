@@ -41,6 +41,7 @@ mod policy_store;
 mod reasons;
 mod recipients;
 mod relaying;
+mod reload;
 mod requiretls;
 mod routes;
 mod sendmail;

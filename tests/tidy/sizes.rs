@@ -118,7 +118,8 @@ const LARGER_CRATES: [(&str, usize); 13] = [
     // The header of the PROXY protocol is parsed here too.
     ("smtp-proto", 7250),
     // With the ports for mail and for logins, and what identities may do.
-    ("smtp-server", 3200),
+    // With what a reload changes.
+    ("smtp-server", 3300),
     ("testkit", 3250),
 ];
 

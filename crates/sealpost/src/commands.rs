@@ -37,6 +37,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Status> {
         Command::Serve {
             dangerous_lose_policies,
         } => {
+            daemon::refuse_core_dumps();
             let loaded = settings::load(&sources(config)?)?;
             let set_level = logging::start(&loaded.settings.log.level)?;
             for warning in &loaded.warnings {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use mail_types::TlsFacts;
 use smtp_proto::BareNewline;
-use smtp_proto::server::{Notice, Session, Settings, TlsMode};
+use smtp_proto::server::{Notice, ProxyHeader, Session, Settings, TlsMode};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -26,10 +26,11 @@ use tokio_rustls::server::TlsStream;
 use self::drive::{Drive, Exit};
 use crate::identities::Used;
 use crate::limits::Slot;
+use crate::terms::Terms;
 use crate::tls::client_certificate;
 use crate::{
     Access, Authenticator, Client, Clock, ContentMemory, Event, Intake, Observer, ServerTls,
-    TimeoutStage, Timeouts, proxy,
+    TimeoutStage, Timeouts,
 };
 
 /// What the sessions of one listener share.
@@ -37,15 +38,43 @@ pub(crate) struct Context<I, O> {
     pub(crate) intake: Arc<I>,
     pub(crate) observer: Arc<O>,
     pub(crate) clock: Clock,
-    pub(crate) timeouts: Timeouts,
-    pub(crate) settings: Arc<Settings>,
-    pub(crate) bare_newline: BareNewline,
+    /// As they were when the connection began.
+    pub(crate) terms: Arc<Terms>,
     pub(crate) access: Arc<ArcSwap<Access>>,
     pub(crate) tls: Option<Arc<ServerTls>>,
     pub(crate) memory: ContentMemory,
     pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
     /// Of their rates, by all identities on all listeners.
     pub(crate) used: Arc<Used>,
+}
+
+impl<I, O> Context<I, O> {
+    /// The same listener under other terms.
+    pub(crate) fn under(&self, terms: Arc<Terms>) -> Self {
+        Self {
+            intake: Arc::clone(&self.intake),
+            observer: Arc::clone(&self.observer),
+            clock: Arc::clone(&self.clock),
+            terms,
+            access: Arc::clone(&self.access),
+            tls: self.tls.clone(),
+            memory: self.memory.clone(),
+            authenticator: self.authenticator.clone(),
+            used: Arc::clone(&self.used),
+        }
+    }
+
+    pub(crate) fn settings(&self) -> &Arc<Settings> {
+        &self.terms.session
+    }
+
+    pub(crate) fn timeouts(&self) -> &Timeouts {
+        &self.terms.timeouts
+    }
+
+    pub(crate) fn bare_newline(&self) -> BareNewline {
+        self.terms.bare_newline
+    }
 }
 
 /// How far the server's life has come.
@@ -75,7 +104,7 @@ pub(crate) async fn serve<I: Intake, O: Observer>(
     let mut farewell = Farewell::new(&context, address, slot);
     // Replies are written in whole batches: waiting for more would only cost time.
     let _ = stream.set_nodelay(true);
-    let session = Session::new(Arc::clone(&context.settings), peer);
+    let session = Session::new(Arc::clone(context.settings()), peer);
     let mut drive = Drive::new(&context, session, address, phase);
     drive.over_tcp(stream).await;
     farewell.helo = drive.session().helo().into();
@@ -97,7 +126,7 @@ impl<O: Observer> Farewell<O> {
     fn new<I>(context: &Context<I, O>, address: SocketAddr, slot: Slot) -> Self {
         let farewell = Self {
             observer: Arc::clone(&context.observer),
-            settings: Arc::clone(&context.settings),
+            settings: Arc::clone(context.settings()),
             address,
             began: Instant::now(),
             helo: Box::default(),
@@ -132,14 +161,14 @@ impl<O: Observer> Drop for Farewell<O> {
 impl<I: Intake, O: Observer> Drive<'_, I, O> {
     /// Plain SMTP, and TLS when the client asks for it, or TLS from the start.
     async fn over_tcp(&mut self, mut stream: TcpStream) {
-        if self.context().settings.tls != TlsMode::Implicit {
+        if self.context().settings().tls != TlsMode::Implicit {
             self.greet(has_spoken(&stream));
             match self.run(&mut stream).await {
                 Exit::StartTls => {}
                 Exit::Closed => return,
             }
         }
-        if self.context().settings.tls == TlsMode::Implicit && says_proxy(&stream).await {
+        if self.context().settings().tls == TlsMode::Implicit && says_proxy(&stream).await {
             return self.proxy_untrusted();
         }
         // `bind` made sure that there is a certificate where TLS is offered.
@@ -147,7 +176,7 @@ impl<I: Intake, O: Observer> Drive<'_, I, O> {
             return;
         };
         let acceptor = TlsAcceptor::from(tls.config());
-        let limit = self.context().timeouts.handshake;
+        let limit = self.context().timeouts().handshake;
         let mut stream = match timeout(limit, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
@@ -165,7 +194,7 @@ impl<I: Intake, O: Observer> Drive<'_, I, O> {
         let identities = self.context().access.load().identities();
         let certificate = identities.of_certificate(certificate.as_ref());
         self.session_mut().tls_client(certificate, exporter);
-        if self.context().settings.tls == TlsMode::Implicit {
+        if self.context().settings().tls == TlsMode::Implicit {
             self.greet(false);
         }
         // STARTTLS is not taken inside TLS (RFC 3207 section 4.2), so this ends in `Closed`.
@@ -223,7 +252,7 @@ fn has_spoken(stream: &TcpStream) -> bool {
 async fn says_proxy(stream: &TcpStream) -> bool {
     let mut front = [0; 16];
     let looked = timeout(LOOK, stream.peek(&mut front)).await;
-    matches!(looked, Ok(Ok(n)) if proxy::is_header(&front[..n]))
+    matches!(looked, Ok(Ok(n)) if ProxyHeader::begins(&front[..n]))
 }
 
 fn facts(stream: &TlsStream<TcpStream>) -> TlsFacts {

@@ -40,6 +40,8 @@ pub struct IdentityRules {
     pub messages: Option<AllowedRate>,
     /// How many recipients it may name.
     pub recipients: Option<AllowedRate>,
+    /// Octets of a message at most; `None`: the listener's limit alone.
+    pub max_message_size: Option<u64>,
 }
 
 /// So many in such a time.
@@ -92,6 +94,7 @@ impl Identities {
         };
         Identity {
             senders,
+            max_message_size: rules.max_message_size,
             names_submitters: rules.names_submitters,
             name,
         }

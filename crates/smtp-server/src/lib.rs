@@ -17,6 +17,7 @@ mod memory;
 mod observer;
 mod proxy;
 mod server;
+mod terms;
 mod timeouts;
 mod tls;
 mod turn_away;
@@ -35,6 +36,7 @@ pub use smtp_proto::server::{
     SaslMechanism, SenderPattern, Senders, Settings, Source, Stage, TlsMode, TlsRequiredNo,
 };
 pub use smtp_proto::{BareNewline, ScramSecret};
+pub use terms::{Change, Reins};
 pub use timeouts::Timeouts;
 pub use tls::{
     CertificateDates, KeyPairFiles, LoadedTls, NamedKeyPair, ServerTls, TlsFiles, TlsLoadError,

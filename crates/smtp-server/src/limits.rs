@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -44,7 +45,9 @@ impl Default for Limits {
 /// Counts connections.
 #[derive(Debug)]
 pub(crate) struct Counter {
-    limits: Limits,
+    limits: Mutex<Limits>,
+    /// Nobody is let in.
+    closed: AtomicBool,
     counts: Mutex<Counts>,
 }
 
@@ -79,6 +82,8 @@ pub enum Limit {
     Connections,
     /// [`Limits::connections_per_address`].
     PerAddress,
+    /// Memory is short ([`crate::Reins::memory_is_scarce`]).
+    Memory,
     /// [`Limits::connection_rate`].
     Rate {
         /// When the next one may come.
@@ -93,6 +98,7 @@ impl Limit {
         match self {
             Self::Connections => "connections",
             Self::PerAddress => "connections-per-client",
+            Self::Memory => "memory",
             Self::Rate { .. } => "connection-rate-per-client",
         }
     }
@@ -101,15 +107,33 @@ impl Limit {
 impl Counter {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
-            limits,
+            limits: Mutex::new(limits),
+            closed: AtomicBool::new(false),
             counts: Mutex::default(),
         }
     }
 
+    pub(crate) fn limits(&self) -> Limits {
+        *self.limits.lock()
+    }
+
+    pub(crate) fn close(&self, closed: bool) {
+        self.closed.store(closed, Ordering::Relaxed);
+    }
+
+    /// From now on; connections that are there stay, however many they are.
+    pub(crate) fn limit_to(&self, limits: Limits) {
+        *self.limits.lock() = limits;
+    }
+
     /// A place for a connection of which it is not known yet whose it is.
     pub(crate) fn take(self: &Arc<Self>) -> Result<Slot, Limit> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(Limit::Memory);
+        }
+        let most = self.limits().connections;
         let mut counts = self.counts.lock();
-        if counts.all >= self.limits.connections {
+        if counts.all >= most {
             return Err(Limit::Connections);
         }
         counts.all += 1;
@@ -129,7 +153,7 @@ impl Slot {
     /// Counts it as one of this address; to be called once.
     pub(crate) fn assign(&mut self, address: IpAddr, now: Instant) -> Result<(), Limit> {
         let key = group(address);
-        let limits = &self.counter.limits;
+        let limits = self.counter.limits();
         let mut counts = self.counter.counts.lock();
         counts.sweep(limits.connection_rate, now);
         let here = counts.by_address.entry(key).or_insert(Address {
@@ -158,13 +182,14 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        let counted = self.counter.limits().connection_rate.is_some();
         let mut counts = self.counter.counts.lock();
         counts.all -= 1;
         let Some(key) = self.key else { return };
         if let Some(here) = counts.by_address.get_mut(&key) {
             here.open -= 1;
             // Where new ones are counted, the entry is what remembers them.
-            if here.open == 0 && self.counter.limits.connection_rate.is_none() {
+            if here.open == 0 && !counted {
                 counts.by_address.remove(&key);
             }
         }

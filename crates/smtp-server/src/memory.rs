@@ -5,7 +5,7 @@
 //! keep what they have.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// How much is in use, for whoever shows it.
 #[derive(Clone, Debug)]
@@ -13,7 +13,9 @@ pub struct ContentMemory(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    limit: u64,
+    limit: AtomicU64,
+    /// Whatever the limit says: nobody gets more.
+    closed: AtomicBool,
     used: AtomicU64,
 }
 
@@ -31,7 +33,8 @@ pub(crate) struct NoRoom;
 impl ContentMemory {
     pub(crate) fn new(limit: u64) -> Self {
         Self(Arc::new(Shared {
-            limit,
+            limit: AtomicU64::new(limit),
+            closed: AtomicBool::new(false),
             used: AtomicU64::new(0),
         }))
     }
@@ -40,6 +43,21 @@ impl ContentMemory {
     #[must_use]
     pub fn used(&self) -> u64 {
         self.0.used.load(Ordering::Relaxed)
+    }
+
+    /// Octets that may be.
+    #[must_use]
+    pub fn limit(&self) -> u64 {
+        self.0.limit.load(Ordering::Relaxed)
+    }
+
+    /// From now on; what is held stays.
+    pub(crate) fn limit_to(&self, limit: u64) {
+        self.0.limit.store(limit, Ordering::Relaxed);
+    }
+
+    pub(crate) fn close(&self, closed: bool) {
+        self.0.closed.store(closed, Ordering::Relaxed);
     }
 
     /// Nothing, to begin with.
@@ -57,9 +75,12 @@ impl Share {
         let wanted = octets.div_ceil(STEP) * STEP;
         let shared = &self.memory.0;
         if wanted > self.held {
+            if shared.closed.load(Ordering::Relaxed) {
+                return Err(NoRoom);
+            }
             let more = wanted - self.held;
             let before = shared.used.fetch_add(more, Ordering::Relaxed);
-            if before.saturating_add(more) > shared.limit {
+            if before.saturating_add(more) > self.memory.limit() {
                 shared.used.fetch_sub(more, Ordering::Relaxed);
                 return Err(NoRoom);
             }
@@ -100,6 +121,11 @@ mod tests {
         assert_eq!(two.hold(STEP + 1), Err(NoRoom));
         assert_eq!(memory.used(), 4 * STEP, "a refusal takes nothing");
         one.hold(STEP).unwrap();
+        two.hold(3 * STEP).unwrap();
+        memory.close(true);
+        assert_eq!(two.hold(4 * STEP), Err(NoRoom), "nobody gets more");
+        two.hold(2 * STEP).unwrap();
+        memory.close(false);
         two.hold(3 * STEP).unwrap();
         two.release();
         drop((one, two));

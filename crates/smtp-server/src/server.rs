@@ -17,9 +17,10 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::bind::{self, BindError};
 use crate::connection::{self, Context, Phase};
 use crate::limits::{Counter, Slot};
+use crate::terms::Terms;
 use crate::{
-    Access, Authenticator, ContentMemory, Event, Intake, Limits, Observer, ServerTls, Timeouts,
-    turn_away,
+    Access, Authenticator, ContentMemory, Event, Intake, Limits, Observer, Reins, ServerTls,
+    Timeouts, turn_away,
 };
 
 /// Gives the time (wall clock).
@@ -61,7 +62,6 @@ pub struct Server {
     access: Arc<ArcSwap<Access>>,
     counter: Arc<Counter>,
     memory: ContentMemory,
-    timeouts: Timeouts,
     drain: Duration,
     authenticator: Option<Arc<dyn Authenticator>>,
 }
@@ -70,8 +70,9 @@ pub struct Server {
 struct Port {
     socket: TcpListener,
     address: SocketAddr,
-    session: Arc<Settings>,
-    bare_newline: BareNewline,
+    listener: Box<str>,
+    /// Shared by all addresses of the listener.
+    terms: Arc<ArcSwap<Terms>>,
     tls: Option<Arc<ServerTls>>,
 }
 
@@ -92,6 +93,11 @@ impl Server {
         let mut ports = Vec::new();
         for listener in settings.listeners {
             let session = Arc::new(listener.session);
+            let terms = Arc::new(ArcSwap::from_pointee(Terms {
+                session: Arc::clone(&session),
+                bare_newline: listener.bare_newline,
+                timeouts: settings.timeouts,
+            }));
             if session.tls != TlsMode::Off && listener.tls.is_none() {
                 return Err(BindError::NoCertificate {
                     listener: session.listener.clone(),
@@ -116,8 +122,8 @@ impl Server {
                 ports.push(Port {
                     address: bind::local(&session.listener, &socket)?,
                     socket,
-                    session: Arc::clone(&session),
-                    bare_newline: listener.bare_newline,
+                    listener: session.listener.clone(),
+                    terms: Arc::clone(&terms),
                     tls: listener.tls.clone(),
                 });
             }
@@ -127,7 +133,6 @@ impl Server {
             access: settings.access,
             counter: Arc::new(Counter::new(settings.limits)),
             memory: ContentMemory::new(settings.limits.content_memory),
-            timeouts: settings.timeouts,
             drain: settings.drain,
             authenticator: None,
         })
@@ -142,7 +147,19 @@ impl Server {
 
     /// The names of the listeners and the addresses that they have (also where port 0 was asked).
     pub fn addresses(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
-        self.ports.iter().map(|p| (&*p.session.listener, p.address))
+        self.ports.iter().map(|p| (&*p.listener, p.address))
+    }
+
+    /// What changes the rules while the server runs.
+    #[must_use]
+    pub fn reins(&self) -> Reins {
+        let terms = |p: &Port| (p.listener.clone(), Arc::clone(&p.terms));
+        Reins {
+            listeners: Arc::new(self.ports.iter().map(terms).collect()),
+            access: Arc::clone(&self.access),
+            counter: Arc::clone(&self.counter),
+            memory: self.memory.clone(),
+        }
     }
 
     /// What messages on their way in take.
@@ -165,21 +182,24 @@ impl Server {
         let mut ports = JoinSet::new();
         let used = Arc::default();
         for port in self.ports {
-            let context = Arc::new(Context {
+            let context = Context {
                 intake: Arc::clone(&intake),
                 observer: Arc::clone(&observer),
                 clock: Arc::clone(&clock),
-                timeouts: self.timeouts,
-                settings: port.session,
-                bare_newline: port.bare_newline,
+                terms: port.terms.load_full(),
                 access: Arc::clone(&self.access),
                 tls: port.tls,
                 memory: self.memory.clone(),
                 authenticator: self.authenticator.clone(),
                 used: Arc::clone(&used),
-            });
-            let counter = Arc::clone(&self.counter);
-            ports.spawn(accept(port.socket, context, counter, watching.clone()));
+            };
+            let door = Door {
+                socket: port.socket,
+                listener: port.listener,
+                terms: port.terms,
+                counter: Arc::clone(&self.counter),
+            };
+            ports.spawn(accept(door, Arc::new(context), watching.clone()));
         }
         drop(watching);
         shutdown.await;
@@ -199,16 +219,22 @@ impl Server {
     }
 }
 
+/// An open port, and what those who come in find.
+struct Door {
+    socket: TcpListener,
+    listener: Box<str>,
+    terms: Arc<ArcSwap<Terms>>,
+    counter: Arc<Counter>,
+}
+
 /// Accepts on one port, and holds its sessions.
 async fn accept<I: Intake, O: Observer>(
-    socket: TcpListener,
-    context: Arc<Context<I, O>>,
-    counter: Arc<Counter>,
+    door: Door,
+    mut context: Arc<Context<I, O>>,
     mut phase: watch::Receiver<Phase>,
 ) {
     let mut sessions = JoinSet::new();
     let mut pause = MIN_PAUSE;
-    let listener = Arc::clone(&context.settings);
     loop {
         let accepted = tokio::select! {
             biased;
@@ -217,12 +243,16 @@ async fn accept<I: Intake, O: Observer>(
                 note_panic(&ended, &context);
                 continue;
             }
-            accepted = socket.accept() => accepted,
+            accepted = door.socket.accept() => accepted,
         };
         match accepted {
             Ok((stream, client)) => {
                 pause = MIN_PAUSE;
-                if let Some(slot) = admit(&stream, client, &context, &counter) {
+                let terms = door.terms.load();
+                if !Arc::ptr_eq(&terms, &context.terms) {
+                    context = Arc::new(context.under(Arc::clone(&terms)));
+                }
+                if let Some(slot) = admit(&stream, client, &context, &door.counter) {
                     let context = Arc::clone(&context);
                     let phase = phase.clone();
                     sessions.spawn(connection::serve(context, stream, client, phase, slot));
@@ -232,7 +262,7 @@ async fn accept<I: Intake, O: Observer>(
             Err(error) => {
                 // Out of descriptors or memory: those that are connected go on, and some of them
                 // will end.
-                let listener = &*listener.listener;
+                let listener = &*door.listener;
                 let error = &error;
                 context
                     .observer
@@ -245,7 +275,7 @@ async fn accept<I: Intake, O: Observer>(
             }
         }
     }
-    drop(socket);
+    drop(door.socket);
     while let Some(ended) = sessions.join_next().await {
         note_panic(&ended, &context);
     }
@@ -269,7 +299,13 @@ fn admit<I, O: Observer>(
         Ok(slot) => Some(slot),
         Err(limit) => {
             let client = connection::canonical(client);
-            turn_away::turn_away(stream, client, &context.settings, &*context.observer, limit);
+            turn_away::turn_away(
+                stream,
+                client,
+                context.settings(),
+                &*context.observer,
+                limit,
+            );
             None
         }
     }
@@ -277,7 +313,7 @@ fn admit<I, O: Observer>(
 
 fn note_panic<I, O: Observer>(ended: &Result<(), tokio::task::JoinError>, context: &Context<I, O>) {
     if ended.as_ref().is_err_and(tokio::task::JoinError::is_panic) {
-        let listener = &context.settings.listener;
+        let listener = &context.settings().listener;
         context.observer.event(Event::SessionPanicked { listener });
     }
 }

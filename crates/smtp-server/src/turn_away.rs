@@ -17,7 +17,12 @@ pub(crate) fn turn_away<O: Observer>(
     limit: Limit,
 ) {
     if settings.tls != TlsMode::Implicit {
-        let text = format!("421 4.7.0 {} {}\r\n", settings.hostname, why(limit));
+        // RFC 3463: X.7.0 for a rule of ours, X.3.2 for what we cannot do at the moment.
+        let status = match limit {
+            Limit::Memory => "4.3.2",
+            Limit::Connections | Limit::PerAddress | Limit::Rate { .. } => "4.7.0",
+        };
+        let text = format!("421 {status} {} {}\r\n", settings.hostname, why(limit));
         // The socket is new and never blocks; if the reply cannot be sent it is not.
         let _ = SockRef::from(stream).send(text.as_bytes());
     }
@@ -37,6 +42,7 @@ fn why(limit: Limit) -> String {
         Limit::PerAddress => {
             "Too many connections from your address; close one, or try again in a minute".to_owned()
         }
+        Limit::Memory => "Short of memory; try again in a minute".to_owned(),
         Limit::Rate { retry_after } => format!(
             "Too many new connections from your address; try again in {} seconds",
             retry_after.as_secs() + 1

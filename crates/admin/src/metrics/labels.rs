@@ -199,6 +199,8 @@ labels! {
         PerClient => "connections-per-client",
         /// `access.connection-rate-per-client`.
         Rate => "connection-rate-per-client",
+        /// The memory of our control group.
+        Memory => "memory",
         /// `access.proxy-hosts`: a PROXY header from a stranger, or none from a proxy.
         Proxy => "proxy",
     }

@@ -1,4 +1,4 @@
-//! Open files: enough of them for the connections that the configuration allows.
+//! Limits of the process. Open files: enough of them for the connections that the configuration allows.
 //!
 //! The soft limit of a process is often 1,024, whatever the system would grant. Without enough of them
 //! the listeners would not get the connections that they may have (they pause and go on), and
@@ -31,6 +31,18 @@ pub(crate) fn provide(settings: &Settings, observer: &Observer) {
         ),
     ];
     observer.process("process.descriptors", Level::Warn, &fields);
+}
+
+/// No image of our memory is written when the process dies: passwords and keys are in it (row G2-12).
+/// Only the soft limit, so that root can lift it for a process: `prlimit --core=unlimited --pid`.
+pub(crate) fn refuse_core_dumps() {
+    let limit = Rlimit {
+        current: Some(0),
+        ..getrlimit(Resource::Core)
+    };
+    if let Err(error) = setrlimit(Resource::Core, limit) {
+        tracing::warn!(%error, "core dumps cannot be switched off");
+    }
 }
 
 /// What is open, and how much may be.

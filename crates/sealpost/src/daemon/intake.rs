@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use delivery::Delivery;
 use mail_types::{Envelope, QueueId, Recipient, ReversePath};
 use outbound_queue::{Incoming as _, Now, QueueError, QueueStore};
@@ -9,7 +10,6 @@ use policy_cache::Clock;
 use smtp_server::{Incoming, Intake, Origin, Refusal};
 
 use super::form::{Form, Forms};
-
 use super::recipients::DomainCheck;
 
 /// The queue behind the listeners.
@@ -18,6 +18,11 @@ pub(crate) struct QueueIntake<S> {
     /// `None` while nothing may be delivered: mail is accepted and waits.
     pub(crate) delivery: Option<Delivery<S>>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) rules: Arc<ArcSwap<Rules>>,
+}
+
+/// What a reload may change.
+pub(crate) struct Rules {
     pub(crate) domains: DomainCheck,
     pub(crate) forms: Forms,
 }
@@ -45,11 +50,12 @@ impl<S: QueueStore> Intake for QueueIntake<S> {
     }
 
     async fn sender(&self, sender: &ReversePath) -> Result<(), Refusal> {
-        self.domains.sender(sender).await
+        self.rules.load_full().domains.sender(sender).await
     }
 
     async fn recipient(&self, recipient: &Recipient) -> Result<(), Refusal> {
-        self.domains.recipient(&recipient.mailbox).await
+        let rules = self.rules.load_full();
+        rules.domains.recipient(&recipient.mailbox).await
     }
 
     fn begin(
@@ -60,7 +66,7 @@ impl<S: QueueStore> Intake for QueueIntake<S> {
         let now = now(self.delivery.as_ref(), &*self.clock);
         let incoming = self.queue.begin(size_hint, now).map_err(|e| refusal(&e))?;
         Ok(QueueIncoming {
-            form: self.forms.of(origin, incoming.id()),
+            form: self.rules.load().forms.of(origin, incoming.id()),
             incoming,
             delivery: self.delivery.clone(),
             clock: Arc::clone(&self.clock),

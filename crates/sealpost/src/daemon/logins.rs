@@ -115,6 +115,7 @@ pub(super) fn identities(s: &Settings) -> anyhow::Result<Identities> {
         let rules = IdentityRules {
             senders: senders.transpose()?,
             names_submitters: identity.names_submitters,
+            max_message_size: identity.max_message_size,
             scram_only: identity.scram_only,
             messages: identity.messages.map_or(others.messages, rate),
             recipients: identity.recipients.map_or(others.recipients, rate),

@@ -17,6 +17,7 @@ pub(crate) mod open;
 mod otlp;
 mod page;
 mod placed;
+mod pressure;
 mod process;
 mod recipients;
 mod reload;
@@ -29,5 +30,6 @@ mod trace;
 pub(crate) mod translate;
 mod trust;
 
+pub(crate) use descriptors::refuse_core_dumps;
 pub(crate) use start::run;
 mod watchdog;

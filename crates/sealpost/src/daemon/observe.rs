@@ -399,6 +399,7 @@ impl Observer {
         let (metric, key) = match limit {
             Limit::Connections => (ConnectionLimit::Connections, "access.connections"),
             Limit::PerAddress => (ConnectionLimit::PerClient, "access.connections-per-client"),
+            Limit::Memory => (ConnectionLimit::Memory, "memory"),
             Limit::Rate { .. } => (ConnectionLimit::Rate, "access.connection-rate-per-client"),
         };
         self.metrics.turned_away(metric);

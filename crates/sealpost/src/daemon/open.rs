@@ -14,7 +14,9 @@ use policy_cache::{Clock, HttpsFetcher, Jitter, Opened, PolicyCache, Ports};
 use resolver::DnsResolver;
 use settings::{LogFormat, Settings};
 use smtp_client::{Connector, Pool, Roots};
-use smtp_server::{Access, ConnectionRate, Identities, Limits, ListenerSettings, ServerSettings};
+use smtp_server::{
+    Access, Change, ConnectionRate, Identities, Limits, ListenerSettings, ServerSettings,
+};
 
 use super::activation::Activated;
 use super::certificates::Certificates;
@@ -142,44 +144,82 @@ fn server_settings(
     let listeners = s.listeners.iter().map(|l| listener(s, l, certificates));
     ServerSettings {
         listeners: listeners.collect(),
-        access: Arc::new(ArcSwap::from_pointee(
-            Access::new(
-                &s.access.relay_networks,
-                &s.access.xforward_hosts,
-                &s.access.normalize_networks,
-            )
-            .requiring_tls(&s.access.requiretls_networks)
-            .in_plain_text(&s.access.dangerous_plaintext_networks)
-            .impersonated_by(&s.access.xclient_hosts, &s.access.proxy_hosts)
-            .with_identities(identities),
-        )),
-        limits: Limits {
-            connections: s.access.connections,
-            connections_per_address: s.access.connections_per_client,
-            connection_rate: s.access.limits.connection_rate.map(|rate| ConnectionRate {
-                count: rate.count.get(),
-                period: rate.period,
-            }),
-            content_memory: s.access.limits.content_memory,
-        },
-        // One idle time-out for all listeners: the longest, so that none is cut short.
-        timeouts: smtp_server::Timeouts {
-            command: s
-                .listeners
-                .iter()
-                .map(|l| l.idle_timeout)
-                .max()
-                .unwrap_or_default(),
-            min_data_rate: s.access.limits.min_data_rate,
-            data_grace: s.access.limits.data_grace,
-            ..smtp_server::Timeouts::default()
-        },
+        access: Arc::new(ArcSwap::from_pointee(access(s, identities))),
+        limits: limits(s),
+        timeouts: timeouts(s),
         drain: s.server.drain_timeout,
     }
 }
 
+/// What a reload changes of the listeners.
+pub(super) fn change(s: &Settings) -> anyhow::Result<Change> {
+    let listeners = s.listeners.iter().map(|l| (session(s, l), bare_newline(l)));
+    Ok(Change {
+        listeners: listeners.collect(),
+        access: access(s, logins::identities(s)?),
+        limits: limits(s),
+        timeouts: timeouts(s),
+    })
+}
+
+fn access(s: &Settings, identities: Identities) -> Access {
+    Access::new(
+        &s.access.relay_networks,
+        &s.access.xforward_hosts,
+        &s.access.normalize_networks,
+    )
+    .requiring_tls(&s.access.requiretls_networks)
+    .in_plain_text(&s.access.dangerous_plaintext_networks)
+    .impersonated_by(&s.access.xclient_hosts, &s.access.proxy_hosts)
+    .with_identities(identities)
+}
+
+fn limits(s: &Settings) -> Limits {
+    Limits {
+        connections: s.access.connections,
+        connections_per_address: s.access.connections_per_client,
+        connection_rate: s.access.limits.connection_rate.map(|rate| ConnectionRate {
+            count: rate.count.get(),
+            period: rate.period,
+        }),
+        content_memory: s.access.limits.content_memory,
+    }
+}
+
+fn timeouts(s: &Settings) -> smtp_server::Timeouts {
+    smtp_server::Timeouts {
+        // One idle time-out for all listeners: the longest, so that none is cut short.
+        command: s
+            .listeners
+            .iter()
+            .map(|l| l.idle_timeout)
+            .max()
+            .unwrap_or_default(),
+        min_data_rate: s.access.limits.min_data_rate,
+        data_grace: s.access.limits.data_grace,
+        ..smtp_server::Timeouts::default()
+    }
+}
+
 fn listener(s: &Settings, l: &settings::Listener, certificates: &Certificates) -> ListenerSettings {
-    let session = smtp_server::Settings {
+    ListenerSettings {
+        session: session(s, l),
+        bare_newline: bare_newline(l),
+        addresses: l.addresses.clone(),
+        sockets: Vec::new(),
+        tls: certificates.of(&l.name),
+    }
+}
+
+fn bare_newline(l: &settings::Listener) -> smtp_server::BareNewline {
+    match l.bare_newline {
+        settings::BareNewline::Reject => smtp_server::BareNewline::Reject,
+        settings::BareNewline::Normalize => smtp_server::BareNewline::Normalize,
+    }
+}
+
+fn session(s: &Settings, l: &settings::Listener) -> smtp_server::Settings {
+    smtp_server::Settings {
         role: match l.role {
             settings::ListenerRole::Relay => smtp_server::Role::Relay,
             settings::ListenerRole::Submission => smtp_server::Role::Submission,
@@ -210,17 +250,6 @@ fn listener(s: &Settings, l: &settings::Listener, certificates: &Certificates) -
         requiretls_senders: s.access.requiretls_senders.clone(),
         postmaster: s.server.postmaster.clone(),
         ..smtp_server::Settings::new(s.server.hostname.clone(), &l.name)
-    };
-    let bare_newline = match l.bare_newline {
-        settings::BareNewline::Reject => smtp_server::BareNewline::Reject,
-        settings::BareNewline::Normalize => smtp_server::BareNewline::Normalize,
-    };
-    ListenerSettings {
-        session,
-        bare_newline,
-        addresses: l.addresses.clone(),
-        sockets: Vec::new(),
-        tls: certificates.of(&l.name),
     }
 }
 

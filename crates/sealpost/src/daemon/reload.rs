@@ -6,17 +6,21 @@
 //! every reload until then.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use admin::{ConfigChange, ReloadResult};
+use arc_swap::ArcSwap;
 use attempt::Level;
 use delivery::Delivery;
 use outbound_queue::QueueStore;
 use parking_lot::Mutex;
-use settings::{Settings, Values};
+use settings::{BareNewline, Listener, ListenerContent, Settings, Values};
+use smtp_server::Reins;
 
+use super::intake::Rules;
 use super::placed::Placed;
 use super::process::Process;
-use super::{logins, open, translate};
+use super::{descriptors, logins, open, start, translate};
 use crate::logging::SetLevel;
 
 /// What a reload acts on.
@@ -26,6 +30,10 @@ pub(crate) struct Reloading<S> {
     pub(crate) delivery: Option<Delivery<S>>,
     pub(crate) placed: Arc<Placed>,
     pub(crate) set_level: SetLevel,
+    /// What the listeners' connections begin with.
+    pub(crate) inbound: Reins,
+    /// What becomes of mail on its way in.
+    pub(crate) rules: Arc<ArcSwap<Rules>>,
 }
 
 impl<S: QueueStore> Process<S> {
@@ -39,7 +47,8 @@ impl<S: QueueStore> Process<S> {
             .map_err(|e| e.to_string())?;
         let mut running = self.reloading.running.lock();
         let (old, values) = &mut *running;
-        let next = combined(old, &loaded.settings);
+        let same_ports = same_ports(&old.listeners, &loaded.settings.listeners);
+        let next = combined(old, &loaded.settings, same_ports);
         let outlet = open::outlet(&next).map_err(|e| e.to_string())?;
         let told = translate::delivery(&next, &self.trust.signing).map_err(|e| e.to_string())?;
         let same_routes = old.routes == loaded.settings.routes;
@@ -48,6 +57,8 @@ impl<S: QueueStore> Process<S> {
         // From the file of the start: another one is a change that needs a restart.
         let users = logins::read(&next)?;
         let page = self.page.read(&next)?;
+        let inbound = open::change(&next).map_err(|e| e.to_string())?;
+        let rules = start::rules(&next, &self.trust, &self.resolver);
         self.trust.reload(&next, same_routes)?;
         // Nothing fails from here on.
         self.certificates.replace(certificates);
@@ -57,6 +68,9 @@ impl<S: QueueStore> Process<S> {
         if let (Some(logins), Some(users)) = (&self.logins, users) {
             logins.replace(users);
         }
+        self.reloading.inbound.change(inbound);
+        self.reloading.rules.store(Arc::new(rules));
+        descriptors::provide(&next, &self.observer);
         self.page.replace(page);
         self.observer.log.switch(outlet);
         self.reloading.placed.replace(told.clone());
@@ -67,13 +81,13 @@ impl<S: QueueStore> Process<S> {
             .changes(&loaded.values)
             .into_iter()
             .map(|c| ConfigChange {
-                in_effect: takes_effect(&c.key),
+                in_effect: takes_effect(&c.key, same_ports),
                 key: c.key,
                 old: c.old,
                 new: c.new,
             })
             .collect();
-        values.take_over(&loaded.values, takes_effect);
+        values.take_over(&loaded.values, |key| takes_effect(key, same_ports));
         *old = next;
         drop(running);
         self.tell_of_outdated_crls();
@@ -136,9 +150,30 @@ fn result(changes: Vec<ConfigChange>, with_routes: bool, with_users: bool) -> Re
     }
 }
 
+/// Whether the listeners are the same but for what their sessions begin with.
+fn same_ports(old: &[Listener], new: &[Listener]) -> bool {
+    let port = |l: &Listener| Listener {
+        content: ListenerContent::default(),
+        max_message_size: 0,
+        max_recipients: 0,
+        bare_newline: BareNewline::Reject,
+        idle_timeout: Duration::ZERO,
+        ..l.clone()
+    };
+    old.iter().map(port).eq(new.iter().map(port))
+}
+
 /// The old settings with all that takes effect at once taken from the new ones.
-fn combined(old: &Settings, new: &Settings) -> Settings {
+fn combined(old: &Settings, new: &Settings, same_ports: bool) -> Settings {
+    let ports = if same_ports { new } else { old };
     Settings {
+        access: new.access.clone(),
+        identities: new.identities.clone(),
+        listeners: ports.listeners.clone(),
+        logins: settings::Logins {
+            users_file: old.logins.users_file.clone(),
+            ..new.logins.clone()
+        },
         tls: new.tls.clone(),
         certificates: new.certificates.clone(),
         log: new.log.clone(),
@@ -174,12 +209,35 @@ fn combined(old: &Settings, new: &Settings) -> Settings {
 }
 
 /// Whether a new value of this key counts at once: exactly what [`combined`] takes over.
-pub(super) fn takes_effect(key: &str) -> bool {
-    ["tls.", "log.", "domain[", "certificate[", "dkim["]
-        .iter()
-        .any(|start| key.starts_with(start))
-        || AT_ONCE.contains(&key)
+fn takes_effect(key: &str, same_ports: bool) -> bool {
+    if key.starts_with("listener[") {
+        let name = key.rsplit('.').next().unwrap_or(key);
+        return same_ports && OF_SESSIONS.contains(&name);
+    }
+    let begins = |start: &&str| key.starts_with(*start);
+    (SECTIONS.iter().any(begins) && key != "access.users-file") || AT_ONCE.contains(&key)
 }
+
+const SECTIONS: [&str; 7] = [
+    "access.",
+    "certificate[",
+    "dkim[",
+    "domain[",
+    "identity[",
+    "log.",
+    "tls.",
+];
+/// Of a `[[listener]]`, unless another key of one has changed: those make other ports.
+const OF_SESSIONS: [&str; 8] = [
+    "max-message-size",
+    "max-recipients",
+    "bare-newline",
+    "idle-timeout",
+    "require-from",
+    "add-sender",
+    "hide-client",
+    "show-user",
+];
 
 const AT_ONCE: [&str; 13] = [
     "server.own-addresses",

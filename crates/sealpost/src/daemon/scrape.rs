@@ -11,7 +11,7 @@ use delivery::Delivery;
 use outbound_queue::{EmbeddedStore, Now, QueueStore};
 use policy_cache::{Clock, PolicyCache};
 use resolver::{BUCKETS, DnsResolver, Kind, Outcome};
-use smtp_server::ContentMemory;
+use smtp_server::Reins;
 
 use super::certificates::Certificates;
 use super::descriptors;
@@ -28,15 +28,13 @@ pub(crate) struct Sources {
     pub(crate) counts: Arc<Counts>,
     pub(crate) log: EventLog,
     pub(crate) started_at: u64,
-    pub(crate) max_inbound: u64,
+    pub(crate) inbound: Reins,
     pub(crate) max_outbound: u64,
     pub(crate) max_fetches: u64,
     pub(crate) body_memory: u64,
     pub(crate) messages_in_memory: u64,
     pub(crate) journal_memory: u64,
     pub(crate) certificates: Certificates,
-    pub(crate) content: ContentMemory,
-    pub(crate) content_limit: u64,
 }
 
 /// Metrics whose sources are named once they exist: the parts need the metrics first.
@@ -84,14 +82,14 @@ impl Sources {
                 usage(
                     Resource::InboundConnections,
                     self.counts.clients.load(Ordering::Relaxed),
-                    Some(self.max_inbound),
+                    Some(self.inbound.limits().connections as u64),
                 ),
                 descriptors::usage(),
                 usage(Resource::LogBytes, waiting as u64, Some(most as u64)),
                 usage(
                     Resource::InboundContent,
-                    self.content.used(),
-                    Some(self.content_limit),
+                    self.inbound.content_memory().used(),
+                    Some(self.inbound.content_memory().limit()),
                 ),
                 usage(
                     Resource::BodyBytes,

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use admin::{Control, Readiness};
+use arc_swap::ArcSwap;
 use attempt::{Level, Reason};
 use delivery::Delivery;
 use mail_types::{QueueId, Timestamp};
@@ -27,12 +28,13 @@ use web::{Api, Checker};
 use super::certificates::Certificates;
 use super::clock::{self, MachineClock};
 use super::form::Forms;
-use super::intake::QueueIntake;
+use super::intake::{QueueIntake, Rules};
 use super::log_writer::EventLog;
 use super::logins::Logins;
 use super::observe::Observer;
 use super::otlp::{self, Exporter};
 use super::placed::Placed;
+use super::pressure::{Pressure, Turn};
 use super::process::Process;
 use super::recipients::DomainCheck;
 use super::reload::Reloading;
@@ -60,8 +62,7 @@ pub(crate) async fn run(
     let trust = Trust::open(&settings).map_err(|e| open::fail(Status::Configuration, &e))?;
     let dns = open::resolver(&settings)?;
     let _lock = open::lock(&settings.server.data_dir)?;
-    let logins = Logins::open(&settings)?;
-    let server = with_logins(server, logins.as_ref());
+    let (logins, server) = with_logins(server, &settings)?;
     make_room(&settings);
     let (log, _log_guard) = EventLog::start(open::outlet(&settings)?)?;
     let (metrics, scraped) = scrape::metrics();
@@ -91,32 +92,32 @@ pub(crate) async fn run(
         counts: Arc::clone(&observer.counts),
         log: observer.log.clone(),
         started_at: clock.wall().as_secs(),
-        max_inbound: settings.access.connections as u64,
+        inbound: server.reins(),
         max_outbound: settings.delivery.connections as u64,
         max_fetches: settings.policy_cache.fetches as u64,
         body_memory: settings.queue.body_memory,
         messages_in_memory: settings.queue.messages_in_memory as u64,
         journal_memory: settings.queue.journal_memory,
         certificates: certificates.clone(),
-        content: server.content_memory(),
-        content_limit: settings.access.limits.content_memory,
     });
     let process = Process {
         started: clock.wall(),
         queue: Arc::clone(&queue),
         observer: observer.clone(),
+        reloading: Reloading {
+            running: Mutex::new((settings.clone(), values)),
+            delivery: delivery.as_ref().map(|(engine, _)| engine.clone()),
+            placed,
+            set_level,
+            inbound: server.reins(),
+            rules: Arc::new(ArcSwap::from_pointee(rules(&settings, &trust, &dns))),
+        },
         trust,
         certificates,
         logins,
         listeners: named(&server),
         standing,
         dns_path: dns.path(),
-        reloading: Reloading {
-            running: Mutex::new((settings.clone(), values)),
-            delivery: delivery.as_ref().map(|(engine, _)| engine.clone()),
-            placed,
-            set_level,
-        },
         resolver: Arc::clone(&dns),
         page: open::page(&settings, &observer)?,
         settings,
@@ -179,11 +180,25 @@ fn engine(
     Ok((Some((delivery, policies)), suspects))
 }
 
-fn with_logins(server: Server, logins: Option<&Arc<Logins>>) -> Server {
-    match logins {
+/// What the listeners hold mail against, and make of it.
+pub(super) fn rules(settings: &Settings, trust: &Trust, dns: &Arc<DnsResolver>) -> Rules {
+    let resolver = Arc::clone(dns) as _;
+    Rules {
+        domains: DomainCheck::new(&settings.access, &settings.routes, resolver),
+        forms: Forms::new(settings, Arc::clone(&trust.signing)),
+    }
+}
+
+fn with_logins(
+    server: Server,
+    settings: &Settings,
+) -> anyhow::Result<(Option<Arc<Logins>>, Server)> {
+    let logins = Logins::open(settings)?;
+    let server = match &logins {
         Some(logins) => server.authenticated_by(Arc::clone(logins) as _),
         None => server,
-    }
+    };
+    Ok((logins, server))
 }
 
 fn named(server: &Server) -> Vec<(String, SocketAddr)> {
@@ -300,14 +315,11 @@ impl Running {
     }
 
     fn intake(&self) -> QueueIntake<EmbeddedStore> {
-        let settings = &self.process.settings;
-        let resolver = Arc::clone(&self.dns) as _;
         QueueIntake {
             queue: Arc::clone(&self.queue),
             delivery: self.delivery.as_ref().map(|(d, _)| d.clone()),
             clock: Arc::clone(&self.clock),
-            domains: DomainCheck::new(&settings.access, &settings.routes, resolver),
-            forms: Forms::new(settings, Arc::clone(&self.process.trust.signing)),
+            rules: Arc::clone(&self.process.reloading.rules),
         }
     }
 
@@ -481,6 +493,7 @@ impl Running {
         let mut dropped = 0;
         let mut ticks: u32 = 0;
         let mut slept = self.machine.slept();
+        let mut pressure = Pressure::of_this_process();
         loop {
             tokio::select! {
                 _ = term.recv() => return Ok(Status::Ok),
@@ -510,6 +523,7 @@ impl Running {
                         self.write_down_the_time();
                     }
                     slept = self.tell_of_sleep(slept);
+                    self.heed(pressure.look());
                     ticks = ticks.wrapping_add(1);
                     self.observer.end_traces();
                     pulse.fetch_add(1, Ordering::Relaxed);
@@ -519,6 +533,25 @@ impl Running {
                 }
             }
         }
+    }
+
+    /// Row H9-04: refusing mail is better than being ended with mail in hand.
+    fn heed(&self, turn: Option<Turn>) {
+        let Some(turn) = turn else { return };
+        let (event, level, usage, scarce) = match turn {
+            Turn::Scarce(usage) => ("process.memory-scarce", Level::Error, usage, true),
+            Turn::Enough(usage) => ("process.memory-enough", Level::Info, usage, false),
+        };
+        self.process.reloading.inbound.memory_is_scarce(scarce);
+        let (used, limit) = (usage.used.to_string(), usage.limit.to_string());
+        let detail = if scarce {
+            "no mail is taken (421 4.3.2) until less of the control group's memory is in use: raise MemoryMax of the \
+             unit, or lower access.connections and access.content-memory"
+        } else {
+            "mail is taken again"
+        };
+        let fields = [("used", &*used), ("limit", &*limit), ("detail", detail)];
+        self.observer.process(event, level, &fields);
     }
 
     /// Rows H10-01 and H10-02. The dangers of the configuration were named at the start.

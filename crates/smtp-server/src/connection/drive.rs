@@ -259,10 +259,10 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
         let (context, port) = (self.context, claim.port.unwrap_or_default());
         let peer = match claim.address {
             Claimed::Unchanged => None,
-            Claimed::Unknown => Some(Access::stranger(self.address.ip(), context.bare_newline)),
+            Claimed::Unknown => Some(Access::stranger(self.address.ip(), context.bare_newline())),
             Claimed::Is(address) => {
                 self.address = SocketAddr::new(address, port);
-                Some(context.access.load().peer(address, context.bare_newline))
+                Some(context.access.load().peer(address, context.bare_newline()))
             }
         };
         let login = match &claim.login {
@@ -289,7 +289,7 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
 
     async fn begin(&mut self, size: Option<u64>) {
         let now = (self.context.clock)();
-        let settings = &self.context.settings;
+        let settings = self.context.settings();
         let origin = Origin {
             listener: &settings.listener,
             role: settings.role,
@@ -396,7 +396,7 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
         } else {
             self.content = None;
         }
-        let timeouts = &self.context.timeouts;
+        let timeouts = self.context.timeouts();
         let now = Instant::now();
         let deadline = match self.content {
             Some((began, octets)) => {
@@ -461,7 +461,7 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
             stream.write_all(output).await?;
             stream.flush().await
         };
-        let written = timeout(self.context.timeouts.write, write).await;
+        let written = timeout(self.context.timeouts().write, write).await;
         output.clear();
         let unanswered = self.unanswered.take();
         let result = match written {
@@ -484,7 +484,7 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
     /// Closes our side and reads what the client still sends, so that the system does not throw
     /// away our last reply with a reset.
     async fn linger<S: AsyncRead + AsyncWrite + Unpin>(&mut self, stream: &mut S) {
-        let pause = self.context.timeouts.linger;
+        let pause = self.context.timeouts().linger;
         let end = Instant::now() + pause * LINGER_ROUNDS;
         if timeout(pause, stream.shutdown()).await.is_err() {
             return;
@@ -514,7 +514,7 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
 
     fn client(&self) -> Client<'_> {
         Client {
-            listener: &self.context.settings.listener,
+            listener: &self.context.settings().listener,
             address: self.address,
             helo: self.session.helo(),
         }

@@ -71,9 +71,11 @@ fn pair(capacity: usize) -> Pair {
         intake: Arc::new(sink),
         observer: Arc::clone(&observer),
         clock: Arc::new(|| Timestamp::from_secs(1_772_366_400)),
-        timeouts: Timeouts::default(),
-        settings: Arc::new(settings),
-        bare_newline: BareNewline::Reject,
+        terms: Arc::new(Terms {
+            session: Arc::new(settings),
+            bare_newline: BareNewline::Reject,
+            timeouts: Timeouts::default(),
+        }),
         access: Arc::new(ArcSwap::from_pointee(access)),
         tls: None,
         memory: ContentMemory::new(128 << 20),
@@ -85,8 +87,8 @@ fn pair(capacity: usize) -> Pair {
         let peer = context
             .access
             .load()
-            .peer(address.ip(), context.bare_newline);
-        let session = Session::new(Arc::clone(&context.settings), peer);
+            .peer(address.ip(), context.bare_newline());
+        let session = Session::new(Arc::clone(context.settings()), peer);
         let mut drive = Drive::new(&context, session, address, phase);
         drive.greet(false);
         let (Exit::Closed | Exit::StartTls) = drive.run(&mut stream).await;

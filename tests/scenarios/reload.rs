@@ -1,0 +1,145 @@
+//! What a reload changes of the listeners: connections that come afterwards find the new rules,
+//! those that are there keep what they began with.
+
+use sealpost_tests::{Event, Relay, RelayConfig, SmtpClient, Users};
+
+use crate::listener::{connect, hello, reply, told};
+use crate::net::{MESSAGE, Net, SOON, ok};
+
+const RELAY: &str = "127.0.0.1:2525";
+const SECOND: &str = "127.0.0.1:2626";
+const PASSWORD: &str = "correct horse battery";
+
+/// A second listener with these lines.
+fn second(config: RelayConfig, lines: &str) -> RelayConfig {
+    config.append(&format!(
+        "[[listener]]\nname = \"second\"\ntls = \"off\"\n{lines}\n"
+    ))
+}
+
+async fn rcpt(client: &mut tokio::net::TcpStream) -> String {
+    let mail = told(client, "MAIL FROM:<a@org.test>\r\n").await;
+    assert!(mail.starts_with("250 "), "{mail}");
+    told(client, "RCPT TO:<b@d.test>\r\n").await
+}
+
+testkit::net_test! {
+    async fn h7_11_g3_01_g5_07_access_and_limits_change_for_those_who_come_then() {
+        let net = Net::start().await;
+        let base = net.config();
+        let at = format!("address = [\"{SECOND}\"]\n");
+        let config = second(
+            base.clone().set("access.relay-networks", r#"["127.0.0.1/32"]"#),
+            &format!("{at}max-message-size = \"1MiB\""),
+        );
+        let mut relay = Relay::start(config).await;
+        let mut before = hello("127.0.0.1", RELAY).await;
+        let mut stranger = hello("127.0.0.9", RELAY).await;
+        assert!(rcpt(&mut stranger).await.starts_with("550 5.7.1 "));
+        let mut sized = SmtpClient::connect(SECOND.parse().unwrap()).await;
+        assert!(sized.ehlo("c.test").await.contains(&"SIZE 1048576".to_owned()));
+
+        let changed = base.clone()
+            .set("access.relay-networks", r#"["127.0.0.9/32"]"#)
+            .set("access.xforward-hosts", r#"["127.0.0.9/32"]"#)
+            .set("access.connections-per-client", "2")
+            .set("access.errors-per-connection", "3");
+        relay.reconfigure(|_| second(changed.clone(), &format!("{at}max-message-size = \"2MiB\"")));
+        let result = ok(&relay, &["reload"]).await.stdout;
+        for key in [
+            "access.relay-networks: ",
+            "access.xforward-hosts: ",
+            "access.connections-per-client: ",
+            "access.errors-per-connection: ",
+            "listener[1].max-message-size: ",
+        ] {
+            let line = result.lines().find(|l| l.starts_with(key));
+            assert!(line.is_some_and(|l| l.ends_with("in effect")), "{key}: {result}");
+        }
+        // Who was there goes on as before, also when it was refused.
+        assert!(rcpt(&mut before).await.starts_with("250 "));
+        told(&mut stranger, "RSET\r\n").await;
+        assert!(rcpt(&mut stranger).await.starts_with("550 5.7.1 "));
+        // Who comes finds the new rules.
+        let mut now_allowed = hello("127.0.0.9", RELAY).await;
+        assert!(rcpt(&mut now_allowed).await.starts_with("250 "));
+        let extensions = told(&mut now_allowed, "EHLO c.test\r\n").await;
+        assert!(extensions.contains("XFORWARD"), "{extensions}");
+        // Two of that address are there now: the one from before counts too.
+        let mut third = connect("127.0.0.9", RELAY).await;
+        assert!(reply(&mut third).await.starts_with("421 4.7.0 "));
+        let mut other = hello("127.0.0.8", SECOND).await;
+        let extensions = told(&mut other, "EHLO c.test\r\n").await;
+        assert!(extensions.contains("SIZE 2097152"), "{extensions}");
+        for _ in 0..2 {
+            assert!(told(&mut other, "NONSENSE\r\n").await.starts_with("500 "));
+        }
+        assert!(told(&mut other, "NONSENSE\r\n").await.starts_with("421 4.7.0 "));
+        let (_, metrics) = relay.http_get("/metrics").await;
+        assert!(metrics.contains("sealpost_limit{"), "{metrics}");
+    }
+
+    async fn h7_11_other_ports_need_a_restart_and_a_mistake_changes_nothing() {
+        let net = Net::start().await;
+        let base = net.config();
+        let at = format!("address = [\"{SECOND}\"]\n");
+        let mut relay = Relay::start(second(base.clone(), &at)).await;
+        // One key of another port among them: all of the listeners' keys wait for the restart.
+        relay.reconfigure(|_| {
+            second(base.clone(), "address = [\"127.0.0.1:2727\"]\nmax-recipients = 200")
+        });
+        let result = ok(&relay, &["reload"]).await.stdout;
+        for key in ["listener[1].address: ", "listener[1].max-recipients: "] {
+            let line = result.lines().find(|l| l.starts_with(key));
+            assert!(line.is_some_and(|l| l.ends_with("needs a restart")), "{key}: {result}");
+        }
+        hello("127.0.0.1", SECOND).await;
+        // All or nothing: the good key beside the bad one is not taken either.
+        relay.reconfigure(|_| {
+            second(base.clone().set("access.relay-networks", r#"["127.0.0.9/32"]"#), &at)
+                .append("[[identity]]\nname = \"x\"\nsenders = [\"not an address\"]")
+        });
+        let seen = relay.events().len();
+        let refused = relay.cli(&["reload"]).await;
+        assert_ne!(refused.code, Some(0), "{refused:?}");
+        assert!(refused.stderr.contains("identity"), "{refused:?}");
+        let mut client = hello("127.0.0.1", RELAY).await;
+        assert!(rcpt(&mut client).await.starts_with("250 "));
+        relay.hang_up();
+        relay.wait_event_after(seen, |e: &Event| e.is("config.reload-failed"), SOON).await;
+        let mut client = hello("127.0.0.1", RELAY).await;
+        assert!(rcpt(&mut client).await.starts_with("250 "));
+    }
+
+    async fn h7_11_g3_07_identities_change_by_a_hangup() {
+        let net = Net::start().await;
+        let _mx = net.mx("d.test", "127.0.0.25").await;
+        let users = Users::new(&[("ann@org.test", PASSWORD)]).await;
+        let base = users.listeners(net.config(), &net.ca, "127.0.0.1:587", "127.0.0.1:465");
+        let mut relay = Relay::start(base.clone()).await;
+        let address = "127.0.0.1:465".parse().unwrap();
+        let mut before = SmtpClient::connect_tls(address, &net.ca, "relay.test").await;
+        before.ehlo("c.test").await;
+        before.auth_plain("ann@org.test", PASSWORD).await.demand(235);
+        let rules = "[[identity]]\nname = \"ann@org.test\"\nsenders = [\"ann@org.test\"]\n\
+                     messages = \"2/1h\"";
+        relay.reconfigure(|_| base.clone().append(rules));
+        relay.hang_up();
+        let changed = |e: &Event| {
+            e.is("config.changed") && e.text("key") == "identity[0].senders" && e.text("effect") == "now"
+        };
+        relay.wait_event(changed, SOON).await;
+        relay.wait_event(|e| e.is("config.reloaded"), SOON).await;
+        before.send("boss@org.test", &["b@d.test"], MESSAGE).await;
+        let mut after = SmtpClient::connect_tls(address, &net.ca, "relay.test").await;
+        after.ehlo("c.test").await;
+        after.auth_plain("ann@org.test", PASSWORD).await.demand(235);
+        let refused = after.command("MAIL FROM:<boss@org.test>").await.demand(550);
+        assert!(refused.text().starts_with("5.7.1 "), "{refused:?}");
+        // Her other session has had one of two: an identity's rate is for all that she does.
+        after.command("MAIL FROM:<ann@org.test>").await.demand(250);
+        after.command("RSET").await.demand(250);
+        let refused = after.command("MAIL FROM:<ann@org.test>").await.demand(450);
+        assert!(refused.text().starts_with("4.7.1 "), "{refused:?}");
+    }
+}

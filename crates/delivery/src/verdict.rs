@@ -176,15 +176,48 @@ impl From<&HostFailure> for Decider {
 /// A host's name for people.
 pub(crate) fn shown(name: &HostName, ip: Option<IpAddr>) -> String {
     match ip {
-        Some(ip)
-            if name.as_str().starts_with(LITERAL_PREFIX)
-                && literal_name(ip).as_ref() == Some(name) =>
-        {
-            format!("[{ip}]")
-        }
+        Some(ip) if stands_for(name, ip) => format!("[{ip}]"),
         Some(_) | None => name.to_string(),
+    }
+}
+
+/// Whether the name is what [`literal_name`] made of an address. Asked several times a message: an IPv4
+/// address is compared without making the name again.
+fn stands_for(name: &HostName, ip: IpAddr) -> bool {
+    let Some(rest) = name.as_str().strip_prefix(LITERAL_PREFIX) else {
+        return false;
+    };
+    match ip {
+        IpAddr::V4(v4) => rest
+            .split('-')
+            .map(|part| part.parse().ok())
+            .eq(v4.octets().map(Some)),
+        IpAddr::V6(_) => literal_name(ip).as_ref() == Some(name),
     }
 }
 
 /// Enhanced status X.7.Z: security or policy (RFC 3463 section 3.8).
 const SECURITY: u16 = 7;
+
+#[cfg(test)]
+mod tests {
+    use super::{literal_name, shown};
+    use std::net::IpAddr;
+
+    #[test]
+    fn a_host_without_a_name_is_shown_by_its_address() {
+        for text in ["192.0.2.1", "10.0.0.255", "2001:db8::1", "::1"] {
+            let ip: IpAddr = text.parse().unwrap();
+            let name = literal_name(ip).unwrap();
+            assert_eq!(shown(&name, Some(ip)), format!("[{text}]"));
+            let other = Some("192.0.2.9".parse().unwrap());
+            for ip in [None, other] {
+                assert_eq!(shown(&name, ip), name.to_string());
+            }
+        }
+        let ip = Some("192.0.2.1".parse().unwrap());
+        for text in ["mx.d.test", "address-192-0-2", "address-192-0-2-1-1"] {
+            assert_eq!(shown(&text.parse().unwrap(), ip), text);
+        }
+    }
+}

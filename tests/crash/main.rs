@@ -22,5 +22,6 @@ mod peers;
 mod power;
 mod refusals;
 mod site;
+mod stalled;
 mod state;
 mod sync_failure;

@@ -220,6 +220,8 @@ fn begin(folder: &Path, args: &[&str]) -> Daemon {
         .arg(folder.join("sealpost.toml"))
         .args(args)
         .env("RUST_BACKTRACE", "1")
+        // Row H8-06: nothing depends on where the machine is and what it does to its clocks in spring.
+        .env("TZ", "Europe/Berlin")
         // Row I4-06: whoever can set this must not get the keys of sessions.
         .env("SSLKEYLOGFILE", folder.join("session-keys"))
         .current_dir(folder);

@@ -190,14 +190,14 @@ testkit::net_test! {
         assert_eq!(mx.messages().pop().unwrap().without_trace(), plain);
     }
 
-    async fn g4_09_notifications_are_signed_and_a_lost_key_file_changes_nothing() {
+    async fn g4_09_f4_09_notifications_are_signed_with_a_key_for_their_domain_and_go_without_it_too() {
         let zone = Zone::start().await;
         zone.mail_domain("org.test", "mx.org.test", "127.0.0.25");
         let mx = FakeMx::start("127.0.0.25:25", "mx.org.test", None).await;
         let folder = tempfile::tempdir().unwrap();
         let mut records = Records::new();
         let ours = key(folder.path(), (&zone, &mut records), "relay.test", "s1", &[]).await;
-        let relay = Relay::start(RelayConfig::default().append(&ours)).await;
+        let mut relay = Relay::start(RelayConfig::default().append(&ours)).await;
         for round in 0..2 {
             let id = relay.send("a@org.test", &["b@nowhere.test"], b"Subject: x\r\n\r\nx\r\n").await;
             relay.wait_for("delivery.bounced", &id, SOON).await;
@@ -211,5 +211,19 @@ testkit::net_test! {
                 assert!(refused.stderr.contains("s1.pem"), "{refused:?}");
             }
         }
+        // The key for the notifications' domain is gone from the configuration, another is there.
+        let others = key(folder.path(), (&zone, &mut records), "org.test", "s2", &[]).await;
+        relay.terminate(SOON).await;
+        relay.reconfigure(|_| RelayConfig::default().append(&others));
+        relay.restart().await;
+        for _ in 0..2 {
+            mx.forget();
+            let id = relay.send("a@org.test", &["b@nowhere.test"], b"Subject: x\r\n\r\nx\r\n").await;
+            relay.wait_for("delivery.bounced", &id, SOON).await;
+            let notice = mx.wait_for_message(SOON).await;
+            assert!(!notice.text().contains("DKIM-Signature"), "{}", notice.text());
+        }
+        let story = relay.story();
+        assert_eq!(story.matches("notifications go without a DKIM signature").count(), 1, "{story}");
     }
 }

@@ -39,6 +39,52 @@ testkit::net_test! {
         assert_eq!(again.code, Some(65), "{again:?}");
     }
 
+    async fn h8_04_a_certificate_that_seems_to_have_expired_only_delays_and_shows_what_time_it_is_held_to_be() {
+        let net = Net::start().await;
+        let mx = net.mx("d.test", "127.0.0.25").await;
+        net.enforce("d.test");
+        let mut relay = net.relay().await;
+        as_if_the_last_time_was(&mut relay, -2 * DAY).await;
+        relay.wait_event(|e| e.is("clock.jumped"), SOON).await;
+        mx.certificate(&net.expired("mx.d.test"));
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        let event = deferred(&relay, &id).await;
+        assert_eq!((event.text("reason"), event.text("dsn")), ("cert-expired", "4.7.5"), "{event}");
+        let (_, now) = event.text("detail").split_once("and now is ").unwrap();
+        // Whoever compares the two sees that the machine's clock is not believed.
+        assert_ne!(now[..10], event.text("ts")[..10], "{event}");
+        assert!(!relay.events().iter().any(|e| e.is("delivery.bounced") || e.is("delivery.expired")));
+        mx.certificate(&net.ca.leaf(&["mx.d.test"]));
+        ok(&relay, &["queue", "retry", &id]).await;
+        relay.wait_for("delivery.sent", &id, SOON).await;
+    }
+
+    async fn h8_06_times_in_the_log_are_utc_wherever_the_machine_is() {
+        // The relays of these tests run in Europe, where clocks are moved twice a year.
+        let net = Net::start().await;
+        let mx = net.mx("d.test", "127.0.0.25").await;
+        // Past the ends of 31 and 32 bits, and the first year that certificates write with four digits.
+        for (year, ip) in [(2038, "127.0.0.25"), (2050, "127.0.0.25"), (2106, "127.0.0.25"), (9998, "127.0.0.25")] {
+            mx.certificate(&net.ca.cert(&["mx.d.test"]).validity((1970, 1, 1), (year, 12, 31)).issue());
+            let relay = net.relay().await;
+            net.enforce("d.test");
+            let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+            let event = crate::net::sent(&relay, &id).await;
+            assert_eq!(event.text("ip"), ip);
+            let end = event.at("/tls/cert/not_after").as_str().unwrap();
+            assert!(end.starts_with(&format!("{year}-12-31T00:00:00")) && end.ends_with('Z'), "{event}");
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+            let told = crate::net::time(&event, "/ts");
+            assert!(now.abs_diff(told.try_into().unwrap()) < 60, "{event}");
+            let received = mx.messages().pop().unwrap().text();
+            let trace = received.split("\r\n\r\n").next().unwrap();
+            assert!(trace.contains("+0000"), "RFC 5321 section 4.4: {trace}");
+        }
+        let relay = net.relay().await;
+        let events: Vec<i64> = relay.events().iter().map(|e| crate::net::time(e, "/ts")).collect();
+        assert!(events.is_sorted(), "{}", relay.story());
+    }
+
     async fn h8_02_a_clock_a_year_back_freezes_no_retry() {
         let net = Net::start().await;
         net.zone.mail_domain("d.test", "mx.d.test", "127.0.0.25");
@@ -75,3 +121,4 @@ async fn as_if_the_last_time_was(relay: &mut Relay, from_now: i64) {
 }
 
 const YEAR: i64 = 31_536_000;
+const DAY: i64 = 86_400;

@@ -124,7 +124,7 @@ testkit::net_test! {
         assert_eq!(net.zone.count("_25._tcp.mx.d.test", RecordType::TLSA), 0);
     }
 
-    async fn c1_04_c4_03_a_failed_look_up_makes_the_host_unreachable() {
+    async fn c1_04_c4_03_h1_28_a_failed_look_up_makes_the_host_unreachable() {
         let net = Net::start().await;
         let first = net.peer("mx1.d.test", "127.0.0.21").await;
         let second = net.peer("mx2.d.test", "127.0.0.22").await;

@@ -38,6 +38,8 @@ mod policy_change;
 mod policy_crash;
 mod policy_rows;
 mod policy_store;
+mod policy_told;
+mod pressure;
 mod reasons;
 mod recipients;
 mod relaying;

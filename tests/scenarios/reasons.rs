@@ -8,8 +8,9 @@ mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sealpost_tests::{Event, Relay};
+use sealpost_tests::{Event, Relay, eventually};
 use serde_json::Value;
+use testkit::ReceivedMessage;
 
 use crate::net::{MESSAGE, Net, SOON, ok};
 use cases::{CASES, Case, ELSEWHERE};
@@ -68,6 +69,35 @@ testkit::net_test! {
         // The same faults, by the commands alone.
         for case in CASES {
             explained(&relay, case, &ids[case.reason]).await;
+        }
+    }
+
+    async fn f3_02_each_fault_has_its_status_in_the_notice_of_its_delay_or_failure() {
+        let net = Net::start().await;
+        let world = World::build(&net).await;
+        // Whatever waits is late at once.
+        let config = world.config(&net)
+            .set("queue.delay-warning", r#""1s""#)
+            .set("queue.retry", r#"["2s"]"#)
+            .set("queue.notifications-per-sender", r#""1000/1d""#);
+        let relay = Relay::start(config).await;
+        world.send_all(&net, &relay).await;
+        let wanted: Vec<&Case> = CASES.iter().filter(|c| STATUSES.iter().any(|(r, _)| *r == c.reason)).collect();
+        assert_eq!(wanted.len(), STATUSES.len());
+        for (reason, status) in STATUSES {
+            let case = CASES.iter().find(|c| c.reason == *reason).unwrap();
+            let find = || {
+                let to = case.to();
+                let about = |m: &ReceivedMessage| m.text().contains(&format!("Final-Recipient: rfc822; {to}"))
+                    || m.text().contains(&format!("Final-Recipient: rfc822;{to}"));
+                world.org.messages().into_iter().find(about)
+            };
+            let notice = eventually(2 * SOON, async || find()).await;
+            let Some(notice) = notice else { panic!("no notice of {reason}\n{}", relay.story()) };
+            let text = notice.text();
+            assert!(text.contains(&format!("Status: {status}\r\n")), "{reason}: {text}");
+            let action = if status.starts_with('5') { "failed" } else { "delayed" };
+            assert!(text.contains(&format!("Action: {action}\r\n")), "{reason}: {text}");
         }
     }
 
@@ -321,4 +351,27 @@ const FIELDS: [&str; 25] = [
     "gives_up",
     "delay",
     "advice",
+];
+
+/// What the maps of requirements say of each condition; that of REQUIRETLS is told with REQUIRETLS, which
+/// has tests of its own.
+const STATUSES: &[(&str, &str)] = &[
+    ("mx-not-in-policy", "4.7.1"),
+    ("starttls-not-offered", "4.7.10"),
+    ("cert-expired", "4.7.5"),
+    ("cert-host-mismatch", "4.7.5"),
+    ("cert-not-trusted", "4.7.5"),
+    ("tls-handshake", "4.7.5"),
+    ("dane-mismatch", "4.7.5"),
+    ("dane-lookup", "4.7.0"),
+    ("dns-bogus", "4.4.3"),
+    ("no-such-domain", "5.1.2"),
+    ("null-mx", "5.1.10"),
+    ("no-usable-mx", "5.4.4"),
+    ("loop", "5.4.6"),
+    ("dns-temporary", "4.4.3"),
+    ("connect", "4.4.1"),
+    ("remote-4xx", "4.2.1"),
+    ("remote-5xx", "5.1.1"),
+    ("extension-missing", "5.6.7"),
 ];

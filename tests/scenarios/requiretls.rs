@@ -130,7 +130,7 @@ testkit::net_test! {
         assert_eq!(bounced(&relay, &id).await.text("reason"), "requiretls-unsupported");
     }
 
-    async fn d1_11_d1_14_d1_16_no_host_offers_it() {
+    async fn d1_11_d1_14_d1_16_h3_31_no_host_offers_it() {
         let net = Net::start().await;
         let relay = Relay::start(net.tls_listener(net.config())).await;
         let mx = net.mx("d.test", "127.0.0.25").await;

@@ -2,7 +2,7 @@
 
 use axum::extract::{Extension, Path, State};
 use axum::response::Json;
-use delivery::{Delivery, Pause};
+use delivery::{Delivery, Pause, PauseError};
 use mail_types::Domain;
 use outbound_queue::{Filter, QueueStore, Target};
 
@@ -17,7 +17,7 @@ use crate::{Audit, Control, PauseRequest, PauseResult, PausedView, ProblemDetail
 ), request_body = PauseRequest, responses(
     (status = 200, description = "What was done.", body = PauseResult),
     (status = 400, description = "Not a domain.", body = ProblemDetails),
-    (status = 409, description = "It could not be written down; nothing has changed.", body = ProblemDetails),
+    (status = 409, description = "It could not be written down, or the disk did not confirm it; `detail` says what holds now.", body = ProblemDetails),
 ))]
 pub(crate) async fn pause<S: QueueStore>(
     State(control): State<Control<S>>,
@@ -34,13 +34,13 @@ pub(crate) async fn pause<S: QueueStore>(
         reason: order.reason.into(),
     };
     let (delivery, name) = (control.delivery.clone(), domain.clone());
-    let changed = on_disk(move || delivery.pause(&name, pause)).await?;
+    let done = on_disk(move || delivery.pause(&name, pause)).await?;
     answer(
         &control,
         &operator,
         "queue pause",
         &domain,
-        changed,
+        done,
         request.reason.as_deref(),
     )
     .await
@@ -52,7 +52,7 @@ pub(crate) async fn pause<S: QueueStore>(
 ), request_body = PauseRequest, responses(
     (status = 200, description = "What was done.", body = PauseResult),
     (status = 400, description = "Not a domain.", body = ProblemDetails),
-    (status = 409, description = "It could not be written down; nothing has changed.", body = ProblemDetails),
+    (status = 409, description = "It could not be written down, or the disk did not confirm it; `detail` says what holds now.", body = ProblemDetails),
 ))]
 pub(crate) async fn resume<S: QueueStore>(
     State(control): State<Control<S>>,
@@ -63,13 +63,13 @@ pub(crate) async fn resume<S: QueueStore>(
     let domain = parse(&domain)?;
     let request = read(&body)?;
     let (delivery, name) = (control.delivery.clone(), domain.clone());
-    let changed = on_disk(move || delivery.unpause(&name)).await?;
+    let done = on_disk(move || delivery.unpause(&name)).await?;
     answer(
         &control,
         &operator,
         "queue resume",
         &domain,
-        changed,
+        done,
         request.reason.as_deref(),
     )
     .await
@@ -95,17 +95,18 @@ fn read(body: &[u8]) -> Result<PauseRequest, Problem> {
         .map_err(|e| Problem::bad_request(format!("the body is not a reason: {e}")))
 }
 
+/// What it has changed; and what the operator is to be told if the disk has not confirmed it.
 async fn on_disk(
-    work: impl FnOnce() -> std::io::Result<bool> + Send + 'static,
-) -> Result<bool, Problem> {
+    work: impl FnOnce() -> Result<bool, PauseError> + Send + 'static,
+) -> Result<(bool, Option<Problem>), Problem> {
     let done = tokio::task::spawn_blocking(work).await;
-    let refuse = |cause: String| {
-        Problem::refused(format!(
-            "nothing has changed, since the list of paused destinations cannot be written: {cause}"
-        ))
-    };
-    done.map_err(|e| refuse(e.to_string()))?
-        .map_err(|e| refuse(e.to_string()))
+    match done.map_err(|e| Problem::refused(format!("nothing is known of it: {e}")))? {
+        Ok(changed) => Ok((changed, None)),
+        Err(error @ PauseError::NotDurable(_)) => {
+            Ok((true, Some(Problem::refused(error.to_string()))))
+        }
+        Err(error @ PauseError::NotWritten(_)) => Err(Problem::refused(error.to_string())),
+    }
 }
 
 async fn answer<S: QueueStore>(
@@ -113,7 +114,7 @@ async fn answer<S: QueueStore>(
     operator: &Operator,
     action: &str,
     domain: &Domain,
-    changed: bool,
+    (changed, doubt): (bool, Option<Problem>),
     reason: Option<&str>,
 ) -> Result<Json<PauseResult>, Problem> {
     let now = control.now();
@@ -134,6 +135,9 @@ async fn answer<S: QueueStore>(
         matched: messages.unwrap_or_default(),
         reason,
     });
+    if let Some(problem) = doubt {
+        return Err(problem);
+    }
     Ok(Json(PauseResult {
         domain: domain.to_string(),
         changed,

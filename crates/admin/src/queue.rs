@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use axum::extract::{Extension, Path, RawQuery, State};
 use axum::response::Json;
+use delivery::Which;
 use mail_types::{Domain, QueueId};
-use outbound_queue::{Cursor, Edit, MessageState, QueueStore, SummaryRow, Target};
+use outbound_queue::{Cursor, Edit, MessageState, QueueStore, RecipientState, SummaryRow, Target};
 
 use crate::operator::Operator;
 use crate::paused;
@@ -163,7 +164,7 @@ pub(crate) async fn act<S: QueueStore>(
     };
     if edit == Edit::Retry && !request.dry_run {
         // Before the mail is due: else a suspended destination puts it off once more.
-        control.delivery.resume();
+        lift_suspensions(&control, &target).await;
     }
     let edited = control
         .queue
@@ -199,6 +200,30 @@ pub(crate) async fn act<S: QueueStore>(
     Ok(Json(ActionResult {
         matched: edited.matched,
     }))
+}
+
+/// The destinations of what is tried again are tried at once. Others stay left alone.
+async fn lift_suspensions<S: QueueStore>(control: &Control<S>, target: &Target) {
+    let now = control.now();
+    let mut meant = Vec::new();
+    match target {
+        Target::Ids(ids) => {
+            for id in ids {
+                // One that cannot be shown cannot be tried either: the edit says why.
+                if let Ok(message) = control.queue.show(*id, now).await {
+                    let open = message.recipients.into_iter();
+                    let open = open.filter(|r| matches!(r.state, RecipientState::Pending(_)));
+                    meant.extend(open.map(|r| r.destination));
+                }
+            }
+        }
+        Target::Filter(filter) => match (&filter.destination, &filter.domain) {
+            (Some(destination), _) => meant.push(destination.clone()),
+            (None, Some(domain)) => meant.extend(control.delivery.destinations_of(domain)),
+            (None, None) => return control.delivery.resume(Which::All),
+        },
+    }
+    control.delivery.resume(Which::These(&meant));
 }
 
 pub(crate) fn parse_id(text: &str) -> Result<QueueId, Problem> {

@@ -51,6 +51,9 @@ pub struct Record<'a> {
     pub detail: &'a str,
     /// Every demand on this delivery (decision AMB-33).
     pub policies: &'a [PolicyUse],
+    /// Whether the domain has a policy rests on a look-up before which nothing was known of it: who
+    /// suppressed or forged that one answer has weakened this delivery (RFC 8461 section 10.2).
+    pub first_contact: bool,
     /// What took demands away, if anything did.
     pub weakened_by: Option<Weakened>,
     /// The TLS session; `None` without TLS.

@@ -391,6 +391,7 @@ fn record<'a>(
             .or_else(|| line.failure.as_ref().and_then(|f| f.reply.as_deref())),
         detail: &line.detail,
         policies,
+        first_contact: entry.requirement.is_some_and(|r| r.first_contact),
         weakened_by: entry.found.weakened_by,
         tls: decider.and_then(|d| d.tls.as_ref()),
         attempt: line.attempt,

@@ -94,6 +94,8 @@ pub struct Inputs {
     pub exempt: bool,
     /// The policy in force.
     pub published: Option<Published>,
+    /// Nothing was known of the policy domain before the look-up that this rests on.
+    pub first_contact: bool,
     /// Some host of the plan has TLSA records, or it is not known whether it has.
     pub dane_published: bool,
     /// `delivery.dane-satisfies-sts`.
@@ -121,6 +123,8 @@ pub struct Requirement {
     dangerous_plain: bool,
     /// What took a demand away.
     pub weakened_by: Option<Weakened>,
+    /// See [`Inputs::first_contact`].
+    pub first_contact: bool,
     demands: Vec<Demand>,
 }
 
@@ -223,6 +227,7 @@ impl Requirement {
             requiretls: false,
             dangerous_plain: false,
             weakened_by: None,
+            first_contact: inputs.first_contact,
             demands: Vec::new(),
         };
         if let Some(tls) = inputs.delivery_tls {

@@ -1,6 +1,5 @@
 //! The engine: lanes, the scheduler that fills them, and what others may ask of it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,7 +8,6 @@ use arc_swap::ArcSwap;
 use attempt::Reason;
 use mail_types::{Domain, Envelope, Recipient, Resolver, Timestamp};
 use outbound_queue::{Leased, Now, Placement, QueueError, QueueStore};
-use parking_lot::Mutex;
 use policy_cache::{Clock, PolicyCache};
 use smtp_client::{Connector, Pool};
 use tokio::sync::Notify;
@@ -18,6 +16,7 @@ use crate::destination::Admission;
 use crate::dice::Dice;
 use crate::in_hand::InHand;
 use crate::lane::Lane;
+use crate::lanes::Lanes;
 use crate::notice_limit::NoticeLimits;
 use crate::nxdomain_guard::NxdomainGuard;
 use crate::paused::Paused;
@@ -90,7 +89,7 @@ pub(crate) struct Inner<S> {
     pub(crate) pulse: AtomicU64,
     /// Held by the one round of upkeep: on a large queue it may take longer than the time between two.
     pub(crate) upkeep: tokio::sync::Mutex<()>,
-    lanes: Mutex<HashMap<outbound_queue::Destination, Arc<Lane>>>,
+    pub(crate) lanes: Lanes,
     workers: AtomicUsize,
     /// A worker left, or something else that may let the scheduler go on.
     pub(crate) progress: Notify,
@@ -114,6 +113,15 @@ pub struct LaneView {
     pub backlog: usize,
     /// Left alone for that long yet, with the cause.
     pub suspended: Option<(Duration, String)>,
+}
+
+/// Which destinations an operator means.
+#[derive(Clone, Copy, Debug)]
+pub enum Which<'a> {
+    /// All of them.
+    All,
+    /// These.
+    These(&'a [outbound_queue::Destination]),
 }
 
 impl<S> Clone for Delivery<S> {
@@ -185,7 +193,7 @@ impl<S: QueueStore> Delivery<S> {
                 set_back: AtomicU64::new(0),
                 pulse: AtomicU64::new(0),
                 upkeep: tokio::sync::Mutex::new(()),
-                lanes: Mutex::default(),
+                lanes: Lanes::default(),
                 workers: AtomicUsize::new(0),
                 progress: Notify::new(),
                 drained: Notify::new(),
@@ -357,8 +365,7 @@ impl<S: QueueStore> Delivery<S> {
     pub async fn stop(&self) {
         self.inner.stopping.store(true, Ordering::Release);
         self.inner.progress.notify_one();
-        let lanes: Vec<_> = self.inner.lanes.lock().values().cloned().collect();
-        for lane in lanes {
+        for lane in self.inner.lanes.all() {
             lane.drain()
                 .iter()
                 .for_each(|leased| self.inner.give_back(leased));
@@ -385,10 +392,17 @@ impl<S: QueueStore> Delivery<S> {
         self.inner.in_hand.close();
     }
 
-    /// An operator wants mail tried now: suspensions are lifted and plans made anew.
-    pub fn resume(&self) {
-        self.inner.epoch.fetch_add(1, Ordering::Relaxed);
-        let lanes: Vec<_> = self.inner.lanes.lock().values().cloned().collect();
+    /// An operator wants mail tried now: plans are made anew, and the suspensions of these destinations
+    /// are lifted, or of all.
+    pub fn resume(&self, which: Which<'_>) {
+        self.inner.look_again();
+        let lanes = match which {
+            Which::All => self.inner.lanes.all(),
+            Which::These(keys) => keys
+                .iter()
+                .filter_map(|key| self.inner.lanes.get(key))
+                .collect(),
+        };
         let now = self.inner.now();
         for lane in lanes {
             lane.resume();
@@ -400,16 +414,8 @@ impl<S: QueueStore> Delivery<S> {
     /// Puts other settings in force for attempts from now on.
     pub fn reconfigure(&self, settings: Settings) {
         self.inner.settings.store(Arc::new(settings));
-        let mut forgotten = Vec::new();
-        self.inner.lanes.lock().retain(|key, lane| {
-            let stays = lane.active() > 0 || lane.backlog() > 0;
-            if !stays {
-                forgotten.push(key.clone());
-            }
-            stays
-        });
         let now = self.inner.now();
-        for key in forgotten {
+        for key in self.inner.lanes.forget_unused() {
             self.inner.queue.suspend(&key, None, now);
         }
         self.inner.progress.notify_one();
@@ -455,7 +461,7 @@ impl<S: QueueStore> Delivery<S> {
         &self,
         destination: &outbound_queue::Destination,
     ) -> Option<(Duration, String)> {
-        let lane = self.inner.lanes.lock().get(destination).cloned()?;
+        let lane = self.inner.lanes.get(destination)?;
         let now = self.inner.now().monotonic;
         let suspension = lane.suspension(now)?;
         Some((
@@ -474,9 +480,9 @@ impl<S: QueueStore> Delivery<S> {
     #[must_use]
     pub fn lanes(&self) -> Vec<LaneView> {
         let now = self.inner.now().monotonic;
-        let lanes = self.inner.lanes.lock();
+        let lanes = self.inner.lanes.all();
         lanes
-            .values()
+            .iter()
             .map(|lane| LaneView {
                 destination: lane.key.to_string(),
                 active: lane.active(),
@@ -492,10 +498,7 @@ impl<S: QueueStore> Delivery<S> {
         // A peer that withholds its reply to QUIT must not hold up the scheduler.
         let inner = Arc::clone(&self.inner);
         tokio::spawn(async move { inner.sessions.pool.sweep().await });
-        self.inner
-            .lanes
-            .lock()
-            .retain(|_, lane| Arc::strong_count(lane) > 1 || !lane.is_idle(now, FORGET));
+        self.inner.lanes.sweep(now);
     }
 }
 
@@ -563,25 +566,8 @@ impl<S: QueueStore> Inner<S> {
     }
 
     fn lane(&self, key: &outbound_queue::Destination) -> Arc<Lane> {
-        let mut lanes = self.lanes.lock();
-        if let Some(lane) = lanes.get(key) {
-            return Arc::clone(lane);
-        }
-        // The queue's names are made by `Destination::key`; one that cannot be read any more (an
-        // index of another version) is treated as a host that does not exist.
-        let destination = Destination::parse(key.as_str()).unwrap_or_else(|| Destination {
-            host: mail_types::Host::Address(std::net::Ipv4Addr::UNSPECIFIED.into()),
-            route: None,
-        });
         let limit = self.settings.load().connections_per_destination;
-        let lane = Arc::new(Lane::new(
-            destination,
-            key.clone(),
-            limit,
-            self.clock.monotonic(),
-        ));
-        lanes.insert(key.clone(), Arc::clone(&lane));
-        lane
+        self.lanes.of(key, limit, self.clock.monotonic())
     }
 }
 
@@ -592,8 +578,6 @@ const ROUND: usize = 64;
 /// Fresh messages in one lane's hands; more wait in the queue.
 const BACKLOG: usize = 500;
 const SWEEP: Duration = Duration::from_secs(5);
-/// A lane without work is forgotten after that, its health with it.
-const FORGET: Duration = Duration::from_secs(300);
 /// After the queue gave out no mail.
 const QUEUE_PAUSE: Duration = Duration::from_secs(1);
 const STALLED: Duration = Duration::from_millis(500);

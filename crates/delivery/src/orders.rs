@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use mail_types::{Domain, QueueId};
+use mail_types::{Domain, Host, QueueId};
 use outbound_queue::{QueueError, QueueStore};
 
 use crate::engine::Delivery;
-use crate::paused::Pause;
-use crate::{notice_limit, poison};
+use crate::paused::{Pause, PauseError};
+use crate::{lanes, notice_limit, poison};
 
 impl<S: QueueStore> Delivery<S> {
     /// Parks messages that an earlier process had in hand whenever it ended (row H7-08).
@@ -37,6 +37,23 @@ impl<S: QueueStore> Delivery<S> {
         (self.inner.notices.senders(), notice_limit::SENDERS)
     }
 
+    /// The destinations in memory to which mail for a domain goes, by whatever route.
+    #[must_use]
+    pub fn destinations_of(&self, domain: &str) -> Vec<outbound_queue::Destination> {
+        let lanes = self.inner.lanes.all().into_iter();
+        let of_it = lanes.filter(|lane| match &lane.destination.host {
+            Host::Domain(host) => host.as_str() == domain,
+            Host::Address(_) => lane.destination.host.to_string() == domain,
+        });
+        of_it.map(|lane| lane.key.clone()).collect()
+    }
+
+    /// Destinations in memory, and how many are at most.
+    #[must_use]
+    pub fn destinations(&self) -> (usize, usize) {
+        (self.inner.lanes.len(), lanes::MOST)
+    }
+
     /// An operator has mail returned: also where its destination is paused.
     pub fn mail_is_returned(&self) {
         self.inner.returns.fetch_add(1, Ordering::AcqRel);
@@ -47,19 +64,19 @@ impl<S: QueueStore> Delivery<S> {
     /// when this returns. False if it was paused already. Blocks on disk.
     ///
     /// # Errors
-    /// The list cannot be written; then nothing has changed.
-    pub fn pause(&self, domain: &Domain, pause: Pause) -> std::io::Result<bool> {
+    /// The list cannot be written, or not durably.
+    pub fn pause(&self, domain: &Domain, pause: Pause) -> Result<bool, PauseError> {
         self.inner.paused.pause(domain, pause)
     }
 
     /// Ends a [`pause`](Self::pause): what waits is due. False if there was none. Blocks on disk.
     ///
     /// # Errors
-    /// The list cannot be written; then nothing has changed.
-    pub fn unpause(&self, domain: &Domain) -> std::io::Result<bool> {
-        let was = self.inner.paused.resume(domain)?;
+    /// The list cannot be written, or not durably.
+    pub fn unpause(&self, domain: &Domain) -> Result<bool, PauseError> {
+        let was = self.inner.paused.resume(domain);
         self.inner.progress.notify_one();
-        Ok(was)
+        was
     }
 
     /// The paused domains.

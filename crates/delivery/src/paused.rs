@@ -25,6 +25,22 @@ pub struct Paused {
     list: ArcSwap<BTreeMap<Domain, Pause>>,
     /// One change at a time.
     writing: Mutex<()>,
+    /// Makes a new name in a directory durable.
+    sync: fn(&Path) -> io::Result<()>,
+}
+
+/// Why pausing or resuming a destination failed.
+#[derive(Debug, thiserror::Error)]
+pub enum PauseError {
+    /// Nothing has changed.
+    #[error("nothing has changed, since the list of paused destinations cannot be written: {0}")]
+    NotWritten(io::Error),
+    /// It is done, here and for the next start, unless the power fails before the disk has it.
+    #[error(
+        "it is done, but the disk did not confirm it, so that a power failure may undo it: {0}; \
+         see to the disk of server.data-dir and give the command again"
+    )]
+    NotDurable(io::Error),
 }
 
 /// Why a domain's mail waits.
@@ -66,6 +82,7 @@ impl Paused {
             path: Some(path),
             list: ArcSwap::from_pointee(list),
             writing: Mutex::default(),
+            sync: |directory| File::open(directory)?.sync_all(),
         })
     }
 
@@ -76,6 +93,7 @@ impl Paused {
             path: None,
             list: ArcSwap::default(),
             writing: Mutex::default(),
+            sync: |_| Ok(()),
         }
     }
 
@@ -92,7 +110,7 @@ impl Paused {
     }
 
     /// Pauses a domain; durable when this returns. False if it was already.
-    pub(crate) fn pause(&self, domain: &Domain, pause: Pause) -> io::Result<bool> {
+    pub(crate) fn pause(&self, domain: &Domain, pause: Pause) -> Result<bool, PauseError> {
         self.change(|list| {
             let new = !list.contains_key(domain);
             list.entry(domain.clone()).or_insert(pause);
@@ -101,30 +119,38 @@ impl Paused {
     }
 
     /// Resumes a domain; durable when this returns. False if it was not paused.
-    pub(crate) fn resume(&self, domain: &Domain) -> io::Result<bool> {
+    pub(crate) fn resume(&self, domain: &Domain) -> Result<bool, PauseError> {
         self.change(|list| list.remove(domain).is_some())
     }
 
-    fn change(&self, edit: impl FnOnce(&mut BTreeMap<Domain, Pause>) -> bool) -> io::Result<bool> {
+    fn change(
+        &self,
+        edit: impl FnOnce(&mut BTreeMap<Domain, Pause>) -> bool,
+    ) -> Result<bool, PauseError> {
         let _one = self.writing.lock();
         let mut list = BTreeMap::clone(&self.list.load());
-        if !edit(&mut list) {
-            return Ok(false);
-        }
+        let changed = edit(&mut list);
+        // Said again it is made durable again: the last time may have failed.
         if let Some(path) = &self.path {
-            let text: String = list.iter().map(line).collect();
-            let new = path.with_extension("new");
-            let mut file = File::create(&new)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&new, path)?;
-            if let Some(directory) = path.parent() {
-                File::open(directory)?.sync_all()?;
-            }
+            write(path, &list).map_err(PauseError::NotWritten)?;
         }
+        // From here on the next start goes by the new list, and so do we.
         self.list.store(Arc::new(list));
-        Ok(true)
+        if let Some(directory) = self.path.as_deref().and_then(Path::parent) {
+            (self.sync)(directory).map_err(PauseError::NotDurable)?;
+        }
+        Ok(changed)
     }
+}
+
+/// Puts a new list in the place of the old one.
+fn write(path: &Path, list: &BTreeMap<Domain, Pause>) -> io::Result<()> {
+    let text: String = list.iter().map(line).collect();
+    let new = path.with_extension("new");
+    let mut file = File::create(&new)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&new, path)
 }
 
 fn line((domain, pause): (&Domain, &Pause)) -> String {
@@ -182,5 +208,35 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("paused"), "d.test\n").unwrap();
         assert!(Paused::open(dir.path()).is_err());
+    }
+
+    #[test]
+    fn what_the_disk_does_not_confirm_is_done_all_the_same_and_said_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let d = Domain::parse("d.test").unwrap();
+        let host = Host::Domain(d.clone());
+        let paused = Paused {
+            sync: |_| Err(io::Error::other("no such luck")),
+            ..Paused::open(dir.path()).unwrap()
+        };
+        let told = paused.pause(&d, pause("")).unwrap_err();
+        assert!(matches!(told, PauseError::NotDurable(_)), "{told:?}");
+        let next_start = |paused: bool| {
+            assert_eq!(
+                Paused::open(dir.path()).unwrap().is_paused(&host),
+                paused,
+                "as the next start will have it"
+            );
+        };
+        assert!(paused.is_paused(&host));
+        next_start(true);
+        assert!(paused.resume(&d).is_err() && !paused.is_paused(&host));
+        next_start(false);
+        // What cannot be written at all changes nothing.
+        fs::create_dir(dir.path().join("paused.new")).unwrap();
+        let told = paused.pause(&d, pause("")).unwrap_err();
+        assert!(matches!(told, PauseError::NotWritten(_)), "{told:?}");
+        assert!(!paused.is_paused(&host));
+        next_start(false);
     }
 }

@@ -34,6 +34,8 @@ pub struct Plan {
     pub valid_until: Duration,
     /// What was known when this was made.
     pub made: Made,
+    /// How many hosts the MX records name beyond those that are tried (row H1-17).
+    pub beyond: usize,
 }
 
 impl Plan {
@@ -87,6 +89,23 @@ pub enum Hosts {
     },
 }
 
+/// The hosts of a destination, for how long that may be believed, and [`Plan::beyond`].
+struct Found {
+    hosts: Hosts,
+    ttl: Duration,
+    beyond: usize,
+}
+
+impl Found {
+    const fn new(hosts: Hosts, ttl: Duration) -> Self {
+        Self {
+            hosts,
+            ttl,
+            beyond: 0,
+        }
+    }
+}
+
 /// The ports through which plans are made.
 pub(crate) struct Planner<'a> {
     pub(crate) resolver: &'a dyn Resolver,
@@ -105,8 +124,15 @@ impl Planner<'_> {
                 None => None,
             }
         };
-        let ((mut hosts, ttl), discovery) =
-            tokio::join!(self.hosts(destination, route.as_deref()), discover);
+        let (found, discovery) = tokio::join!(self.hosts(destination, route.as_deref()), discover);
+        let (
+            Found {
+                mut hosts,
+                ttl,
+                beyond,
+            },
+            discovery,
+        ) = (found, discovery);
         let mut valid_until = now.monotonic + ttl;
         if let Some(d) = &discovery {
             valid_until = valid_until.min(now.monotonic + d.valid_until.since(now.wall));
@@ -121,6 +147,7 @@ impl Planner<'_> {
             route,
             valid_until,
             made,
+            beyond,
         }
     }
 
@@ -132,10 +159,10 @@ impl Planner<'_> {
         let routes = &self.settings.routes;
         let destination = routes.destination(&ReversePath::Null, &anybody);
         let route = routes.get(&destination).cloned();
-        self.hosts(&destination, route.as_deref()).await.0
+        self.hosts(&destination, route.as_deref()).await.hosts
     }
 
-    async fn hosts(&self, destination: &Destination, route: Option<&Route>) -> (Hosts, Duration) {
+    async fn hosts(&self, destination: &Destination, route: Option<&Route>) -> Found {
         let (target, port) = match route {
             Some(route) => (route.hop.target.clone(), route.hop.port),
             None => match &destination.host {
@@ -154,9 +181,9 @@ impl Planner<'_> {
                 };
                 let (candidate, ttl) = self.candidate(0, host, &how).await;
                 let ttl = ttl.clamp(MIN_TTL, HOP_TTL);
-                (Hosts::Candidates(vec![candidate]), ttl)
+                Found::new(Hosts::Candidates(vec![candidate]), ttl)
             }
-            HopTarget::Address(ip) => (self.literal(ip, port, route), HOP_TTL),
+            HopTarget::Address(ip) => Found::new(self.literal(ip, port, route), HOP_TTL),
         }
     }
 
@@ -185,18 +212,16 @@ impl Planner<'_> {
         }])
     }
 
-    async fn by_mx(&self, domain: &Domain, port: u16, route: Option<&Route>) -> (Hosts, Duration) {
+    async fn by_mx(&self, domain: &Domain, port: u16, route: Option<&Route>) -> Found {
         if !domain.is_fully_qualified() {
             // RFC 5321 section 2.3.5: no search list completes a name for us.
             let detail = format!("{domain} is not a fully qualified domain name");
-            return (
-                Hosts::Undeliverable {
-                    reason: Reason::NoSuchDomain,
-                    detail,
-                    secure: false,
-                },
-                LOCAL_TTL,
-            );
+            let hosts = Hosts::Undeliverable {
+                reason: Reason::NoSuchDomain,
+                detail,
+                secure: false,
+            };
+            return Found::new(hosts, LOCAL_TTL);
         }
         let (hosts, mut ttl, implicit, how) = match read_mx(domain, self.resolver.mx(domain).await)
         {
@@ -225,13 +250,16 @@ impl Planner<'_> {
                     detail,
                     secure,
                 };
-                return (hosts, LOCAL_TTL);
+                return Found::new(hosts, LOCAL_TTL);
             }
             MxVerdict::Unknown { reason, detail } => {
-                return (Hosts::Unknown { reason, detail }, LOCAL_TTL);
+                return Found::new(Hosts::Unknown { reason, detail }, LOCAL_TTL);
             }
         };
-        let cut = hosts.get(MAX_HOSTS).cloned();
+        let (cut, beyond) = (
+            hosts.get(MAX_HOSTS).cloned(),
+            hosts.len().saturating_sub(MAX_HOSTS),
+        );
         let mut candidates = Vec::with_capacity(hosts.len().min(MAX_HOSTS) + 1);
         let lookups = hosts
             .into_iter()
@@ -251,7 +279,11 @@ impl Planner<'_> {
             },
             Ok(candidates) => judge(domain, candidates, implicit),
         };
-        (hosts, ttl.clamp(MIN_TTL, MAX_TTL))
+        Found {
+            hosts,
+            ttl: ttl.clamp(MIN_TTL, MAX_TTL),
+            beyond,
+        }
     }
 
     /// The host's addresses, then its TLSA records (row C2-08); and how long that may be believed.
@@ -479,7 +511,7 @@ async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output>
 
 const SMTP: u16 = 25;
 /// More hosts than this are never tried (row H1-17).
-const MAX_HOSTS: usize = 20;
+pub(crate) const MAX_HOSTS: usize = 20;
 const MIN_TTL: Duration = Duration::from_secs(5);
 const MAX_TTL: Duration = Duration::from_secs(3600);
 const HOP_TTL: Duration = Duration::from_secs(60);

@@ -54,6 +54,7 @@ pub(crate) fn judge(
             inputs.rule.mx.clone_from(&pin.mx);
         }
     }
+    inputs.first_contact = discovery.first_contact;
     match &discovery.outcome {
         Outcome::Policy(applied) => {
             // RFC 8461 section 5.1: an expired policy is not applied; a plan may outlive one.

@@ -36,6 +36,9 @@ pub trait Observer: Send + Sync {
     /// A destination is being left alone for a while.
     fn suspended(&self, destination: &str, suspension: &Suspension, pause: Duration);
 
+    /// A domain's MX records name so many `hosts`; only the best `tried` of them count (row H1-17).
+    fn hosts_cut(&self, domain: &str, hosts: usize, tried: usize);
+
     /// `absent` of the `asked` domains of the last five minutes are said not to exist: that is not
     /// believed, and their mail waits.
     fn dns_doubted(&self, absent: usize, asked: usize);

@@ -14,6 +14,7 @@ use crate::notice_summary;
 
 /// `running` for so long.
 pub(crate) async fn look<S: QueueStore>(inner: &Arc<Inner<S>>, running: Duration) {
+    inner.in_hand.beat(inner.now().monotonic);
     let Ok(_alone) = inner.upkeep.try_lock() else {
         return;
     };

@@ -19,7 +19,7 @@ use crate::engine::Inner;
 use crate::failure::Weight;
 use crate::findings::Findings;
 use crate::lane::{Lane, Next};
-use crate::planner::{Hosts, Plan, Planner};
+use crate::planner::{Hosts, MAX_HOSTS, Plan, Planner};
 use crate::poison::{self, caught};
 use crate::policy::{Judgement, is_enforced, judge};
 use crate::sessions::Session;
@@ -149,7 +149,7 @@ pub(crate) async fn deliver<S: QueueStore>(
     leased: &Leased,
     held: &mut Option<Session>,
 ) {
-    let Ok(_mark) = inner.in_hand.take(leased.id) else {
+    let Ok(_mark) = inner.in_hand.take(leased.id, inner.now().monotonic) else {
         return later(inner, leased);
     };
     let work = Box::pin(try_once(inner, lane, leased, held));
@@ -289,6 +289,11 @@ pub(crate) async fn plan<S: QueueStore>(
     let make = || async {
         let plan = planner.plan(&lane.destination, now, made).await;
         note_existence(inner, lane, &plan);
+        if plan.beyond > 0 {
+            let domain = lane.destination.host.to_string();
+            let hosts = MAX_HOSTS + plan.beyond;
+            inner.observer.hosts_cut(&domain, hosts, MAX_HOSTS);
+        }
         plan
     };
     lane.plan(now.monotonic, made, make).await

@@ -41,9 +41,9 @@ pub struct PolicyEvent {
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum EventKind {
-    /// A first contact was answered (row A7-07); `result` is `none`, `found`, `dns-failure` or
+    /// A first contact was answered (row A7-07); `result` is `found`, `dns-failure` or
     /// `fetch-failure`. Not for each domain without a policy: only where a record was found or DNS
-    /// failed.
+    /// failed. That no record was found stands in the event of each delivery that relies on it.
     FirstContact {
         /// What came of it.
         result: &'static str,
@@ -61,9 +61,8 @@ pub enum EventKind {
         old_mode: Mode,
         /// The lifetime before.
         old_max_age: Duration,
-        /// The digests (FNV-1a, 64 bits) of the old and the new text, to tell variants apart (row
-        /// H2-27).
-        digests: (u64, u64),
+        /// The old and the new text, of whose digests the log tells variants apart (row H2-27).
+        texts: (Box<str>, Box<str>),
         /// What was lenient or odd in its text.
         warnings: Vec<Warning>,
     },

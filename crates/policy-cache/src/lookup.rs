@@ -14,7 +14,7 @@ use crate::discovery::{Applied, Fallback, NoPolicy, Origin, Outcome, RecordTroub
 use crate::event::EventKind;
 use crate::fetch::{FetchError, Stage};
 use crate::gate::Pass;
-use crate::row::{Row, digest};
+use crate::row::Row;
 
 /// Who wants to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +85,13 @@ impl Inner {
                         fresh = Some(f);
                         Fetched::Valid
                     }
-                    Err(cause) => Fetched::Failed(cause),
+                    Err(cause) => {
+                        if first_contact && answered {
+                            let result = "fetch-failure";
+                            self.tell(domain, EventKind::FirstContact { result });
+                        }
+                        Fetched::Failed(cause)
+                    }
                 },
             },
         };
@@ -343,10 +349,7 @@ impl Inner {
                 let kind = EventKind::Changed {
                     old_mode,
                     old_max_age,
-                    digests: (
-                        digest(old.policy.text().as_bytes()),
-                        digest(new.policy.text().as_bytes()),
-                    ),
+                    texts: (old.policy.text().into(), new.policy.text().into()),
                     warnings,
                 };
                 self.tell_of(new, kind);

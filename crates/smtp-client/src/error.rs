@@ -266,9 +266,18 @@ impl SocketFault {
 
 impl From<io::Error> for SocketFault {
     fn from(error: io::Error) -> Self {
+        let text = match error.kind() {
+            // Row H9-08. The system's words ("cannot assign requested address") say nothing to anybody.
+            io::ErrorKind::AddrNotAvailable => {
+                "this machine has no free port left towards that address, or does not have the source \
+                 address that is configured (EADDRNOTAVAIL)"
+                    .into()
+            }
+            _ => error.to_string().into(),
+        };
         Self {
             kind: error.kind(),
-            text: error.to_string().into(),
+            text,
         }
     }
 }

@@ -50,6 +50,12 @@ impl SigningRules {
         self.candidates(submitted, client).next().is_some()
     }
 
+    /// Whether nothing is signed at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Who signs mail that we write ourselves, with this domain in From and the null reverse-path.
     pub fn of_our_own<'a>(&'a self, domain: &'a Domain) -> impl Iterator<Item = &'a Signer> {
         let rules = self.0.iter().filter(|r| r.by == SignedBy::From);

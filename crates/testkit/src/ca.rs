@@ -137,6 +137,30 @@ impl TestCa {
         self.cert(names).issue()
     }
 
+    /// A certificate for this name with so many others in its chain, all of one name and one key, so that
+    /// each may be the issuer of each: who looks for a way to a root looks long.
+    pub fn maze(&self, name: &str, others: u64) -> Leaf {
+        let authority = || {
+            let mut params = CertificateParams::default();
+            params.distinguished_name.push(DnType::CommonName, "Maze");
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params
+        };
+        let issuer = Issuer::new(authority(), KeyPair::generate().expect("a key"));
+        let mut leaf = self.leaf(&[name]);
+        let key = KeyPair::try_from(leaf.key.as_slice()).expect("our own key");
+        let params = self.cert(&[name]).params;
+        let signed = params.signed_by(&key, &issuer).expect("a certificate");
+        leaf.chain = vec![signed.der().clone()];
+        leaf.chain.extend((0..others).map(|n| {
+            let mut params = authority();
+            params.serial_number = Some(SerialNumber::from(n));
+            let signed = params.signed_by(issuer.key(), &issuer);
+            signed.expect("a certificate").der().clone()
+        }));
+        leaf
+    }
+
     /// A certificate for these DNS names (or IP addresses), to be made bad before it is issued.
     pub fn cert(&self, names: &[&str]) -> CertBuilder<'_> {
         let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();

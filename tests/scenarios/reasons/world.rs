@@ -14,6 +14,8 @@ use crate::net::{MESSAGE, Net, SOON, ok};
 pub(super) struct World {
     folder: tempfile::TempDir,
     _peers: Vec<FakeMx>,
+    /// Takes what the sender is told.
+    pub(super) org: FakeMx,
 }
 
 impl World {
@@ -41,7 +43,7 @@ impl World {
         .await;
         hop.script(|s| s.login = Some(Login::new("relay", "another")));
         peers.push(hop);
-        peers.push(net.plain_mx("org.test", "127.0.3.1").await);
+        let org = net.plain_mx("org.test", "127.0.3.1").await;
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("password");
         std::fs::write(&file, PASSWORD).unwrap();
@@ -49,6 +51,7 @@ impl World {
         Self {
             folder,
             _peers: peers,
+            org,
         }
     }
 

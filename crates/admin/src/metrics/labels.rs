@@ -227,6 +227,8 @@ labels! {
         Descriptors => "descriptors",
         /// Senders whose notifications are counted for their limits.
         NoticeSenders => "notice-senders",
+        /// Destinations in memory: their health, their sessions, their plans.
+        Destinations => "destinations",
         /// Octets of events that wait to be written to the log.
         LogBytes => "log-bytes",
     }

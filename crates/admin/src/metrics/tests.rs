@@ -107,6 +107,7 @@ fn attempts_are_counted_by_result_and_reason() {
         reply: None,
         detail: "",
         policies: &[],
+        first_contact: false,
         weakened_by: Some(Weakened::Exempt),
         tls: None,
         attempt: 1,

@@ -87,6 +87,7 @@ impl Scene {
             reply: None,
             detail: "The certificate of mx1.d.test has expired (on 2026-02-03).",
             policies: &self.policies,
+            first_contact: false,
             weakened_by: None,
             tls: None,
             attempt: 2,

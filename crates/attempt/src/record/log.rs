@@ -49,8 +49,12 @@ impl LogEvent for Record<'_> {
         f.display("dsn", &self.dsn)
             .add("reply", &self.reply)
             .add("detail", self.detail)
-            .add("policies", self.policies)
-            .add("weakened_by", &self.weakened_by)
+            .add("policies", self.policies);
+        // Absent where it is not so.
+        if self.first_contact {
+            f.add("first_contact", &true);
+        }
+        f.add("weakened_by", &self.weakened_by)
             .add("tls", &self.tls)
             .add("attempt", &self.attempt)
             .time_option("next_attempt", self.next_attempt)

@@ -1,6 +1,7 @@
 //! Events of the policy cache and of the process, as lines of the event log.
 
 use attempt::{Fields, Level, LogEvent};
+use aws_lc_rs::digest::{SHA256, digest};
 use delivery::TracedPart;
 use mail_types::{HostName, Timestamp};
 use policy_cache::{ClockNews, EventKind, PolicyEvent, Severity};
@@ -55,9 +56,13 @@ fn kind(kind: &EventKind, fields: &mut Fields<'_>) {
             old_mode,
             old_max_age,
             warnings,
-            ..
+            texts: (old, new),
         } => {
             before(*old_mode, *old_max_age, fields);
+            // As `sha256sum` of the file says, wherever it is fetched from.
+            fields
+                .add("old_sha256", &*sha256(old))
+                .add("sha256", &*sha256(new));
             lenient(warnings, fields);
         }
         EventKind::Weakened {
@@ -163,6 +168,12 @@ fn store(kind: &EventKind, fields: &mut Fields<'_>) {
         }
         _ => {}
     }
+}
+
+/// In hexadecimal digits.
+pub(crate) fn sha256(text: &str) -> String {
+    let sum = digest(&SHA256, text.as_bytes());
+    sum.as_ref().iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn before(mode: mta_sts::Mode, max_age: std::time::Duration, fields: &mut Fields<'_>) {

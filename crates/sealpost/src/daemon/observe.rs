@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use admin::{ConnectionLimit, Metrics, SessionResult, TlsResult, TlsVersion};
 use attempt::{DsnSent, Level, Outcome, Received, Record, Refused, RefusedBy, Removed};
-use aws_lc_rs::digest::{SHA256, digest};
 use delivery::destination::Suspension;
 use delivery::{NoticeSummary, NoticeWithheld, PossibleDuplicate, SessionEvent, Story, TracedPart};
 use mail_types::{EnhancedStatus, Timestamp};
@@ -14,7 +13,7 @@ use policy_cache::{Clock, EventSink, PolicyEvent};
 use smtp_server::{Cause, Client, Event, Incident, Limit, LoginResult, SaslMechanism};
 
 use super::alarm::CertificateAlarm;
-use super::events::{PolicyLine, ProcessLine, TraceLine};
+use super::events::{PolicyLine, ProcessLine, TraceLine, sha256};
 use super::log_writer::EventLog;
 use super::otlp::{Exporter, Telemetry};
 use super::sparing::Sparing;
@@ -240,6 +239,16 @@ impl delivery::Observer for Observer {
         }
     }
 
+    fn hosts_cut(&self, domain: &str, hosts: usize, tried: usize) {
+        let (hosts, tried) = (hosts.to_string(), tried.to_string());
+        let fields = [
+            ("domain", domain),
+            ("hosts", hosts.as_str()),
+            ("tried", tried.as_str()),
+        ];
+        self.process("smtp.out.mx-cap", Level::Warn, &fields);
+    }
+
     fn dns_doubted(&self, absent: usize, asked: usize) {
         let (absent, asked) = (absent.to_string(), asked.to_string());
         let fields = [
@@ -355,7 +364,7 @@ impl Observer {
                 message_id,
             } => {
                 // Row H5-11: a second copy has the same Message-ID.
-                let hash = message_id.map(fingerprint).unwrap_or_default();
+                let hash = message_id.map(sha256).unwrap_or_default();
                 let fields = [
                     ("queue_id", &*id.to_string()),
                     ("message_id_sha256", &*hash),
@@ -453,10 +462,6 @@ impl Observer {
     }
 }
 
-fn fingerprint(text: &str) -> String {
-    let sum = digest(&SHA256, text.as_bytes());
-    sum.as_ref().iter().map(|b| format!("{b:02x}")).collect()
-}
 const LOGIN_FAILED: &str = "smtp.in.login-failed";
 
 /// The session's causes as the record's, one to one.

@@ -118,6 +118,9 @@ impl Sources {
             let (senders, most) = delivery.notice_senders();
             let senders = usage(Resource::NoticeSenders, senders as u64, Some(most as u64));
             snapshot.usage.push(senders);
+            let (lanes, most) = delivery.destinations();
+            let lanes = usage(Resource::Destinations, lanes as u64, Some(most as u64));
+            snapshot.usage.push(lanes);
             self.policies(policies, &mut snapshot);
         }
         snapshot

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use delivery::Seal;
 use dkim::{BodyHash, SignError};
 use mail_types::{Domain, Timestamp, header_fields};
+use parking_lot::Mutex;
 use settings::{DkimBy, Settings};
 use submission::{SignedBy, SigningRule, SigningRules};
 
@@ -38,19 +39,30 @@ pub(crate) fn load(s: &Settings) -> Result<SigningRules, String> {
     Ok(SigningRules::new(rules.collect::<Result<_, String>>()?))
 }
 
-/// Signs notifications, which are from a mailbox in `domain`.
+/// Signs notifications, which are from a mailbox in `domain`. Without a key for that domain they go
+/// unsigned, and if there are keys for others that is said once for each set of keys (row F4-09).
 pub(crate) fn seal(signing: &Signing, domain: &Domain) -> Seal {
     let (signing, domain) = (Arc::clone(signing), domain.clone());
-    Seal::new(
-        move |message, now| match signed(&signing.load(), &domain, &message, now) {
+    let told: Mutex<Option<Arc<SigningRules>>> = Mutex::default();
+    Seal::new(move |message, now| {
+        let rules = signing.load_full();
+        if !rules.is_empty() && rules.of_our_own(&domain).next().is_none() {
+            let mut told = told.lock();
+            if !told.as_ref().is_some_and(|told| Arc::ptr_eq(told, &rules)) {
+                *told = Some(rules);
+                tracing::warn!(%domain, "notifications go without a DKIM signature: no [[dkim]] key is for their domain, that of server.hostname");
+            }
+            return message;
+        }
+        match signed(&rules, &domain, &message, now) {
             Ok(signed) => signed,
             Err(error) => {
                 // Only for lack of memory; better unsigned than no word of what became of the mail.
                 tracing::error!(%error, %domain, "a notification goes without its DKIM signature");
                 message
             }
-        },
-    )
+        }
+    })
 }
 
 fn signed(

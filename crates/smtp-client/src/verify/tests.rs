@@ -412,6 +412,25 @@ fn i3_05_dates_are_held_to_the_second() {
 }
 
 #[test]
+fn h8_06_dates_beyond_31_and_32_bits_are_dates_like_others() {
+    let ca = Ca::root("Root");
+    for (year, far) in [
+        (1971, false),
+        (2038, true),
+        (2050, true),
+        (2106, true),
+        (9999, true),
+    ] {
+        let mut params = leaf(&["mx.test"]);
+        params.not_before = date_time_ymd(1970, 1, 1);
+        params.not_after = date_time_ymd(year, 12, 31);
+        let leaf = ca.issue(params);
+        let verdict = verdict_at(&ca.trusted(), &[&leaf], "mx.test", NOW);
+        assert_eq!(code(verdict), if far { "ok" } else { "expired" }, "{year}");
+    }
+}
+
+#[test]
 fn i3_06_i3_08_revocation_lists_hard_and_soft() {
     let ca = Ca::root("Root");
     let stranger = Ca::root("Root");

@@ -51,7 +51,13 @@ fn hold(pid: u32, log: &std::path::Path) -> Vec<Daemon> {
     assert!(!workers.is_empty());
     let strace = |thread: &String| {
         let mut command = Command::new(program("strace", "strace"));
-        command.args(["-qq", "-e", "trace=all", "-e", "inject=all:delay_enter=600000000"]);
+        command.args([
+            "-qq",
+            "-e",
+            "trace=all",
+            "-e",
+            "inject=all:delay_enter=600000000",
+        ]);
         command.args(["-p", thread]);
         Daemon::start("strace", &mut command, log)
     };

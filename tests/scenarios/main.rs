@@ -20,6 +20,7 @@ mod dane_demands;
 mod dnssec;
 mod durability;
 mod enforce;
+mod fairness;
 mod fault;
 mod grid;
 mod hosts;

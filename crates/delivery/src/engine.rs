@@ -268,10 +268,15 @@ impl<S: QueueStore> Delivery<S> {
         let mut started = false;
         for due in due {
             let limit = self.inner.settings.load().connections;
-            if self.inner.workers.load(Ordering::Relaxed) >= limit - limit / KEPT_FOR_FRESH {
+            let workers = self.inner.workers.load(Ordering::Relaxed);
+            if workers >= limit - limit / KEPT_FOR_FRESH {
                 return false;
             }
             *cursor = Some(due.destination.clone());
+            // Of the last quarter of the places none is for notifications.
+            if due.notices_only && workers >= limit - limit / 4 {
+                continue;
+            }
             let lane = self.inner.lane(&due.destination);
             if self.inner.paused.is_paused(&lane.destination.host) {
                 self.return_from(&lane);

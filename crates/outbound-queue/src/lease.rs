@@ -59,6 +59,8 @@ pub struct LeaseToken {
 /// A destination with due mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DueDestination {
+    /// Nothing is due there but notifications, which can wait where mail needs the places.
+    pub notices_only: bool,
     /// Its name.
     pub destination: Destination,
     /// Since when its oldest due mail has been due.

@@ -12,6 +12,9 @@
 //! Where many messages wait for one destination, its due mail is given out by turns of the senders
 //! (row E5-05): one who sends a hundred thousand does not hold up another's single message.
 //!
+//! Notifications (whatever has the null reverse-path) come after mail: as long as mail is due at a
+//! destination they get a tenth of what is given out.
+//!
 //! Entries stand by destination and reason, so that what operators count and list (by state, by
 //! reason, by destination, the oldest, the next) is known from the heads of these groups
 //! (`counts`), not by reading what waits.
@@ -79,6 +82,7 @@ impl Schedule {
         let before = waiting.first(until);
         let part = Part {
             put_off: when.put_off,
+            notice: sender == NOBODY,
             reason,
         };
         let entry = Entry {
@@ -184,7 +188,7 @@ impl Schedule {
         if waiting.is_crowded() {
             return waiting.due_by_turns(now, open, max);
         }
-        waiting.due(now, open).take(max).collect()
+        waiting.due(now, open, max)
     }
 
     /// Destinations with due entries, by name after `after`.
@@ -205,6 +209,7 @@ impl Schedule {
                 (due <= now).then(|| DueDestination {
                     destination: destination.clone(),
                     due,
+                    notices_only: self.has_notices_only(destination, now),
                 })
             })
             .take(max)
@@ -239,6 +244,12 @@ impl Schedule {
         waiting.first(self.suspensions.until(destination))
     }
 
+    fn has_notices_only(&self, destination: &Destination, now: Timestamp) -> bool {
+        let open = self.suspended(destination, now).is_none();
+        let waiting = self.destinations.get(destination);
+        waiting.is_some_and(|waiting| !waiting.has_mail_due(now, open))
+    }
+
     /// Lists a destination under its first entry, after that changed.
     fn list_anew(&mut self, destination: &Destination) {
         let until = self.suspensions.until(destination);
@@ -268,19 +279,25 @@ pub(crate) fn sender_number(reverse_path: &ReversePath) -> u16 {
     number_of(reverse_path.mailbox().map_or("", Mailbox::as_str))
 }
 
-/// The same for a reverse-path's text; of the null reverse-path nothing.
+/// The same for a reverse-path's text; of the null reverse-path nothing, and [`NOBODY`]'s is no other's.
 fn number_of(text: &str) -> u16 {
+    if text.is_empty() {
+        return NOBODY;
+    }
     // FNV-1a, folded: no keyed hash is needed where a collision only shares a turn.
     let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
         (hash ^ u32::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0193)
     });
-    ((hash >> 16) ^ hash) as u16
+    (((hash >> 16) ^ hash) as u16).max(NOBODY + 1)
 }
 
 /// About when a message arrived: ids are made of the time.
 pub(crate) const fn arrival_of(id: QueueId) -> Timestamp {
     Timestamp::from_millis((id.raw() >> 8) / 1000)
 }
+
+/// The null reverse-path's number.
+const NOBODY: u16 = 0;
 
 /// So many entries make a destination's mail go by turns of the senders.
 const CROWDED: usize = 1000;

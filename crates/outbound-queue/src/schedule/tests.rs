@@ -68,6 +68,29 @@ fn e5_05_one_sender_with_a_hundred_thousand_does_not_hold_up_another() {
 }
 
 #[test]
+fn notifications_come_after_mail_but_for_a_tenth() {
+    let d = Destination::new("d.test");
+    let now = Timestamp::from_millis(90_000);
+    // By themselves, and in a crowd that goes by turns.
+    for many in [100, 2000] {
+        let mut s = Schedule::default();
+        for n in 0..many {
+            insert(&mut s, &d, key(n, n), NOBODY, None);
+            insert(&mut s, &d, key(50_000 + n, 50_000 + n), 7, None);
+        }
+        let notices = |keys: &[Key]| keys.iter().filter(|k| k.1.raw() < 50_000).count();
+        let keys = s.due(&d, now, 20);
+        assert_eq!(keys.len(), 20);
+        assert!((1..=2).contains(&notices(&keys)), "{keys:?}");
+        assert!(!s.due_destinations(now, None, 9)[0].notices_only);
+        // Without mail there is nothing to wait for.
+        (0..many).for_each(|n| assert!(s.remove(&d, key(50_000 + n, 50_000 + n))));
+        assert_eq!(notices(&s.due(&d, now, 20)), 20);
+        assert!(s.due_destinations(now, None, 9)[0].notices_only);
+    }
+}
+
+#[test]
 fn e5_05_more_senders_than_fit_take_turns() {
     let mut s = Schedule::default();
     let d = Destination::new("d.test");

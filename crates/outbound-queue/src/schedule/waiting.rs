@@ -25,6 +25,8 @@ pub(crate) struct Waiting {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Part {
     pub(super) put_off: bool,
+    /// With the null reverse-path.
+    pub(super) notice: bool,
     /// Number of the reason.
     pub(super) reason: u16,
 }
@@ -98,12 +100,26 @@ impl Waiting {
         firsts.min()
     }
 
+    /// So much of what is due: mail before notifications, of which a tenth comes along in any case.
+    pub(super) fn due(&self, now: Timestamp, open: bool, max: usize) -> Vec<Key> {
+        let mut mail = self.due_of_kind(false, now, open);
+        let mut keys: Vec<Key> = mail.by_ref().take(max - max / 10).collect();
+        let notices = self.due_of_kind(true, now, open);
+        keys.extend(notices.take(max - keys.len()));
+        keys.extend(mail.take(max - keys.len()));
+        keys
+    }
+
+    pub(super) fn has_mail_due(&self, now: Timestamp, open: bool) -> bool {
+        self.due_of_kind(false, now, open).next().is_some()
+    }
+
     /// What is due, what was put off first: it waits longest.
-    pub(super) fn due(&self, now: Timestamp, open: bool) -> impl Iterator<Item = Key> {
+    fn due_of_kind(&self, notice: bool, now: Timestamp, open: bool) -> impl Iterator<Item = Key> {
         let of = |put_off: bool| {
             let groups = self
                 .groups()
-                .filter(move |(part, _)| part.put_off == put_off);
+                .filter(move |(part, _)| part.put_off == put_off && part.notice == notice);
             merged(groups.map(|(_, group)| group))
         };
         let put_off = of(true).take_while(move |key| open || key.0 <= now);
@@ -192,7 +208,8 @@ impl Waiting {
                 None => self.turn = first.unwrap_or_default(),
             }
         }
-        for key in self.due(now, open) {
+        // Twice as many: some of them have come already.
+        for key in self.due(now, open, max.saturating_mul(2)) {
             if keys.len() >= max {
                 break;
             }

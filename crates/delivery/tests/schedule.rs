@@ -1,10 +1,7 @@
 //! Days of mail in moments: the queue, the retry table and the health of destinations together, under a
 //! clock of the test's own. However hosts come and go, each message is delivered, returned or waits for a
 //! time that is not after its end, and none is forgotten.
-#![allow(
-    clippy::unwrap_used,
-    reason = "tests: a panic is the failure report"
-)]
+#![allow(clippy::unwrap_used, reason = "tests: a panic is the failure report")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -250,6 +250,9 @@ impl Resource {
             Self::NoticeSenders => {
                 Cap::Fixed("fixed; with more, those heard of longest ago are forgotten")
             }
+            Self::Destinations => {
+                Cap::Fixed("fixed; with more, idle ones are forgotten and looked up again")
+            }
             Self::LogBytes => Cap::Fixed("fixed; with more, events are dropped and counted"),
         }
     }

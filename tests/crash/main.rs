@@ -16,6 +16,7 @@ mod inject;
 mod kill;
 mod ledger;
 mod load;
+mod memory;
 mod million;
 mod mounts;
 mod peers;

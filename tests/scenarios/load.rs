@@ -198,9 +198,8 @@ async fn send_large(client: &mut SmtpClient, size: usize) {
     client.reply().await.demand(250);
 }
 
-/// Resident memory of the relay in KiB. Its process is found by its configuration file: `/proc` may
-/// count processes from outside of the test's namespace.
-fn resident(relay: &Relay) -> u64 {
+/// The relay's folder in `/proc`.
+pub(crate) fn process(relay: &Relay) -> std::path::PathBuf {
     let file = relay.config_path().display().to_string();
     let is_relay = |path: &std::path::PathBuf| {
         let line = std::fs::read(path.join("cmdline")).unwrap_or_default();
@@ -208,7 +207,13 @@ fn resident(relay: &Relay) -> u64 {
     };
     let all = std::fs::read_dir("/proc").unwrap();
     let process = all.flatten().map(|e| e.path()).find(is_relay);
-    let status = std::fs::read_to_string(process.unwrap().join("status")).unwrap();
+    process.unwrap()
+}
+
+/// Resident memory of the relay in KiB. Its process is found by its configuration file: `/proc` may
+/// count processes from outside of the test's namespace.
+fn resident(relay: &Relay) -> u64 {
+    let status = std::fs::read_to_string(process(relay).join("status")).unwrap();
     let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
     line.unwrap()
         .split_whitespace()

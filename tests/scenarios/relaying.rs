@@ -1,6 +1,6 @@
 //! Who may send mail to the world through us: nobody else.
 
-use sealpost_tests::{Relay, SmtpClient};
+use sealpost_tests::{Relay, SmtpClient, Users};
 
 use crate::net::{MESSAGE, Net, deferred, sent};
 
@@ -38,6 +38,45 @@ const VECTORS: [(&str, &str); 28] = [
 ];
 
 testkit::net_test! {
+    async fn g3_04_g1_04_g1_02_a_stranger_relays_nothing_on_submission_ports_either() {
+        let net = Net::start().await;
+        let mx = net.mx("d.test", "127.0.0.25").await;
+        let users = Users::new(&[("ann@org.test", "correct horse battery")]).await;
+        // The network may relay, which counts for nothing here.
+        let config = net.config().set("access.connections-per-client", "1000");
+        let config = users.listeners(config, &net.ca, "127.0.0.1:587", "127.0.0.1:465");
+        let relay = Relay::start(config).await;
+        for inside in ["no TLS", "STARTTLS", "TLS", "a login that failed"] {
+            for vectors in VECTORS.chunks(8) {
+                let mut client = match inside {
+                    "TLS" => {
+                        let address = "127.0.0.1:465".parse().unwrap();
+                        SmtpClient::connect_tls(address, &net.ca, "relay.test").await
+                    }
+                    _ => SmtpClient::connect("127.0.0.1:587".parse().unwrap()).await,
+                };
+                client.ehlo("relay.test").await;
+                if inside.contains("STARTTLS") || inside.contains("login") {
+                    client.starttls(&net.ca, "relay.test").await;
+                    client.ehlo("relay.test").await;
+                }
+                if inside.contains("login") {
+                    client.auth_plain("ann@org.test", "guess").await.demand(535);
+                }
+                for (from, to) in vectors {
+                    let reply = client.command(&format!("MAIL FROM:{from}")).await;
+                    assert!(matches!(reply.code, 501 | 530), "{inside} {from}: {reply:?}");
+                    let reply = client.command(&format!("RCPT TO:{to}")).await;
+                    assert!((500..600).contains(&reply.code), "{inside} {to}: {reply:?}");
+                    let reply = client.command("DATA").await;
+                    assert!((500..600).contains(&reply.code), "{inside} {to}: {reply:?}");
+                }
+            }
+        }
+        mx.assert_no_mail();
+        assert!(!relay.events().iter().any(|e| e.is("message.received")));
+    }
+
     async fn g3_01_g3_02_g3_04_a_stranger_relays_nothing() {
         let net = Net::start().await;
         let mx = net.mx("d.test", "127.0.0.25").await;

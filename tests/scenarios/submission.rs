@@ -233,6 +233,17 @@ testkit::net_test! {
         assert!(!std::fs::read_to_string(users.path()).unwrap().contains(PASSWORD));
     }
 
+    async fn g2_12_no_core_dump_is_written() {
+        let net = Net::start().await;
+        let relay = Relay::start(net.config()).await;
+        let limits = std::fs::read_to_string(crate::load::process(&relay).join("limits")).unwrap();
+        let core = limits.lines().find(|l| l.starts_with("Max core file size")).unwrap();
+        assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+        let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let unit = std::fs::read_to_string(top.join("deploy/systemd/sealpost.service")).unwrap();
+        assert!(unit.lines().any(|l| l == "LimitCORE=0"), "{unit}");
+    }
+
     async fn g2_03_g2_04_g2_09_the_dialogue() {
         let net = Net::start().await;
         let users = users().await;

@@ -46,7 +46,7 @@ impl Default for Limits {
 #[derive(Debug)]
 pub(crate) struct Counter {
     limits: Mutex<Limits>,
-    /// Nobody is let in.
+    /// No more than [`FEW`] are let in.
     closed: AtomicBool,
     counts: Mutex<Counts>,
 }
@@ -128,11 +128,12 @@ impl Counter {
 
     /// A place for a connection of which it is not known yet whose it is.
     pub(crate) fn take(self: &Arc<Self>) -> Result<Slot, Limit> {
-        if self.closed.load(Ordering::Relaxed) {
+        let most = self.limits().connections;
+        let closed = self.closed.load(Ordering::Relaxed);
+        let mut counts = self.counts.lock();
+        if closed && counts.all >= FEW {
             return Err(Limit::Memory);
         }
-        let most = self.limits().connections;
-        let mut counts = self.counts.lock();
         if counts.all >= most {
             return Err(Limit::Connections);
         }
@@ -222,6 +223,9 @@ fn group(address: IpAddr) -> IpAddr {
     }
 }
 
+/// Connections that are served however short memory is: what was freed may still count as ours, and
+/// nobody would ever be let in again.
+const FEW: usize = 10;
 const SWEEP_AT: usize = 1024;
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ pub struct ContentMemory(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     limit: AtomicU64,
-    /// Whatever the limit says: nobody gets more.
+    /// The limit is [`TRICKLE`] at most.
     closed: AtomicBool,
     used: AtomicU64,
 }
@@ -56,6 +56,14 @@ impl ContentMemory {
         self.0.limit.store(limit, Ordering::Relaxed);
     }
 
+    fn limit_now(&self) -> u64 {
+        let limit = self.limit();
+        match self.0.closed.load(Ordering::Relaxed) {
+            true => limit.min(TRICKLE),
+            false => limit,
+        }
+    }
+
     pub(crate) fn close(&self, closed: bool) {
         self.0.closed.store(closed, Ordering::Relaxed);
     }
@@ -75,12 +83,9 @@ impl Share {
         let wanted = octets.div_ceil(STEP) * STEP;
         let shared = &self.memory.0;
         if wanted > self.held {
-            if shared.closed.load(Ordering::Relaxed) {
-                return Err(NoRoom);
-            }
             let more = wanted - self.held;
             let before = shared.used.fetch_add(more, Ordering::Relaxed);
-            if before.saturating_add(more) > self.memory.limit() {
+            if before.saturating_add(more) > self.memory.limit_now() {
                 shared.used.fetch_sub(more, Ordering::Relaxed);
                 return Err(NoRoom);
             }
@@ -106,10 +111,26 @@ impl Drop for Share {
 }
 
 const STEP: u64 = 32 << 10;
+/// What is taken however short memory is, as for connections.
+const TRICKLE: u64 = 2 << 20;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn h9_04_little_is_given_when_memory_is_short() {
+        let memory = ContentMemory::new(2 * TRICKLE);
+        let (mut one, mut two) = (memory.share(), memory.share());
+        one.hold(TRICKLE).unwrap();
+        memory.close(true);
+        assert_eq!(two.hold(1), Err(NoRoom));
+        one.hold(TRICKLE).unwrap();
+        one.hold(STEP).unwrap();
+        two.hold(1).unwrap();
+        memory.close(false);
+        one.hold(TRICKLE).unwrap();
+    }
 
     #[test]
     fn the_cap_holds_and_everything_comes_back() {
@@ -121,11 +142,6 @@ mod tests {
         assert_eq!(two.hold(STEP + 1), Err(NoRoom));
         assert_eq!(memory.used(), 4 * STEP, "a refusal takes nothing");
         one.hold(STEP).unwrap();
-        two.hold(3 * STEP).unwrap();
-        memory.close(true);
-        assert_eq!(two.hold(4 * STEP), Err(NoRoom), "nobody gets more");
-        two.hold(2 * STEP).unwrap();
-        memory.close(false);
         two.hold(3 * STEP).unwrap();
         two.release();
         drop((one, two));

@@ -64,8 +64,9 @@ impl Reins {
         self.counter.limit_to(change.limits);
     }
 
-    /// From now on, or no more: who comes is sent away (421 4.3.2), a message that needs more memory
-    /// than it has is refused for now (452 4.3.2). What is stored or being stored is kept.
+    /// From now on, or no more: but for a few, who comes is sent away (421 4.3.2), and a message that
+    /// needs more memory than it has is refused for now (452 4.3.2). What is stored or being stored
+    /// is kept.
     pub fn memory_is_scarce(&self, scarce: bool) {
         self.counter.close(scarce);
         self.memory.close(scarce);

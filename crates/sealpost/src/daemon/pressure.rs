@@ -78,7 +78,8 @@ impl Pressure {
                 version,
             }));
         }
-        groups.retain(|group| group.usage().is_some());
+        // A limit may also come later.
+        groups.retain(|group| group.folder.join("memory.stat").exists());
         Self {
             groups,
             scarce: false,

@@ -505,6 +505,7 @@ impl Running {
                     return Ok(Status::Software);
                 }
                 _ = look.tick() => {
+                    self.heed(pressure.look());
                     // What is delivered from here on cannot be recorded, and comes twice after the restart.
                     if let Some(cause) = self.queue.failure() {
                         self.observer.process("store.failed", Level::Error, &[("detail", &cause)]);
@@ -523,7 +524,6 @@ impl Running {
                         self.write_down_the_time();
                     }
                     slept = self.tell_of_sleep(slept);
-                    self.heed(pressure.look());
                     ticks = ticks.wrapping_add(1);
                     self.observer.end_traces();
                     pulse.fetch_add(1, Ordering::Relaxed);
@@ -545,10 +545,10 @@ impl Running {
         self.process.reloading.inbound.memory_is_scarce(scarce);
         let (used, limit) = (usage.used.to_string(), usage.limit.to_string());
         let detail = if scarce {
-            "no mail is taken (421 4.3.2) until less of the control group's memory is in use: raise MemoryMax of the \
+            "little mail is taken (421 4.3.2) until less of the control group's memory is in use: raise MemoryMax of the \
              unit, or lower access.connections and access.content-memory"
         } else {
-            "mail is taken again"
+            "all mail is taken again"
         };
         let fields = [("used", &*used), ("limit", &*limit), ("detail", detail)];
         self.observer.process(event, level, &fields);

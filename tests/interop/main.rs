@@ -8,6 +8,7 @@ mod corpus;
 mod dane;
 mod dkim;
 mod dnssec;
+mod exporters;
 mod identity;
 mod knot;
 mod listener;

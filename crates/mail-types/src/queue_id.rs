@@ -65,6 +65,11 @@ impl FromStr for QueueId {
     type Err = QueueIdError;
 
     fn from_str(s: &str) -> Result<Self, QueueIdError> {
+        // Lines in Postfix's format have one more zero in front.
+        let s = match s.strip_prefix('0') {
+            Some(rest) if rest.len() == LEN => rest,
+            Some(_) | None => s,
+        };
         if s.len() != LEN {
             return Err(QueueIdError);
         }
@@ -101,6 +106,8 @@ mod tests {
         fn text_and_number_agree(a: u64, b: u64) {
             let (x, y) = (QueueId::from_raw(a), QueueId::from_raw(b));
             prop_assert_eq!(x.to_string().parse(), Ok(x));
+            prop_assert_eq!(format!("0{x}").parse(), Ok(x));
+            prop_assert_eq!(format!("00{x}").parse::<QueueId>(), Err(QueueIdError));
             prop_assert_eq!(x.cmp(&y), x.to_string().cmp(&y.to_string()));
         }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use mail_types::Timestamp;
+use mail_types::{QueueId, Timestamp};
 
 use super::{push_clean, push_fmt};
 use crate::clean::Clean;
@@ -56,6 +56,12 @@ impl<'a> PostfixLine<'a> {
     pub fn push(&mut self, args: fmt::Arguments<'_>) -> &mut Self {
         push_clean(self.out, args);
         self
+    }
+
+    /// Adds a queue id. With a zero in front, since patterns for Postfix's long ids want twelve
+    /// characters; the commands take it so too, and who searches for the id itself finds it.
+    pub fn id(&mut self, id: QueueId) -> &mut Self {
+        self.push(format_args!("0{id}"))
     }
 
     /// Adds an address in angle brackets, after `key=` if there is a key. Characters that could end the field early are replaced:

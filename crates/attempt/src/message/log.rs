@@ -41,7 +41,8 @@ impl LogEvent for Received<'_> {
         match self.client {
             Some(ip) => {
                 line.begin("smtpd")
-                    .push(format_args!("{}: client=", self.queue_id))
+                    .id(self.queue_id)
+                    .push(format_args!(": client="))
                     .host("", Some(ip));
                 if let Some(identity) = self.identity {
                     line.push(format_args!(", sasl_username=")).word(&identity);
@@ -49,17 +50,20 @@ impl LogEvent for Received<'_> {
             }
             None => {
                 line.begin("pickup")
-                    .push(format_args!("{}: uid=0 ", self.queue_id))
+                    .id(self.queue_id)
+                    .push(format_args!(": uid=0 "))
                     .address("from", self.from);
             }
         }
         if let Some(id) = self.message_id {
             line.begin("cleanup")
-                .push(format_args!("{}: ", self.queue_id))
+                .id(self.queue_id)
+                .push(format_args!(": "))
                 .address("message-id", &id.trim_matches(['<', '>', ' ']));
         }
         line.begin("qmgr")
-            .push(format_args!("{}: ", self.queue_id))
+            .id(self.queue_id)
+            .push(format_args!(": "))
             .address("from", self.from)
             .push(format_args!(
                 ", size={}, nrcpt={} (queue active)",
@@ -176,7 +180,8 @@ impl LogEvent for Removed<'_> {
 
     fn postfix(&self, line: &mut PostfixLine<'_>) {
         line.begin("qmgr")
-            .push(format_args!("{}: removed", self.queue_id));
+            .id(self.queue_id)
+            .push(format_args!(": removed"));
     }
 
     fn text(&self, line: &mut TextLine<'_>) {
@@ -213,10 +218,12 @@ impl LogEvent for DsnSent<'_> {
             DsnKind::Relayed => "sender delivery status notification",
         };
         line.begin("bounce")
-            .push(format_args!("{}: {what}: {}", self.queue_id, self.dsn_id));
-        line.begin("qmgr").push(format_args!(
-            "{}: from=<>, size={}, nrcpt=1 (queue active)",
-            self.dsn_id, self.size
+            .id(self.queue_id)
+            .push(format_args!(": {what}: "))
+            .id(self.dsn_id);
+        line.begin("qmgr").id(self.dsn_id).push(format_args!(
+            ": from=<>, size={}, nrcpt=1 (queue active)",
+            self.size
         ));
     }
 

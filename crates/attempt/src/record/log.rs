@@ -73,7 +73,8 @@ impl LogEvent for Record<'_> {
     /// What Postfix writes, and after `status=word (…)` what it does not know.
     fn postfix(&self, line: &mut PostfixLine<'_>) {
         line.begin("smtp")
-            .push(format_args!("{}: ", self.queue_id))
+            .id(self.queue_id)
+            .push(format_args!(": "))
             .address("to", self.to)
             .push(format_args!(", relay="));
         match self.mx {

@@ -35,7 +35,7 @@ function section(total, reason, rows) {
       el("details", {}, el("summary", {}, "What it means and what to do"),
         el("div", { class: "prose" }, reason.explanation.map((text) => el("p", {}, text)), el("p", {}, el("b", {}, "To do: "), reason.advice)))],
     table(title, [{ title: "Domain" }, { title: "Messages", class: "n" }, { title: "Oldest" }, { title: "Next attempt" }, { title: "" }],
-      rows.slice(0, 50).map((row) => [foreign(row.domain), number(row.messages), ago(row.oldest), ago(row.next_attempt),
+      rows.slice(0, 50).map((row) => [foreign(row.route ? `${row.domain} via ${row.route}` : row.domain), number(row.messages), ago(row.oldest), ago(row.next_attempt),
         el("a", { href: `#/queue?${messages(row)}` }, "messages")])),
     rows.length > 50 || missing > 0 ? el("p", { class: "quiet" }, `The ${Math.min(50, rows.length)} domains with the most messages; sealpost queue summary lists all.`) : null);
 }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use admin::{Problem, ProblemKind};
+use attempt::Clean;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
@@ -41,7 +42,12 @@ pub(crate) async fn host(State(access): State<Access>, request: Request, next: N
     if ours {
         return next.run(request).await;
     }
-    let detail = "Host names another server: use the address that admin.http has, or list the name in admin.names";
+    let name = without_port(host.unwrap_or_default());
+    let named = Clean::new(name, LONGEST_NAME);
+    let detail = format!(
+        "Host is \"{named}\", which is no name of this server: use the address of admin.http, or list the name \
+         in the configuration (admin.names = [\"{named}\"]), also for a Prometheus that scrapes by name"
+    );
     Problem::new(ProblemKind::WrongHost, detail).into_response()
 }
 
@@ -134,6 +140,8 @@ fn has_csrf(headers: &HeaderMap, wanted: &str) -> bool {
     said.is_some_and(|said| Digest::of(said).equals(&Digest::of(wanted)))
 }
 
+/// Octets of a name (RFC 1035 section 2.3.4).
+const LONGEST_NAME: usize = 255;
 /// The one route that logs in.
 pub(crate) const SESSION: &str = "/v1/session";
 /// What a session repeats.

@@ -23,6 +23,7 @@ mod headers;
 mod history;
 mod openapi;
 mod page;
+mod places;
 mod reasons;
 mod router;
 mod secret;

@@ -1,24 +1,26 @@
 //! Serves the router on TCP, with limits on connections and time.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use hyper::Request;
+use futures_util::StreamExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
 use crate::guard::Ends;
+use crate::places::{Places, Seat};
 use crate::tls::Tls;
 
 /// The address cannot be used.
@@ -41,15 +43,14 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, HttpError> {
 }
 
 /// Serves until the future is dropped; connections end with it.
+///
+/// If all places are taken, the connection that has been idle for longest gives its place up:
+/// whoever opens many and says nothing keeps neither probes nor people out.
 pub async fn serve(listener: TcpListener, router: Router, tls: Option<Arc<Tls>>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Places::default();
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
-        // The semaphore is never closed.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -58,15 +59,31 @@ pub async fn serve(listener: TcpListener, router: Router, tls: Option<Arc<Tls>>)
                 continue;
             }
         };
+        while connections.len() >= CONNECTIONS {
+            places.end_idlest();
+            connections.join_next().await;
+        }
         let (router, tls) = (router.clone(), tls.clone());
+        let place = places.take();
         connections.spawn(async move {
-            connection(stream, peer, router, tls).await;
-            drop(place);
+            let ended = Arc::clone(&place.seat);
+            tokio::select! {
+                () = connection(stream, peer, router, tls, &place.seat) => {}
+                () = ended.gives_up.notified() => {
+                    tracing::debug!(%peer, "an idle connection to admin.http made room for another");
+                }
+            }
         });
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, tls: Option<Arc<Tls>>) {
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    tls: Option<Arc<Tls>>,
+    seat: &Arc<Seat>,
+) {
     let Ok(local) = stream.local_addr() else {
         return;
     };
@@ -74,22 +91,42 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, tls: Op
     let _ = stream.set_nodelay(true);
     let ends = Ends { peer, local };
     let Some(tls) = tls else {
-        return speak(stream, ends, router).await;
+        return speak(stream, ends, router, seat).await;
     };
     let handshake = TlsAcceptor::from(tls.current()).accept(stream);
     match tokio::time::timeout(HANDSHAKE, handshake).await {
-        Ok(Ok(stream)) => speak(stream, ends, router).await,
+        Ok(Ok(stream)) => speak(stream, ends, router, seat).await,
         Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS session on admin.http"),
         Err(_) => tracing::debug!(%peer, "the TLS handshake on admin.http took too long"),
     }
 }
 
-async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin, ends: Ends, router: Router) {
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    ends: Ends,
+    router: Router,
+    seat: &Arc<Seat>,
+) {
     let answer = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ends);
         // A router is always ready.
         let mut router = router.clone();
-        async move { router.call(request.map(Body::new)).await }
+        let busy = Seat::busy(seat);
+        async move {
+            let answer = router.call(request.map(Body::new)).await?;
+            if hyper::body::Body::size_hint(answer.body())
+                .exact()
+                .is_some()
+            {
+                return Ok(answer);
+            }
+            // Until the last of it is written, or given up: some answers go on for hours.
+            let (head, body) = answer.into_parts();
+            let body = body.into_data_stream().inspect(move |_| {
+                let _ = &busy;
+            });
+            Ok::<_, Infallible>(Response::from_parts(head, Body::from_stream(body)))
+        }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())

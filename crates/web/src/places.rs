@@ -1,0 +1,133 @@
+//! Who has a place among the connections, and who gives it up first.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// The connections in the order in which they were last busy.
+#[derive(Clone, Default)]
+pub(crate) struct Places {
+    order: Arc<Mutex<Order>>,
+}
+
+#[derive(Default)]
+struct Order {
+    next: u64,
+    seats: BTreeMap<u64, Arc<Seat>>,
+}
+
+/// A connection's place; given back when it is dropped.
+pub(crate) struct Place {
+    pub(crate) seat: Arc<Seat>,
+    order: Arc<Mutex<Order>>,
+}
+
+/// What is known of a connection.
+pub(crate) struct Seat {
+    /// Its number in the order.
+    number: Mutex<u64>,
+    /// Requests that are being answered.
+    busy: AtomicUsize,
+    /// Told when it has to make room.
+    pub(crate) gives_up: Notify,
+    order: Arc<Mutex<Order>>,
+}
+
+/// A request is being answered as long as this lives.
+pub(crate) struct Busy(Arc<Seat>);
+
+impl Places {
+    pub(crate) fn take(&self) -> Place {
+        let mut order = self.order.lock();
+        let number = order.take_number();
+        let seat = Arc::new(Seat {
+            number: Mutex::new(number),
+            busy: AtomicUsize::new(0),
+            gives_up: Notify::new(),
+            order: Arc::clone(&self.order),
+        });
+        order.seats.insert(number, Arc::clone(&seat));
+        Place {
+            seat,
+            order: Arc::clone(&self.order),
+        }
+    }
+
+    /// Has the one that has done nothing for longest end; nobody, if all are busy.
+    pub(crate) fn end_idlest(&self) {
+        let mut order = self.order.lock();
+        let idle = |seat: &Arc<Seat>| seat.busy.load(Ordering::Relaxed) == 0;
+        let found = order.seats.iter().find(|(_, seat)| idle(seat));
+        if let Some(number) = found.map(|(number, _)| *number)
+            && let Some(seat) = order.seats.remove(&number)
+        {
+            seat.gives_up.notify_one();
+        }
+    }
+}
+
+impl Order {
+    const fn take_number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+}
+
+impl Seat {
+    pub(crate) fn busy(seat: &Arc<Self>) -> Busy {
+        seat.busy.fetch_add(1, Ordering::Relaxed);
+        Busy(Arc::clone(seat))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
+        // Now it is the one that was busy last.
+        let mut order = self.0.order.lock();
+        let mut number = self.0.number.lock();
+        if let Some(seat) = order.seats.remove(&number) {
+            *number = order.take_number();
+            order.seats.insert(*number, seat);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let number = *self.seat.number.lock();
+        self.order.lock().seats.remove(&number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ends(seat: &Arc<Seat>) -> bool {
+        use futures_util::FutureExt as _;
+        seat.gives_up.notified().now_or_never().is_some()
+    }
+
+    #[test]
+    fn the_one_that_has_done_nothing_for_longest_goes_first_and_a_busy_one_never() {
+        let places = Places::default();
+        let [a, b, c] = [places.take(), places.take(), places.take()];
+        drop(Seat::busy(&a.seat)); // a has just been busy: b is the idlest now
+        let busy = Seat::busy(&b.seat);
+        places.end_idlest();
+        assert_eq!([&a, &b, &c].map(|p| ends(&p.seat)), [false, false, true]);
+        drop(busy);
+        places.end_idlest();
+        assert_eq!([&a, &b].map(|p| ends(&p.seat)), [true, false]);
+        let busy = Seat::busy(&b.seat);
+        places.end_idlest();
+        assert!(!ends(&b.seat));
+        drop(busy);
+        drop((a, b, c));
+        assert!(places.order.lock().seats.is_empty());
+    }
+}

@@ -84,7 +84,8 @@ impl Http {
 }
 
 impl HttpAnswer {
-    fn parse(text: &str) -> Option<Self> {
+    /// An answer as it came; `None` if it is none.
+    pub fn parse(text: &str) -> Option<Self> {
         let (head, body) = text.split_once("\r\n\r\n")?;
         let mut lines = head.lines();
         let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;

@@ -11,10 +11,15 @@ use crate::net::{MESSAGE, Net, SOON, deferred};
 
 /// Tokens `admins` (role admin) and `readers` (role read), in a file of this relay's own.
 pub(crate) async fn relay(net: &Net) -> (Relay, TempDir) {
+    relay_with(net.config()).await
+}
+
+/// The same with more settings.
+pub(crate) async fn relay_with(config: RelayConfig) -> (Relay, TempDir) {
     let folder = TempDir::with_prefix("tokens-").unwrap();
     let file = folder.path().join("tokens");
     write_tokens(&file, &[ALICE, BOB]);
-    let config = with_tokens(net.config(), &file);
+    let config = with_tokens(config, &file);
     (Relay::start(config).await, folder)
 }
 
@@ -126,6 +131,9 @@ testkit::net_test! {
             for path in ["/", "/v1/status", "/metrics"] {
                 let answer = ask(http, "GET", path, &[ADMIN, ("Host", host)], "").await;
                 assert!(answer.status == 421 || answer.status == 400, "{host} {path}: {answer:?}");
+                if answer.status == 421 {
+                    assert!(answer.json()["detail"].as_str().unwrap().contains("admin.names"), "{answer:?}");
+                }
             }
         }
         for host in ["relay.test", "RELAY.test:8025", "127.0.0.1:8025", "localhost:8025"] {

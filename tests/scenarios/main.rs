@@ -11,6 +11,7 @@
 
 mod api;
 mod api_document;
+mod api_hostile;
 mod check;
 mod clock;
 mod content;
@@ -24,6 +25,7 @@ mod fairness;
 mod fault;
 mod grid;
 mod hosts;
+mod https;
 mod listener;
 mod load;
 mod login;
@@ -48,6 +50,7 @@ mod reload;
 mod requiretls;
 mod routes;
 mod sendmail;
+mod sinks;
 mod smuggling;
 mod startup;
 mod submission;

@@ -124,7 +124,12 @@ testkit::net_test! {
             let id = relay.send("a@org.test", &["b@plain.test"], MESSAGE).await;
             let (status, text) = relay.http_get("/readyz").await;
             assert_eq!(status, 503, "{text}");
+            assert!(text.starts_with("not ready\naccepts mail: yes\ndelivers mail: no: "), "{text}");
             assert!(text.contains("policies"), "{text}");
+            let json = relay.http().send("GET", "/readyz", &[("Accept", "application/json")], "").await.unwrap();
+            let json: serde_json::Value = serde_json::from_str(&json.body).unwrap();
+            assert_eq!((&json["ready"], &json["accepts"]["ok"], &json["delivers"]["ok"]), (&false.into(), &true.into(), &false.into()), "{json}");
+            assert!(json["delivers"]["reasons"][0].as_str().unwrap().contains("policies"), "{json}");
             relay.kill();
             let attempts = |e: &Event| e.text("event").starts_with("delivery.") && e.text("queue_id") == id;
             assert!(!relay.events().iter().any(attempts), "{gone}");

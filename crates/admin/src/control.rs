@@ -150,7 +150,11 @@ fn routes<S: QueueStore>() -> Routes<Control<S>> {
     Routes::new()
         .get("/v1/queue", queue::PARAMETERS, queue::list::<S>)
         .post("/v1/queue/actions", &[], queue::act::<S>)
-        .get("/v1/queue/summary", &["limit"], queue::summary::<S>)
+        .get(
+            "/v1/queue/summary",
+            &["limit", "cursor"],
+            queue::summary::<S>,
+        )
         .get("/v1/queue/{id}", &[], queue::show::<S>)
         .get("/v1/clock", &[], clock::show::<S>)
         .post("/v1/clock/accept", &[], clock::accept::<S>)

@@ -27,7 +27,7 @@ mod traces;
 mod types;
 
 pub use control::{Audit, Control, Daemon, control_routes, control_table};
-pub use health::{Readiness, public_router};
+pub use health::{Readiness, Ready, public_router};
 pub use metrics::{
     Cap, ConnectionLimit, DaneResult, DnsResult, DnsSeries, DnsType, HistogramSnapshot, Label,
     LoginResult, Metrics, PolicyLookup, PolicyModes, QueueState, ReportResult, Resource,

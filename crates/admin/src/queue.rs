@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::extract::{Extension, Path, RawQuery, State};
 use axum::response::Json;
-use delivery::Which;
+use delivery::{RouteTable, Which};
 use mail_types::{Domain, QueueId};
 use outbound_queue::{Cursor, Edit, MessageState, QueueStore, RecipientState, SummaryRow, Target};
 
@@ -74,36 +74,72 @@ pub(crate) async fn show<S: QueueStore>(
 /// Waiting mail by domain and reason.
 #[utoipa::path(get, path = "/v1/queue/summary", tag = "queue", params(
     ("limit" = Option<u64>, Query, description = "Rows at most; all unless told."),
+    ("cursor" = Option<String>, Query, description = "`next` of the page before. Rows that have changed places since may be missed or come twice."),
 ), responses(
     (status = 200, description = "Rows, most messages first.", body = QueueSummary),
-    (status = 400, description = "The limit is no number.", body = ProblemDetails),
+    (status = 400, description = "The limit is no number, or the cursor none that was given.", body = ProblemDetails),
 ))]
 pub(crate) async fn summary<S: QueueStore>(
     State(control): State<Control<S>>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<QueueSummary>, Problem> {
-    let limit = match query.as_deref().and_then(|query| query.split_once('=')) {
-        None => usize::MAX,
-        Some((name, value)) => value
-            .parse()
-            .map_err(|_| Problem::parameter(name, format!("{value:?} is no number")))?,
-    };
+    let (limit, from) = page_of_summary(query.as_deref().unwrap_or_default())?;
     let now = control.now();
     let rows = control.queue.summary(now);
     let reasons = by_reason(&rows);
-    let rows = rows.into_iter().take(limit).map(|row| DestinationSummary {
-        domain: row.destination.to_string(),
-        reason: row.reason.map(|r| r.to_string()),
-        messages: row.count,
-        oldest: row.oldest.rfc3339(),
-        next_attempt: row.next_attempt.map(mail_types::Timestamp::rfc3339),
+    let to = from.saturating_add(limit);
+    let next = (to < rows.len()).then(|| to.to_string());
+    let settings = control.delivery.settings();
+    let rows = rows.into_iter().skip(from).take(limit).map(|row| {
+        let (domain, route) = in_words(&row.destination, &settings.routes);
+        DestinationSummary {
+            domain,
+            route,
+            reason: row.reason.map(|r| r.to_string()),
+            messages: row.count,
+            oldest: row.oldest.rfc3339(),
+            next_attempt: row.next_attempt.map(mail_types::Timestamp::rfc3339),
+        }
     });
     Ok(Json(QueueSummary {
         messages: control.queue.stats(now).messages,
         rows: rows.collect(),
+        next,
         reasons,
         paused: paused::list(&control.delivery),
     }))
+}
+
+/// How many rows, from which on.
+fn page_of_summary(query: &str) -> Result<(usize, usize), Problem> {
+    let (mut limit, mut from) = (usize::MAX, 0);
+    for pair in query.split('&').filter(|p| !p.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let wrong = || Problem::parameter(name, format!("{value:?} is no number"));
+        match name {
+            "limit" => limit = value.parse::<usize>().map_err(|_| wrong())?.max(1),
+            "cursor" => from = value.parse().map_err(|_| wrong())?,
+            // The router has refused all others.
+            _ => {}
+        }
+    }
+    Ok((limit, from))
+}
+
+/// The recipient domain, and the next hop of its route; a route that is no longer configured is
+/// called that.
+fn in_words(
+    destination: &outbound_queue::Destination,
+    routes: &RouteTable,
+) -> (String, Option<String>) {
+    let Some(parsed) = delivery::Destination::parse(destination.as_str()) else {
+        return (destination.to_string(), None);
+    };
+    let hop = routes.get(&parsed).map(|route| route.hop.to_string());
+    let route = parsed
+        .route
+        .map(|_| hop.unwrap_or_else(|| "a route that is no longer configured".to_owned()));
+    (parsed.host.to_string(), route)
 }
 
 fn by_reason(rows: &[SummaryRow]) -> Vec<ReasonSummary> {

@@ -206,6 +206,9 @@ pub struct QueueSummary {
     pub messages: u64,
     /// Rows by domain and reason, most messages first.
     pub rows: Vec<DestinationSummary>,
+    /// The `cursor` of the next page; `null` on the last one.
+    #[serde(default)]
+    pub next: Option<String>,
     /// The same by reason alone, most messages first; of all rows, even if fewer are shown.
     #[serde(default)]
     pub reasons: Vec<ReasonSummary>,
@@ -271,8 +274,11 @@ pub struct PauseResult {
 /// One row of [`QueueSummary`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DestinationSummary {
-    /// Recipient domain or route.
+    /// Recipient domain.
     pub domain: String,
+    /// The next hop of its explicit route, if it has one.
+    #[serde(default)]
+    pub route: Option<String>,
     /// Key of the last reason; `null` for mail that was not tried yet.
     pub reason: Option<String>,
     /// Messages.

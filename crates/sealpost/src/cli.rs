@@ -160,7 +160,13 @@ pub(crate) enum QueueCommand {
     /// Let a paused domain's mail go on.
     Resume(Destination),
     /// Count what waits by domain and reason, and list what is paused.
-    Summary(Json),
+    Summary {
+        /// At most so many lines, those with the most messages first.
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+        #[command(flatten)]
+        json: Json,
+    },
 }
 
 #[derive(Clone, Debug, Subcommand)]

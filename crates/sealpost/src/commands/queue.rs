@@ -33,7 +33,7 @@ pub(super) async fn run(
         QueueCommand::Bounce(selection) => act(client, QueueAction::Bounce, selection, out).await,
         QueueCommand::Pause(destination) => pause(client, destination, "pause", out).await,
         QueueCommand::Resume(destination) => pause(client, destination, "resume", out).await,
-        QueueCommand::Summary(json) => summary(client, json.json, out).await,
+        QueueCommand::Summary { limit, json } => summary(client, limit, json.json, out).await,
     }
 }
 
@@ -197,8 +197,17 @@ fn show_attempt(attempt: &AttemptView, out: &mut Output) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn summary(client: &ControlClient, json: bool, out: &mut Output) -> anyhow::Result<()> {
-    let asked = client.get("/v1/queue/summary", &[]);
+async fn summary(
+    client: &ControlClient,
+    limit: Option<usize>,
+    json: bool,
+    out: &mut Output,
+) -> anyhow::Result<()> {
+    let limit: Vec<_> = limit
+        .map(|n| ("limit", n.to_string()))
+        .into_iter()
+        .collect();
+    let asked = client.get("/v1/queue/summary", &limit);
     let mut progress = Progress::new(json);
     let answer = progress.during("adding up the queue", asked).await?;
     drop(progress);
@@ -213,7 +222,10 @@ async fn summary(client: &ControlClient, json: bool, out: &mut Output) -> anyhow
         .map(|row| {
             vec![
                 row.messages.to_string(),
-                row.domain.clone(),
+                match &row.route {
+                    Some(route) => format!("{} via {route}", row.domain),
+                    None => row.domain.clone(),
+                },
                 or_dash(row.reason.as_deref()),
                 time(&row.oldest),
                 or_dash(row.next_attempt.as_deref().map(time).as_deref()),
@@ -221,6 +233,9 @@ async fn summary(client: &ControlClient, json: bool, out: &mut Output) -> anyhow
         })
         .collect();
     table.rows(out, &rows)?;
+    if summary.next.is_some() {
+        out.line("…")?;
+    }
     out.line(&format!("{} messages", summary.messages))?;
     for paused in &summary.paused {
         out.line(&paused_line(paused))?;

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use admin::{
-    Audit, CertificateView, Daemon, ListenerView, LookupView, Operator, Readiness, ReloadResult,
-    TraceView,
+    Audit, CertificateView, Daemon, ListenerView, LookupView, Operator, Readiness, Ready,
+    ReloadResult, TraceView,
 };
 use attempt::{Level, Removed, RemovedBecause};
 use mail_types::{QueueId, Timestamp};
@@ -63,24 +63,41 @@ impl<S: QueueStore> Process<S> {
         }
     }
 
-    fn trouble(&self) -> Vec<String> {
+    fn ready(&self) -> Ready {
         let health = self.queue.health();
-        let mut problems = self.standing.clone();
+        let mut ready = Ready {
+            delivering: self.standing.clone(),
+            ..Ready::default()
+        };
         if let Some(cause) = health.failed.or(health.index_failed) {
-            problems.push(format!(
-                "the queue's store failed; nothing is accepted until a restart: {cause}"
-            ));
+            let text = format!(
+                "the queue's store failed; nothing is accepted and nothing delivered until a restart: {cause}"
+            );
+            ready.accepting.push(text.clone());
+            ready.delivering.push(text);
         }
         if health.disk_full {
-            problems.push(format!(
+            ready.accepting.push(format!(
                 "{} is below queue.minimum-free-space; nothing is accepted until space is freed",
                 self.settings.server.data_dir.display()
             ));
         }
-        if let DnsPath::Broken(why) = &*self.dns_path.borrow() {
-            problems.push(format!("mail waits because DNSSEC is lost: {why}"));
+        match &*self.dns_path.borrow() {
+            DnsPath::Broken(why) => {
+                let text = format!("mail waits because DNSSEC is lost: {why}");
+                ready.delivering.push(text);
+            }
+            DnsPath::Unavailable(why) => {
+                let text = format!("DANE is not available: {why}");
+                ready.notes.push(text);
+            }
+            DnsPath::Unknown(why) => {
+                let text = format!("no name server has answered yet: {why}");
+                ready.notes.push(text);
+            }
+            DnsPath::Off | DnsPath::Carries => {}
         }
-        problems
+        ready
     }
 }
 
@@ -168,7 +185,7 @@ impl<S: QueueStore> Daemon for Process<S> {
     }
 
     fn problems(&self) -> Vec<String> {
-        self.trouble()
+        self.ready().problems()
     }
 
     fn reload(&self) -> Result<ReloadResult, String> {
@@ -232,16 +249,8 @@ impl<S: QueueStore> Daemon for Process<S> {
 }
 
 impl<S: QueueStore> Readiness for Process<S> {
-    fn problems(&self) -> Vec<String> {
-        self.trouble()
-    }
-
-    fn notes(&self) -> Vec<String> {
-        match &*self.dns_path.borrow() {
-            DnsPath::Unavailable(why) => vec![format!("DANE is not available: {why}")],
-            DnsPath::Unknown(why) => vec![format!("no name server has answered yet: {why}")],
-            DnsPath::Off | DnsPath::Carries | DnsPath::Broken(_) => Vec::new(),
-        }
+    fn readiness(&self) -> Ready {
+        self.ready()
     }
 
     fn metrics(&self) -> String {

@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use sealpost_tests::{Daemon, program};
+use sealpost_tests::{Daemon, eventually, program};
 
 use crate::load::Session;
 use crate::mounts::own_processes;
@@ -21,9 +21,17 @@ testkit::net_test! {
         };
         let mut session = Session::open().await.unwrap();
         assert_eq!(session.message("a@org.test", "before@d.test", BODY).await.unwrap().0, 250);
-        let _held = hold(daemon.id(), &site.path().join("strace.log"));
-        // Nobody answers any more, and the process would do so for ever.
-        let status = daemon.wait(Duration::from_secs(120)).await;
+        let held = hold(daemon.id(), &site.path().join("strace.log"));
+        // It stands still, and would do so for ever. What has ended waits for its threads, which strace
+        // has in its hands.
+        let stat = format!("/proc/{}/stat", daemon.id());
+        let ended = eventually(Duration::from_secs(150), async || {
+            let stat = std::fs::read_to_string(&stat).ok()?;
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')).then_some(())
+        });
+        assert_eq!(ended.await, Some(()), "{}", site.story());
+        drop(held);
+        let status = daemon.wait(Duration::from_secs(20)).await;
         assert_eq!(status.code(), Some(70), "{}", site.story());
         let told = site.events().into_iter().find(|e| {
             e.is("process.stalled") && e.text("part") == "scheduler"

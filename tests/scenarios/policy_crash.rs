@@ -130,6 +130,14 @@ testkit::net_test! {
             let json: serde_json::Value = serde_json::from_str(&json.body).unwrap();
             assert_eq!((&json["ready"], &json["accepts"]["ok"], &json["delivers"]["ok"]), (&false.into(), &true.into(), &false.into()), "{json}");
             assert!(json["delivers"]["reasons"][0].as_str().unwrap().contains("policies"), "{json}");
+            // Commands say the same, and what to do.
+            for args in [&["status"][..], &["policy", "list"], &["queue", "list"], &["queue", "retry", "--all"]] {
+                let told = relay.cli(args).await;
+                assert_eq!(told.code, Some(75), "{args:?}: {told:?}");
+                assert!(told.stderr.contains("--dangerous-lose-policies"), "{args:?}: {told:?}");
+                assert!(told.stderr.contains("accepted and held"), "{args:?}: {told:?}");
+                assert!(told.stderr.contains("messages in the queue: 1"), "{args:?}: {told:?}");
+            }
             relay.kill();
             let attempts = |e: &Event| e.text("event").starts_with("delivery.") && e.text("queue_id") == id;
             assert!(!relay.events().iter().any(attempts), "{gone}");

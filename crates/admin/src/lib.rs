@@ -38,7 +38,7 @@ pub use openapi::api_document;
 pub use operator::{Operator, Role};
 pub use problem::{Problem, ProblemKind};
 pub use routes::{Route, Routes};
-pub use serve::{ServeError, serve_socket};
+pub use serve::{ServeError, refusing_router, serve_socket};
 pub use types::{
     ActionRequest, ActionResult, AttemptView, CertificateView, ClockView, ConfigChange,
     DestinationSummary, ExemptRequest, ExemptionView, Explanation, Filter, ListenerView,

@@ -12,6 +12,7 @@ use axum::serve::IncomingStream;
 use tokio::net::UnixListener;
 
 use crate::operator::Operator;
+use crate::problem::Problem;
 
 /// Why the socket is not served.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +27,12 @@ pub enum ServeError {
         /// The system's words.
         cause: std::io::Error,
     },
+}
+
+/// For the time in which nothing can be delivered: whatever is asked is answered by what is wrong and what
+/// to do about it.
+pub fn refusing_router(why: impl Fn() -> String + Clone + Send + Sync + 'static) -> Router {
+    Router::new().fallback(move || std::future::ready(Problem::unavailable(why())))
 }
 
 /// Makes the control socket (mode 0660) and serves it until the future is dropped.

@@ -20,6 +20,7 @@ mod placed;
 mod pressure;
 mod process;
 mod recipients;
+mod refusing;
 mod reload;
 mod reminders;
 mod scrape;

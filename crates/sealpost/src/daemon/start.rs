@@ -40,7 +40,7 @@ use super::recipients::DomainCheck;
 use super::reload::Reloading;
 use super::trust::Trust;
 use super::watchdog::{self, Pulse, Watchdog};
-use super::{descriptors, dnssec, open, reminders, scrape, translate};
+use super::{descriptors, dnssec, open, refusing, reminders, scrape, translate};
 use crate::commands::check;
 use crate::exit::Status;
 use crate::logging::SetLevel;
@@ -238,10 +238,13 @@ impl Running {
             self.serve_http(address, api.clone(), &mut background)
                 .await?;
         }
+        let router = match &api {
+            Some(api) => web::api_routes(api.clone()).into_router(),
+            None => admin::refusing_router(refusing::why(&self.process, &self.queue, &self.clock)),
+        };
+        let service = admin::serve_socket(&settings.admin.socket, router);
+        background.spawn(service.map_err(|e| open::fail(Status::CannotCreate, &e))?);
         if let Some(api) = api {
-            let router = web::api_routes(api.clone()).into_router();
-            let service = admin::serve_socket(&settings.admin.socket, router);
-            background.spawn(service.map_err(|e| open::fail(Status::CannotCreate, &e))?);
             background.spawn(api.keep_history());
         }
         if let Some((delivery, policies)) = &self.delivery {

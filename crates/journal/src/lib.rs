@@ -20,6 +20,7 @@
 mod append;
 mod batch;
 mod error;
+mod flusher;
 mod format;
 mod format_file;
 mod free_space;
@@ -49,6 +50,7 @@ mod writer;
 
 pub use append::{Appended, Backlogged, Completion, Urgency};
 pub use error::{AppendError, FailedOperation, Failure, OpenError, ReadError, RemoveError};
+pub use flusher::{FlushError, Flusher};
 pub use format_file::{FormatError, FormatFile, FormatState};
 pub use free_space::{FreeSpace, free_space};
 pub use journal::Journal;

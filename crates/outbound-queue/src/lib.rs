@@ -15,6 +15,8 @@ mod disk;
 mod embedded;
 mod error;
 mod filter;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod lease;
 mod leases;
 mod memory;

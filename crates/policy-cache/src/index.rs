@@ -15,23 +15,22 @@ use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use journal::Position;
+use journal::{FlushError, Flusher, Position};
 use mail_types::Domain;
 
 use crate::row::{Row, digest};
 
-mod flush;
 mod item;
 
-use flush::Flusher;
 pub(crate) use item::{Class, Item};
 use item::{Pieces, prefix, split_key};
 
 /// An open index; one thread at a time writes it.
 pub(crate) struct Index {
     db: sled::Db,
-    flusher: Flusher,
+    flusher: Flusher<IndexError>,
     suspect: PathBuf,
     state: State,
     /// Nothing is missing before `state.applied`: the row that says so may be written.
@@ -93,8 +92,14 @@ impl Index {
             .flush_every_ms(None);
         let db = guarded(|| config.open())?;
         let file = File::open(path.join("db")).map_err(failed)?;
+        let flushed = db.clone();
+        let flush = move || {
+            guarded(|| flushed.flush().map(|_| ()))?;
+            file.sync_data().map_err(failed)
+        };
+        let flusher = Flusher::start("policy-index-flush", LONGEST_FLUSH, flush);
         let mut index = Self {
-            flusher: Flusher::start(db.clone(), file)?,
+            flusher: flusher.map_err(failed)?,
             db,
             suspect,
             state: State::EMPTY,
@@ -159,7 +164,7 @@ impl Index {
         self.state.closed = closed;
         self.complete = true;
         self.commit(batch)?;
-        self.flusher.flush()
+        self.flusher.flush().map_err(unflushed)
     }
 
     /// The things known now with a number of at most `seq`, but for those that are kept.
@@ -331,6 +336,13 @@ fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, IndexError> {
     }
 }
 
+fn unflushed(error: FlushError<IndexError>) -> IndexError {
+    match error {
+        FlushError::Failed(error) => error,
+        FlushError::Hangs | FlushError::Panicked => failed(error),
+    }
+}
+
 fn failed(error: impl std::fmt::Display) -> IndexError {
     IndexError(error.to_string())
 }
@@ -344,6 +356,7 @@ const SUSPECT: &str = "index.suspect";
 const STATE: &[u8] = b"!state";
 const ROWS: &[u8] = b"r";
 const ROWS_END: &[u8] = b"s";
+const LONGEST_FLUSH: Duration = Duration::from_secs(30);
 /// All policies are in memory: the index is read at start and written in small batches.
 const CACHE: u64 = 4 << 20;
 /// Octets of rows in one batch of sled.

@@ -3,24 +3,22 @@
 //! Rows are under 4 KiB, longer ones are split, so that sled's path for large values (`blobs/`),
 //! which is never synced, is not taken. Its `flush()` does not sync either: a descriptor of our own of the
 //! database file does. sled panics on some damage: every call goes through `catch_unwind`. A
-//! `flush()` that hangs counts as damage.
+//! `flush()` that hangs counts as damage ([`Flusher`]).
 
 use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use journal::Position;
+use journal::{FlushError, Flusher, Position};
 use mail_types::QueueId;
 use parking_lot::Mutex;
 
 /// An open index.
 pub(super) struct Index {
     db: sled::Db,
-    flusher: Mutex<Flusher>,
+    flusher: Mutex<Flusher<IndexError>>,
     suspect: PathBuf,
 }
 
@@ -36,14 +34,6 @@ pub(super) struct RowChange {
     pub(super) row: Option<Vec<u8>>,
     /// There may be an earlier row.
     pub(super) existed: bool,
-}
-
-/// A thread that flushes on demand, so that a flush that hangs can be given up.
-struct Flusher {
-    ask: Option<SyncSender<()>>,
-    answer: Receiver<Result<(), IndexError>>,
-    thread: Option<JoinHandle<()>>,
-    patience: Duration,
 }
 
 impl Index {
@@ -70,7 +60,8 @@ impl Index {
             guarded(|| flushed.flush().map(|_| ()))?;
             file.sync_data().map_err(failed)
         };
-        let flusher = Mutex::new(Flusher::start(flush, LONGEST_FLUSH)?);
+        let flusher = Flusher::start("queue-index-flush", LONGEST_FLUSH, flush);
+        let flusher = Mutex::new(flusher.map_err(failed)?);
         Ok(Self {
             db,
             flusher,
@@ -161,7 +152,7 @@ impl Index {
             let value = position.pack().to_be_bytes();
             guarded(|| self.db.insert(APPLIED, &value))?;
         }
-        self.flusher.lock().flush()
+        self.flusher.lock().flush().map_err(unflushed)
     }
 
     /// Shows up to `limit` rows in the order of ids, beginning with `from`; answers where to go on.
@@ -228,57 +219,6 @@ impl Index {
     }
 }
 
-impl Flusher {
-    fn start(
-        flush: impl Fn() -> Result<(), IndexError> + Send + 'static,
-        patience: Duration,
-    ) -> Result<Self, IndexError> {
-        let (ask, asked) = sync_channel::<()>(1);
-        let (tell, answer) = sync_channel(1);
-        let answer_all = move || {
-            while asked.recv().is_ok() {
-                if tell.send(flush()).is_err() {
-                    return;
-                }
-            }
-        };
-        let thread = std::thread::Builder::new().name("queue-index-flush".into());
-        let thread = thread.spawn(answer_all).map_err(failed)?;
-        Ok(Self {
-            ask: Some(ask),
-            answer,
-            thread: Some(thread),
-            patience,
-        })
-    }
-
-    fn flush(&mut self) -> Result<(), IndexError> {
-        let asked = self.ask.as_ref().map(|ask| ask.try_send(()));
-        if !matches!(asked, Some(Ok(()))) {
-            return Err(IndexError("its flush hangs".into()));
-        }
-        match self.answer.recv_timeout(self.patience) {
-            Ok(flushed) => flushed,
-            Err(RecvTimeoutError::Timeout) => {
-                // Nobody will wait for that thread again.
-                self.thread = None;
-                Err(IndexError("its flush hangs".into()))
-            }
-            Err(RecvTimeoutError::Disconnected) => Err(IndexError("its flush panicked".into())),
-        }
-    }
-}
-
-impl Drop for Flusher {
-    fn drop(&mut self) {
-        self.ask = None;
-        if let Some(thread) = self.thread.take() {
-            // It holds the database open: the next one to open it must not find it so.
-            let _ = thread.join();
-        }
-    }
-}
-
 /// One row part's key: sorts by id, then part.
 fn key(id: QueueId, part: u16) -> [u8; 11] {
     let mut key = [0; 11];
@@ -310,6 +250,13 @@ fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, IndexError> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(result) => result.map_err(failed),
         Err(_) => Err(IndexError("sled panicked".into())),
+    }
+}
+
+fn unflushed(error: FlushError<IndexError>) -> IndexError {
+    match error {
+        FlushError::Failed(error) => error,
+        FlushError::Hangs | FlushError::Panicked => failed(error),
     }
 }
 
@@ -375,28 +322,6 @@ mod tests {
         assert_eq!(index.get(QueueId::from_raw(1)), Ok(None));
         let blobs = fs::read_dir(dir.path().join("index/blobs")).unwrap();
         assert_eq!(blobs.count(), 0, "sled never syncs what is in there");
-    }
-
-    #[test]
-    fn a_flush_that_hangs_is_given_up_and_so_is_the_index() {
-        let (let_go, held) = sync_channel::<()>(0);
-        let held = Mutex::new(held);
-        let hangs = move || held.lock().recv().map_err(failed);
-        let mut flusher = Flusher::start(hangs, Duration::from_millis(50)).unwrap();
-        let hung = Err(IndexError("its flush hangs".into()));
-        assert_eq!(flusher.flush(), hung);
-        // Nothing is asked of that thread again, and nobody waits for its end.
-        assert_eq!(flusher.flush(), hung);
-        drop(flusher);
-        let _ = let_go.send(());
-    }
-
-    #[test]
-    fn a_flush_that_answers_passes_its_answer_on() {
-        let full = || Err(IndexError("no room".into()));
-        let mut flusher = Flusher::start(full, LONGEST_FLUSH).unwrap();
-        assert_eq!(flusher.flush(), full());
-        assert_eq!(flusher.flush(), full(), "it is asked anew");
     }
 
     #[test]

@@ -118,7 +118,11 @@ mod tests {
     fn one_that_answers_passes_its_answer_on() {
         let mut flusher = Flusher::start("flush", LONG, || Err("no room")).unwrap();
         assert_eq!(flusher.flush(), Err(FlushError::Failed("no room")));
-        assert_eq!(flusher.flush(), Err(FlushError::Failed("no room")), "it is asked anew");
+        assert_eq!(
+            flusher.flush(),
+            Err(FlushError::Failed("no room")),
+            "it is asked anew"
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod driver;
 mod dsn;
 mod policy;
 mod proxy;
+mod queue;
 mod record;
 mod reply;
 mod sasl;
@@ -21,7 +22,7 @@ mod users;
 pub(crate) type Check = (&'static str, fn(&[u8]));
 
 /// All of them, by name.
-pub(crate) const ALL: [Check; 14] = [
+pub(crate) const ALL: [Check; 15] = [
     ("attributes", attributes::check),
     ("command", command::check),
     ("compose", compose::check),
@@ -30,6 +31,7 @@ pub(crate) const ALL: [Check; 14] = [
     ("dsn", dsn::check),
     ("policy", policy::check),
     ("proxy", proxy::check),
+    ("queue", queue::check),
     ("record", record::check),
     ("reply", reply::check),
     ("sasl", sasl::check),

@@ -249,6 +249,7 @@ const EDGES: [(&str, &[&str]); 25] = [
             "mta-sts",
             "resolver",
             "settings",
+            "outbound-queue",
             "smtp-proto",
             "submission",
             "testkit",

@@ -108,11 +108,7 @@ fn long_rules_are_split_and_what_has_ended_is_not_kept() {
         }),
         exemption: None,
     };
-    let contact = Contact::after_failure(
-        None,
-        std::time::Duration::from_secs(1),
-        Timestamp::from_secs(1),
-    );
+    let contact = Contact::after_failure(None, Duration::from_secs(1), Timestamp::from_secs(1));
     let (mut index, _) = Index::open(dir.path()).unwrap();
     let rows = vec![
         (1, Row::Local(domain.clone(), rules.clone())),

@@ -30,6 +30,8 @@ pub(super) enum Turn {
 pub(super) struct Pressure {
     groups: Vec<Group>,
     scarce: bool,
+    /// Looks that may be left out: it was far from scarce.
+    calm: u32,
 }
 
 #[derive(Debug)]
@@ -83,13 +85,22 @@ impl Pressure {
         Self {
             groups,
             scarce: false,
+            calm: 0,
         }
     }
 
     /// Looks; says so if it is another case than the last time.
     pub(super) fn look(&mut self) -> Option<Turn> {
+        if self.calm > 0 {
+            self.calm -= 1;
+            return None;
+        }
         let usages = self.groups.iter().filter_map(Group::usage);
-        let worst = usages.max_by_key(|u| u.percent())?;
+        let worst = usages.max_by_key(|u| u.percent());
+        if worst.is_none_or(|u| u.percent() < CALM) {
+            self.calm = LEFT_OUT;
+        }
+        let worst = worst?;
         let scarce = match self.scarce {
             false => worst.percent() >= SCARCE,
             true => worst.percent() > ENOUGH,
@@ -117,13 +128,16 @@ impl Group {
     fn usage(&self) -> Option<Usage> {
         let read = |name: &str| std::fs::read_to_string(self.folder.join(name)).ok();
         let limit = read(self.version.limit)?.trim().parse().ok()?;
+        // The first version writes "no limit" as nearly 2^63.
+        if limit >= NO_LIMIT {
+            return None;
+        }
         let stat = read("memory.stat")?;
         let used = stat.lines().find_map(|line| {
             let (name, value) = line.split_once(' ')?;
             (name == self.version.used).then(|| value.parse().ok())?
         })?;
-        // The first version writes "no limit" as nearly 2^63.
-        (limit < NO_LIMIT).then_some(Usage { used, limit })
+        Some(Usage { used, limit })
     }
 }
 
@@ -139,6 +153,9 @@ const NO_LIMIT: u64 = 1 << 62;
 /// Percent of the limit from which on no mail is taken, and below which it is taken again.
 const SCARCE: u64 = 90;
 const ENOUGH: u64 = 80;
+/// Percent below which every fifth look is enough.
+const CALM: u64 = 50;
+const LEFT_OUT: u32 = 4;
 
 #[cfg(test)]
 mod tests {
@@ -159,6 +176,12 @@ mod tests {
         write(&unit, "memory.stat", "anon 500\nfile 480\n");
         let mut pressure = Pressure::find("0::/system.slice/sealpost.service\n", root.path());
         assert_eq!(pressure.look(), None, "files do not count");
+        write(&unit, "memory.stat", "anon 490\n");
+        assert_eq!(pressure.look(), None);
+        write(&unit, "memory.stat", "anon 850\n");
+        for _ in 0..=LEFT_OUT {
+            assert_eq!(pressure.look(), None);
+        }
         let said: Vec<_> = [899, 900, 950, 810, 800, 850, 901]
             .into_iter()
             .map(|used| {

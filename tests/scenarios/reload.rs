@@ -143,3 +143,19 @@ testkit::net_test! {
         assert!(refused.text().starts_with("4.7.1 "), "{refused:?}");
     }
 }
+
+testkit::net_test! {
+    async fn a_signal_while_the_relay_starts_is_heeded_once_it_stands() {
+        let net = Net::start().await;
+        let mut relay = Relay::start(net.config()).await;
+        for _ in 0..3 {
+            assert!(relay.terminate(SOON).await.success());
+            // Returns when the ports are bound, which is before the stores are opened.
+            relay.restart_with(&[]).await;
+            relay.hang_up();
+            let end = relay.terminate(SOON).await;
+            assert_eq!(end.code(), Some(0), "{}", relay.story());
+            relay.restart().await;
+        }
+    }
+}

@@ -24,6 +24,7 @@ mod refusing;
 mod reload;
 mod reminders;
 mod scrape;
+mod signals;
 pub(crate) mod signing;
 mod sparing;
 mod start;

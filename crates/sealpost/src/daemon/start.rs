@@ -20,7 +20,6 @@ use policy_cache::{Clock, PolicyCache};
 use resolver::DnsResolver;
 use settings::{Loaded, Settings};
 use smtp_server::Server;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use web::{Api, Checker};
@@ -38,6 +37,7 @@ use super::pressure::{Pressure, Turn};
 use super::process::Process;
 use super::recipients::DomainCheck;
 use super::reload::Reloading;
+use super::signals::{Signals, Told};
 use super::trust::Trust;
 use super::watchdog::{self, Pulse, Watchdog};
 use super::{descriptors, dnssec, open, refusing, reminders, scrape, translate};
@@ -54,6 +54,7 @@ pub(crate) async fn run(
     set_level: SetLevel,
     dangerous_lose_policies: bool,
 ) -> anyhow::Result<Status> {
+    let signals = Signals::catch()?;
     let (settings, values) = (loaded.settings, loaded.values);
     let machine = Arc::new(MachineClock::new());
     let clock: Arc<dyn Clock> = Arc::clone(&machine) as _;
@@ -133,7 +134,7 @@ pub(crate) async fn run(
         suspects,
         exporter,
     };
-    running.serve(server).await
+    running.serve(server, signals).await
 }
 
 /// For every store that is opened after it, whichever comes first.
@@ -224,7 +225,7 @@ struct Running {
 }
 
 impl Running {
-    async fn serve(mut self, server: Server) -> anyhow::Result<Status> {
+    async fn serve(mut self, server: Server, mut signals: Signals) -> anyhow::Result<Status> {
         let settings = &self.process.settings;
         if settings.queue.hold_at_start {
             self.hold_all().await?;
@@ -272,7 +273,7 @@ impl Running {
         self.announce();
         let pulse = Arc::new(AtomicU64::new(0));
         let watchdog = self.watch(&pulse)?;
-        let status = self.wait(&mut background, &pulse).await?;
+        let status = self.wait(&mut signals, &mut background, &pulse).await?;
         drop(watchdog);
         notify(&[sd_notify::NotifyState::Stopping]);
         self.observer.process("process.stopping", Level::Info, &[]);
@@ -485,12 +486,10 @@ impl Running {
     /// Runs until a signal says stop, or the queue's journal fails (design: exit 74).
     async fn wait(
         &self,
+        signals: &mut Signals,
         background: &mut JoinSet<()>,
         pulse: &AtomicU64,
     ) -> anyhow::Result<Status> {
-        let mut term = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hangup = signal(SignalKind::hangup())?;
         let mut tick = tokio::time::interval(TICK);
         let mut look = tokio::time::interval(LOOK);
         let mut dropped = 0;
@@ -499,9 +498,10 @@ impl Running {
         let mut pressure = Pressure::of_this_process();
         loop {
             tokio::select! {
-                _ = term.recv() => return Ok(Status::Ok),
-                _ = interrupt.recv() => return Ok(Status::Ok),
-                _ = hangup.recv() => self.reload(),
+                told = signals.next() => match told {
+                    Told::Stop => return Ok(Status::Ok),
+                    Told::Reload => self.reload(),
+                },
                 Some(_) = background.join_next() => {
                     // None of them ends by itself: one has died, and with it a part of the work.
                     self.observer.process("process.task-died", Level::Error, &[]);

@@ -57,8 +57,7 @@ pub(crate) async fn run(
     let signals = Signals::catch()?;
     let (settings, values) = (loaded.settings, loaded.values);
     let machine = Arc::new(MachineClock::new());
-    let clock: Arc<dyn Clock> = Arc::clone(&machine) as _;
-    refuse_an_implausible_time(clock.wall())?;
+    let clock: Arc<dyn Clock> = judged(&machine)?;
     let (certificates, server) = bind(&settings)?;
     let trust = Trust::open(&settings).map_err(|e| open::fail(Status::Configuration, &e))?;
     let dns = open::resolver(&settings)?;
@@ -143,14 +142,15 @@ fn make_room(settings: &Settings) {
     EmbeddedStore::make_room(&queue, settings.queue.minimum_free_space);
 }
 
-fn refuse_an_implausible_time(now: Timestamp) -> anyhow::Result<()> {
-    if !clock::is_implausible(now) {
-        return Ok(());
+/// The machine's clock, unless it cannot be right.
+fn judged(machine: &Arc<MachineClock>) -> anyhow::Result<Arc<dyn Clock>> {
+    if !clock::is_implausible(machine.wall()) {
+        return Ok(Arc::clone(machine) as _);
     }
+    let now = machine.wall().rfc3339();
     let text = format!(
-        "this machine's clock says {}, before this program was written: certificates could not be judged, and all \
-         mail would seem to be old; set the clock and start again",
-        now.rfc3339()
+        "this machine's clock says {now}, before this program was written: certificates could not be judged, and all \
+         mail would seem to be old; set the clock and start again"
     );
     Err(open::fail(Status::Temporary, &text))
 }

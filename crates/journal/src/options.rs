@@ -17,7 +17,7 @@ pub struct Options {
     /// Bytes of zeros that are kept behind the end of the active segment: none unless changed. They spare each sync the changes of the
     /// file's length and blocks (see the writer's description); a journal that is seldom written to does better without.
     pub zero_ahead: u64,
-    /// Longest time that riding records wait for company before they are written: 5 ms unless changed.
+    /// Longest time that riding records wait for company before they are written: 1 ms unless changed.
     pub riding_write_within: Duration,
     /// Longest time from the write of a riding record to its sync: 200 ms unless changed.
     pub riding_sync_within: Duration,
@@ -34,7 +34,7 @@ impl Options {
             segment_size: 64 << 20,
             max_waiting_bytes: 64 << 20,
             zero_ahead: 0,
-            riding_write_within: Duration::from_millis(5),
+            riding_write_within: Duration::from_millis(1),
             riding_sync_within: Duration::from_millis(200),
             open_segments: 32,
         }

@@ -17,7 +17,7 @@ pub struct Options {
     /// Bytes of zeros that are kept behind the end of the active segment: none unless changed. They spare each sync the changes of the
     /// file's length and blocks (see the writer's description); a journal that is seldom written to does better without.
     pub zero_ahead: u64,
-    /// Longest time that riding records wait for company before they are written: 1 ms unless changed.
+    /// Shortest time from a write to one of riding records alone, and so the longest that they wait for company: 1 ms unless changed.
     pub riding_write_within: Duration,
     /// Longest time from the write of a riding record to its sync: 200 ms unless changed.
     pub riding_sync_within: Duration,

@@ -1,8 +1,8 @@
 //! The writer: one thread, one gathered write and one `fdatasync` per batch.
 //!
 //! As soon as a commit has ended the writer takes all that waits and begins the next if any of it is urgent: there is no timer, and the
-//! slower the disk the larger the batches. Riding records wake nobody who works: they go with the next commit, or alone within
-//! [`Options::riding_write_within`](crate::Options::riding_write_within); then they are synced with the next commit that needs it, or when
+//! slower the disk the larger the batches. Riding records alone are written at once if nothing was within
+//! [`Options::riding_write_within`](crate::Options::riding_write_within), else when that is over, or with the next commit; then they are synced with the next commit that needs it, or when
 //! the oldest unsynced one has waited for [`Options::riding_sync_within`](crate::Options::riding_sync_within).
 //!
 //! # Room ahead
@@ -56,6 +56,8 @@ pub(crate) struct Writer {
     unsynced: Vec<Written>,
     unsynced_bytes: u64,
     sync_by: Option<Instant>,
+    /// Riding records alone are not written before.
+    pause: Option<Instant>,
     failed: Option<Failure>,
 }
 
@@ -80,6 +82,7 @@ impl Writer {
             unsynced: Vec::new(),
             unsynced_bytes: 0,
             sync_by: None,
+            pause: None,
             failed: None,
         }
     }
@@ -112,8 +115,8 @@ impl Writer {
     fn wait(&mut self) -> Option<Vec<Job>> {
         let shared = Arc::clone(&self.shared);
         let mut queue = shared.queue.lock();
-        // So long riding records may come without waking this thread.
-        let mut pause = Instant::now().checked_add(shared.options.riding_write_within);
+        // Until then riding records come without waking this thread.
+        let mut pause = self.pause.take().filter(|&end| end > Instant::now());
         loop {
             if let Status::Failed(failure) = &queue.status {
                 self.failed.get_or_insert_with(|| failure.clone());
@@ -140,14 +143,12 @@ impl Writer {
                     false
                 }
             };
-            let woken_by_riders = std::mem::take(&mut queue.asleep) && !timed_out;
+            queue.asleep = false;
             if timed_out {
                 if self.sync_by.is_some_and(|due| Instant::now() >= due) {
                     return Some(queue.take_jobs());
                 }
                 pause = None;
-            } else if woken_by_riders {
-                pause = Instant::now().checked_add(shared.options.riding_write_within);
             }
         }
     }
@@ -278,9 +279,11 @@ impl Writer {
                 is_checkpoint: append.is_checkpoint,
             });
         }
+        let (now, options) = (Instant::now(), &self.shared.options);
         if self.sync_by.is_none() {
-            self.sync_by = Instant::now().checked_add(self.shared.options.riding_sync_within);
+            self.sync_by = now.checked_add(options.riding_sync_within);
         }
+        self.pause = now.checked_add(options.riding_write_within);
         self.make_room_ahead();
     }
 

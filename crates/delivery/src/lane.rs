@@ -1,6 +1,7 @@
 //! A lane: what one destination has in memory. Work in hand, sessions that run, health, plan.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -154,7 +155,8 @@ impl Lane {
     pub(crate) fn next(&self, now: Duration) -> Next {
         let mut state = self.state.lock();
         if let Some(s) = state.health.suspension(now).cloned() {
-            return Next::Suspended(s, state.backlog.drain(..).collect());
+            // With its room: ten thousand destinations may be left alone.
+            return Next::Suspended(s, mem::take(&mut state.backlog).into());
         }
         if state.overflowed && state.since_asked >= BETWEEN_ASKING {
             return Next::Empty;
@@ -185,7 +187,7 @@ impl Lane {
 
     /// Everything in hand.
     pub(crate) fn drain(&self) -> Vec<Leased> {
-        self.state.lock().backlog.drain(..).collect()
+        mem::take(&mut self.state.lock().backlog).into()
     }
 
     /// A worker leaves, unless work came in meanwhile: both under one lock, so that nothing is

@@ -37,6 +37,8 @@ pub struct Session {
     /// Who logged in.
     identity: Option<Identity>,
     certificate: ClientCertificate,
+    /// XCLIENT has been said: the connection, and what was proved on it, is the proxy's.
+    impersonates: bool,
     /// `tls-exporter` of the connection (RFC 9266).
     exporter: Option<[u8; 32]>,
     /// Logins that failed.
@@ -151,6 +153,7 @@ impl Session {
             tls: None,
             identity: None,
             certificate: ClientCertificate::None,
+            impersonates: false,
             exporter: None,
             attempts: 0,
             forwarded: Forwarded::default(),

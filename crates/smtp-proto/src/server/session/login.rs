@@ -118,9 +118,14 @@ impl Session {
     }
 
     /// What is known of the client since the handshake: its certificate, and the connection's
-    /// `tls-exporter` (RFC 9266; TLS 1.3 only). After [`Session::tls_started`].
+    /// `tls-exporter` (RFC 9266; TLS 1.3 only). After [`Session::tls_started`]. After XCLIENT no
+    /// certificate counts: the handshake was the proxy's, and the client is another.
     pub fn tls_client(&mut self, certificate: ClientCertificate, exporter: Option<[u8; 32]>) {
-        self.certificate = certificate;
+        self.certificate = if self.impersonates {
+            ClientCertificate::None
+        } else {
+            certificate
+        };
         self.exporter = exporter;
     }
 

@@ -4,6 +4,7 @@ mod commands;
 mod content;
 mod login;
 mod splits;
+mod xclient;
 
 use std::net::IpAddr;
 

@@ -116,7 +116,27 @@ struct Meter(Mutex<HashMap<Box<str>, Window>>);
 #[derive(Clone, Copy, Debug)]
 struct Window {
     since: Instant,
+    /// How long it lasts: identities have periods of their own.
+    period: Duration,
     used: u32,
+}
+
+impl Window {
+    const fn begin(since: Instant, period: Duration) -> Self {
+        Self {
+            since,
+            period,
+            used: 0,
+        }
+    }
+
+    fn passed(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since)
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.passed(now) >= self.period
+    }
 }
 
 impl Used {
@@ -143,36 +163,31 @@ impl Meter {
             return Ok(());
         };
         let now = Instant::now();
-        let passed = |window: &Window| now.saturating_duration_since(window.since);
         let mut windows = self.0.lock();
-        if let Some(window) = windows.get_mut(name) {
-            if passed(window) >= rate.period {
-                *window = Window {
-                    since: now,
-                    used: 0,
-                };
-            }
-            if window.used >= rate.count {
-                let left = rate.period.saturating_sub(passed(window)).as_secs() + 1;
-                let text = format!(
-                    "{name} has sent {} {what} in {} s, which is the limit; again in {left} s",
-                    rate.count,
-                    rate.period.as_secs(),
-                );
-                return Err(Refusal::transient(450, 7, 1, text));
-            }
-            window.used += 1;
-            return Ok(());
+        if !windows.contains_key(name) && windows.len() >= SWEEP_AT {
+            // Users come and go: what says nothing any more is dropped now and then.
+            windows.retain(|_, window| !window.is_over(now));
         }
-        // Users come and go: what says nothing any more is dropped now and then.
-        if windows.len() >= SWEEP_AT {
-            windows.retain(|_, window| passed(window) < rate.period);
-        }
-        let window = Window {
-            since: now,
-            used: 1,
+        let begin = || Window::begin(now, rate.period);
+        let window = match windows.get_mut(name) {
+            Some(window) => window,
+            None => windows.entry(name.into()).or_insert_with(begin),
         };
-        windows.insert(name.into(), window);
+        // A reload may have changed it.
+        window.period = rate.period;
+        if window.is_over(now) {
+            *window = begin();
+        }
+        if window.used >= rate.count {
+            let left = rate.period.saturating_sub(window.passed(now)).as_secs() + 1;
+            let text = format!(
+                "{name} has sent {} {what} in {} s, which is the limit; again in {left} s",
+                rate.count,
+                rate.period.as_secs(),
+            );
+            return Err(Refusal::transient(450, 7, 1, text));
+        }
+        window.used += 1;
         Ok(())
     }
 }
@@ -274,5 +289,35 @@ mod tests {
         );
         tokio::time::advance(Duration::from_secs(60)).await;
         assert_eq!(take("ann"), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn g3_09_who_sends_often_ends_nobody_elses_period() {
+        let rate = |count, secs| IdentityRules {
+            messages: Some(AllowedRate {
+                count,
+                period: Duration::from_secs(secs),
+            }),
+            ..IdentityRules::default()
+        };
+        let identities = Arc::new(Identities {
+            named: [("daily".into(), rate(1, 86_400))].into(),
+            others: rate(1, 60),
+            ..Identities::default()
+        });
+        let used = Used::default();
+        let take = |name: &str| used.message(&identities, name).map_err(|r| r.to_string());
+        assert_eq!(take("daily"), Ok(()));
+        for n in 1..SWEEP_AT {
+            assert_eq!(take(&n.to_string()), Ok(()));
+        }
+        tokio::time::advance(Duration::from_secs(61)).await;
+        assert_eq!(take("new"), Ok(()), "the one who has others forgotten");
+        assert_eq!(
+            used.messages.0.lock().len(),
+            2,
+            "those whose minute is over"
+        );
+        assert!(take("daily").is_err(), "its day is not");
     }
 }

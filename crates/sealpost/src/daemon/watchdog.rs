@@ -3,6 +3,9 @@
 //! systemd is told that all is well only while every part that never rests has moved within the last
 //! minute. What stands still is told once; then the process ends, by systemd's hand where that watches,
 //! else by its own, so that a supervisor starts it anew. Nothing is lost by that: it is as a crash.
+//!
+//! When all of the process was stopped (`SIGSTOP`, `docker pause`, a frozen control group), nobody had
+//! a chance to move, and this thread least of all: then a new minute begins.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,9 +45,11 @@ fn watch(pulses: &[Pulse], observer: &Observer, ended: &AtomicBool) {
     let systemd_watches = sd_notify::watchdog_enabled(false, &mut usec);
     let began = Instant::now();
     let mut parts: Vec<Part> = pulses.iter().map(|_| Part::default()).collect();
+    let mut looked = Duration::ZERO;
     while !ended.load(Ordering::Relaxed) {
         std::thread::sleep(LOOK);
         let now = began.elapsed();
+        after_a_gap(&mut parts, std::mem::replace(&mut looked, now), now);
         let mut all_move = true;
         for ((name, pulse), part) in pulses.iter().zip(&mut parts) {
             let Some(stands_since) = part.look(pulse(), now) else {
@@ -64,6 +69,16 @@ fn watch(pulses: &[Pulse], observer: &Observer, ended: &AtomicBool) {
             // The log's own thread gets a moment to write that down.
             std::thread::sleep(LOOK);
             std::process::exit(Status::Software as i32);
+        }
+    }
+}
+
+/// Where this thread itself did not run since its last look, what the others did in that time says
+/// nothing about them.
+fn after_a_gap(parts: &mut [Part], looked: Duration, now: Duration) {
+    if now.saturating_sub(looked) > GAP {
+        for part in parts {
+            part.since = now;
         }
     }
 }
@@ -91,6 +106,8 @@ impl Part {
 }
 
 const LOOK: Duration = Duration::from_secs(1);
+/// Between two looks; a busy machine delays one by less.
+const GAP: Duration = Duration::from_secs(5);
 /// A part that has not moved for so long does not move any more.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -114,5 +131,22 @@ mod tests {
             None,
             "it has come round"
         );
+    }
+
+    #[test]
+    fn h7_09_whoever_was_stopped_has_a_minute_from_then_on() {
+        let mut parts = [Part::default()];
+        let at = Duration::from_secs;
+        assert_eq!(parts[0].look(7, at(1)), None);
+        after_a_gap(&mut parts, at(1), at(2));
+        assert_eq!(parts[0].since, at(1), "a second is no gap");
+        after_a_gap(&mut parts, at(2), at(92));
+        assert_eq!(parts[0].look(7, at(92)), None, "it had no chance to move");
+        for second in 93..152 {
+            after_a_gap(&mut parts, at(second - 1), at(second));
+            assert_eq!(parts[0].look(7, at(second)), None, "{second}");
+        }
+        after_a_gap(&mut parts, at(151), at(152));
+        assert_eq!(parts[0].look(7, at(152)), Some(at(92)), "it had a minute");
     }
 }

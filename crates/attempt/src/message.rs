@@ -100,6 +100,8 @@ pub enum RefusedBy {
     SenderDomain,
     /// The identity may not send as this address.
     SenderDenied,
+    /// The content is not what may be submitted: no From field or several, a header too large.
+    Content,
     /// Too many connections, commands or errors from this client, or it was too slow.
     Limit,
 }
@@ -158,7 +160,7 @@ pub enum DsnKind {
 
 impl RefusedBy {
     /// Every cause, for tables.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::RelayDenied,
         Self::AuthRequired,
         Self::AuthFailed,
@@ -176,6 +178,7 @@ impl RefusedBy {
         Self::Recipient,
         Self::SenderDomain,
         Self::SenderDenied,
+        Self::Content,
         Self::Limit,
     ];
 
@@ -200,6 +203,7 @@ impl RefusedBy {
             Self::Recipient => "recipient",
             Self::SenderDomain => "sender-domain",
             Self::SenderDenied => "sender-denied",
+            Self::Content => "content",
             Self::Limit => "limit",
         }
     }

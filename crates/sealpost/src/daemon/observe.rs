@@ -482,10 +482,38 @@ const fn refused_by(cause: Cause) -> RefusedBy {
         Cause::SenderDomain => RefusedBy::SenderDomain,
         Cause::AuthRequired => RefusedBy::AuthRequired,
         Cause::SenderDenied => RefusedBy::SenderDenied,
-        // A cause that the session has learned since; it has no word of its own here yet.
-        _ => RefusedBy::Syntax,
+        Cause::Content => RefusedBy::Content,
     }
 }
 
 /// "Mail system full" (RFC 3463 section 3.4).
 const DISK_FULL: EnhancedStatus = EnhancedStatus::transient(3, 1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_refused_is_counted_as_what_it_is() {
+        for cause in [
+            Cause::RelayDenied,
+            Cause::TlsRequired,
+            Cause::TooLarge,
+            Cause::TooManyRecipients,
+            Cause::BareNewline,
+            Cause::Loop,
+            Cause::LineTooLong,
+            Cause::Syntax,
+            Cause::Parameter,
+            Cause::Utf8Address,
+            Cause::Queue,
+            Cause::Recipient,
+            Cause::SenderDomain,
+            Cause::Content,
+            Cause::AuthRequired,
+            Cause::SenderDenied,
+        ] {
+            assert_eq!(refused_by(cause).key(), cause.key());
+        }
+    }
+}

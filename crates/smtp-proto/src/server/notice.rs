@@ -61,7 +61,6 @@ pub enum Stage {
 
 /// Why mail was refused. [`Cause::key`] is stable, for metrics and logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Cause {
     /// A stranger wanted to relay.
     RelayDenied,

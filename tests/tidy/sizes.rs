@@ -112,7 +112,8 @@ const LARGER_CRATES: [(&str, usize); 13] = [
     // Also the listeners' certificates, sockets, checks and limits are put together here.
     // With clocks and watchdog. Traces would be a crate of their own.
     // With what a reload changes of the listeners, and memory of the control group.
-    ("sealpost", 9000),
+    // With terms of each listener's own, and identities held against the users.
+    ("sealpost", 9200),
     ("settings", 5750),
     ("smtp-client", 4500),
     // Both halves of SASL; the server's session wants splitting from the client's.

@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::{self, Receiver, Sender};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::api::Api;
 use crate::guard::Standing;
@@ -110,13 +110,8 @@ pub(crate) async fn stream<S: QueueStore>(
         let detail = format!("{WATCHERS} watch the events already; close one of them");
         return Err(Problem::unavailable(detail));
     };
-    let watcher = Watcher {
-        receiver,
-        prefix,
-        standing: standing.map(|Extension(standing)| standing),
-        begun: false,
-        ended: false,
-    };
+    let standing = standing.map(|Extension(standing)| standing);
+    let watcher = Watcher::new(receiver, prefix, standing);
     let body = Body::from_stream(unfold(watcher, Watcher::next));
     let head = [
         (header::CONTENT_TYPE, "text/event-stream"),
@@ -131,11 +126,28 @@ struct Watcher {
     receiver: Receiver<Told>,
     prefix: String,
     standing: Option<Standing>,
+    /// Not before then is asked whether they may still watch.
+    look: Instant,
+    /// By then something is said, so that a client that has vanished is noticed.
+    beat: Instant,
     begun: bool,
     ended: bool,
 }
 
 impl Watcher {
+    fn new(receiver: Receiver<Told>, prefix: String, standing: Option<Standing>) -> Self {
+        let now = Instant::now();
+        Self {
+            receiver,
+            prefix,
+            standing,
+            look: now,
+            beat: now + HEARTBEAT,
+            begun: false,
+            ended: false,
+        }
+    }
+
     async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
         if self.ended {
             return None;
@@ -149,27 +161,39 @@ impl Watcher {
         Some((Ok(Bytes::from(text)), self))
     }
 
+    /// The clock decides, not whether anything happens: events that the filter leaves out put neither
+    /// the look nor the heartbeat off.
     async fn wait(&mut self) -> Option<String> {
         loop {
-            match timeout(HEARTBEAT, self.receiver.recv()).await {
+            let told = timeout_at(self.beat, self.receiver.recv()).await;
+            let now = Instant::now();
+            if !self.may_watch(now) {
+                return None;
+            }
+            let text = match told {
                 Ok(Ok(told)) if told.event.starts_with(&self.prefix) => {
-                    return Some(format!("data: {}\n\n", told.json));
+                    format!("data: {}\n\n", told.json)
                 }
-                Ok(Ok(_)) => {}
                 Ok(Err(RecvError::Lagged(missed))) => {
                     self.ended = true;
-                    return Some(format!("event: lagged\ndata: {missed}\n\n"));
+                    format!("event: lagged\ndata: {missed}\n\n")
                 }
                 Ok(Err(RecvError::Closed)) => return None,
-                Err(_) => {
-                    // Whoever has logged out, or lost the token, sees no more.
-                    if self.standing.as_ref().is_some_and(|s| !s.holds()) {
-                        return None;
-                    }
-                    return Some(": still here\n\n".to_owned());
-                }
-            }
+                Ok(Ok(_)) if now < self.beat => continue,
+                Ok(Ok(_)) | Err(_) => ": still here\n\n".to_owned(),
+            };
+            self.beat = now + HEARTBEAT;
+            return Some(text);
         }
+    }
+
+    /// Whoever has logged out, or lost the token, sees no more.
+    fn may_watch(&mut self, now: Instant) -> bool {
+        if now < self.look {
+            return true;
+        }
+        self.look = now + LOOK;
+        self.standing.as_ref().is_none_or(Standing::holds)
     }
 }
 
@@ -194,12 +218,17 @@ const BEHIND: usize = 1024;
 const WATCHERS: usize = 16;
 const POLICY_EVENTS: usize = 4096;
 const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Between two questions whether a reader may still watch, while events come.
+const LOOK: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use attempt::{Fields, Level};
     use mail_types::Timestamp;
+    use tokio::time::timeout;
 
     struct Said(&'static str, &'static str);
 
@@ -219,12 +248,13 @@ mod tests {
     }
 
     fn watcher(feed: &Feed, prefix: &str) -> Watcher {
+        watcher_with(feed, prefix, None)
+    }
+
+    fn watcher_with(feed: &Feed, prefix: &str, standing: Option<Standing>) -> Watcher {
         Watcher {
-            receiver: feed.watch().unwrap(),
-            prefix: prefix.to_owned(),
-            standing: None,
             begun: true,
-            ended: false,
+            ..Watcher::new(feed.watch().unwrap(), prefix.to_owned(), standing)
         }
     }
 
@@ -252,6 +282,44 @@ mod tests {
         let (said, slow) = slow.next().await.unwrap();
         assert!(said.unwrap().starts_with(b"event: lagged"));
         assert!(slow.next().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn h10_05_events_do_not_put_off_the_end_of_a_lost_token() {
+        let feed = Feed::default();
+        let holds = Arc::new(AtomicBool::new(true));
+        let asked = Arc::clone(&holds);
+        let standing = Standing::new(move || asked.load(Ordering::Relaxed));
+        let mut watcher = watcher_with(&feed, "", Some(standing));
+        for _ in 0..3 {
+            feed.offer(&Said("delivery.sent", "a.test"));
+            assert!(watcher.wait().await.is_some());
+            tokio::time::advance(LOOK).await;
+        }
+        holds.store(false, Ordering::Relaxed);
+        feed.offer(&Said("delivery.sent", "secret.test"));
+        assert_eq!(watcher.wait().await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_narrow_filter_does_not_put_off_the_heartbeat() {
+        let feed = Arc::new(Feed::default());
+        let mut watcher = watcher(&feed, "policy.");
+        let offered = Arc::clone(&feed);
+        let busy = tokio::spawn(async move {
+            loop {
+                offered.offer(&Said("delivery.sent", "a.test"));
+                tokio::time::sleep(Duration::from_millis(700)).await;
+            }
+        });
+        let began = Instant::now();
+        for n in 1..=3 {
+            let said = timeout(HEARTBEAT * 2, watcher.wait()).await;
+            assert_eq!(said.unwrap().unwrap(), ": still here\n\n");
+            let late = began.elapsed() - HEARTBEAT * n;
+            assert!(late < Duration::from_secs(3), "{late:?}");
+        }
+        busy.abort();
     }
 
     #[test]

@@ -28,6 +28,10 @@ impl Standing {
     pub(crate) fn holds(&self) -> bool {
         (self.0)()
     }
+    pub(crate) fn new(holds: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(holds))
+    }
+
 }
 
 /// Everything that is served over HTTP: does `Host` name us?
@@ -89,7 +93,7 @@ pub(crate) async fn login(
     let headers = request.headers().clone();
     let still = move || access.still_allowed(&headers);
     let extensions = request.extensions_mut();
-    extensions.insert(Standing(Arc::new(still)));
+    extensions.insert(Standing::new(still));
     extensions.insert(identity.operator);
     next.run(request).await
 }

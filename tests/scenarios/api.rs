@@ -1,11 +1,13 @@
 //! The API over HTTP: who is let in, and every way of being refused.
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
 
 use sealpost_tests::{Http, HttpAnswer, Relay, RelayConfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::net::{MESSAGE, Net, SOON, deferred};
 
@@ -217,6 +219,43 @@ testkit::net_test! {
         let told = relay.wait_event(|e| e.is("admin.login-failed") && e.text("failures") == "5", SOON).await;
         assert_eq!(told.text("from"), "127.0.0.1", "{told}");
         assert!(!told.to_string().contains("guess"), "{told}");
+    }
+
+    async fn h10_05_strangers_who_log_in_slowly_keep_nobody_out() {
+        let net = Net::start().await;
+        let (relay, _folder) = relay(&net).await;
+        let http = relay.http();
+        let slow = "POST /v1/session HTTP/1.1\r\nHost: 127.0.0.1:8025\r\nContent-Length: 60\r\n\r\n{";
+        let stranger = async || {
+            let mut stream = TcpStream::connect(http.0).await.unwrap();
+            stream.write_all(slow.as_bytes()).await.unwrap();
+            stream
+        };
+        let mut strangers = Vec::new();
+        for _ in 0..300 {
+            strangers.push(stranger().await);
+        }
+        let began = Instant::now();
+        for path in ["/healthz", "/readyz"] {
+            assert_eq!(ask(http, "GET", path, &[], "").await.status, 200, "{path}");
+        }
+        assert_eq!(ask(http, "GET", "/v1/status", &[ADMIN], "").await.status, 200);
+        assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+        // One whom nobody drives out has a place, but not for long.
+        let mut last = stranger().await;
+        let mut answer = String::new();
+        let _ = last.read_to_string(&mut answer).await;
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("time-limit"), "{answer}");
+        assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+        let large = json!({ "token": "x".repeat(5000) }).to_string();
+        refused(&ask(http, "POST", "/v1/session", &[OWN], &large).await, 413, "too-large");
+        // Whoever has to wait is told so before the body is looked at.
+        for n in 0..6 {
+            let body = json!({ "token": format!("guess {n}") }).to_string();
+            ask(http, "POST", "/v1/session", &[OWN], &body).await;
+        }
+        let head = [OWN, ("Content-Length", "60")];
+        refused(&ask(http, "POST", "/v1/session", &head, "{").await, 429, "throttled");
     }
 
     async fn requests_are_small_and_parameters_are_known() {

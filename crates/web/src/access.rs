@@ -226,7 +226,8 @@ impl Access {
         Ok((Arc::clone(&found.name), found.role, found.digest))
     }
 
-    fn may_try(&self, address: IpAddr) -> Result<(), Problem> {
+    /// Whether this address may try to log in now.
+    pub(crate) fn may_try(&self, address: IpAddr) -> Result<(), Problem> {
         let Some(left) = self.0.throttle.wait(address, self.now()) else {
             return Ok(());
         };

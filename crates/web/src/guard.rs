@@ -2,15 +2,18 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use admin::{Problem, ProblemKind};
 use attempt::Clean;
+use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::access::Access;
+use crate::places::Seat;
 use crate::secret::Digest;
 
 /// Both ends of a connection.
@@ -25,13 +28,13 @@ pub(crate) struct Ends {
 pub(crate) struct Standing(Arc<dyn Fn() -> bool + Send + Sync>);
 
 impl Standing {
-    pub(crate) fn holds(&self) -> bool {
-        (self.0)()
-    }
     pub(crate) fn new(holds: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(holds))
     }
 
+    pub(crate) fn holds(&self) -> bool {
+        (self.0)()
+    }
 }
 
 /// Everything that is served over HTTP: does `Host` name us?
@@ -77,7 +80,10 @@ pub(crate) async fn login(
     }
     let logs_in = request.method() == Method::POST && request.uri().path() == SESSION;
     if logs_in {
-        return next.run(request).await;
+        return match with_login_body(&access, ends, request).await {
+            Ok(request) => next.run(request).await,
+            Err(problem) => problem.into_response(),
+        };
     }
     let identity = match access.identify(request.headers(), ends.peer.ip()) {
         Ok(identity) => identity,
@@ -90,12 +96,37 @@ pub(crate) async fn login(
         }
         request.extensions_mut().insert(session.clone());
     }
+    // Strangers' connections make room for others, also while they are answered; this one need not.
+    if let Some(seat) = request.extensions().get::<Arc<Seat>>() {
+        seat.is_known();
+    }
     let headers = request.headers().clone();
     let still = move || access.still_allowed(&headers);
     let extensions = request.extensions_mut();
     extensions.insert(Standing::new(still));
     extensions.insert(identity.operator);
     next.run(request).await
+}
+
+/// Strangers send this body: only those who may try, a few octets of it, and soon.
+async fn with_login_body(
+    access: &Access,
+    ends: Ends,
+    request: Request,
+) -> Result<Request, Problem> {
+    access.may_try(ends.peer.ip())?;
+    let (head, body) = request.into_parts();
+    let taken = tokio::time::timeout(LOGIN_TIME, to_bytes(body, LOGIN_BODY)).await;
+    let body = taken.map_err(|_| {
+        let detail = format!("the body has to come within {} s", LOGIN_TIME.as_secs());
+        Problem::new(ProblemKind::TimeLimit, detail)
+    })?;
+    // If it is the connection that broke nobody reads this.
+    let body = body.map_err(|_| {
+        let detail = format!("a login has a body of {LOGIN_BODY} octets at most");
+        Problem::new(ProblemKind::TooLarge, detail)
+    })?;
+    Ok(Request::from_parts(head, Body::from(body)))
 }
 
 /// An address in `Host` cannot have been pointed here by anybody's DNS; a name can.
@@ -146,6 +177,9 @@ fn has_csrf(headers: &HeaderMap, wanted: &str) -> bool {
 
 /// Octets of a name (RFC 1035 section 2.3.4).
 const LONGEST_NAME: usize = 255;
+/// Octets of a login. A token has 64 or so.
+const LOGIN_BODY: usize = 4096;
+const LOGIN_TIME: Duration = Duration::from_secs(5);
 /// The one route that logs in.
 pub(crate) const SESSION: &str = "/v1/session";
 /// What a session repeats.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -31,6 +31,8 @@ pub(crate) struct Seat {
     number: Mutex<u64>,
     /// Requests that are being answered.
     busy: AtomicUsize,
+    /// Whoever sent the request that is being answered has logged in.
+    known: AtomicBool,
     /// Told when it has to make room.
     pub(crate) gives_up: Notify,
     order: Arc<Mutex<Order>>,
@@ -46,6 +48,7 @@ impl Places {
         let seat = Arc::new(Seat {
             number: Mutex::new(number),
             busy: AtomicUsize::new(0),
+            known: AtomicBool::new(false),
             gives_up: Notify::new(),
             order: Arc::clone(&self.order),
         });
@@ -56,11 +59,12 @@ impl Places {
         }
     }
 
-    /// Has the one that has done nothing for longest end; nobody, if all are busy.
-    pub(crate) fn end_idlest(&self) {
+    /// Has the one end that was there first, or was busy longest ago; not while it is busy with what
+    /// somebody who has logged in asked. Nobody, if all are. Strangers who are slow to say what they
+    /// want so make room before those who have only just come.
+    pub(crate) fn end_one(&self) {
         let mut order = self.order.lock();
-        let idle = |seat: &Arc<Seat>| seat.busy.load(Ordering::Relaxed) == 0;
-        let found = order.seats.iter().find(|(_, seat)| idle(seat));
+        let found = order.seats.iter().find(|(_, seat)| !seat.stays());
         if let Some(number) = found.map(|(number, _)| *number)
             && let Some(seat) = order.seats.remove(&number)
         {
@@ -81,11 +85,22 @@ impl Seat {
         seat.busy.fetch_add(1, Ordering::Relaxed);
         Busy(Arc::clone(seat))
     }
+
+    fn stays(&self) -> bool {
+        self.busy.load(Ordering::Relaxed) > 0 && self.known.load(Ordering::Relaxed)
+    }
+
+    /// Whoever sent the request has logged in: it is answered to its end.
+    pub(crate) fn is_known(&self) {
+        self.known.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.busy.fetch_sub(1, Ordering::Relaxed);
+        // The next request has to say anew who sends it.
+        self.0.known.store(false, Ordering::Relaxed);
         // Now it is the one that was busy last.
         let mut order = self.0.order.lock();
         let mut number = self.0.number.lock();
@@ -113,21 +128,38 @@ mod tests {
     }
 
     #[test]
-    fn the_one_that_has_done_nothing_for_longest_goes_first_and_a_busy_one_never() {
+    fn the_one_that_has_done_nothing_for_longest_goes_first() {
         let places = Places::default();
         let [a, b, c] = [places.take(), places.take(), places.take()];
         drop(Seat::busy(&a.seat)); // a has just been busy: b is the idlest now
         let busy = Seat::busy(&b.seat);
-        places.end_idlest();
+        b.seat.is_known();
+        places.end_one();
         assert_eq!([&a, &b, &c].map(|p| ends(&p.seat)), [false, false, true]);
         drop(busy);
-        places.end_idlest();
+        places.end_one();
         assert_eq!([&a, &b].map(|p| ends(&p.seat)), [true, false]);
-        let busy = Seat::busy(&b.seat);
-        places.end_idlest();
-        assert!(!ends(&b.seat));
-        drop(busy);
         drop((a, b, c));
         assert!(places.order.lock().seats.is_empty());
+    }
+
+    #[test]
+    fn h10_05_a_slow_stranger_goes_before_who_has_just_come_or_has_logged_in() {
+        let places = Places::default();
+        let [a, b, c] = [places.take(), places.take(), places.take()];
+        let busy = [&a, &b].map(|p| Seat::busy(&p.seat));
+        a.seat.is_known();
+        places.end_one();
+        assert_eq!([&a, &b, &c].map(|p| ends(&p.seat)), [false, true, false]);
+        let of_c = Seat::busy(&c.seat);
+        c.seat.is_known();
+        places.end_one();
+        assert_eq!([&a, &c].map(|p| ends(&p.seat)), [false, false]);
+        let [of_a, _] = busy;
+        drop((of_a, of_c));
+        let again = Seat::busy(&a.seat); // whoever sends this has not said who they are
+        places.end_one();
+        assert_eq!([&a, &c].map(|p| ends(&p.seat)), [true, false]);
+        drop(again);
     }
 }

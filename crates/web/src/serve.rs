@@ -44,8 +44,9 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, HttpError> {
 
 /// Serves until the future is dropped; connections end with it.
 ///
-/// If all places are taken, the connection that has been idle for longest gives its place up:
-/// whoever opens many and says nothing keeps neither probes nor people out.
+/// If all places are taken, the connection that has been idle for longest gives its place up, or that a
+/// stranger has kept busy for longest: whoever opens many, and says nothing or says it slowly, keeps
+/// neither probes nor people out.
 pub async fn serve(listener: TcpListener, router: Router, tls: Option<Arc<Tls>>) {
     let places = Places::default();
     let mut connections = JoinSet::new();
@@ -60,8 +61,9 @@ pub async fn serve(listener: TcpListener, router: Router, tls: Option<Arc<Tls>>)
             }
         };
         while connections.len() >= CONNECTIONS {
-            places.end_idlest();
-            connections.join_next().await;
+            places.end_one();
+            // One that gives up ends at once; if nobody had to, one may have become idle by then.
+            let _ = tokio::time::timeout(PAUSE, connections.join_next()).await;
         }
         let (router, tls) = (router.clone(), tls.clone());
         let place = places.take();
@@ -109,6 +111,7 @@ async fn speak(
 ) {
     let answer = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ends);
+        request.extensions_mut().insert(Arc::clone(seat));
         // A router is always ready.
         let mut router = router.clone();
         let busy = Seat::busy(seat);

@@ -145,6 +145,55 @@ testkit::net_test! {
         ann.command("RCPT TO:<b@d.test>").await.demand(250);
     }
 
+    async fn g4_04_g5_07_a_header_under_way_takes_memory_and_is_refused_as_content() {
+        let net = Net::start().await;
+        let users = users().await;
+        let lines = "require-from = true\n";
+        let config = users.listeners_with(net.config(), &net.ca, STARTTLS, IMPLICIT, lines);
+        let relay = Relay::start(config).await;
+        let mut ann = ann(&net).await;
+        ann.command("MAIL FROM:<ann@org.test>").await.demand(250);
+        ann.command("RCPT TO:<b@d.test>").await.demand(250);
+        ann.command("DATA").await.demand(354);
+        let header = format!("X-Long: {}\r\n", "x".repeat(900)).repeat(200);
+        ann.write(header.as_bytes()).await;
+        let used = async || {
+            let (_, metrics) = relay.http_get("/metrics").await;
+            let name = "sealpost_in_use{resource=\"inbound-content\"} ";
+            let used = metrics.lines().find_map(|l| l.strip_prefix(name));
+            used.unwrap().parse::<usize>().unwrap()
+        };
+        let counted = async || (used().await >= header.len() + (64 << 10)).then_some(());
+        let counted = sealpost_tests::eventually(SOON, counted).await;
+        assert_eq!(counted, Some(()), "{}", used().await);
+        ann.write(b"\r\nbody\r\n.\r\n").await;
+        let reply = ann.reply().await.demand(550);
+        assert!(reply.text().starts_with("5.6.0 "), "{reply:?}");
+        let refused = relay.wait_event(|e| e.is("message.refused"), SOON).await;
+        assert_eq!(refused.text("cause"), "content", "{refused}");
+        assert_eq!(used().await, 0);
+    }
+
+    async fn h5_05_e4_12_each_listener_has_an_idle_time_of_its_own() {
+        let net = Net::start().await;
+        let users = users().await;
+        let lines = "idle-timeout = \"3s\"\n";
+        let config = users.listeners_with(net.config(), &net.ca, STARTTLS, IMPLICIT, lines);
+        let relay = Relay::start(config).await;
+        // The relay listener has its five minutes.
+        let mut patient = relay.client().await;
+        let mut silent = SmtpClient::connect(STARTTLS.parse().unwrap()).await;
+        let mut slow = ann(&net).await;
+        slow.command("MAIL FROM:<ann@org.test>").await.demand(250);
+        slow.command("RCPT TO:<b@d.test>").await.demand(250);
+        slow.command("DATA").await.demand(354);
+        for client in [&mut silent, &mut slow] {
+            let reply = tokio::time::timeout(SOON, client.reply()).await.unwrap().demand(421);
+            assert!(reply.text().starts_with("4.4.2 "), "{reply:?}");
+        }
+        patient.command("NOOP").await.demand(250);
+    }
+
     async fn g3_07_g3_09_senders_and_rates_belong_to_an_identity() {
         let net = Net::start().await;
         let _mx = net.mx("d.test", "127.0.0.25").await;

@@ -35,8 +35,6 @@ pub struct ServerSettings {
     pub access: Arc<ArcSwap<Access>>,
     /// How many connections there may be.
     pub limits: Limits,
-    /// How long a client may take.
-    pub timeouts: Timeouts,
     /// How long sessions that are in the midst of a message may go on after shutdown began.
     pub drain: Duration,
 }
@@ -48,6 +46,8 @@ pub struct ListenerSettings {
     pub session: Settings,
     /// What happens to bare CR and LF, except from the networks that [`Access`] names.
     pub bare_newline: BareNewline,
+    /// How long its clients may take.
+    pub timeouts: Timeouts,
     /// Where it listens.
     pub addresses: Vec<SocketAddr>,
     /// Sockets that listen already, for instance of systemd: then no address is opened.
@@ -96,7 +96,7 @@ impl Server {
             let terms = Arc::new(ArcSwap::from_pointee(Terms {
                 session: Arc::clone(&session),
                 bare_newline: listener.bare_newline,
-                timeouts: settings.timeouts,
+                timeouts: listener.timeouts,
             }));
             if session.tls != TlsMode::Off && listener.tls.is_none() {
                 return Err(BindError::NoCertificate {

@@ -31,22 +31,20 @@ pub struct Reins {
 /// Everything that [`Reins::change`] puts in force.
 #[derive(Debug)]
 pub struct Change {
-    /// Each listener's settings for its sessions; those of names that nobody has are left out. Role
+    /// What each listener's sessions begin with; those of names that nobody has are left out. Role
     /// and TLS stay as they were bound.
-    pub listeners: Vec<(Settings, BareNewline)>,
+    pub listeners: Vec<(Settings, BareNewline, Timeouts)>,
     /// Who may do what.
     pub access: Access,
     /// How many connections there may be; those that are there already stay.
     pub limits: Limits,
-    /// How long clients may take.
-    pub timeouts: Timeouts,
 }
 
 impl Reins {
     /// Puts it in force for connections that come from now on. Logins and claims of XCLIENT are
     /// judged by the new rules on connections that are there, too.
     pub fn change(&self, change: Change) {
-        for (mut session, bare_newline) in change.listeners {
+        for (mut session, bare_newline, timeouts) in change.listeners {
             let Some(terms) = self.listeners.get(&session.listener) else {
                 continue;
             };
@@ -56,7 +54,7 @@ impl Reins {
             terms.store(Arc::new(Terms {
                 session: Arc::new(session),
                 bare_newline,
-                timeouts: change.timeouts,
+                timeouts,
             }));
         }
         self.access.store(Arc::new(change.access));

@@ -17,6 +17,7 @@ impl Collector {
     /// line that ends it, and perhaps more.
     pub(crate) fn feed(&mut self, octets: &[u8]) -> Result<bool, Rejection> {
         let mut searched = self.octets.len();
+        self.make_room(octets.len());
         self.octets.extend_from_slice(octets);
         while let Some(lf) = self.octets[searched..].iter().position(|b| *b == b'\n') {
             searched += lf + 1;
@@ -32,6 +33,21 @@ impl Collector {
             return Err(Rejection::HeaderTooLarge);
         }
         Ok(false)
+    }
+
+    /// Octets of memory that it takes: at most those of the largest header, while it is incomplete.
+    pub(crate) const fn held(&self) -> usize {
+        self.octets.capacity()
+    }
+
+    /// Twice as much each time, but no more than a header may have.
+    fn make_room(&mut self, more: usize) {
+        let (length, capacity) = (self.octets.len(), self.octets.capacity());
+        let needed = length + more;
+        if needed > capacity {
+            let wanted = (2 * capacity).min(MAX_HEADER).max(needed);
+            self.octets.reserve_exact(wanted - length);
+        }
     }
 
     /// All that came.

@@ -123,6 +123,15 @@ impl Composer {
         }
     }
 
+    /// Octets held back: the header, until it is complete.
+    #[must_use]
+    pub const fn held(&self) -> usize {
+        match &self.stage {
+            Stage::Header { trace, collector } => trace.capacity() + collector.held(),
+            Stage::Body { .. } | Stage::Open => 0,
+        }
+    }
+
     /// The Message-ID that was added, if one was.
     pub fn take_message_id(&mut self) -> Option<Box<str>> {
         self.message_id.take()

@@ -68,6 +68,14 @@ impl Forms {
 }
 
 impl Form {
+    /// Octets that came and are not with the queue yet.
+    pub(crate) fn held(&self) -> u64 {
+        match self {
+            Self::AsItCame | Self::Awaiting(_) => 0,
+            Self::Composed(composer) => composer.held() as u64,
+        }
+    }
+
     /// The next octets, the trace header first.
     pub(crate) async fn write<I: Incoming>(
         &mut self,

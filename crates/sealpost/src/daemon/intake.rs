@@ -80,8 +80,8 @@ impl<S: QueueStore> Incoming for QueueIncoming<S> {
     }
 
     fn held(&self) -> u64 {
-        // What is larger is written to a file as it comes.
-        self.incoming.size().min(LARGE_BODY)
+        // What is larger is written to a file as it comes; a header that is held back has no more.
+        (self.incoming.size() + self.form.held()).min(LARGE_BODY)
     }
 
     async fn write(&mut self, chunk: &[u8]) -> Result<(), Refusal> {

@@ -146,19 +146,18 @@ fn server_settings(
         listeners: listeners.collect(),
         access: Arc::new(ArcSwap::from_pointee(access(s, identities))),
         limits: limits(s),
-        timeouts: timeouts(s),
         drain: s.server.drain_timeout,
     }
 }
 
 /// What a reload changes of the listeners.
 pub(super) fn change(s: &Settings) -> anyhow::Result<Change> {
-    let listeners = s.listeners.iter().map(|l| (session(s, l), bare_newline(l)));
+    let terms = |l| (session(s, l), bare_newline(l), timeouts(s, l));
+    let listeners = s.listeners.iter().map(terms);
     Ok(Change {
         listeners: listeners.collect(),
         access: access(s, logins::identities(s)?),
         limits: limits(s),
-        timeouts: timeouts(s),
     })
 }
 
@@ -186,15 +185,10 @@ fn limits(s: &Settings) -> Limits {
     }
 }
 
-fn timeouts(s: &Settings) -> smtp_server::Timeouts {
+fn timeouts(s: &Settings, l: &settings::Listener) -> smtp_server::Timeouts {
     smtp_server::Timeouts {
-        // One idle time-out for all listeners: the longest, so that none is cut short.
-        command: s
-            .listeners
-            .iter()
-            .map(|l| l.idle_timeout)
-            .max()
-            .unwrap_or_default(),
+        command: l.idle_timeout,
+        data: l.idle_timeout,
         min_data_rate: s.access.limits.min_data_rate,
         data_grace: s.access.limits.data_grace,
         ..smtp_server::Timeouts::default()
@@ -205,6 +199,7 @@ fn listener(s: &Settings, l: &settings::Listener, certificates: &Certificates) -
     ListenerSettings {
         session: session(s, l),
         bare_newline: bare_newline(l),
+        timeouts: timeouts(s, l),
         addresses: l.addresses.clone(),
         sockets: Vec::new(),
         tls: certificates.of(&l.name),

@@ -142,13 +142,13 @@ pub(crate) fn server_settings(session: Settings, tls: Option<Arc<ServerTls>>) ->
         listeners: vec![ListenerSettings {
             session,
             bare_newline: BareNewline::Reject,
+            timeouts: Timeouts::default(),
             addresses: vec!["127.0.0.1:0".parse().unwrap()],
             sockets: Vec::new(),
             tls,
         }],
         access: Arc::new(ArcSwap::from_pointee(Access::new(&loopback, &[], &[]))),
         limits: Limits::default(),
-        timeouts: Timeouts::default(),
         drain: Duration::from_secs(20),
     }
 }

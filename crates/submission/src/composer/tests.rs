@@ -218,3 +218,24 @@ fn g4_02_message_ids_are_unique_and_told() {
         assert!(seen.insert(told));
     }
 }
+
+#[test]
+fn g5_07_what_is_held_back_of_a_header_is_told() {
+    let rules = Arc::new(SigningRules::new(Vec::new()));
+    let composer = Composer::new(Some(fixups()), rules, origin(true), TRACE.as_bytes());
+    let mut composer = composer.unwrap();
+    let line = [b"X: ".as_slice(), &[b'x'; 900], b"\r\n"].concat();
+    let largest = 256 << 10;
+    let mut fed = TRACE.len();
+    while fed + line.len() <= largest {
+        assert_eq!(composer.feed(&line), Ok(Composed::Nothing));
+        fed += line.len();
+        let held = composer.held();
+        let most = (2 * fed).min(largest + TRACE.len());
+        assert!((fed..=most).contains(&held), "{held} for {fed}");
+    }
+    assert!(matches!(composer.feed(b"\r\n"), Ok(Composed::Start { .. })));
+    assert_eq!(composer.held(), 0, "the queue has it");
+    assert!(matches!(composer.feed(b"body"), Ok(Composed::Body(_))));
+    assert_eq!(composer.held(), 0);
+}

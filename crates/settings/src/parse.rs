@@ -213,8 +213,21 @@ impl FromText for IpNet {
                 network.trunc()
             ));
         }
-        Ok(network)
+        Ok(unmapped(network))
     }
+}
+
+/// `::ffff:10.0.0.0/104` is `10.0.0.0/8`, as clients' addresses are compared (rows G3-03, G3-05): so
+/// `::ffff:0:0/96` is seen to be everybody.
+fn unmapped(network: IpNet) -> IpNet {
+    let IpNet::V6(v6) = network else {
+        return network;
+    };
+    let prefix = v6.prefix_len().checked_sub(96);
+    let mapped = v6.network().to_ipv4_mapped().zip(prefix);
+    mapped
+        .and_then(|(address, prefix)| IpNet::new(address.into(), prefix).ok())
+        .unwrap_or(network)
 }
 
 impl FromText for DnsServer {

@@ -29,13 +29,13 @@ pub(super) fn text_file(dir: &tempfile::TempDir, toml: &str) -> String {
     )
 }
 
-fn settings(toml: &str) -> Settings {
+pub(crate) fn settings(toml: &str) -> Settings {
     let dir = tempfile::tempdir().unwrap();
     load(&sources(&text_file(&dir, toml))).unwrap().settings
 }
 
 /// All problems as text, one a line, whether or not the server could start.
-fn problems(toml: &str) -> Vec<String> {
+pub(crate) fn problems(toml: &str) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     problems_of(&sources(&text_file(&dir, toml)))
 }

@@ -48,3 +48,23 @@ impl Findings<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::tests::{problems, settings};
+
+    /// The listeners compare such a network as the IPv4 network that it is.
+    #[test]
+    fn g3_03_g3_05_everybody_in_mapped_form_is_everybody() {
+        for key in ["relay-networks", "xclient-hosts", "proxy-hosts"] {
+            for list in ["\"::ffff:0:0/96\"", "\"::ffff:0:0/97\", \"128.0.0.0/1\""] {
+                let found = problems(&format!("access.{key} = [{list}]"));
+                let everybody = |line: &String| line.contains("0.0.0.0/0 is everybody");
+                assert!(found.iter().any(everybody), "{key} = {list}: {found:?}");
+            }
+        }
+        let some = settings("access.relay-networks = [\"::ffff:10.0.0.0/104\", \"::/127\"]");
+        let networks = some.access.relay_networks.iter().map(ToString::to_string);
+        assert_eq!(networks.collect::<Vec<_>>(), ["10.0.0.0/8", "::/127"]);
+    }
+}

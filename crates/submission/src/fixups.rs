@@ -125,12 +125,13 @@ pub(crate) fn from(fields: &[Field<'_>]) -> From {
 }
 
 impl From {
-    /// RFC 5322 section 3.6.
-    pub(crate) const fn check(&self) -> Result<(), Rejection> {
-        match (self.fields, self.addresses.is_empty()) {
+    /// RFC 5322 section 3.6; an address has a domain (section 3.4.1).
+    pub(crate) fn check(&self) -> Result<(), Rejection> {
+        let named = self.addresses.iter().any(|a| Mailbox::parse(a).is_ok());
+        match (self.fields, named) {
             (0, _) => Err(Rejection::NoFrom),
-            (1, true) => Err(Rejection::EmptyFrom),
-            (1, false) => Ok(()),
+            (1, false) => Err(Rejection::EmptyFrom),
+            (1, true) => Ok(()),
             _ => Err(Rejection::SeveralFrom),
         }
     }

@@ -82,7 +82,8 @@ fn g4_04_from_is_checked_by_option() {
         ),
         ("From: (nobody)\r\n", Some(Rejection::EmptyFrom)),
         ("From: a@d.test, b@d.test\r\n", None),
-        ("From: x\r\n", None),
+        ("From: x\r\n", Some(Rejection::EmptyFrom)),
+        ("From: x, a@d.test\r\n", None),
     ];
     for (header, _) in cases {
         assert!(mend(&fixups, header, None).is_ok(), "off: {header}");

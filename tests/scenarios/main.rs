@@ -16,6 +16,7 @@ mod check;
 mod clock;
 mod content;
 mod conversation;
+mod counter;
 mod dane;
 mod dane_demands;
 mod dnssec;

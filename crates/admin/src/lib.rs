@@ -29,10 +29,10 @@ mod types;
 pub use control::{Audit, Control, Daemon, control_routes, control_table};
 pub use health::{Readiness, Ready, public_router};
 pub use metrics::{
-    Cap, ConnectionLimit, DaneResult, DnsResult, DnsSeries, DnsType, HistogramSnapshot, Label,
-    LoginResult, Metrics, PolicyLookup, PolicyModes, QueueState, ReportResult, Resource,
-    SessionResult, Snapshot, SpanResult, Stage, Store, TlsResult, TlsVersion, Usage,
-    metrics_markdown,
+    Cap, ClientIncident, ConnectionLimit, DaneResult, DnsResult, DnsSeries, DnsType,
+    HistogramSnapshot, Label, LoginResult, Metrics, PolicyLookup, PolicyModes, QueueState,
+    ReportResult, Resource, SessionResult, Snapshot, SpanResult, Stage, Store, TlsResult,
+    TlsVersion, Usage, metrics_markdown,
 };
 pub use openapi::api_document;
 pub use operator::{Operator, Role};

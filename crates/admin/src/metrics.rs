@@ -31,9 +31,9 @@ mod snapshot;
 
 pub use docs::metrics_markdown;
 pub use labels::{
-    Cap, ConnectionLimit, DaneResult, DnsResult, DnsType, Label, LoginResult, PolicyLookup,
-    QueueState, ReportResult, Resource, SessionResult, SpanResult, Stage, Store, TlsResult,
-    TlsVersion,
+    Cap, ClientIncident, ConnectionLimit, DaneResult, DnsResult, DnsType, Label, LoginResult,
+    PolicyLookup, QueueState, ReportResult, Resource, SessionResult, SpanResult, Stage, Store,
+    TlsResult, TlsVersion,
 };
 pub use snapshot::{DnsSeries, HistogramSnapshot, PolicyModes, Snapshot, Usage};
 
@@ -50,6 +50,7 @@ pub struct Metrics {
     dane: Cells<DaneResult, Counter>,
     sessions: Cells<SessionResult, Counter>,
     turned_away: Cells<ConnectionLimit, Counter>,
+    incidents: Cells<ClientIncident, Counter>,
     handshakes: Handshakes,
     possible_duplicates: Counter,
     suspensions: Counter,
@@ -76,6 +77,7 @@ impl Metrics {
             dane: register(r, &families::DANE_ATTEMPTS),
             sessions: register(r, &families::SESSIONS),
             turned_away: register(r, &families::CONNECTIONS_REFUSED),
+            incidents: register(r, &families::CLIENT_INCIDENTS),
             handshakes: Handshakes::new(r),
             possible_duplicates: counter(r, &families::POSSIBLE_DUPLICATES),
             suspensions: counter(r, &families::SUSPENSIONS),
@@ -139,6 +141,11 @@ impl Metrics {
     /// A client's connection was turned away.
     pub fn turned_away(&self, limit: ConnectionLimit) {
         self.turned_away.at(limit).inc();
+    }
+
+    /// A client did what it should not have done.
+    pub fn incident(&self, incident: ClientIncident) {
+        self.incidents.at(incident).inc();
     }
 
     /// An outbound session was opened, taken from the pool, or not had.

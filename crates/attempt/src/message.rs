@@ -102,7 +102,7 @@ pub enum RefusedBy {
     SenderDenied,
     /// The content is not what may be submitted: no From field or several, a header too large.
     Content,
-    /// Too many connections, commands or errors from this client, or it was too slow.
+    /// This identity has sent as much as it may for now.
     Limit,
 }
 

@@ -129,6 +129,8 @@ fn client_limits(r: &mut Reader<'_>) -> Option<ClientLimits> {
         min_data_rate: u32::try_from(rate).unwrap_or(u32::MAX),
         data_grace: r.value(s, "access.data-grace")?,
         content_memory: r.value(s, "access.content-memory")?,
+        greeting_delay: r.value(s, "access.greeting-delay")?,
+        refuse_early_talkers: r.value(s, "access.refuse-early-talkers")?,
     })
 }
 
@@ -332,6 +334,8 @@ fn listener(r: &mut Reader<'_>, s: Scope<'_>) -> Option<Listener> {
         max_recipients: r.value(s, "max-recipients")?,
         bare_newline: r.value(s, "bare-newline")?,
         idle_timeout: r.value(s, "idle-timeout")?,
+        dsn: r.value(s, "dsn")?,
+        closed: r.optional(s, "closed"),
         key_pair: match (tls, certificate, private_key) {
             (_, Some(certificate), Some(private_key)) => Some(KeyPair {
                 certificate,

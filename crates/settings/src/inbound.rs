@@ -28,4 +28,8 @@ pub struct ClientLimits {
     pub data_grace: Duration,
     /// Octets of all messages that are on their way in; over it 452 4.3.2.
     pub content_memory: u64,
+    /// How long those wait for the greeting who may not relay by their network.
+    pub greeting_delay: Duration,
+    /// Who talks before the greeting is greeted with 554.
+    pub refuse_early_talkers: bool,
 }

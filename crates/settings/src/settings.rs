@@ -98,6 +98,10 @@ pub struct Listener {
     pub bare_newline: BareNewline,
     /// Time to wait for the client's next command (RFC 5321 section 4.5.3.2.7).
     pub idle_timeout: Duration,
+    /// DSN is offered (RFC 3461).
+    pub dsn: bool,
+    /// Nobody is served; why.
+    pub closed: Option<String>,
 }
 
 /// What clients of a listener may do.

@@ -11,11 +11,12 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use mail_types::TlsFacts;
 use smtp_proto::BareNewline;
-use smtp_proto::server::{Notice, ProxyHeader, Session, Settings, TlsMode};
+use smtp_proto::server::{Notice, ProxyHeader, Relaying, Session, Settings, TlsMode};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -104,9 +105,13 @@ pub(crate) async fn serve<I: Intake, O: Observer>(
     let mut farewell = Farewell::new(&context, address, slot);
     // Replies are written in whole batches: waiting for more would only cost time.
     let _ = stream.set_nodelay(true);
+    let patience = match peer.relaying {
+        Relaying::Allowed => Duration::ZERO,
+        Relaying::Refused => context.timeouts().greeting,
+    };
     let session = Session::new(Arc::clone(context.settings()), peer);
     let mut drive = Drive::new(&context, session, address, phase);
-    drive.over_tcp(stream).await;
+    drive.over_tcp(stream, patience).await;
     farewell.helo = drive.session().helo().into();
     farewell.messages = drive.messages();
 }
@@ -159,10 +164,11 @@ impl<O: Observer> Drop for Farewell<O> {
 }
 
 impl<I: Intake, O: Observer> Drive<'_, I, O> {
-    /// Plain SMTP, and TLS when the client asks for it, or TLS from the start.
-    async fn over_tcp(&mut self, mut stream: TcpStream) {
+    /// Plain SMTP, and TLS when the client asks for it, or TLS from the start. The greeting comes
+    /// after `patience`.
+    async fn over_tcp(&mut self, mut stream: TcpStream, patience: Duration) {
         if self.context().settings().tls != TlsMode::Implicit {
-            self.greet(has_spoken(&stream));
+            self.greet(talks_early(&stream, patience).await);
             match self.run(&mut stream).await {
                 Exit::StartTls => {}
                 Exit::Closed => return,
@@ -241,7 +247,16 @@ pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// Whether the client talked before the greeting (row E4-23): one look, no waiting.
+/// Whether the client talked before the greeting (row E4-23).
+async fn talks_early(stream: &TcpStream, patience: Duration) -> bool {
+    if patience.is_zero() {
+        return has_spoken(stream);
+    }
+    let looked = timeout(patience, stream.peek(&mut [0])).await;
+    matches!(looked, Ok(Ok(n)) if n > 0)
+}
+
+/// One look, no waiting.
 fn has_spoken(stream: &TcpStream) -> bool {
     let mut octet = [MaybeUninit::uninit()];
     SockRef::from(stream).peek(&mut octet).is_ok_and(|n| n > 0)
@@ -271,7 +286,7 @@ fn facts(stream: &TlsStream<TcpStream>) -> TlsFacts {
     }
 }
 
-const LOOK: std::time::Duration = std::time::Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(5);
 
 /// What `tls-exporter` binds to (RFC 9266 section 2). Only with TLS 1.3: in TLS 1.2 it would depend
 /// on the extended master secret (section 4.2).

@@ -13,6 +13,9 @@ pub struct Timeouts {
     pub data_grace: Duration,
     /// Octets of content per second that a client has to reach in the long run (row H5-05); 0: none.
     pub min_data_rate: u32,
+    /// How long strangers wait for the greeting, so that those who talk before it are noticed (row
+    /// E4-23).
+    pub greeting: Duration,
     /// For a proxy's header.
     pub proxy: Duration,
     /// For the TLS handshake.
@@ -40,6 +43,7 @@ impl Default for Timeouts {
             data: Duration::from_secs(300),
             data_grace: Duration::from_secs(600),
             min_data_rate: 256,
+            greeting: Duration::ZERO,
             proxy: Duration::from_secs(10),
             handshake: Duration::from_secs(60),
             write: Duration::from_secs(300),

@@ -154,6 +154,9 @@ families! {
     CONNECTIONS_REFUSED = Counter "connections_refused" ["limit"]
         "Connections of clients that were turned away with 421 or closed at once, by the limit that was reached."
         alert "`limit=\"connections\"` rising: raise `access.connections`, or find out who opens so many. `limit=\"proxy\"`: a load balancer and `access.proxy-hosts` do not agree, or somebody forges its header.";
+    CLIENT_INCIDENTS = Counter "client_incidents" ["incident"]
+        "What clients did that they should not have done, by kind: the words of `smtp.in.incident` in the log, handshakes that failed, and `timeout_` with the stage at which a client was too slow."
+        alert "`incident=\"bare_newline\"` or `incident=\"timeout_data\"` rising: one of your own machines may need mending. `tls_failed` after a change of certificates: clients do not trust the new one.";
     CERTIFICATE_EXPIRY = Gauge "certificate_expiry_timestamp" in "seconds" ["listener"]
         "When the first of a listener's certificates ends, in seconds since 1970. The label is the listener's name in the configuration."
         alert "`sealpost_certificate_expiry_timestamp_seconds - time() < 7 * 86400`: clients that verify certificates will soon send nothing.";

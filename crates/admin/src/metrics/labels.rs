@@ -205,6 +205,46 @@ labels! {
         Proxy => "proxy",
     }
 
+    /// What a client did that it should not have done.
+    ClientIncident {
+        /// A bare CR or LF.
+        BareNewline => "bare_newline",
+        /// Bare CR and LF that became spaces.
+        BareNewlineNormalized => "bare_newline_normalized",
+        /// Lines of more than 998 octets.
+        LongLines => "long_lines",
+        /// Plain text behind STARTTLS.
+        StartTlsInjection => "starttls_injection",
+        /// HTTP.
+        CrossProtocol => "cross_protocol",
+        /// TLS where SMTP was expected.
+        TlsOnPlainPort => "tls_on_plain_port",
+        /// Talked before the greeting.
+        EarlyTalker => "early_talker",
+        /// XFORWARD from a stranger.
+        XforwardDenied => "xforward_denied",
+        /// XCLIENT from a stranger.
+        XclientDenied => "xclient_denied",
+        /// A PROXY header from a stranger.
+        ProxyUntrusted => "proxy_untrusted",
+        /// `access.errors-per-connection`.
+        TooManyErrors => "too_many_errors",
+        /// `access.messages-per-connection`.
+        TooManyMessages => "too_many_messages",
+        /// Another protocol by ALPN.
+        AlpnMismatch => "alpn_mismatch",
+        /// A TLS handshake that failed for another reason.
+        TlsFailed => "tls_failed",
+        /// No command for too long.
+        TimeoutCommand => "timeout_command",
+        /// Content that came too slowly.
+        TimeoutData => "timeout_data",
+        /// A TLS handshake that took too long.
+        TimeoutHandshake => "timeout_handshake",
+        /// Replies that were not taken.
+        TimeoutWrite => "timeout_write",
+    }
+
     /// Something that has a cap.
     Resource {
         /// Inbound connections.

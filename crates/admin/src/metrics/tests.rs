@@ -180,6 +180,7 @@ fn everything_else_is_counted_where_it_belongs() {
     let metrics = Metrics::new(Snapshot::default);
     metrics.accepted();
     metrics.refused(RefusedBy::Limit);
+    metrics.incident(ClientIncident::TimeoutData);
     metrics.session(SessionResult::Reused);
     metrics.tls_handshake(TlsVersion::from_name("TLSv1.2"), TlsResult::Unverified);
     metrics.tls_handshake(TlsVersion::from_name("?"), TlsResult::Failed);
@@ -192,6 +193,7 @@ fn everything_else_is_counted_where_it_belongs() {
     for line in [
         "sealpost_messages_accepted_total 1",
         "sealpost_messages_refused_total{cause=\"limit\"} 1",
+        "sealpost_client_incidents_total{incident=\"timeout_data\"} 1",
         "sealpost_sessions_total{result=\"reused\"} 1",
         "sealpost_tls_handshakes_total{version=\"1.2\",result=\"unverified\"} 1",
         "sealpost_tls_handshakes_total{version=\"none\",result=\"failed\"} 1",
@@ -252,6 +254,7 @@ fn every_label_stands_at_its_index_with_a_value_of_its_own() {
     label_set::<QueueState>();
     label_set::<Store>();
     label_set::<ConnectionLimit>();
+    label_set::<ClientIncident>();
     label_set::<Resource>();
     label_set::<Reason>();
     label_set::<RefusedBy>();

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use admin::{ConnectionLimit, Metrics, SessionResult, TlsResult, TlsVersion};
+use admin::{ClientIncident, ConnectionLimit, Metrics, SessionResult, TlsResult, TlsVersion};
 use attempt::{DsnSent, Level, Outcome, Received, Record, Refused, RefusedBy, Removed};
 use delivery::destination::Suspension;
 use delivery::{NoticeSummary, NoticeWithheld, PossibleDuplicate, SessionEvent, Story, TracedPart};
 use mail_types::{EnhancedStatus, Timestamp};
 use policy_cache::{Clock, EventSink, PolicyEvent};
-use smtp_server::{Cause, Client, Event, Incident, Limit, LoginResult, SaslMechanism};
+use smtp_server::{
+    Cause, Client, Event, Incident, Limit, LoginResult, SaslMechanism, TimeoutStage,
+};
 
 use super::alarm::CertificateAlarm;
 use super::events::{PolicyLine, ProcessLine, TraceLine, sha256};
@@ -307,6 +309,9 @@ impl smtp_server::Observer for Observer {
             } => {
                 let cause = match refused_by(cause) {
                     RefusedBy::Queue if refusal.status() == DISK_FULL => RefusedBy::DiskFull,
+                    RefusedBy::Queue | RefusedBy::Recipient if refusal.status() == OVER_RATE => {
+                        RefusedBy::Limit
+                    }
                     other => other,
                 };
                 self.metrics.refused(cause);
@@ -340,6 +345,7 @@ impl Observer {
                 self.sparingly("smtp.in.proxy-header-missing", client, &[("cause", &error)]);
             }
             Event::TlsFailed { client, error } => {
+                self.metrics.incident(ClientIncident::TlsFailed);
                 self.client(
                     "smtp.in.tls-failed",
                     Level::Warn,
@@ -351,6 +357,7 @@ impl Observer {
                 if incident == Incident::ProxyUntrusted {
                     self.metrics.turned_away(ConnectionLimit::Proxy);
                 }
+                self.metrics.incident(counted(incident));
                 self.client(
                     "smtp.in.incident",
                     Level::Warn,
@@ -372,6 +379,7 @@ impl Observer {
                 self.client("smtp.in.reply-lost", Level::Warn, client, &fields);
             }
             Event::TimedOut { client, stage } => {
+                self.metrics.incident(too_slow(stage));
                 self.client(
                     "smtp.in.timeout",
                     Level::Info,
@@ -464,6 +472,34 @@ impl Observer {
 
 const LOGIN_FAILED: &str = "smtp.in.login-failed";
 
+/// What happened as it is counted, one to one.
+const fn counted(incident: Incident) -> ClientIncident {
+    match incident {
+        Incident::BareNewline => ClientIncident::BareNewline,
+        Incident::BareNewlineNormalized { .. } => ClientIncident::BareNewlineNormalized,
+        Incident::LongLines { .. } => ClientIncident::LongLines,
+        Incident::StartTlsInjection => ClientIncident::StartTlsInjection,
+        Incident::CrossProtocol => ClientIncident::CrossProtocol,
+        Incident::TlsOnPlainPort => ClientIncident::TlsOnPlainPort,
+        Incident::EarlyTalker => ClientIncident::EarlyTalker,
+        Incident::XforwardDenied => ClientIncident::XforwardDenied,
+        Incident::XclientDenied => ClientIncident::XclientDenied,
+        Incident::ProxyUntrusted => ClientIncident::ProxyUntrusted,
+        Incident::TooManyErrors => ClientIncident::TooManyErrors,
+        Incident::TooManyMessages => ClientIncident::TooManyMessages,
+        Incident::AlpnMismatch => ClientIncident::AlpnMismatch,
+    }
+}
+
+const fn too_slow(stage: TimeoutStage) -> ClientIncident {
+    match stage {
+        TimeoutStage::Command => ClientIncident::TimeoutCommand,
+        TimeoutStage::Data => ClientIncident::TimeoutData,
+        TimeoutStage::Handshake => ClientIncident::TimeoutHandshake,
+        TimeoutStage::Write => ClientIncident::TimeoutWrite,
+    }
+}
+
 /// The session's causes as the record's, one to one.
 const fn refused_by(cause: Cause) -> RefusedBy {
     match cause {
@@ -488,6 +524,8 @@ const fn refused_by(cause: Cause) -> RefusedBy {
 
 /// "Mail system full" (RFC 3463 section 3.4).
 const DISK_FULL: EnhancedStatus = EnhancedStatus::transient(3, 1);
+/// The rates of identities, and nothing else, refuse with this.
+const OVER_RATE: EnhancedStatus = EnhancedStatus::transient(7, 1);
 
 #[cfg(test)]
 mod tests {

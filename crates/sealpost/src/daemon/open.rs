@@ -191,6 +191,7 @@ fn timeouts(s: &Settings, l: &settings::Listener) -> smtp_server::Timeouts {
         data: l.idle_timeout,
         min_data_rate: s.access.limits.min_data_rate,
         data_grace: s.access.limits.data_grace,
+        greeting: s.access.limits.greeting_delay,
         ..smtp_server::Timeouts::default()
     }
 }
@@ -244,6 +245,9 @@ fn session(s: &Settings, l: &settings::Listener) -> smtp_server::Settings {
         },
         requiretls_senders: s.access.requiretls_senders.clone(),
         postmaster: s.server.postmaster.clone(),
+        dsn: l.dsn,
+        refuse_early_talkers: s.access.limits.refuse_early_talkers,
+        closed: l.closed.as_deref().map(Into::into),
         ..smtp_server::Settings::new(s.server.hostname.clone(), &l.name)
     }
 }

@@ -158,6 +158,8 @@ fn same_ports(old: &[Listener], new: &[Listener]) -> bool {
         max_recipients: 0,
         bare_newline: BareNewline::Reject,
         idle_timeout: Duration::ZERO,
+        dsn: true,
+        closed: None,
         ..l.clone()
     };
     old.iter().map(port).eq(new.iter().map(port))
@@ -228,11 +230,13 @@ const SECTIONS: [&str; 7] = [
     "tls.",
 ];
 /// Of a `[[listener]]`, unless another key of one has changed: those make other ports.
-const OF_SESSIONS: [&str; 8] = [
+const OF_SESSIONS: [&str; 10] = [
     "max-message-size",
     "max-recipients",
     "bare-newline",
     "idle-timeout",
+    "dsn",
+    "closed",
     "require-from",
     "add-sender",
     "hide-client",

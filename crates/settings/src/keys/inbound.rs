@@ -105,6 +105,20 @@ pub(super) const KEYS: &[Key] = &[
     )
     .default("\"128MiB\""),
     Key::new(
+        "access.greeting-delay",
+        Kind::Duration(0, 10 * super::SECOND),
+        "How long clients outside of relay-networks wait for the greeting. Programs that send spam \
+         often talk before it; without a delay few of them are noticed. The log calls them \
+         early_talker.",
+    )
+    .default("\"0s\""),
+    Key::new(
+        "access.refuse-early-talkers",
+        Kind::Bool,
+        "Greets clients that talk before the greeting with 554 and closes the connection.",
+    )
+    .default("false"),
+    Key::new(
         "access.check-recipient-domains",
         Kind::Bool,
         "Whether a recipient is refused at once if DNS says that its domain does not exist \

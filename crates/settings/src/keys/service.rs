@@ -107,6 +107,21 @@ pub(super) const KEYS: &[Key] = &[
     )
     .default("\"5m\""),
     Key::new(
+        "listener.dsn",
+        Kind::Bool,
+        "Whether clients may ask for notifications (RFC 3461). Without it EHLO does not offer DSN, and \
+         its parameters are refused with 555.",
+    )
+    .default("true"),
+    Key::new(
+        "listener.closed",
+        Kind::Text,
+        "For maintenance: every client is greeted with 554 and this text, and every command but QUIT \
+         is answered 503. Servers keep their mail and come again later; deliveries go on. A reload \
+         closes and opens; connections that are there go on.",
+    )
+    .example("\"moving to another machine until noon\""),
+    Key::new(
         "access.relay-networks",
         Kind::List(&Kind::Network),
         "Who may send mail to anywhere without a login, through relay listeners. Everybody (0.0.0.0/0 \

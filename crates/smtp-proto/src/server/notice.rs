@@ -98,7 +98,6 @@ pub enum Cause {
 
 /// Something about the client's behaviour. [`Incident::key`] is stable, for metrics and logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Incident {
     /// A bare CR or LF; the session was closed.
     BareNewline,
@@ -130,6 +129,8 @@ pub enum Incident {
     TooManyErrors,
     /// More messages than one session may bring; the session was closed.
     TooManyMessages,
+    /// Wanted another protocol than SMTP by ALPN; there was no handshake.
+    AlpnMismatch,
 }
 
 impl Cause {
@@ -184,6 +185,7 @@ impl Incident {
             Self::ProxyUntrusted => "proxy_untrusted",
             Self::TooManyErrors => "too_many_errors",
             Self::TooManyMessages => "too_many_messages",
+            Self::AlpnMismatch => "alpn_mismatch",
         }
     }
 }

@@ -132,9 +132,15 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
 
     pub(super) fn tls_failed(&self, error: &std::io::Error) {
         let client = self.client();
-        self.context
-            .observer
-            .event(Event::TlsFailed { client, error });
+        let cause = error.get_ref().and_then(|e| e.downcast_ref());
+        self.context.observer.event(match cause {
+            // Row H5-10: what is meant for another service is not to be had here.
+            Some(rustls::Error::NoApplicationProtocol) => Event::Incident {
+                client,
+                incident: Incident::AlpnMismatch,
+            },
+            _ => Event::TlsFailed { client, error },
+        });
     }
 
     pub(super) fn timed_out(&self, stage: TimeoutStage) {

@@ -141,7 +141,7 @@ async fn h5_10_another_protocol_by_alpn() {
     let (mut server, keys) = started(TlsMode::Implicit);
     let stream = TcpStream::connect(server.address).await.unwrap();
     assert!(handshake(&keys, stream, &[b"http/1.1"]).await.is_err());
-    server.event("tls-failed").await;
+    assert_eq!(server.event("incident").await, "incident alpn_mismatch");
 }
 
 #[tokio::test]

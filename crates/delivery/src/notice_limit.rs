@@ -65,11 +65,14 @@ pub(crate) struct NoticeLimits(Mutex<State>);
 struct State {
     senders: HashMap<Box<str>, Window>,
     all: Count,
+    /// Of windows that have ended.
+    ended: Vec<NoticeSummary>,
 }
 
-#[derive(Default)]
+/// One sender's, from the first notification on.
 struct Window {
-    count: Count,
+    since: Duration,
+    so_far: u32,
     over: Option<NoticeSummary>,
 }
 
@@ -110,6 +113,26 @@ impl Count {
     }
 }
 
+impl Window {
+    const fn new(now: Duration) -> Self {
+        Self {
+            since: now,
+            so_far: 0,
+            over: None,
+        }
+    }
+
+    fn is_over(&self, period: Duration, now: Duration) -> bool {
+        now.saturating_sub(self.since) >= period
+    }
+
+    fn fits(&mut self, rate: Option<Rate>) -> bool {
+        let fits = rate.is_none_or(|rate| self.so_far < rate.count.get());
+        self.so_far += u32::from(fits);
+        fits
+    }
+}
+
 impl NoticeLimits {
     /// Whether a notification of so many `recipients` of a message may be made; `now` on both clocks.
     pub(crate) fn check(
@@ -133,8 +156,14 @@ impl NoticeLimits {
             let fits = state.all.fits(settings.in_all, now.monotonic);
             return (!fits).then_some(Withheld::InAll);
         }
-        let window = state.senders.entry(name).or_default();
-        let withheld = if !window.count.fits(settings.per_sender, now.monotonic) {
+        let window = state.senders.entry(name);
+        let window = window.or_insert_with(|| Window::new(now.monotonic));
+        if window.is_over(settings.period(), now.monotonic) {
+            // A flood goes on: what was kept back until now is told all the same.
+            state.ended.extend(window.over.take());
+            *window = Window::new(now.monotonic);
+        }
+        let withheld = if !window.fits(settings.per_sender) {
             Withheld::PerSender
         } else if !state.all.fits(settings.in_all, now.monotonic) {
             Withheld::InAll
@@ -160,10 +189,13 @@ impl NoticeLimits {
     pub(crate) fn ended(&self, settings: &NoticeSettings, now: Duration) -> Vec<NoticeSummary> {
         let state = &mut *self.0.lock();
         let period = settings.period();
-        let over = |w: &Window| now.saturating_sub(w.count.since) >= period;
-        let ended = state.senders.values_mut().filter(|w| over(w));
-        let mut summaries: Vec<_> = ended.filter_map(|w| w.over.take()).collect();
-        state.senders.retain(|_, window| !over(window));
+        let mut summaries = std::mem::take(&mut state.ended);
+        let senders = state.senders.values_mut();
+        let ended = senders.filter(|window| window.is_over(period, now));
+        summaries.extend(ended.filter_map(|window| window.over.take()));
+        state
+            .senders
+            .retain(|_, window| !window.is_over(period, now));
         summaries.sort_by_key(|s| std::cmp::Reverse(s.withheld));
         summaries
     }
@@ -178,9 +210,8 @@ impl State {
     /// Makes room: who has nothing withheld and a window that is over is forgotten.
     fn forget(&mut self, settings: &NoticeSettings, now: Duration) {
         let period = settings.period();
-        self.senders.retain(|_, window| {
-            window.over.is_some() || now.saturating_sub(window.count.since) < period
-        });
+        self.senders
+            .retain(|_, window| window.over.is_some() || !window.is_over(period, now));
     }
 }
 
@@ -276,6 +307,36 @@ mod tests {
             .map(|s| s.withheld)
             .sum();
         assert!(total > 9_000, "{total}");
+    }
+
+    #[test]
+    fn f4_06_a_flood_that_goes_on_is_summarised_each_period() {
+        let limits = NoticeLimits::default();
+        let settings = settings(rate(2, 100), None);
+        let sender: Mailbox = "a@org.test".parse().unwrap();
+        let mut told = Vec::new();
+        // One a second, and a sweep that comes behind it.
+        for second in 1_000..1_350u64 {
+            let _ = limits.check(&settings, &sender, about(second), at(second));
+            told.extend(limits.ended(&settings, Duration::from_secs(second)));
+        }
+        let withheld: Vec<u64> = told.iter().map(|summary| summary.withheld).collect();
+        assert_eq!(withheld, [98, 98, 98]);
+    }
+
+    #[test]
+    fn f4_06_with_the_limit_in_all_alone_there_is_a_summary_a_period_too() {
+        let limits = NoticeLimits::default();
+        let settings = settings(None, rate(2, 100));
+        let sender: Mailbox = "a@org.test".parse().unwrap();
+        // The machine has been up for long.
+        for second in 90_000..90_099u64 {
+            let _ = limits.check(&settings, &sender, about(second), at(second));
+            let told = limits.ended(&settings, Duration::from_secs(second));
+            assert_eq!(told, [], "at {second}");
+        }
+        let told = limits.ended(&settings, Duration::from_secs(90_100));
+        assert_eq!(told.iter().map(|s| s.withheld).sum::<u64>(), 97);
     }
 
     #[test]

@@ -91,6 +91,12 @@ impl Findings {
         }
     }
 
+    /// Whether a host has taken the message for somebody, or may have.
+    pub(crate) fn has_gone_out(&self) -> bool {
+        let sent = |v: &Verdict| matches!(v, Verdict::Sent { .. });
+        self.unknown || self.verdicts.iter().flatten().any(sent)
+    }
+
     pub(crate) fn undecided(&self) -> impl Iterator<Item = usize> {
         self.verdicts
             .iter()

@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use attempt::{Facts, Reason};
 use mail_types::QueueId;
@@ -101,6 +102,19 @@ pub(crate) async fn panicked<S: QueueStore>(
     }
 }
 
+/// A suspect whose turn it is not yet (see [`crate::in_hand`]) goes back in a moment. That is no attempt,
+/// and nothing about it is written.
+pub(crate) fn later<S: QueueStore>(inner: &Arc<Inner<S>>, leased: &Leased) {
+    let pause = TURN.mul_f64(0.5 + inner.dice.unit());
+    let (inner, leased) = (Arc::downgrade(inner), leased.clone());
+    tokio::spawn(async move {
+        tokio::time::sleep(pause).await;
+        if let Some(inner) = inner.upgrade() {
+            inner.give_back(&leased);
+        }
+    });
+}
+
 /// Parks messages without an attempt.
 pub(crate) async fn park<S: QueueStore>(
     inner: &Inner<S>,
@@ -129,6 +143,8 @@ pub(crate) fn judge<S: QueueStore>(inner: &Inner<S>, leased: &Leased, found: &mu
     }
 }
 
+/// About how long a message waits whose turn it is not. A lease lasts much longer.
+const TURN: Duration = Duration::from_secs(5);
 /// A message is tried so often although it fails us.
 const TRIES: u32 = 3;
 /// Messages whose tries are counted.

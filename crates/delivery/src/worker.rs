@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use attempt::{PolicySource, Reason, Weakened};
 use mail_types::{Host, Timestamp};
-use outbound_queue::{
-    self as queue, AttemptNote, Edit, Filter, Finish, Leased, MessageState, QueueStore, Target,
-};
+use outbound_queue::{Edit, Filter, Leased, MessageState, QueueStore, Target};
 use policy_cache::{Discovery, Outcome};
 
 use crate::books::{Books, Entry};
@@ -150,46 +148,11 @@ pub(crate) async fn deliver<S: QueueStore>(
     held: &mut Option<Session>,
 ) {
     let Ok(_mark) = inner.in_hand.take(leased.id, inner.now().monotonic) else {
-        return later(inner, leased);
+        return poison::later(inner, leased);
     };
     let work = Box::pin(try_once(inner, lane, leased, held));
     if let Err(panic) = caught(work).await {
         poison::panicked(inner, lane, leased, &panic).await;
-    }
-}
-
-/// A suspect whose turn it is not yet (see [`crate::in_hand`]): no attempt was made.
-fn later<S: QueueStore>(inner: &Inner<S>, leased: &Leased) {
-    let now = inner.now();
-    let next_attempt = now.wall + TURN.mul_f64(0.5 + inner.dice.unit());
-    let note = AttemptNote {
-        reason: Reason::Local.key().into(),
-        detail: "The relay ended unexpectedly while this message was being delivered: it is tried \
-                 when no other such message is."
-            .into(),
-        ..AttemptNote::default()
-    };
-    let each = leased.recipients.iter().map(|r| r.index);
-    let finish = Finish {
-        lease: leased.token,
-        outcomes: each
-            .map(|index| {
-                (
-                    index,
-                    queue::Outcome::Deferred {
-                        next_attempt,
-                        note: 0,
-                    },
-                )
-            })
-            .collect(),
-        notes: vec![note],
-        warned: Vec::new(),
-        put_off: false,
-        messages: Vec::new(),
-    };
-    if let Err(error) = inner.queue.finish(finish, now) {
-        tracing::debug!(queue_id = %leased.id, %error, "the message could not be put off");
     }
 }
 
@@ -237,10 +200,18 @@ async fn try_once<S: QueueStore>(
     {
         let fresh = inner.policies.fresh_look(policy_domain).await;
         inner.look_again();
-        plan = look(inner, lane, &settings, &mut steps).await;
-        (found, requirement) = attempt(inner, lane, &settings, &plan, leased, &domain, held).await;
-        Steps::gather(&mut steps, &mut found);
-        if !fresh.confirmed {
+        let has_gone_out = found.has_gone_out();
+        if !has_gone_out {
+            plan = look(inner, lane, &settings, &mut steps).await;
+            (found, requirement) =
+                attempt(inner, lane, &settings, &plan, leased, &domain, held).await;
+            Steps::gather(&mut steps, &mut found);
+        }
+        if found.busy {
+            return inner.give_back(leased);
+        }
+        // Who has it must not get it again: the others wait for an attempt of their own.
+        if !fresh.confirmed || has_gone_out {
             found.defer_bounces();
         }
     }
@@ -589,8 +560,6 @@ pub(crate) async fn enter<S: QueueStore>(
     books.enter(&entry).await;
 }
 
-/// About how long a message waits whose turn it is not (see [`crate::in_hand`]).
-const TURN: Duration = Duration::from_secs(5);
 /// How long a worker stays without work.
 const LINGER: Duration = Duration::from_millis(20);
 /// Leases last ten minutes unless renewed.

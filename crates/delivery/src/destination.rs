@@ -76,6 +76,12 @@ impl Health {
         }
     }
 
+    /// So many sessions at most from now on; those that run go on.
+    pub fn set_limit(&mut self, limit: u32) {
+        self.limit = limit.max(1);
+        self.window = self.window.min(self.limit);
+    }
+
     /// Asks for a session, `active` being those that run.
     pub fn admit(&mut self, active: u32, now: Duration) -> Admission {
         if let Some(s) = &self.suspended {

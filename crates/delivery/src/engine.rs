@@ -346,9 +346,11 @@ impl<S: QueueStore> Delivery<S> {
     }
 
     fn spawn(&self, lane: &Arc<Lane>) {
-        self.inner.workers.fetch_add(1, Ordering::Relaxed);
         let (inner, lane) = (Arc::clone(&self.inner), Arc::clone(lane));
+        // Counted before the task runs.
+        self.inner.workers.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(async move {
+            let working = AtWork(&inner);
             // A panic in one delivery ends that delivery; its lease runs out and it is due again.
             let worker = tokio::spawn(worker::run(Arc::clone(&inner), Arc::clone(&lane)));
             if let Err(error) = worker.await {
@@ -358,9 +360,7 @@ impl<S: QueueStore> Delivery<S> {
                     .iter()
                     .for_each(|leased| inner.give_back(leased));
             }
-            if inner.workers.fetch_sub(1, Ordering::AcqRel) == 1 {
-                inner.drained.notify_waiters();
-            }
+            drop(working);
             inner.progress.notify_one();
         });
     }
@@ -423,6 +423,14 @@ impl<S: QueueStore> Delivery<S> {
         for key in self.inner.lanes.forget_unused() {
             self.inner.queue.suspend(&key, None, now);
         }
+        // Lanes in use: their next attempts go by new plans.
+        let limit = self.inner.settings.load().connections_per_destination;
+        self.inner
+            .lanes
+            .all()
+            .iter()
+            .for_each(|lane| lane.set_limit(limit));
+        self.inner.look_again();
         self.inner.progress.notify_one();
     }
 
@@ -570,9 +578,26 @@ impl<S: QueueStore> Inner<S> {
         }
     }
 
+    /// Counts a delivery as a worker's until this is dropped.
+    pub(crate) fn at_work(&self) -> AtWork<'_, S> {
+        self.workers.fetch_add(1, Ordering::Relaxed);
+        AtWork(self)
+    }
+
     fn lane(&self, key: &outbound_queue::Destination) -> Arc<Lane> {
         let limit = self.settings.load().connections_per_destination;
         self.lanes.of(key, limit, self.clock.monotonic())
+    }
+}
+
+/// A place among the workers.
+pub(crate) struct AtWork<'a, S: QueueStore>(&'a Inner<S>);
+
+impl<S: QueueStore> Drop for AtWork<'_, S> {
+    fn drop(&mut self) {
+        if self.0.workers.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.drained.notify_waiters();
+        }
     }
 }
 

@@ -265,6 +265,11 @@ impl Lane {
         self.state.lock().active
     }
 
+    /// So many sessions at most from now on.
+    pub(crate) fn set_limit(&self, limit: u32) {
+        self.state.lock().health.set_limit(limit);
+    }
+
     /// Whether nothing is lost by forgetting this lane.
     pub(crate) fn is_idle(&self, now: Duration, after: Duration) -> bool {
         let state = self.state.lock();

@@ -38,14 +38,17 @@ pub(crate) async fn put_off<S: QueueStore>(
     inner.queue.suspend(&lane.key, Some(until), now);
     loop {
         let leases = lease(inner, lane, BATCH).await;
-        if leases.is_empty() || inner.is_stopping() {
+        // It may have ended since, or gone on: an operator, a reload, a session that was under way.
+        let suspension = lane.suspension(inner.now().monotonic);
+        let Some(suspension) = suspension.filter(|_| !leases.is_empty() && !inner.is_stopping())
+        else {
             leases.iter().for_each(|leased| inner.give_back(leased));
             return;
-        }
+        };
         // Many may be at their end at once; each may have to wait a minute for a look at a policy.
         let mut ends = JoinSet::new();
         for leased in &leases {
-            if let Some(end) = suspend_or_end(inner, lane, leased, suspension).await {
+            if let Some(end) = suspend_or_end(inner, lane, leased, &suspension).await {
                 ends.spawn(end);
             }
         }
@@ -66,7 +69,7 @@ pub(crate) async fn return_all<S: QueueStore>(inner: &Arc<Inner<S>>, lane: &Arc<
             return;
         }
         for leased in &returned {
-            deliver(inner, lane, leased, &mut None).await;
+            deliver_here(inner, lane, leased).await;
         }
     }
 }
@@ -84,6 +87,12 @@ pub(crate) async fn put_off_backlog<S: QueueStore>(inner: &Arc<Inner<S>>, lane: 
             .iter()
             .for_each(|leased| inner.give_back(leased)),
     }
+}
+
+/// Delivers outside of a worker, and counts as one: a stop waits for it.
+async fn deliver_here<S: QueueStore>(inner: &Arc<Inner<S>>, lane: &Arc<Lane>, leased: &Leased) {
+    let _worker = inner.at_work();
+    deliver(inner, lane, leased, &mut None).await;
 }
 
 /// Defers a message because its destination is left alone; no attempt is counted. What is at its end
@@ -109,12 +118,12 @@ async fn suspend_or_end<S: QueueStore>(
     let now = inner.now();
     if leased.bounce {
         // An operator returns it: no host is asked.
-        deliver(inner, lane, leased, &mut None).await;
+        deliver_here(inner, lane, leased).await;
         return None;
     }
     // RFC 8689 section 4.2.2: what suspended the destination is what this mail sets aside.
     if leased.envelope.tls_required_no && suspension.cause.reason.status().subject() == SECURITY {
-        deliver(inner, lane, leased, &mut None).await;
+        deliver_here(inner, lane, leased).await;
         return None;
     }
     if leased.put_off && now.wall < leased.due {

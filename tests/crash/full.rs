@@ -47,7 +47,9 @@ testkit::net_test! {
         let listed = site.ok(&["queue", "list", "--json", "--limit", "100000"]).await;
         assert_eq!(listed.lines().count(), accepted, "{}", site.story());
         let mut session = Session::open().await.unwrap();
-        assert!(hand_over(&mut session, accepted).await.1.starts_with("452 4.3.1"));
+        let (_, refused) = hand_over(&mut session, accepted).await;
+        let left = free(&filler);
+        assert!(refused.starts_with("452 4.3.1"), "{refused} with {left} octets free:\n{}", site.story());
         // Room again: accepted at once, without a restart, and all of it is delivered.
         std::fs::remove_file(&filler).unwrap();
         peers.taken.behave();

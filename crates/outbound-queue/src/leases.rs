@@ -117,6 +117,14 @@ impl Leases {
             .any(|lease| lease.destination == *destination)
     }
 
+    /// Whether a recipient is leased.
+    pub(crate) fn has(&self, id: QueueId, recipient: u32) -> bool {
+        let sequences = self.by_message.get(&id).into_iter().flatten();
+        sequences
+            .filter_map(|s| self.by_sequence.get(s))
+            .any(|lease| lease.recipients.contains(&recipient))
+    }
+
     pub(crate) fn messages(&self) -> impl Iterator<Item = QueueId> {
         self.by_message.keys().copied()
     }

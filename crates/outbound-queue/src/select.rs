@@ -137,7 +137,16 @@ impl Core {
     /// Edits a visible hot message; `None` if nothing changes.
     pub(crate) fn edit(&mut self, id: QueueId, edit: Edit, now: Now) -> Option<Step> {
         let message = Arc::clone(&self.hot.get(&id).filter(|_| self.is_live(id))?.message);
-        let change = self.edit_change(&message, edit, now)?;
+        let mut change = self.edit_change(&message, edit, now)?;
+        if edit == Edit::Regroup {
+            // Who is being delivered goes on where it is: its outcome regroups what is left of it.
+            change
+                .regrouped
+                .retain(|(recipient, _)| !self.leases.has(id, *recipient));
+            if change.regrouped.is_empty() {
+                return None;
+            }
+        }
         self.change(id, change)
     }
 

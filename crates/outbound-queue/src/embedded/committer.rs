@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use journal::{AppendError, FailedOperation, Failure, Group, Position};
+use journal::{AppendError, FailedOperation, Failure, Group, Position, Record};
 use mail_types::QueueId;
 
 use super::index::RowChange;
@@ -60,7 +60,6 @@ pub(super) fn step(shared: &Shared) -> Result<(), QueueError> {
     let _alone = shared.writing.lock();
     retry_unrecorded(shared)?;
     unlink_bodies(shared);
-    super::retried::bring_some(shared)?;
     let Some(index) = &shared.index else {
         return Ok(());
     };
@@ -68,13 +67,18 @@ pub(super) fn step(shared: &Shared) -> Result<(), QueueError> {
     if shared.is_short_of(INDEX_ROOM) {
         return Ok(());
     }
+    super::retried::bring_some(shared)?;
     let Some(batch) = take_batch(shared)? else {
+        // What was only looked at must not stay: commits wait while too much is in memory.
+        shared.lock().evict();
         return Ok(());
     };
     // The index must never be ahead of the journal: a row without its record would be mail without content,
     // a removed row without its "gone" would be a DSN that nobody made.
     shared.journal.sync().map_err(|error| explain(&error))?;
-    let rows = encode(shared, &batch);
+    let Some(rows) = encode(shared, &batch) else {
+        return Ok(());
+    };
     let applied = batch.complete.then_some(batch.applied);
     if let Err(error) = index.apply(&rows, applied) {
         return Err(shared.fail_index(&mut shared.lock(), &error.to_string()));
@@ -126,10 +130,15 @@ pub(super) fn take_batch(shared: &Shared) -> Result<Option<Batch>, QueueError> {
     }))
 }
 
-/// The rows as of now. What is clean from here on changes only by what marks it again: a copy that
+/// The rows as of now; `None` if the disk has refused a record since the batch was taken: what is not in
+/// the journal must not be in the index. What is clean from here on changes only by what marks it again: a copy that
 /// moves a message while its row is on the way to the index must not be taken for written with it.
-pub(super) fn encode(shared: &Shared, batch: &Batch) -> Vec<RowChange> {
+pub(super) fn encode(shared: &Shared, batch: &Batch) -> Option<Vec<RowChange>> {
     let mut state = shared.lock();
+    if state.is_behind() {
+        state.removed.extend(&batch.removed);
+        return None;
+    }
     let mut rows = Vec::with_capacity(batch.rows.len() + batch.removed.len());
     for (id, message, existed) in &batch.rows {
         // Gone since: its removal comes with the next batch.
@@ -153,30 +162,30 @@ pub(super) fn encode(shared: &Shared, batch: &Batch) -> Vec<RowChange> {
         row: None,
         existed: true,
     }));
-    rows
+    Some(rows)
 }
 
 /// Records what could not be recorded, in order, as long as there is room.
 fn retry_unrecorded(shared: &Shared) -> Result<(), QueueError> {
     loop {
-        let (kept, record, parent) = {
+        let (kept, group, parent) = {
             let mut state = shared.lock();
             let Some(kept) = state.unrecorded.pop_front() else {
                 return Ok(());
             };
-            let Some((record, parent)) = state.record_anew(&kept) else {
+            let (record, parent) = state.record_anew(&kept).unzip();
+            // Without a state of its own (it has been finished since) its notifications are left.
+            let records: Vec<Record> = record.into_iter().chain(kept.records()).collect();
+            let mut records = records.into_iter();
+            let Some(group) = records.next().map(Group::new) else {
                 if let Some(waiter) = kept.waiter {
                     let _ = waiter.send(Ok(()));
                 }
                 continue;
             };
             state.retrying = true;
-            (kept, record, parent)
+            (kept, records.fold(group, Group::and), parent)
         };
-        let mut group = Group::new(record);
-        for message in kept.messages.iter().filter_map(|(_, _, m)| m.clone()) {
-            group = group.and(message);
-        }
         let result = shared.journal.append_and_wait(group);
         let mut state = shared.lock();
         state.retrying = false;
@@ -184,7 +193,7 @@ fn retry_unrecorded(shared: &Shared) -> Result<(), QueueError> {
             Ok(appended) => {
                 shared.done.push(Completed {
                     group: Written {
-                        parent: Some(parent),
+                        parent,
                         messages: kept.messages,
                         waiter: None,
                     },

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
+use std::time::{Duration, Instant};
 
 use journal::{Group, Position, ReadError, Record, RemoveError, ScannedRecord, Urgency};
 use mail_types::QueueId;
@@ -27,14 +28,19 @@ use crate::state::Stored;
 pub(super) fn run(shared: &Shared) {
     // Segments that gave nothing, as of how many had been removed.
     let mut futile = BTreeSet::new();
+    let mut since = Instant::now();
     while committer::pause(shared) {
+        if since.elapsed() > FUTILE_FOR {
+            futile.clear();
+            since = Instant::now();
+        }
         while let Some(segment) = candidate(shared, &futile) {
             match compact(shared, segment) {
                 Ok(true) => futile.clear(),
                 Ok(false) => drop(futile.insert(segment)),
                 Err(error) => {
-                    tracing::error!(segment, %error, "a segment of the queue could not be compacted");
-                    return;
+                    tracing::error!(segment, %error, "a segment of the queue could not be compacted; it is tried again later");
+                    futile.insert(segment);
                 }
             }
             if *shared.control.stop.lock() {
@@ -90,6 +96,11 @@ pub(super) fn compact(shared: &Shared, segment: u32) -> Result<bool, QueueError>
     };
     // Nearly nothing but words about what is gone elsewhere: removing it now would only move them.
     if plan.gone_bytes * 2 > plan.bytes {
+        return Ok(false);
+    }
+    // What is due by records takes a state each: nothing there counts as live, and yet it is written.
+    let due: usize = plan.due.iter().map(|(_, ids)| ids.len()).sum();
+    if due > 0 && shared.check_room(due as u64 * STATE_BYTES).is_err() {
         return Ok(false);
     }
     for (id, position) in &plan.messages {
@@ -297,5 +308,9 @@ fn wait_for_room(shared: &Shared) {
     let _ = told.recv();
 }
 
+/// What gave nothing may give something after that.
+const FUTILE_FOR: Duration = Duration::from_mins(10);
+/// About what a message's state takes.
+const STATE_BYTES: u64 = 512;
 /// About what a record takes besides its meta.
 const RECORD_OVERHEAD: u64 = 40;

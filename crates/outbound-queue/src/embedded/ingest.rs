@@ -9,7 +9,7 @@ use mail_types::{Envelope, QueueId};
 use tokio::sync::oneshot;
 
 use super::records::{Written, message_record};
-use super::shared::Shared;
+use super::shared::{Shared, State};
 use crate::disk::{Large, encode_message};
 use crate::pieces::Pieces;
 use crate::state::Stored;
@@ -165,6 +165,7 @@ impl Incoming for EmbeddedIncoming {
         if let Some(hot) = state.core.hot.get_mut(&id) {
             hot.awaited = false;
         }
+        let claim = claim && shared.may_claim(&state);
         let leases = state.core.publish(id, claim, Some(now));
         Ok(Committed { id, leases })
     }
@@ -181,10 +182,15 @@ async fn submit(
     bytes: u32,
 ) -> Result<oneshot::Receiver<Result<(), QueueError>>, QueueError> {
     let mut waiting = (stored, body, record);
+    let mut has_waited = false;
     loop {
         let is_crowded = {
             let mut state = shared.lock();
             shared.check(&state)?;
+            if has_waited {
+                still_taken(shared, &state)?;
+            }
+            has_waited = true;
             let is_crowded = shared.is_crowded(&state);
             if !is_crowded {
                 let (stored, body, record) = waiting;
@@ -218,6 +224,20 @@ async fn submit(
         // An error means that the journal is closing: the next round says so.
         let _ = has_room.await;
     }
+}
+
+/// Whether mail is still taken, of one that has waited.
+fn still_taken(shared: &Shared, state: &State) -> Result<(), QueueError> {
+    if shared.is_stopping() {
+        return Err(QueueError::Failed("the queue is closing".into()));
+    }
+    shared.check_room(0)?;
+    if state.is_behind() {
+        return Err(QueueError::DiskFull {
+            floor: shared.options.free_space_floor,
+        });
+    }
+    Ok(())
 }
 
 /// Waits until one more message may be in memory. Mail must not run ahead of the index without bound:

@@ -149,6 +149,17 @@ pub(super) fn edit_page(
     let (mut edited, mut waiting) = (Edited::default(), Vec::new());
     for id in ids {
         let mut state = shared.lock();
+        if dry_run {
+            shared.check(&state)?;
+            let Some(message) = shared.look_at(&mut state, *id)? else {
+                edited.unknown += 1;
+                continue;
+            };
+            edited.matched += 1;
+            let change = state.core.edit_change(&message, edit, now);
+            edited.changed += u64::from(change.is_some());
+            continue;
+        }
         match find(shared, &mut state, *id) {
             Ok(()) => edited.matched += 1,
             Err(QueueError::NotFound(_)) => {
@@ -157,19 +168,13 @@ pub(super) fn edit_page(
             }
             Err(error) => return Err(error),
         }
-        if dry_run {
-            let hot = state.core.hot.get(id);
-            let change = hot.and_then(|hot| state.core.edit_change(&hot.message, edit, now));
-            edited.changed += u64::from(change.is_some());
-        } else {
-            let message = state.core.hot.get(id).map(|hot| Arc::clone(&hot.message));
-            if let Some((step, message)) = state.core.edit(*id, edit, now).zip(message) {
-                let arrival = &message.envelope.arrival;
-                edited.note(edit, *id, arrival.upstream_id.as_deref());
-                let (waiter, durable) = oneshot::channel();
-                shared.submit(&mut state, &step, Vec::new(), Some(waiter), Urgency::Now);
-                waiting.push(durable);
-            }
+        let message = state.core.hot.get(id).map(|hot| Arc::clone(&hot.message));
+        if let Some((step, message)) = state.core.edit(*id, edit, now).zip(message) {
+            let arrival = &message.envelope.arrival;
+            edited.note(edit, *id, arrival.upstream_id.as_deref());
+            let (waiter, durable) = oneshot::channel();
+            shared.submit(&mut state, &step, Vec::new(), Some(waiter), Urgency::Now);
+            waiting.push(durable);
         }
     }
     Ok((edited, waiting))

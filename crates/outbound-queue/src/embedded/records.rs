@@ -83,12 +83,7 @@ impl Done {
     }
 
     pub(super) fn push(&self, completed: Completed) {
-        // Somebody has to come and take it: nobody else waits for these.
-        let wakes = completed.group.waiter.is_none() || completed.result.is_err();
         self.items.lock().push(completed);
-        if wakes {
-            self.wake.notify_one();
-        }
     }
 
     pub(super) fn take(&self) -> Vec<Completed> {
@@ -109,10 +104,12 @@ impl Done {
             let kept = matches!(&result, Err(AppendError::Full(_))) && group.parent.is_some();
             let waiter = if kept { None } else { group.waiter.take() };
             let answer = result.as_ref().map(|_| ()).map_err(explain);
+            // Messages beside an outcome, and what nobody hears of, wait for whoever looks next.
+            let is_news = result.is_err() || group.parent.is_some() && !group.messages.is_empty();
             done.push(Completed { group, result });
-            if let Some(waiter) = waiter {
-                // Nobody listens any more: fine.
-                let _ = waiter.send(answer);
+            let is_heard = waiter.is_some_and(|waiter| waiter.send(answer).is_ok());
+            if is_news || !is_heard {
+                done.wake.notify_one();
             }
         });
         journal.try_append(records, urgency, Some(completion))

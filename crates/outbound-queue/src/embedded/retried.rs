@@ -7,6 +7,7 @@
 //! thread that writes the index brings ([`bring_some`]). Messages remember the last such record that was
 //! applied to them, so that replay applies each once.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mail_types::{QueueId, Timestamp};
@@ -113,7 +114,8 @@ impl Round {
 pub(super) fn bring_some(shared: &Shared) -> Result<(), QueueError> {
     let behind = {
         let state = shared.lock();
-        if state.retried.is_empty() {
+        // There has to be room for more in memory, and a way out of it.
+        if state.retried.is_empty() || state.is_behind() || shared.is_crowded(&state) {
             return Ok(());
         }
         shared
@@ -137,14 +139,24 @@ pub(super) fn bring(shared: &Shared, waited: Duration) -> Result<(), QueueError>
         if state.recovering {
             return Ok(());
         }
-        if !shared.ensure_hot(&mut state, id)? {
-            state.retried.take(id, None);
-        }
+        shared.ensure_hot(&mut state, id)?;
+        state.strike_off(id);
     }
     Ok(())
 }
 
 impl State {
+    /// A message that is in memory, or gone, waits for nobody any more.
+    fn strike_off(&mut self, id: QueueId) {
+        let hot = self.core.hot.get_mut(&id);
+        match hot {
+            Some(hot) => {
+                hot.dirty |= self.retried.take(id, Some(Arc::make_mut(&mut hot.message)));
+            }
+            None => drop(self.retried.take(id, None)),
+        }
+    }
+
     /// Brings a message that was read into memory.
     pub(super) fn bring(&mut self, id: QueueId, mut message: Stored, place: crate::disk::Place) {
         let retried = self.retried.take(id, Some(&mut message));

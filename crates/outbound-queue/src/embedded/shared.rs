@@ -19,6 +19,7 @@ use super::retried::Retried;
 use crate::body::Budget;
 use crate::core::{Core, Hot, Step};
 use crate::disk::{Place, decode_row, encode_state};
+use crate::state::Stored;
 use crate::{QueueError, disk};
 
 pub(super) struct Shared {
@@ -47,6 +48,8 @@ pub(super) struct State {
     pub(super) removed: BTreeSet<QueueId>,
     /// Raised whenever messages leave memory for the index.
     pub(super) generation: u64,
+    /// How many that the index has stayed then, because somebody works on them.
+    pub(super) kept: usize,
     /// Everything before this is durable and in `core`.
     pub(super) durable_end: Position,
     /// Everything before this is in the index.
@@ -74,6 +77,15 @@ pub(super) struct Unrecorded {
     pub(super) gone: Option<GoneFrom>,
     pub(super) messages: Vec<(QueueId, u32, Option<Record>)>,
     pub(super) waiter: Option<Waiter>,
+}
+
+impl Unrecorded {
+    /// The records of the messages that came with it.
+    pub(super) fn records(&self) -> impl Iterator<Item = Record> {
+        self.messages
+            .iter()
+            .filter_map(|(_, _, record)| record.clone())
+    }
 }
 
 /// Starts and stops the store's threads.
@@ -128,9 +140,22 @@ impl Shared {
         }
     }
 
-    /// Whether so many messages are in memory that new ones wait for the index. Without one all are.
+    /// Whether so many messages are in memory that new ones wait for the index. Without one all are; what
+    /// it had already when it was last written, and somebody works on, does not count.
     pub(super) fn is_crowded(&self, state: &State) -> bool {
-        state.core.hot.len() >= self.options.messages_in_memory && self.index.is_some()
+        let ahead = state.core.hot.len().saturating_sub(state.kept);
+        ahead >= self.options.messages_in_memory && self.index.is_some()
+    }
+
+    /// Whether there is room in memory for work on a message right after it has come. With less it
+    /// waits its turn: slow destinations must not fill the memory with what they have in hand.
+    pub(super) fn may_claim(&self, state: &State) -> bool {
+        state.core.hot.len() <= self.options.messages_in_memory / 2
+    }
+
+    /// Whether nothing is written any more.
+    pub(super) fn is_stopping(&self) -> bool {
+        *self.control.stop.lock()
     }
 
     /// Whether there is room for `more` bytes above the floor.
@@ -231,8 +256,29 @@ impl Shared {
         }
     }
 
+    /// A message that is visible, as it is; it does not come into memory for that.
+    pub(super) fn look_at(
+        &self,
+        state: &mut State,
+        id: QueueId,
+    ) -> Result<Option<Arc<Stored>>, QueueError> {
+        if let Some(hot) = state.core.hot.get(&id).filter(|_| state.core.is_live(id)) {
+            return Ok(Some(Arc::clone(&hot.message)));
+        }
+        if !state.core.is_live(id) {
+            return Ok(None);
+        }
+        match self.load(id) {
+            Ok((mut message, _)) => {
+                state.retried.apply(id, &mut message);
+                Ok(Some(Arc::new(message)))
+            }
+            Err(cause) => Err(self.fail_index(state, &cause)),
+        }
+    }
+
     /// A message's row.
-    pub(super) fn load(&self, id: QueueId) -> Result<(crate::state::Stored, Place), String> {
+    pub(super) fn load(&self, id: QueueId) -> Result<(Stored, Place), String> {
         let index = self.index.as_ref().ok_or("there is no index")?;
         let row = index.get(id).map_err(|error| error.to_string())?;
         let row = row.ok_or_else(|| format!("the row of {id} is missing"))?;
@@ -390,6 +436,7 @@ impl State {
             usage: Usage::default(),
             removed: BTreeSet::new(),
             generation: 0,
+            kept: 0,
             durable_end,
             checkpoint: Position::START,
             unrecorded: VecDeque::new(),
@@ -452,9 +499,14 @@ impl State {
     pub(super) fn evict(&mut self) {
         let before = self.core.hot.len();
         let leases = &self.core.leases;
+        let mut kept = 0;
         self.core.hot.retain(|id, hot: &mut Hot| {
-            hot.dirty || !hot.indexed || hot.in_flight > 0 || hot.awaited || leases.is_leased(*id)
+            let is_ahead = hot.dirty || !hot.indexed;
+            let stays = is_ahead || hot.in_flight > 0 || hot.awaited || leases.is_leased(*id);
+            kept += usize::from(stays && !is_ahead);
+            stays
         });
+        self.kept = kept;
         let hot = &mut self.core.hot;
         if hot.len() < before {
             self.generation += 1;

@@ -19,6 +19,7 @@ mod crash;
 mod damage;
 mod load;
 mod pressure;
+mod refused;
 mod retry;
 
 fn options(directory: &Path) -> EmbeddedOptions {

@@ -7,7 +7,7 @@ use crate::Leased;
 
 const SEGMENT: u64 = 3 * 1024;
 
-fn on(disk: &SimulatedDisk, directory: &Path) -> EmbeddedOptions {
+pub(super) fn on(disk: &SimulatedDisk, directory: &Path) -> EmbeddedOptions {
     EmbeddedOptions {
         storage: Arc::new(disk.clone()),
         segment_size: SEGMENT,
@@ -341,7 +341,10 @@ async fn a_copy_made_while_the_index_is_written_is_not_forgotten() {
     }
     let batch = committer::take_batch(shared).unwrap().unwrap();
     shared.journal.sync().unwrap();
-    assert_eq!(committer::encode(shared, &batch).len(), leases.len());
+    assert_eq!(
+        committer::encode(shared, &batch).unwrap().len(),
+        leases.len()
+    );
     let none_dirty = shared.lock().core.hot.values().all(|hot| !hot.dirty);
     assert!(
         none_dirty,

@@ -51,3 +51,61 @@ async fn an_index_that_failed_lets_nobody_wait() {
     let answer = second.await.unwrap();
     assert!(matches!(answer, Err(QueueError::Failed(_))), "{answer:?}");
 }
+
+#[tokio::test]
+async fn h9_02_what_was_only_looked_at_leaves_memory_and_holds_up_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = still(EmbeddedOptions {
+        messages_in_memory: 3,
+        ..options(dir.path())
+    });
+    let mut waiting = Vec::new();
+    for _ in 0..3 {
+        let (id, _) = put(&store, "s@a.test", &["r@d.test"], b"x", false, at(1)).await;
+        waiting.push(id);
+    }
+    committer::step(&store.shared).unwrap();
+    let in_memory = || store.stats(at(1)).messages_in_memory;
+    assert_eq!(in_memory(), 0);
+    // A dry run reads rows and keeps none.
+    let all = Target::Filter(Filter::default());
+    let counted = store.edit(&all, Edit::Cancel, true, at(1)).await.unwrap();
+    assert_eq!((counted.matched, counted.changed, in_memory()), (3, 3, 0));
+    for id in waiting {
+        store.show(id, at(1)).await.unwrap();
+    }
+    assert_eq!(in_memory(), 3);
+    // Nothing has changed, so nothing is written; and yet they go.
+    committer::step(&store.shared).unwrap();
+    assert_eq!(in_memory(), 0);
+    put(&store, "s@a.test", &["r@d.test"], b"x", false, at(1)).await;
+}
+
+#[tokio::test]
+async fn h9_02_what_slow_destinations_have_in_hand_stops_no_acceptance() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = still(EmbeddedOptions {
+        messages_in_memory: 4,
+        ..options(dir.path())
+    });
+    let mut claimed = Vec::new();
+    for _ in 0..4 {
+        let (_, leases) = put(&store, "s@a.test", &["r@slow.test"], b"x", true, at(1)).await;
+        claimed.extend(leases);
+    }
+    assert_eq!(claimed.len(), 2, "half of the memory at most");
+    committer::step(&store.shared).unwrap();
+    assert_eq!(
+        store.stats(at(1)).messages_in_memory,
+        2,
+        "the others wait their turn"
+    );
+    claimed.extend(store.lease(&to("slow.test"), 9, at(1)).await.unwrap());
+    committer::step(&store.shared).unwrap();
+    assert_eq!(
+        store.stats(at(1)).messages_in_memory,
+        4,
+        "all of them in hand"
+    );
+    put(&store, "s@a.test", &["r@d.test"], b"x", true, at(1)).await;
+}

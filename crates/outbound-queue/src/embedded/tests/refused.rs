@@ -1,0 +1,120 @@
+//! Outcomes that a full disk refuses while other things go on.
+
+use std::sync::atomic::AtomicBool;
+
+use journal::SimulatedDisk;
+use mail_types::{Envelope, Recipient, Timestamp};
+
+use super::crash::on;
+use super::*;
+use crate::samples::envelope;
+use crate::{Destination, Done, Finish, NewMessage, Outcome, Placement};
+
+#[tokio::test]
+async fn h6_02_a_bounce_that_a_full_disk_refused_is_made_though_its_message_was_finished_since() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), SimulatedDisk::new(11));
+    let store = still(on(&disk, dir.path()));
+    let both = ["r@d.test", "r@e.test"];
+    let (id, leases) = put(&store, "s@a.test", &both, b"x", true, at(1)).await;
+    let notice = NewMessage {
+        id: store.allocate_id(at(2)),
+        envelope: envelope("", &["s@a.test"]),
+        body: vec![b"it did not go".as_slice().into()],
+    };
+    let notified = notice.id;
+    disk.set_capacity(Some(0));
+    let bounced = Finish {
+        messages: vec![notice],
+        ..ending(&leases[0], Outcome::Done(Done::Bounced))
+    };
+    let first = store.finish(bounced, at(2)).unwrap();
+    store.shared.journal.sync().ok();
+    // What was under way already goes on, and is the last of the message.
+    let second = store.finish(ending(&leases[1], DELIVERED), at(3)).unwrap();
+    assert!(second.removed);
+    committer::step(&store.shared).unwrap();
+    disk.set_capacity(None);
+    committer::step(&store.shared).unwrap();
+    first.durable.wait().await.unwrap();
+    second.durable.wait().await.unwrap();
+    assert_eq!(ids(&store).await, [notified]);
+    drop(store);
+    let store = still_recovered(on(&disk.power_cut(), dir.path()));
+    assert_eq!(ids(&store).await, [notified], "{id} is done");
+}
+
+#[tokio::test]
+async fn h6_02_the_index_is_never_ahead_of_what_a_full_disk_refused() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), SimulatedDisk::new(12));
+    let store = still(on(&disk, dir.path()));
+    let (_, leases) = put(&store, "s@a.test", &["r@d.test"], b"x", true, at(1)).await;
+    let (gone, others) = put(&store, "s@a.test", &["r@e.test"], b"x", true, at(1)).await;
+    committer::step(&store.shared).unwrap();
+    let delivered = store.finish(ending(&others[0], DELIVERED), at(2)).unwrap();
+    store.shared.journal.sync().unwrap();
+    delivered.durable.wait().await.unwrap();
+    // The batch is taken; then a record on its way finds no room.
+    let batch = committer::take_batch(&store.shared).unwrap().unwrap();
+    disk.set_capacity(Some(0));
+    let deferral = store
+        .finish(ending(&leases[0], deferred(80)), at(3))
+        .unwrap();
+    store.shared.journal.sync().ok();
+    assert!(committer::encode(&store.shared, &batch).is_none());
+    disk.set_capacity(None);
+    committer::step(&store.shared).unwrap();
+    deferral.durable.wait().await.unwrap();
+    let row = |id| store.shared.index.as_ref().unwrap().get(id).unwrap();
+    assert!(row(leases[0].id).is_some());
+    assert!(row(gone).is_none(), "its removal was not forgotten");
+}
+
+/// All mail by one route, from a moment on.
+struct Rerouted(Arc<AtomicBool>);
+
+impl Placement for Rerouted {
+    fn destination(&self, envelope: &Envelope, recipient: &Recipient) -> Destination {
+        match self.0.load(Ordering::Relaxed) {
+            true => to("route:r"),
+            false => ByDomain.destination(envelope, recipient),
+        }
+    }
+
+    fn expires(&self, envelope: &Envelope) -> Timestamp {
+        ByDomain.expires(envelope)
+    }
+}
+
+#[tokio::test]
+async fn who_is_being_delivered_is_not_moved_to_another_route_meanwhile() {
+    let (dir, rerouted) = (
+        tempfile::tempdir().unwrap(),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let store = still(EmbeddedOptions {
+        placement: Arc::new(Rerouted(Arc::clone(&rerouted))),
+        ..options(dir.path())
+    });
+    let both = ["r@d.test", "r@e.test"];
+    let (id, leases) = put(&store, "s@a.test", &both, b"x", true, at(1)).await;
+    rerouted.store(true, Ordering::Relaxed);
+    store.release(&leases[0].token).unwrap();
+    let moved = store
+        .edit(&Target::Ids(vec![id]), Edit::Regroup, false, at(2))
+        .await;
+    assert_eq!(moved.unwrap().changed, 1);
+    let now_there = store.lease(&to("route:r"), 9, at(3)).await.unwrap();
+    let recipients: Vec<usize> = now_there[0].recipients.iter().map(|r| r.index).collect();
+    assert_eq!(recipients, [0], "the other one is under way");
+    store
+        .finish(ending(&now_there[0], DELIVERED), at(4))
+        .unwrap();
+    // What is left of it follows with its outcome.
+    let finished = store
+        .finish(ending(&leases[1], deferred(80)), at(4))
+        .unwrap();
+    finished.durable.wait().await.unwrap();
+    let later = store.lease(&to("route:r"), 9, at(81)).await.unwrap();
+    let recipients: Vec<usize> = later[0].recipients.iter().map(|r| r.index).collect();
+    assert_eq!(recipients, [1]);
+}

@@ -46,12 +46,20 @@ testkit::net_test! {
         let mut daemon = site.start().await;
         let listed = site.ok(&["queue", "list", "--json", "--limit", "100000"]).await;
         assert_eq!(listed.lines().count(), accepted, "{}", site.story());
+        // What the start gave back is taken, too.
+        let more = site.data().join("somebody-elses-too");
+        fill(&more);
         let mut session = Session::open().await.unwrap();
-        let (_, refused) = hand_over(&mut session, accepted).await;
+        let (code, refused) = hand_over(&mut session, accepted).await;
         let left = free(&filler);
-        assert!(refused.starts_with("452 4.3.1"), "{refused} with {left} octets free:\n{}", site.story());
+        assert!(
+            refused.starts_with("452 4.3.1"),
+            "{code} {refused} with {left} octets free:\n{}",
+            site.story()
+        );
         // Room again: accepted at once, without a restart, and all of it is delivered.
         std::fs::remove_file(&filler).unwrap();
+        std::fs::remove_file(&more).unwrap();
         peers.taken.behave();
         site.retried(Duration::from_secs(60), || peers.taken.messages().len() >= accepted).await;
         let taken = eventually(Duration::from_secs(30), async || {

@@ -352,6 +352,33 @@ testkit::net_test! {
         assert!(checked.stdout.contains("line 1: a user has three fields"), "{checked:?}");
     }
 
+    async fn g3_07_an_identity_is_its_user_however_it_is_written() {
+        let net = Net::start().await;
+        let users = users().await;
+        // FULLWIDTH LATIN SMALL LETTER A, which SASLprep (RFC 4013) makes an "a".
+        let config = with_users(&net, &users).append(
+            "[[identity]]\nname = \"\u{ff41}nn@org.test\"\nsenders = [\"ann@org.test\"]\n\
+             [[identity]]\nname = \"carol\"\nsenders = [\"carol@org.test\"]",
+        );
+        let mut relay = Relay::start(config).await;
+        let mut session = ann(&net).await;
+        let refused = session.command("MAIL FROM:<bob@org.test>").await.demand(550);
+        assert!(refused.text().starts_with("5.7.1 ann@org.test may not"), "{refused:?}");
+        session.command("MAIL FROM:<ann@org.test>").await.demand(250);
+        let checked = relay.cli(&["check-config"]).await;
+        let nobody = "nobody can be \"carol\": it has no certificates, and";
+        assert!(checked.stdout.contains(nobody), "{checked:?}");
+        assert!(checked.stdout.contains("`sealpost user add`"), "{checked:?}");
+        assert!(!checked.stdout.contains("nn@org.test\": it"), "{checked:?}");
+        relay.reconfigure(|config| config.append("[[identity]]\nname = \"ann@org.test\""));
+        for command in ["check-config", "reload"] {
+            let failed = relay.cli(&[command]).await;
+            assert_ne!(failed.code, Some(0), "{failed:?}");
+            let said = failed.stdout + &failed.stderr;
+            assert!(said.contains("are one user: names count after SASLprep"), "{said}");
+        }
+    }
+
     async fn d2_01_amb_32_tls_required_no_of_those_who_log_in_counts() {
         let net = Net::start().await;
         let mx = net.mx("d.test", "127.0.0.25").await;

@@ -213,7 +213,9 @@ pub(super) fn check(built: &Built, places: &Places) -> Vec<Problem> {
     }
     let mut seen = BTreeMap::new();
     for (identity, path) in settings.identities.iter().zip(&built.identities) {
-        if !has_users && identity.certificates.is_empty() {
+        // A proxy may name it in XCLIENT.
+        let may_be_claimed = !settings.access.xclient_hosts.is_empty();
+        if !has_users && !may_be_claimed && identity.certificates.is_empty() {
             let message =
                 "nobody can be this identity: it has no certificates, and there are no users";
             let remedy = "set access.users-file, or name its certificates";

@@ -9,6 +9,7 @@ use settings::{Place, Problem, Settings, Severity, is_local_address, mail_loop_w
 use tokio::time::timeout;
 
 use crate::daemon::certificates::ending;
+use crate::daemon::logins::{identities, nobodys};
 use crate::daemon::open::{resolver_config, roots};
 use crate::exit::Status;
 use crate::output::Output;
@@ -20,7 +21,8 @@ pub(super) async fn run(config: Option<&Path>, json: bool) -> anyhow::Result<Sta
     let problems = match settings::load(&sources) {
         Ok(loaded) => {
             let mut problems = loaded.warnings;
-            problems.extend(unreadable_users(&loaded.settings));
+            problems.extend(users(&loaded.settings));
+            problems.extend(one_user_twice(&loaded.settings));
             match DnsResolver::new(&resolver_config(&loaded.settings)) {
                 Ok(resolver) => {
                     let settings = &loaded.settings;
@@ -60,15 +62,44 @@ pub(super) async fn run(config: Option<&Path>, json: bool) -> anyhow::Result<Sta
 }
 
 /// What stands in the users file: the settings know only its name.
-fn unreadable_users(settings: &Settings) -> Option<Problem> {
-    let file = settings.logins.users_file.as_deref()?;
-    let error = users::UsersFile::read(file).err()?;
+fn users(settings: &Settings) -> Vec<Problem> {
+    let Some(file) = settings.logins.users_file.as_deref() else {
+        return Vec::new();
+    };
+    match users::UsersFile::read(file) {
+        Ok(users) => nobodys(settings, &users)
+            .map(|(n, name)| Problem {
+                severity: Severity::Warning,
+                place: Place::Default,
+                key: format!("identity[{n}]"),
+                message: format!(
+                    "nobody can be {name:?}: it has no certificates, and {} has no such user",
+                    file.display()
+                ),
+                remedy: "name it as `sealpost user list` shows the user, add the user with \
+                         `sealpost user add`, or name its certificates"
+                    .to_owned(),
+            })
+            .collect(),
+        Err(error) => vec![Problem {
+            severity: Severity::Error,
+            place: Place::Default,
+            key: "access.users-file".to_owned(),
+            message: error.to_string(),
+            remedy: "mend or remove the line; `sealpost user add` writes them".to_owned(),
+        }],
+    }
+}
+
+/// Two identities whose names are one after SASLprep.
+fn one_user_twice(settings: &Settings) -> Option<Problem> {
+    let error = identities(settings).err()?;
     Some(Problem {
         severity: Severity::Error,
         place: Place::Default,
-        key: "access.users-file".to_owned(),
+        key: "identity".to_owned(),
         message: error.to_string(),
-        remedy: "mend or remove the line; `sealpost user add` writes them".to_owned(),
+        remedy: "make one entry of both".to_owned(),
     })
 }
 

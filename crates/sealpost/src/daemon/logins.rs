@@ -1,5 +1,6 @@
 //! The users behind the listeners' logins.
 
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -12,7 +13,7 @@ use smtp_server::{
     AllowedRate, Authenticator, Identities, IdentityRules, LoginAttempt, LoginVerdict,
     SenderPattern, Senders,
 };
-use users::{Attempt, Directory, Secret, UsersFile, Verdict};
+use users::{Attempt, Directory, Name, Secret, UsersFile, Verdict};
 
 use super::open;
 use crate::exit::Status;
@@ -88,11 +89,45 @@ impl Authenticator for Logins {
     }
 }
 
+/// A name as logins give it (RFC 4013); one that no user can have stays as it is, for certificates.
+fn prepared(name: &str) -> Box<str> {
+    let prepared = Name::parse(name);
+    prepared.map_or_else(|_| name.into(), |name| name.as_str().into())
+}
+
+/// Each identity that nobody can be, with its place: it has no certificates, and there is no such
+/// user. What a proxy says in XCLIENT is not known here.
+pub(crate) fn nobodys<'s>(
+    s: &'s Settings,
+    users: &UsersFile,
+) -> impl Iterator<Item = (usize, &'s str)> {
+    let names: HashSet<&str> = users.users().map(|user| user.name.as_str()).collect();
+    let identities = s.identities.iter().enumerate();
+    let nobodys = identities.filter(move |(_, identity)| {
+        let may_be_claimed = !s.access.xclient_hosts.is_empty();
+        let is_known = !identity.certificates.is_empty() || may_be_claimed;
+        !is_known && !names.contains(&*prepared(&identity.name))
+    });
+    nobodys.map(|(n, identity)| (n, identity.name.as_str()))
+}
+
 /// The rules of identities, from the settings.
 ///
 /// # Errors
-/// A sender that the configuration's checks let through although it cannot be used.
-pub(super) fn identities(s: &Settings) -> anyhow::Result<Identities> {
+/// Two of them are the same user; a sender that the configuration's checks let through although it
+/// cannot be used.
+pub(crate) fn identities(s: &Settings) -> anyhow::Result<Identities> {
+    let mut seen = HashMap::new();
+    for identity in &s.identities {
+        let name = &identity.name;
+        if let Some(first) = seen.insert(prepared(name), name) {
+            let text = format!(
+                "[[identity]] {name:?} and {first:?} are one user: names count after SASLprep (RFC \
+                 4013)"
+            );
+            return Err(open::fail(Status::Configuration, &text));
+        }
+    }
     let rate = |rate: Option<settings::Rate>| {
         rate.map(|rate| AllowedRate {
             count: rate.count.get(),
@@ -120,11 +155,11 @@ pub(super) fn identities(s: &Settings) -> anyhow::Result<Identities> {
             messages: identity.messages.map_or(others.messages, rate),
             recipients: identity.recipients.map_or(others.recipients, rate),
         };
-        Ok((identity.name.as_str().into(), rules))
+        Ok((prepared(&identity.name), rules))
     });
     let mut all = Identities::default();
     for identity in &s.identities {
-        let name: Box<str> = identity.name.as_str().into();
+        let name = prepared(&identity.name);
         for certificate in &identity.certificates {
             match certificate {
                 CertificateMatch::Fingerprint(sum) => all.fingerprints.insert(*sum, name.clone()),

@@ -11,7 +11,7 @@ mod form;
 mod intake;
 mod journald;
 mod log_writer;
-mod logins;
+pub(crate) mod logins;
 mod observe;
 pub(crate) mod open;
 mod otlp;

@@ -49,8 +49,9 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "identity.name",
         Kind::Text,
-        "Whose rules these are: a user of access.users-file, or a name for the client certificates \
-         below. It is not needed for users without rules of their own.",
+        "Whose rules these are: a user of access.users-file (names are compared after SASLprep, RFC \
+         4013), or a name for the client certificates below. It is not needed for users without rules \
+         of their own. check-config warns of an identity that is neither.",
     )
     .example("\"crm@example.org\""),
     Key::new(

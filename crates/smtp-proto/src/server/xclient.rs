@@ -18,7 +18,7 @@ pub struct ClaimedClient {
     pub helo: Claimed<Box<str>>,
     /// `PROTO` was `ESMTP`: it said EHLO.
     pub extended: bool,
-    /// `LOGIN`: who authenticated at the proxy.
+    /// `LOGIN`: who authenticated at the proxy; SASLprep's result (RFC 4013), as of all logins.
     pub login: Claimed<Box<str>>,
 }
 
@@ -94,7 +94,11 @@ impl ClaimedClient {
                 self.extended = extended;
             }
             ("HELO", value) => self.helo = claimed(value),
-            ("LOGIN", value) => self.login = claimed(value),
+            ("LOGIN", value) => {
+                // RFC 4616 section 2: names are compared after SASLprep.
+                let name = value.map(|name| prepared(&name).ok_or(bad)).transpose();
+                self.login = claimed(name?);
+            }
             // Names from reverse DNS decide nothing here (row G3-06), and a protocol that is not
             // available is the default.
             _ => {}
@@ -105,6 +109,11 @@ impl ClaimedClient {
 
 fn claimed(value: Option<String>) -> Claimed<Box<str>> {
     value.map_or(Claimed::Unknown, |value| Claimed::Is(value.into()))
+}
+
+fn prepared(name: &str) -> Option<String> {
+    let name = stringprep::saslprep(name).ok()?;
+    (!name.is_empty()).then(|| name.into_owned())
 }
 
 const ATTRIBUTES: &[&str] = &["NAME", "ADDR", "PORT", "PROTO", "HELO", "LOGIN"];
@@ -137,6 +146,9 @@ mod tests {
             address("ADDR=IPV6:::ffff:10.0.0.1"),
             Ok(Claimed::Is([10, 0, 0, 1].into()))
         );
+        // ROMAN NUMERAL NINE, as the same login at our own listener (RFC 4013 section 3).
+        let login = ClaimedClient::parse("LOGIN=+E2+85+A8").map(|c| c.login);
+        assert_eq!(login, Ok(Claimed::Is("IX".into())));
         assert_eq!(address("ADDR=[UNAVAILABLE]"), Ok(Claimed::Unknown));
         assert_eq!(address("NAME=[tempunavail] HELO=x"), Ok(Claimed::Unchanged));
         for (bad, want) in [
@@ -146,6 +158,7 @@ mod tests {
             ("PORT=65536", XclientError::Value("PORT")),
             ("PROTO=HTTP", XclientError::Value("PROTO")),
             ("LOGIN=", XclientError::Value("LOGIN")),
+            ("LOGIN=+C2+AD", XclientError::Value("LOGIN")),
         ] {
             assert_eq!(ClaimedClient::parse(bad), Err(want), "{bad}");
         }

@@ -8,9 +8,11 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use prost::Message as _;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use testkit::Leaf;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 /// Takes spans until it is dropped.
 pub struct Collector {
@@ -55,12 +57,31 @@ impl Collector {
     /// # Panics
     /// If it cannot.
     pub async fn start(address: SocketAddr) -> Self {
+        Self::serving(address, None).await
+    }
+
+    /// As [`Collector::start`], with TLS.
+    ///
+    /// # Panics
+    /// If it cannot listen.
+    pub async fn start_tls(address: SocketAddr, leaf: &Leaf) -> Self {
+        Self::serving(address, Some(leaf.server_config().into())).await
+    }
+
+    async fn serving(address: SocketAddr, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind(address).await.expect("a free port");
         let seen: Arc<Mutex<Seen>> = Arc::default();
         let shared = Arc::clone(&seen);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&shared)));
+                let (seen, tls) = (Arc::clone(&shared), tls.clone());
+                tokio::spawn(async move {
+                    match tls {
+                        // Whoever does not like our certificate has gone.
+                        Some(tls) => serve(tls.accept(stream).await.ok()?, seen).await,
+                        None => serve(stream, seen).await,
+                    }
+                });
             }
         });
         Self { seen, task }
@@ -95,7 +116,10 @@ impl SpanSeen {
     }
 }
 
-async fn serve(mut stream: TcpStream, seen: Arc<Mutex<Seen>>) -> Option<()> {
+async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    seen: Arc<Mutex<Seen>>,
+) -> Option<()> {
     let mut octets = Vec::new();
     loop {
         let end = loop {
@@ -130,7 +154,7 @@ async fn serve(mut stream: TcpStream, seen: Arc<Mutex<Seen>>) -> Option<()> {
     }
 }
 
-async fn read_more(stream: &mut TcpStream, octets: &mut Vec<u8>) -> Option<()> {
+async fn read_more(stream: &mut (impl AsyncRead + Unpin), octets: &mut Vec<u8>) -> Option<()> {
     let read = stream.read_buf(octets).await.ok()?;
     (read > 0).then_some(())
 }

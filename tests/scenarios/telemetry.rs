@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use sealpost_tests::{Collector, Relay, RelayConfig, SpanSeen, eventually};
+use testkit::TestCa;
 
 use crate::net::{MESSAGE, Net, SOON, deferred, sent};
 
@@ -160,6 +161,54 @@ testkit::net_test! {
         assert!(relay.terminate(SOON).await.success());
         assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
         assert_eq!(relay.events().iter().filter(|e| e.is("telemetry.failed")).count(), 1);
+    }
+
+    async fn a_collector_behind_tls_is_one_that_the_ca_file_vouches_for() {
+        let net = Net::start().await;
+        let _mx = net.mx("d.test", "127.0.1.1").await;
+        // An authority of the collector's own: mail hosts' certificates do not come from it.
+        let own = TestCa::new();
+        let over_tls = |ca: &TestCa| net.config()
+            .set("telemetry.otlp.endpoint", &format!("\"https://{AT}\""))
+            .set("telemetry.otlp.ca-file", &format!("\"{}\"", ca.root_path().display()));
+        let collector = Collector::start_tls(AT.parse().unwrap(), &own.leaf(&["127.0.0.1"])).await;
+        let relay = Relay::start(over_tls(&own)).await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        sent(&relay, &id).await;
+        spans(&collector, &id, "message", 1).await;
+        assert!(!relay.events().iter().any(|e| e.is("telemetry.failed")), "{}", relay.story());
+        drop(relay);
+
+        // Another authority: nothing arrives, which is told once, and mail is not touched by it.
+        let before = collector.spans().len();
+        let relay = Relay::start(over_tls(&net.ca)).await;
+        for _ in 0..2 {
+            let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+            sent(&relay, &id).await;
+        }
+        let told = relay.wait_event(|e| e.is("telemetry.failed"), SOON).await;
+        assert!(told.text("detail").to_lowercase().contains("certificate"), "{told}");
+        let dropped = "sealpost_trace_spans_total{result=\"dropped\"}";
+        let counted = eventually(SOON, async || metric(&relay, dropped).await.filter(|n| *n > 0)).await;
+        assert!(counted.is_some());
+        assert_eq!(collector.spans().len(), before);
+    }
+
+    async fn the_configuration_alone_says_where_traces_go_and_what_is_sent_with_them() {
+        let net = Net::start().await;
+        let _mx = net.mx("d.test", "127.0.1.1").await;
+        let collector = Collector::start(AT.parse().unwrap()).await;
+        // The tests' relays all have variables of the SDKs set: another endpoint, header fields, a name, a
+        // compression that exporters refuse to start with.
+        let relay = Relay::start(traced(net.config())).await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        sent(&relay, &id).await;
+        let spans = spans(&collector, &id, "message", 1).await;
+        let message = one(&spans, "message");
+        assert_eq!(message.resource["service.name"], "sealpost");
+        assert!(!message.resource.contains_key("team"), "{message:?}");
+        let heads = collector.heads().join("").to_lowercase();
+        assert!(!heads.contains("x-smuggled") && !heads.contains("content-encoding"), "{heads}");
     }
 
     async fn one_message_in_so_many_is_traced() {

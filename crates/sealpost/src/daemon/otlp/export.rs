@@ -1,55 +1,23 @@
 //! The task that hands spans to the collector in batches.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use admin::SpanResult;
 use attempt::{Clean, Level};
-use opentelemetry::KeyValue;
-use opentelemetry_otlp::{RetryPolicy, SpanExporter as Otlp, WithExportConfig, WithHttpConfig};
-use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
+use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::http::Client;
+use super::http::Collector;
 use crate::daemon::observe::Observer;
 
 /// What hands spans on; given to a task of its own.
 pub(crate) struct Exporter {
-    pub(super) sink: Otlp,
+    pub(super) collector: Collector,
     pub(super) receiver: mpsc::Receiver<Vec<SpanData>>,
     pub(super) overflow: Arc<AtomicU64>,
-}
-
-/// The encoder and transmitter.
-pub(super) fn sink(
-    endpoint: &str,
-    headers: Vec<(String, String)>,
-    client: Client,
-    hostname: &str,
-) -> Result<Otlp, String> {
-    let built = Otlp::builder()
-        .with_http()
-        .with_http_client(client)
-        .with_endpoint(endpoint)
-        .with_headers(headers.into_iter().collect::<HashMap<_, _>>())
-        // Its own retries would block the thread; ours is the pause after a failure.
-        .with_retry_policy(RetryPolicy::disabled())
-        .build();
-    let mut sink = built.map_err(|e| format!("telemetry.otlp.endpoint: {e}"))?;
-    sink.set_resource(
-        &Resource::builder_empty()
-            .with_attributes([
-                KeyValue::new("service.name", "sealpost"),
-                KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
-                KeyValue::new("host.name", hostname.to_owned()),
-            ])
-            .build(),
-    );
-    Ok(sink)
 }
 
 impl Exporter {
@@ -106,24 +74,24 @@ impl Exporter {
         if count == 0 {
             return;
         }
-        let result = self.sink.export(batch).await;
-        let outcome = match result {
-            Ok(()) => SpanResult::Exported,
-            Err(_) => SpanResult::Dropped,
-        };
-        observer.metrics.spans(outcome, count);
+        let result = self.collector.send(batch).await;
+        let dropped = result.as_ref().map_or(count, |refused| count.min(*refused));
+        observer.metrics.spans(SpanResult::Dropped, dropped);
+        observer
+            .metrics
+            .spans(SpanResult::Exported, count - dropped);
         match result {
-            Ok(()) if state.failing => {
+            Ok(_) if state.failing => {
                 observer.process("telemetry.recovered", Level::Info, &[]);
                 state.failing = false;
             }
             Err(error) if !state.failing => {
-                let why = Clean::new(&error.to_string(), 300).to_string();
+                let why = Clean::new(&error, 300).to_string();
                 let fields = [("detail", why.as_str()), ("advice", ADVICE)];
                 observer.process("telemetry.failed", Level::Warn, &fields);
                 state.failing = true;
             }
-            Ok(()) | Err(_) => {}
+            Ok(_) | Err(_) => {}
         }
     }
 }

@@ -23,7 +23,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use delivery::Story;
+use opentelemetry::KeyValue;
+use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SpanData;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use settings::Settings;
@@ -31,7 +34,7 @@ use smtp_client::Roots;
 use tokio::sync::mpsc;
 
 pub(super) use self::export::Exporter;
-use self::http::Client;
+use self::http::Collector;
 use self::spans::Naming;
 
 use super::open::fail;
@@ -68,12 +71,19 @@ fn made(s: &Settings, roots: &Roots) -> Result<Option<(Arc<Telemetry>, Exporter)
     let headers = s.otlp.headers_file.as_deref().map(headers).transpose()?;
     let own = s.otlp.ca_file.as_deref().map(authorities).transpose()?;
     let anchors = own.unwrap_or_else(|| Arc::clone(roots.current().store()));
-    let client = Client::new(anchors)?;
     let hostname = s.server.hostname.to_string();
+    // Made without the detectors of the SDK, which read the environment.
+    let resource = Resource::builder_empty()
+        .with_attributes([
+            KeyValue::new("service.name", "sealpost"),
+            KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+            KeyValue::new("host.name", hostname.clone()),
+        ])
+        .build();
     let (sender, receiver) = mpsc::channel(WAITING);
     let overflow = Arc::new(AtomicU64::new(0));
     let exporter = Exporter {
-        sink: export::sink(endpoint, headers.unwrap_or_default(), client, &hostname)?,
+        collector: Collector::new(endpoint, headers.unwrap_or_default(), anchors, &resource)?,
         receiver,
         overflow: Arc::clone(&overflow),
     };
@@ -99,13 +109,31 @@ impl Telemetry {
     }
 }
 
-/// Lines of `Name: value`.
-fn headers(file: &Path) -> Result<Vec<(String, String)>, String> {
+/// Lines of `Name: value`; empty ones are passed over.
+fn headers(file: &Path) -> Result<HeaderMap, String> {
     let text = std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
-    let fields = text.lines().filter_map(|line| line.split_once(':'));
-    Ok(fields
-        .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
-        .collect())
+    let mut headers = HeaderMap::new();
+    for (n, line) in (1..).zip(text.lines()) {
+        let line = line.trim();
+        if line.is_empty() {
+            continue;
+        }
+        let field = line.split_once(':').and_then(|(name, value)| {
+            let name: HeaderName = name.trim().parse().ok()?;
+            let mut value: HeaderValue = value.trim().parse().ok()?;
+            value.set_sensitive(true);
+            Some((name, value))
+        });
+        // What stands there may be a secret: it is not repeated.
+        let Some((name, value)) = field else {
+            return Err(format!(
+                "{}:{n}: this is no header field; write lines such as Authorization: Bearer …",
+                file.display()
+            ));
+        };
+        headers.append(name, value);
+    }
+    Ok(headers)
 }
 
 fn authorities(file: &Path) -> Result<Arc<rustls::RootCertStore>, String> {

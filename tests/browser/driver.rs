@@ -170,9 +170,21 @@ impl Browser {
             .await;
     }
 
-    async fn devtools(&self, command: &str, params: Value) {
+    /// Runs a script on each page before its own; returns its name.
+    pub(crate) async fn on_each_page(&self, source: &str) -> String {
+        let command = "Page.addScriptToEvaluateOnNewDocument";
+        let added = self.devtools(command, json!({ "source": source })).await;
+        added["identifier"].as_str().unwrap_or_default().to_owned()
+    }
+
+    pub(crate) async fn not_on_each_page(&self, name: &str) {
+        let command = "Page.removeScriptToEvaluateOnNewDocument";
+        self.devtools(command, json!({ "identifier": name })).await;
+    }
+
+    async fn devtools(&self, command: &str, params: Value) -> Value {
         let body = json!({ "cmd": command, "params": params });
-        self.must("POST", "goog/cdp/execute", body).await;
+        self.must("POST", "goog/cdp/execute", body).await
     }
 
     /// What the browser complained of on our page since the last time, for instance that the

@@ -9,6 +9,7 @@
 
 mod driver;
 mod keyboard;
+mod large;
 mod login;
 mod looks;
 mod net;

@@ -31,6 +31,11 @@ impl Net {
 
     /// A relay that makes one attempt, with the login link and two tokens.
     pub(crate) async fn relay(&self) -> Relay {
+        self.relay_with(|config| config).await
+    }
+
+    /// As [`Net::relay`], with more settings.
+    pub(crate) async fn relay_with(&self, more: impl FnOnce(RelayConfig) -> RelayConfig) -> Relay {
         let file = self.folder.path().join("tokens");
         let lines = format!("olga:admin:{ADMIN_DIGEST}\nrita:read:{READ_DIGEST}\n");
         std::fs::write(&file, lines).unwrap();
@@ -43,7 +48,7 @@ impl Net {
                 "admin.token-file",
                 &format!("{:?}", file.display().to_string()),
             );
-        Relay::start(config).await
+        Relay::start(more(config)).await
     }
 
     /// A domain with an enforce policy whose only host has no STARTTLS: its mail waits.

@@ -68,9 +68,11 @@ testkit::net_test! {
         let browser = logged_in(ADMIN).await;
         browser.click("#nav a[href='#/deferrals']").await;
         browser.until_says("1 message for 1 domain").await;
-        browser.click(".reason details summary").await;
+        // Few reasons are open from the start.
         browser.until_says("To do:").await;
-        assert!(browser.text_of_page().await.contains("the recipient's administrator has to act"));
+        assert!(browser.text_of_page().await.contains("The recipient's side has to act"));
+        browser.click(".reason summary").await;
+        browser.until("it is closed", "!document.querySelector('.reason').open").await;
 
         browser.click("#nav a[href='#/policies']").await;
         browser.click("a[href='#/policies/d.test']").await;

@@ -161,7 +161,11 @@ impl Core {
             let hot = self.hot.get(&id).filter(|_| self.is_live(id))?;
             Some((hot.message.first_due(filter), id))
         });
-        let mut keys = self.schedule.keys_from(from, limit, filter);
+        let mut keys = match filter.state {
+            // What is under way stands in no schedule.
+            Some(MessageState::Active) => Vec::new(),
+            _ => self.schedule.keys_from(from, limit, filter),
+        };
         let full = keys.len() == limit;
         let end = keys.last().copied().filter(|_| full);
         // What is leased stands in no schedule: add it where it belongs on this page.

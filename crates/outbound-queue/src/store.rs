@@ -96,7 +96,8 @@ pub trait QueueStore: Send + Sync + 'static {
     /// [`QueueError::NotFound`], [`QueueError::Body`].
     fn open_body(&self, id: QueueId) -> impl Future<Output = Result<Body, QueueError>> + Send;
 
-    /// Messages that match, by next attempt, `limit` at most; the page says where to go on.
+    /// Messages that match, by next attempt, `limit` at most; the page says where to go on. A page may
+    /// be short, or empty, and not the last one: its `next` says so.
     ///
     /// # Errors
     /// [`QueueError::Rebuilding`], [`QueueError::Failed`].

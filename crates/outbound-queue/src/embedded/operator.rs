@@ -28,7 +28,8 @@ pub(super) fn show(shared: &Shared, id: QueueId, now: Now) -> Result<MessageView
     Ok(state.core.view(id, &hot.message, now))
 }
 
-/// A page of what matches.
+/// A page of what matches: short of `limit`, or empty, and with a place to go on from, if that many
+/// had to be looked at that the rest is better asked for anew.
 pub(super) fn list(
     shared: &Shared,
     filter: &Filter,
@@ -37,6 +38,7 @@ pub(super) fn list(
     now: Now,
 ) -> Result<Page, QueueError> {
     let mut page = Page::default();
+    let mut misses = 0;
     loop {
         let (keys, mut rows) = entries(shared, filter, from)?;
         let state = shared.lock();
@@ -48,6 +50,7 @@ pub(super) fn list(
                 continue;
             }
             if !state.core.matches(filter, key.1, message, now) {
+                misses += 1;
                 continue;
             }
             if page.messages.len() == limit {
@@ -59,6 +62,10 @@ pub(super) fn list(
         match keys.last() {
             Some(last) if keys.len() >= PAGE => from = Cursor::after(*last),
             _ => return Ok(page),
+        }
+        if misses >= MOST_MISSES {
+            page.next = Some(Cursor::at(from));
+            return Ok(page);
         }
     }
 }
@@ -259,4 +266,7 @@ fn place_of(shared: &Shared, id: QueueId) -> Result<Place, QueueError> {
 
 /// Entries looked at, or messages edited, together.
 const PAGE: usize = 512;
+/// Messages that a listing looks at in vain before it answers: only they themselves say whether they
+/// match, and whoever asks hears of it soon and says whether to go on.
+const MOST_MISSES: usize = 8 * PAGE;
 const TRIES: usize = 4;

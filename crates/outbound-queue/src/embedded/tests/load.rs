@@ -54,6 +54,41 @@ async fn fifty_thousand_messages_open_and_drain() {
     assert_eq!(blobs.count(), 0);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listing_answers_before_it_has_looked_at_everything_in_vain() {
+    const MESSAGES: usize = 5_000;
+    let dir = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(options(dir.path())).unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let store = store.clone();
+        tasks.spawn(async move {
+            for _ in 0..MESSAGES / 50 {
+                put(&store, "s@a.test", &["r@d.test"], b"x", false, at(1)).await;
+            }
+        });
+    }
+    tasks.join_all().await;
+    let often = Filter {
+        attempts_over: Some(0),
+        ..Filter::default()
+    };
+    let first = store.list(&often, None, 50, at(2)).await.unwrap();
+    assert_eq!(first.messages.len(), 0);
+    let next = first.next.expect("there is more to look at");
+    let second = store.list(&often, Some(&next), 50, at(2)).await.unwrap();
+    assert_eq!((second.messages.len(), second.next), (0, None));
+    // What matches is no reason to stop.
+    let every = Filter::default();
+    let all = store.list(&every, None, usize::MAX, at(2)).await.unwrap();
+    assert_eq!((all.messages.len(), all.next), (MESSAGES, None));
+    // Actions go on to the end by themselves.
+    let target = Target::Filter(often);
+    let edited = store.edit(&target, Edit::Hold, false, at(2)).await.unwrap();
+    assert_eq!(edited.matched, 0);
+    store.close().unwrap();
+}
+
 #[tokio::test]
 async fn many_recipients_make_many_small_rows() {
     let dir = tempfile::tempdir().unwrap();

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use attempt::Reason;
 use axum::extract::{Path, State};
 use axum::response::Json;
-use mail_types::{Domain, QueueId};
+use mail_types::{Domain, QueueId, Timestamp};
 use outbound_queue::{AttemptEntry, MessageView, QueueStore, RecipientState};
 
 use crate::problem::Problem;
@@ -129,7 +129,7 @@ async fn of_domain<S: QueueStore>(
     sections.add("What happens", waiting.situation(control, domain));
     for (row, entry) in &waiting.rows {
         sections.add(
-            &format!("Why {} of {domain}", domain::some_wait(row.count)),
+            &format!("Why mail for {domain} waits"),
             domain::why(row, entry.as_ref(), domain.as_str()),
         );
     }
@@ -230,6 +230,13 @@ fn domain_of(view: &MessageView, entry: &AttemptEntry) -> Option<Domain> {
 
 fn reason_of(entry: &AttemptEntry) -> Option<Reason> {
     Reason::from_key(&entry.note.reason)
+}
+
+/// A moment, to the second: what is told in sentences needs no more.
+fn time(at: Timestamp) -> String {
+    Timestamp::from_secs(at.as_secs())
+        .rfc3339()
+        .replace(".000Z", "Z")
 }
 
 #[derive(Default)]

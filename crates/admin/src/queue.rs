@@ -17,7 +17,9 @@ use crate::{
     QueueAction, QueueDetail, QueueItem, QueueSummary, ReasonSummary,
 };
 
-/// Waiting messages that match, in the order of their next attempt.
+/// Waiting messages that match, in the order of their next attempt. A page may have fewer than `limit`,
+/// or none, and `next` all the same: only the messages themselves say whether they match, and looking
+/// at very many is done piece by piece. Without `next` it is the last page.
 #[utoipa::path(get, path = "/v1/queue", tag = "queue", params(
     ("domain" = Option<String>, Query, description = "Recipient domain."),
     ("sender" = Option<String>, Query, description = "Reverse-path; `<>` is the null reverse-path."),
@@ -95,6 +97,7 @@ pub(crate) async fn summary<S: QueueStore>(
         DestinationSummary {
             domain,
             route,
+            side: side_of(row.reason.as_deref()),
             reason: row.reason.map(|r| r.to_string()),
             messages: row.count,
             oldest: row.oldest.rfc3339(),
@@ -142,6 +145,12 @@ fn in_words(
     (parsed.host.to_string(), route)
 }
 
+/// Whose move it is.
+fn side_of(reason: Option<&str>) -> Option<String> {
+    let reason = attempt::Reason::from_key(reason?)?;
+    Some(reason.side().key().to_owned())
+}
+
 fn by_reason(rows: &[SummaryRow]) -> Vec<ReasonSummary> {
     let mut reasons: BTreeMap<Option<&str>, (u64, u64)> = BTreeMap::new();
     for row in rows {
@@ -152,6 +161,7 @@ fn by_reason(rows: &[SummaryRow]) -> Vec<ReasonSummary> {
     let mut out: Vec<_> = reasons
         .into_iter()
         .map(|(reason, (messages, domains))| ReasonSummary {
+            side: side_of(reason),
             reason: reason.map(str::to_owned),
             messages,
             domains,

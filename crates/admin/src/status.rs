@@ -1,5 +1,8 @@
 //! `/v1/status`: one screen.
 
+use std::sync::Arc;
+
+use attempt::{Reason, Side};
 use axum::extract::State;
 use axum::response::Json;
 use outbound_queue::QueueStore;
@@ -29,6 +32,7 @@ pub(crate) async fn status<S: QueueStore>(State(control): State<Control<S>>) -> 
             ("deferred".to_owned(), queue.deferred),
             ("held".to_owned(), queue.held),
         ],
+        waiting_for: waiting_for(&queue.reasons),
         clock: clock::view(&control.policies),
         paused: paused::list(&control.delivery),
         oldest: queue.oldest.map(|(_, at)| at.rfc3339()),
@@ -49,4 +53,18 @@ pub(crate) async fn status<S: QueueStore>(State(control): State<Control<S>>) -> 
         store_bytes: queue.disk_bytes,
         free_bytes: control.daemon.free_bytes(),
     })
+}
+
+/// Counts by reason, added up by whose move it is.
+fn waiting_for(reasons: &[(Arc<str>, u64)]) -> Vec<(String, u64)> {
+    let sides = [Side::Us, Side::RecipientAdmin, Side::Wait];
+    let count = |side| {
+        let of_side = reasons
+            .iter()
+            .filter(|(key, _)| Reason::from_key(key).is_some_and(|reason| reason.side() == side));
+        of_side.map(|(_, count)| count).sum()
+    };
+    sides
+        .map(|side| (side.key().to_owned(), count(side)))
+        .into()
 }

@@ -222,6 +222,9 @@ pub struct QueueSummary {
 pub struct ReasonSummary {
     /// Key of the last reason; `null` for mail that was not tried yet.
     pub reason: Option<String>,
+    /// Whose move it is: `recipient-admin`, `us` or `wait`.
+    #[serde(default)]
+    pub side: Option<String>,
     /// Messages; one with several domains counts for each.
     pub messages: u64,
     /// Domains or routes.
@@ -281,6 +284,9 @@ pub struct DestinationSummary {
     pub route: Option<String>,
     /// Key of the last reason; `null` for mail that was not tried yet.
     pub reason: Option<String>,
+    /// Whose move it is: `recipient-admin`, `us` or `wait`.
+    #[serde(default)]
+    pub side: Option<String>,
     /// Messages.
     pub messages: u64,
     /// Arrival of the oldest.
@@ -425,6 +431,11 @@ pub struct StatusView {
     /// Messages by state, for instance `deferred`.
     #[schema(value_type = Vec<Vec<serde_json::Value>>)]
     pub queue_by_state: Vec<(String, u64)>,
+    /// Waiting messages by whose move it is (`recipient-admin`, `us`, `wait`); one that waits at several
+    /// domains counts for each.
+    #[serde(default)]
+    #[schema(value_type = Vec<Vec<serde_json::Value>>)]
+    pub waiting_for: Vec<(String, u64)>,
     /// The clock.
     #[serde(default)]
     pub clock: ClockView,

@@ -440,8 +440,8 @@ fn tls_line(tls: &TlsSession) -> Box<str> {
     };
     let certificate = tls.cert.as_ref().map(certificate).unwrap_or_default();
     if tls.version == UNKNOWN {
-        // The handshake ended over the certificate.
-        return format!("{verified}{certificate}").into();
+        // The handshake ended over the certificate, for a reason that is told elsewhere.
+        return format!("certificate refused{certificate}").into();
     }
     format!("{} {} ({verified}{certificate})", tls.version, tls.cipher).into()
 }
@@ -463,7 +463,7 @@ fn certificate(cert: &attempt::Certificate) -> String {
         ": for {}{more}; issued by {}; valid until {}",
         shown.join(", "),
         cert.issuer,
-        cert.not_after.rfc3339()
+        cert.not_after.rfc3339().replace(".000Z", "Z")
     )
 }
 

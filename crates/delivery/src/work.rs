@@ -350,9 +350,15 @@ impl<S: QueueStore> Attempt<'_, S> {
                 Ok(body) => body,
                 Err(error) => {
                     found.ours = matches!(error, QueueError::Body { damaged: true, .. });
+                    let more = match found.ours {
+                        true => {
+                            " No retry mends that: `sealpost queue bounce` returns it to its sender."
+                        }
+                        false => "",
+                    };
                     let failure = Arc::new(Failure::new(
                         Reason::Local,
-                        format!("The message cannot be read here: {error}."),
+                        format!("The message cannot be read here: {error}.{more}"),
                     ));
                     found.all_open(&Verdict::Deferred(failure));
                     return After::Settled;

@@ -20,7 +20,7 @@ pub struct CertificateFailure {
 #[must_use]
 pub enum CertificateFault {
     /// A certificate of the chain is past its end.
-    #[error("it expired on {not_after} and now is {now}")]
+    #[error("it expired on {} and now is {}", to_the_second(*not_after), to_the_second(*now))]
     Expired {
         /// Last valid moment.
         not_after: Timestamp,
@@ -28,7 +28,7 @@ pub enum CertificateFault {
         now: Timestamp,
     },
     /// A certificate of the chain is before its start.
-    #[error("it is valid only from {not_before} and now is {now}")]
+    #[error("it is valid only from {} and now is {}", to_the_second(*not_before), to_the_second(*now))]
     NotYetValid {
         /// First valid moment.
         not_before: Timestamp,
@@ -149,6 +149,13 @@ impl std::fmt::Display for CertificateFailure {
 }
 
 impl std::error::Error for CertificateFailure {}
+
+/// Certificates know no fractions of a second.
+fn to_the_second(at: Timestamp) -> String {
+    Timestamp::from_secs(at.as_secs())
+        .rfc3339()
+        .replace(".000Z", "Z")
+}
 
 fn names_or_none(names: &[Box<str>]) -> String {
     if names.is_empty() {

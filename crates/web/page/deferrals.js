@@ -1,17 +1,26 @@
 // What waits, by reason, with what to do about it, and for which domains.
 import { el, facts, foreign, replace, table } from "./dom.js";
 import { get } from "./api.js";
-import { ago, number, plural } from "./text.js";
+import { ago, move, number, plural } from "./text.js";
 
-const SIDES = { "recipient-admin": "the recipient's administrator has to act", us: "it is our move", wait: "it usually passes by itself" };
+// What only we can mend comes first.
+const SIDES = ["us", "recipient-admin", "wait", null];
 
 export async function show(place) {
   const [summary, reasons] = await Promise.all([get("/v1/queue/summary", { limit: 2000 }), get("/v1/reasons")]);
   const known = new Map(reasons.map((reason) => [reason.key, reason]));
-  const rows = Map.groupBy ? Map.groupBy(summary.rows, (row) => row.reason) : group(summary.rows);
+  const rows = group(summary.rows);
+  const all = summary.reasons;
+  const open = all.length <= 3;
   replace(place, el("h1", {}, "Deferrals"),
     el("p", { class: "quiet" }, `${plural(summary.messages, "message")} in the queue, by why they wait. A message with several domains counts for each.`),
-    summary.reasons.length ? summary.reasons.map((reason) => section(reason, known.get(reason.reason), rows.get(reason.reason) || [])) : el("p", { class: "empty" }, "Nothing waits."));
+    all.length ? SIDES.map((side) => part(side, all.filter((reason) => (reason.side || null) === side), (reason) =>
+      section(reason, known.get(reason.reason), rows.get(reason.reason) || [], open))) : el("p", { class: "empty" }, "Nothing waits."));
+}
+
+function part(side, reasons, shown) {
+  if (!reasons.length) return null;
+  return [el("h2", {}, side ? move(side, true) : "Not tried yet"), reasons.map(shown)];
 }
 
 // A route is no domain that could be asked for.
@@ -26,16 +35,22 @@ function group(rows) {
   return groups;
 }
 
-function section(total, reason, rows) {
+// One line for each reason, behind which everything else is.
+function section(total, reason, rows, open) {
   const title = total.reason || "not tried yet";
   const missing = total.domains - rows.length;
-  return el("section", { class: "reason" },
-    el("h2", {}, title, " ", el("span", { class: "count" }, plural(total.messages, "message"), ` for ${plural(total.domains, "domain")}`)),
-    reason && [facts([["Status", reason.dsn], ["Whose move", SIDES[reason.side]], ["Standard", reason.clause]]),
-      el("details", {}, el("summary", {}, "What it means and what to do"),
-        el("div", { class: "prose" }, reason.explanation.map((text) => el("p", {}, text)), el("p", {}, el("b", {}, "To do: "), reason.advice)))],
+  const names = rows.slice(0, 2).map(name).join(", ") + (total.domains > 2 ? ` and ${number(total.domains - 2)} more` : "");
+  return el("details", { class: "reason", open },
+    el("summary", {}, el("span", { class: "title" }, title), el("span", { class: "count" }, plural(total.messages, "message"), ` for ${plural(total.domains, "domain")}`),
+      el("span", { class: "says" }, reason ? reason.sentence : "Its first attempt is still to come."), el("span", { class: "names quiet" }, foreign(names))),
+    reason && [el("div", { class: "prose" }, el("p", {}, el("b", {}, "To do: "), reason.advice), reason.explanation.map((text) => el("p", {}, text))),
+      facts([["Status", reason.dsn], ["Standard", reason.clause]])],
     table(title, [{ title: "Domain" }, { title: "Messages", class: "n" }, { title: "Oldest" }, { title: "Next attempt" }, { title: "" }],
-      rows.slice(0, 50).map((row) => [foreign(row.route ? `${row.domain} via ${row.route}` : row.domain), number(row.messages), ago(row.oldest), ago(row.next_attempt),
+      rows.slice(0, 50).map((row) => [foreign(name(row)), number(row.messages), ago(row.oldest), ago(row.next_attempt),
         el("a", { href: `#/queue?${messages(row)}` }, "messages")])),
     rows.length > 50 || missing > 0 ? el("p", { class: "quiet" }, `The ${Math.min(50, rows.length)} domains with the most messages; sealpost queue summary lists all.`) : null);
+}
+
+function name(row) {
+  return row.route ? `${row.domain} via ${row.route}` : row.domain;
 }

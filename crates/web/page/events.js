@@ -28,6 +28,7 @@ export async function show(place, { query }) {
       pause, said),
     el("table", { class: "events" }, el("caption", { class: "unseen" }, "Events, newest first"),
       el("thead", {}, el("tr", {}, ["Time (UTC)", "Event", "Fields"].map((title) => el("th", { scope: "col" }, title)))), rows));
+  replace(rows, el("tr", { class: "none" }, el("td", { colspan: "3", class: "quiet" }, "Nothing has happened since this page was opened.")));
   watch(rows, said, state, query.event || "");
   const drawing = setInterval(() => flush(rows, state), 250);
   return () => { state.stopped = true; state.control.abort(); clearInterval(drawing); };
@@ -56,6 +57,7 @@ async function watch(rows, said, state, kind) {
 
 function flush(rows, state) {
   if (state.paused || !state.waiting.length) return;
+  rows.querySelector(".none")?.remove();
   const fresh = state.waiting.splice(0).map(row).reverse();
   rows.prepend(...fresh);
   while (rows.childElementCount > MOST) rows.lastElementChild.remove();

@@ -2,17 +2,20 @@
 import { el, facts, foreign, notice, replace, table } from "./dom.js";
 import { get, mayAct, path } from "./api.js";
 import { ACTIONS, act } from "./queue.js";
-import { ago, bytes, moment, number, state } from "./text.js";
+import { ago, bytes, moment, move, number, state } from "./text.js";
 
 export async function show(place, { rest: [id] }) {
-  const message = await get(path("queue", id));
+  const [message, reasons] = await Promise.all([get(path("queue", id)), get("/v1/reasons")]);
+  const known = reasons.find((reason) => reason.key === message.reason);
   const why = el("section", { class: "prose" }, el("p", { class: "quiet" }, "Looking up what is known of the domain…"));
   replace(place,
     el("p", {}, el("a", { href: "#/queue" }, "← Queue")),
     el("h1", {}, "Message ", el("code", {}, message.id)),
     actions(message.id),
     facts([
-      ["State", state(message.state)], ["Sender", message.sender ? foreign(message.sender) : "<> (null)"], ["Size", bytes(message.size)],
+      ["State", state(message.state)],
+      ["Reason", message.reason && [el("b", {}, message.reason), message.detail ? [": ", foreign(message.detail)] : null]],
+      ["Whose move", known && move(known.side, true)], ["Sender", message.sender ? foreign(message.sender) : "<> (null)"], ["Size", bytes(message.size)],
       ["Arrived", [moment(message.arrived), " (", ago(message.arrived), ")"]],
       ["Next attempt", message.next_attempt ? [moment(message.next_attempt), " (", ago(message.next_attempt), ")"] : "–"],
       ["Given up", [moment(message.expires), " (", ago(message.expires), ")"]],

@@ -2,7 +2,7 @@
 import { el, facts, replace, table } from "./dom.js";
 import { get } from "./api.js";
 import { chart } from "./chart.js";
-import { ago, bytes, level, number, span, state } from "./text.js";
+import { ago, bytes, level, move, number, span, state } from "./text.js";
 
 export async function show(place) {
   const now = el("div", {});
@@ -30,7 +30,9 @@ async function refresh(now, details) {
       tile(state(name), number(states[name]), el("a", { href: `#/queue?state=${name}`, "aria-label": `show ${name} messages` }, "show"))),
     tile("Oldest", s.oldest ? ago(s.oldest) : "–", s.oldest ? "arrived" : "the queue is empty"),
     tile("Connections", number(s.connections), "outbound, now")));
-  replace(details, card("Since the start", facts([
+  replace(details, card("Whose move", facts((s.waiting_for || []).map(([side, count]) => [move(side), number(count)])),
+    el("p", {}, el("a", { href: "#/deferrals" }, "All reasons"))),
+  card("Since the start", facts([
     ["Started", ago(s.started)], ["Version", s.version], ["Host name", s.hostname],
     ["Delivered", number(s.delivered)], ["Deferred", number(s.deferred)], ["Bounced", number(s.bounced)],
   ])),

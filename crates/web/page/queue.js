@@ -1,7 +1,7 @@
 // Waiting mail: filter, sort, page, act.
 import { confirm, el, foreign, notice, replace, table } from "./dom.js";
 import { get, mayAct, post } from "./api.js";
-import { ago, bytes, number, plural, state } from "./text.js";
+import { ago, bytes, move, number, plural, state } from "./text.js";
 
 const PAGE = 50;
 const FIELDS = ["domain", "sender", "recipient", "reason", "state", "older", "attempts-over"];
@@ -16,9 +16,18 @@ export const ACTIONS = {
 
 export async function show(place, { query }) {
   const filter = Object.fromEntries(FIELDS.filter((name) => query[name]).map((name) => [name, query[name]]));
-  const view = { filter, items: [], next: null, before: [], cursor: "", chosen: new Set(), sort: { column: 7, down: false }, body: el("div", {}) };
-  replace(place, el("h1", {}, "Queue"), form(filter, await get("/v1/reasons")), view.body);
-  await load(view);
+  const view = { filter, items: [], next: null, before: [], cursor: "", chosen: new Set(), sort: { column: 7, down: false }, body: el("div", {}), turn: 0, sides: new Map() };
+  const asked = get("/v1/reasons");
+  const first = page(view, PAGE, "");
+  const reasons = await asked;
+  view.sides = new Map(reasons.map((reason) => [reason.key, reason.side]));
+  replace(place, el("h1", {}, "Queue"), form(filter, reasons), view.body);
+  await load(view, first);
+  return () => { view.turn += 1; };
+}
+
+function page(view, limit, cursor) {
+  return get("/v1/queue", { ...view.filter, limit, cursor });
 }
 
 function form(filter, reasons) {
@@ -43,11 +52,26 @@ function form(filter, reasons) {
   el("div", { class: "row" }, el("button", { type: "submit", class: "primary" }, "Filter"), el("a", { href: "#/queue", class: "button" }, "Clear")));
 }
 
-async function load(view) {
-  const page = await get("/v1/queue", { ...view.filter, limit: PAGE, cursor: view.cursor });
-  Object.assign(view, { items: page.items, next: page.next });
+// A page of rows. Where only the messages themselves say whether they match, the relay looks at some
+// and says where to go on: the rest is asked for behind what is shown already.
+async function load(view, first) {
+  const turn = ++view.turn;
+  const found = await (first || page(view, PAGE, view.cursor));
+  if (turn !== view.turn) return;
+  Object.assign(view, { items: found.items, next: found.next });
   view.chosen.clear();
   draw(view);
+  more(view, turn).catch((error) => turn === view.turn && fail(error));
+}
+
+async function more(view, turn) {
+  while (turn === view.turn && view.next && view.items.length < PAGE) {
+    const found = await page(view, PAGE - view.items.length, view.next);
+    if (turn !== view.turn) return;
+    view.items = view.items.concat(found.items);
+    view.next = found.next;
+    if (found.items.length || !found.next) draw(view);
+  }
 }
 
 // By column; null where there is nothing to sort by.
@@ -58,19 +82,25 @@ function draw(view) {
   const key = SORTS[view.sort.column];
   const items = [...view.items].sort((a, b) => (key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0) * (view.sort.down ? -1 : 1));
   const sorting = { ...view.sort, by: (column) => { view.sort = { column, down: view.sort.column === column && !view.sort.down }; draw(view); view.body.querySelectorAll("th button")[column - 1]?.focus(); } };
-  const columns = [{ title: el("span", { class: "unseen" }, "Chosen"), class: "tick" }, { title: "Id", sort: true, class: "id" }, { title: "Sender", sort: true }, { title: "Recipients", sort: true },
-    { title: "State", sort: true }, { title: "Reason", sort: true }, { title: "Attempts", sort: true, class: "n" },
-    { title: "Next attempt", sort: true }, { title: "Arrived", sort: true }, { title: "Size", sort: true, class: "n" }];
+  const columns = [{ title: el("span", { class: "unseen" }, "Chosen"), class: "tick" }, { title: "Id", sort: true, class: "id" }, { title: "Sender", sort: true, class: "who" }, { title: "Recipients", sort: true, class: "who" },
+    { title: "State", sort: true }, { title: "Reason", sort: true, class: "why" }, { title: "Attempts", sort: true, class: "n minor" },
+    { title: "Next attempt", sort: true }, { title: "Arrived", sort: true }, { title: "Size", sort: true, class: "n minor" }];
   const rows = items.map((item) => [tick(view, item.id), el("a", { href: `#/queue/${item.id}` }, item.id),
     item.sender ? foreign(item.sender) : el("span", { class: "quiet" }, "<> (null)"), recipients(item),
-    state(item.state), item.reason ? el("span", { title: item.detail }, item.reason) : "–", number(item.attempts),
+    state(item.state), why(view, item), number(item.attempts),
     ago(item.next_attempt), ago(item.arrived), bytes(item.size)]);
   replace(view.body, bar(view),
-    items.length ? table("Messages", columns, rows, sorting) : el("p", { class: "empty" }, Object.keys(view.filter).length ? "Nothing in the queue matches." : "The queue is empty."),
+    items.length ? table("Messages", columns, rows, sorting) : el("p", { class: "empty" }, view.next ? "Nothing that matches so far; looking further…" : Object.keys(view.filter).length ? "Nothing in the queue matches." : "The queue is empty."),
     el("nav", { class: "row pages", "aria-label": "Pages" },
       el("button", { type: "button", disabled: !view.before.length, onclick: () => { view.cursor = view.before.pop(); load(view).catch(fail); } }, "Previous page"),
       el("button", { type: "button", id: "next-page", disabled: !view.next, onclick: () => { view.before.push(view.cursor); view.cursor = view.next; load(view).catch(fail); } }, "Next page"),
-      el("span", { class: "quiet" }, `${plural(items.length, "message")} shown, by next attempt; a click on a heading sorts these.`)));
+      el("span", { class: "quiet" }, view.next && items.length < PAGE ? `${plural(items.length, "message")} so far; looking further…` : `${plural(items.length, "message")} shown, by next attempt; a click on a heading sorts these.`)));
+}
+
+// The reason, whose move it is, and what happened, in one sentence.
+function why(view, item) {
+  if (!item.reason) return "–";
+  return [el("b", {}, item.reason), " ", move(view.sides.get(item.reason)), item.detail ? el("div", { class: "detail quiet", title: item.detail }, foreign(item.detail)) : null];
 }
 
 function recipients(item) {

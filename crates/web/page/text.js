@@ -57,6 +57,18 @@ export function level(name, word = name) {
   return el("span", { class: `level ${name}` }, el("span", { class: "shape", "aria-hidden": "true" }, LEVELS[name] || "·"), ` ${word}`);
 }
 
+// Whose move it is, by shape and word.
+const MOVES = {
+  us: ["◆", "our move", "Our side has to act"], "recipient-admin": ["◇", "their move", "The recipient's side has to act"],
+  wait: ["○", "passes", "Nobody has to act: it usually passes by itself"],
+};
+
+export function move(side, long = false) {
+  const known = MOVES[side];
+  if (!known) return null;
+  return el("span", { class: `move ${side}` }, el("span", { class: "shape", "aria-hidden": "true" }, known[0]), ` ${long ? known[2] : known[1]}`);
+}
+
 export function plural(n, one, many = `${one}s`) {
   return `${number(n)} ${n === 1 ? one : many}`;
 }

@@ -1,6 +1,6 @@
 //! `/v1/reasons`: what each reason means, from the one source.
 
-use attempt::{Facts, Reason, Side};
+use attempt::{Facts, Reason};
 use axum::response::Json;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -14,6 +14,8 @@ pub struct ReasonView {
     pub dsn: String,
     /// Whose move it is: `recipient-admin`, `us` or `wait`.
     pub side: String,
+    /// One sentence, for the domain `the domain`.
+    pub sentence: String,
     /// The standard's clause.
     pub clause: String,
     /// What it means, in paragraphs.
@@ -36,15 +38,14 @@ fn view(reason: Reason) -> ReasonView {
         mx: None,
         specifics: None,
     };
-    let side = match reason.side() {
-        Side::RecipientAdmin => "recipient-admin",
-        Side::Us => "us",
-        Side::Wait => "wait",
-    };
     ReasonView {
         key: reason.key().to_owned(),
         dsn: reason.status().to_string(),
-        side: side.to_owned(),
+        side: reason.side().key().to_owned(),
+        sentence: reason.sentence(&Facts {
+            domain: "the domain",
+            ..facts
+        }),
         clause: reason.clause().to_owned(),
         explanation: reason
             .explanation()

@@ -7,7 +7,7 @@ use mta_sts::Mode;
 use outbound_queue::QueueStore;
 use policy_cache::{Discovery, NoPolicy, Outcome};
 
-use super::hosts;
+use super::{hosts, time};
 use crate::Control;
 
 /// A look at everything that applies to a domain, taken once.
@@ -44,7 +44,7 @@ impl Look {
         Some(format!(
             "MTA-STS, mode {}, id {id}, fetched {} (UTC), hosts {}",
             stored.mode().as_str(),
-            stored.fetched_at.rfc3339(),
+            time(stored.fetched_at),
             listed(stored.policy.mx())
         ))
     }
@@ -137,7 +137,7 @@ fn rule<S: QueueStore>(control: &Control<S>, domain: &Domain) -> Option<String> 
     }
     let until = written
         .until
-        .map(|at| format!(" What weakens in it ends {}.", at.rfc3339()))
+        .map(|at| format!(" What weakens in it ends {}.", time(at)))
         .unwrap_or_default();
     Some(format!(
         "A [[domain]] rule of our configuration says: {}.{until}",
@@ -155,7 +155,7 @@ fn set_by_operator<S: QueueStore>(control: &Control<S>, domain: &Domain) -> Vec<
         out.push(format!(
             "An operator has pinned the hosts {} at {} ({}, {}): this is a minimum, whatever the domain publishes.",
             listed(&pin.mx),
-            pin.order.at.rfc3339(),
+            time(pin.order.at),
             pin.order.by,
             pin.order.reason
         ));
@@ -165,7 +165,7 @@ fn set_by_operator<S: QueueStore>(control: &Control<S>, domain: &Domain) -> Vec<
         out.push(format!(
             "An operator has exempted the domain until {} ({}, {}): its policy is not enforced, and its mail is \
              unprotected.",
-            exemption.until.rfc3339(),
+            time(exemption.until),
             exemption.order.by,
             exemption.order.reason
         ));
@@ -200,8 +200,8 @@ fn policy(domain: &Domain, discovery: &Discovery) -> String {
             format!(
                 "{domain} publishes an MTA-STS policy in mode {}:{id} fetched {}, valid until {}, hosts {}. That means: {meaning}.{stand_in}",
                 stored.mode().as_str(),
-                stored.fetched_at.rfc3339(),
-                stored.expires_at.rfc3339(),
+                time(stored.fetched_at),
+                time(stored.expires_at),
                 listed(stored.policy.mx()),
             )
         }
@@ -224,7 +224,7 @@ fn policy(domain: &Domain, discovery: &Discovery) -> String {
         } => format!(
             "It is not known whether {domain} has an MTA-STS policy: the record could not be looked up ({cause}; failures so far: {failures}). Mail waits; \
              the next look-up is at {}.",
-            until.rfc3339()
+            time(*until)
         ),
     }
 }

@@ -7,7 +7,7 @@ use delivery::Destination;
 use mail_types::{Domain, Host};
 use outbound_queue::{AttemptEntry, Filter, QueueStore, SummaryRow};
 
-use super::message;
+use super::{message, time};
 use crate::Control;
 
 /// The domain's mail in the queue by reason, the most first, each with an attempt that ended so.
@@ -57,9 +57,7 @@ impl Waiting {
             out.push(format!(
                 "{} for {domain} in the queue, the oldest since {}.",
                 some_wait(all),
-                oldest
-                    .map(mail_types::Timestamp::rfc3339)
-                    .unwrap_or_default()
+                oldest.map(time).unwrap_or_default()
             ));
         }
         let lanes = control.delivery.lanes();
@@ -79,7 +77,7 @@ pub(super) fn pause<S: QueueStore>(control: &Control<S>, domain: &Domain) -> Opt
     Some(format!(
         "Delivery to {domain} is paused since {} by {} ({}): its mail is accepted and waits. `sealpost queue resume \
          {domain}` lets it go on.",
-        pause.since.rfc3339(),
+        time(pause.since),
         pause.by,
         pause.reason
     ))
@@ -104,12 +102,12 @@ pub(super) fn why(row: &SummaryRow, entry: Option<&AttemptEntry>, domain: &str) 
     };
     let next = row
         .next_attempt
-        .map(|at| format!("; the next attempt is at {}", at.rfc3339()))
+        .map(|at| format!("; the next attempt is at {}", time(at)))
         .unwrap_or_default();
     let mut out = vec![format!(
-        "{} for {key}, the oldest since {}{next}.",
+        "{} with the reason {key}, the oldest since {}{next}.",
         some_wait(row.count),
-        row.oldest.rfc3339()
+        time(row.oldest)
     )];
     match (entry, Reason::from_key(key)) {
         (Some(entry), _) => out.extend(message::failure(entry, domain)),

@@ -34,7 +34,11 @@ fn named(candidates: &[Candidate]) -> Option<String> {
             } else {
                 format!(", port {}", c.port)
             };
-            format!("{} ({}{port})", c.name, shown.join(", "))
+            match is_literal(c) {
+                // Its name stands for the address and is of no use to anybody.
+                true => format!("[{}]{port}", shown.join(", ")),
+                false => format!("{} ({}{port})", c.name, shown.join(", ")),
+            }
         }
         Err(why) => format!("{} (not usable: {})", c.name, why.detail),
     });
@@ -50,6 +54,14 @@ fn named(candidates: &[Candidate]) -> Option<String> {
             each.join(", ")
         )
     })
+}
+
+/// Whether it was given as an address: then [`delivery::plan`] has made up its name.
+fn is_literal(candidate: &Candidate) -> bool {
+    let addresses = candidate.addresses.as_deref().unwrap_or_default();
+    let [address] = addresses else { return false };
+    let text = address.to_string().replace(['.', ':'], "-");
+    candidate.name.as_str() == format!("address-{}", text.trim_matches('-'))
 }
 
 /// Nothing if no host has TLSA records, and DNSSEC vouches for none.

@@ -7,7 +7,7 @@ use mail_types::{Domain, Timestamp};
 use outbound_queue::AttemptEntry;
 
 use super::demands::Look;
-use super::reason_of;
+use super::{reason_of, time};
 
 /// What the letter is about.
 pub(super) struct Case<'a> {
@@ -47,11 +47,11 @@ impl Case<'_> {
         fact(
             "When:",
             &match self.entry.count {
-                1 => format!("{} (UTC)", self.entry.last.rfc3339()),
+                1 => format!("{} (UTC)", time(self.entry.last)),
                 n => format!(
                     "{n} times from {} to {} (UTC)",
-                    self.entry.first.rfc3339(),
-                    self.entry.last.rfc3339()
+                    time(self.entry.first),
+                    time(self.entry.last)
                 ),
             },
         );
@@ -73,7 +73,7 @@ impl Case<'_> {
         match self.expires {
             Some(at) => format!(
                 "We keep trying; what cannot be delivered by {} goes back to its sender.",
-                at.rfc3339()
+                time(at)
             ),
             None => {
                 "We keep trying for some days; then the mail goes back to its senders.".to_owned()

@@ -3,11 +3,11 @@
 use attempt::{Facts, Reason, Side};
 use outbound_queue::{AttemptEntry, MessageState, MessageView, RecipientState};
 
-use super::reason_of;
+use super::{reason_of, time};
 
 /// Since when it waits, for whom, when it is tried next and when it is given up.
 pub(super) fn situation(view: &MessageView) -> Vec<String> {
-    let arrival = view.envelope.arrival.at.rfc3339();
+    let arrival = time(view.envelope.arrival.at);
     let next = match (view.state, view.next_attempt) {
         (MessageState::Held, _) if is_parked(view) => {
             "It fails this relay and was set aside: no attempt is made until it is released (`sealpost queue release`)."
@@ -21,14 +21,14 @@ pub(super) fn situation(view: &MessageView) -> Vec<String> {
         (MessageState::Due, _) | (MessageState::Deferred, None) => {
             "Its next attempt is due now.".to_owned()
         }
-        (MessageState::Deferred, Some(at)) => format!("Its next attempt is at {}.", at.rfc3339()),
+        (MessageState::Deferred, Some(at)) => format!("Its next attempt is at {}.", time(at)),
     };
     let mut out = vec![format!(
         "Message {} from <{}> has been in the queue since {arrival}. {next} It is given up, with a \
          notification to the sender where one may be sent, at {}.",
         view.id,
         view.envelope.reverse_path,
-        view.expires.rfc3339()
+        time(view.expires)
     )];
     out.push(recipients(view));
     if view.attempts.is_empty() {
@@ -56,25 +56,31 @@ fn recipients(view: &MessageView) -> String {
     format!("It still has to reach {}{more}.{done}", shown.join(", "))
 }
 
-/// The last attempt, what it means, and the clause that says so.
+/// The last attempt, whose move it is, what it means, and the clause that says so.
 pub(super) fn failure(entry: &AttemptEntry, domain: &str) -> Vec<String> {
     let note = &entry.note;
     let mut out = Vec::new();
     let place = match (&note.mx, note.ip) {
+        (Some(mx), Some(ip)) if mx.contains(&ip.to_string()) => format!(" at {mx}"),
         (Some(mx), Some(ip)) => format!(" at {mx} ({ip})"),
         (Some(mx), None) => format!(" at {mx}"),
         (None, _) => String::new(),
     };
     let times = if entry.count > 1 {
-        format!(", {} times since {}", entry.count, entry.first.rfc3339())
+        format!(", {} times since {}", entry.count, time(entry.first))
     } else {
         String::new()
     };
     out.push(format!(
         "The last attempt, at {}{place}{times}, ended like this: {}",
-        entry.last.rfc3339(),
+        time(entry.last),
         note.detail
     ));
+    let reason = reason_of(entry);
+    out.extend(reason.map(|reason| next_move(reason, domain, note.mx.as_deref())));
+    if let Some(reply) = &note.reply {
+        out.push(format!("The host's own words: {reply}"));
+    }
     if let Some(policy) = &note.policy {
         out.push(format!(
             "What was demanded of it, and the result: {policy}."
@@ -83,35 +89,43 @@ pub(super) fn failure(entry: &AttemptEntry, domain: &str) -> Vec<String> {
     if let Some(tls) = &note.tls {
         out.push(format!("The TLS session: {tls}."));
     }
-    if let Some(reply) = &note.reply {
-        out.push(format!("The host's own words: {reply}"));
-    }
-    if let Some(reason) = reason_of(entry) {
-        out.extend(meaning(reason, domain, note.mx.as_deref()));
+    if let Some(reason) = reason {
+        out.extend(background(reason, note.mx.as_deref()));
     }
     out
 }
 
-/// The explanation of a reason, whose move it is, and the clause.
+/// Whose move it is, the explanation of a reason, and the clause.
 pub(super) fn meaning(reason: Reason, domain: &str, mx: Option<&str>) -> Vec<String> {
-    let mut out: Vec<String> = reason
-        .explanation()
-        .iter()
-        .map(|p| (*p).to_owned())
-        .collect();
+    let mut out = vec![next_move(reason, domain, mx)];
+    out.extend(background(reason, mx));
+    out
+}
+
+/// Who has to do what.
+fn next_move(reason: Reason, domain: &str, mx: Option<&str>) -> String {
     let facts = Facts {
         domain,
         mx,
         specifics: None,
     };
     let who = match reason.side() {
-        Side::RecipientAdmin => format!("The administrator of {domain} has to act"),
-        Side::Us => "It is our side's move".to_owned(),
-        Side::Wait => "Nobody has to act at once".to_owned(),
+        Side::RecipientAdmin => "The recipient's side has to act.",
+        Side::Us => "Our side has to act.",
+        Side::Wait => "Nobody has to act yet.",
     };
+    format!("{who} {}", reason.advice(&facts))
+}
+
+/// What the reason means, with the host's name in what can be typed, and where it is written.
+fn background(reason: Reason, mx: Option<&str>) -> Vec<String> {
+    let named = |text: &&str| match mx.filter(|mx| !mx.starts_with('[')) {
+        Some(mx) => text.replace("HOST", mx),
+        None => (*text).to_owned(),
+    };
+    let mut out: Vec<String> = reason.explanation().iter().map(named).collect();
     out.push(format!(
-        "{who}: {} (See {}; reason key: {}.)",
-        reason.advice(&facts),
+        "See {}; reason key: {}.",
         reason.clause(),
         reason.key()
     ));

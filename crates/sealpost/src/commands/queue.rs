@@ -215,7 +215,14 @@ async fn summary(
         return Ok(out.json(&answer)?);
     }
     let summary: QueueSummary = typed(&answer)?;
-    let mut table = Table::new(&["MESSAGES", "DOMAIN", "REASON", "OLDEST", "NEXT ATTEMPT"]);
+    let mut table = Table::new(&[
+        "MESSAGES",
+        "DOMAIN",
+        "REASON",
+        "MOVE",
+        "OLDEST",
+        "NEXT ATTEMPT",
+    ]);
     let rows: Vec<_> = summary
         .rows
         .iter()
@@ -227,6 +234,7 @@ async fn summary(
                     None => row.domain.clone(),
                 },
                 or_dash(row.reason.as_deref()),
+                or_dash(row.side.as_deref().map(whose)),
                 time(&row.oldest),
                 or_dash(row.next_attempt.as_deref().map(time).as_deref()),
             ]
@@ -241,6 +249,16 @@ async fn summary(
         out.line(&paused_line(paused))?;
     }
     Ok(())
+}
+
+/// Whose move it is, in a word.
+pub(super) fn whose(side: &str) -> &str {
+    match side {
+        "recipient-admin" => "theirs",
+        "us" => "ours",
+        "wait" => "passes",
+        other => other,
+    }
 }
 
 /// What an operator keeps back, in one line.

@@ -34,6 +34,20 @@ pub(super) async fn status(
         by_name(&status.queue_by_state)
     );
     out.field("queue", Some(&queue))?;
+    let waiting: Vec<String> = status
+        .waiting_for
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(side, count)| match side.as_str() {
+            "us" => format!("{count} for us"),
+            "recipient-admin" => format!("{count} for the recipients' side"),
+            _ => format!("{count} for what usually passes"),
+        })
+        .collect();
+    if !waiting.is_empty() {
+        let waiting = format!("{} (`sealpost queue summary`)", waiting.join(", "));
+        out.field("waiting", Some(&waiting))?;
+    }
     out.field("clock", clock_line(&status.clock).as_deref())?;
     for paused in &status.paused {
         out.field("paused", Some(&super::queue::paused_line(paused)))?;

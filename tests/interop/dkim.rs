@@ -5,11 +5,12 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use sealpost_tests::{Relay, RelayConfig, cli, program};
-use testkit::{FakeMx, Zone};
+use sealpost_tests::{Relay, RelayConfig, Users, cli, program};
+use testkit::{FakeMx, TestCa, Zone};
 use tokio::io::AsyncWriteExt;
 
 const SOON: Duration = Duration::from_secs(30);
+const PASSWORD: &str = "correct horse battery";
 
 /// Names and records, for dkimpy; the zone has them for opendkim.
 type Records = BTreeMap<String, String>;
@@ -188,6 +189,62 @@ testkit::net_test! {
         let id = relay.send("joe@org.test", &["b@d.test"], plain).await;
         relay.wait_for("delivery.sent", &id, SOON).await;
         assert_eq!(mx.messages().pop().unwrap().without_trace(), plain);
+    }
+
+    async fn g4_01_g4_02_g4_06_g4_07_g4_08_g5_03_what_swaks_submits_is_mended_and_then_signed() {
+        let zone = Zone::start().await;
+        zone.mail_domain("d.test", "mx.d.test", "127.0.0.25");
+        let mx = FakeMx::start("127.0.0.25:25", "mx.d.test", None).await;
+        let (folder, ca) = (tempfile::tempdir().unwrap(), TestCa::new());
+        let mut records = Records::new();
+        let rsa = key(folder.path(), (&zone, &mut records), "org.test", "rsa1", &[]).await;
+        let ed = ["--type", "ed25519"];
+        let ed = key(folder.path(), (&zone, &mut records), "org.test", "ed1", &ed).await;
+        let users = Users::new(&[("ann@org.test", PASSWORD)]).await;
+        let config = users
+            .listeners(RelayConfig::default(), &ca, "127.0.0.1:587", "127.0.0.1:465")
+            .append(&rsa)
+            .append(&ed);
+        let relay = Relay::start(config).await;
+        let message = "From: Ann <ann@org.test>\\nTo: b@d.test\\nBcc: secret@d.test\\n\
+            Return-Path: <old@org.test>\\nAuthentication-Results: relay.test; spf=pass\\n\
+            Subject: dinner\\n\\nHi.\\n";
+        let swaks = tokio::process::Command::new(program("swaks", "swaks"))
+            .args(["--server", "127.0.0.1", "--port", "587", "--tls", "--auth", "PLAIN"])
+            .args(["--auth-user", "ann@org.test", "--auth-password", PASSWORD])
+            .args(["--from", "ann@org.test", "--to", "b@d.test,secret@d.test"])
+            .args(["--data", message])
+            .kill_on_drop(true)
+            .output()
+            .await
+            .unwrap();
+        assert!(swaks.status.success(), "{swaks:?}");
+        let received = relay.wait_event(|e| e.is("message.received"), SOON).await;
+        relay.wait_for("delivery.sent", received.text("queue_id"), SOON).await;
+        let got = mx.messages().pop().unwrap();
+        let text = got.text();
+        let stands = |name: &str| text.lines().filter(|l| l.starts_with(name)).count();
+        for (name, times) in [
+            ("Date: ", 1),
+            ("Message-ID: <", 1),
+            ("DKIM-Signature: ", 2),
+            ("Bcc:", 0),
+            ("Return-Path:", 0),
+            ("Authentication-Results:", 0),
+        ] {
+            assert_eq!(stands(name), times, "{name}\n{text}");
+        }
+        assert!(!text.contains("secret"), "{text}");
+        // What was added is signed too.
+        assert!(text.contains("Message-ID") && text.contains("with ESMTPSA id "), "{text}");
+        assert_eq!(verified_by_dkimpy(&records, &got.data).await, [true, true], "{text}");
+        let (accepted, said) = accepted_by_opendkim(folder.path(), &got.data).await;
+        assert!(accepted, "{said}\n{text}");
+        for added in ["Date: ", "Message-ID: <"] {
+            let forged = text.replacen(added, &format!("{added}1"), 1);
+            let verified = verified_by_dkimpy(&records, forged.as_bytes()).await;
+            assert_eq!(verified, [false, false], "{added} is not signed:\n{text}");
+        }
     }
 
     async fn g4_09_f4_09_notifications_are_signed_with_a_key_for_their_domain_and_go_without_it_too() {

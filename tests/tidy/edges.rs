@@ -94,7 +94,7 @@ fn pure_crates_ban_clock_files_and_sockets() {
     }
 }
 
-fn metadata() -> Metadata {
+pub(crate) fn metadata() -> Metadata {
     MetadataCommand::new()
         .current_dir(root())
         .no_deps()
@@ -102,7 +102,7 @@ fn metadata() -> Metadata {
         .expect("cargo metadata")
 }
 
-fn members(metadata: &Metadata) -> Vec<&Package> {
+pub(crate) fn members(metadata: &Metadata) -> Vec<&Package> {
     metadata.workspace_packages()
 }
 

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use cargo_metadata::DependencyKind;
+
+use crate::edges::{members, metadata};
 use crate::repository::{files, read, root};
 
 #[test]
@@ -50,4 +53,31 @@ fn the_corpus_is_small() {
         .map(|metadata| metadata.len())
         .sum();
     assert!(octets < 1 << 20, "{octets} octets: cargo fuzz cmin");
+}
+
+/// It is a workspace of its own, which nobody builds daily: what a crate depends on is noted there
+/// too, or the first to fuzz finds a changed file.
+#[test]
+fn the_lock_file_knows_what_our_crates_depend_on() {
+    let lock = read("tests/fuzz/Cargo.lock");
+    let metadata = metadata();
+    for package in members(&metadata) {
+        let head = format!("[[package]]\nname = \"{}\"\n", package.name);
+        let Some((_, noted)) = lock.split_once(&head) else {
+            continue;
+        };
+        let noted = noted.split("[[package]]").next().unwrap_or_default();
+        let normal = package.dependencies.iter();
+        for dependency in normal.filter(|d| d.kind == DependencyKind::Normal && !d.optional) {
+            // With a version behind the name where there are several.
+            let entry = format!("\n \"{}", dependency.name);
+            let next = |at: usize| noted[at + entry.len()..].starts_with(['"', ' ']);
+            assert!(
+                noted.match_indices(&entry).any(|(at, _)| next(at)),
+                "{} depends on {}: cd tests/fuzz && cargo update --workspace",
+                package.name,
+                dependency.name
+            );
+        }
+    }
 }

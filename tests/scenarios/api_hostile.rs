@@ -1,8 +1,9 @@
 //! Requests made from the API's own description, with values that nobody means well by: no 500, and
 //! every refusal is a problem (RFC 9457).
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use sealpost_tests::Http;
 use serde_json::{Value, json};
 
 use crate::api::{ADMIN, relay};
@@ -141,6 +142,53 @@ fn encoded(text: &str) -> String {
     out
 }
 
+/// The two operations that answer with a stream: what is wrong is refused at once, as elsewhere; what
+/// may be asked begins with nothing but events, whatever it is.
+async fn streams(http: &Http, dice: &mut Dice, seed: u64) {
+    for _ in 0..24 {
+        let text = encoded(&dice.text());
+        let (method, target) = match dice.below(4) {
+            0 => ("GET", format!("/v1/events?event={text}")),
+            1 => ("GET", format!("/v1/events?{text}=1")),
+            2 => ("POST", format!("/v1/check/{text}?{text}=1")),
+            _ => ("POST", format!("/v1/check/{text}")),
+        };
+        let what = format!("seed {seed}: {method} {target}");
+        let asked = http.send(method, &target, &[ADMIN], "{\"x\":");
+        // A prefix of events that there are none of is waited for like any other.
+        let Ok(answer) = tokio::time::timeout(Duration::from_secs(1), asked).await else {
+            assert!(
+                target.starts_with("/v1/events?event=") || target.starts_with("/v1/check/"),
+                "{what}"
+            );
+            continue;
+        };
+        let answer = answer.unwrap_or_else(|e| panic!("{what}: {e}"));
+        let what = format!("{what}: {answer:?}");
+        assert!(answer.status < 500 || answer.status == 503, "{what}");
+        assert!(
+            !answer.headers.iter().any(|(n, _)| n == "set-cookie"),
+            "{what}"
+        );
+        match answer.status {
+            200 => assert!(answer.body.lines().all(is_of_a_stream), "{what}"),
+            _ => assert_eq!(
+                answer.header("content-type"),
+                "application/problem+json",
+                "{what}"
+            ),
+        }
+    }
+}
+
+/// Fields of server-sent events, comments, and the ends between them; lengths of HTTP's chunks.
+fn is_of_a_stream(line: &str) -> bool {
+    let known = ["event:", "data:", "id:", "retry:", ":"];
+    let harmless = line.chars().all(|c| !c.is_control() && c != '\u{202e}');
+    let length = line.bytes().all(|b| b.is_ascii_hexdigit());
+    harmless && (length || known.iter().any(|field| line.starts_with(field)))
+}
+
 testkit::net_test! {
     async fn what_is_wrong_is_refused_as_a_problem_and_nothing_breaks() {
         let net = Net::start().await;
@@ -158,7 +206,7 @@ testkit::net_test! {
         let (mut asked, mut refused) = (0, 0);
         for (path, operations) in document["paths"].as_object().unwrap() {
             for (method, operation) in operations.as_object().unwrap() {
-                // One never ends; the other looks at the internet for a minute.
+                // One never ends; the other looks at the internet for a minute: see `streams`.
                 if path == "/v1/events" || path == "/v1/check/{domain}" {
                     continue;
                 }
@@ -207,6 +255,7 @@ testkit::net_test! {
             }
         }
         assert!(asked > 400 && refused > asked / 4, "{refused} of {asked}");
+        streams(&http, &mut dice, seed).await;
         // Everything is as it was.
         assert_eq!(http.send("GET", "/healthz", &[], "").await.unwrap().status, 200);
         crate::net::ok(&relay, &["status"]).await;

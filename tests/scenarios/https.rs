@@ -1,8 +1,9 @@
 //! `admin.http` over TLS: page, login, API, and what is refused in plain text.
 
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
-use sealpost_tests::{HttpAnswer, Relay};
+use sealpost_tests::{HttpAnswer, Relay, program};
 use testkit::TestCa;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -13,7 +14,7 @@ use crate::net::{MESSAGE, Net, deferred};
 
 /// A request inside TLS, with the certificate verified for this name.
 async fn ask(ca: &TestCa, name: &'static str, request: &str, body: &str) -> HttpAnswer {
-    let tcp = TcpStream::connect("127.0.0.9:8443").await.unwrap();
+    let tcp = TcpStream::connect("192.0.2.9:8443").await.unwrap();
     let server = rustls_pki_types::ServerName::try_from(name).unwrap();
     let connector = TlsConnector::from(ca.client_config());
     let mut tls = connector
@@ -36,9 +37,13 @@ testkit::net_test! {
         net.enforce("d.test");
         let leaf = net.ca.leaf(&["relay.test"]);
         std::fs::set_permissions(&leaf.key_path, PermissionsExt::from_mode(0o600)).unwrap();
-        // Not loopback in the eyes of anybody but this test: an address of the namespace's own.
+        // An address that is not loopback, as that of any machine is; the namespace ends at it.
+        let added = Command::new(program("ip", "iproute2"))
+            .args(["address", "add", "192.0.2.9/32", "dev", "lo"])
+            .status();
+        assert!(added.unwrap().success(), "an address for the namespace");
         let config = net.config()
-            .http("127.0.0.9:8443".parse().unwrap())
+            .http("192.0.2.9:8443".parse().unwrap())
             .set("admin.names", r#"["relay.test"]"#)
             .set("admin.certificate", &format!("\"{}\"", leaf.cert_path.display()))
             .set("admin.private-key", &format!("\"{}\"", leaf.key_path.display()));
@@ -81,7 +86,7 @@ testkit::net_test! {
         assert_eq!(status.status, 200, "{status:?}");
 
         // In plain text there is nothing to be had at that port, and no redirect that leaks a token.
-        let mut plain = TcpStream::connect("127.0.0.9:8443").await.unwrap();
+        let mut plain = TcpStream::connect("192.0.2.9:8443").await.unwrap();
         plain.write_all(get("/v1/status", &bearer).as_bytes()).await.unwrap();
         plain.write_all(b"\r\n").await.unwrap();
         let mut said = Vec::new();

@@ -47,6 +47,7 @@ pub(crate) async fn accept<S: QueueStore>(
         target: &order.at.rfc3339(),
         matched: 1,
         reason: request.reason.as_deref(),
+        error: None,
     });
     Ok(Json(view(&control.policies)))
 }

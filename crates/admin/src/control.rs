@@ -100,6 +100,8 @@ pub struct Audit<'a> {
     pub matched: u64,
     /// The reason given.
     pub reason: Option<&'a str>,
+    /// What stopped it on the way.
+    pub error: Option<&'a str>,
 }
 
 impl<S> Clone for Control<S> {
@@ -199,6 +201,7 @@ pub(crate) async fn reload<S: QueueStore>(
         target,
         matched: 1,
         reason: None,
+        error: None,
     });
     result.map(Json).map_err(Problem::refused)
 }

@@ -134,6 +134,7 @@ async fn answer<S: QueueStore>(
         target: domain.as_str(),
         matched: messages.unwrap_or_default(),
         reason,
+        error: None,
     });
     if let Some(problem) = doubt {
         return Err(problem);

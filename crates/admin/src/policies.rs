@@ -138,6 +138,7 @@ pub(crate) fn audit<S: QueueStore>(
         target: domain.as_str(),
         matched: 1,
         reason,
+        error: None,
     });
 }
 

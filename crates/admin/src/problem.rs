@@ -214,6 +214,12 @@ impl Problem {
         Self::new(ProblemKind::NotFound, detail)
     }
 
+    /// Says more.
+    pub(crate) fn also(mut self, more: &str) -> Self {
+        self.detail = format!("{}; {more}", self.detail);
+        self
+    }
+
     pub(crate) fn refused(detail: impl Into<String>) -> Self {
         Self::new(ProblemKind::Refused, detail)
     }

@@ -6,7 +6,9 @@ use axum::extract::{Extension, Path, RawQuery, State};
 use axum::response::Json;
 use delivery::{RouteTable, Which};
 use mail_types::{Domain, QueueId};
-use outbound_queue::{Cursor, Edit, MessageState, QueueStore, RecipientState, SummaryRow, Target};
+use outbound_queue::{
+    Cursor, Edit, MessageState, QueueError, QueueStore, RecipientState, SummaryRow, Target,
+};
 
 use crate::operator::Operator;
 use crate::paused;
@@ -212,14 +214,16 @@ pub(crate) async fn act<S: QueueStore>(
         // Before the mail is due: else a suspended destination puts it off once more.
         lift_suspensions(&control, &target).await;
     }
-    let edited = control
-        .queue
-        .edit(&target, edit, request.dry_run, now)
-        .await?;
+    let edited = control.queue.edit(&target, edit, request.dry_run, now);
+    // What was done before a failure stays done, and is told as well.
+    let (edited, failure) = match edited.await {
+        Ok(edited) => (edited, None),
+        Err(error) => (error.done, Some(error.cause)),
+    };
     if edit == Edit::Bounce && !request.dry_run {
         control.delivery.mail_is_returned();
     }
-    if edited.unknown > 0 && edited.matched == 0 {
+    if failure.is_none() && edited.unknown > 0 && edited.matched == 0 {
         return Err(Problem::not_found(format!(
             "not in the queue: {}",
             request.ids.join(", ")
@@ -234,6 +238,7 @@ pub(crate) async fn act<S: QueueStore>(
         } else {
             request.ids.join(" ")
         };
+        let error = failure.as_ref().map(ToString::to_string);
         control.daemon.audit(&Audit {
             at: now.wall,
             by: &operator,
@@ -241,11 +246,25 @@ pub(crate) async fn act<S: QueueStore>(
             target: &target,
             matched: edited.matched,
             reason: request.reason.as_deref(),
+            error: error.as_deref(),
         });
     }
-    Ok(Json(ActionResult {
-        matched: edited.matched,
-    }))
+    match failure {
+        Some(failure) => Err(stopped(failure, edited.changed, request.dry_run)),
+        None => Ok(Json(ActionResult {
+            matched: edited.matched,
+        })),
+    }
+}
+
+/// Why it stopped, and how far it had come.
+fn stopped(failure: QueueError, changed: u64, dry_run: bool) -> Problem {
+    match changed {
+        0 => failure.into(),
+        _ if dry_run => failure.into(),
+        1 => Problem::from(failure).also("one message was changed before that"),
+        n => Problem::from(failure).also(&format!("{n} messages were changed before that")),
+    }
 }
 
 /// The destinations of what is tried again are tried at once. Others stay left alone.

@@ -1,7 +1,8 @@
 //! The table of routes: what the router serves is what the API's description is held against.
 
 use axum::Router;
-use axum::extract::Request;
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest as _, Request};
 use axum::handler::Handler;
 use axum::http::{HeaderValue, Method, header};
 use axum::middleware::{Next, from_fn};
@@ -50,7 +51,8 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self.add(Method::GET, MethodFilter::GET, path, query, handler)
     }
 
-    /// Adds a route that acts: the role `read` is refused.
+    /// Adds a route that acts: the role `read` is refused. Once it has begun the handler runs to its
+    /// end, whether or not anybody waits for the answer.
     #[must_use]
     pub fn post<H, X>(self, path: &'static str, query: &'static [&'static str], handler: H) -> Self
     where
@@ -60,7 +62,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self.add(Method::POST, MethodFilter::POST, path, query, handler)
     }
 
-    /// Adds a route that ends something.
+    /// Adds a route that ends something; otherwise as [`Self::post`].
     #[must_use]
     pub fn delete<H, X>(
         self,
@@ -88,7 +90,11 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         X: 'static,
     {
         let check = move |request: Request, next: Next| known_parameters(query, request, next);
-        let route = on(filter, handler).layer(from_fn(check));
+        let route = match method.is_safe() {
+            true => on(filter, handler),
+            false => on(filter, handler).layer(from_fn(to_its_end)),
+        };
+        let route = route.layer(from_fn(check));
         self.router = self.router.route(path, route);
         self.table.push(Route {
             method,
@@ -169,6 +175,25 @@ async fn allowed(request: Request, next: Next) -> Response {
     }
 }
 
+/// What acts tells of it when it is done (`admin.action`): a client that goes away, or a limit of
+/// time, must not come between (row H10-04). The body is taken before, since a client may never send all of it.
+async fn to_its_end(request: Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    let whole = Bytes::from_request(Request::from_parts(head.clone(), body), &()).await;
+    let body = match whole {
+        Ok(body) => Body::from(body),
+        Err(refusal) => return refusal.into_response(),
+    };
+    let acting = tokio::spawn(next.run(Request::from_parts(head, body)));
+    match acting.await {
+        Ok(response) => response,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Problem::unavailable("the relay is ending").into_response(),
+        },
+    }
+}
+
 async fn known_parameters(
     known: &'static [&'static str],
     request: Request,
@@ -200,4 +225,76 @@ async fn as_problem(request: Request, next: Next) -> Response {
         problem.headers_mut().insert(header::ALLOW, allow.clone());
     }
     problem
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use tokio::sync::Notify;
+    use tower_service::Service as _;
+
+    #[derive(Clone, Default)]
+    struct Work {
+        begun: Arc<Notify>,
+        may_end: Arc<Notify>,
+        told: Arc<Notify>,
+        dropped: Arc<AtomicBool>,
+    }
+
+    /// Says whether it was dropped before it was done.
+    struct Watched(Arc<AtomicBool>);
+
+    impl Drop for Watched {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    async fn act(axum::extract::State(work): axum::extract::State<Work>) -> &'static str {
+        let watched = Watched(Arc::clone(&work.dropped));
+        work.begun.notify_one();
+        work.may_end.notified().await;
+        work.told.notify_one();
+        std::mem::forget(watched);
+        "done"
+    }
+
+    fn request(method: Method) -> Request {
+        let request = Request::builder().method(method).uri("/v1/act");
+        let request = request.extension(Operator::Socket { uid: None });
+        request.body(Body::from("{}")).unwrap()
+    }
+
+    #[tokio::test]
+    async fn h10_04_what_acts_is_done_and_told_though_nobody_waits_for_it() {
+        let work = Work::default();
+        let routes = Routes::new().post("/v1/act", &[], act);
+        let routes = routes.delete("/v1/act", &[], act).get("/v1/act", &[], act);
+        let mut router = routes.with_state(work.clone()).into_router();
+        for method in [Method::POST, Method::DELETE] {
+            let mut asked = Box::pin(router.call(request(method)));
+            tokio::select! {
+                _ = &mut asked => panic!("it has not been let end"),
+                () = work.begun.notified() => {}
+            }
+            drop(asked); // the client has gone, or its time is up
+            work.may_end.notify_one();
+            work.told.notified().await;
+            assert!(!work.dropped.load(Ordering::Relaxed));
+        }
+        // What only looks need not go on.
+        let mut asked = Box::pin(router.call(request(Method::GET)));
+        tokio::select! {
+            _ = &mut asked => panic!("it has not been let end"),
+            () = work.begun.notified() => {}
+        }
+        drop(asked);
+        assert!(work.dropped.load(Ordering::Relaxed));
+        work.may_end.notify_one();
+        let answer = router.call(request(Method::POST)).await.unwrap();
+        assert!(answer.status().is_success());
+    }
 }

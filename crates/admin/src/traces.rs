@@ -63,6 +63,7 @@ pub(crate) async fn change<S: QueueStore>(
         target: &subject,
         matched: 1,
         reason: None,
+        error: None,
     });
     Ok(Json(control.daemon.traces()))
 }

@@ -122,7 +122,8 @@ pub(crate) async fn park<S: QueueStore>(
 ) -> Result<(), QueueError> {
     let target = Target::Ids(ids);
     let parked = inner.queue.edit(&target, Edit::Park, false, inner.now());
-    parked.await.map(|_| ())
+    parked.await?;
+    Ok(())
 }
 
 /// After the last try the message is parked instead of deferred.

@@ -2,6 +2,8 @@
 
 use mail_types::QueueId;
 
+use crate::Edited;
+
 /// Why the queue did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -58,4 +60,21 @@ pub enum QueueError {
     /// The caller broke the contract, for instance a recipient index out of range.
     #[error("wrong use of the queue: {0}")]
     Misuse(&'static str),
+}
+
+/// An edit of many messages that stopped on the way.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{cause}")]
+pub struct EditError {
+    /// What it had done until then, which stays done. The last of it may not be on disk if the disk is
+    /// the cause.
+    pub done: Edited,
+    /// Why it stopped.
+    pub cause: QueueError,
+}
+
+impl From<EditError> for QueueError {
+    fn from(error: EditError) -> Self {
+        error.cause
+    }
 }

@@ -16,9 +16,9 @@ use crate::leases::Leases;
 use crate::pieces::Pieces;
 use crate::state::Stored;
 use crate::{
-    Body, Committed, Cursor, Destination, DueDestination, Durable, Edit, Edited, Filter, Finish,
-    Finished, Health, HeldBody, Incoming, LeaseToken, Leased, MessageView, Now, Page, Placement,
-    QueueError, QueueStore, Stats, SummaryRow, Target,
+    Body, Committed, Cursor, Destination, DueDestination, Durable, Edit, EditError, Edited, Filter,
+    Finish, Finished, Health, HeldBody, Incoming, LeaseToken, Leased, MessageView, Now, Page,
+    Placement, QueueError, QueueStore, Stats, SummaryRow, Target,
 };
 
 /// The queue in memory.
@@ -259,7 +259,7 @@ impl QueueStore for MemoryStore {
         edit: Edit,
         dry_run: bool,
         now: Now,
-    ) -> Result<Edited, QueueError> {
+    ) -> Result<Edited, EditError> {
         let mut inner = self.inner.lock();
         let ids = match target {
             Target::Ids(ids) => ids.clone(),

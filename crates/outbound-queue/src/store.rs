@@ -13,8 +13,8 @@ use mail_types::{Envelope, Host, QueueId, Recipient, Timestamp};
 use tokio::sync::Notify;
 
 use crate::{
-    Body, Cursor, DueDestination, Edit, Edited, Filter, Finish, Finished, Health, LeaseToken,
-    Leased, MessageView, Page, QueueError, Stats, SummaryRow, Target,
+    Body, Cursor, DueDestination, Edit, EditError, Edited, Filter, Finish, Finished, Health,
+    LeaseToken, Leased, MessageView, Page, QueueError, Stats, SummaryRow, Target,
 };
 
 /// The durable queue of outgoing mail.
@@ -123,14 +123,14 @@ pub trait QueueStore: Send + Sync + 'static {
     /// is changed and the answer says what would be.
     ///
     /// # Errors
-    /// [`QueueError::Rebuilding`] for a filter, [`QueueError::Failed`].
+    /// [`QueueError::Rebuilding`] for a filter, [`QueueError::Failed`]; with what was done before.
     fn edit(
         &self,
         target: &Target,
         edit: Edit,
         dry_run: bool,
         now: Now,
-    ) -> impl Future<Output = Result<Edited, QueueError>> + Send;
+    ) -> impl Future<Output = Result<Edited, EditError>> + Send;
 
     /// Counts for metrics and the status page.
     fn stats(&self, now: Now) -> Stats;

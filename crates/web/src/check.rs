@@ -71,6 +71,7 @@ pub(crate) async fn check<S: QueueStore>(
     });
     let known = api.known(&domain);
     let (say, said) = unbounded_channel();
+        error: None,
     // It ends within its own limit, whether or not somebody still listens.
     tokio::spawn(async move {
         let _place = place;

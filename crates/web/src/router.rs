@@ -54,7 +54,10 @@ async fn limits(request: Request, next: Next) -> Response {
     match tokio::time::timeout(LONGEST, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
-            let detail = format!("no answer within {} s", LONGEST.as_secs());
+            let detail = format!(
+                "no answer within {} s; what acts goes on to its end, and the log tells of it (admin.action)",
+                LONGEST.as_secs()
+            );
             Problem::new(ProblemKind::TimeLimit, detail).into_response()
         }
     }

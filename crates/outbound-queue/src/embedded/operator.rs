@@ -11,7 +11,9 @@ use crate::body::is_damage;
 use crate::disk::Place;
 use crate::schedule::Key;
 use crate::state::Stored;
-use crate::{Body, Cursor, Edit, Edited, Filter, MessageView, Now, Page, QueueError, Target};
+use crate::{
+    Body, Cursor, Edit, EditError, Edited, Filter, MessageView, Now, Page, QueueError, Target,
+};
 
 /// Runs work that may read the disk off the runtime's own threads.
 pub(super) async fn blocking<T: Send + 'static>(
@@ -114,77 +116,133 @@ pub(super) async fn edit(
     edit: Edit,
     dry_run: bool,
     now: Now,
-) -> Result<Edited, QueueError> {
-    let mut edited = Edited::default();
+) -> Result<Edited, EditError> {
+    let mut done = Edited::default();
+    match edit_all(shared, target, edit, dry_run, now, &mut done).await {
+        Ok(()) => Ok(done),
+        Err(cause) => Err(EditError { done, cause }),
+    }
+}
+
+async fn edit_all(
+    shared: &Arc<Shared>,
+    target: &Target,
+    edit: Edit,
+    dry_run: bool,
+    now: Now,
+    edited: &mut Edited,
+) -> Result<(), QueueError> {
     if let (Target::Filter(filter), Edit::Retry) = (target, edit)
         && filter.is_by_destination()
-        && let Some(edited) = super::retry::retry(shared, filter, dry_run, now).await?
+        && super::retry::retry(shared, filter, dry_run, now, edited).await?
     {
-        return Ok(edited);
+        return Ok(());
     }
     let ids = match target {
         Target::Ids(ids) => ids.clone(),
         Target::Filter(filter) => matching(shared, filter, now).await?,
     };
     for page in ids.chunks(PAGE) {
-        let (shared, page) = (Arc::clone(shared), page.to_vec());
-        let by_filter = matches!(target, Target::Filter(_));
-        let (some, waiting) =
-            blocking(move || edit_page(&shared, &page, edit, dry_run, now)).await??;
-        edited.matched += some.matched;
-        edited.changed += some.changed;
-        edited.cancelled.extend(some.cancelled);
-        // What a filter found and is gone now was finished in between.
-        edited.unknown += if by_filter { 0 } else { some.unknown };
-        for durable in waiting {
-            let answer = durable.await;
-            answer.unwrap_or_else(|_| Err(QueueError::Failed("the journal stopped".into())))?;
+        let before = edited.unknown;
+        edit_some(shared, page, edit, dry_run, now, edited).await?;
+        if matches!(target, Target::Filter(_)) {
+            // What a filter found and is gone now was finished in between.
+            edited.unknown = before;
         }
     }
-    Ok(edited)
+    Ok(())
 }
 
-pub(super) type Waiting = Vec<oneshot::Receiver<Result<(), QueueError>>>;
-
-pub(super) fn edit_page(
-    shared: &Shared,
+/// Edits a page, and waits for the disk; counted is also what comes before a failure.
+pub(super) async fn edit_some(
+    shared: &Arc<Shared>,
     ids: &[QueueId],
     edit: Edit,
     dry_run: bool,
     now: Now,
-) -> Result<(Edited, Waiting), QueueError> {
-    let (mut edited, mut waiting) = (Edited::default(), Vec::new());
-    for id in ids {
+    edited: &mut Edited,
+) -> Result<(), QueueError> {
+    let (shared, ids) = (Arc::clone(shared), ids.to_vec());
+    let page = blocking(move || edit_page(&shared, &ids, edit, dry_run, now)).await?;
+    edited.matched += page.edited.matched;
+    edited.changed += page.edited.changed;
+    edited.unknown += page.edited.unknown;
+    edited.cancelled.extend(page.edited.cancelled);
+    for durable in page.waiting {
+        let answer = durable.await;
+        answer.unwrap_or_else(|_| Err(QueueError::Failed("the journal stopped".into())))?;
+    }
+    page.end
+}
+
+/// What became of a page.
+struct EditedPage {
+    edited: Edited,
+    waiting: Vec<oneshot::Receiver<Result<(), QueueError>>>,
+    /// An error ended it early.
+    end: Result<(), QueueError>,
+}
+
+fn edit_page(shared: &Shared, ids: &[QueueId], edit: Edit, dry_run: bool, now: Now) -> EditedPage {
+    let mut page = EditedPage {
+        edited: Edited::default(),
+        waiting: Vec::new(),
+        end: Ok(()),
+    };
+    let mut each = ids.iter();
+    page.end = each.try_for_each(|id| match dry_run {
+        true => page.look(shared, *id, edit, now),
+        false => page.edit(shared, *id, edit, now),
+    });
+    page
+}
+
+impl EditedPage {
+    fn look(
+        &mut self,
+        shared: &Shared,
+        id: QueueId,
+        edit: Edit,
+        now: Now,
+    ) -> Result<(), QueueError> {
         let mut state = shared.lock();
-        if dry_run {
-            shared.check(&state)?;
-            let Some(message) = shared.look_at(&mut state, *id)? else {
-                edited.unknown += 1;
-                continue;
-            };
-            edited.matched += 1;
-            let change = state.core.edit_change(&message, edit, now);
-            edited.changed += u64::from(change.is_some());
-            continue;
-        }
-        match find(shared, &mut state, *id) {
-            Ok(()) => edited.matched += 1,
+        shared.check(&state)?;
+        let Some(message) = shared.look_at(&mut state, id)? else {
+            self.edited.unknown += 1;
+            return Ok(());
+        };
+        self.edited.matched += 1;
+        let change = state.core.edit_change(&message, edit, now);
+        self.edited.changed += u64::from(change.is_some());
+        Ok(())
+    }
+
+    fn edit(
+        &mut self,
+        shared: &Shared,
+        id: QueueId,
+        edit: Edit,
+        now: Now,
+    ) -> Result<(), QueueError> {
+        let mut state = shared.lock();
+        match find(shared, &mut state, id) {
+            Ok(()) => self.edited.matched += 1,
             Err(QueueError::NotFound(_)) => {
-                edited.unknown += 1;
-                continue;
+                self.edited.unknown += 1;
+                return Ok(());
             }
             Err(error) => return Err(error),
         }
-        let message = state.core.hot.get(id).map(|hot| Arc::clone(&hot.message));
-        if let Some((step, message)) = state.core.edit(*id, edit, now).zip(message) {
+        let message = state.core.hot.get(&id).map(|hot| Arc::clone(&hot.message));
+        if let Some((step, message)) = state.core.edit(id, edit, now).zip(message) {
             let arrival = &message.envelope.arrival;
-            edited.note(edit, *id, arrival.upstream_id.as_deref());
+            self.edited.note(edit, id, arrival.upstream_id.as_deref());
             let (waiter, durable) = oneshot::channel();
             shared.submit(&mut state, &step, Vec::new(), Some(waiter), Urgency::Now);
-            waiting.push(durable);
+            self.waiting.push(durable);
         }
+        Ok(())
     }
-    Ok((edited, waiting))
 }
 
 /// The ids of all that match, before anything is changed.

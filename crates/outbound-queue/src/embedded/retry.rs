@@ -6,7 +6,7 @@ use journal::{Group, Record, Urgency};
 use mail_types::QueueId;
 use tokio::sync::oneshot;
 
-use super::operator::{blocking, edit_page};
+use super::operator::{blocking, edit_some};
 use super::records::Written;
 use super::retried::Due;
 use super::shared::{Shared, State};
@@ -28,22 +28,20 @@ struct Found {
 /// Entries by destination.
 type Entries = Vec<(Destination, Vec<Key>)>;
 
-/// Makes everything due that a filter of destinations selects. `None`: which mail that is, messages
-/// have to be asked.
+/// Makes everything due that a filter of destinations selects. False: which mail that is, messages
+/// have to be asked, and nothing was done.
 pub(super) async fn retry(
     shared: &Arc<Shared>,
     filter: &Filter,
     dry_run: bool,
     now: Now,
-) -> Result<Option<Edited>, QueueError> {
+    edited: &mut Edited,
+) -> Result<bool, QueueError> {
     let (given, asked) = (Arc::clone(shared), filter.clone());
     let Some(found) = blocking(move || find(&given, &asked, now)).await?? else {
-        return Ok(None);
+        return Ok(false);
     };
-    let mut edited = Edited {
-        matched: found.due,
-        ..Edited::default()
-    };
+    edited.matched += found.due;
     let mut one_by_one = found.one_by_one;
     for some in found.by_schedule {
         let moved = match dry_run {
@@ -56,16 +54,12 @@ pub(super) async fn retry(
     one_by_one.sort_unstable();
     one_by_one.dedup();
     for some in one_by_one.chunks(AT_ONCE) {
-        let (given, some) = (Arc::clone(shared), some.to_vec());
-        let page = move || edit_page(&given, &some, Edit::Retry, dry_run, now);
-        let (some, waiting) = blocking(page).await??;
-        edited.matched += some.matched;
-        edited.changed += some.changed;
-        for durable in waiting {
-            settled(durable).await?;
-        }
+        // What is gone by now was finished in between.
+        let before = edited.unknown;
+        edit_some(shared, some, Edit::Retry, dry_run, now, edited).await?;
+        edited.unknown = before;
     }
-    Ok(Some(edited))
+    Ok(true)
 }
 
 fn find(shared: &Shared, filter: &Filter, now: Now) -> Result<Option<Found>, QueueError> {

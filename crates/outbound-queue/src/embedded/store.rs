@@ -17,9 +17,9 @@ use super::shared::Shared;
 use crate::disk::encode_message;
 use crate::state::Stored;
 use crate::{
-    Body, Cursor, Destination, DueDestination, Durable, Edit, Edited, Filter, Finish, Finished,
-    Health, LeaseToken, Leased, MessageView, Now, Page, QueueError, QueueStore, Stats, SummaryRow,
-    Target,
+    Body, Cursor, Destination, DueDestination, Durable, Edit, EditError, Edited, Filter, Finish,
+    Finished, Health, LeaseToken, Leased, MessageView, Now, Page, QueueError, QueueStore, Stats,
+    SummaryRow, Target,
 };
 
 /// The queue on disk. Cheap to clone; the last clone that is dropped ends its threads, and whatever was
@@ -249,7 +249,7 @@ impl QueueStore for EmbeddedStore {
         edit: Edit,
         dry_run: bool,
         now: Now,
-    ) -> Result<Edited, QueueError> {
+    ) -> Result<Edited, EditError> {
         operator::edit(&self.shared, target, edit, dry_run, now).await
     }
 

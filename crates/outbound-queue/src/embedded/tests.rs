@@ -229,6 +229,31 @@ async fn edits_survive_a_restart() {
     assert!(three > two, "ids grow across restarts and clock steps");
 }
 
+#[tokio::test]
+async fn h10_04_an_edit_that_stops_on_the_way_says_what_it_has_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = still(options(dir.path()));
+    let mut sent = Vec::new();
+    for _ in 0..3 {
+        sent.push(
+            put(&store, "s@a.test", &["r@d.test"], b"x", false, at(1))
+                .await
+                .0,
+        );
+    }
+    store.edit_one(sent[2], Edit::Cancel).await;
+    // As long as the index is read nobody knows whether there is such a message.
+    store.shared.lock().recovering = true;
+    let some = Target::Ids(vec![sent[0], sent[2], sent[1]]);
+    let stopped = store.edit(&some, Edit::Cancel, false, at(3)).await;
+    let stopped = stopped.unwrap_err();
+    assert_eq!(stopped.cause, QueueError::Rebuilding);
+    assert_eq!((stopped.done.matched, stopped.done.changed), (1, 1));
+    assert_eq!(stopped.done.cancelled, [(sent[0], None)]);
+    store.shared.lock().recovering = false;
+    assert_eq!(ids(&store).await, [sent[1]]);
+}
+
 impl EmbeddedStore {
     async fn edit_one(&self, id: QueueId, edit: Edit) {
         let edited = self.edit(&Target::Ids(vec![id]), edit, false, at(2)).await;

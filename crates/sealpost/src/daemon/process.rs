@@ -235,7 +235,7 @@ impl<S: QueueStore> Daemon for Process<S> {
             Operator::Http { .. } => String::new(),
         };
         let matched = audit.matched.to_string();
-        let fields = [
+        let mut fields = vec![
             ("action", audit.action),
             ("target", audit.target),
             ("matched", matched.as_str()),
@@ -249,6 +249,7 @@ impl<S: QueueStore> Daemon for Process<S> {
 }
 
 impl<S: QueueStore> Readiness for Process<S> {
+        fields.extend(audit.error.map(|error| ("error", error)));
     fn readiness(&self) -> Ready {
         self.ready()
     }

@@ -415,7 +415,8 @@ impl Running {
                 wall: self.clock.wall(),
                 monotonic: self.clock.monotonic(),
             };
-            match self.queue.edit(&all, Edit::Hold, false, now).await {
+            let held = self.queue.edit(&all, Edit::Hold, false, now).await;
+            match held.map_err(QueueError::from) {
                 Err(QueueError::Rebuilding) => tokio::time::sleep(TICK).await,
                 other => break other.map_err(|e| open::fail(Status::Io, &e))?,
             }

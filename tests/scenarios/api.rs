@@ -338,6 +338,30 @@ testkit::net_test! {
         relay.wait_event(|e| e.is("admin.action") && e.text("action") == "reload", SOON).await;
     }
 
+    async fn h7_11_a_check_and_the_metrics_go_by_what_a_reload_has_changed() {
+        let net = Net::start().await;
+        let _mx = net.plain_mx("d.test", "127.0.0.25").await;
+        let (mut relay, _folder) = relay(&net).await;
+        let http = relay.http();
+        let verdict = async || {
+            let said = ask(http, "POST", "/v1/check/d.test", &[ADMIN], "").await.body;
+            let report = said.split("event: report\ndata: ").nth(1).unwrap_or_else(|| panic!("{said}"));
+            let report: Value = serde_json::from_str(report.lines().next().unwrap()).unwrap();
+            report["verdict"]["result"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(verdict().await, "delivered");
+        relay.reconfigure(|c| {
+            c.set("delivery.connections", "17").append("[[domain]]\nname = \"d.test\"\ntls = \"verified\"\n")
+        });
+        assert_eq!(ask(http, "POST", "/v1/reload", &[ADMIN], "").await.status, 200);
+        assert_eq!(verdict().await, "deferred");
+        let metrics = ask(http, "GET", "/metrics", &[], "").await.body;
+        for resource in ["outbound-connections", "attempts"] {
+            let line = format!("sealpost_limit{{resource=\"{resource}\"}} 17\n");
+            assert!(metrics.contains(&line), "{line} is not in {metrics}");
+        }
+    }
+
     async fn a_token_that_is_taken_away_ends_its_sessions_on_reload() {
         let net = Net::start().await;
         let (relay, folder) = relay(&net).await;

@@ -19,7 +19,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::api::Api;
 
-/// Makes an auditor as the configuration is now; the error is in plain words.
+/// Makes an auditor as the configuration is now; the error is in plain words. It reads files.
 pub type MakeAuditor = Arc<dyn Fn() -> Result<Auditor, String> + Send + Sync>;
 
 /// Runs audits, a few at a time.
@@ -59,7 +59,10 @@ pub(crate) async fn check<S: QueueStore>(
         let detail = format!("{AT_ONCE} checks are running; try again in a moment");
         return Err(Problem::unavailable(detail));
     };
-    let auditor = (api.checker.make)().map_err(Problem::unavailable)?;
+    let make = Arc::clone(&api.checker.make);
+    let auditor = tokio::task::spawn_blocking(move || make()).await;
+    let auditor = auditor.map_err(|error| error.to_string()).flatten();
+    let auditor = auditor.map_err(Problem::unavailable)?;
     let control = &api.control;
     control.daemon.audit(&Audit {
         at: control.now().wall,
@@ -68,10 +71,10 @@ pub(crate) async fn check<S: QueueStore>(
         target: domain.as_str(),
         matched: 1,
         reason: None,
+        error: None,
     });
     let known = api.known(&domain);
     let (say, said) = unbounded_channel();
-        error: None,
     // It ends within its own limit, whether or not somebody still listens.
     tokio::spawn(async move {
         let _place = place;

@@ -29,7 +29,6 @@ pub(crate) struct Sources {
     pub(crate) log: EventLog,
     pub(crate) started_at: u64,
     pub(crate) inbound: Reins,
-    pub(crate) max_outbound: u64,
     pub(crate) max_fetches: u64,
     pub(crate) body_memory: u64,
     pub(crate) messages_in_memory: u64,
@@ -112,7 +111,7 @@ impl Sources {
         if let Some((delivery, policies)) = &self.delivery {
             let active = delivery.active() as u64;
             for resource in [Resource::OutboundConnections, Resource::Attempts] {
-                let limit = Some(self.max_outbound);
+                let limit = Some(delivery.settings().connections as u64);
                 snapshot.usage.push(usage(resource, active, limit));
             }
             let (senders, most) = delivery.notice_senders();

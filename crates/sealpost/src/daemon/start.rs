@@ -93,7 +93,6 @@ pub(crate) async fn run(
         log: observer.log.clone(),
         started_at: clock.wall().as_secs(),
         inbound: server.reins(),
-        max_outbound: settings.delivery.connections as u64,
         max_fetches: settings.policy_cache.fetches as u64,
         body_memory: settings.queue.body_memory,
         messages_in_memory: settings.queue.messages_in_memory as u64,
@@ -331,7 +330,11 @@ impl Running {
     fn api(&self) -> Option<Api<EmbeddedStore>> {
         let (delivery, policies) = self.delivery.as_ref()?;
         let process = Arc::clone(&self.process);
-        let make = move || check::auditor(&process.settings).map_err(|e| e.to_string());
+        // As a reload has left them.
+        let make = move || {
+            let running = process.reloading.running.lock().0.clone();
+            check::auditor(&running).map_err(|e| e.to_string())
+        };
         Some(Api {
             control: Control {
                 queue: Arc::clone(&self.queue),

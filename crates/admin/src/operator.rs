@@ -27,7 +27,7 @@ pub enum Operator {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Sees everything, changes nothing.
+    /// Sees everything, decides nothing.
     Read,
     /// May do everything.
     Admin,

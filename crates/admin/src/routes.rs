@@ -41,7 +41,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         }
     }
 
-    /// Adds a route that reads and changes nothing.
+    /// Adds a route that looks: the role `read` may. It changes nothing that an operator decides.
     #[must_use]
     pub fn get<H, X>(self, path: &'static str, query: &'static [&'static str], handler: H) -> Self
     where
@@ -156,7 +156,7 @@ async fn no_such_route() -> Problem {
     )
 }
 
-/// The one place that says who may act: everybody looks, only administrators change anything.
+/// The one place that says who may act: everybody looks, only administrators act.
 async fn allowed(request: Request, next: Next) -> Response {
     let Some(operator) = request.extensions().get::<Operator>() else {
         return Problem::new(ProblemKind::Unauthorized, "nobody has logged in").into_response();
@@ -167,7 +167,7 @@ async fn allowed(request: Request, next: Next) -> Response {
         Role::Read if looks => next.run(request).await,
         Role::Read => {
             let detail = format!(
-                "{} has the role read, which looks and changes nothing; this needs a token with the role admin",
+                "{} has the role read, which looks and decides nothing; this needs a token with the role admin",
                 operator.name()
             );
             Problem::new(ProblemKind::Forbidden, detail).into_response()

@@ -17,7 +17,8 @@ pub(super) struct Look {
 }
 
 impl Look {
-    /// Asks DNS, and the policy host if the policy is not stored.
+    /// Asks DNS, and the policy host if the policy is not stored; then it is stored, as for a message.
+    /// The role `read` may have that done: it adds protection and takes none away (`docs/admin.md`).
     pub(super) async fn take<S: QueueStore>(control: &Control<S>, domain: &Domain) -> Self {
         let (discovery, hosts) = tokio::join!(
             control.policies.policy_for(domain),

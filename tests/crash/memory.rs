@@ -50,6 +50,9 @@ testkit::net_test! {
         let mut refused = TcpStream::connect(MAIL_IN).await.unwrap();
         let greeting = line(&mut refused).await.unwrap();
         assert!(greeting.starts_with("421 4.3.2 "), "{greeting}");
+        let (status, said) = site.page("/readyz").await.unwrap();
+        assert_eq!(status, 503, "{said}");
+        assert!(said.contains("accepts mail: no: little memory") && said.contains("delivers mail: yes"), "{said}");
         let (code, text) = there.message("a@org.test", "second@d.test", BODY).await.unwrap();
         assert_eq!(code, 452, "{text}");
         assert!(text.contains("4.3.2"), "{text}");

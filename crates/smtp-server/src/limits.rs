@@ -121,6 +121,10 @@ impl Counter {
         self.closed.store(closed, Ordering::Relaxed);
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
     /// From now on; connections that are there stay, however many they are.
     pub(crate) fn limit_to(&self, limits: Limits) {
         *self.limits.lock() = limits;

@@ -70,6 +70,12 @@ impl Reins {
         self.memory.close(scarce);
     }
 
+    /// What [`Self::memory_is_scarce`] was told last.
+    #[must_use]
+    pub fn is_memory_scarce(&self) -> bool {
+        self.counter.is_closed()
+    }
+
     /// What messages on their way in take.
     #[must_use]
     pub const fn content_memory(&self) -> &ContentMemory {

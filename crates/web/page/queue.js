@@ -8,7 +8,7 @@ const FIELDS = ["domain", "sender", "recipient", "reason", "state", "older", "at
 
 export const ACTIONS = {
   retry: { title: "Retry now", verb: "Retry", says: "Their next attempt is made at once." },
-  hold: { title: "Hold", verb: "Hold", says: "No attempt is made until they are released. They still expire." },
+  hold: { title: "Hold", verb: "Hold", says: "No attempt is made until they are released. They expire only if queue.expire-held is set." },
   release: { title: "Release", verb: "Release", says: "Held messages are due again." },
   bounce: { title: "Bounce", verb: "Return", danger: true, says: "They leave the queue, and their senders are told." },
   cancel: { title: "Cancel", verb: "Cancel", danger: true, says: "They leave the queue for ever, and nobody is told." },

@@ -287,9 +287,9 @@ impl Resource {
             Self::InboundContent => Cap::Key("access.content-memory"),
             Self::PolicyFetches => Cap::Key("policy-cache.fetches"),
             Self::Descriptors => Cap::Fixed("the process's limit of open files (`LimitNOFILE`)"),
-            Self::NoticeSenders => {
-                Cap::Fixed("fixed; with more, those heard of longest ago are forgotten")
-            }
+            Self::NoticeSenders => Cap::Fixed(
+                "fixed; with more, those whose period is over are forgotten, and if none is, new ones share the limit in all only",
+            ),
             Self::Destinations => {
                 Cap::Fixed("fixed; with more, idle ones are forgotten and looked up again")
             }

@@ -82,6 +82,11 @@ impl<S: QueueStore> Process<S> {
                 self.settings.server.data_dir.display()
             ));
         }
+        if self.reloading.inbound.is_memory_scarce() {
+            let text = "little memory of the control group is left; but for a few, clients are sent away (421 4.3.2) \
+                        until there is more";
+            ready.accepting.push(text.to_owned());
+        }
         match &*self.dns_path.borrow() {
             DnsPath::Broken(why) => {
                 let text = format!("mail waits because DNSSEC is lost: {why}");
@@ -244,12 +249,12 @@ impl<S: QueueStore> Daemon for Process<S> {
             ("uid", uid.as_str()),
             ("reason", audit.reason.unwrap_or_default()),
         ];
+        fields.extend(audit.error.map(|error| ("error", error)));
         self.observer.process("admin.action", Level::Info, &fields);
     }
 }
 
 impl<S: QueueStore> Readiness for Process<S> {
-        fields.extend(audit.error.map(|error| ("error", error)));
     fn readiness(&self) -> Ready {
         self.ready()
     }

@@ -487,4 +487,14 @@ mod tests {
             .contains("domain")
         );
     }
+
+    #[test]
+    fn h10_04_who_is_stopped_half_way_is_told_how_far_it_came() {
+        let said =
+            |changed, dry_run| format!("{:?}", stopped(QueueError::Rebuilding, changed, dry_run));
+        assert!(said(3, false).contains("3 messages were changed before"));
+        assert!(said(1, false).contains("one message was changed before"));
+        assert!(!said(0, false).contains("changed"));
+        assert!(!said(3, true).contains("changed"));
+    }
 }

@@ -36,6 +36,13 @@ pub(crate) struct Reloading<S> {
     pub(crate) rules: Arc<ArcSwap<Rules>>,
 }
 
+impl<S> Reloading<S> {
+    /// As the last reload has left them.
+    pub(super) fn settings(&self) -> Settings {
+        self.running.lock().0.clone()
+    }
+}
+
 impl<S: QueueStore> Process<S> {
     /// # Errors
     /// The first thing that is wrong; everything stays as it was.

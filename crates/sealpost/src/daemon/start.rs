@@ -330,11 +330,8 @@ impl Running {
     fn api(&self) -> Option<Api<EmbeddedStore>> {
         let (delivery, policies) = self.delivery.as_ref()?;
         let process = Arc::clone(&self.process);
-        // As a reload has left them.
-        let make = move || {
-            let running = process.reloading.running.lock().0.clone();
-            check::auditor(&running).map_err(|e| e.to_string())
-        };
+        let now = move || process.reloading.settings();
+        let make = move || check::auditor(&now()).map_err(|e| e.to_string());
         Some(Api {
             control: Control {
                 queue: Arc::clone(&self.queue),
@@ -418,9 +415,8 @@ impl Running {
                 wall: self.clock.wall(),
                 monotonic: self.clock.monotonic(),
             };
-            let held = self.queue.edit(&all, Edit::Hold, false, now).await;
-            match held.map_err(QueueError::from) {
-                Err(QueueError::Rebuilding) => tokio::time::sleep(TICK).await,
+            match self.queue.edit(&all, Edit::Hold, false, now).await {
+                Err(e) if e.cause == QueueError::Rebuilding => tokio::time::sleep(TICK).await,
                 other => break other.map_err(|e| open::fail(Status::Io, &e))?,
             }
         };

@@ -30,6 +30,7 @@ pub(super) fn check(built: &Built, places: &Places, now: Timestamp) -> Vec<Probl
     found.relay_networks(settings);
     found.impostors(settings);
     found.client_certificates(settings, &built.listeners);
+    found.closed(settings, &built.listeners);
     let logins = super::identity::check(built, places);
     found.problems.extend(logins);
     found.queue(settings);

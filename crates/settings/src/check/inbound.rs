@@ -25,6 +25,19 @@ impl Findings<'_> {
         }
     }
 
+    /// Row E4-01: whoever forgets it finds it here.
+    pub(super) fn closed(&mut self, settings: &Settings, paths: &[String]) {
+        for (listener, path) in settings.listeners.iter().zip(paths) {
+            if listener.closed.is_some() {
+                self.warning(
+                    &format!("{path}.closed"),
+                    "is set: this listener turns every client away".into(),
+                    "remove it and reload when the maintenance is over",
+                );
+            }
+        }
+    }
+
     pub(super) fn client_certificates(&mut self, settings: &Settings, paths: &[String]) {
         for (listener, path) in settings.listeners.iter().zip(paths) {
             if listener.tls == ListenerTls::Off && listener.client_ca.is_some() {
@@ -66,5 +79,14 @@ mod tests {
         let some = settings("access.relay-networks = [\"::ffff:10.0.0.0/104\", \"::/127\"]");
         let networks = some.access.relay_networks.iter().map(ToString::to_string);
         assert_eq!(networks.collect::<Vec<_>>(), ["10.0.0.0/8", "::/127"]);
+    }
+
+    #[test]
+    fn e4_01_a_closed_listener_is_warned_of() {
+        let found = problems(
+            "[[listener]]\nname = \"x\"\naddress = [\"127.0.0.1:25\"]\nclosed = \"until noon\"",
+        );
+        let told = |line: &String| line.contains("listener[0].closed: is set: this listener turns");
+        assert!(found.iter().any(told), "{found:?}");
     }
 }

@@ -29,8 +29,8 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "access.messages-per-identity",
         Kind::WordOr("unlimited", &Kind::Rate),
-        "How many messages each identity may send in a time; further ones are answered 450 4.7.1. \
-         An [[identity]] may have a rate of its own.",
+        "How many messages each identity may begin in a time, whether or not it ends them; further \
+         ones are answered 450 4.7.1. An [[identity]] may have a rate of its own.",
     )
     .default("\"unlimited\""),
     Key::new(

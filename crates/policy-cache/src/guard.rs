@@ -13,6 +13,8 @@ pub(crate) struct ClockGuard {
     /// Wall and monotonic time that belong together.
     base: Option<(Timestamp, Duration)>,
     /// Since when the wall clock runs steadily beside the base.
+    /// Where corrections began that have not been steady for two hours.
+    anchor: Option<(Timestamp, Duration)>,
     apart: Option<Apart>,
     /// By how much the time was set back in all when new times were believed: what is stamped with
     /// earlier times has to follow.
@@ -80,9 +82,15 @@ impl ClockGuard {
             return (wall, None);
         };
         let expected = base.0 + mono.saturating_sub(base.1);
-        if distance(expected, wall) <= TOLERANCE {
-            // Small corrections are followed.
+        // Small corrections are followed, as long as they add up to no large one: who forges time in many
+        // small steps comes no further than with one.
+        let anchor = *self.anchor.get_or_insert(base);
+        let unmoved = anchor.0 + mono.saturating_sub(anchor.1);
+        if distance(expected, wall) <= TOLERANCE && distance(unmoved, wall) <= TOLERANCE {
             self.base = Some((wall, mono));
+            if mono.saturating_sub(anchor.1) >= STEADY {
+                self.anchor = self.base;
+            }
             let news = self.apart.take().map(|_| ClockNews::TakenBack);
             return (wall, news);
         }
@@ -118,6 +126,7 @@ impl ClockGuard {
 
     fn believe(&mut self, expected: Timestamp, wall: Timestamp, mono: Duration) -> ClockNews {
         self.base = Some((wall, mono));
+        self.anchor = self.base;
         self.apart = None;
         let (by, back) = (distance(expected, wall), wall < expected);
         if back {
@@ -240,6 +249,29 @@ mod tests {
             let (now, news) = guard.now(T(1_000_000 + n * YEAR), S(n * 3600));
             assert_eq!(now, T(1_000_000 + n * 3600));
             assert!(matches!(news, Some(ClockNews::Jumped { .. })));
+        }
+    }
+
+    #[test]
+    fn h8_01_many_small_steps_come_no_further_than_one() {
+        let mut guard = ClockGuard::default();
+        let start = 2 * YEAR;
+        let mut judged = T(0);
+        // Nine minutes ahead with each poll of a forged source, one a minute, for an hour.
+        for poll in 0..60 {
+            let (now, _) = guard.now(T(start + poll * (60 + 540)), S(poll * 60));
+            judged = now;
+        }
+        let real = T(start + 59 * 60);
+        assert!(
+            distance(judged, real) <= TOLERANCE,
+            "{judged:?} for {real:?}"
+        );
+        // What a clock drifts by is followed for years.
+        let mut guard = ClockGuard::default();
+        for hour in 0..9_000 {
+            let drifted = T(start + hour * 3_601);
+            assert_eq!(guard.now(drifted, S(hour * 3_600)), (drifted, None));
         }
     }
 

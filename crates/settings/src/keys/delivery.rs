@@ -48,8 +48,9 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "queue.messages-in-memory",
         Kind::Count(1_000, 10_000_000),
-        "How many messages may be in memory: those being delivered, and those that the queue's index does \
-         not have yet. With more, new mail waits for its 250 until the index has caught up. A message \
+        "How many messages may be in memory because the queue's index does not have them yet. With \
+         more, new mail waits for its 250 until the index has caught up. While half as many are in \
+         memory, fresh mail waits for its turn in the queue instead of being tried at once. A message \
          takes about 1 KiB there, without its body.",
     )
     .default("50000"),

@@ -82,7 +82,7 @@ function draw(view) {
   const key = SORTS[view.sort.column];
   const items = [...view.items].sort((a, b) => (key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0) * (view.sort.down ? -1 : 1));
   const sorting = { ...view.sort, by: (column) => { view.sort = { column, down: view.sort.column === column && !view.sort.down }; draw(view); view.body.querySelectorAll("th button")[column - 1]?.focus(); } };
-  const columns = [{ title: el("span", { class: "unseen" }, "Chosen"), class: "tick" }, { title: "Id", sort: true, class: "id" }, { title: "Sender", sort: true, class: "who" }, { title: "Recipients", sort: true, class: "who" },
+  const columns = [{ title: el("span", { class: "unseen" }, "Chosen"), class: "tick" }, { title: "Id", sort: true, class: "id" }, { title: "Sender", sort: true, class: "party" }, { title: "Recipients", sort: true, class: "party" },
     { title: "State", sort: true }, { title: "Reason", sort: true, class: "why" }, { title: "Attempts", sort: true, class: "n minor" },
     { title: "Next attempt", sort: true }, { title: "Arrived", sort: true }, { title: "Size", sort: true, class: "n minor" }];
   const rows = items.map((item) => [tick(view, item.id), el("a", { href: `#/queue/${item.id}` }, item.id),

@@ -12,6 +12,7 @@ use policy_cache::{Clock, PolicyCache};
 use smtp_client::{Connector, Pool};
 use tokio::sync::Notify;
 
+use crate::at_work::AtWork;
 use crate::destination::Admission;
 use crate::dice::Dice;
 use crate::in_hand::InHand;
@@ -90,11 +91,11 @@ pub(crate) struct Inner<S> {
     /// Held by the one round of upkeep: on a large queue it may take longer than the time between two.
     pub(crate) upkeep: tokio::sync::Mutex<()>,
     pub(crate) lanes: Lanes,
-    workers: AtomicUsize,
+    pub(crate) workers: AtomicUsize,
     /// A worker left, or something else that may let the scheduler go on.
     pub(crate) progress: Notify,
     /// The last worker left.
-    drained: Notify,
+    pub(crate) drained: Notify,
     stopping: AtomicBool,
     /// See [`Made::epoch`].
     epoch: AtomicU64,
@@ -348,9 +349,8 @@ impl<S: QueueStore> Delivery<S> {
     fn spawn(&self, lane: &Arc<Lane>) {
         let (inner, lane) = (Arc::clone(&self.inner), Arc::clone(lane));
         // Counted before the task runs.
-        self.inner.workers.fetch_add(1, Ordering::Relaxed);
+        let working = AtWork::begin(&inner);
         tokio::spawn(async move {
-            let working = AtWork(&inner);
             // A panic in one delivery ends that delivery; its lease runs out and it is due again.
             let worker = tokio::spawn(worker::run(Arc::clone(&inner), Arc::clone(&lane)));
             if let Err(error) = worker.await {
@@ -578,26 +578,9 @@ impl<S: QueueStore> Inner<S> {
         }
     }
 
-    /// Counts a delivery as a worker's until this is dropped.
-    pub(crate) fn at_work(&self) -> AtWork<'_, S> {
-        self.workers.fetch_add(1, Ordering::Relaxed);
-        AtWork(self)
-    }
-
     fn lane(&self, key: &outbound_queue::Destination) -> Arc<Lane> {
         let limit = self.settings.load().connections_per_destination;
         self.lanes.of(key, limit, self.clock.monotonic())
-    }
-}
-
-/// A place among the workers.
-pub(crate) struct AtWork<'a, S: QueueStore>(&'a Inner<S>);
-
-impl<S: QueueStore> Drop for AtWork<'_, S> {
-    fn drop(&mut self) {
-        if self.0.workers.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.drained.notify_waiters();
-        }
     }
 }
 

@@ -9,6 +9,7 @@
 //! **Invariant:** the requirement of each message is held against host and session again before
 //! every `MAIL FROM`; neither the pool nor the client decides what is secure enough.
 
+mod at_work;
 mod books;
 mod concession;
 mod content;

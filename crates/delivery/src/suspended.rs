@@ -15,6 +15,7 @@ use attempt::Reason;
 use outbound_queue::{Leased, QueueStore};
 use tokio::task::JoinSet;
 
+use crate::at_work::AtWork;
 use crate::demand::Requirement;
 use crate::destination::Suspension;
 use crate::engine::Inner;
@@ -91,7 +92,7 @@ pub(crate) async fn put_off_backlog<S: QueueStore>(inner: &Arc<Inner<S>>, lane: 
 
 /// Delivers outside of a worker, and counts as one: a stop waits for it.
 async fn deliver_here<S: QueueStore>(inner: &Arc<Inner<S>>, lane: &Arc<Lane>, leased: &Leased) {
-    let _worker = inner.at_work();
+    let _worker = AtWork::begin(inner);
     deliver(inner, lane, leased, &mut None).await;
 }
 

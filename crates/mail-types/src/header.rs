@@ -34,7 +34,10 @@ impl<'a> Field<'a> {
     }
 
     fn parse(raw: &'a [u8]) -> Option<Self> {
-        let colon = raw.iter().position(|b| *b == b':')?;
+        // In its first line: a colon that comes folded would make a field of a line that, by itself,
+        // has already ended the header.
+        let line = &raw[..line_end(raw)];
+        let colon = line.iter().position(|b| *b == b':')?;
         let field = Self { raw, colon };
         let name = field.name();
         let is_name = !name.is_empty() && name.iter().all(u8::is_ascii_graphic);
@@ -95,6 +98,7 @@ mod tests {
             (b"A: b\r\nb c: d\r\n", 1),
             (b" folded: nothing\r\n", 0),
             (b": empty\r\n", 0),
+            (b"A: b\r\nname\r\n : folded colon\r\n", 1),
             (b"", 0),
             (b"A: b", 1),
         ] {

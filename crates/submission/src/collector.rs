@@ -87,6 +87,7 @@ mod tests {
             (&b"A: b\r\n c\r\n\r\nbody: x\r\n"[..], 12),
             (b"A: b\r\nno field here\r\nmore\r\n", 21),
             (b"\r\nbody\r\n", 2),
+            (b"A: b\r\nname\r\n : folded colon\r\n", 12),
             (b" starts folded\r\nA: b\r\n", 16),
         ] {
             for step in 1..=text.len() {

@@ -138,6 +138,12 @@ async fn found(relay: &Relay, case: &Case, id: &str) -> Event {
     let attempt = |e: &Event| is_of(e, id, &case.to()) && *e.at("/attempt") == case.attempt;
     let event = relay.wait_event(attempt, SOON).await;
     assert_eq!(event.text("reason"), case.reason, "{event}");
+    if let Some(last) = event.at("/tried").as_array().and_then(|tried| tried.last()) {
+        assert!(
+            last["reason"].is_string(),
+            "a host that took nothing: {event}"
+        );
+    }
     event
 }
 

@@ -117,14 +117,28 @@ impl Findings {
         self.failures.push(failure);
     }
 
+    /// Why the host that has just answered took the message for nobody, if it did not.
+    fn refusal(&self) -> Option<&Failure> {
+        let mut verdicts = self.verdicts.iter().flatten();
+        if verdicts.clone().any(|v| matches!(v, Verdict::Sent { .. })) {
+            return None;
+        }
+        verdicts.find_map(|verdict| match verdict {
+            Verdict::Deferred(failure) | Verdict::Bounced(failure) | Verdict::Parked(failure) => {
+                Some(&**failure)
+            }
+            Verdict::Sent { .. } => None,
+        })
+    }
+
     pub(crate) fn push_tried(&mut self, way: &Way<'_>, session: &Session) {
         let (ip, _) = session.address();
-        let (mx, ip) = (shown(way.name, Some(ip)).into(), Some(ip));
+        let refused = self.refusal();
         self.tried.push(Tried {
-            mx,
-            ip,
-            reason: None,
-            detail: "".into(),
+            mx: shown(way.name, Some(ip)).into(),
+            ip: Some(ip),
+            reason: refused.map(|failure| failure.reason),
+            detail: refused.map_or_else(Box::default, |failure| failure.detail.as_str().into()),
         });
     }
 

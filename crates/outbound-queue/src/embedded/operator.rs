@@ -208,6 +208,9 @@ impl EditedPage {
         let mut state = shared.lock();
         shared.check(&state)?;
         let Some(message) = shared.look_at(&mut state, id)? else {
+            if state.recovering {
+                return Err(QueueError::Rebuilding);
+            }
             self.edited.unknown += 1;
             return Ok(());
         };

@@ -155,3 +155,37 @@ async fn a_large_index_is_read_behind_the_start() {
     assert_eq!(store.health().index_rebuilt, None);
     assert_eq!(ids(&store).await, expected);
 }
+
+#[tokio::test]
+async fn what_is_not_read_yet_is_not_called_unknown() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = still(options(dir.path()));
+    let mut last = None;
+    for _ in 0..3 {
+        last = Some(
+            put(&store, "s@a.test", &["r@d.test"], b"x", false, at(1))
+                .await
+                .0,
+        );
+    }
+    committer::step(&store.shared).unwrap();
+    store.close().unwrap();
+    drop(store);
+    let store = still(EmbeddedOptions {
+        read_at_once: 1,
+        ..options(dir.path())
+    });
+    assert!(store.health().recovering);
+    let target = Target::Ids(last.into_iter().collect());
+    for dry_run in [true, false] {
+        let edited = store.edit(&target, Edit::Hold, dry_run, at(2)).await;
+        assert_eq!(
+            edited.unwrap_err().cause,
+            QueueError::Rebuilding,
+            "dry run: {dry_run}"
+        );
+    }
+    recover(&store.shared);
+    let edited = store.edit(&target, Edit::Hold, true, at(2)).await.unwrap();
+    assert_eq!((edited.matched, edited.unknown), (1, 0));
+}

@@ -14,20 +14,34 @@ export function path(...segments) {
   return `/v1/${segments.map(encodeURIComponent).join("/")}`;
 }
 
-export function get(target, query = {}) {
-  return call("GET", withQuery(target, query));
+// What is asked for before it is known who asks waits for that.
+export async function get(target, query = {}) {
+  const [answer] = await Promise.all([call("GET", withQuery(target, query)), identified]);
+  return answer;
 }
 
 export function post(target, body) {
   return call("POST", target, body === undefined ? undefined : JSON.stringify(body));
 }
 
-export async function logIn(body) {
-  Object.assign(session, await post("/v1/session", body));
+let identified = Promise.resolve();
+
+export function logIn(body) {
+  return identify(post("/v1/session", body));
 }
 
-export async function whoAmI() {
-  Object.assign(session, await get("/v1/session"));
+export function whoAmI() {
+  return identify(call("GET", "/v1/session"));
+}
+
+function identify(asked) {
+  identified = asked.then((answer) => { Object.assign(session, answer); });
+  return identified;
+}
+
+// Resolves when it is known who asks.
+export function known() {
+  return identified;
 }
 
 export async function logOut() {
@@ -40,8 +54,9 @@ export function mayAct() {
 }
 
 // Reads a stream of events until it ends: each is {event, data}.
-export async function stream(method, target, query, see, signal) {
+export async function stream(method, target, query, see, signal, opened = () => {}) {
   const response = await send(method, withQuery(target, query), undefined, signal);
+  opened();
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
@@ -84,6 +99,6 @@ async function send(method, target, body, signal) {
   }
   if (response.ok) return response;
   const problem = await response.json().catch(() => ({}));
-  if (response.status === 401 && target !== "/v1/session") window.dispatchEvent(new Event("logged-out"));
+  if (response.status === 401 && session.name && target !== "/v1/session") window.dispatchEvent(new Event("logged-out"));
   throw new Refusal(response.status, problem);
 }

@@ -1,21 +1,20 @@
 // Which view is shown, and who is logged in.
 import { el, notice, replace } from "./dom.js";
 import { Refusal, logIn, logOut, mayAct, session, whoAmI } from "./api.js";
-import * as login from "./login.js";
-import * as overview from "./overview.js";
-import * as queue from "./queue.js";
-import * as message from "./message.js";
-import * as deferrals from "./deferrals.js";
-import * as policies from "./policies.js";
-import * as check from "./check.js";
-import * as events from "./events.js";
 
 const main = document.getElementById("main");
 const bar = document.getElementById("bar");
 let leave = null;
 let shown = 0;
 
-const VIEWS = { "": overview, queue, deferrals, policies, check, events };
+// A view is read when it is first shown, the others when there is time: the page stays whole if the
+// server becomes a later version.
+const VIEWS = {
+  "": () => import("./overview.js"), queue: () => import("./queue.js"), deferrals: () => import("./deferrals.js"),
+  policies: () => import("./policies.js"), check: () => import("./check.js"), events: () => import("./events.js"),
+};
+const message = () => import("./message.js");
+const login = () => import("./login.js");
 
 function route() {
   const [place, query] = location.hash.replace(/^#\/?/, "").split("?");
@@ -42,7 +41,9 @@ async function show() {
   const place = el("div", {});
   replace(main, place);
   try {
-    const ending = await view.show(place, { rest, query });
+    const { show: draw } = await view();
+    if (turn !== shown) return;
+    const ending = await draw(place, { rest, query });
     if (turn !== shown) { if (ending) ending(); return; }
     leave = ending || null;
     document.title = `${place.querySelector("h1")?.textContent || "Sealpost"} – Sealpost`;
@@ -64,12 +65,14 @@ function enter() {
   document.body.classList.toggle("reader", !mayAct());
 }
 
-function ask(text) {
+async function ask(text) {
   if (leave) leave();
   leave = null;
-  shown += 1;
+  const turn = ++shown;
   bar.hidden = true;
-  login.show(main, text, async (token) => {
+  const form = await login();
+  if (turn !== shown) return;
+  form.show(main, text, async (token) => {
     await logIn({ token });
     enter();
     await show();
@@ -79,22 +82,18 @@ function ask(text) {
 
 async function start() {
   const link = /^#login=([0-9a-f]+)$/.exec(location.hash);
-  if (link) {
-    history.replaceState(null, "", "#/");
-    try {
-      await logIn({ link: link[1] });
-    } catch (error) {
-      return ask(error.message);
-    }
-  } else {
-    try {
-      await whoAmI();
-    } catch (error) {
-      return ask(error.status === 401 ? "" : error.message);
-    }
+  if (link) history.replaceState(null, "", "#/");
+  const known = link ? logIn({ link: link[1] }) : whoAmI();
+  // A view asks for its data meanwhile, which the cookie allows; it is drawn when it is known for whom.
+  const drawn = link ? null : show();
+  try {
+    await known;
+  } catch (error) {
+    return ask(error.status === 401 && !link ? "" : error.message);
   }
   enter();
-  await show();
+  await (drawn || show());
+  setTimeout(() => [...Object.values(VIEWS), message, login].forEach((other) => other().catch(() => {})), 1000);
 }
 
 window.addEventListener("hashchange", show);

@@ -24,7 +24,7 @@ export function replace(node, ...children) {
 }
 
 // A table whose rows become blocks on a phone. `columns` are {title, class, sort}.
-export function table(caption, columns, rows, sorting) {
+export function table(caption, columns, rows, sorting, kind) {
   const head = columns.map((column, n) => {
     const sorted = sorting && sorting.column === n;
     const label = column.sort && sorting
@@ -35,8 +35,8 @@ export function table(caption, columns, rows, sorting) {
     return el("th", { scope: "col", class: column.class, "aria-sort": order }, label);
   });
   const body = rows.map((cells) => el("tr", {}, cells.map((cell, n) =>
-    el("td", { class: columns[n].class, "data-label": typeof columns[n].title === "string" ? columns[n].title : null }, el("span", {}, cell)))));
-  return el("table", {},
+    el("td", { class: columns[n].class, "data-label": typeof columns[n].title === "string" ? columns[n].title : null }, cell instanceof Node ? cell : el("span", {}, cell)))));
+  return el("table", { class: kind },
     el("caption", { class: "unseen" }, caption),
     el("thead", {}, el("tr", {}, head)),
     el("tbody", {}, body));

@@ -38,13 +38,12 @@ async function watch(rows, said, state, kind) {
   let pause = 1000;
   while (!state.stopped) {
     try {
-      said.textContent = "● live";
       await stream("GET", "/v1/events", { event: kind }, ({ event, data }) => {
         pause = 1000;
         if (event === "lagged") said.textContent = "this browser was too slow and missed events";
         else state.waiting.push(data);
         if (state.waiting.length > MOST) state.waiting.shift();
-      }, state.control.signal);
+      }, state.control.signal, () => { said.textContent = "● live"; });
       said.textContent = "○ interrupted, connecting again…";
     } catch (error) {
       if (state.stopped || error.status === 401) return;

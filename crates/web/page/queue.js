@@ -83,14 +83,14 @@ function draw(view) {
   const items = [...view.items].sort((a, b) => (key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0) * (view.sort.down ? -1 : 1));
   const sorting = { ...view.sort, by: (column) => { view.sort = { column, down: view.sort.column === column && !view.sort.down }; draw(view); view.body.querySelectorAll("th button")[column - 1]?.focus(); } };
   const columns = [{ title: el("span", { class: "unseen" }, "Chosen"), class: "tick" }, { title: "Id", sort: true, class: "id" }, { title: "Sender", sort: true, class: "party" }, { title: "Recipients", sort: true, class: "party" },
-    { title: "State", sort: true }, { title: "Reason", sort: true, class: "why" }, { title: "Attempts", sort: true, class: "n minor" },
-    { title: "Next attempt", sort: true }, { title: "Arrived", sort: true }, { title: "Size", sort: true, class: "n minor" }];
+    { title: "State", sort: true, class: "state" }, { title: "Reason", sort: true, class: "why" }, { title: "Attempts", sort: true, class: "n minor" },
+    { title: "Next attempt", sort: true, class: "when" }, { title: "Arrived", sort: true, class: "when" }, { title: "Size", sort: true, class: "n minor" }];
   const rows = items.map((item) => [tick(view, item.id), el("a", { href: `#/queue/${item.id}` }, item.id),
     item.sender ? foreign(item.sender) : el("span", { class: "quiet" }, "<> (null)"), recipients(item),
     state(item.state), why(view, item), number(item.attempts),
     ago(item.next_attempt), ago(item.arrived), bytes(item.size)]);
   replace(view.body, bar(view),
-    items.length ? table("Messages", columns, rows, sorting) : el("p", { class: "empty" }, view.next ? "Nothing that matches so far; looking further…" : Object.keys(view.filter).length ? "Nothing in the queue matches." : "The queue is empty."),
+    items.length ? table("Messages", columns, rows, sorting, "messages") : el("p", { class: "empty" }, view.next ? "Nothing that matches so far; looking further…" : Object.keys(view.filter).length ? "Nothing in the queue matches." : "The queue is empty."),
     el("nav", { class: "row pages", "aria-label": "Pages" },
       el("button", { type: "button", disabled: !view.before.length, onclick: () => { view.cursor = view.before.pop(); load(view).catch(fail); } }, "Previous page"),
       el("button", { type: "button", id: "next-page", disabled: !view.next, onclick: () => { view.before.push(view.cursor); view.cursor = view.next; load(view).catch(fail); } }, "Next page"),

@@ -329,5 +329,5 @@ fn place_of(shared: &Shared, id: QueueId) -> Result<Place, QueueError> {
 const PAGE: usize = 512;
 /// Messages that a listing looks at in vain before it answers: only they themselves say whether they
 /// match, and whoever asks hears of it soon and says whether to go on.
-const MOST_MISSES: usize = 8 * PAGE;
+const MOST_MISSES: usize = 4 * PAGE;
 const TRIES: usize = 4;

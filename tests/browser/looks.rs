@@ -24,6 +24,7 @@ testkit::net_test! {
                     browser.go(&format!("http://127.0.0.1:8025/#/{view}")).await;
                     browser.until("the view", "document.querySelector('main h1')").await;
                     if name == "check" {
+                        browser.click("form.filters button[type=submit]").await;
                         browser.until_says("Mail would be").await;
                     }
                     let wide = browser.script("return document.documentElement.scrollWidth").await;

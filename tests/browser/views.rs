@@ -112,6 +112,26 @@ testkit::net_test! {
         assert_eq!(browser.complaints().await, [""; 0]);
     }
 
+    /// Any site may send the operator's browser to an address of the page.
+    async fn an_address_of_the_page_begins_no_check_by_itself() {
+        let net = Net::start().await;
+        let _mx = net.stubborn("d.test", "127.0.0.25").await;
+        let relay = net.relay().await;
+        relay.send("a@org.test", &["b@d.test"], crate::net::MESSAGE).await;
+        let browser = logged_in(ADMIN).await;
+        browser.until_says("Accepts and delivers mail").await;
+        browser.go("about:blank").await;
+        browser.go(&format!("{}#/check?domain=d.test", crate::net::PAGE)).await;
+        browser.until("the domain", "document.querySelector('#c-domain')?.value === 'd.test'").await;
+        let begun = browser.script("return document.querySelector('.steps') !== null").await;
+        assert_eq!(begun, false);
+        // The page's own button does.
+        browser.go(&format!("{}#/policies/d.test", crate::net::PAGE)).await;
+        browser.click("main a[href^='#/check']").await;
+        browser.until_says("Mail would be deferred").await;
+        assert_eq!(browser.complaints().await, [""; 0]);
+    }
+
     async fn only_one_page_of_rows_is_read() {
         let net = Net::start().await;
         let _mx = net.stubborn("d.test", "127.0.0.25").await;

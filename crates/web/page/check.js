@@ -1,31 +1,42 @@
 // The audit of a domain, live, as `sealpost check` does it.
 import { el, facts, foreign, replace } from "./dom.js";
-import { get, mayAct, path, stream } from "./api.js";
+import { get, known, mayAct, path, stream } from "./api.js";
 import { explained } from "./message.js";
 import { level, moment } from "./text.js";
 
 const GROUPS = { record: "Record", policy: "Policy", mx: "MX", reporting: "Reporting", dnssec: "DNSSEC" };
 
+// The domain that a button of this page has just asked to be checked.
+let wanted = null;
+
+export function begin(domain) {
+  wanted = domain;
+}
+
+// A check begins here by a click only: any site may open this address in the operator's browser.
 export async function show(place, { query }) {
+  await known();
+  const asked = query.domain && wanted === query.domain;
+  wanted = null;
   const field = el("input", { id: "c-domain", name: "domain", value: query.domain || "", required: true, autocomplete: "off", spellcheck: "false", placeholder: "example.org" });
   const result = el("div", {});
   const stop = new AbortController();
-  const begin = el("button", { type: "submit", class: "primary" }, mayAct() ? "Check" : "Explain");
+  const button = el("button", { type: "submit", class: "primary" }, mayAct() ? "Check" : "Explain");
   const run = async () => {
-    begin.disabled = true;
+    button.disabled = true;
     try {
       await (mayAct() ? check : explain)(result, field.value.trim(), stop.signal);
     } catch (error) {
       if (!stop.signal.aborted) replace(result, el("p", { role: "alert" }, level("error", error.message)));
     }
-    begin.disabled = false;
+    button.disabled = false;
   };
   replace(place, el("h1", {}, "Check a domain"),
     el("p", { class: "quiet" }, mayAct() ? "Looks at a recipient domain as a delivery would: records, policy, every mail host and its certificate. No mail is sent."
       : "A live check connects to the domain's hosts and needs the role admin; here is what the relay knows."),
     el("form", { class: "filters", onsubmit: (event) => { event.preventDefault(); run(); } },
-      el("div", { class: "field" }, el("label", { for: "c-domain" }, "Domain"), field), el("div", { class: "row" }, begin)), result);
-  if (query.domain) run(); else field.focus();
+      el("div", { class: "field" }, el("label", { for: "c-domain" }, "Domain"), field), el("div", { class: "row" }, button)), result);
+  if (asked) run(); else field.focus();
   return () => stop.abort();
 }
 

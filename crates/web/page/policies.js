@@ -1,4 +1,5 @@
 // Stored MTA-STS policies: list, text, history, refetch, exempt.
+import { begin } from "./check.js";
 import { confirm, el, facts, foreign, notice, replace, table } from "./dom.js";
 import { get, mayAct, path, post } from "./api.js";
 import { ago, level, moment, plural, span } from "./text.js";
@@ -61,7 +62,7 @@ async function one(place, domain) {
       button("Refetch now", async () => { await post(`${path("policies", domain)}/refresh`); notice("Fetched."); again(); }),
       exempt ? button("End the exemption", () => endExemption(domain).then((done) => done && again()))
         : button("Exempt…", () => exemptFor(domain).then((done) => done && again()), "danger"),
-      el("a", { class: "button", href: `#/check?domain=${encodeURIComponent(domain)}` }, "Check live")),
+      el("a", { class: "button", href: `#/check?domain=${encodeURIComponent(domain)}`, onclick: () => begin(domain) }, "Check live")),
     exempt && el("p", { class: "trouble" }, level("error", "Exempt: mail to this domain is not protected by its policy"), " until ", moment(p.exemption.until), `, by ${p.exemption.by}: `, foreign(p.exemption.because)),
     facts([["Mode", mode(p)], ["Id", p.id && foreign(p.id)], ["Fetched", p.fetched && [moment(p.fetched), " (", ago(p.fetched), ")"]],
       ["Expires", p.expires && [moment(p.expires), " (", ago(p.expires), ")"]], ["max_age", p.max_age && span(p.max_age)],

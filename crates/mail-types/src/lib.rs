@@ -10,6 +10,7 @@ mod envelope;
 mod header;
 mod mailbox;
 mod queue_id;
+mod senders;
 mod special_use;
 mod status;
 mod timestamp;
@@ -23,6 +24,7 @@ pub use envelope::{
 pub use header::{Field, header_fields};
 pub use mailbox::{Host, Mailbox, MailboxError};
 pub use queue_id::{QueueId, QueueIdError};
+pub use senders::{SenderPattern, Senders};
 pub use special_use::{AddressClass, unwrapped};
 pub use status::{EnhancedStatus, StatusClass, StatusError};
 pub use timestamp::Timestamp;

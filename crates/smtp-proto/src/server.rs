@@ -41,7 +41,7 @@ mod xclient;
 mod xforward;
 
 pub use auth::{AuthAnswer, AuthRequest, ClientCertificate, Logins, SaslMechanism};
-pub use identity::{Ground, Identity, SenderPattern, Senders};
+pub use identity::{Ground, Identity};
 pub use notice::{Cause, Incident, LoginResult, Notice, Stage};
 pub use proxy::{ProxyHeader, ProxySource};
 pub use refusal::Refusal;

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mail_types::{SenderPattern, Senders};
 use parking_lot::Mutex;
-use smtp_proto::server::{ClientCertificate, Identity, Refusal, SenderPattern, Senders};
+use smtp_proto::server::{ClientCertificate, Identity, Refusal};
 use tokio::time::Instant;
 
 use crate::VerifiedCertificate;

@@ -4,7 +4,7 @@ use std::future::{Future, ready};
 
 use std::net::IpAddr;
 
-use mail_types::{Envelope, QueueId, Recipient, ReversePath, Timestamp};
+use mail_types::{Envelope, QueueId, Recipient, ReversePath, Senders, Timestamp};
 use smtp_proto::server::{Refusal, Role};
 
 /// Takes mail.
@@ -55,6 +55,8 @@ pub struct Origin<'a> {
     pub client: IpAddr,
     /// Who authenticated.
     pub identity: Option<&'a str>,
+    /// As whom that identity may send; `None` without one.
+    pub senders: Option<&'a Senders>,
     /// The envelope sender.
     pub sender: &'a ReversePath,
     /// When the content began.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use dkim::{BodyHash, Pending, SignError};
-use mail_types::{QueueId, ReversePath, Timestamp, header_fields};
+use mail_types::{QueueId, ReversePath, Senders, Timestamp, header_fields};
 
 use crate::collector::Collector;
 use crate::{Fixups, Rejection, SigningRules};
@@ -18,6 +18,8 @@ pub struct Origin {
     pub client: IpAddr,
     /// Who authenticated.
     pub identity: Option<Box<str>>,
+    /// As whom it may send. What it may not send as is not signed for it either.
+    pub senders: Senders,
     /// The envelope sender.
     pub sender: ReversePath,
     /// The message's queue id.
@@ -166,13 +168,7 @@ impl Composer {
         let Stage::Header { trace, collector } = stage else {
             return Ok(Composed::Nothing);
         };
-        let Origin {
-            submitted,
-            client,
-            id,
-            at,
-            ..
-        } = self.origin;
+        let Origin { id, at, .. } = self.origin;
         let content = collector.into_octets();
         let (fields, rest) = header_fields(&content);
         let mut octets = trace;
@@ -199,8 +195,7 @@ impl Composer {
         octets.extend_from_slice(rest);
         // RFC 6376 section 5.3: on the form that is sent, after all changes (row G4-08).
         let (fields, _) = header_fields(octets.get(..head).unwrap_or_default());
-        let sender = &self.origin.sender;
-        let chosen = self.rules.select(submitted, client, &fields, sender)?;
+        let chosen = self.rules.select(&self.origin, &fields)?;
         let signatures: Vec<Pending> = chosen.iter().map(|r| r.signer.begin(&fields, at)).collect();
         let reserve = signatures.iter().map(Pending::len).sum();
         if !signatures.is_empty() {

@@ -124,7 +124,23 @@ pub(crate) fn from(fields: &[Field<'_>]) -> From {
     }
 }
 
+/// An address in From with a domain (RFC 5322 section 3.4.1). It need not fit into an envelope: for
+/// headers there are no limits such as SMTP's.
+pub(crate) struct Author<'f> {
+    pub(crate) local_part: &'f str,
+    pub(crate) domain: Domain,
+}
+
 impl From {
+    /// In their order; what has no domain is left out.
+    pub(crate) fn authors(&self) -> impl Iterator<Item = Author<'_>> {
+        self.addresses.iter().filter_map(|address| {
+            let (local_part, domain) = address.rsplit_once('@')?;
+            let domain = Domain::parse(domain).ok()?;
+            Some(Author { local_part, domain })
+        })
+    }
+
     /// RFC 5322 section 3.6; an address has a domain (section 3.4.1).
     pub(crate) fn check(&self) -> Result<(), Rejection> {
         let named = self.addresses.iter().any(|a| Mailbox::parse(a).is_ok());

@@ -16,6 +16,9 @@ pub enum Rejection {
     /// The listener shows who submits, and the Sender field cannot be replaced.
     #[error("The Sender field is signed and does not name you")]
     SignedSender,
+    /// A key signs for somebody in From as whom the submitter may not send.
+    #[error("From names an address that is signed for here and that you may not send as")]
+    OtherAuthor,
     /// More than a header ever has.
     #[error("The header is larger than 262144 octets")]
     HeaderTooLarge,

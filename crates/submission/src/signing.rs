@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use dkim::Signer;
 use ipnet::IpNet;
-use mail_types::{Domain, Field, Mailbox, ReversePath};
+use mail_types::{Domain, Field, Mailbox};
 
-use crate::Rejection;
-use crate::fixups::from;
+use crate::fixups::{Author, from};
+use crate::{Origin, Rejection};
 
 /// One key and the mail that it signs.
 #[derive(Clone, Debug)]
@@ -65,25 +65,32 @@ impl SigningRules {
     /// Who signs this message.
     pub(crate) fn select(
         &self,
-        submitted: bool,
-        client: IpAddr,
+        origin: &Origin,
         fields: &[Field<'_>],
-        sender: &ReversePath,
     ) -> Result<Vec<Arc<SigningRule>>, Rejection> {
         let from = from(fields);
-        let authors: Vec<Domain> = from.addresses.iter().filter_map(|a| domain(a)).collect();
-        let sender = sender.mailbox().and_then(Mailbox::domain);
+        let authors: Vec<Author<'_>> = from.authors().collect();
+        let sender = origin.sender.mailbox().and_then(Mailbox::domain);
         let mut chosen = Vec::new();
-        for rule in self.candidates(submitted, client) {
+        for rule in self.candidates(origin.submitted, origin.client) {
             let matches = match rule.by {
                 // With several From fields nobody can say which one a reader will see.
-                SignedBy::From if from.fields > 1 => authors.iter().any(|d| rule.covers(d)),
-                SignedBy::From => authors.first().is_some_and(|d| rule.covers(d)),
+                SignedBy::From if from.fields > 1 => authors.iter().any(|a| rule.covers(&a.domain)),
+                SignedBy::From => authors.first().is_some_and(|a| rule.covers(&a.domain)),
                 SignedBy::Sender => sender.is_some_and(|d| rule.covers(d)),
             };
             if matches {
                 // RFC 6376 section 5.4: From is always signed, so there has to be one.
                 from.check()?;
+                // Row G3-07: the envelope alone says nothing of whom the reader sees.
+                let may_be =
+                    |a: &Author<'_>| origin.senders.include_author(a.local_part, &a.domain);
+                if authors
+                    .iter()
+                    .any(|a| rule.vouches_for(&a.domain) && !may_be(a))
+                {
+                    return Err(Rejection::OtherAuthor);
+                }
                 chosen.push(Arc::clone(rule));
             }
         }
@@ -104,16 +111,20 @@ impl SigningRules {
 impl SigningRule {
     fn covers(&self, domain: &Domain) -> bool {
         let own = self.signer.domain();
-        domain == own
-            || (self.subdomains
-                && domain
-                    .as_str()
-                    .strip_suffix(own.as_str())
-                    .is_some_and(|below| below.ends_with('.')))
+        domain == own || (self.subdomains && is_below(domain, own))
+    }
+
+    /// Whether receivers may take the signature for the word of an author in this domain: in
+    /// DMARC's relaxed alignment (RFC 7489 section 3.1.1) also above or below the signer's domain.
+    fn vouches_for(&self, author: &Domain) -> bool {
+        let own = self.signer.domain();
+        author == own || is_below(author, own) || is_below(own, author)
     }
 }
 
-fn domain(address: &str) -> Option<Domain> {
-    let (_, domain) = address.rsplit_once('@')?;
-    Domain::parse(domain).ok()
+fn is_below(domain: &Domain, above: &Domain) -> bool {
+    domain
+        .as_str()
+        .strip_suffix(above.as_str())
+        .is_some_and(|below| below.ends_with('.'))
 }

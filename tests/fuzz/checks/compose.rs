@@ -5,7 +5,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use mail_types::{Domain, Field, QueueId, ReversePath, Timestamp, header_fields};
+use mail_types::{
+    Domain, Field, QueueId, ReversePath, SenderPattern, Senders, Timestamp, header_fields,
+};
 use submission::{
     Composed, Composer, Fixups, Origin, SignedBy, SigningRule, SigningRules, addresses,
 };
@@ -44,6 +46,24 @@ pub(super) fn check(input: &[u8]) {
     }
     if fields.first().is_some_and(|f| f.is("DKIM-Signature")) && flags & SIGNS != 0 {
         dkim::verify(&message);
+        if flags & LIMITED != 0 {
+            only_own(&fields);
+        }
+    }
+}
+
+/// Nobody else is signed for.
+fn only_own(fields: &[Field<'_>]) {
+    for author in fields
+        .iter()
+        .filter(|f| f.is("From"))
+        .flat_map(|f| addresses(f.value()))
+    {
+        let Some((local_part, domain)) = author.rsplit_once('@') else {
+            continue;
+        };
+        let own = Domain::parse(domain).is_ok_and(|d| d.as_str() == "football.example.com");
+        assert!(!own || local_part.eq_ignore_ascii_case("ann"), "{author}");
     }
 }
 
@@ -99,6 +119,11 @@ fn compose(flags: u8, content: &[u8], step: usize) -> Option<Vec<u8>> {
         submitted: true,
         client: IpAddr::from([192, 0, 2, 1]),
         identity: Some("ann".into()),
+        senders: if flags & LIMITED != 0 {
+            Senders::Only([SenderPattern::parse("ann@football.example.com").unwrap()].into())
+        } else {
+            Senders::Any
+        },
         sender: ReversePath::Mailbox("ann@football.example.com".parse().unwrap()),
         id: QueueId::from_raw(1),
         at: Timestamp::from_secs(1_772_366_400),
@@ -132,3 +157,4 @@ const SIGNS: u8 = 2;
 const REQUIRES_FROM: u8 = 4;
 const ADDS_SENDER: u8 = 8;
 const BY_SENDER: u8 = 16;
+const LIMITED: u8 = 32;

@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 
 use aws_lc_rs::hmac;
 use data_encoding::BASE64;
-use smtp_proto::server::{AuthAnswer, AuthRequest, Identity, SaslMechanism, Senders, Session};
+use mail_types::Senders;
+use smtp_proto::server::{AuthAnswer, AuthRequest, Identity, SaslMechanism, Session};
 use smtp_proto::{BareNewline, ScramKeys, ScramSecret};
 
 use super::driver::{self, EXPORTER, drive, peer};

@@ -59,6 +59,7 @@ impl Forms {
             submitted,
             client: origin.client,
             identity: origin.identity.map(Into::into),
+            senders: origin.senders.cloned().unwrap_or_default(),
             sender: origin.sender.clone(),
             id,
             at: origin.at,
@@ -158,7 +159,7 @@ fn rejected(rejection: Rejection) -> Refusal {
         Rejection::NoFrom | Rejection::SeveralFrom | Rejection::EmptyFrom => {
             Refusal::permanent(550, 6, 0, text)
         }
-        Rejection::SignedSender => Refusal::permanent(550, 7, 1, text),
+        Rejection::SignedSender | Rejection::OtherAuthor => Refusal::permanent(550, 7, 1, text),
         Rejection::HeaderTooLarge => Refusal::permanent(552, 3, 4, text),
     }
 }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use data_encoding::BASE64_NOPAD;
+use mail_types::{SenderPattern, Senders};
 use settings::{CertificateMatch, SenderAddresses, Settings};
 use smtp_server::{
     AllowedRate, Authenticator, Identities, IdentityRules, LoginAttempt, LoginVerdict,
-    SenderPattern, Senders,
 };
 use users::{Attempt, Directory, Name, Secret, UsersFile, Verdict};
 

@@ -67,7 +67,9 @@ pub(super) const KEYS: &[Key] = &[
         "identity.senders",
         Kind::List(&Kind::SenderMatch),
         "As whom it may send (550 5.7.1 otherwise). Unset, access.sender-addresses decides; the \
-         null sender of notifications is always allowed.",
+         null sender of notifications is always allowed. It is the envelope that counts, and From \
+         where a [[dkim]] key signs: what names somebody there for whom the key speaks and who is \
+         not among these is refused as well.",
     )
     .default("[]")
     .example("[\"crm@example.org\", \"news.example.org\", \"*.shop.example.org\"]"),

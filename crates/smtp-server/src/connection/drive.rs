@@ -301,6 +301,7 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
             role: settings.role,
             client: self.address.ip(),
             identity: self.session.identity_name(),
+            senders: self.session.identity().map(|identity| &identity.senders),
             sender: self.session.sender().unwrap_or(&ReversePath::Null),
             at: now,
         };

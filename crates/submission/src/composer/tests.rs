@@ -1,5 +1,5 @@
 use dkim::{Signer, SigningKey};
-use mail_types::{Domain, Mailbox};
+use mail_types::{Domain, Mailbox, SenderPattern};
 
 use super::*;
 use crate::{SignedBy, SigningRule};
@@ -26,6 +26,7 @@ fn origin(submitted: bool) -> Origin {
         submitted,
         client: "192.0.2.1".parse().unwrap(),
         identity: None,
+        senders: Senders::Any,
         sender: ReversePath::Mailbox(Mailbox::parse("a@sender.test").unwrap()),
         id: QueueId::from_raw(7),
         at: Timestamp::from_secs(1_772_366_400),
@@ -48,9 +49,18 @@ fn compose(
     content: &[u8],
     step: usize,
 ) -> Result<Option<String>, Rejection> {
+    compose_from(origin(submitted), fixups, rules, content, step)
+}
+
+fn compose_from(
+    origin: Origin,
+    fixups: Option<Arc<Fixups>>,
+    rules: Vec<SigningRule>,
+    content: &[u8],
+    step: usize,
+) -> Result<Option<String>, Rejection> {
     let rules = Arc::new(SigningRules::new(rules));
-    let Some(mut composer) = Composer::new(fixups, rules, origin(submitted), TRACE.as_bytes())
-    else {
+    let Some(mut composer) = Composer::new(fixups, rules, origin, TRACE.as_bytes()) else {
         return Ok(None);
     };
     let (mut stored, mut room) = (Vec::new(), None);
@@ -201,6 +211,101 @@ fn g4_09_who_signs() {
         signatures(vec![rule("d.test")], "Subject: x\r\n\r\n"),
         Ok(0)
     );
+}
+
+#[test]
+fn g3_07_g4_09_nobody_is_signed_for_as_whom_the_submitter_may_not_send() {
+    let by_sender = |domain| SigningRule {
+        by: SignedBy::Sender,
+        ..rule(domain)
+    };
+    let other = Err(Rejection::OtherAuthor);
+    for (senders, rules, from, want) in [
+        // A key of the other domain, chosen by From.
+        (
+            &["sender.test"][..],
+            vec![rule("b.test")],
+            "From: ceo@b.test",
+            other,
+        ),
+        (
+            &["sender.test", "b.test"],
+            vec![rule("b.test")],
+            "From: ceo@b.test",
+            Ok(1),
+        ),
+        (
+            &["sender.test"],
+            vec![rule("sender.test")],
+            "From: x@sender.test",
+            Ok(1),
+        ),
+        // Of the own domain, but of somebody else.
+        (
+            &["a@sender.test"],
+            vec![rule("sender.test")],
+            "From: ceo@sender.test",
+            other,
+        ),
+        (
+            &["a@sender.test"],
+            vec![rule("sender.test")],
+            "From: A@sender.test",
+            Ok(1),
+        ),
+        (
+            &["a@sender.test"],
+            vec![rule("sender.test")],
+            "From: a@sender.test, ceo@sender.test",
+            other,
+        ),
+        // A key chosen by the envelope speaks for From too where receivers see them as one.
+        (
+            &["a@sender.test"],
+            vec![by_sender("sender.test")],
+            "From: ceo@sender.test",
+            other,
+        ),
+        (
+            &["a@sender.test"],
+            vec![by_sender("sender.test")],
+            "From: ceo@x.sender.test",
+            other,
+        ),
+        (
+            &["sender.test"],
+            vec![by_sender("sender.test")],
+            "From: ceo@b.test",
+            Ok(1),
+        ),
+        // Without a key Sealpost vouches for nothing.
+        (
+            &["sender.test"],
+            vec![rule("sender.test")],
+            "From: ceo@b.test",
+            Ok(0),
+        ),
+        (&["sender.test"], vec![], "From: ceo@b.test", Ok(0)),
+    ] {
+        let only = senders.iter().map(|s| SenderPattern::parse(s).unwrap());
+        let limited = Origin {
+            senders: Senders::Only(only.collect()),
+            ..origin(true)
+        };
+        let content = format!("{from}\r\n\r\nx\r\n");
+        let made = |origin| {
+            compose_from(
+                origin,
+                Some(fixups()),
+                rules.clone(),
+                content.as_bytes(),
+                64,
+            )
+            .map(|made| made.unwrap().matches("DKIM-Signature:").count())
+        };
+        assert_eq!(made(limited), want, "{from} {senders:?}");
+        assert!(made(origin(true)).is_ok(), "{from}");
+    }
 }
 
 #[test]

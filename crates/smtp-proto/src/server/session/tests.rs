@@ -132,7 +132,7 @@ impl Driver {
                     let login = match claim.login {
                         Claimed::Is(name) => Some(Identity {
                             name,
-                            senders: crate::server::Senders::Any,
+                            senders: mail_types::Senders::Any,
                             max_message_size: None,
                             names_submitters: false,
                         }),

@@ -5,11 +5,12 @@ use std::num::NonZeroU32;
 use aws_lc_rs::digest;
 use data_encoding::BASE64;
 
+use mail_types::{SenderPattern, Senders};
+
 use super::*;
 use crate::scram::{ScramKeys, ScramSecret, salted, sign};
 use crate::server::{
-    AuthAnswer, AuthRequest, ClientCertificate, Identity, LoginResult, Logins, Role, SenderPattern,
-    Senders, TlsRequiredNo,
+    AuthAnswer, AuthRequest, ClientCertificate, Identity, LoginResult, Logins, Role, TlsRequiredNo,
 };
 
 /// Its user.

@@ -332,6 +332,8 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
             return;
         };
         if let Err(refusal) = incoming.seal(&mut envelope).await {
+            drop(incoming);
+            self.share.release();
             self.session.committed(Err(refusal));
             return;
         }

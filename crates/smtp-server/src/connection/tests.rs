@@ -34,6 +34,13 @@ impl Incoming for Message {
     async fn write(&mut self, _: &[u8]) -> Result<(), Refusal> {
         Ok(())
     }
+    async fn seal(&mut self, envelope: &mut Envelope) -> Result<(), Refusal> {
+        let mut recipients = envelope.recipients.iter();
+        if recipients.any(|r| r.mailbox.local_part() == "unsealed") {
+            return Err(Refusal::permanent(550, 6, 0, "Not as it is"));
+        }
+        Ok(())
+    }
     async fn commit(self, _: Envelope) -> Result<QueueId, Refusal> {
         self.0.fetch_add(1, Ordering::SeqCst);
         Ok(self.id())
@@ -55,6 +62,7 @@ struct Pair {
     client: DuplexStream,
     observer: Arc<Log>,
     committed: Arc<AtomicUsize>,
+    memory: ContentMemory,
     _phase: watch::Sender<Phase>,
 }
 
@@ -67,6 +75,7 @@ fn pair(capacity: usize) -> Pair {
     let committed = Arc::clone(&sink.0);
     let settings = Settings::new(Domain::parse("relay.test").unwrap(), "main");
     let access = Access::new(&["127.0.0.0/8".parse().unwrap()], &[], &[]);
+    let memory = ContentMemory::new(128 << 20);
     let context = Context {
         intake: Arc::new(sink),
         observer: Arc::clone(&observer),
@@ -78,7 +87,7 @@ fn pair(capacity: usize) -> Pair {
         }),
         access: Arc::new(ArcSwap::from_pointee(access)),
         tls: None,
-        memory: ContentMemory::new(128 << 20),
+        memory: memory.clone(),
         authenticator: None,
         used: Arc::default(),
     };
@@ -97,6 +106,7 @@ fn pair(capacity: usize) -> Pair {
         client,
         observer,
         committed,
+        memory,
         _phase: sender,
     }
 }
@@ -222,6 +232,19 @@ async fn steady_data_may_take_long() {
             .starts_with("250 2.0.0 Ok: queued as ")
     );
     assert_eq!(pair.committed.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn g5_07_a_message_refused_at_its_end_takes_no_memory_any_more() {
+    let mut pair = pair(4096);
+    pair.say("EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<unsealed@b.test>\r\nDATA\r\n")
+        .await;
+    pair.hear("<CR><LF>.<CR><LF>\r\n").await;
+    assert!(pair.memory.used() > 0);
+    pair.say("Subject: x\r\n.\r\n").await;
+    assert!(pair.hear("\r\n").await.starts_with("550 5.6.0 "));
+    assert_eq!(pair.memory.used(), 0, "while the client says nothing more");
+    assert_eq!(pair.committed.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -141,9 +141,10 @@ impl From {
         })
     }
 
-    /// RFC 5322 section 3.6; an address has a domain (section 3.4.1).
+    /// RFC 5322 section 3.6; an address has a domain (section 3.4.1). SMTP's limits on lengths are
+    /// none of a header's: they are not asked for here.
     pub(crate) fn check(&self) -> Result<(), Rejection> {
-        let named = self.addresses.iter().any(|a| Mailbox::parse(a).is_ok());
+        let named = self.addresses.iter().any(|a| is_address(a));
         match (self.fields, named) {
             (0, _) => Err(Rejection::NoFrom),
             (1, false) => Err(Rejection::EmptyFrom),
@@ -151,6 +152,13 @@ impl From {
             _ => Err(Rejection::SeveralFrom),
         }
     }
+}
+
+fn is_address(text: &str) -> bool {
+    text.rsplit_once('@').is_some_and(|(local_part, host)| {
+        let is_literal = || host.starts_with('[') && host.ends_with(']');
+        !local_part.is_empty() && (is_literal() || Domain::parse(host).is_ok())
+    })
 }
 
 /// The first word behind white space and comments (RFC 8601 section 2.2).

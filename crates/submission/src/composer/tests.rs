@@ -220,6 +220,7 @@ fn g3_07_g4_09_nobody_is_signed_for_as_whom_the_submitter_may_not_send() {
         ..rule(domain)
     };
     let other = Err(Rejection::OtherAuthor);
+    let long = format!("From: {}@sender.test", "x".repeat(70));
     for (senders, rules, from, want) in [
         // A key of the other domain, chosen by From.
         (
@@ -240,6 +241,7 @@ fn g3_07_g4_09_nobody_is_signed_for_as_whom_the_submitter_may_not_send() {
             "From: x@sender.test",
             Ok(1),
         ),
+        (&["sender.test"], vec![rule("sender.test")], &long, Ok(1)),
         // Of the own domain, but of somebody else.
         (
             &["a@sender.test"],

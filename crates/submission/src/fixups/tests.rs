@@ -74,6 +74,8 @@ fn g4_03_sender_is_added_or_replaced_by_option() {
 #[test]
 fn g4_04_from_is_checked_by_option() {
     let mut fixups = fixups();
+    // Longer than SMTP's 64 octets, which are no limit of RFC 5322's.
+    let long = format!("From: <{}@org.test>\r\n", "x".repeat(70));
     let cases = [
         ("Subject: x\r\n", Some(Rejection::NoFrom)),
         (
@@ -83,6 +85,11 @@ fn g4_04_from_is_checked_by_option() {
         ("From: (nobody)\r\n", Some(Rejection::EmptyFrom)),
         ("From: a@d.test, b@d.test\r\n", None),
         ("From: x\r\n", Some(Rejection::EmptyFrom)),
+        ("From: <@d.test>\r\n", Some(Rejection::EmptyFrom)),
+        ("From: x@\r\n", Some(Rejection::EmptyFrom)),
+        ("From: x@-\r\n", Some(Rejection::EmptyFrom)),
+        (&long, None),
+        ("From: root@[192.0.2.1]\r\n", None),
         ("From: x, a@d.test\r\n", None),
     ];
     for (header, _) in cases {

@@ -33,7 +33,7 @@ pub(super) struct Drive<'c, I: Intake, O> {
     content: Option<(Instant, u64)>,
     /// What the message under way takes of the memory for all.
     share: Share,
-    /// When the last reply was written, or else the connection began.
+    /// When the last reply was written or the handshake ended, or else the connection began.
     waiting_since: Instant,
     messages: u64,
     /// A message whose 250 is not written yet.
@@ -118,6 +118,8 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
             tls: &tls,
             certificate,
         });
+        // The handshake has a limit of its own.
+        self.waiting_since = Instant::now();
         // RFC 3207 section 4.2: nothing that came before counts.
         self.input.clear();
         self.session.tls_started(tls);

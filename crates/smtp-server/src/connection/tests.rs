@@ -73,7 +73,8 @@ fn pair(capacity: usize) -> Pair {
     let observer = Arc::new(Log::default());
     let sink = Sink::default();
     let committed = Arc::clone(&sink.0);
-    let settings = Settings::new(Domain::parse("relay.test").unwrap(), "main");
+    let mut settings = Settings::new(Domain::parse("relay.test").unwrap(), "main");
+    settings.tls = TlsMode::Optional;
     let access = Access::new(&["127.0.0.0/8".parse().unwrap()], &[], &[]);
     let memory = ContentMemory::new(128 << 20);
     let context = Context {
@@ -100,7 +101,11 @@ fn pair(capacity: usize) -> Pair {
         let session = Session::new(Arc::clone(context.settings()), peer);
         let mut drive = Drive::new(&context, session, address, phase);
         drive.greet(false);
-        let (Exit::Closed | Exit::StartTls) = drive.run(&mut stream).await;
+        if let Exit::StartTls = drive.run(&mut stream).await {
+            tokio::time::sleep(HANDSHAKE).await;
+            drive.tls_established(tls(), None);
+            let (Exit::Closed | Exit::StartTls) = drive.run(&mut stream).await;
+        }
     });
     Pair {
         client,
@@ -110,6 +115,16 @@ fn pair(capacity: usize) -> Pair {
         _phase: sender,
     }
 }
+
+fn tls() -> TlsFacts {
+    TlsFacts {
+        version: "TLSv1.3".into(),
+        cipher: "TLS_AES_256_GCM_SHA384".into(),
+    }
+}
+
+/// How long the client takes for it; longer than for a command.
+const HANDSHAKE: Duration = Duration::from_secs(301);
 
 impl Pair {
     async fn say(&mut self, text: &str) {
@@ -153,6 +168,17 @@ async fn e4_12_idle_for_five_minutes() {
     assert!(pair.hear_all().await.starts_with("421 4.4.2 "));
     assert_eq!(began.elapsed().as_secs(), 300);
     assert_eq!(*pair.observer.0.lock(), [TimeoutStage::Command]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn e4_12_a_handshake_takes_no_time_from_the_command_after_it() {
+    let mut pair = pair(4096);
+    pair.hear("Sealpost\r\n").await;
+    pair.say("STARTTLS\r\n").await;
+    pair.hear("TLS\r\n").await;
+    tokio::time::sleep(HANDSHAKE + Duration::from_secs(299)).await;
+    pair.say("NOOP\r\n").await;
+    assert_eq!(pair.hear("\r\n").await, "250 2.0.0 Ok\r\n");
 }
 
 #[tokio::test(start_paused = true)]

@@ -118,15 +118,13 @@ impl Session {
     }
 
     /// What is known of the client since the handshake: its certificate, and the connection's
-    /// `tls-exporter` (RFC 9266; TLS 1.3 only). After [`Session::tls_started`]. After XCLIENT no
-    /// certificate counts: the handshake was the proxy's, and the client is another.
+    /// `tls-exporter` (RFC 9266; TLS 1.3 only). After [`Session::tls_started`]. After XCLIENT
+    /// neither counts: the handshake was the proxy's, and the client is another, whose own TLS, if it
+    /// has any, has another exporter.
     pub fn tls_client(&mut self, certificate: ClientCertificate, exporter: Option<[u8; 32]>) {
-        self.certificate = if self.impersonates {
-            ClientCertificate::None
-        } else {
-            certificate
-        };
-        self.exporter = exporter;
+        if !self.impersonates {
+            (self.certificate, self.exporter) = (certificate, exporter);
+        }
     }
 
     /// Who the client is: by its login, or else by its certificate.

@@ -56,8 +56,9 @@ impl Session {
             Claimed::Unknown | Claimed::Unchanged => None,
         };
         self.identity = login;
-        // That of the proxy, which is not this client; nor will one be of a handshake to come.
+        // What is the proxy's is not this client's; nor will it be of a handshake to come.
         self.certificate = ClientCertificate::None;
+        self.exporter = None;
         self.impersonates = true;
         self.forwarded = Forwarded::default();
         self.greet(false);

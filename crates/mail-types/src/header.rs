@@ -99,6 +99,7 @@ mod tests {
             (b" folded: nothing\r\n", 0),
             (b": empty\r\n", 0),
             (b"A: b\r\nname\r\n : folded colon\r\n", 1),
+            (b"TLS-Required\r\n : No\r\n\r\n", 0),
             (b"", 0),
             (b"A: b", 1),
         ] {

@@ -143,7 +143,9 @@ impl HeaderScan {
 }
 
 fn name_and_value(field: &[u8]) -> Option<(&[u8], &[u8])> {
-    let colon = memchr(b':', field)?;
+    // In the first line, as `mail_types::header_fields` has it: one opinion on what a field is.
+    let line = memchr(b'\n', field).map_or(field, |end| &field[..end]);
+    let colon = memchr(b':', line)?;
     let name = field[..colon].trim_ascii_end();
     // RFC 5322 section 2.2: printable ASCII.
     if name.is_empty() || !name.iter().all(u8::is_ascii_graphic) {
@@ -256,6 +258,9 @@ mod tests {
             ("TLS-Required: No; x\r\n\r\n", false),
             ("Subject: x\r\n TLS-Required: No\r\n\r\n", false),
             ("\r\nTLS-Required: No\r\n", false),
+            // No field, which ends the header.
+            ("TLS-Required\r\n : No\r\n\r\n", false),
+            ("x\r\n : y\r\nTLS-Required: No\r\n\r\n", false),
             ("not a field\r\nTLS-Required: No\r\n\r\n", false),
             ("", false),
         ] {

@@ -232,6 +232,50 @@ testkit::net_test! {
         sent(&relay, &id).await;
     }
 
+    async fn g3_07_g4_09_nobody_is_signed_for_as_whom_an_identity_may_not_send() {
+        let net = Net::start().await;
+        let mx = net.mx("d.test", "127.0.0.25").await;
+        let users = users().await;
+        let mut config = with_users(&net, &users)
+            .append("[[identity]]\nname = \"ann@org.test\"\nsenders = [\"org.test\"]");
+        let folder = tempfile::tempdir().unwrap();
+        for domain in ["org.test", "b.test"] {
+            let file = folder.path().join(domain);
+            let file = file.to_str().unwrap();
+            let args = ["--domain", domain, "--selector", "s1", "--type", "ed25519", "--out", file];
+            let made = users.command(&[&["dkim", "keygen"], &args[..]].concat()).await;
+            assert_eq!(made.code, Some(0), "{made:?}");
+            config = config.append(&format!(
+                "[[dkim]]\ndomain = \"{domain}\"\nselector = \"s1\"\nprivate-key = \"{file}\""
+            ));
+        }
+        let relay = Relay::start(config).await;
+        let mut ann = ann(&net).await;
+        for sender in ["ann@org.test", ""] {
+            ann.command(&format!("MAIL FROM:<{sender}>")).await.demand(250);
+            ann.command("RCPT TO:<b@d.test>").await.demand(250);
+            ann.command("DATA").await.demand(354);
+            ann.write(b"From: The Boss <boss@b.test>\r\n\r\nPay this.\r\n.\r\n").await;
+            let reply = ann.reply().await.demand(550);
+            assert!(reply.text().starts_with("5.7.1 From names"), "{reply:?}");
+        }
+        let refused = relay.wait_event(|e| e.is("message.refused"), SOON).await;
+        assert_eq!(refused.text("cause"), "content", "{refused}");
+        let mut bob = client(&net).await;
+        bob.auth_plain("bob@org.test", "bob's own password").await.demand(235);
+        for (client, from, signer) in [
+            (&mut ann, "x@org.test", "d=org.test;"),
+            // Who has no limits has none here.
+            (&mut bob, "boss@b.test", "d=b.test;"),
+        ] {
+            let message = format!("From: {from}\r\n\r\nx\r\n");
+            let id = client.send("x@org.test", &["b@d.test"], message.as_bytes()).await;
+            sent(&relay, &id).await;
+            let got = mx.messages().pop().unwrap();
+            assert!(got.text().contains(signer), "{}", got.text());
+        }
+    }
+
     async fn g2_11_g2_12_who_guesses_is_held_off_and_nobody_else() {
         let net = Net::start().await;
         let users = users().await;

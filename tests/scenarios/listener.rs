@@ -137,6 +137,25 @@ testkit::net_test! {
         assert!(refused.starts_with("550 5.7.0 "), "{refused}");
     }
 
+    async fn g5_06_g3_07_who_a_proxy_says_has_logged_in_has_that_identitys_rules() {
+        let net = Net::start().await;
+        // Decomposed and with a no-break space, which no user's name can have.
+        let config = net.config().set("access.xclient-hosts", r#"["127.0.0.5/32"]"#).append(
+            "[[identity]]\nname = \"Mu\u{308}ller\u{a0}GmbH\"\nsenders = [\"crm@org.test\"]",
+        );
+        let _relay = Relay::start(config).await;
+        for login in ["Mu+CC+88ller+C2+A0GmbH", "M+C3+BCller+20GmbH"] {
+            let mut proxy = hello("127.0.0.5", RELAY).await;
+            let claim = format!("XCLIENT ADDR=198.51.100.7 LOGIN={login}\r\n");
+            assert!(told(&mut proxy, &claim).await.starts_with("220 "));
+            told(&mut proxy, "EHLO c.test\r\n").await;
+            let refused = told(&mut proxy, "MAIL FROM:<boss@org.test>\r\n").await;
+            assert!(refused.starts_with("550 5.7.1 M") && refused.contains("may not send as"), "{login}: {refused}");
+            let taken = told(&mut proxy, "MAIL FROM:<crm@org.test>\r\n").await;
+            assert!(taken.starts_with("250 "), "{login}: {taken}");
+        }
+    }
+
     async fn g5_08_e1_19_what_dns_says_may_refuse_and_what_mta_sts_says_may_not() {
         let net = Net::start().await;
         net.zone.mx("null.test", 0, ".");

@@ -31,6 +31,7 @@
 mod auth;
 mod header_scan;
 mod identity;
+mod names;
 mod notice;
 mod proxy;
 mod refusal;
@@ -42,6 +43,7 @@ mod xforward;
 
 pub use auth::{AuthAnswer, AuthRequest, ClientCertificate, Logins, SaslMechanism};
 pub use identity::{Ground, Identity};
+pub use names::prepared_name;
 pub use notice::{Cause, Incident, LoginResult, Notice, Stage};
 pub use proxy::{ProxyHeader, ProxySource};
 pub use refusal::Refusal;

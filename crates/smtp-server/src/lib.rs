@@ -33,7 +33,7 @@ pub use observer::{Client, Event, Observer, Received, TimeoutStage};
 pub use server::{Clock, ListenerSettings, Server, ServerSettings};
 pub use smtp_proto::server::{
     Cause, Forwarded, Identity, Incident, LoginResult, Logins, Refusal, Relaying, Role,
-    SaslMechanism, Settings, Source, Stage, TlsMode, TlsRequiredNo,
+    SaslMechanism, Settings, Source, Stage, TlsMode, TlsRequiredNo, prepared_name,
 };
 pub use smtp_proto::{BareNewline, ScramSecret};
 pub use terms::{Change, Reins};

@@ -12,8 +12,9 @@ use mail_types::{SenderPattern, Senders};
 use settings::{CertificateMatch, SenderAddresses, Settings};
 use smtp_server::{
     AllowedRate, Authenticator, Identities, IdentityRules, LoginAttempt, LoginVerdict,
+    prepared_name,
 };
-use users::{Attempt, Directory, Name, Secret, UsersFile, Verdict};
+use users::{Attempt, Directory, Secret, UsersFile, Verdict};
 
 use super::open;
 use crate::exit::Status;
@@ -89,10 +90,10 @@ impl Authenticator for Logins {
     }
 }
 
-/// A name as logins give it (RFC 4013); one that no user can have stays as it is, for certificates.
+/// A name as logins and proxies give it (RFC 4013). One that SASLprep forbids stays as it is, for
+/// certificates.
 fn prepared(name: &str) -> Box<str> {
-    let prepared = Name::parse(name);
-    prepared.map_or_else(|_| name.into(), |name| name.as_str().into())
+    prepared_name(name).map_or_else(|| name.into(), Into::into)
 }
 
 /// Each identity that nobody can be, with its place: it has no certificates, and there is no such

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use super::names::prepared_name;
 use super::xforward::{address, decode};
 
 /// What one XCLIENT command said. No control characters.
@@ -96,7 +97,9 @@ impl ClaimedClient {
             ("HELO", value) => self.helo = claimed(value),
             ("LOGIN", value) => {
                 // RFC 4616 section 2: names are compared after SASLprep.
-                let name = value.map(|name| prepared(&name).ok_or(bad)).transpose();
+                let name = value
+                    .map(|name| prepared_name(&name).ok_or(bad))
+                    .transpose();
                 self.login = claimed(name?);
             }
             // Names from reverse DNS decide nothing here (row G3-06), and a protocol that is not
@@ -109,11 +112,6 @@ impl ClaimedClient {
 
 fn claimed(value: Option<String>) -> Claimed<Box<str>> {
     value.map_or(Claimed::Unknown, |value| Claimed::Is(value.into()))
-}
-
-fn prepared(name: &str) -> Option<String> {
-    let name = stringprep::saslprep(name).ok()?;
-    (!name.is_empty()).then(|| name.into_owned())
 }
 
 const ATTRIBUTES: &[&str] = &["NAME", "ADDR", "PORT", "PROTO", "HELO", "LOGIN"];

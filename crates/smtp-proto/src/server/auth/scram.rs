@@ -3,6 +3,7 @@
 use data_encoding::BASE64;
 
 use crate::scram::ScramSecret;
+use crate::server::names;
 
 /// `client-first-message`, read.
 #[derive(Debug, PartialEq, Eq)]
@@ -78,7 +79,7 @@ impl ClientFirst {
             None if authzid.is_empty() => user.clone(),
             None => return Err(ScramError::Malformed),
         };
-        if for_whom != user {
+        if !names::is_same(&for_whom, &user) {
             return Err(ScramError::OtherIdentity);
         }
         Ok(Self {

@@ -10,6 +10,7 @@ use super::{Action, Pending, Session, State, errors};
 use crate::command::AuthText;
 use crate::scram::ScramSecret;
 use crate::server::auth::{self, ClientFirst, Exchange, ScramError};
+use crate::server::names;
 use crate::server::{
     AuthAnswer, AuthRequest, ClientCertificate, Ground, Identity, LoginResult, Notice, Refusal,
     Relaying, Role, SaslMechanism,
@@ -285,7 +286,7 @@ impl Session {
             return None;
         };
         // Row G2-06: nobody acts for somebody else.
-        let own = plain.authzid.is_empty() || plain.authzid == plain.authcid;
+        let own = plain.authzid.is_empty() || names::is_same(plain.authzid, plain.authcid);
         let user = plain.authcid.into();
         let password = if own {
             plain.password
@@ -365,7 +366,8 @@ impl Session {
     fn external(&mut self, octets: &[u8]) -> Option<Action<'static>> {
         let identity = match &self.certificate {
             ClientCertificate::Of(identity)
-                if octets.is_empty() || octets == identity.name.as_bytes() =>
+                if str::from_utf8(octets)
+                    .is_ok_and(|name| name.is_empty() || names::is_same(name, &identity.name)) =>
             {
                 Some(identity.clone())
             }

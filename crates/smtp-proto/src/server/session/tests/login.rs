@@ -392,6 +392,15 @@ fn g2_10_external_is_for_known_certificates() {
         d.session.tls_client(certificate, None);
         starts(&d.told(&format!("AUTH EXTERNAL {response}")), want);
     }
+    // The name of an identity is what SASLprep (RFC 4013) makes of it, and so is what a client says.
+    let firm = Identity {
+        name: "M\u{fc}ller GmbH".into(),
+        ..ann()
+    };
+    let said = BASE64.encode("Mu\u{308}ller\u{a0}GmbH".as_bytes());
+    let mut d = Driver::logins(Role::Submission);
+    d.session.tls_client(ClientCertificate::Of(firm), None);
+    starts(&d.told(&format!("AUTH EXTERNAL {said}")), "235");
     let mut d = Driver::logins(Role::Submission);
     d.session.tls_client(ClientCertificate::Of(ann()), None);
     assert_eq!(d.told("AUTH EXTERNAL"), "334 \r\n");

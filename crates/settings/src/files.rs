@@ -14,6 +14,7 @@ use rustls::sign::CertifiedKey;
 use super::build::Built;
 use super::problem::Problem;
 use super::reader::Places;
+use super::request_headers::{RequestHeaderError, request_headers};
 use super::settings::{CrlFailure, KeyPair, Settings};
 
 /// Looks at every file and directory that the settings name.
@@ -231,24 +232,19 @@ fn own_secret(file: &Path) -> Result<(), Fault> {
     })
 }
 
-/// That each line is `Name: value`; what is wrong is not repeated, since it may be a secret.
+/// That the start will take each line.
 fn header_lines(file: &Path) -> Result<(), Fault> {
     let text = fs::read_to_string(file).map_err(|error| Fault {
         message: format!("{}: {error}", file.display()),
         remedy: "give a readable file",
     })?;
-    let wrong = text.lines().zip(1..).find(|(line, _)| {
-        let name = line.split_once(':').map(|(name, _)| name);
-        let token = |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_graphic());
-        !line.trim().is_empty() && !name.is_some_and(token)
-    });
-    match wrong {
-        Some((_, number)) => Err(Fault {
-            message: format!("{}: line {number} is no header field", file.display()),
-            remedy: "write lines such as \"Authorization: Bearer …\"",
-        }),
-        None => Ok(()),
-    }
+    request_headers(&text).map(drop).map_err(|error| Fault {
+        message: format!("{}: {error}", file.display()),
+        remedy: match error {
+            RequestHeaderError::Form(_) => "write lines such as \"Authorization: Bearer …\"",
+            RequestHeaderError::Taken(_) => "remove it",
+        },
+    })
 }
 
 fn password(file: &Path) -> Result<(), Fault> {

@@ -20,6 +20,7 @@ mod nearest;
 mod parse;
 mod problem;
 mod reader;
+mod request_headers;
 mod sample;
 mod settings;
 mod signing;
@@ -36,6 +37,7 @@ pub use load::{Loaded, Sources, control_socket, load, users_file, values};
 pub use log_filter::log_filter;
 pub use mail_loop::{is_local_address, mail_loop_warning};
 pub use problem::{ConfigError, Place, Problem, Severity};
+pub use request_headers::{RequestHeaderError, request_headers};
 pub use sample::{reference, sample};
 pub use settings::{
     Access, Admin, BareNewline, Credentials, CrlFailure, Delivery, Dns, DnsServers, Dnssec,

@@ -149,7 +149,7 @@ pub(super) const KEYS: &[Key] = &[
         "telemetry.otlp.headers-file",
         Kind::Path,
         "Header fields to send with traces, a line each, for instance \"Authorization: Bearer …\". \
-         Mode 0600.",
+         What frames the request (Host, Content-Type and the like) cannot stand there. Mode 0600.",
     )
     .example("\"/etc/sealpost/otlp-headers\""),
     Key::new(

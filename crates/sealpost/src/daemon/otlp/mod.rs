@@ -29,7 +29,7 @@ use opentelemetry_sdk::trace::SpanData;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use settings::Settings;
+use settings::{Settings, request_headers};
 use smtp_client::Roots;
 use tokio::sync::mpsc;
 
@@ -109,28 +109,16 @@ impl Telemetry {
     }
 }
 
-/// Lines of `Name: value`; empty ones are passed over.
+/// As `check-config` reads them.
 fn headers(file: &Path) -> Result<HeaderMap, String> {
-    let text = std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
+    let fault = |what: String| format!("telemetry.otlp.headers-file: {}: {what}", file.display());
+    let text = std::fs::read_to_string(file).map_err(|e| fault(e.to_string()))?;
     let mut headers = HeaderMap::new();
-    for (n, line) in (1..).zip(text.lines()) {
-        let line = line.trim();
-        if line.is_empty() {
-            continue;
-        }
-        let field = line.split_once(':').and_then(|(name, value)| {
-            let name: HeaderName = name.trim().parse().ok()?;
-            let mut value: HeaderValue = value.trim().parse().ok()?;
-            value.set_sensitive(true);
-            Some((name, value))
-        });
-        // What stands there may be a secret: it is not repeated.
-        let Some((name, value)) = field else {
-            return Err(format!(
-                "{}:{n}: this is no header field; write lines such as Authorization: Bearer …",
-                file.display()
-            ));
-        };
+    for (name, value) in request_headers(&text).map_err(|e| fault(e.to_string()))? {
+        // Neither fails: a token and visible ASCII. What stands there may be a secret.
+        let name: HeaderName = name.parse().map_err(|_| fault(NO_FIELD.into()))?;
+        let mut value: HeaderValue = value.parse().map_err(|_| fault(NO_FIELD.into()))?;
+        value.set_sensitive(true);
         headers.append(name, value);
     }
     Ok(headers)
@@ -148,3 +136,4 @@ fn authorities(file: &Path) -> Result<Arc<rustls::RootCertStore>, String> {
 
 /// Attempts whose spans wait for the exporter: some 10 MB at most.
 const WAITING: usize = 2048;
+const NO_FIELD: &str = "a line is no header field";

@@ -1,5 +1,7 @@
 //! What may change while the listeners run: for connections that come from then on. Those that are
-//! there keep what they began with.
+//! there keep what they began with. (Not everything is in these terms: the intake judges each message,
+//! sender and recipient by its own rules of that moment, and so do logins, XCLIENT and the memory of
+//! content.)
 
 use std::collections::HashMap;
 use std::sync::Arc;

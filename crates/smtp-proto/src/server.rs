@@ -33,6 +33,7 @@ mod header_scan;
 mod identity;
 mod names;
 mod notice;
+mod nul_dots;
 mod proxy;
 mod refusal;
 mod session;

@@ -88,7 +88,7 @@ pub enum Cause {
     Recipient,
     /// The sender's domain takes no mail.
     SenderDomain,
-    /// The content is not what may be submitted.
+    /// The content is not what may be submitted, or passed on.
     Content,
     /// No login where one is required.
     AuthRequired,

@@ -7,6 +7,7 @@ use mail_types::{
 
 use super::{Action, Pending, Session, State, Transaction, errors};
 use crate::server::header_scan::HeaderScan;
+use crate::server::nul_dots::NulDots;
 use crate::server::trace::{Protocol, Trace};
 use crate::server::{Cause, Incident, Refusal, Settings, Stage, TlsRequiredNo};
 use crate::{BdatReader, Command, ContentCounts, DataDecoder, Piece};
@@ -21,6 +22,7 @@ pub(super) struct Content {
     /// Octets of the content alone, for the limit.
     received: u64,
     eight_bit: bool,
+    nul_dots: NulDots,
     /// Why it will be refused once it has been read.
     refused: Option<(Cause, Refusal)>,
     /// Nothing is stored for it any more, or never was.
@@ -59,6 +61,9 @@ impl Content {
         }
         self.eight_bit = self.eight_bit || !octets.is_ascii();
         self.scan.feed(octets);
+        if self.nul_dots.feed(octets) {
+            self.refuse(Cause::Content, errors::nul_dot());
+        }
     }
 
     const fn counts(&self) -> ContentCounts {
@@ -78,6 +83,8 @@ impl Content {
             // RFC 5321 section 6.3.
             let text = "Mail loop: too many Received fields";
             self.refuse(Cause::Loop, Refusal::permanent(554, 4, 6, text));
+        } else if self.nul_dots.is_dot() {
+            self.refuse(Cause::Content, errors::nul_dot());
         }
     }
 }
@@ -277,6 +284,7 @@ impl Session {
             size: trace.len() as u64,
             received: 0,
             eight_bit: false,
+            nul_dots: NulDots::default(),
             refused: None,
             abandoned: false,
         });

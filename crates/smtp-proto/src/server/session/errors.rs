@@ -12,6 +12,11 @@ pub(super) fn too_many_messages(so_far: u64) -> Refusal {
     Refusal::transient(421, 7, 0, text)
 }
 
+pub(super) fn nul_dot() -> Refusal {
+    let text = "A line is a dot and NUL, which some servers take for the end of the message";
+    Refusal::permanent(550, 6, 0, text)
+}
+
 pub(super) fn bare_newline() -> Refusal {
     Refusal::permanent(
         550,

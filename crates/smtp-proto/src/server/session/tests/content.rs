@@ -37,9 +37,10 @@ fn h5_01_false_ends_never_make_two_messages() {
         );
         let mut driver = started(settings(), peer());
         driver.send(&input);
-        // With NUL a variant may have no bare CR or LF at all: then it is one message.
+        // With NUL a variant may have no bare CR or LF at all: then it is one message, and refused
+        // where whoever drops NUL would find the end of data in it.
         let one_whole = driver.accepted.len() == 1 && driver.content().contains("smuggled");
-        let refused = driver.replies.contains("\r\n550 5.5.2 ") && driver.accepted.is_empty();
+        let refused = driver.replies.contains("\r\n550 5.") && driver.accepted.is_empty();
         assert!(
             driver.closed && (one_whole || refused),
             "{variant:?}: {}",
@@ -48,8 +49,38 @@ fn h5_01_false_ends_never_make_two_messages() {
 
         let mut driver = started(settings(), normalizing());
         driver.send(&input);
+        if *variant == b"\r\n\0.\r\n"[..] {
+            assert_eq!(codes(&driver.replies), [354, 550, 221]);
+            continue;
+        }
         assert!(driver.content().contains("smuggled"), "{variant:?}");
         assert_eq!(codes(&driver.replies), [354, 250, 221]);
+    }
+}
+
+#[test]
+fn e3_05_what_is_a_lone_dot_without_its_nul_octets_is_not_passed_on() {
+    for mode in [peer(), normalizing()] {
+        for content in [
+            &b"DATA\r\nSubject: x\r\n\r\n\0.\r\nQUIT\r\n.\r\n"[..],
+            b"BDAT 17 LAST\r\nSubject: x\r\n\r\n\0.\0",
+            b"BDAT 15\r\nSubject: x\r\n\r\n\0BDAT 9 LAST\r\n.\r\nQUIT\r\n",
+        ] {
+            let mut driver = started(settings(), mode.clone());
+            driver.send(content);
+            assert!(
+                driver.replies.contains("\r\n550 5.6.0 ")
+                    || driver.replies.starts_with("550 5.6.0 "),
+                "{}",
+                driver.replies
+            );
+            assert!(driver.accepted.is_empty());
+            assert_eq!(causes(&driver), [(Stage::Content, Cause::Content)]);
+            assert!(
+                driver.told("NOOP").starts_with("250 "),
+                "the session goes on"
+            );
+        }
     }
 }
 

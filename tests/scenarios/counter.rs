@@ -52,6 +52,11 @@ testkit::net_test! {
             assert!(answer.starts_with("503 5.5.1 "), "{command}: {answer}");
         }
         assert!(told(&mut client, "QUIT\r\n").await.starts_with("221 "));
+        let status = ok(&relay, &["status"]).await.stdout;
+        let states: Vec<_> = status.lines().filter(|l| l.contains("127.0.0.1:")).collect();
+        assert_eq!(states.len(), 2, "{status}");
+        assert!(states[0].ends_with(" open"), "{status}");
+        assert!(states[1].ends_with(" closed: moving until noon"), "{status}");
         // Who was there goes on, and so do the other listener and deliveries.
         assert!(told(&mut before, "NOOP\r\n").await.starts_with("250 "));
         let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
@@ -59,6 +64,8 @@ testkit::net_test! {
         relay.reconfigure(|_| second(base, ""));
         ok(&relay, &["reload"]).await;
         hello("127.0.0.1", SECOND).await;
+        let status = ok(&relay, &["status"]).await.stdout;
+        assert!(!status.contains("closed"), "{status}");
     }
 
     async fn e4_23_strangers_wait_for_the_greeting_and_early_talkers_are_refused() {

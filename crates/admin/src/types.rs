@@ -485,6 +485,9 @@ pub struct ListenerView {
     pub address: String,
     /// Clients connected now.
     pub clients: u64,
+    /// What clients are told while it is closed for maintenance; absent if it is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<String>,
 }
 
 /// DNS look-ups of one type in [`StatusView`].

@@ -64,6 +64,13 @@ impl Reins {
         self.counter.limit_to(change.limits);
     }
 
+    /// What clients who come now are told by this listener, if it is closed.
+    #[must_use]
+    pub fn closed(&self, listener: &str) -> Option<Box<str>> {
+        let terms = self.listeners.get(listener)?.load();
+        terms.session.closed.clone()
+    }
+
     /// From now on, or no more: but for a few, who comes is sent away (421 4.3.2), and a message that
     /// needs more memory than it has is refused for now (452 4.3.2). What is stored or being stored
     /// is kept.

@@ -46,8 +46,8 @@ async function refresh(now, details) {
     ...(s.lookups || []).map((row) => [row.type.toUpperCase(), lookups(row)]),
   ])),
   card("Disk", facts([["Queue", bytes(s.store_bytes)], ["Free", bytes(s.free_bytes)]])),
-  card("Listeners", table("Listeners", [{ title: "Name" }, { title: "Address" }, { title: "Clients", class: "n" }],
-    s.listeners.map((l) => [l.name, l.address, number(l.clients)]))),
+  card("Listeners", table("Listeners", [{ title: "Name" }, { title: "Address" }, { title: "Clients", class: "n" }, { title: "State" }],
+    s.listeners.map((l) => [l.name, l.address, number(l.clients), l.closed ? level("warning", `closed: ${l.closed}`) : "open"]))),
   certificates(s.certificates || []));
 }
 

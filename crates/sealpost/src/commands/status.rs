@@ -73,9 +73,16 @@ pub(super) async fn status(
     let rows: Vec<_> = status
         .listeners
         .iter()
-        .map(|l| vec![l.name.clone(), l.address.clone(), l.clients.to_string()])
+        .map(|l| {
+            let state = match &l.closed {
+                Some(text) => format!("closed: {text}"),
+                None => "open".to_owned(),
+            };
+            let clients = l.clients.to_string();
+            vec![l.name.clone(), l.address.clone(), clients, state]
+        })
         .collect();
-    Table::new(&["LISTENER", "ADDRESS", "CLIENTS"]).rows(out, &rows)?;
+    Table::new(&["LISTENER", "ADDRESS", "CLIENTS", "STATE"]).rows(out, &rows)?;
     Ok(())
 }
 

@@ -124,6 +124,11 @@ impl<S: QueueStore> Daemon for Process<S> {
                 name: name.clone(),
                 address: address.to_string(),
                 clients: if n == 0 { clients } else { 0 },
+                closed: self
+                    .reloading
+                    .inbound
+                    .closed(name)
+                    .map(|text| text.to_string()),
             })
             .collect()
     }

@@ -66,7 +66,7 @@ fn e3_05_what_is_a_lone_dot_without_its_nul_octets_is_not_passed_on() {
             b"BDAT 17 LAST\r\nSubject: x\r\n\r\n\0.\0",
             b"BDAT 15\r\nSubject: x\r\n\r\n\0BDAT 9 LAST\r\n.\r\nQUIT\r\n",
         ] {
-            let mut driver = started(settings(), mode.clone());
+            let mut driver = started(settings(), mode);
             driver.send(content);
             assert!(
                 driver.replies.contains("\r\n550 5.6.0 ")

@@ -13,8 +13,8 @@ use crate::operator::Operator;
 use crate::problem::Problem;
 use crate::routes::{Route, Routes};
 use crate::{
-    CertificateView, ListenerView, LookupView, ProblemDetails, ReloadResult, TraceView, clock,
-    explain, local_rules, paused, policies, queue, status, traces,
+    CertificateView, ListenerView, LookupView, ProblemDetails, ReloadResult, TraceView, actions,
+    clock, explain, local_rules, paused, policies, queue, status, traces,
 };
 
 /// What the API acts on. Cloning shares.
@@ -151,7 +151,7 @@ pub fn control_table() -> Vec<Route> {
 fn routes<S: QueueStore>() -> Routes<Control<S>> {
     Routes::new()
         .get("/v1/queue", queue::PARAMETERS, queue::list::<S>)
-        .post("/v1/queue/actions", &[], queue::act::<S>)
+        .post("/v1/queue/actions", &[], actions::act::<S>)
         .get(
             "/v1/queue/summary",
             &["limit", "cursor"],

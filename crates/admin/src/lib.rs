@@ -7,6 +7,7 @@
 //! The JSON stands in [`types`](crate::Page), one definition for the daemon and the commands. Errors are problem details
 //! (RFC 9457) that name what was wrong with the request. [`api_document`] describes all of it.
 
+mod actions;
 mod clock;
 mod control;
 mod explain;

@@ -2,7 +2,9 @@
 
 use utoipa::OpenApi;
 
-use crate::{clock, control, explain, local_rules, paused, policies, queue, status, traces};
+use crate::{
+    actions, clock, control, explain, local_rules, paused, policies, queue, status, traces,
+};
 
 /// What [`control_routes`](crate::control_routes) serves. Whoever adds routes merges theirs.
 #[must_use]
@@ -23,7 +25,7 @@ pub fn api_document() -> utoipa::openapi::OpenApi {
         queue::list,
         queue::show,
         queue::summary,
-        queue::act,
+        actions::act,
         policies::list,
         policies::show,
         policies::refresh,

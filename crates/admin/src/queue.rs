@@ -1,22 +1,19 @@
-//! `/v1/queue`: list, show, summary, actions.
+//! `/v1/queue`: list, show, summary.
 
 use std::collections::BTreeMap;
 
-use axum::extract::{Extension, Path, RawQuery, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::response::Json;
-use delivery::{RouteTable, Which};
+use delivery::RouteTable;
 use mail_types::{Domain, QueueId};
-use outbound_queue::{
-    Cursor, Edit, MessageState, QueueError, QueueStore, RecipientState, SummaryRow, Target,
-};
+use outbound_queue::{Cursor, MessageState, QueueStore, SummaryRow};
 
-use crate::operator::Operator;
 use crate::paused;
 use crate::problem::Problem;
 use crate::queue_view::{detail, item};
 use crate::{
-    ActionRequest, ActionResult, Audit, Control, DestinationSummary, Filter, Page, ProblemDetails,
-    QueueAction, QueueDetail, QueueItem, QueueSummary, ReasonSummary,
+    Control, DestinationSummary, Filter, Page, ProblemDetails, QueueDetail, QueueItem,
+    QueueSummary, ReasonSummary,
 };
 
 /// Waiting messages that match, in the order of their next attempt. A page may have fewer than `limit`,
@@ -173,124 +170,6 @@ fn by_reason(rows: &[SummaryRow]) -> Vec<ReasonSummary> {
     out
 }
 
-/// Retry, hold, release, cancel or bounce messages.
-#[utoipa::path(post, path = "/v1/queue/actions", tag = "queue", request_body = ActionRequest, responses(
-    (status = 200, description = "How many it concerned.", body = ActionResult),
-    (status = 400, description = "Not an action, or nothing was named.", body = ProblemDetails),
-    (status = 404, description = "None of them is in the queue.", body = ProblemDetails),
-))]
-pub(crate) async fn act<S: QueueStore>(
-    State(control): State<Control<S>>,
-    Extension(operator): Extension<Operator>,
-    body: axum::body::Bytes,
-) -> Result<Json<ActionResult>, Problem> {
-    let request: ActionRequest = serde_json::from_slice(&body)
-        .map_err(|e| Problem::bad_request(format!("the body is not an action: {e}")))?;
-    let now = control.now();
-    if request.ids.is_empty() && request.filter.is_empty() && !request.all {
-        return Err(Problem::bad_request(
-            "name messages, give a filter, or say that all are meant",
-        ));
-    }
-    let target = if request.ids.is_empty() {
-        Target::Filter(to_filter(&request.filter, now.wall)?)
-    } else {
-        Target::Ids(
-            request
-                .ids
-                .iter()
-                .map(|id| parse_id(id))
-                .collect::<Result<_, _>>()?,
-        )
-    };
-    let (edit, word) = match request.action {
-        QueueAction::Retry => (Edit::Retry, "queue retry"),
-        QueueAction::Hold => (Edit::Hold, "queue hold"),
-        QueueAction::Release => (Edit::Release, "queue release"),
-        QueueAction::Cancel => (Edit::Cancel, "queue cancel"),
-        QueueAction::Bounce => (Edit::Bounce, "queue bounce"),
-    };
-    if edit == Edit::Retry && !request.dry_run {
-        // Before the mail is due: else a suspended destination puts it off once more.
-        lift_suspensions(&control, &target).await;
-    }
-    let edited = control.queue.edit(&target, edit, request.dry_run, now);
-    // What was done before a failure stays done, and is told as well.
-    let (edited, failure) = match edited.await {
-        Ok(edited) => (edited, None),
-        Err(error) => (error.done, Some(error.cause)),
-    };
-    if edit == Edit::Bounce && !request.dry_run {
-        control.delivery.mail_is_returned();
-    }
-    if failure.is_none() && edited.unknown > 0 && edited.matched == 0 {
-        return Err(Problem::not_found(format!(
-            "not in the queue: {}",
-            request.ids.join(", ")
-        )));
-    }
-    for (id, upstream_id) in &edited.cancelled {
-        control.daemon.cancelled(*id, upstream_id.as_deref());
-    }
-    if !request.dry_run {
-        let target = if request.ids.is_empty() {
-            describe(&request.filter)
-        } else {
-            request.ids.join(" ")
-        };
-        let error = failure.as_ref().map(ToString::to_string);
-        control.daemon.audit(&Audit {
-            at: now.wall,
-            by: &operator,
-            action: word,
-            target: &target,
-            matched: edited.matched,
-            reason: request.reason.as_deref(),
-            error: error.as_deref(),
-        });
-    }
-    match failure {
-        Some(failure) => Err(stopped(failure, edited.changed, request.dry_run)),
-        None => Ok(Json(ActionResult {
-            matched: edited.matched,
-        })),
-    }
-}
-
-/// Why it stopped, and how far it had come.
-fn stopped(failure: QueueError, changed: u64, dry_run: bool) -> Problem {
-    match changed {
-        0 => failure.into(),
-        _ if dry_run => failure.into(),
-        1 => Problem::from(failure).also("one message was changed before that"),
-        n => Problem::from(failure).also(&format!("{n} messages were changed before that")),
-    }
-}
-
-/// The destinations of what is tried again are tried at once. Others stay left alone.
-async fn lift_suspensions<S: QueueStore>(control: &Control<S>, target: &Target) {
-    let now = control.now();
-    let mut meant = Vec::new();
-    match target {
-        Target::Ids(ids) => {
-            for id in ids {
-                // One that cannot be shown cannot be tried either: the edit says why.
-                if let Ok(message) = control.queue.show(*id, now).await {
-                    let open = message.recipients.into_iter();
-                    let open = open.filter(|r| matches!(r.state, RecipientState::Pending(_)));
-                    meant.extend(open.map(|r| r.destination));
-                }
-            }
-        }
-        Target::Filter(filter) => match (&filter.destination, &filter.domain) {
-            (Some(destination), _) => meant.push(destination.clone()),
-            (None, Some(domain)) => meant.extend(control.delivery.destinations_of(domain)),
-            (None, None) => return control.delivery.resume(Which::All),
-        },
-    }
-    control.delivery.resume(Which::These(&meant));
-}
-
 pub(crate) fn parse_id(text: &str) -> Result<QueueId, Problem> {
     text.parse()
         .map_err(|e| Problem::bad_request(format!("{text:?} is {e}")))
@@ -345,7 +224,7 @@ impl ListQuery {
     }
 }
 
-fn to_filter(
+pub(crate) fn to_filter(
     filter: &Filter,
     now: mail_types::Timestamp,
 ) -> Result<outbound_queue::Filter, Problem> {
@@ -388,15 +267,6 @@ fn to_filter(
             .map(|secs| now - std::time::Duration::from_secs(secs)),
         attempts_over: filter.attempts_over,
     })
-}
-
-/// For the audit log.
-fn describe(filter: &Filter) -> String {
-    if filter.is_empty() {
-        "all".to_owned()
-    } else {
-        serde_json::to_string(filter).unwrap_or_default()
-    }
 }
 
 /// Percent-decoding of a query value (RFC 3986 section 2.1; `+` is a space in query strings).
@@ -486,15 +356,5 @@ mod tests {
             })
             .contains("domain")
         );
-    }
-
-    #[test]
-    fn h10_04_who_is_stopped_half_way_is_told_how_far_it_came() {
-        let said =
-            |changed, dry_run| format!("{:?}", stopped(QueueError::Rebuilding, changed, dry_run));
-        assert!(said(3, false).contains("3 messages were changed before"));
-        assert!(said(1, false).contains("one message was changed before"));
-        assert!(!said(0, false).contains("changed"));
-        assert!(!said(3, true).contains("changed"));
     }
 }

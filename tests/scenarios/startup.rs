@@ -6,7 +6,7 @@ use std::process::Output;
 use sealpost_tests::{RelayConfig, sealpost_binary};
 use tempfile::TempDir;
 
-use crate::net::Net;
+use crate::net::{Net, ok};
 
 testkit::net_test! {
     async fn h6_08_a_second_process_on_the_same_data_is_refused() {
@@ -27,6 +27,24 @@ testkit::net_test! {
         assert!(said.contains(&pid.to_string()), "the holder's pid {pid}: {said}");
         // The first one is none the worse.
         relay.client().await;
+    }
+
+    async fn h6_08_the_control_socket_of_a_living_daemon_is_not_taken() {
+        let net = Net::start().await;
+        let relay = net.relay().await;
+        let folder = TempDir::new().unwrap();
+        let other = net.config()
+            .listen("127.0.0.1:2626".parse().unwrap())
+            .http("127.0.0.1:8126".parse().unwrap())
+            .text(folder.path());
+        let theirs = relay.folder().join("control.sock");
+        let text = other.replace(
+            &folder.path().join("control.sock").display().to_string(), &theirs.display().to_string(),
+        );
+        let said = refused(&serve(folder.path(), &text), 73);
+        assert!(said.contains("admin.socket") && said.contains(&theirs.display().to_string()), "{said}");
+        // The first one is still asked by its commands.
+        ok(&relay, &["status"]).await;
     }
 
     async fn e2_03_a_port_in_use_is_named() {

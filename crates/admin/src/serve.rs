@@ -1,5 +1,6 @@
 //! Serves the API on the control socket.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use axum::extract::{ConnectInfo, Request};
 use axum::middleware::Next;
 use axum::response::Response;
 use axum::serve::IncomingStream;
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 
 use crate::operator::Operator;
 use crate::problem::Problem;
@@ -27,6 +28,15 @@ pub enum ServeError {
         /// The system's words.
         cause: std::io::Error,
     },
+    /// A living process serves it.
+    #[error(
+        "another process answers on the control socket {path}, and its commands would come here; set admin.socket to a \
+         path of this daemon's own, or end the other one"
+    )]
+    Answered {
+        /// Which.
+        path: PathBuf,
+    },
 }
 
 /// For the time in which nothing can be delivered: whatever is asked is answered by what is wrong and what
@@ -38,11 +48,12 @@ pub fn refusing_router(why: impl Fn() -> String + Clone + Send + Sync + 'static)
 /// Makes the control socket (mode 0660) and serves it until the future is dropped.
 ///
 /// Who may connect is the file's business: its mode and group, and those of its directory. A socket
-/// that a dead process left behind is replaced; the data directory's lock keeps two daemons apart.
+/// that a dead process left behind is replaced, one that somebody answers on is not: the data
+/// directory's lock keeps only those daemons apart that share it.
 ///
 /// # Errors
-/// [`ServeError::Socket`], before anything is served.
-pub fn serve_socket(
+/// Before anything is served.
+pub async fn serve_socket(
     path: &Path,
     router: Router,
 ) -> Result<impl Future<Output = ()> + use<>, ServeError> {
@@ -53,10 +64,18 @@ pub fn serve_socket(
     if let Some(dir) = path.parent().filter(|d| !d.as_os_str().is_empty()) {
         std::fs::create_dir_all(dir).map_err(refuse)?;
     }
-    match std::fs::remove_file(path) {
-        Ok(()) => {}
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-        Err(e) => return Err(refuse(e)),
+    match UnixStream::connect(path).await {
+        Err(e) if e.kind() == ErrorKind::NotFound => {}
+        // Nobody listens behind it.
+        Err(e) if e.kind() == ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path).map_err(refuse)?;
+        }
+        // Its queue is full of connections: somebody lives, though too busy to take them.
+        Err(e) if e.kind() != ErrorKind::WouldBlock => return Err(refuse(e)),
+        Ok(_) | Err(_) => {
+            let path = path.to_owned();
+            return Err(ServeError::Answered { path });
+        }
     }
     let listener = UnixListener::bind(path).map_err(refuse)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(refuse)?;
@@ -88,4 +107,27 @@ async fn name_operator(
         .extensions_mut()
         .insert(Operator::Socket { uid: peer.0 });
     next.run(request).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn h6_08_a_socket_that_somebody_answers_on_is_left_to_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run/control.sock");
+        let first = serve_socket(&path, Router::new()).await.unwrap();
+        let refused = serve_socket(&path, Router::new()).await.err().unwrap();
+        assert!(matches!(refused, ServeError::Answered { .. }), "{refused}");
+        let said = refused.to_string();
+        assert!(
+            said.contains("admin.socket") && said.contains("control.sock"),
+            "{said}"
+        );
+        UnixStream::connect(&path).await.unwrap();
+        drop(first);
+        // What a dead process leaves is in nobody's way.
+        drop(serve_socket(&path, Router::new()).await.unwrap());
+    }
 }

@@ -242,7 +242,7 @@ impl Running {
             Some(api) => web::api_routes(api.clone()).into_router(),
             None => admin::refusing_router(refusing::why(&self.process, &self.queue, &self.clock)),
         };
-        let service = admin::serve_socket(&settings.admin.socket, router);
+        let service = admin::serve_socket(&settings.admin.socket, router).await;
         background.spawn(service.map_err(|e| open::fail(Status::CannotCreate, &e))?);
         if let Some(api) = api {
             background.spawn(api.keep_history());

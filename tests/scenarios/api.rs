@@ -293,6 +293,8 @@ testkit::net_test! {
             ("POST", "/v1/queue/actions", "{", 400, "invalid-request"),
             ("POST", "/v1/queue/actions", r#"{"action":"explode","all":true}"#, 400, "invalid-request"),
             ("POST", "/v1/queue/actions", r#"{"action":"cancel"}"#, 400, "invalid-request"),
+            ("POST", "/v1/queue/actions", r#"{"action":"cancel","ids":["00000000001"],"filter":{"domain":"d.test"}}"#, 400, "invalid-request"),
+            ("POST", "/v1/queue/actions", r#"{"action":"cancel","ids":["00000000001"],"all":true}"#, 400, "invalid-request"),
             ("POST", "/v1/check/localhost", "", 400, "invalid-request"),
         ] {
             refused(&ask(http, method, path, &[ADMIN], body).await, status, problem);

@@ -181,7 +181,7 @@ testkit::net_test! {
 
     async fn status_tells_the_state_and_commands_without_a_daemon_say_so() {
         let net = Net::start().await;
-        let (_mx, mut relay, _) = waiting(&net, &["b@d.test"]).await;
+        let (_mx, mut relay, ids) = waiting(&net, &["b@d.test"]).await;
         let status = ok(&relay, &["status", "--json"]).await.json();
         assert_eq!(status["hostname"], "relay.test", "{status}");
         assert_eq!(status["ready"], true, "{status}");
@@ -200,6 +200,7 @@ testkit::net_test! {
             (vec!["queue", "show", "not-an-id"], 65),
             (vec!["queue", "retry", "0000000000z"], 65),
             (vec!["queue", "retry"], 64),
+            (vec!["queue", "cancel", &ids[0], "--domain", "e.test"], 64),
             (vec!["queue", "list", "--state", "lost"], 64),
             (vec!["queue", "list", "--older", "soon"], 64),
             (vec!["policy", "show", "-bad-.test"], 64),

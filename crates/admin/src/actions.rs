@@ -13,7 +13,7 @@ use crate::{ActionRequest, ActionResult, Audit, Control, Filter, ProblemDetails,
 /// Retry, hold, release, cancel or bounce messages.
 #[utoipa::path(post, path = "/v1/queue/actions", tag = "queue", request_body = ActionRequest, responses(
     (status = 200, description = "How many it concerned.", body = ActionResult),
-    (status = 400, description = "Not an action, or nothing was named.", body = ProblemDetails),
+    (status = 400, description = "Not an action, or nothing was named, or both messages and a filter.", body = ProblemDetails),
     (status = 404, description = "None of them is in the queue.", body = ProblemDetails),
 ))]
 pub(crate) async fn act<S: QueueStore>(
@@ -27,6 +27,11 @@ pub(crate) async fn act<S: QueueStore>(
     if request.ids.is_empty() && request.filter.is_empty() && !request.all {
         return Err(Problem::bad_request(
             "name messages, give a filter, or say that all are meant",
+        ));
+    }
+    if !request.ids.is_empty() && (request.all || !request.filter.is_empty()) {
+        return Err(Problem::bad_request(
+            "name messages or give a filter, not both: a filter does not choose among those that are named",
         ));
     }
     let target = if request.ids.is_empty() {

@@ -159,7 +159,7 @@ pub struct TranscriptView {
 pub struct ActionRequest {
     /// What to do.
     pub action: QueueAction,
-    /// With these messages, if any are named.
+    /// With these messages, if any are named: then without a filter.
     #[serde(default)]
     pub ids: Vec<String>,
     /// With those that match, if anything is asked.

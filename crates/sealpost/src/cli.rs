@@ -350,7 +350,8 @@ pub(crate) struct FilterArgs {
 /// Which messages to act on.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Selection {
-    /// Queue ids.
+    /// Queue ids: then no filter.
+    #[arg(conflicts_with_all = ["domain", "sender", "recipient", "reason", "state", "older", "attempts_over"])]
     pub ids: Vec<String>,
     #[command(flatten)]
     pub filter: FilterArgs,
@@ -446,6 +447,33 @@ mod tests {
             })
             .is_empty()
         );
+    }
+
+    #[test]
+    fn ids_and_filters_are_not_said_together() {
+        let id = "00000000001";
+        for filter in [
+            "--domain=d.test",
+            "--sender=a@b.test",
+            "--recipient=a@b.test",
+            "--reason=connect",
+            "--state=held",
+            "--older=1h",
+            "--attempts-over=1",
+            "--all",
+        ] {
+            for command in ["retry", "hold", "release", "cancel", "bounce"] {
+                let line = ["sealpost", "queue", command, id, filter];
+                let error = Cli::try_parse_from(line).unwrap_err();
+                assert_eq!(
+                    error.kind(),
+                    clap::error::ErrorKind::ArgumentConflict,
+                    "{error}"
+                );
+                let line = ["sealpost", "queue", command, filter];
+                assert!(Cli::try_parse_from(line).is_ok(), "{line:?}");
+            }
+        }
     }
 
     #[test]

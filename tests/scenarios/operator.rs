@@ -79,6 +79,23 @@ testkit::net_test! {
         assert!(!mx.messages().iter().any(|m| m.recipients().is_empty()));
     }
 
+    async fn ids_that_are_unknown_or_named_twice_are_told_and_not_counted() {
+        let net = Net::start().await;
+        let (_mx, relay, ids) = waiting(&net, &["b@d.test"]).await;
+        let id = ids[0].as_str();
+        let held = ok(&relay, &["queue", "hold", id, "0000000000z", id]).await;
+        assert_eq!(held.stdout, "1 message\n", "{held:?}");
+        assert!(held.stderr.contains("0000000000z is not in the queue"), "{held:?}");
+        let audited = relay.wait_event(
+            |e| e.is("admin.action") && e.text("action") == "queue hold", SOON,
+        ).await;
+        assert_eq!(audited.text("matched"), "1", "{audited}");
+        assert_eq!(audited.text("target"), format!("{id} 0000000000z"), "{audited}");
+        let released = ok(&relay, &["queue", "release", id, "0000000000z", "--json"]).await;
+        let result = released.json();
+        assert_eq!((&result["matched"], &result["unknown"][0]), (&1.into(), &"0000000000z".into()), "{result}");
+    }
+
     async fn h10_04_cancel_tells_nobody_and_bounce_tells_the_sender_and_both_are_audited() {
         let net = Net::start().await;
         let org = net.plain_mx("org.test", "127.0.1.9").await;

@@ -1,8 +1,11 @@
 //! `/v1/queue/actions`: what an operator does to messages.
 
+use std::collections::HashSet;
+
 use axum::extract::{Extension, State};
 use axum::response::Json;
 use delivery::Which;
+use mail_types::QueueId;
 use outbound_queue::{Edit, QueueError, QueueStore, RecipientState, Target};
 
 use crate::operator::Operator;
@@ -37,13 +40,7 @@ pub(crate) async fn act<S: QueueStore>(
     let target = if request.ids.is_empty() {
         Target::Filter(to_filter(&request.filter, now.wall)?)
     } else {
-        Target::Ids(
-            request
-                .ids
-                .iter()
-                .map(|id| parse_id(id))
-                .collect::<Result<_, _>>()?,
-        )
+        Target::Ids(each_once(&request.ids)?)
     };
     let (edit, word) = match request.action {
         QueueAction::Retry => (Edit::Retry, "queue retry"),
@@ -65,20 +62,21 @@ pub(crate) async fn act<S: QueueStore>(
     if edit == Edit::Bounce && !request.dry_run {
         control.delivery.mail_is_returned();
     }
-    if failure.is_none() && edited.unknown > 0 && edited.matched == 0 {
-        return Err(Problem::not_found(format!(
-            "not in the queue: {}",
-            request.ids.join(", ")
-        )));
+    let unknown: Vec<String> = edited.unknown.iter().map(QueueId::to_string).collect();
+    if failure.is_none() && !unknown.is_empty() && edited.matched == 0 {
+        let detail = format!("not in the queue: {}", some_of(&unknown));
+        return Err(Problem::not_found(detail));
     }
     for (id, upstream_id) in &edited.cancelled {
         control.daemon.cancelled(*id, upstream_id.as_deref());
     }
     if !request.dry_run {
-        let target = if request.ids.is_empty() {
-            describe(&request.filter)
-        } else {
-            request.ids.join(" ")
+        let target = match &target {
+            Target::Filter(_) => describe(&request.filter),
+            Target::Ids(ids) => {
+                let ids: Vec<_> = ids.iter().map(QueueId::to_string).collect();
+                ids.join(" ")
+            }
         };
         let error = failure.as_ref().map(ToString::to_string);
         control.daemon.audit(&Audit {
@@ -95,7 +93,30 @@ pub(crate) async fn act<S: QueueStore>(
         Some(failure) => Err(stopped(failure, edited.changed, request.dry_run)),
         None => Ok(Json(ActionResult {
             matched: edited.matched,
+            unknown,
         })),
+    }
+}
+
+/// The ids in the order in which they were named first.
+fn each_once(named: &[String]) -> Result<Vec<QueueId>, Problem> {
+    let mut seen = HashSet::new();
+    let mut ids = Vec::with_capacity(named.len());
+    for text in named {
+        let id = parse_id(text)?;
+        if seen.insert(id) {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
+}
+
+/// A list for a sentence.
+fn some_of(ids: &[String]) -> String {
+    let shown = &ids[..ids.len().min(SHOWN)];
+    match ids.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
     }
 }
 
@@ -142,6 +163,9 @@ fn describe(filter: &Filter) -> String {
     }
 }
 
+/// Ids named in a refusal.
+const SHOWN: usize = 10;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,5 +178,24 @@ mod tests {
         assert!(said(1, false).contains("one message was changed before"));
         assert!(!said(0, false).contains("changed"));
         assert!(!said(3, true).contains("changed"));
+    }
+
+    #[test]
+    fn an_id_that_is_named_twice_counts_once() {
+        let named = ["0000000000B", "0000000000A", "00000000000B", "0000000000A"];
+        let ids = each_once(&named.map(str::to_owned)).unwrap();
+        let told: Vec<_> = ids.iter().map(QueueId::to_string).collect();
+        assert_eq!(told, ["0000000000B", "0000000000A"]);
+        assert!(each_once(&["no id".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn of_very_many_ids_a_few_are_named() {
+        let ids = |n: usize| (0..n).map(|n| n.to_string()).collect::<Vec<_>>();
+        assert_eq!(some_of(&ids(2)), "0, 1");
+        assert_eq!(
+            some_of(&ids(20_000)),
+            "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 19990 more"
+        );
     }
 }

@@ -193,10 +193,13 @@ pub enum QueueAction {
 }
 
 /// Answer to [`ActionRequest`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ActionResult {
     /// Messages that matched; with `dry_run` nothing was done to them.
     pub matched: u64,
+    /// Ids that were named and are not in the queue: done with, or never there.
+    #[serde(default)]
+    pub unknown: Vec<String>,
 }
 
 /// `GET /v1/queue/summary`.

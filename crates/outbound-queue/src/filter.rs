@@ -78,7 +78,7 @@ pub struct Edited {
     /// Of these, how many were changed (or would be).
     pub changed: u64,
     /// Ids that are not in the queue.
-    pub unknown: u64,
+    pub unknown: Vec<QueueId>,
     /// Messages that left the queue by it, each with the upstream's id.
     pub cancelled: Vec<(QueueId, Option<Box<str>>)>,
 }

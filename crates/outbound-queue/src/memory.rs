@@ -268,7 +268,7 @@ impl QueueStore for MemoryStore {
         let mut edited = Edited::default();
         for id in ids {
             let Some(hot) = inner.core.hot.get(&id) else {
-                edited.unknown += 1;
+                edited.unknown.push(id);
                 continue;
             };
             edited.matched += 1;

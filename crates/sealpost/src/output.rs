@@ -198,6 +198,14 @@ pub(crate) fn time(text: &str) -> String {
     }
 }
 
+/// `1 message`, `2 messages`.
+pub(crate) fn messages(count: u64) -> String {
+    match count {
+        1 => "1 message".to_owned(),
+        n => format!("{n} messages"),
+    }
+}
+
 /// A value, or a dash.
 pub(crate) fn or_dash(text: Option<&str>) -> String {
     text.unwrap_or("-").to_owned()

@@ -143,11 +143,11 @@ async fn edit_all(
         Target::Filter(filter) => matching(shared, filter, now).await?,
     };
     for page in ids.chunks(PAGE) {
-        let before = edited.unknown;
+        let before = edited.unknown.len();
         edit_some(shared, page, edit, dry_run, now, edited).await?;
         if matches!(target, Target::Filter(_)) {
             // What a filter found and is gone now was finished in between.
-            edited.unknown = before;
+            edited.unknown.truncate(before);
         }
     }
     Ok(())
@@ -166,7 +166,7 @@ pub(super) async fn edit_some(
     let page = blocking(move || edit_page(&shared, &ids, edit, dry_run, now)).await?;
     edited.matched += page.edited.matched;
     edited.changed += page.edited.changed;
-    edited.unknown += page.edited.unknown;
+    edited.unknown.extend(page.edited.unknown);
     edited.cancelled.extend(page.edited.cancelled);
     for durable in page.waiting {
         let answer = durable.await;
@@ -211,7 +211,7 @@ impl EditedPage {
             if state.recovering {
                 return Err(QueueError::Rebuilding);
             }
-            self.edited.unknown += 1;
+            self.edited.unknown.push(id);
             return Ok(());
         };
         self.edited.matched += 1;
@@ -231,7 +231,7 @@ impl EditedPage {
         match find(shared, &mut state, id) {
             Ok(()) => self.edited.matched += 1,
             Err(QueueError::NotFound(_)) => {
-                self.edited.unknown += 1;
+                self.edited.unknown.push(id);
                 return Ok(());
             }
             Err(error) => return Err(error),

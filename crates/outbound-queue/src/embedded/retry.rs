@@ -55,9 +55,9 @@ pub(super) async fn retry(
     one_by_one.dedup();
     for some in one_by_one.chunks(AT_ONCE) {
         // What is gone by now was finished in between.
-        let before = edited.unknown;
+        let before = edited.unknown.len();
         edit_some(shared, some, Edit::Retry, dry_run, now, edited).await?;
-        edited.unknown = before;
+        edited.unknown.truncate(before);
     }
     Ok(true)
 }

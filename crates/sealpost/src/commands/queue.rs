@@ -10,7 +10,7 @@ use admin::{
 use crate::cli::{Destination, QueueCommand, Selection};
 use crate::control_client::{ControlClient, segment, typed};
 use crate::exit::{Failure, Status};
-use crate::output::{Output, Table, or_dash, time};
+use crate::output::{Output, Table, messages, or_dash, time};
 use crate::progress::Progress;
 
 /// Runs one of them.
@@ -65,7 +65,7 @@ async fn list(
         query.extend(cursor.map(|cursor| ("cursor", cursor)));
         let doing = match listed {
             0 => "reading the queue".to_owned(),
-            n => format!("{n} messages so far"),
+            n => format!("{} so far", messages(n as u64)),
         };
         // Whole lines on the terminal before anything is drawn below them.
         out.flush()?;
@@ -244,7 +244,7 @@ async fn summary(
     if summary.next.is_some() {
         out.line("…")?;
     }
-    out.line(&format!("{} messages", summary.messages))?;
+    out.line(&messages(summary.messages))?;
     for paused in &summary.paused {
         out.line(&paused_line(paused))?;
     }
@@ -294,6 +294,7 @@ async fn pause(
         (_, false) => "was not paused",
     };
     let waiting = match result.messages {
+        Some(1) => "; 1 message waits for it".to_owned(),
         Some(n) => format!("; {n} messages wait for it"),
         None => String::new(),
     };
@@ -343,17 +344,25 @@ async fn act(
     };
     let asked = client.post(ACTIONS, &request);
     let answer = Progress::new(json).during(doing, asked).await?;
-    if selection.json.json {
-        return Ok(out.json(&answer)?);
-    }
     let result: ActionResult = typed(&answer)?;
-    let suffix = if selection.dry_run {
-        " would be meant"
+    if selection.json.json {
+        out.json(&answer)?;
     } else {
-        ""
-    };
-    out.line(&format!("{} messages{suffix}", result.matched))?;
+        told(&result, selection.dry_run, out)?;
+    }
+    for id in result.unknown.iter().take(NAMED) {
+        eprintln!("sealpost: {id} is not in the queue");
+    }
+    match result.unknown.len().saturating_sub(NAMED) {
+        0 => {}
+        more => eprintln!("sealpost: nor are {more} others; --json names all"),
+    }
     Ok(())
+}
+
+fn told(result: &ActionResult, dry_run: bool, out: &mut Output) -> anyhow::Result<()> {
+    let suffix = if dry_run { " would be meant" } else { "" };
+    Ok(out.line(&format!("{}{suffix}", messages(result.matched)))?)
 }
 
 fn confirm(action: QueueAction, matched: u64) -> anyhow::Result<()> {
@@ -407,6 +416,8 @@ fn sender(address: &str) -> String {
     }
 }
 
+/// Unknown ids that have a line each.
+const NAMED: usize = 100;
 const ACTIONS: &str = "/v1/queue/actions";
 const PAGE: usize = 500;
 /// More than this is not cancelled or bounced by a slip of the hand.

@@ -215,7 +215,7 @@ testkit::net_test! {
         deferred(&relay, &id).await;
 
         let exempt = |more: &[&'static str]| {
-            let line = ["policy", "exempt", "d.test", "--because", "their certificate"];
+            let line = ["policy", "exempt", "d.test", "--reason", "their certificate"];
             [&line[..], more].concat()
         };
         for (more, status) in [

@@ -196,7 +196,7 @@ pub(crate) enum ClockCommand {
     /// The clock is right: nothing is held any longer, and what has run out runs out.
     Accept {
         /// Why, for the audit log.
-        #[arg(long, value_name = "TEXT")]
+        #[arg(long, visible_alias = "reason", value_name = "TEXT")]
         because: Option<String>,
         #[command(flatten)]
         json: Json,
@@ -231,7 +231,7 @@ pub(crate) enum PolicyCommand {
         #[arg(long, conflicts_with = "mx")]
         remove: bool,
         /// Why, for the audit log.
-        #[arg(long, value_name = "TEXT")]
+        #[arg(long = "reason", visible_alias = "because", value_name = "TEXT")]
         because: String,
     },
     /// Do not enforce the policy of a domain for a while, 90 days at most.
@@ -248,7 +248,7 @@ pub(crate) enum PolicyCommand {
         #[arg(long, conflicts_with_all = ["until", "dangerous"])]
         remove: bool,
         /// Why, for the audit log.
-        #[arg(long, value_name = "TEXT")]
+        #[arg(long = "reason", visible_alias = "because", value_name = "TEXT")]
         because: String,
     },
 }
@@ -308,7 +308,7 @@ pub(crate) struct Destination {
     /// The recipient domain.
     pub domain: String,
     /// Why, for the audit log and whoever wonders.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, visible_alias = "reason", value_name = "TEXT")]
     pub because: Option<String>,
     #[command(flatten)]
     pub json: Json,
@@ -472,6 +472,23 @@ mod tests {
                 );
                 let line = ["sealpost", "queue", command, filter];
                 assert!(Cli::try_parse_from(line).is_ok(), "{line:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn why_is_said_as_reason_or_because() {
+        for line in [
+            "policy exempt d.test --dangerous --until 7d",
+            "policy pin d.test --mx mx.d.test",
+            "queue pause d.test",
+            "queue resume d.test",
+            "clock accept",
+        ] {
+            for flag in ["--reason", "--because"] {
+                let words = ["sealpost"].into_iter().chain(line.split(' '));
+                let words = words.chain([flag, "they asked for it"]);
+                assert!(Cli::try_parse_from(words).is_ok(), "{line} {flag}");
             }
         }
     }

@@ -60,7 +60,7 @@ fn set_aside(reason: Reason, domain: &Domain, look: &Look) -> Option<String> {
     by_policy.then(|| {
         format!(
             "If the mail has to go before they have mended it, and only then: `sealpost policy exempt {domain} \
-             --dangerous --until 7d --because TEXT` sets the policy aside, and everybody's mail to {domain} is \
+             --dangerous --until 7d --reason TEXT` sets the policy aside, and everybody's mail to {domain} is \
              unprotected for that time."
         )
     })

@@ -68,10 +68,10 @@ pub(crate) async fn change<S: QueueStore>(
     Ok(Json(control.daemon.traces()))
 }
 
-/// A queue id as it is; a domain or host in A-label form.
+/// A queue id as events have it, whichever form it was given in; a domain or host in A-label form.
 fn subject(text: &str) -> Result<String, Problem> {
-    if text.parse::<QueueId>().is_ok() {
-        return Ok(text.to_owned());
+    if let Ok(id) = text.parse::<QueueId>() {
+        return Ok(id.to_string());
     }
     let short: String = text.chars().take(100).collect();
     Domain::parse(text).map(|d| d.to_string()).map_err(|e| {
@@ -83,3 +83,18 @@ fn subject(text: &str) -> Result<String, Problem> {
 
 /// Seconds.
 const LONGEST: u64 = 24 * 3600;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_traced_is_named_as_events_name_it() {
+        // As Postfix's format writes the id, and as all others do.
+        for text in ["00000000000A", "0000000000A"] {
+            assert_eq!(subject(text).unwrap(), "0000000000A");
+        }
+        assert_eq!(subject("MX.D.test.").unwrap(), "mx.d.test");
+        assert!(subject("no such thing").is_err());
+    }
+}

@@ -2,7 +2,7 @@
 
 use sealpost_tests::{CliOutput, Event, Relay};
 use serde_json::Value;
-use testkit::{Action, FakeMx, Rule};
+use testkit::{Action, FakeMx, RecordType, Rule, ZoneFault};
 
 use crate::net::{MESSAGE, Net, SOON, deferred, ok, sent};
 
@@ -158,6 +158,15 @@ testkit::net_test! {
         assert_eq!(failed.code, Some(75), "{failed:?}");
         assert!(failed.stderr.contains("still counts"), "{failed:?}");
         net.host.resume().await;
+
+        // A domain of which nothing is stored: the cause that was found is told.
+        let none = relay.cli(&["policy", "refresh", "other.test"]).await;
+        assert_eq!(none.code, Some(65), "{none:?}");
+        assert!(none.stderr.contains("_mta-sts.other.test") && none.stderr.contains("NXDOMAIN"), "{none:?}");
+        net.zone.fault("_mta-sts.third.test", RecordType::TXT, ZoneFault::ServFail);
+        let dead = relay.cli(&["policy", "refresh", "third.test"]).await;
+        assert_eq!(dead.code, Some(75), "{dead:?}");
+        assert!(dead.stderr.contains("SERVFAIL") && !dead.stderr.contains("is stored"), "{dead:?}");
 
         let refused = relay.cli(&["policy", "forget", "d.test"]).await;
         assert_eq!(refused.code, Some(65), "{refused:?}");

@@ -4,7 +4,7 @@ use axum::extract::{Extension, Path, RawQuery, State};
 use axum::response::Json;
 use mail_types::{Domain, Timestamp};
 use outbound_queue::QueueStore;
-use policy_cache::Outcome;
+use policy_cache::{Applied, NoPolicy, Outcome};
 
 use crate::operator::Operator;
 use crate::problem::Problem;
@@ -75,20 +75,40 @@ pub(crate) async fn refresh<S: QueueStore>(
     let domain = parse(&domain)?;
     let look = control.policies.refresh_now(&domain).await;
     audit(&control, &operator, "policy refresh", &domain, None);
-    let stored = detail(&control, &domain)?;
-    if look.confirmed {
+    let stored = detail(&control, &domain);
+    if look.confirmed
+        && let Ok(stored) = stored
+    {
         return Ok(Json(stored));
     }
-    let why = match &look.discovery.outcome {
-        Outcome::Policy(applied) => applied.fallback.as_ref().map(ToString::to_string),
-        Outcome::NoPolicy(why) => Some(why.to_string()),
-        Outcome::Wait { cause, .. } => Some(cause.to_string()),
+    let expires = stored.ok().and_then(|stored| stored.policy.expires);
+    Err(not_fetched(&domain, &look.discovery.outcome, expires))
+}
+
+/// What a look has found instead of a policy, and whether an earlier one still counts.
+fn not_fetched(domain: &Domain, found: &Outcome, expires: Option<String>) -> Problem {
+    let problem = match found {
+        Outcome::Policy(Applied {
+            fallback: Some(why),
+            ..
+        }) => Problem::unavailable(why.to_string()),
+        Outcome::Policy(_) => Problem::unavailable("the policy could not be fetched"),
+        Outcome::NoPolicy(NoPolicy::Record(why)) => Problem::not_found(format!(
+            "{domain} has no policy; looked up _mta-sts.{domain}: {why}"
+        )),
+        Outcome::NoPolicy(why @ (NoPolicy::Fetch { .. } | NoPolicy::Unknown { .. })) => {
+            Problem::unavailable(why.to_string())
+        }
+        Outcome::Wait { cause, .. } => Problem::unavailable(format!(
+            "whether {domain} has a policy could not be looked up: {cause}"
+        )),
     };
-    Err(Problem::unavailable(format!(
-        "{}; the stored policy of {domain} still counts until {}",
-        why.unwrap_or_else(|| "the policy could not be fetched".to_owned()),
-        stored.policy.expires.unwrap_or_default()
-    )))
+    match expires {
+        Some(expires) => problem.also(&format!(
+            "the stored policy of {domain} still counts until {expires}"
+        )),
+        None => problem,
+    }
 }
 
 /// Forget a policy; `dangerous=true` forgets an unexpired enforce policy too.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Json;
 use delivery::RouteTable;
-use mail_types::{Domain, QueueId};
+use mail_types::{Domain, Mailbox, QueueId};
 use outbound_queue::{Cursor, MessageState, QueueStore, SummaryRow};
 
 use crate::paused;
@@ -21,8 +21,8 @@ use crate::{
 /// at very many is done piece by piece. Without `next` it is the last page.
 #[utoipa::path(get, path = "/v1/queue", tag = "queue", params(
     ("domain" = Option<String>, Query, description = "Recipient domain."),
-    ("sender" = Option<String>, Query, description = "Reverse-path; `<>` is the null reverse-path."),
-    ("recipient" = Option<String>, Query, description = "One recipient."),
+    ("sender" = Option<String>, Query, description = "Reverse-path; `<>` is the null reverse-path, `@` and a domain all of that domain."),
+    ("recipient" = Option<String>, Query, description = "One recipient; `@` and a domain is all of that domain."),
     ("reason" = Option<String>, Query, description = "The key of the last attempt's reason."),
     ("state" = Option<String>, Query, description = "`queued`, `deferred`, `active` or `held`."),
     ("older" = Option<u64>, Query, description = "In the queue for longer than this many seconds."),
@@ -258,8 +258,8 @@ pub(crate) fn to_filter(
     Ok(outbound_queue::Filter {
         domain: domain.map(|d| d.as_str().into()),
         destination: None,
-        sender: filter.sender.as_deref().map(Into::into),
-        recipient: filter.recipient.as_deref().map(Into::into),
+        sender: address("sender", filter.sender.as_deref())?,
+        recipient: address("recipient", filter.recipient.as_deref())?,
         reason: filter.reason.as_deref().map(Into::into),
         state,
         arrived_before: filter
@@ -267,6 +267,33 @@ pub(crate) fn to_filter(
             .map(|secs| now - std::time::Duration::from_secs(secs)),
         attempts_over: filter.attempts_over,
     })
+}
+
+/// An address as the queue compares it: without its angle brackets, or all of a domain. One that no
+/// message can have would match nothing, and look like an empty queue.
+fn address(name: &str, text: Option<&str>) -> Result<Option<Box<str>>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    let inner = text.strip_prefix('<').and_then(|t| t.strip_suffix('>'));
+    let bare = inner.unwrap_or(text);
+    let checked = match (bare, bare.strip_prefix('@')) {
+        ("", _) if name == "sender" => Ok(()),
+        (_, Some(domain)) => Domain::parse(domain).map(drop).map_err(|e| e.to_string()),
+        _ => Mailbox::parse(bare).map(drop).map_err(|e| e.to_string()),
+    };
+    let null = if name == "sender" {
+        ", or <> for notifications"
+    } else {
+        ""
+    };
+    match checked {
+        Ok(()) => Ok(Some(bare.into())),
+        Err(wrong) => Err(Problem::parameter(
+            name,
+            format!(
+                "{name} {text:?} is no address: {wrong}; write user@example.org, or @example.org for all of a domain{null}"
+            ),
+        )),
+    }
 }
 
 /// Percent-decoding of a query value (RFC 3986 section 2.1; `+` is a space in query strings).
@@ -356,5 +383,40 @@ mod tests {
             })
             .contains("domain")
         );
+    }
+
+    #[test]
+    fn addresses_are_compared_without_brackets_and_nonsense_is_refused() {
+        for (text, bare) in [
+            ("a@d.test", "a@d.test"),
+            ("<A@d.test>", "A@d.test"),
+            ("@d.test", "@d.test"),
+            ("<>", ""),
+            ("", ""),
+        ] {
+            let found = address("sender", Some(text)).unwrap();
+            assert_eq!(found.as_deref(), Some(bare), "{text}");
+        }
+        for bad in [
+            "example.org",
+            "@@",
+            "foo bar",
+            "<a@d.test",
+            "<<a@d.test>>",
+            "@",
+        ] {
+            for name in ["sender", "recipient"] {
+                let said = format!("{:?}", address(name, Some(bad)).unwrap_err());
+                assert!(
+                    said.contains(name) && said.contains(bad) && said.contains("@example.org"),
+                    "{said}"
+                );
+            }
+        }
+        assert!(
+            address("recipient", Some("<>")).is_err(),
+            "nobody is the null recipient"
+        );
+        assert_eq!(address("recipient", None).unwrap(), None);
     }
 }

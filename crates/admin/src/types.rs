@@ -23,10 +23,10 @@ pub struct Filter {
     /// Recipient domain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub domain: Option<String>,
-    /// Reverse-path; the empty string is the null reverse-path.
+    /// Reverse-path; the empty string or `<>` is the null reverse-path, `@` and a domain all of that domain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sender: Option<String>,
-    /// One recipient.
+    /// One recipient; `@` and a domain is all of that domain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipient: Option<String>,
     /// The key of the last attempt's reason, for instance `cert-expired`.

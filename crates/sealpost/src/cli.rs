@@ -327,10 +327,10 @@ pub(crate) struct FilterArgs {
     /// With a recipient in this domain.
     #[arg(long, value_name = "DOMAIN")]
     domain: Option<String>,
-    /// From this address; "<>" for bounces.
+    /// From this address, or from a domain: "@example.org"; "<>" for notifications.
     #[arg(long, value_name = "ADDRESS")]
     sender: Option<String>,
-    /// To this address.
+    /// To this address, or to a domain: "@example.org".
     #[arg(long, value_name = "ADDRESS")]
     recipient: Option<String>,
     /// Whose last attempt ended for this reason, for instance cert-expired.

@@ -278,6 +278,7 @@ testkit::net_test! {
         for (path, name) in [
             ("/v1/queue?limit=many", "limit"), ("/v1/queue?older=soon", "older"), ("/v1/queue?cursor=x", "cursor"),
             ("/v1/policies?mode=strict", "mode"), ("/v1/history?minutes=-1", "minutes"), ("/v1/queue/summary?limit=", "limit"),
+            ("/v1/queue?limit=0", "limit"), ("/v1/queue/summary?limit=0", "limit"), ("/v1/policies?limit=0", "limit"),
         ] {
             let answer = ask(http, "GET", path, &[ADMIN], "").await;
             refused(&answer, 400, "invalid-request");

@@ -8,7 +8,7 @@ use policy_cache::{Applied, NoPolicy, Outcome};
 
 use crate::operator::Operator;
 use crate::problem::Problem;
-use crate::queue::decode;
+use crate::queue::{decode, some};
 use crate::{
     Audit, Control, ExemptionView, Page, PinView, PolicyDetail, PolicyView, ProblemDetails,
 };
@@ -260,7 +260,7 @@ impl Wanted {
                 }
                 "limit" => {
                     let wrong = |_| Problem::parameter(name, format!("{value:?} is no number"));
-                    out.limit = value.parse::<usize>().map_err(wrong)?.max(1);
+                    out.limit = some(name, value.parse().map_err(wrong)?)?;
                 }
                 "cursor" => out.after = Some(value),
                 _ => return Err(Problem::bad_request(format!("there is no filter {name:?}"))),

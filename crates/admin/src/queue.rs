@@ -119,13 +119,21 @@ fn page_of_summary(query: &str) -> Result<(usize, usize), Problem> {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let wrong = || Problem::parameter(name, format!("{value:?} is no number"));
         match name {
-            "limit" => limit = value.parse::<usize>().map_err(|_| wrong())?.max(1),
+            "limit" => limit = some(name, value.parse().map_err(|_| wrong())?)?,
             "cursor" => from = value.parse().map_err(|_| wrong())?,
             // The router has refused all others.
             _ => {}
         }
     }
     Ok((limit, from))
+}
+
+/// A limit that lets something through.
+pub(crate) fn some(name: &str, limit: usize) -> Result<usize, Problem> {
+    match limit {
+        0 => Err(Problem::parameter(name, format!("{name} is 1 at least"))),
+        limit => Ok(limit),
+    }
 }
 
 /// The recipient domain, and the next hop of its route; a route that is no longer configured is
@@ -207,9 +215,8 @@ impl ListQuery {
                     out.filter.attempts_over = Some(u32::try_from(number()?).unwrap_or(u32::MAX))
                 }
                 "limit" => {
-                    out.limit = usize::try_from(number()?)
-                        .unwrap_or(usize::MAX)
-                        .clamp(1, MAX_LIMIT)
+                    let limit = usize::try_from(number()?).unwrap_or(usize::MAX);
+                    out.limit = some(name, limit)?.min(MAX_LIMIT);
                 }
                 "cursor" => {
                     let cursor = Cursor::from_text(&value);
@@ -353,6 +360,7 @@ mod tests {
             "sender=%zz",
             "sender=%ff",
             "cursor=x",
+            "limit=0",
         ] {
             assert!(ListQuery::parse(bad).is_err(), "{bad}");
         }

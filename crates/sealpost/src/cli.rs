@@ -133,7 +133,7 @@ pub(crate) enum QueueCommand {
         #[command(flatten)]
         filter: FilterArgs,
         /// At most so many.
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", value_parser = some)]
         limit: Option<usize>,
         #[command(flatten)]
         json: Json,
@@ -162,7 +162,7 @@ pub(crate) enum QueueCommand {
     /// Count what waits by domain and reason, and list what is paused.
     Summary {
         /// At most so many lines, those with the most messages first.
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", value_parser = some)]
         limit: Option<usize>,
         #[command(flatten)]
         json: Json,
@@ -393,6 +393,12 @@ impl FilterArgs {
     }
 }
 
+fn some(text: &str) -> Result<usize, String> {
+    let number: Option<usize> = text.parse().ok();
+    let number = number.filter(|n| *n > 0);
+    number.ok_or_else(|| "write a number, 1 at least".to_owned())
+}
+
 fn time_span(text: &str) -> Result<Duration, String> {
     settings::parse_duration(text)
         .map(Duration::from_millis)
@@ -489,6 +495,18 @@ mod tests {
                 let words = ["sealpost"].into_iter().chain(line.split(' '));
                 let words = words.chain([flag, "they asked for it"]);
                 assert!(Cli::try_parse_from(words).is_ok(), "{line} {flag}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_limit_lets_something_through() {
+        for command in ["list", "summary"] {
+            let parse =
+                |limit| Cli::try_parse_from(["sealpost", "queue", command, "--limit", limit]);
+            assert!(parse("1").is_ok());
+            for bad in ["0", "-1", "many"] {
+                assert!(parse(bad).is_err(), "{command} {bad}");
             }
         }
     }

@@ -13,7 +13,14 @@ testkit::net_test! {
         net.enforce("d.test");
         let relay = net.relay().await;
         let listed = ok(&relay, &["trace", "D.test.", "--for", "5m", "--json"]).await.json();
-        assert_eq!(listed[0]["subject"], "d.test", "{listed}");
+        assert_eq!(listed["subject"], "d.test", "{listed}");
+        // Lists are one object a line.
+        let two = ok(&relay, &["trace", "mx.e.test", "--json"]).await.stdout;
+        let lines = two.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let mut subjects: Vec<_> = lines.map(|t| t["subject"].as_str().unwrap().to_owned()).collect();
+        subjects.sort();
+        assert_eq!(subjects, ["d.test", "mx.e.test"]);
+        ok(&relay, &["trace", "mx.e.test", "--end"]).await;
         for domain in ["e.test", "d.test"] {
             let id = relay.send("a@org.test", &[&format!("b@{domain}")], MESSAGE).await;
             sent(&relay, &id).await;

@@ -27,7 +27,11 @@ pub(super) async fn run(
         }
     };
     if args.json.json {
-        return Ok(out.json(&answer)?);
+        let traces = answer.as_array().into_iter().flatten();
+        for trace in traces {
+            out.json(trace)?;
+        }
+        return Ok(());
     }
     let traces: Vec<TraceView> = typed(&answer)?;
     if traces.is_empty() {

@@ -6,4 +6,5 @@ mod demo;
 mod man;
 mod progress;
 mod readme;
+mod report;
 mod version;

@@ -68,6 +68,16 @@ pub(crate) enum Command {
     /// Write every dialogue with a domain or mail host, or about a message, into the log for a
     /// while. Without a name: list what is traced.
     Trace(TraceArgs),
+    /// TLS reports (RFC 8460): not in this version.
+    Report {
+        /// list, show or send.
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "COMMAND"
+        )]
+        command: Vec<String>,
+    },
     /// Print completions for a shell.
     Completions {
         /// Which shell.

@@ -23,7 +23,7 @@ use tokio::runtime;
 
 use crate::cli::{Cli, Command};
 use crate::control_client::ControlClient;
-use crate::exit::Status;
+use crate::exit::{Failure, Status};
 use crate::output::Output;
 use crate::{daemon, logging};
 
@@ -63,6 +63,11 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Status> {
             std::io::stdout().write_all(&script)?;
             Ok(Status::Ok)
         }
+        Command::Report { .. } => {
+            let text =
+                "TLS reports (RFC 8460) are not in this version: nothing is collected or sent";
+            Err(Failure::new(Status::Unavailable, text).into())
+        }
         Command::Man { directory } => man::run(directory.as_deref()),
         Command::Sendmail { arguments } => sendmail::run(config, arguments),
         Command::Dkim(command) => {
@@ -101,6 +106,7 @@ async fn ask(client: &ControlClient, command: Command, out: &mut Output) -> anyh
         | Command::Completions { .. }
         | Command::Dkim(_)
         | Command::Man { .. }
+        | Command::Report { .. }
         | Command::Sendmail { .. }
         | Command::User(_) => {}
     }

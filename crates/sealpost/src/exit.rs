@@ -25,7 +25,7 @@ pub(crate) enum Status {
     Data = 65,
     /// A recipient's domain takes no mail.
     NoHost = 68,
-    /// The daemon is not reachable; to `sendmail`: it refused the mail.
+    /// The daemon is not reachable; to `sendmail`: it refused the mail. Or this version does not do it.
     Unavailable = 69,
     /// A fault of this program.
     Software = 70,

@@ -84,7 +84,7 @@ It worked.
 The command line is wrong; what it names is wrong or is not there.
 .TP
 69
-The relay is not reachable at its control socket.
+The relay is not reachable at its control socket, or this version does not do that.
 .TP
 73, 74
 A file cannot be made, or the disk fails.

@@ -13,7 +13,7 @@ use axum::response::Json;
 use mail_types::{Domain, QueueId, Timestamp};
 use outbound_queue::{AttemptEntry, MessageView, QueueStore, RecipientState};
 
-use crate::problem::Problem;
+use crate::problem::{Problem, quoted};
 use crate::{Control, Explanation, ProblemDetails, Section};
 
 mod demands;
@@ -48,7 +48,8 @@ pub(crate) async fn explain<S: QueueStore>(
     }
     let domain = Domain::parse(&subject).map_err(|e| {
         Problem::bad_request(format!(
-            "{subject:?} is neither a queue id nor a domain: {e}"
+            "{} is neither a queue id nor a domain: {e}",
+            quoted(&subject)
         ))
     })?;
     Ok(Json(of_domain(&control, &domain, subject).await))

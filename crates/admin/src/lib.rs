@@ -37,7 +37,7 @@ pub use metrics::{
 };
 pub use openapi::api_document;
 pub use operator::{Operator, Role};
-pub use problem::{Problem, ProblemKind};
+pub use problem::{Problem, ProblemKind, quoted};
 pub use routes::{Route, Routes};
 pub use serve::{ServeError, refusing_router, serve_socket};
 pub use types::{

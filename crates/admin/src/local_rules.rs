@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::operator::Operator;
 use crate::policies::{audit, parse, shown};
-use crate::problem::Problem;
+use crate::problem::{Problem, quoted};
 use crate::{Control, ExemptRequest, PinRequest, PolicyDetail, ProblemDetails};
 
 /// Pin: enforce with these patterns, whatever the domain publishes.
@@ -85,7 +85,7 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 fn patterns(texts: &[String]) -> Result<Vec<MxPattern>, Problem> {
     let parse = |text: &String| {
         MxPattern::parse(text)
-            .map_err(|e| Problem::bad_request(format!("{text:?} is no MX pattern: {e}")))
+            .map_err(|e| Problem::bad_request(format!("{} is no MX pattern: {e}", quoted(text))))
     };
     texts.iter().map(parse).collect()
 }
@@ -94,7 +94,7 @@ fn time(text: &str) -> Result<Timestamp, Problem> {
     let time: Option<jiff::Timestamp> = text.parse().ok();
     time.and_then(|time| u64::try_from(time.as_second()).ok())
         .map(Timestamp::from_secs)
-        .ok_or_else(|| Problem::bad_request(format!("{text:?} is no RFC 3339 time")))
+        .ok_or_else(|| Problem::bad_request(format!("{} is no RFC 3339 time", quoted(text))))
 }
 
 #[cfg(test)]

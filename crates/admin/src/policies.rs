@@ -7,7 +7,7 @@ use outbound_queue::QueueStore;
 use policy_cache::{Applied, NoPolicy, Outcome};
 
 use crate::operator::Operator;
-use crate::problem::Problem;
+use crate::problem::{Problem, quoted};
 use crate::queue::{decode, some};
 use crate::{
     Audit, Control, ExemptionView, Page, PinView, PolicyDetail, PolicyView, ProblemDetails,
@@ -133,7 +133,8 @@ pub(crate) async fn forget<S: QueueStore>(
         Some("dangerous=true") => true,
         Some(other) => {
             return Err(Problem::bad_request(format!(
-                "{other:?} is not dangerous=true or dangerous=false"
+                "{} is not dangerous=true or dangerous=false",
+                quoted(other)
             )));
         }
     };
@@ -164,7 +165,7 @@ pub(crate) fn audit<S: QueueStore>(
 
 pub(crate) fn parse(domain: &str) -> Result<Domain, Problem> {
     Domain::parse(domain)
-        .map_err(|e| Problem::bad_request(format!("{domain:?} is not a domain: {e}")))
+        .map_err(|e| Problem::bad_request(format!("{} is not a domain: {e}", quoted(domain))))
 }
 
 fn detail<S: QueueStore>(control: &Control<S>, domain: &Domain) -> Result<PolicyDetail, Problem> {
@@ -255,15 +256,21 @@ impl Wanted {
                     out.mode = Some(value);
                 }
                 "mode" => {
-                    let detail = format!("{value:?} is no mode: enforce, testing or none");
+                    let detail = format!("{} is no mode: enforce, testing or none", quoted(&value));
                     return Err(Problem::parameter(name, detail));
                 }
                 "limit" => {
-                    let wrong = |_| Problem::parameter(name, format!("{value:?} is no number"));
+                    let wrong =
+                        |_| Problem::parameter(name, format!("{} is no number", quoted(&value)));
                     out.limit = some(name, value.parse().map_err(wrong)?)?;
                 }
                 "cursor" => out.after = Some(value),
-                _ => return Err(Problem::bad_request(format!("there is no filter {name:?}"))),
+                _ => {
+                    return Err(Problem::bad_request(format!(
+                        "there is no filter {}",
+                        quoted(name)
+                    )));
+                }
             }
         }
         Ok(out)

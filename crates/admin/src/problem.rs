@@ -151,6 +151,21 @@ impl ProblemKind {
     }
 }
 
+/// What somebody has given, in quotation marks: of something very long only the beginning.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_QUOTE) {
+        None => format!("{text:?}"),
+        Some((end, _)) => {
+            let (begin, length) = (&text[..end], text.chars().count());
+            format!("{begin:?}… ({length} characters)")
+        }
+    }
+}
+
+/// Characters.
+const LONGEST_QUOTE: usize = 100;
+
 /// A refusal, with what is wrong this time and the remedy.
 #[derive(Debug)]
 pub struct Problem {
@@ -194,7 +209,7 @@ impl Problem {
             parameter: Some(name.to_owned()),
             ..Self::new(
                 ProblemKind::UnknownParameter,
-                format!("this route has no parameter {name:?}; {known}"),
+                format!("this route has no parameter {}; {known}", quoted(name)),
             )
         }
     }
@@ -276,5 +291,21 @@ impl IntoResponse for Problem {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_something_very_long_the_beginning_is_told() {
+        assert_eq!(quoted("a\u{1b}b"), r#""a\u{1b}b""#);
+        assert_eq!(quoted(&"ä".repeat(100)), format!("\"{}\"", "ä".repeat(100)));
+        let long = quoted(&"ä".repeat(100_000));
+        assert_eq!(
+            long,
+            format!("\"{}\"… (100000 characters)", "ä".repeat(100))
+        );
     }
 }

@@ -9,7 +9,7 @@ use mail_types::{Domain, Mailbox, QueueId};
 use outbound_queue::{Cursor, MessageState, QueueStore, SummaryRow};
 
 use crate::paused;
-use crate::problem::Problem;
+use crate::problem::{Problem, quoted};
 use crate::queue_view::{detail, item};
 use crate::{
     Control, DestinationSummary, Filter, Page, ProblemDetails, QueueDetail, QueueItem,
@@ -117,7 +117,7 @@ fn page_of_summary(query: &str) -> Result<(usize, usize), Problem> {
     let (mut limit, mut from) = (usize::MAX, 0);
     for pair in query.split('&').filter(|p| !p.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let wrong = || Problem::parameter(name, format!("{value:?} is no number"));
+        let wrong = || Problem::parameter(name, format!("{} is no number", quoted(value)));
         match name {
             "limit" => limit = some(name, value.parse().map_err(|_| wrong())?)?,
             "cursor" => from = value.parse().map_err(|_| wrong())?,
@@ -180,7 +180,7 @@ fn by_reason(rows: &[SummaryRow]) -> Vec<ReasonSummary> {
 
 pub(crate) fn parse_id(text: &str) -> Result<QueueId, Problem> {
     text.parse()
-        .map_err(|e| Problem::bad_request(format!("{text:?} is {e}")))
+        .map_err(|e| Problem::bad_request(format!("{} is {e}", quoted(text))))
 }
 
 struct ListQuery {
@@ -201,7 +201,7 @@ impl ListQuery {
             let value = decode(value)?;
             let number = || {
                 value.parse::<u64>().map_err(|_| {
-                    Problem::parameter(name, format!("{name} is not a number: {value:?}"))
+                    Problem::parameter(name, format!("{name} is not a number: {}", quoted(&value)))
                 })
             };
             match name {
@@ -224,7 +224,12 @@ impl ListQuery {
                         Problem::parameter(name, "the cursor is not one that this API gave")
                     })?);
                 }
-                _ => return Err(Problem::bad_request(format!("there is no filter {name:?}"))),
+                _ => {
+                    return Err(Problem::bad_request(format!(
+                        "there is no filter {}",
+                        quoted(name)
+                    )));
+                }
             }
         }
         Ok(out)
@@ -238,7 +243,7 @@ pub(crate) fn to_filter(
     let domain = match &filter.domain {
         Some(text) => Some(
             Domain::parse(text)
-                .map_err(|e| Problem::bad_request(format!("domain {text:?}: {e}")))?,
+                .map_err(|e| Problem::bad_request(format!("domain {}: {e}", quoted(text))))?,
         ),
         None => None,
     };
@@ -247,7 +252,8 @@ pub(crate) fn to_filter(
     {
         let keys = attempt::Reason::ALL.map(attempt::Reason::key).join(", ");
         return Err(Problem::bad_request(format!(
-            "there is no reason {reason:?}; the reasons are {keys}"
+            "there is no reason {}; the reasons are {keys}",
+            quoted(reason)
         )));
     }
     let state = match filter.state.as_deref() {
@@ -258,7 +264,8 @@ pub(crate) fn to_filter(
         Some("held") => Some(MessageState::Held),
         Some(other) => {
             return Err(Problem::bad_request(format!(
-                "there is no state {other:?}; the states are queued, deferred, active and held"
+                "there is no state {}; the states are queued, deferred, active and held",
+                quoted(other)
             )));
         }
     };
@@ -297,7 +304,8 @@ fn address(name: &str, text: Option<&str>) -> Result<Option<Box<str>>, Problem> 
         Err(wrong) => Err(Problem::parameter(
             name,
             format!(
-                "{name} {text:?} is no address: {wrong}; write user@example.org, or @example.org for all of a domain{null}"
+                "{name} {} is no address: {wrong}; write user@example.org, or @example.org for all of a domain{null}",
+                quoted(text)
             ),
         )),
     }
@@ -317,7 +325,8 @@ pub(crate) fn decode(value: &str) -> Result<String, Problem> {
                     (Some(hi), Some(lo)) => u8::try_from(hi * 16 + lo).unwrap_or_default(),
                     _ => {
                         return Err(Problem::bad_request(format!(
-                            "{value:?} is not percent-encoded"
+                            "{} is not percent-encoded",
+                            quoted(value)
                         )));
                     }
                 }
@@ -325,7 +334,8 @@ pub(crate) fn decode(value: &str) -> Result<String, Problem> {
             other => other,
         });
     }
-    String::from_utf8(out).map_err(|_| Problem::bad_request(format!("{value:?} is not UTF-8")))
+    String::from_utf8(out)
+        .map_err(|_| Problem::bad_request(format!("{} is not UTF-8", quoted(value))))
 }
 
 /// Of the list.

@@ -9,7 +9,7 @@ use mail_types::{Domain, QueueId};
 use outbound_queue::QueueStore;
 
 use crate::operator::Operator;
-use crate::problem::Problem;
+use crate::problem::{Problem, quoted};
 use crate::{Audit, Control, ProblemDetails, TraceRequest, TraceView};
 
 /// Traces that run.
@@ -73,10 +73,10 @@ fn subject(text: &str) -> Result<String, Problem> {
     if let Ok(id) = text.parse::<QueueId>() {
         return Ok(id.to_string());
     }
-    let short: String = text.chars().take(100).collect();
     Domain::parse(text).map(|d| d.to_string()).map_err(|e| {
         Problem::bad_request(format!(
-            "{short:?} is neither a queue id nor a domain or host: {e}"
+            "{} is neither a queue id nor a domain or host: {e}",
+            quoted(text)
         ))
     })
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use admin::ProblemDetails;
+use admin::{ProblemDetails, quoted};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, StatusCode};
@@ -32,6 +32,7 @@ impl ControlClient {
     /// # Errors
     /// The daemon is not reachable, or says why not.
     pub(crate) async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value, Failure> {
+        is_of_a_length(path, query)?;
         self.request(Method::GET, &target(path, query), Bytes::new())
             .await
     }
@@ -41,6 +42,7 @@ impl ControlClient {
     /// # Errors
     /// The daemon is not reachable, or says why not.
     pub(crate) async fn post(&self, path: &str, body: &impl Serialize) -> Result<Value, Failure> {
+        is_of_a_length(path, &[])?;
         let body = serde_json::to_vec(body)
             .map_err(|error| Failure::new(Status::Software, error.to_string()))?;
         self.request(Method::POST, path, body.into()).await
@@ -166,6 +168,24 @@ fn unreachable_daemon(socket: &Path, error: &io::Error) -> Failure {
     )
 }
 
+/// What is longer than any name is not asked about: no request could carry it.
+fn is_of_a_length(path: &str, query: &[(&str, String)]) -> Result<(), Failure> {
+    let mut named = path.split('/').map(|part| (None, part));
+    let mut asked = query
+        .iter()
+        .map(|(name, value)| (Some(*name), value.as_str()));
+    let is_long = |(_, part): &(Option<&str>, &str)| part.len() > LONGEST_PART;
+    let Some((name, part)) = named.find(is_long).or_else(|| asked.find(is_long)) else {
+        return Ok(());
+    };
+    let option = name.map(|name| format!("--{name} ")).unwrap_or_default();
+    let message = format!(
+        "{option}{} is longer than any id, domain or address",
+        quoted(part)
+    );
+    Err(Failure::new(Status::Data, message))
+}
+
 fn target(path: &str, query: &[(&str, String)]) -> String {
     let mut target = path.to_owned();
     for (n, (name, value)) in query.iter().enumerate() {
@@ -193,6 +213,8 @@ fn encoded(text: &str) -> String {
 
 /// A policy may have to be fetched first, which takes a minute at most.
 const PATIENCE: Duration = Duration::from_secs(75);
+/// Octets of a domain or an id in a path, each with percent-encoding, or of a value in a query.
+const LONGEST_PART: usize = 4096;
 const MAX_ANSWER: usize = 64 << 20;
 
 #[cfg(test)]
@@ -224,6 +246,25 @@ mod tests {
             .serve_connection(TokioIo::new(stream), service_fn(answer))
             .await
             .unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_longer_than_any_name_is_told_in_short_before_anything_is_asked() {
+        let client = ControlClient::new("/nonexistent/control.sock".into());
+        let long = "x".repeat(100_000);
+        let path = format!("/v1/queue/{}", segment(&long));
+        let query = [("limit", "5".to_owned()), ("sender", long)];
+        for (refused, begins) in [
+            (client.get(&path, &[]).await, "\"xxx"),
+            (client.post(&path, &()).await, "\"xxx"),
+            (client.get("/v1/queue", &query).await, "--sender \"xxx"),
+        ] {
+            let refused = refused.unwrap_err();
+            assert_eq!(refused.status, Status::Data);
+            assert!(refused.message.starts_with(begins), "{refused}");
+            assert!(refused.message.contains("(100000 characters)"), "{refused}");
+            assert!(refused.message.len() < 250, "{refused}");
+        }
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use admin::{ExemptRequest, Page, PinRequest, PolicyDetail, PolicyView};
+use admin::{ExemptRequest, Page, PinRequest, PolicyDetail, PolicyView, quoted};
 use mail_types::Timestamp;
 
 use crate::cli::{PolicyCommand, PolicyDomain};
@@ -209,8 +209,10 @@ fn end(text: &str) -> Result<String, Failure> {
         }),
     };
     time.map(|time| time.to_string()).map_err(|_| {
-        let message =
-            format!("\"{text}\" is no time: write 7d, 2026-03-01 or 2026-03-01T12:00:00Z");
+        let message = format!(
+            "{} is no time: write 7d, 2026-03-01 or 2026-03-01T12:00:00Z",
+            quoted(text)
+        );
         Failure::new(Status::Usage, message)
     })
 }
@@ -218,7 +220,7 @@ fn end(text: &str) -> Result<String, Failure> {
 /// The domain is looked at here, so that a slip is a usage error and no request.
 fn path(args: &PolicyDomain, action: &str) -> Result<String, Failure> {
     let domain = mail_types::Domain::parse(&args.domain).map_err(|error| {
-        let message = format!("\"{}\" is no domain: {error}", args.domain);
+        let message = format!("{} is no domain: {error}", quoted(&args.domain));
         Failure::new(Status::Usage, message)
     })?;
     Ok(format!("/v1/policies/{}{action}", segment(domain.as_str())))

@@ -12,7 +12,7 @@ use sealpost_tests::{Event, Relay, eventually};
 use serde_json::Value;
 use testkit::ReceivedMessage;
 
-use crate::net::{MESSAGE, Net, SOON, ok};
+use crate::net::{MESSAGE, Net, SOON, deferred, ok};
 use cases::{CASES, Case, ELSEWHERE};
 use world::{PASSWORD, World};
 
@@ -67,6 +67,35 @@ testkit::net_test! {
         for case in CASES {
             explained(&relay, case, &ids[case.reason]).await;
         }
+    }
+
+    async fn a_suspended_route_is_told_by_domain_and_hop_and_only_once() {
+        let net = Net::start().await;
+        // Nobody listens there.
+        let route = "[[route]]\nrecipient-domain = \"routed.test\"\nrelay = \"[127.0.2.9]:587\"\n\
+                     tls = \"dangerous-off\"\n";
+        let relay = Relay::start(net.config().append(route)).await;
+        let mut client = relay.client().await;
+        let mut ids = Vec::new();
+        for n in 0..10 {
+            ids.push(client.send("a@org.test", &[&format!("u{n}@routed.test")], MESSAGE).await);
+        }
+        for id in &ids {
+            deferred(&relay, id).await;
+        }
+        let mut told = relay.events();
+        told.retain(|e| e.is("destination.suspended"));
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(told[0].text("destination"), "routed.test", "{}", told[0]);
+        assert_eq!(told[0].text("route"), "[127.0.2.9]:587", "{}", told[0]);
+        for subject in [ids[0].as_str(), "routed.test"] {
+            let said = ok(&relay, &["explain", subject]).await.stdout;
+            for words in ["routed.test via [127.0.2.9]:587", "`sealpost queue retry --domain routed.test`"] {
+                assert!(said.contains(words), "{words} is not in\n{said}");
+            }
+            assert!(!said.contains("route:"), "{said}");
+        }
+        ok(&relay, &["queue", "retry", "--domain", "routed.test"]).await;
     }
 
     async fn f3_02_each_fault_has_its_status_in_the_notice_of_its_delay_or_failure() {

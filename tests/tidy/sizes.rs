@@ -98,8 +98,8 @@ const LARGER_CRATES: [(&str, usize); 13] = [
     // And the table of caps.
     // Readiness in two forms, pages of the summary.
     // What clients do wrong is counted by kind. Whose move it is, in all views.
-    // What acts runs to its end.
-    ("admin", 5420),
+    // What acts runs to its end. Refusals quote, filters are read strictly, and suspensions are told in words.
+    ("admin", 5700),
     ("attempt", 3400),
     ("audit", 2800),
     // With what parks, pauses and limits; it wants to be split.

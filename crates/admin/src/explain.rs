@@ -169,7 +169,13 @@ fn put_off<S: QueueStore>(control: &Control<S>, view: &MessageView) -> Vec<Strin
         let Some((left, cause)) = lane.suspended.filter(|_| pending) else {
             continue;
         };
-        out.push(domain::suspension(&lane.destination, left, &cause));
+        let named = domain::Named::new(control, &lane.destination);
+        // An address literal is no domain that could be named.
+        let retry = match Domain::parse(&named.host) {
+            Ok(domain) => format!("--domain {domain}"),
+            Err(_) => view.id.to_string(),
+        };
+        out.push(domain::suspension(&named, &retry, left, &cause));
         let tried = waiting_for(view);
         if !tried
             .iter()
@@ -177,7 +183,7 @@ fn put_off<S: QueueStore>(control: &Control<S>, view: &MessageView) -> Vec<Strin
         {
             out.extend(message::meaning(
                 Reason::DestinationSuspended,
-                &lane.destination,
+                &named.host,
                 None,
             ));
         }
@@ -186,13 +192,13 @@ fn put_off<S: QueueStore>(control: &Control<S>, view: &MessageView) -> Vec<Strin
     let mut recipients = view.recipients.iter();
     let put_off = recipients.find(|r| r.reason.as_deref() == Some(key));
     if let Some(recipient) = put_off.filter(|_| out.is_empty()) {
-        let destination = recipient.destination.as_str();
+        let named = domain::Named::new(control, recipient.destination.as_str());
         out.push(format!(
-            "It was put off without an attempt while delivery to {destination} was suspended. That is over."
+            "It was put off without an attempt while delivery to {named} was suspended. That is over."
         ));
         out.extend(message::meaning(
             Reason::DestinationSuspended,
-            destination,
+            &named.host,
             None,
         ));
     }

@@ -136,20 +136,15 @@ pub(crate) fn some(name: &str, limit: usize) -> Result<usize, Problem> {
     }
 }
 
-/// The recipient domain, and the next hop of its route; a route that is no longer configured is
-/// called that.
+/// The recipient domain, and the next hop of its route.
 fn in_words(
     destination: &outbound_queue::Destination,
     routes: &RouteTable,
 ) -> (String, Option<String>) {
-    let Some(parsed) = delivery::Destination::parse(destination.as_str()) else {
-        return (destination.to_string(), None);
-    };
-    let hop = routes.get(&parsed).map(|route| route.hop.to_string());
-    let route = parsed
-        .route
-        .map(|_| hop.unwrap_or_else(|| "a route that is no longer configured".to_owned()));
-    (parsed.host.to_string(), route)
+    match delivery::Destination::parse(destination.as_str()) {
+        Some(parsed) => routes.in_words(&parsed),
+        None => (destination.to_string(), None),
+    }
 }
 
 /// Whose move it is.

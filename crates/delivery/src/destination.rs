@@ -126,11 +126,11 @@ impl Health {
         }
     }
 
-    /// No host could be used.
-    pub fn failed(&mut self, cause: Cause, now: Duration) {
+    /// No host could be used. True if it is left alone from now on, and was not before.
+    pub fn failed(&mut self, cause: Cause, now: Duration) -> bool {
         if self.suspended.as_ref().is_some_and(|s| now < s.until) {
             // Sessions that were under way when it began: one outage counts once.
-            return;
+            return false;
         }
         self.failures = self.failures.saturating_add(1);
         self.probing = false;
@@ -145,6 +145,7 @@ impl Health {
                 cause,
             });
         }
+        self.failures >= TOLERATED
     }
 
     /// The probe ended without saying anything about the destination.
@@ -195,6 +196,23 @@ mod tests {
             h.failed(cause(), NOW);
         }
         h
+    }
+
+    #[test]
+    fn e5_04_one_outage_begins_one_suspension() {
+        let mut h = Health::new(20);
+        let begins: Vec<bool> = (0..=TOLERATED + 2)
+            .map(|_| h.failed(cause(), NOW))
+            .collect();
+        assert_eq!(
+            begins.iter().filter(|begins| **begins).count(),
+            1,
+            "{begins:?}"
+        );
+        assert!(
+            h.failed(cause(), NOW + FIRST_PAUSE),
+            "the probe failed: another one"
+        );
     }
 
     #[test]

@@ -220,8 +220,9 @@ impl Lane {
         self.state.lock().seen.as_deref().cloned()
     }
 
-    pub(crate) fn failed(&self, cause: Cause, now: Duration) {
-        self.state.lock().health.failed(cause, now);
+    /// As [`Health::failed`](crate::Health::failed).
+    pub(crate) fn failed(&self, cause: Cause, now: Duration) -> bool {
+        self.state.lock().health.failed(cause, now)
     }
 
     /// How many messages a worker asks the queue for: what is not known to work is tried with one.

@@ -33,8 +33,9 @@ pub trait Observer: Send + Sync {
     /// A host may have taken a message without saying so.
     fn possible_duplicate(&self, event: &PossibleDuplicate<'_>);
 
-    /// A destination is being left alone for a while.
-    fn suspended(&self, destination: &str, suspension: &Suspension, pause: Duration);
+    /// A destination is being left alone from now on for a while: the recipients' host and the next hop of
+    /// its route, as people name them.
+    fn suspended(&self, host: &str, route: Option<&str>, suspension: &Suspension, pause: Duration);
 
     /// A domain's MX records name so many `hosts`; only the best `tried` of them count (row H1-17).
     fn hosts_cut(&self, domain: &str, hosts: usize, tried: usize);

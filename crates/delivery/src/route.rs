@@ -132,6 +132,16 @@ impl RouteTable {
             .map(|(_, route)| route)
     }
 
+    /// As people name a destination: its recipients' host, and the next hop of its route. A route that
+    /// is no longer configured is called that.
+    #[must_use]
+    pub fn in_words(&self, destination: &Destination) -> (String, Option<String>) {
+        let hop = self.get(destination).map(|route| route.hop.to_string());
+        let gone = || "a route that is no longer configured".to_owned();
+        let via = destination.route.map(|_| hop.unwrap_or_else(gone));
+        (destination.host.to_string(), via)
+    }
+
     /// Where in the file that route stands.
     #[must_use]
     pub fn position(&self, destination: &Destination) -> Option<usize> {

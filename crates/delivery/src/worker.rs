@@ -12,7 +12,7 @@ use policy_cache::{Discovery, Outcome};
 use crate::books::{Books, Entry};
 use crate::concession::Concession;
 use crate::demand::Requirement;
-use crate::destination::{Cause, Recovery, Suspension};
+use crate::destination::{Cause, Recovery};
 use crate::engine::Inner;
 use crate::failure::Weight;
 use crate::findings::Findings;
@@ -391,7 +391,6 @@ async fn learn<S: QueueStore>(
     found: &Findings,
     requirement: Option<&Requirement>,
 ) {
-    let now = inner.now();
     if found.alive {
         lane.settled();
         if found.weakened_by == Some(Weakened::TlsRequiredNo) {
@@ -413,7 +412,7 @@ async fn learn<S: QueueStore>(
                 status: failure.status,
                 detail: failure.detail.clone(),
             };
-            let _suspension = fail(inner, lane, cause);
+            fail(inner, lane, cause);
         }
         return;
     };
@@ -429,12 +428,7 @@ async fn learn<S: QueueStore>(
         detail: failure.detail.clone(),
     };
     lane.saw(found);
-    if let Some(suspension) = fail(inner, lane, cause) {
-        let pause = suspension.until.saturating_sub(now.monotonic);
-        inner
-            .observer
-            .suspended(lane.key.as_str(), &suspension, pause);
-    }
+    fail(inner, lane, cause);
     // RFC 8461 section 8.1: the policy may have changed under the same id (decision AMB-18). The
     // cache holds this to once in five minutes.
     if requirement.is_some_and(Requirement::enforces_policy)
@@ -453,18 +447,25 @@ async fn learn<S: QueueStore>(
     }
 }
 
-/// An attempt failed for the destination as a whole. Tells the queue if it is left alone from now on.
-fn fail<S: QueueStore>(inner: &Inner<S>, lane: &Lane, cause: Cause) -> Option<Suspension> {
+/// An attempt failed for the destination as a whole. Tells queue and log if it is left alone from now on.
+fn fail<S: QueueStore>(inner: &Inner<S>, lane: &Lane, cause: Cause) {
     let now = inner.now();
-    lane.failed(cause, now.monotonic);
-    let suspension = lane.suspension(now.monotonic)?;
+    let begins = lane.failed(cause, now.monotonic);
+    let Some(suspension) = lane.suspension(now.monotonic) else {
+        return;
+    };
     let pause = suspension.until.saturating_sub(now.monotonic);
     inner.queue.suspend(&lane.key, Some(now.wall + pause), now);
     if lane.suspension(now.monotonic).is_none() {
         // Lifted in between: that is the last word.
         inner.queue.suspend(&lane.key, None, now);
     }
-    Some(suspension)
+    if begins {
+        let settings = inner.settings.load();
+        let (host, route) = settings.routes.in_words(&lane.destination);
+        let (observer, route) = (&inner.observer, route.as_deref());
+        observer.suspended(&host, route, &suspension, pause);
+    }
 }
 
 /// What the policy in force says; `None` if there is none.

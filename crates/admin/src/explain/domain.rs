@@ -1,5 +1,6 @@
 //! What happens to the mail of a domain.
 
+use std::fmt;
 use std::time::Duration;
 
 use attempt::Reason;
@@ -63,7 +64,9 @@ impl Waiting {
         let lanes = control.delivery.lanes();
         for lane in lanes.into_iter().filter(|l| is_for(&l.destination, domain)) {
             if let Some((left, cause)) = lane.suspended {
-                out.push(suspension(domain.as_str(), left, &cause));
+                let named = Named::new(control, &lane.destination);
+                let retry = format!("--domain {domain}");
+                out.push(suspension(&named, &retry, left, &cause));
             }
         }
         out
@@ -83,11 +86,39 @@ pub(super) fn pause<S: QueueStore>(control: &Control<S>, domain: &Domain) -> Opt
     ))
 }
 
-/// A destination that is being left alone.
-pub(super) fn suspension(destination: &str, left: Duration, cause: &str) -> String {
+/// A destination as people name it.
+pub(super) struct Named {
+    /// The recipients' host.
+    pub(super) host: String,
+    /// The next hop of its route.
+    via: Option<String>,
+}
+
+impl Named {
+    /// From the queue's name of it, which has a key in it that is nobody's business.
+    pub(super) fn new<S: QueueStore>(control: &Control<S>, destination: &str) -> Self {
+        let (host, via) = match Destination::parse(destination) {
+            Some(parsed) => control.delivery.settings().routes.in_words(&parsed),
+            None => (destination.to_owned(), None),
+        };
+        Self { host, via }
+    }
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.via {
+            Some(hop) => write!(f, "{} via {hop}", self.host),
+            None => f.write_str(&self.host),
+        }
+    }
+}
+
+/// A destination that is being left alone; `retry` is what `queue retry` has to be told.
+pub(super) fn suspension(named: &Named, retry: &str, left: Duration, cause: &str) -> String {
     format!(
-        "Delivery to {destination} is suspended for another {} seconds after repeated failures. The last one: \
-         {cause} `sealpost queue retry --domain {destination}` ends that.",
+        "Delivery to {named} is suspended for another {} seconds after repeated failures. The last one: \
+         {cause} `sealpost queue retry {retry}` ends that.",
         left.as_secs()
     )
 }

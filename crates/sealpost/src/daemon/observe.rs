@@ -199,11 +199,12 @@ impl delivery::Observer for Observer {
         self.process("smtp.out.dot-unknown", Level::Warn, &fields);
     }
 
-    fn suspended(&self, destination: &str, suspension: &Suspension, pause: Duration) {
+    fn suspended(&self, host: &str, route: Option<&str>, suspension: &Suspension, pause: Duration) {
         self.metrics.suspended();
         let seconds = pause.as_secs().to_string();
         let fields = [
-            ("destination", destination),
+            ("destination", host),
+            ("route", route.unwrap_or_default()),
             ("reason", suspension.cause.reason.key()),
             ("seconds", seconds.as_str()),
             ("detail", suspension.cause.detail.as_str()),

@@ -195,6 +195,33 @@ testkit::net_test! {
         assert_eq!(mx.sessions().len(), 3, "one MAIL for each session");
     }
 
+    async fn who_has_the_mail_does_not_get_it_again_because_the_host_is_crowded() {
+        let net = Net::start().await;
+        let mx = net.peer("mx.shared.test", "127.0.0.25").await;
+        mx.script(|s| s.extensions.more.push("LIMITS RCPTMAX=2 MAILMAX=1".into()));
+        mx.rule(Rule::always("MAIL", Action::Delay(Duration::from_secs(1))).about("a@org.test"));
+        mx.rule(Rule::always("MAIL", Action::Delay(Duration::from_secs(6))).about("slow@org.test"));
+        net.zone.mx("d.test", 10, "mx.shared.test").a("mx.shared.test", "127.0.0.25");
+        net.zone.mx("e.test", 10, "mx.shared.test");
+        let relay = Relay::start(net.config().set("delivery.connections-per-host", "1")).await;
+        let to = ["a@d.test", "b@d.test", "c@d.test"];
+        let id = relay.send("a@org.test", &to, MESSAGE).await;
+        mx.wait_for_command("MAIL FROM:<a@org.test>", SOON).await;
+        // It has the next turn at the host, and takes its time.
+        let slow = relay.send("slow@org.test", &["b@e.test"], MESSAGE).await;
+        for to in ["a@d.test", "b@d.test"] {
+            of_recipient(&relay, "delivery.sent", &id, to).await;
+        }
+        let event = of_recipient(&relay, "delivery.deferred", &id, "c@d.test").await;
+        assert_eq!(event.text("reason"), "local", "{event}");
+        assert_eq!(event.at("/tried/0/mx"), "mx.shared.test", "{event}");
+        sent(&relay, &slow).await;
+        ok(&relay, &["queue", "retry", &id]).await;
+        of_recipient(&relay, "delivery.sent", &id, "c@d.test").await;
+        let got: Vec<_> = mx.messages().into_iter().map(|m| m.to).collect();
+        assert_eq!(got, [vec!["a@d.test", "b@d.test"], vec!["b@e.test"], vec!["c@d.test"]]);
+    }
+
     async fn idle_connections_count_towards_the_limit_of_a_host() {
         let net = Net::start().await;
         let mx = net.peer("mx.shared.test", "127.0.0.25").await;

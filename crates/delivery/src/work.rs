@@ -64,7 +64,7 @@ pub(crate) enum After {
     /// The session takes no more transactions (RFC 9422 MAILMAX) and recipients are left: on
     /// another one to the same address.
     Again,
-    /// It was not this mail's turn at the host: no attempt was made.
+    /// It was not this mail's turn at the host: if no recipient has a verdict, no attempt was made.
     Busy,
 }
 
@@ -122,10 +122,7 @@ impl<S: QueueStore> Attempt<'_, S> {
                 };
                 match self.address(&way, held, &mut found).await {
                     After::Settled => return self.end(found),
-                    After::Busy => {
-                        found.busy = true;
-                        return found;
-                    }
+                    After::Busy => return self.crowded(&way, found),
                     After::NextHost | After::Stale | After::Again => {}
                 }
             }
@@ -160,6 +157,24 @@ impl<S: QueueStore> Attempt<'_, S> {
                 (after, _) => return after,
             }
         }
+    }
+
+    /// No place at this host in good time. As long as no recipient has a verdict no attempt was made; after
+    /// that the others wait for an attempt of their own: whoever has the mail must not get it again.
+    fn crowded(&self, way: &Way<'_>, mut found: Findings) -> Findings {
+        if found.verdicts.iter().all(Option::is_none) {
+            found.busy = true;
+            return found;
+        }
+        let detail = format!(
+            "{} has as many sessions from here as it may have; the other recipients have their answer.",
+            way.name
+        );
+        let (ip, port) = (way.address.ip(), way.address.port());
+        let failure = HostFailure::not_tried(way.name, Some(ip), port, Reason::Local, detail);
+        found.all_open(&Verdict::Deferred(Arc::new(Failure::from(&failure))));
+        found.fail(failure);
+        self.end(found)
     }
 
     /// The outcome is known now, unless a host has kept it to itself.

@@ -23,7 +23,7 @@ use crate::findings::Findings;
 use crate::lane::Lane;
 use crate::policy::{Judgement, is_enforced, judge};
 use crate::verdict::{Failure, Verdict};
-use crate::worker::{deliver, enter, lease, plan, policy_text};
+use crate::worker::{deliver, enter, keeping_leases, lease, plan, policy_text};
 
 /// Defers everything that is due at a suspended destination. One task at a time does.
 pub(crate) async fn put_off<S: QueueStore>(
@@ -93,7 +93,13 @@ pub(crate) async fn put_off_backlog<S: QueueStore>(inner: &Arc<Inner<S>>, lane: 
 /// Delivers outside of a worker, and counts as one: a stop waits for it.
 async fn deliver_here<S: QueueStore>(inner: &Arc<Inner<S>>, lane: &Arc<Lane>, leased: &Leased) {
     let _worker = AtWork::begin(inner);
-    deliver(inner, lane, leased, &mut None).await;
+    // Not before that: whoever stops us either sees this worker, or this one the stop.
+    if inner.is_stopping() {
+        return inner.give_back(leased);
+    }
+    let mut held = None;
+    let work = std::pin::pin!(deliver(inner, lane, leased, &mut held));
+    keeping_leases(inner, lane, leased, work).await;
 }
 
 /// Defers a message because its destination is left alone; no attempt is counted. What is at its end

@@ -100,7 +100,7 @@ async fn linger<S: QueueStore>(inner: &Inner<S>, lane: &Lane) -> Option<Box<Leas
 
 /// Does the work and meanwhile keeps the leases of what is in hand: a slow peer may take longer than
 /// a lease lasts.
-async fn keeping_leases<S: QueueStore>(
+pub(crate) async fn keeping_leases<S: QueueStore>(
     inner: &Inner<S>,
     lane: &Lane,
     leased: &Leased,

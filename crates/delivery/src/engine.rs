@@ -290,10 +290,10 @@ impl<S: QueueStore> Delivery<S> {
                     started = true;
                 }
                 Admission::Wait => {}
-                Admission::Suspended(suspension) => {
+                Admission::Suspended(_) => {
                     let (inner, lane) = (Arc::clone(&self.inner), Arc::clone(&lane));
                     tokio::spawn(async move {
-                        suspended::put_off(&inner, &lane, &suspension).await;
+                        suspended::put_off(&inner, &lane).await;
                         inner.progress.notify_one();
                     });
                 }

@@ -29,14 +29,12 @@ use crate::worker::{deliver, enter, keeping_leases, lease, plan, policy_text};
 pub(crate) async fn put_off<S: QueueStore>(
     inner: &Arc<Inner<S>>,
     lane: &Arc<Lane>,
-    suspension: &Suspension,
 ) {
     let Some(_turn) = lane.put_off() else { return };
     // Whatever the clocks did: as long as the lane is left alone the queue gives out only what is new.
-    let now = inner.now();
-    let pause = suspension.until.saturating_sub(now.monotonic);
-    let until = now.wall + pause.max(SHORTEST);
-    inner.queue.suspend(&lane.key, Some(until), now);
+    if tell_queue(inner, lane).is_none() {
+        return;
+    }
     loop {
         let leases = lease(inner, lane, BATCH).await;
         // It may have ended since, or gone on: an operator, a reload, a session that was under way.
@@ -55,6 +53,20 @@ pub(crate) async fn put_off<S: QueueStore>(
         }
         while ends.join_next().await.is_some() {}
     }
+}
+
+/// Tells the queue until when the destination is left alone, if it is.
+pub(crate) fn tell_queue<S: QueueStore>(inner: &Inner<S>, lane: &Lane) -> Option<Suspension> {
+    let now = inner.now();
+    let suspension = lane.suspension(now.monotonic)?;
+    let pause = suspension.until.saturating_sub(now.monotonic);
+    let until = now.wall + pause.max(SHORTEST);
+    inner.queue.suspend(&lane.key, Some(until), now);
+    if lane.suspension(now.monotonic).is_none() {
+        // Lifted in between: that is the last word.
+        inner.queue.suspend(&lane.key, None, now);
+    }
+    Some(suspension)
 }
 
 /// Hands back what an operator returns, although the destination is paused: it is due before all

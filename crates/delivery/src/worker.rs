@@ -23,7 +23,7 @@ use crate::policy::{Judgement, is_enforced, judge};
 use crate::sessions::Session;
 use crate::settings::Settings;
 use crate::steps::{Steps, look};
-use crate::suspended::suspend;
+use crate::suspended::{suspend, tell_queue};
 use crate::tools::Tools;
 use crate::traced;
 use crate::undeliverable::undeliverable;
@@ -449,18 +449,11 @@ async fn learn<S: QueueStore>(
 
 /// An attempt failed for the destination as a whole. Tells queue and log if it is left alone from now on.
 fn fail<S: QueueStore>(inner: &Inner<S>, lane: &Lane, cause: Cause) {
-    let now = inner.now();
-    let begins = lane.failed(cause, now.monotonic);
-    let Some(suspension) = lane.suspension(now.monotonic) else {
-        return;
-    };
-    let pause = suspension.until.saturating_sub(now.monotonic);
-    inner.queue.suspend(&lane.key, Some(now.wall + pause), now);
-    if lane.suspension(now.monotonic).is_none() {
-        // Lifted in between: that is the last word.
-        inner.queue.suspend(&lane.key, None, now);
-    }
-    if begins {
+    let now = inner.now().monotonic;
+    let begins = lane.failed(cause, now);
+    let suspension = tell_queue(inner, lane);
+    if let Some(suspension) = suspension.filter(|_| begins) {
+        let pause = suspension.until.saturating_sub(now);
         let settings = inner.settings.load();
         let (host, route) = settings.routes.in_words(&lane.destination);
         let (observer, route) = (&inner.observer, route.as_deref());

@@ -308,11 +308,11 @@ impl<S: QueueStore> Delivery<S> {
     /// A paused destination gives out nothing but what an operator returns, if there is such mail.
     fn return_from(&self, lane: &Arc<Lane>) {
         let returns = self.inner.returns.load(Ordering::Acquire);
-        if lane.has_seen(returns) {
+        if lane.has_seen_returns(returns) {
             return;
         }
         let (inner, lane) = (Arc::clone(&self.inner), Arc::clone(lane));
-        tokio::spawn(async move { suspended::return_all(&inner, &lane).await });
+        tokio::spawn(async move { suspended::return_all(&inner, &lane, returns).await });
     }
 
     fn idle(&self) -> Duration {

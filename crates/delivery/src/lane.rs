@@ -303,9 +303,14 @@ impl Lane {
         plan
     }
 
-    /// Whether this round of returns was looked at before; from now on it was.
-    pub(crate) fn has_seen(&self, returns: u64) -> bool {
-        self.returns.swap(returns, Ordering::AcqRel) == returns
+    /// Whether this round of returns, or a later one, was done here.
+    pub(crate) fn has_seen_returns(&self, returns: u64) -> bool {
+        self.returns.load(Ordering::Acquire) >= returns
+    }
+
+    /// Nothing that was to be returned up to this round is left here.
+    pub(crate) fn saw_returns(&self, returns: u64) {
+        self.returns.fetch_max(returns, Ordering::AcqRel);
     }
 
     /// Takes the one right to put off this destination's due mail, until it is dropped.

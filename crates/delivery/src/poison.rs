@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -111,6 +112,11 @@ pub(crate) fn later<S: QueueStore>(inner: &Arc<Inner<S>>, leased: &Leased) {
         tokio::time::sleep(pause).await;
         if let Some(inner) = inner.upgrade() {
             inner.give_back(&leased);
+            if leased.bounce {
+                // A paused destination looks for what is returned only when told.
+                inner.returns.fetch_add(1, Ordering::AcqRel);
+                inner.progress.notify_one();
+            }
         }
     });
 }

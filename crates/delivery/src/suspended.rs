@@ -36,7 +36,7 @@ pub(crate) async fn put_off<S: QueueStore>(
         return;
     }
     loop {
-        let leases = lease(inner, lane, BATCH).await;
+        let leases = lease(inner, lane, BATCH).await.unwrap_or_default();
         // It may have ended since, or gone on: an operator, a reload, a session that was under way.
         let suspension = lane.suspension(inner.now().monotonic);
         let Some(suspension) = suspension.filter(|_| !leases.is_empty() && !inner.is_stopping())
@@ -71,13 +71,25 @@ pub(crate) fn tell_queue<S: QueueStore>(inner: &Inner<S>, lane: &Lane) -> Option
 
 /// Hands back what an operator returns, although the destination is paused: it is due before all
 /// others.
-pub(crate) async fn return_all<S: QueueStore>(inner: &Arc<Inner<S>>, lane: &Arc<Lane>) {
+///
+/// `returns` counts as seen once nothing is left to return; until then the scheduler comes again.
+pub(crate) async fn return_all<S: QueueStore>(
+    inner: &Arc<Inner<S>>,
+    lane: &Arc<Lane>,
+    returns: u64,
+) {
     let Some(_turn) = lane.put_off() else { return };
     loop {
-        let leases = lease(inner, lane, BATCH).await;
+        let Some(leases) = lease(inner, lane, BATCH).await else {
+            return;
+        };
         let (returned, others): (Vec<_>, Vec<_>) = leases.into_iter().partition(|l| l.bounce);
         others.iter().for_each(|leased| inner.give_back(leased));
-        if returned.is_empty() || inner.is_stopping() {
+        if returned.is_empty() {
+            lane.saw_returns(returns);
+            return;
+        }
+        if inner.is_stopping() {
             returned.iter().for_each(|leased| inner.give_back(leased));
             return;
         }

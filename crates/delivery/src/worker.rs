@@ -62,7 +62,9 @@ pub(crate) async fn run<S: QueueStore>(inner: Arc<Inner<S>>, lane: Arc<Lane>) {
                     lane.asked(0, 1);
                     Vec::new()
                 } else {
-                    lease(&inner, &lane, lane.batch()).await
+                    lease(&inner, &lane, lane.batch())
+                        .await
+                        .unwrap_or_default()
                 };
                 if more.is_empty() {
                     // Others may use the session meanwhile.
@@ -121,21 +123,22 @@ pub(crate) async fn keeping_leases<S: QueueStore>(
     }
 }
 
+/// Mail that is due; none at all if the queue gives out no mail at the moment.
 pub(crate) async fn lease<S: QueueStore>(
     inner: &Inner<S>,
     lane: &Lane,
     wanted: usize,
-) -> Vec<Leased> {
+) -> Option<Vec<Leased>> {
     match inner.queue.lease(&lane.key, wanted, inner.now()).await {
         Ok(leases) => {
             lane.asked(leases.len(), wanted);
-            leases
+            Some(leases)
         }
         Err(error) => {
             tracing::error!(destination = %lane.key, %error, "the queue gives out no mail");
             inner.pause_queue();
             lane.asked(0, wanted);
-            Vec::new()
+            None
         }
     }
 }

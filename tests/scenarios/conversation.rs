@@ -218,8 +218,29 @@ testkit::net_test! {
         sent(&relay, &slow).await;
         ok(&relay, &["queue", "retry", &id]).await;
         of_recipient(&relay, "delivery.sent", &id, "c@d.test").await;
-        let got: Vec<_> = mx.messages().into_iter().map(|m| m.to).collect();
-        assert_eq!(got, [vec!["a@d.test", "b@d.test"], vec!["b@e.test"], vec!["c@d.test"]]);
+        let got: Vec<_> = mx.messages().iter().map(|m| m.recipients().join(" ")).collect();
+        assert_eq!(got, ["a@d.test b@d.test", "b@e.test", "c@d.test"]);
+    }
+
+    async fn what_was_tried_names_each_hosts_own_reason() {
+        let net = Net::start().await;
+        for (n, ip) in [(1, "127.0.0.21"), (2, "127.0.0.22")] {
+            let name = format!("mx{n}.d.test");
+            net.zone.mx("d.test", 10 * n, &name).a(&name, ip);
+        }
+        let first = net.peer("mx1.d.test", "127.0.0.21").await;
+        first.script(|s| s.extensions.more.push("LIMITS RCPTMAX=1".into()));
+        first.rule(Rule::always("RCPT", Action::Reply("450 4.2.1 come back later".into())));
+        first.rule(Rule::nth("MAIL", 2, Action::Reply("451 4.3.2 that was enough".into())));
+        let second = net.peer("mx2.d.test", "127.0.0.22").await;
+        second.rule(Rule::always("RCPT", Action::Reply("550 5.1.1 unknown".into())));
+        let relay = net.relay().await;
+        let id = relay.send("a@org.test", &["a@d.test", "b@d.test"], MESSAGE).await;
+        let event = of_recipient(&relay, "delivery.bounced", &id, "b@d.test").await;
+        assert_eq!(event.at("/tried/0/mx"), "mx1.d.test", "{event}");
+        assert_eq!(event.at("/tried/0/reason"), "remote-4xx", "{event}");
+        assert_eq!(event.at("/tried/1/mx"), "mx2.d.test", "{event}");
+        assert_eq!(event.at("/tried/1/reason"), "remote-5xx", "{event}");
     }
 
     async fn idle_connections_count_towards_the_limit_of_a_host() {

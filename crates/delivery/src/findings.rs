@@ -20,6 +20,8 @@ pub(crate) struct Findings {
     /// One per recipient of the lease, in its order; none where no host was tried to the end.
     pub(crate) verdicts: Vec<Option<Verdict>>,
     pub(crate) tried: Vec<Tried>,
+    /// Recipients that had their verdict from another address before the one whose turn it is.
+    earlier: Vec<usize>,
     pub(crate) failures: Vec<HostFailure>,
     /// MAIL was refused for now: why this host does not count, if no recipient was settled.
     pub(crate) mail_refused: Option<HostFailure>,
@@ -52,6 +54,7 @@ impl Findings {
         Self {
             verdicts: vec![None; recipients],
             tried: Vec::new(),
+            earlier: Vec::new(),
             failures: Vec::new(),
             mail_refused: None,
             decider: None,
@@ -117,9 +120,19 @@ impl Findings {
         self.failures.push(failure);
     }
 
-    /// Why the host that has just answered took the message for nobody, if it did not.
+    /// The next address has its turn.
+    pub(crate) fn turn(&mut self) {
+        let decided = |(n, v): (usize, &Option<Verdict>)| v.is_some().then_some(n);
+        self.earlier.clear();
+        self.earlier
+            .extend(self.verdicts.iter().enumerate().filter_map(decided));
+    }
+
+    /// Why the address whose turn it is took the message for nobody, if it did not.
     fn refusal(&self) -> Option<&Failure> {
-        let mut verdicts = self.verdicts.iter().flatten();
+        let verdicts = self.verdicts.iter().enumerate();
+        let own = verdicts.filter(|(n, _)| self.earlier.binary_search(n).is_err());
+        let mut verdicts = own.filter_map(|(_, verdict)| verdict.as_ref());
         if verdicts.clone().any(|v| matches!(v, Verdict::Sent { .. })) {
             return None;
         }

@@ -26,7 +26,7 @@ pub(crate) struct Lane {
     state: Mutex<State>,
     plan: tokio::sync::Mutex<Option<Arc<Plan>>>,
     putting_off: AtomicBool,
-    /// The last round of returns that was looked at, while the destination is paused.
+    /// The last round of returns that was done, while the destination is paused.
     returns: AtomicU64,
 }
 

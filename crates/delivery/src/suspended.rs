@@ -26,10 +26,7 @@ use crate::verdict::{Failure, Verdict};
 use crate::worker::{deliver, enter, keeping_leases, lease, plan, policy_text};
 
 /// Defers everything that is due at a suspended destination. One task at a time does.
-pub(crate) async fn put_off<S: QueueStore>(
-    inner: &Arc<Inner<S>>,
-    lane: &Arc<Lane>,
-) {
+pub(crate) async fn put_off<S: QueueStore>(inner: &Arc<Inner<S>>, lane: &Arc<Lane>) {
     let Some(_turn) = lane.put_off() else { return };
     // Whatever the clocks did: as long as the lane is left alone the queue gives out only what is new.
     if tell_queue(inner, lane).is_none() {

@@ -149,6 +149,7 @@ impl<S: QueueStore> Attempt<'_, S> {
         found: &mut Findings,
     ) -> After {
         let mut source = Source::Any;
+        found.turn();
         loop {
             match (self.visit(way, held, source, found).await, source) {
                 (After::Stale, Source::Any) => source = Source::Fresh,

@@ -62,9 +62,7 @@ pub(crate) async fn run<S: QueueStore>(inner: Arc<Inner<S>>, lane: Arc<Lane>) {
                     lane.asked(0, 1);
                     Vec::new()
                 } else {
-                    lease(&inner, &lane, lane.batch())
-                        .await
-                        .unwrap_or_default()
+                    lease(&inner, &lane, lane.batch()).await.unwrap_or_default()
                 };
                 if more.is_empty() {
                     // Others may use the session meanwhile.

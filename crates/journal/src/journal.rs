@@ -2,7 +2,8 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
@@ -56,6 +57,7 @@ impl Journal {
             room: Condvar::new(),
             book: Mutex::new(book),
             counters: Counters::new(),
+            refusals: AtomicU64::new(0),
         });
         let writer = Writer::new(Arc::clone(&shared), number, active);
         let thread = thread::Builder::new()
@@ -95,9 +97,22 @@ impl Journal {
         urgency: Urgency,
         completion: Option<Completion>,
     ) -> Result<(), Backlogged> {
-        let Some(append) = accept(group.into(), urgency, completion) else {
+        self.try_append_knowing(u64::MAX, group, urgency, completion)
+    }
+
+    /// The same for whoever must not have a group written behind one that a full disk refused: the group is refused as well,
+    /// with [`AppendError::Full`], if there has been a refusal since [`refusals`](Self::refusals) said so many.
+    pub fn try_append_knowing(
+        &self,
+        refusals: u64,
+        group: impl Into<Group>,
+        urgency: Urgency,
+        completion: Option<Completion>,
+    ) -> Result<(), Backlogged> {
+        let Some(mut append) = accept(group.into(), urgency, completion) else {
             return Ok(());
         };
+        append.knows = refusals;
         let queue = self.shared.queue.lock();
         if queue.refusal().is_none() && !self.shared.has_room(&queue) {
             return Err(Backlogged {
@@ -107,6 +122,12 @@ impl Journal {
         }
         self.submit(queue, append);
         Ok(())
+    }
+
+    /// How often a full disk has refused groups. Raised right after their completions were called: whoever asks here and then
+    /// looks at what these have left behind knows of so many.
+    pub fn refusals(&self) -> u64 {
+        self.shared.refusals.load(Acquire)
     }
 
     /// Calls `callback` once, as soon as the queue before the writer has room (at once if it has, or if the journal has failed).
@@ -474,6 +495,7 @@ fn prepare(
         urgency,
         completion,
         is_checkpoint,
+        knows: u64::MAX,
     })
 }
 

@@ -88,6 +88,13 @@ impl SimulatedDisk {
         self.state.lock().capacity = bytes;
     }
 
+    /// Bytes that are left on the disk from now on; `None` for no limit.
+    pub fn set_free(&self, bytes: Option<u64>) {
+        let mut state = self.state.lock();
+        let used: usize = state.files.values().map(|file| file.current.len()).sum();
+        state.capacity = bytes.map(|bytes| used as u64 + bytes);
+    }
+
     /// The disk as it is after the power came back. This one is off for ever.
     pub fn power_cut(&self) -> Self {
         let mut state = self.state.lock();

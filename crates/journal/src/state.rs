@@ -1,6 +1,7 @@
 //! What the journal, its writer and its readers share.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -25,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) book: Mutex<Book>,
     pub(crate) handles: Handles,
     pub(crate) counters: Counters,
+    /// How often a full disk has refused groups; only the writer raises it.
+    pub(crate) refusals: AtomicU64,
 }
 
 /// What waits for the writer.
@@ -66,6 +69,8 @@ pub(crate) struct Append {
     pub(crate) urgency: Urgency,
     pub(crate) completion: Option<Completion>,
     pub(crate) is_checkpoint: bool,
+    /// Refused if the disk has refused more often than that.
+    pub(crate) knows: u64,
 }
 
 /// Of one record.

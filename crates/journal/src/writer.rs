@@ -19,7 +19,9 @@
 //!   tried again; every waiting and later append gets the cause. A group that failed so may be found after a restart, whole.
 //! - A **full** disk (ENOSPC, EDQUOT) in a *write* is survived, if it can be proved that no trace is left: the segment is cut back to
 //!   where the write began, its length is verified, and `fdatasync` succeeds, which also makes the riding records before it durable.
-//!   Then the groups of this write, and only they, get [`AppendError::Full`]. If any of the three fails the journal is poisoned.
+//!   Then the groups of this write, and only they, get [`AppendError::Full`], and with them those behind them whose owner wants
+//!   its order kept and could not know of it yet (see [`Journal::try_append_knowing`](crate::Journal::try_append_knowing)): what
+//!   is small would otherwise find room where what it follows found none. If any of the three fails the journal is poisoned.
 //!   The same holds while a segment is made: if it can be unlinked again and the directory synced, the group gets `Full` and the old
 //!   segment, synced to its end, stays the active one. A full disk reported by `fdatasync` (delayed allocation) poisons.
 //! - A panic on this thread poisons.
@@ -28,7 +30,7 @@ use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::time::Instant;
 
 use crate::append::{Appended, Completion, Urgency};
@@ -58,6 +60,8 @@ pub(crate) struct Writer {
     sync_by: Option<Instant>,
     /// Riding records alone are not written before.
     pause: Option<Instant>,
+    /// The last time that the disk was full.
+    full: Option<AppendError>,
     failed: Option<Failure>,
 }
 
@@ -83,6 +87,7 @@ impl Writer {
             unsynced_bytes: 0,
             sync_by: None,
             pause: None,
+            full: None,
             failed: None,
         }
     }
@@ -193,7 +198,17 @@ impl Writer {
         let behind = self.end + self.batch.bytes;
         let fits = behind + append.bytes <= self.shared.options.segment_size
             || behind == SEGMENT_HEADER_LEN as u64;
-        if !fits && let Err(error) = self.rotate() {
+        if !fits
+            && self.overtaken(&append).is_none()
+            && let Err(error) = self.rotate()
+        {
+            complete(append.completion, Err(error.clone()));
+            self.note_refusal(error);
+            return;
+        }
+        // Also by what the rotation wrote first.
+        if let Some(error) = self.overtaken(&append) {
+            self.shared.counters.refused_full.fetch_add(1, Relaxed);
             complete(append.completion, Err(error));
             return;
         }
@@ -203,6 +218,20 @@ impl Writer {
             offset: (self.end + self.batch.bytes) as u32,
         };
         self.batch.push(append, start, self.durable as u32);
+    }
+
+    /// Why a group must not be written: one before it was refused, and its owner did not know.
+    fn overtaken(&self, append: &Append) -> Option<AppendError> {
+        let known = append.knows >= self.shared.refusals.load(Relaxed);
+        self.full.as_ref().filter(|_| !known).cloned()
+    }
+
+    /// After the completions of what was refused.
+    fn note_refusal(&mut self, error: AppendError) {
+        if matches!(error, AppendError::Full(_)) {
+            self.full = Some(error);
+            self.shared.refusals.fetch_add(1, Release);
+        }
     }
 
     /// Ends the active segment and begins the next; nothing to do if it is empty.
@@ -378,6 +407,7 @@ impl Writer {
                 .fetch_add(self.batch.appends.len() as u64, Relaxed);
         }
         self.refuse_batch(&error);
+        self.note_refusal(error);
     }
 
     fn refuse_batch(&mut self, error: &AppendError) {

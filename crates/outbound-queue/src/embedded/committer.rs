@@ -7,7 +7,7 @@ use journal::{AppendError, FailedOperation, Failure, Group, Position, Record};
 use mail_types::QueueId;
 
 use super::index::RowChange;
-use super::records::{Completed, Written, explain};
+use super::records::{Completed, Waiter, Written, explain};
 use super::shared::{Shared, State};
 use crate::QueueError;
 use crate::disk::encode_row;
@@ -167,10 +167,15 @@ pub(super) fn encode(shared: &Shared, batch: &Batch) -> Option<Vec<RowChange>> {
 
 /// Records what could not be recorded, in order, as long as there is room.
 fn retry_unrecorded(shared: &Shared) -> Result<(), QueueError> {
+    if shared.lock().unrecorded.is_empty() {
+        return Ok(());
+    }
+    // What is still on its way is refused as well, and has its place among the others then.
+    shared.journal.sync().map_err(|error| explain(&error))?;
     loop {
         let (kept, group, parent) = {
             let mut state = shared.lock();
-            let Some(kept) = state.unrecorded.pop_front() else {
+            let Some(kept) = state.next_unrecorded() else {
                 return Ok(());
             };
             let (record, parent) = state.record_anew(&kept).unzip();
@@ -178,9 +183,7 @@ fn retry_unrecorded(shared: &Shared) -> Result<(), QueueError> {
             let records: Vec<Record> = record.into_iter().chain(kept.records()).collect();
             let mut records = records.into_iter();
             let Some(group) = records.next().map(Group::new) else {
-                if let Some(waiter) = kept.waiter {
-                    let _ = waiter.send(Ok(()));
-                }
+                answer(kept.waiters);
                 continue;
             };
             state.retrying = true;
@@ -199,9 +202,7 @@ fn retry_unrecorded(shared: &Shared) -> Result<(), QueueError> {
                     },
                     result: Ok(appended),
                 });
-                if let Some(waiter) = kept.waiter {
-                    let _ = waiter.send(Ok(()));
-                }
+                answer(kept.waiters);
             }
             Err(error) => {
                 if let Some(hot) = state
@@ -219,6 +220,13 @@ fn retry_unrecorded(shared: &Shared) -> Result<(), QueueError> {
                 };
             }
         }
+    }
+}
+
+/// Tells those who wait for an outcome that it is on disk.
+fn answer(waiters: Vec<Waiter>) {
+    for waiter in waiters {
+        let _ = waiter.send(Ok(()));
     }
 }
 

@@ -271,9 +271,13 @@ fn append(
         messages: Vec::new(),
         waiter: None,
     };
-    let sent = shared
-        .done
-        .append(&shared.journal, Group::new(record), written, Urgency::Rides);
+    let sent = shared.done.append(
+        &shared.journal,
+        state.refusals,
+        Group::new(record),
+        written,
+        Urgency::Rides,
+    );
     // Without room this segment is simply not removed now: its live bytes stay.
     if sent.is_ok()
         && let Some(hot) = state.core.hot.get_mut(&id)

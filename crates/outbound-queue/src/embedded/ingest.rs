@@ -201,9 +201,13 @@ async fn submit(
                     waiter: Some(waiter),
                 };
                 let group = Group::new(record.clone());
-                let sent = shared
-                    .done
-                    .append(&shared.journal, group, written, Urgency::Now);
+                let sent = shared.done.append(
+                    &shared.journal,
+                    state.refusals,
+                    group,
+                    written,
+                    Urgency::Now,
+                );
                 if sent.is_ok() {
                     let hot = state.core.add(id, stored, true);
                     (hot.large, hot.body, hot.in_flight) = (large, body, 1);

@@ -90,10 +90,12 @@ impl Done {
         std::mem::take(&mut *self.items.lock())
     }
 
-    /// Hands a group to the journal without waiting; gives it back with its completion if there is no room.
+    /// Hands a group to the journal without waiting; gives it back with its completion if there is no room. It is
+    /// refused if the disk has refused more than is known here.
     pub(super) fn append(
         self: &Arc<Self>,
         journal: &Journal,
+        refusals: u64,
         records: Group,
         group: Written,
         urgency: Urgency,
@@ -112,7 +114,7 @@ impl Done {
                 done.wake.notify_one();
             }
         });
-        journal.try_append(records, urgency, Some(completion))
+        journal.try_append_knowing(refusals, records, urgency, Some(completion))
     }
 }
 

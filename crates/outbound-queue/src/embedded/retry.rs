@@ -186,9 +186,13 @@ fn record(shared: &Shared, state: &mut State, some: &Entries, now: Now) -> Resul
     };
     let meta = encode_due(due.at, &ids);
     let group = Group::new(Record::new(DUE, due.stamp.raw(), meta));
-    let sent = shared
-        .done
-        .append(&shared.journal, group, written, Urgency::Now);
+    let sent = shared.done.append(
+        &shared.journal,
+        state.refusals,
+        group,
+        written,
+        Urgency::Now,
+    );
     sent.map_err(|_| NoRoom)?;
     for (destination, keys) in some {
         state.core.make_due(destination, keys, due.at);

@@ -56,6 +56,9 @@ pub(super) struct State {
     pub(super) checkpoint: Position,
     /// Outcomes that a full disk kept from being recorded.
     pub(super) unrecorded: VecDeque<Unrecorded>,
+    /// The journal's refusals that are known here: what is handed to it in ignorance of one must not be
+    /// written behind what was refused.
+    pub(super) refusals: u64,
     /// One of them is being tried again.
     pub(super) retrying: bool,
     /// Segments, or the index, have not been read to their end yet.
@@ -76,7 +79,7 @@ pub(super) struct Unrecorded {
     pub(super) id: QueueId,
     pub(super) gone: Option<GoneFrom>,
     pub(super) messages: Vec<(QueueId, u32, Option<Record>)>,
-    pub(super) waiter: Option<Waiter>,
+    pub(super) waiters: Vec<Waiter>,
 }
 
 impl Unrecorded {
@@ -85,6 +88,13 @@ impl Unrecorded {
         self.messages
             .iter()
             .filter_map(|(_, _, record)| record.clone())
+    }
+
+    /// Takes a later one of the same message along: what it says goes to disk in one piece.
+    fn absorb(&mut self, later: Self) {
+        self.gone = later.gone.or(self.gone.take());
+        self.messages.extend(later.messages);
+        self.waiters.extend(later.waiters);
     }
 }
 
@@ -123,6 +133,8 @@ impl Shared {
     /// The state, up to date with what the journal has finished.
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock();
+        // Before what is done is looked at: these refusals are among it.
+        state.refusals = self.journal.refusals();
         for completed in self.done.take() {
             self.settle(&mut state, completed);
         }
@@ -231,7 +243,10 @@ impl Shared {
             messages,
             waiter,
         };
-        if let Err(back) = self.done.append(&self.journal, records, written, urgency) {
+        let sent = self
+            .done
+            .append(&self.journal, state.refusals, records, written, urgency);
+        if let Err(back) = sent {
             // No room before the writer: as good as a disk that is full for a moment.
             if let Some(completion) = back.completion {
                 completion(Err(journal::AppendError::Full(no_room(&self.options))));
@@ -419,9 +434,10 @@ impl Shared {
             waiter: None,
         };
         let group = Group::new(record);
+        let rides = Urgency::Rides;
         if let Err(back) = self
             .done
-            .append(&self.journal, group, written, Urgency::Rides)
+            .append(&self.journal, state.refusals, group, written, rides)
             && let Some(completion) = back.completion
         {
             completion(Err(journal::AppendError::Full(no_room(&self.options))));
@@ -440,6 +456,7 @@ impl State {
             durable_end,
             checkpoint: Position::START,
             unrecorded: VecDeque::new(),
+            refusals: 0,
             retrying: false,
             recovering: false,
             unread: None,
@@ -467,8 +484,21 @@ impl State {
             id,
             gone,
             messages,
-            waiter,
+            waiters: waiter.into_iter().collect(),
         });
+    }
+
+    /// The next outcome to be recorded, with all others of its message: that a message is gone must not
+    /// be on disk before the notifications that it leaves behind.
+    pub(super) fn next_unrecorded(&mut self) -> Option<Unrecorded> {
+        let mut first = self.unrecorded.pop_front()?;
+        while let Some(at) = self.unrecorded.iter().position(|k| k.id == first.id) {
+            let Some(later) = self.unrecorded.remove(at) else {
+                break;
+            };
+            first.absorb(later);
+        }
+        Some(first)
     }
 
     /// The record that says an unrecorded outcome in full, as of now.

@@ -47,14 +47,19 @@ impl EmbeddedStore {
     /// Writes everything to the index and ends the store's threads. Blocks. Use the store no more.
     ///
     /// # Errors
-    /// [`QueueError::Failed`] if the journal or the index fails; nothing is lost then.
+    /// [`QueueError::Failed`] if the journal or the index fails, or the disk is so full that outcomes could not
+    /// be written; no mail is lost then.
     pub fn close(&self) -> Result<(), QueueError> {
         self.threads.stop();
         committer::step(&self.shared)?;
-        self.shared
-            .journal
-            .sync()
-            .map_err(|error| QueueError::Failed(error.to_string()))
+        let synced = self.shared.journal.sync();
+        synced.map_err(|error| QueueError::Failed(error.to_string()))?;
+        match self.shared.lock().unrecorded.len() {
+            0 => Ok(()),
+            n => Err(QueueError::Failed(format!(
+                "the disk is full: the outcomes of {n} messages could not be written, and these deliveries come twice"
+            ))),
+        }
     }
 
     /// Why nothing is accepted or leased until a restart, if so. Costs two locks: ask often.

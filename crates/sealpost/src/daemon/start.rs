@@ -311,7 +311,7 @@ impl Running {
         match tokio::task::spawn_blocking(move || queue.close()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::error!(%error, "the queue could not be closed; nothing is lost, the next start takes longer");
+                tracing::error!(%error, "the queue could not be closed in order; no mail is lost, the next start takes longer");
             }
             Err(error) => tracing::error!(%error, "closing the queue failed"),
         }

@@ -184,7 +184,7 @@ fn plan(shared: &Shared, segment: u32) -> Result<Option<Plan>, QueueError> {
 }
 
 /// Appends a live message anew, with all of its state. `false` if its content cannot be read.
-fn copy(shared: &Shared, id: QueueId, position: Position) -> Result<bool, QueueError> {
+pub(super) fn copy(shared: &Shared, id: QueueId, position: Position) -> Result<bool, QueueError> {
     if !stands_at(shared, &mut shared.lock(), id, position)? {
         return Ok(true);
     }

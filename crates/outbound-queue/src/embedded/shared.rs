@@ -408,7 +408,13 @@ impl Shared {
                 place.stored = parent.bytes;
                 state.usage.add(segment, parent.bytes);
             }
-            (ParentKind::Copy(_), _) => {
+            (ParentKind::Copy(_), Some(place)) => {
+                // It lives, and stands elsewhere since an earlier copy: this one goes with it.
+                if place.position.segment != segment && !place.copies.contains(&segment) {
+                    place.copies.push(segment);
+                }
+            }
+            (ParentKind::Copy(_), None) => {
                 // Finished while the copy was on its way: the copy has to be called gone as well.
                 let from = GoneFrom {
                     segments: vec![segment],

@@ -105,6 +105,48 @@ async fn compaction_gives_space_back_and_keeps_what_counts() {
 }
 
 #[tokio::test]
+async fn a_message_that_was_copied_twice_at_once_lives() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), SimulatedDisk::new(3));
+    let store = still(on(&disk, dir.path()));
+    let (id, _) = put(&store, "s@a.test", &["r@d.test"], b"x", false, at(1)).await;
+    let at_first = store.shared.lock().core.hot[&id]
+        .place
+        .as_ref()
+        .unwrap()
+        .position;
+    store.shared.journal.rotate().unwrap();
+    // Neither copy is known to be on disk while the next is made.
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let completion: journal::Completion = Box::new(move |_| {
+        released.recv().ok();
+    });
+    let nothing = journal::Record::new(99, 1, "");
+    let journal = &store.shared.journal;
+    journal.append(nothing, journal::Urgency::Now, Some(completion));
+    for _ in 0..2 {
+        assert!(compaction::copy(&store.shared, id, at_first).unwrap());
+    }
+    release.send(()).unwrap();
+    store.shared.journal.sync().unwrap();
+    assert_eq!(ids(&store).await, [id]);
+    store.shared.journal.sync().unwrap();
+    drop(store);
+    let disk = disk.power_cut();
+    let store = still_recovered(on(&disk, dir.path()));
+    assert_eq!(ids(&store).await, [id]);
+    // And once it is done, no copy brings it back.
+    for lease in store.lease(&to("d.test"), 9, at(2)).await.unwrap() {
+        store.finish(ending(&lease, DELIVERED), at(3)).unwrap();
+    }
+    store.shared.journal.sync().unwrap();
+    compact_all(&store.shared);
+    drop(store);
+    std::fs::remove_dir_all(dir.path().join("queue/index")).unwrap();
+    let store = still_recovered(on(&disk, dir.path()));
+    assert_eq!(ids(&store).await, []);
+}
+
+#[tokio::test]
 async fn compaction_interrupted_at_every_step() {
     let (store, first) = scene(2).await;
     let start = first.disk.operations();

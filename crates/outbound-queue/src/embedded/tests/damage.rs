@@ -52,6 +52,23 @@ async fn check(store: &EmbeddedStore, remain: &[QueueId]) {
 }
 
 #[tokio::test]
+async fn what_is_under_way_has_its_outcome_though_the_index_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = still(options(dir.path()));
+    let (_, leases) = put(&store, "s@a.test", &["r@d.test"], b"x", true, at(1)).await;
+    let (waits, _) = put(&store, "s@a.test", &["r@d.test"], b"x", false, at(1)).await;
+    committer::step(&store.shared).unwrap();
+    store.shared.fail_index(&mut store.shared.lock(), "a test");
+    assert!(store.begin(None, at(2)).is_err());
+    assert!(store.lease(&to("d.test"), 9, at(2)).await.is_err());
+    let finished = store.finish(ending(&leases[0], DELIVERED), at(2)).unwrap();
+    finished.durable.wait().await.unwrap();
+    drop(store);
+    let store = still_recovered(options(dir.path()));
+    assert_eq!(ids(&store).await, [waits], "nothing comes twice");
+}
+
+#[tokio::test]
 async fn h7_01_h7_02_dropped_without_a_shutdown_all_is_there() {
     let dir = tempfile::tempdir().unwrap();
     let store = still(options(dir.path()));

@@ -246,10 +246,15 @@ fn still_taken(shared: &Shared, state: &State) -> Result<(), QueueError> {
 
 /// Waits until one more message may be in memory. Mail must not run ahead of the index without bound:
 /// memory would not suffice, nor the time of the next start.
-async fn until_caught_up(shared: &Arc<Shared>) {
+pub(super) async fn until_caught_up(shared: &Arc<Shared>) {
     // Before the look: the index may catch up right after it.
     let caught_up = shared.caught_up.notified();
-    if shared.is_crowded(&shared.lock()) {
+    // Once it has failed, or the store stops, nobody writes it any more, and nobody wakes us.
+    let waits = {
+        let state = shared.lock();
+        shared.is_crowded(&state) && shared.check(&state).is_ok() && !shared.is_stopping()
+    };
+    if waits {
         caught_up.await;
     }
 }

@@ -53,6 +53,31 @@ async fn an_index_that_failed_lets_nobody_wait() {
 }
 
 #[tokio::test]
+async fn nobody_begins_to_wait_for_an_index_that_is_not_written_any_more() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let crowded = async |directory| {
+        let store = still(EmbeddedOptions {
+            messages_in_memory: 1,
+            ..options(directory)
+        });
+        put(&store, "s@a.test", &["r@d.test"], b"x", false, at(1)).await;
+        store
+    };
+    let (failed, stopped) = (crowded(dir.path()).await, crowded(other.path()).await);
+    // The last call is out before anybody listens.
+    failed
+        .shared
+        .fail_index(&mut failed.shared.lock(), "a test");
+    *stopped.shared.control.stop.lock() = true;
+    for store in [failed, stopped] {
+        store.shared.caught_up.notify_waiters();
+        let waits = ingest::until_caught_up(&store.shared);
+        let over = tokio::time::timeout(Duration::from_secs(20), waits).await;
+        assert!(over.is_ok());
+    }
+}
+
+#[tokio::test]
 async fn h9_02_what_was_only_looked_at_leaves_memory_and_holds_up_nobody() {
     let dir = tempfile::tempdir().unwrap();
     let store = still(EmbeddedOptions {

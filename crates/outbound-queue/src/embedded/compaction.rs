@@ -109,14 +109,19 @@ pub(super) fn compact(shared: &Shared, segment: u32) -> Result<bool, QueueError>
         }
     }
     for id in &plan.states {
-        carry_state(shared, *id, |_, place| has_state_in(place, segment))?;
+        if !carry_state(shared, *id, |_, place| has_state_in(place, segment))? {
+            return Ok(false);
+        }
     }
     for (due, ids) in &plan.due {
         for id in ids {
             // Unless something else became of it since; and what is copied has all of its state with it.
-            carry_state(shared, *id, |message, place| {
+            let is_here = |message: &Stored, place: &Place| {
                 place.position.segment != segment && message.is_retried(due.stamp, due.at)
-            })?;
+            };
+            if !carry_state(shared, *id, is_here)? {
+                return Ok(false);
+            }
         }
     }
     for (id, from) in plan.gone {
@@ -183,7 +188,8 @@ fn plan(shared: &Shared, segment: u32) -> Result<Option<Plan>, QueueError> {
     }
 }
 
-/// Appends a live message anew, with all of its state. `false` if its content cannot be read.
+/// Appends a live message anew, with all of its state. `false` if its content cannot be read, or the
+/// journal's writer has no room after all.
 pub(super) fn copy(shared: &Shared, id: QueueId, position: Position) -> Result<bool, QueueError> {
     if !stands_at(shared, &mut shared.lock(), id, position)? {
         return Ok(true);
@@ -215,42 +221,36 @@ pub(super) fn copy(shared: &Shared, id: QueueId, position: Position) -> Result<b
         vec![body]
     };
     let (record, bytes) = message_record(id, meta, body);
-    append(
-        shared,
-        &mut state,
-        record,
-        id,
-        bytes,
-        ParentKind::Copy(position),
-    );
-    Ok(true)
+    let kind = ParentKind::Copy(position);
+    Ok(append(shared, &mut state, record, id, bytes, kind))
 }
 
-/// Appends the whole state of a live message whose record stands elsewhere.
-fn carry_state(
+/// Appends the whole state of a live message whose record stands elsewhere, if it stands here. `false` if
+/// the journal's writer has no room after all.
+pub(super) fn carry_state(
     shared: &Shared,
     id: QueueId,
     is_here: impl Fn(&Stored, &Place) -> bool,
-) -> Result<(), QueueError> {
+) -> Result<bool, QueueError> {
     wait_for_room(shared);
     let mut state = shared.lock();
     if !shared.ensure_hot(&mut state, id)? {
-        return Ok(());
+        return Ok(true);
     }
     let Some(hot) = state.core.hot.get_mut(&id) else {
-        return Ok(());
+        return Ok(true);
     };
     if !hot
         .place
         .as_ref()
         .is_some_and(|place| is_here(&hot.message, place))
     {
-        return Ok(());
+        return Ok(true);
     }
     let record = Record::new(STATE, id.raw(), encode_state(&hot.message));
     let bytes = u32::try_from(record.stored_len()).unwrap_or(u32::MAX);
-    append(shared, &mut state, record, id, bytes, ParentKind::Whole);
-    Ok(())
+    let kind = ParentKind::Whole;
+    Ok(append(shared, &mut state, record, id, bytes, kind))
 }
 
 /// Whether a state record that counts stands in a segment, and the message itself does not.
@@ -258,6 +258,7 @@ fn has_state_in(place: &Place, segment: u32) -> bool {
     place.position.segment != segment && place.states.iter().any(|(s, _)| *s == segment)
 }
 
+/// `false` if the writer has no room: then the segment must not be removed now.
 fn append(
     shared: &Shared,
     state: &mut State,
@@ -265,7 +266,7 @@ fn append(
     id: QueueId,
     bytes: u32,
     kind: ParentKind,
-) {
+) -> bool {
     let written = Written {
         parent: Some(Parent { id, bytes, kind }),
         messages: Vec::new(),
@@ -278,13 +279,14 @@ fn append(
         written,
         Urgency::Rides,
     );
-    // Without room this segment is simply not removed now: its live bytes stay.
-    if sent.is_ok()
-        && let Some(hot) = state.core.hot.get_mut(&id)
-    {
+    if sent.is_err() {
+        return false;
+    }
+    if let Some(hot) = state.core.hot.get_mut(&id) {
         hot.in_flight += 1;
         hot.dirty = true;
     }
+    true
 }
 
 /// Whether a message is live and its record is the one at a position.

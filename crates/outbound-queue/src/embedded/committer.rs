@@ -64,11 +64,11 @@ pub(super) fn step(shared: &Shared) -> Result<(), QueueError> {
         return Ok(());
     };
     // sled does not survive a full disk. Everything is in the journal; until there is room it stays in memory as well.
-    if shared.is_short_of(INDEX_ROOM) {
+    let Some(room) = shared.free_above(INDEX_ROOM) else {
         return Ok(());
-    }
+    };
     super::retried::bring_some(shared)?;
-    let Some(batch) = take_batch(shared)? else {
+    let Some(batch) = take_batch(shared, room)? else {
         // What was only looked at must not stay: commits wait while too much is in memory.
         shared.lock().evict();
         return Ok(());
@@ -95,7 +95,8 @@ pub(super) fn step(shared: &Shared) -> Result<(), QueueError> {
     Ok(())
 }
 
-pub(super) fn take_batch(shared: &Shared) -> Result<Option<Batch>, QueueError> {
+/// Takes no more than there is `room` for, in bytes; the rest stays for the next one.
+pub(super) fn take_batch(shared: &Shared, mut room: u64) -> Result<Option<Batch>, QueueError> {
     let mut state = shared.lock();
     shared.check(&state)?;
     // Outcomes that are not on disk must not reach the index first.
@@ -112,18 +113,32 @@ pub(super) fn take_batch(shared: &Shared) -> Result<Option<Batch>, QueueError> {
         ..
     } = &mut *state;
     let mut rows = Vec::new();
+    let mut is_all = true;
     for (id, hot) in core.hot.iter_mut().filter(|(_, hot)| hot.dirty) {
+        let Some(left) = room.checked_sub(row_room(&hot.message)) else {
+            is_all = false;
+            break;
+        };
+        room = left;
         rows.push((*id, Arc::clone(&hot.message), hot.indexed));
         // From here on a row may exist, whatever happens next: whoever removes the message removes that too.
         hot.indexed = true;
     }
-    let complete = !*recovering && retried.is_empty();
-    if rows.is_empty() && removed.is_empty() && (*durable_end == *checkpoint || !complete) {
+    let mut gone = std::mem::take(removed);
+    let most = usize::try_from(room / ROW_ROOM).unwrap_or(usize::MAX);
+    if gone.len() > most
+        && let Some(first_left) = gone.iter().nth(most).copied()
+    {
+        *removed = gone.split_off(&first_left);
+        is_all = false;
+    }
+    let complete = is_all && !*recovering && retried.is_empty();
+    if rows.is_empty() && gone.is_empty() && (*durable_end == *checkpoint || !complete) {
         return Ok(None);
     }
     Ok(Some(Batch {
         rows,
-        removed: std::mem::take(removed).into_iter().collect(),
+        removed: gone.into_iter().collect(),
         applied: *durable_end,
         last_id: core.last_id(),
         complete,
@@ -241,5 +256,14 @@ fn unlink_bodies(shared: &Shared) {
     }
 }
 
-/// Free space that a batch of the index may need: with less it waits.
+/// Free space that a message's row may need.
+fn row_room(message: &Stored) -> u64 {
+    ROW_ROOM + message.envelope.recipients.len() as u64 * RECIPIENT_ROOM
+}
+
+/// Free space that a batch of the index may need beside its rows: with less it waits.
 const INDEX_ROOM: u64 = 2 << 20;
+/// What a row or its removal takes, with all that sled writes anew for it.
+const ROW_ROOM: u64 = 4096;
+/// What each recipient adds to a row.
+const RECIPIENT_ROOM: u64 = 512;

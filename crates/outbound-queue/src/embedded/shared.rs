@@ -199,11 +199,14 @@ impl Shared {
         Some(free)
     }
 
-    /// Whether less than `bytes` are free (or less than the floor, where that is lower).
-    pub(super) fn is_short_of(&self, bytes: u64) -> bool {
+    /// What is free above `bytes` (or above the floor, where that is lower); `None` if not even that is.
+    /// Unknown is plenty, and so is all without a floor.
+    pub(super) fn free_above(&self, bytes: u64) -> Option<u64> {
         let least = bytes.min(self.options.free_space_floor);
-        let free = self.free_space(least.saturating_add(PLENTY));
-        least > 0 && free.is_some_and(|free| free.bytes < least)
+        match self.free_space(least.saturating_add(PLENTY)) {
+            Some(free) if least > 0 => free.bytes.checked_sub(least),
+            _ => Some(u64::MAX),
+        }
     }
 
     /// Hands a step to the journal, in the order of steps. Never waits and never fails: what cannot be

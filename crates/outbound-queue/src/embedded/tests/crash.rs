@@ -381,7 +381,7 @@ async fn a_copy_made_while_the_index_is_written_is_not_forgotten() {
         shared.journal.sync().unwrap();
         finished.durable.wait().await.unwrap();
     }
-    let batch = committer::take_batch(shared).unwrap().unwrap();
+    let batch = committer::take_batch(shared, u64::MAX).unwrap().unwrap();
     shared.journal.sync().unwrap();
     assert_eq!(
         committer::encode(shared, &batch).unwrap().len(),

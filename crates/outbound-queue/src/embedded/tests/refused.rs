@@ -161,7 +161,9 @@ async fn h6_02_the_index_is_never_ahead_of_what_a_full_disk_refused() {
     store.shared.journal.sync().unwrap();
     delivered.durable.wait().await.unwrap();
     // The batch is taken; then a record on its way finds no room.
-    let batch = committer::take_batch(&store.shared).unwrap().unwrap();
+    let batch = committer::take_batch(&store.shared, u64::MAX)
+        .unwrap()
+        .unwrap();
     disk.set_capacity(Some(0));
     let deferral = store
         .finish(ending(&leases[0], deferred(80)), at(3))
@@ -174,6 +176,57 @@ async fn h6_02_the_index_is_never_ahead_of_what_a_full_disk_refused() {
     let row = |id| store.shared.index.as_ref().unwrap().get(id).unwrap();
     assert!(row(leases[0].id).is_some());
     assert!(row(gone).is_none(), "its removal was not forgotten");
+}
+
+#[tokio::test]
+async fn h6_02_the_index_takes_no_more_than_a_nearly_full_disk_has_room_for() {
+    const FLOOR: u64 = 64 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    let free = Arc::new(AtomicU64::new(FLOOR * 2));
+    let asked = Arc::clone(&free);
+    let store = still(EmbeddedOptions {
+        free_space_floor: FLOOR,
+        free_space: Arc::new(move |_| Ok(free_bytes(asked.load(Ordering::Relaxed)))),
+        ..options(dir.path())
+    });
+    let mut sent = Vec::new();
+    for _ in 0..20 {
+        sent.push(
+            put(&store, "s@a.test", &["r@d.test"], b"x", false, at(1))
+                .await
+                .0,
+        );
+    }
+    let rows = || {
+        let index = store.shared.index.as_ref().unwrap();
+        sent.iter()
+            .filter(|id| index.get(**id).unwrap().is_some())
+            .count()
+    };
+    let checkpoint = || store.shared.lock().checkpoint;
+    let before = checkpoint();
+    // For a batch of all there would have to be more.
+    free.store((2 << 20) + (40 << 10), Ordering::Relaxed);
+    committer::step(&store.shared).unwrap();
+    let some = rows();
+    assert!((5..=10).contains(&some), "{some}");
+    assert_eq!(checkpoint(), before, "the index has not followed yet");
+    free.store((2 << 20) - 1, Ordering::Relaxed);
+    committer::step(&store.shared).unwrap();
+    assert_eq!(rows(), some);
+    free.store(FLOOR * 2, Ordering::Relaxed);
+    committer::step(&store.shared).unwrap();
+    assert_eq!(rows(), 20);
+    assert!(checkpoint() > before);
+    // Removals take room as well.
+    for lease in store.lease(&to("d.test"), 99, at(2)).await.unwrap() {
+        store.finish(ending(&lease, DELIVERED), at(3)).unwrap();
+    }
+    free.store((2 << 20) + (40 << 10), Ordering::Relaxed);
+    committer::step(&store.shared).unwrap();
+    assert_eq!(rows(), 10);
+    committer::step(&store.shared).unwrap();
+    assert_eq!(rows(), 0);
 }
 
 /// All mail by one route, from a moment on.

@@ -52,6 +52,8 @@ pub(super) enum ParentKind {
     Gone(GoneFrom),
     /// A copy of the message, instead of the one at this position.
     Copy(Position),
+    /// Not about one message: many are due. With its record, should that have to be kept for another try.
+    Due(Record),
 }
 
 /// A message that is gone, and what is left of it.

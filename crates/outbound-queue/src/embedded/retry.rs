@@ -7,7 +7,7 @@ use mail_types::QueueId;
 use tokio::sync::oneshot;
 
 use super::operator::{blocking, edit_some};
-use super::records::Written;
+use super::records::{Parent, ParentKind, Written};
 use super::retried::Due;
 use super::shared::{Shared, State};
 use crate::disk::{DUE, encode_due};
@@ -179,13 +179,18 @@ fn record(shared: &Shared, state: &mut State, some: &Entries, now: Now) -> Resul
         stamp: state.core.allocate(now.wall),
         at: now.wall,
     };
+    let record = Record::new(DUE, due.stamp.raw(), encode_due(due.at, &ids));
+    let group = Group::new(record.clone());
     let written = Written {
-        parent: None,
+        // What a full disk refuses is kept, as outcomes are: it takes effect here.
+        parent: Some(Parent {
+            id: due.stamp,
+            bytes: 0,
+            kind: ParentKind::Due(record),
+        }),
         messages: Vec::new(),
         waiter: Some(waiter),
     };
-    let meta = encode_due(due.at, &ids);
-    let group = Group::new(Record::new(DUE, due.stamp.raw(), meta));
     let sent = shared.done.append(
         &shared.journal,
         state.refusals,

@@ -78,6 +78,8 @@ pub(super) struct State {
 pub(super) struct Unrecorded {
     pub(super) id: QueueId,
     pub(super) gone: Option<GoneFrom>,
+    /// Instead of an outcome: that many messages are due.
+    pub(super) due: Option<Record>,
     pub(super) messages: Vec<(QueueId, u32, Option<Record>)>,
     pub(super) waiters: Vec<Waiter>,
 }
@@ -342,6 +344,11 @@ impl Shared {
                         kind: ParentKind::Copy(_),
                         ..
                     }) => {}
+                    Some(Parent {
+                        id,
+                        kind: ParentKind::Due(record),
+                        ..
+                    }) => state.keep_due(id, record, group.waiter),
                     Some(parent) => {
                         let gone = gone_of(parent.kind);
                         state.keep(parent.id, gone, group.messages, group.waiter);
@@ -426,7 +433,10 @@ impl Shared {
                 self.submit_gone(state, parent.id, from);
             }
             (ParentKind::Gone(from), _) if from.large => state.unlink.push(parent.id),
-            (ParentKind::Gone(_) | ParentKind::Change | ParentKind::Whole, _) => {}
+            (
+                ParentKind::Gone(_) | ParentKind::Change | ParentKind::Whole | ParentKind::Due(_),
+                _,
+            ) => {}
         }
     }
 
@@ -492,7 +502,19 @@ impl State {
         self.unrecorded.push_back(Unrecorded {
             id,
             gone,
+            due: None,
             messages,
+            waiters: waiter.into_iter().collect(),
+        });
+    }
+
+    /// What is due is so in memory already: whoever asked for it hears of it once that is on disk.
+    fn keep_due(&mut self, stamp: QueueId, record: Record, waiter: Option<Waiter>) {
+        self.unrecorded.push_back(Unrecorded {
+            id: stamp,
+            gone: None,
+            due: Some(record),
+            messages: Vec::new(),
             waiters: waiter.into_iter().collect(),
         });
     }
@@ -512,9 +534,11 @@ impl State {
 
     /// The record that says an unrecorded outcome in full, as of now.
     pub(super) fn record_anew(&mut self, kept: &Unrecorded) -> Option<(Record, Parent)> {
-        let (kind, record) = match (&kept.gone, self.core.hot.get_mut(&kept.id)) {
-            (Some(from), _) => gone_record(kept.id, from.clone()),
-            (None, Some(hot)) => {
+        let hot = self.core.hot.get_mut(&kept.id);
+        let (kind, record) = match (&kept.gone, &kept.due, hot) {
+            (Some(from), ..) => gone_record(kept.id, from.clone()),
+            (None, Some(record), _) => (ParentKind::Due(record.clone()), record.clone()),
+            (None, None, Some(hot)) => {
                 hot.in_flight += 1;
                 let meta = encode_state(&hot.message);
                 (
@@ -523,7 +547,7 @@ impl State {
                 )
             }
             // Finished since: its own entry follows.
-            (None, None) => return None,
+            (None, None, None) => return None,
         };
         let bytes = u32::try_from(record.stored_len()).unwrap_or(u32::MAX);
         let parent = Parent {
@@ -572,7 +596,7 @@ impl Place {
 fn gone_of(kind: ParentKind) -> Option<GoneFrom> {
     match kind {
         ParentKind::Gone(from) => Some(from),
-        ParentKind::Change | ParentKind::Whole | ParentKind::Copy(_) => None,
+        ParentKind::Change | ParentKind::Whole | ParentKind::Copy(_) | ParentKind::Due(_) => None,
     }
 }
 

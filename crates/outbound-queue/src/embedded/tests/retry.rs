@@ -1,5 +1,8 @@
 //! A retry of everything: no row is read, and nothing forgets it.
 
+use journal::SimulatedDisk;
+
+use super::crash::on;
 use super::*;
 use crate::embedded::retried;
 
@@ -137,6 +140,33 @@ async fn a_retry_of_all_survives_a_crash_and_is_not_repeated() {
     let store = still_recovered(options(dir.path()));
     assert!(store.health().index_rebuilt.is_some());
     assert_eq!(due(&store, 103), 18, "also without the index");
+}
+
+#[tokio::test]
+async fn h6_02_a_retry_that_a_full_disk_refuses_is_answered_when_it_is_on_disk() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), SimulatedDisk::new(15));
+    let store = still(on(&disk, dir.path()));
+    defer_some(&store, 21).await;
+    disk.set_free(Some(0));
+    let asking = store.clone();
+    let retry = tokio::spawn(async move { retry_all(&asking, 100).await });
+    while store.shared.lock().unrecorded.is_empty() {
+        assert!(!retry.is_finished(), "answered already");
+        tokio::task::yield_now().await;
+    }
+    committer::step(&store.shared).unwrap();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!retry.is_finished(), "it is not on disk");
+    disk.set_free(None);
+    committer::step(&store.shared).unwrap();
+    assert_eq!(retry.await.unwrap().changed, 21);
+    assert_eq!(due(&store, 100), 21);
+    drop(store);
+    std::fs::remove_dir_all(dir.path().join("queue/index")).unwrap();
+    let store = still_recovered(on(&disk.power_cut(), dir.path()));
+    assert_eq!(due(&store, 100), 21);
 }
 
 #[tokio::test]

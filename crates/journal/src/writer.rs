@@ -2,7 +2,7 @@
 //!
 //! As soon as a commit has ended the writer takes all that waits and begins the next if any of it is urgent: there is no timer, and the
 //! slower the disk the larger the batches. Riding records alone are written at once if nothing was within
-//! [`Options::riding_write_within`](crate::Options::riding_write_within), else when that is over, or with the next commit; then they are synced with the next commit that needs it, or when
+//! [`Options::riding_write_within`](crate::Options::riding_write_within), else when that is over, or with the next commit, or, while a sync is under way, as soon as that has ended; then they are synced with the next commit that needs it, or when
 //! the oldest unsynced one has waited for [`Options::riding_sync_within`](crate::Options::riding_sync_within).
 //!
 //! # Room ahead

@@ -362,6 +362,31 @@ fn riding_records_are_written_soon_without_company() {
 }
 
 #[test]
+fn a_riding_record_that_comes_right_after_another_is_written_when_the_pause_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        riding_sync_within: Duration::from_secs(3600),
+        riding_write_within: Duration::from_millis(100),
+        ..Options::new(dir.path(), TAG)
+    };
+    let (journal, _) = Journal::open(Arc::new(RealDisk), options).unwrap();
+    let written = |key| {
+        journal.append(Record::new(1, key, ""), Urgency::Rides, None);
+        let end = Instant::now() + Duration::from_secs(30);
+        while journal.stats().waiting_bytes > 0 {
+            assert!(Instant::now() < end, "record {key} still waits");
+            std::thread::yield_now();
+        }
+    };
+    let began = Instant::now();
+    // Nobody wakes the writer for the later ones: it has to look by itself.
+    (0..3).for_each(written);
+    assert!(began.elapsed() >= Duration::from_millis(200));
+    let stats = journal.stats();
+    assert_eq!((stats.records, stats.sync_seconds.count), (3, 0));
+}
+
+#[test]
 fn what_cannot_be_appended_is_refused_and_the_completion_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let (journal, _) = open(dir.path());

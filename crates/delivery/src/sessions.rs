@@ -217,6 +217,22 @@ impl Sessions {
         self.pool.allows(&session.connection)
     }
 
+    /// Whether a session that a worker holds is what [`Self::open`] would give.
+    pub(crate) fn fits(&self, session: &Session, way: &Way<'_>) -> bool {
+        let facts = session.connection.facts();
+        facts.mx == *way.name
+            && session.connection.key().tls_name == *way.tls_name
+            && facts.addr.port() == way.address.port()
+            && self.allows(session)
+            && session.facts().assurance == way.assurance
+            && facts.dane.as_ref() == way.records
+            && facts.roots_generation
+                == way
+                    .connector
+                    .pool_key(&way.peer(), facts.posture)
+                    .roots_generation
+    }
+
     /// Waits until another transaction may begin at this host (`delivery.rate-per-host`).
     pub(crate) async fn pace(&self, name: &HostName) {
         let Some(spacing) = self.spacing else { return };

@@ -224,7 +224,9 @@ impl<S: QueueStore> Attempt<'_, S> {
     ) -> After {
         let began = Instant::now();
         let session = match held.take() {
-            Some(session) if source == Source::Any && self.fits(&session, way) => Ok(session),
+            Some(session) if source == Source::Any && self.sessions.fits(&session, way) => {
+                Ok(session)
+            }
             other => {
                 if let Some(session) = other {
                     self.sessions.keep(session);
@@ -299,21 +301,6 @@ impl<S: QueueStore> Attempt<'_, S> {
             *held = Some(session);
         }
         after
-    }
-
-    fn fits(&self, session: &Session, way: &Way<'_>) -> bool {
-        let facts = session.connection.facts();
-        facts.mx == *way.name
-            && session.connection.key().tls_name == *way.tls_name
-            && facts.addr.port() == way.address.port()
-            && self.sessions.allows(session)
-            && session.facts().assurance == way.assurance
-            && facts.dane.as_ref() == way.records
-            && facts.roots_generation
-                == way
-                    .connector
-                    .pool_key(&way.peer(), facts.posture)
-                    .roots_generation
     }
 
     /// As many transactions as the recipients need (RFC 5321 section 4.5.3.1.10).

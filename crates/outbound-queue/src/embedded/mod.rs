@@ -63,6 +63,7 @@ mod retried;
 mod retry;
 mod shared;
 mod store;
+mod unrecorded;
 
 pub use ingest::EmbeddedIncoming;
 pub use options::{EmbeddedOptions, FreeSpaceProbe};

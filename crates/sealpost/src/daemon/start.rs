@@ -509,8 +509,7 @@ impl Running {
                 }
                 _ = look.tick() => {
                     self.heed(pressure.look());
-                    // Nothing more is taken up. If it is the journal, what is delivered from here on cannot be
-                    // recorded, and comes twice after the restart.
+                    // If it is the journal, what is delivered from here on comes twice after the restart.
                     if let Some(cause) = self.queue.failure() {
                         self.observer.process("store.failed", Level::Error, &[("detail", &cause)]);
                         return Ok(Status::Io);

@@ -1,0 +1,105 @@
+//! Outcomes that a full disk kept from being recorded: they are true, and wait in memory until there is
+//! room ([`super::committer`] tries them again).
+
+use journal::Record;
+use mail_types::QueueId;
+
+use super::records::{GoneFrom, Parent, ParentKind, Waiter, gone_record};
+use super::shared::State;
+use crate::disk::{STATE, encode_state};
+
+/// An outcome that is true but not on disk.
+pub(super) struct Unrecorded {
+    pub(super) id: QueueId,
+    pub(super) gone: Option<GoneFrom>,
+    /// Instead of an outcome: that many messages are due.
+    pub(super) due: Option<Record>,
+    pub(super) messages: Vec<(QueueId, u32, Option<Record>)>,
+    pub(super) waiters: Vec<Waiter>,
+}
+
+impl Unrecorded {
+    /// The records of the messages that came with it.
+    pub(super) fn records(&self) -> impl Iterator<Item = Record> {
+        self.messages
+            .iter()
+            .filter_map(|(_, _, record)| record.clone())
+    }
+
+    /// Takes a later one of the same message along: what it says goes to disk in one piece.
+    fn absorb(&mut self, later: Self) {
+        self.gone = later.gone.or_else(|| self.gone.take());
+        self.messages.extend(later.messages);
+        self.waiters.extend(later.waiters);
+    }
+}
+
+impl State {
+    /// Whether outcomes wait for room on the disk.
+    pub(super) fn is_behind(&self) -> bool {
+        self.retrying || !self.unrecorded.is_empty()
+    }
+
+    pub(super) fn keep(
+        &mut self,
+        id: QueueId,
+        gone: Option<GoneFrom>,
+        messages: Vec<(QueueId, u32, Option<Record>)>,
+        waiter: Option<Waiter>,
+    ) {
+        self.unrecorded.push_back(Unrecorded {
+            id,
+            gone,
+            due: None,
+            messages,
+            waiters: waiter.into_iter().collect(),
+        });
+    }
+
+    /// What is due is so in memory already: whoever asked for it hears of it once that is on disk.
+    pub(super) fn keep_due(&mut self, stamp: QueueId, record: Record, waiter: Option<Waiter>) {
+        self.unrecorded.push_back(Unrecorded {
+            id: stamp,
+            gone: None,
+            due: Some(record),
+            messages: Vec::new(),
+            waiters: waiter.into_iter().collect(),
+        });
+    }
+
+    /// The next outcome to be recorded, with all others of its message: that a message is gone must not
+    /// be on disk before the notifications that it leaves behind.
+    pub(super) fn next_unrecorded(&mut self) -> Option<Unrecorded> {
+        let mut first = self.unrecorded.pop_front()?;
+        while let Some(at) = self.unrecorded.iter().position(|k| k.id == first.id) {
+            let Some(later) = self.unrecorded.remove(at) else {
+                break;
+            };
+            first.absorb(later);
+        }
+        Some(first)
+    }
+
+    /// The record that says an unrecorded outcome in full, as of now.
+    pub(super) fn record_anew(&mut self, kept: &Unrecorded) -> Option<(Record, Parent)> {
+        let hot = self.core.hot.get_mut(&kept.id);
+        let (kind, record) = match (&kept.gone, &kept.due, hot) {
+            (Some(from), ..) => gone_record(kept.id, from.clone()),
+            (None, Some(record), _) => (ParentKind::Due(record.clone()), record.clone()),
+            (None, None, Some(hot)) => {
+                hot.in_flight += 1;
+                let meta = encode_state(&hot.message);
+                (ParentKind::Whole, Record::new(STATE, kept.id.raw(), meta))
+            }
+            // Finished since: its own entry follows.
+            (None, None, None) => return None,
+        };
+        let bytes = u32::try_from(record.stored_len()).unwrap_or(u32::MAX);
+        let parent = Parent {
+            id: kept.id,
+            bytes,
+            kind,
+        };
+        Some((record, parent))
+    }
+}

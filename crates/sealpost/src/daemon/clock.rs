@@ -3,7 +3,8 @@
 //!
 //! Monotonic time counts since the machine came up, sleep included: so that waking up is no jump of the
 //! wall clock, and so that a process can go on from what the last one wrote down. `DATA/clock` holds one
-//! line: boot id, milliseconds since that boot, Unix milliseconds that belong to it.
+//! line: boot id (`-` if the kernel does not tell it), milliseconds since that boot, Unix milliseconds
+//! that belong to it.
 
 use std::fs;
 use std::path::Path;
@@ -29,7 +30,7 @@ impl MachineClock {
     pub(crate) fn new() -> Self {
         let clock = Self {
             start: Instant::now(),
-            uptime: uptime().unwrap_or_default(),
+            uptime: uptime(),
             slept: AtomicU64::new(0),
             offset: AtomicI64::new(0),
         };
@@ -55,9 +56,8 @@ impl MachineClock {
             return;
         }
         self.offset.store(offset, Ordering::Relaxed);
-        let Some(uptime) = uptime() else { return };
         let run = self.uptime + self.start.elapsed();
-        let slept = u64::try_from(uptime.saturating_sub(run).as_millis()).unwrap_or(0);
+        let slept = u64::try_from(uptime().saturating_sub(run).as_millis()).unwrap_or(0);
         if slept > self.slept.load(Ordering::Relaxed) + NOTICEABLE {
             self.slept.store(slept, Ordering::Relaxed);
         }
@@ -77,15 +77,21 @@ impl Clock for MachineClock {
 
 /// Wall and monotonic time that belonged together in an earlier process, if that says anything now.
 pub(crate) fn remembered(data_dir: &Path, clock: &dyn Clock) -> Option<(Timestamp, Duration)> {
+    let boot = boot_id();
+    if boot.is_none() {
+        tracing::warn!(
+            "{BOOT_ID} cannot be read: whether the clock was set ahead while the relay was down cannot be known; let \
+             the service see all of /proc (no ProcSubset=pid)"
+        );
+    }
     let text = fs::read_to_string(data_dir.join(FILE)).ok()?;
-    belonging(&text, boot_id().as_deref(), clock.wall(), clock.monotonic())
+    belonging(&text, boot.as_deref(), clock.wall(), clock.monotonic())
 }
 
 /// Writes down what belongs together now. Not synced: a crash of the machine loses a minute at most,
 /// and only the knowledge of a jump.
 pub(crate) fn remember(data_dir: &Path, judged: Timestamp, monotonic: Duration) {
-    let boot = boot_id().unwrap_or_default();
-    let line = format!("{boot} {} {}\n", monotonic.as_millis(), judged.as_millis());
+    let line = line(boot_id().as_deref(), judged, monotonic);
     let (path, new) = (data_dir.join(FILE), data_dir.join("clock.new"));
     if let Err(error) = fs::write(&new, line).and_then(|()| fs::rename(&new, &path)) {
         tracing::debug!(%error, "the time could not be written down");
@@ -98,8 +104,13 @@ pub(crate) fn is_implausible(wall: Timestamp) -> bool {
     wall < Timestamp::from_secs(WRITTEN)
 }
 
-/// Of the same boot: those. Of another: only if the wall clock has gone back since, for then the last
-/// known time goes on.
+fn line(boot: Option<&str>, judged: Timestamp, monotonic: Duration) -> String {
+    let boot = boot.unwrap_or(UNKNOWN);
+    format!("{boot} {} {}\n", monotonic.as_millis(), judged.as_millis())
+}
+
+/// Of the same boot: those. Of another, or if that is not known: only if the wall clock has gone back
+/// since, for then the last known time goes on.
 fn belonging(
     text: &str,
     boot: Option<&str>,
@@ -110,23 +121,27 @@ fn belonging(
     let (then, up, at) = (parts.next()?, parts.next()?, parts.next()?);
     let up = Duration::from_millis(up.parse().ok()?);
     let at = Timestamp::from_millis(at.parse().ok()?);
-    if Some(then) == boot && up <= monotonic {
-        return Some((at, up));
+    if Some(then) == boot && up <= monotonic + ROUNDING {
+        return Some((at, up.min(monotonic)));
     }
     (wall < at).then_some((at, monotonic))
 }
 
-fn uptime() -> Option<Duration> {
-    let text = fs::read_to_string("/proc/uptime").ok()?;
-    let seconds: f64 = text.split_whitespace().next()?.parse().ok()?;
-    Duration::try_from_secs_f64(seconds).ok()
+/// Since boot, sleep included, rounded up to whole seconds. No file of `/proc` is needed for it.
+fn uptime() -> Duration {
+    let seconds = rustix::system::sysinfo().uptime;
+    Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }
 
 fn boot_id() -> Option<String> {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(text.trim().to_owned())
+    let text = fs::read_to_string(BOOT_ID).ok()?;
+    Some(text.trim().to_owned()).filter(|id| !id.is_empty())
 }
 
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+const UNKNOWN: &str = "-";
+/// By how much the uptime of two processes can differ from what has gone by between them.
+const ROUNDING: Duration = Duration::from_secs(1);
 const FILE: &str = "clock";
 /// Milliseconds.
 const NOTICEABLE: u64 = 1000;
@@ -156,6 +171,29 @@ mod tests {
         for damaged in ["", "abc", "abc x 1", "abc 1 x"] {
             assert_eq!(belonging(damaged, Some("abc"), T(1), S(1)), None);
         }
+    }
+
+    #[test]
+    fn h8_01_a_quick_restart_is_of_the_same_boot_although_uptimes_are_rounded() {
+        let line = "abc 11500 1800000000000\n";
+        let found = belonging(line, Some("abc"), T(1_900_000_000), S(11));
+        assert_eq!(found, Some((T(1_800_000_000), S(11))));
+    }
+
+    #[test]
+    fn h8_02_h8_03_without_a_boot_id_a_clock_that_went_back_is_doubted_all_the_same() {
+        let line = line(None, T(1_800_000_000), S(500));
+        assert_eq!(belonging(&line, None, T(1_900_000_000), S(600)), None);
+        let back = belonging(&line, None, T(1_700_000_000), S(600));
+        assert_eq!(back, Some((T(1_800_000_000), S(600))));
+    }
+
+    #[test]
+    fn h8_07_the_uptime_is_that_of_the_machine() {
+        let text = fs::read_to_string("/proc/uptime").unwrap();
+        let seconds: f64 = text.split(' ').next().unwrap().parse().unwrap();
+        let apart = uptime().abs_diff(Duration::from_secs_f64(seconds));
+        assert!(apart < S(3), "{apart:?}");
     }
 
     #[test]

@@ -51,6 +51,7 @@ mod reload;
 mod requiretls;
 mod routes;
 mod sendmail;
+mod service;
 mod sinks;
 mod smuggling;
 mod startup;

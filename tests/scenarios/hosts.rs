@@ -255,14 +255,16 @@ testkit::net_test! {
         net.zone.mx("d.test", 30, "mx3.d.test").a("mx3.d.test", "127.0.1.3");
         net.zone.mail_domain("best.test", "us.d.test", "127.0.1.77");
         let third = FakeMx::start("127.0.1.3:25", "mx3.d.test", None).await;
-        let config = net.config().set("server.own-addresses", "[\"127.0.1.77\"]");
-        let relay = sealpost_tests::Relay::start(config).await;
-        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
-        let event = deferred(&relay, &id).await;
-        assert_eq!(event.text("reason"), "connect", "{event}");
-        assert!(third.sessions().is_empty());
-        let id = relay.send("a@org.test", &["b@best.test"], MESSAGE).await;
-        let event = bounced(&relay, &id).await;
-        assert_eq!((event.text("reason"), event.text("dsn")), ("loop", "5.4.6"), "{event}");
+        for key in ["server.own-addresses", "egress.public-addresses"] {
+            let config = net.config().set(key, "[\"127.0.1.77\"]");
+            let relay = sealpost_tests::Relay::start(config).await;
+            let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+            let event = deferred(&relay, &id).await;
+            assert_eq!(event.text("reason"), "connect", "{key}: {event}");
+            assert!(third.sessions().is_empty());
+            let id = relay.send("a@org.test", &["b@best.test"], MESSAGE).await;
+            let event = bounced(&relay, &id).await;
+            assert_eq!((event.text("reason"), event.text("dsn")), ("loop", "5.4.6"), "{key}: {event}");
+        }
     }
 }

@@ -47,7 +47,8 @@ pub struct Settings {
     pub patience: Duration,
     /// `egress.allow-special-use`.
     pub allow_special_use: Vec<IpNet>,
-    /// Where we listen, `server.own-addresses` with port 25 included: what would lead back to us.
+    /// Where we listen, and port 25 of `server.own-addresses` and `egress.public-addresses`: what would
+    /// lead back to us.
     pub own: Vec<SocketAddr>,
     /// Whole messages of more octets than this are not returned in notifications, only headers.
     pub max_returned: usize,

@@ -110,7 +110,7 @@ pub(super) const LOOP: Entry = Entry {
          many hosts that it must be going in circles. This relay delivers to other hosts only; it holds \
          no mailboxes.",
         "A host counts as this relay if its address and port lead to one of our own listeners, or if \
-         the address is in `server.own-addresses`. A name equal to ours does not matter.",
+         the address is in `server.own-addresses` or `egress.public-addresses`. A name equal to ours does not matter.",
     ],
 };
 

@@ -194,6 +194,7 @@ fn combined(old: &Settings, new: &Settings, same_ports: bool) -> Settings {
         },
         egress: settings::Egress {
             allow_special_use: new.egress.allow_special_use.clone(),
+            public_addresses: new.egress.public_addresses.clone(),
             ..old.egress.clone()
         },
         queue: settings::Queue {
@@ -250,9 +251,10 @@ const OF_SESSIONS: [&str; 10] = [
     "show-user",
 ];
 
-const AT_ONCE: [&str; 13] = [
+const AT_ONCE: [&str; 14] = [
     "server.own-addresses",
     "egress.allow-special-use",
+    "egress.public-addresses",
     "queue.lifetime",
     "queue.bounce-lifetime",
     "queue.delay-warning",

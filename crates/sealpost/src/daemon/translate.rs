@@ -64,13 +64,14 @@ const fn limit(rate: settings::Rate) -> Rate {
     }
 }
 
-/// Our listeners, and port 25 of the addresses that are said to be us.
+/// Our listeners, and port 25 of the addresses that are said to be us or to be what the world sees of us.
 fn own_addresses(s: &Settings) -> Vec<SocketAddr> {
     let listeners = s.listeners.iter().flat_map(|l| l.addresses.iter().copied());
     let own = s
         .server
         .own_addresses
         .iter()
+        .chain(&s.egress.public_addresses)
         .map(|ip| SocketAddr::new(*ip, 25));
     listeners.chain(own).collect()
 }

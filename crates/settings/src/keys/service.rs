@@ -235,7 +235,9 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "egress.public-addresses",
         Kind::List(&Kind::Address),
-        "What the world sees of the source addresses behind a NAT; mail is never sent to them.",
+        "What the world sees of the source addresses behind a NAT. Port 25 of them counts as this \
+         server, as with `server.own-addresses`: mail is never sent there. Leave out an address whose \
+         port 25 leads to another mail server.",
     )
     .default("[]"),
 ];

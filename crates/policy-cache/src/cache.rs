@@ -43,6 +43,9 @@ pub struct Config {
     pub expected: bool,
     /// `policy-cache.refresh-interval`: a day.
     pub refresh_interval: Duration,
+    /// `policy-cache.fetch-timeout`: one deadline over TXT look-up, waiting for a slot, and the fetch
+    /// (row A4-12, decision AMB-10).
+    pub fetch_timeout: Duration,
     /// Fetches at the same time on behalf of mail: 64. Background refreshes have a quarter of that
     /// for themselves.
     pub max_fetches: usize,
@@ -65,6 +68,7 @@ impl Config {
             dir: dir.into(),
             expected: false,
             refresh_interval: Duration::from_hours(24),
+            fetch_timeout: Duration::from_mins(1),
             max_fetches: 64,
             max_policies: 500_000,
             max_negative: 200_000,
@@ -226,7 +230,7 @@ impl PolicyCache {
     }
 
     /// What does this domain demand? Answers from memory while the last answer is good, else asks
-    /// DNS and, on a new id, fetches; 60 s at most. Many callers share one look, and dropping the
+    /// DNS and, on a new id, fetches; `fetch_timeout` at most. Many callers share one look, and dropping the
     /// future does not end it. Needs a tokio runtime.
     pub async fn policy_for(&self, domain: &Domain) -> Discovery {
         let discovery = match self.cached(domain) {

@@ -151,6 +151,23 @@ async fn h1_04_a_domain_whose_policy_ran_out_waits_a_day() {
 }
 
 #[tokio::test]
+async fn a4_12_a_fetch_gets_the_time_of_the_configuration() {
+    for limit in [Duration::from_millis(700), Duration::from_mins(1)] {
+        let world = World::new();
+        let mut config = Config::new("unused");
+        config.fetch_timeout = limit;
+        let cache = world.open_with(config);
+        world.txt("d.test", Txt::Records(&["v=STSv1; id=a"], 60));
+        world.serve("d.test", Mode::Enforce, 86_400);
+        assert_eq!(
+            mode(&cache.policy_for(&name("d.test")).await),
+            Some(Mode::Enforce)
+        );
+        assert_eq!(*world.within.lock(), limit);
+    }
+}
+
+#[tokio::test]
 async fn a7_04_a_full_cache_refuses_new_policies_and_keeps_old_ones() {
     let world = World::new();
     let mut config = Config::new("unused");

@@ -29,6 +29,8 @@ pub(super) struct World {
     pub(super) gets: AtomicU64,
     pub(super) disk: Mutex<Vec<(u64, Row)>>,
     pub(super) disk_fails: AtomicBool,
+    /// How long the last fetch was given.
+    pub(super) within: Mutex<Duration>,
     /// While held, fetches wait.
     pub(super) slow: tokio::sync::Mutex<()>,
     /// Recording each event of a year takes gigabytes.
@@ -55,6 +57,7 @@ impl World {
             gets: AtomicU64::new(0),
             disk: Mutex::default(),
             disk_fails: AtomicBool::new(false),
+            within: Mutex::default(),
             slow: tokio::sync::Mutex::default(),
             quiet: AtomicBool::new(false),
         })
@@ -180,10 +183,11 @@ impl PolicyFetcher for Fake {
     fn fetch<'a>(
         &'a self,
         domain: &'a Domain,
-        _: Duration,
+        within: Duration,
     ) -> BoxFuture<'a, Result<Parsed, FetchFailure>> {
         Box::pin(async move {
             self.0.gets.fetch_add(1, Ordering::Relaxed);
+            *self.0.within.lock() = within;
             drop(self.0.slow.lock().await);
             let served = self.0.hosts.lock().get(domain.as_str()).cloned();
             let text = served.unwrap_or_else(|| {

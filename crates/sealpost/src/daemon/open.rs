@@ -50,6 +50,7 @@ impl Opening<'_> {
         let fetcher = fetcher(self.settings, &self.resolver, &self.trust.roots)?;
         let config = policy_cache::Config {
             refresh_interval: self.settings.policy_cache.refresh_interval,
+            fetch_timeout: self.settings.policy_cache.fetch_timeout,
             max_fetches: self.settings.policy_cache.fetches,
             dangerous_lose_policies: dangerous_lose,
             clock_base: super::clock::remembered(data, &*self.clock),

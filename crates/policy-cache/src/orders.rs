@@ -172,7 +172,7 @@ impl PolicyCache {
             .filter(|p| p.mode() != Mode::None && !p.is_expired(now))
             .filter(|p| {
                 let refresh = book.schedule.get(&p.domain);
-                refresh.is_none_or(|r| r.failures > 0 || r.next <= now)
+                refresh.is_some_and(|r| r.failures > 0 || r.next <= now)
             })
             .map(|p| p.expires_at.since(now))
             .min();

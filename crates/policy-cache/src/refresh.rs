@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mail_types::{Domain, Timestamp};
+use mta_sts::Mode;
 
 use crate::cache::{Inner, PolicyCache};
 use crate::discovery::StoredPolicy;
@@ -101,6 +102,10 @@ impl PolicyCache {
             book.purge(now, mono);
         }
         for policy in expired {
+            // What is meant to end by itself (mode none, some minutes' life) is no loss.
+            if policy.mode() != Mode::None && policy.life().is_refreshed() {
+                inner.counters.expired.fetch_add(1, Ordering::Relaxed);
+            }
             inner.tell_of(&policy, EventKind::Expired);
         }
         for (seq, policy) in unsaved {

@@ -34,6 +34,11 @@ pub(crate) struct Life {
 }
 
 impl Life {
+    /// Whether it is long enough to be refreshed in the background.
+    pub(crate) fn is_refreshed(&self) -> bool {
+        self.length() >= MIN_LIFETIME
+    }
+
     fn length(&self) -> Duration {
         self.expires_at.since(self.fetched_at)
     }
@@ -45,7 +50,7 @@ impl Schedule {
     /// minutes are fetched when mail asks for them.
     pub(crate) fn fetched(&mut self, domain: &Domain, life: Life, interval: Duration, jitter: f64) {
         self.remove(domain);
-        if life.length() < MIN_LIFETIME {
+        if !life.is_refreshed() {
             return;
         }
         let pause = interval.min(life.length() / 2).max(RETRY_MIN);

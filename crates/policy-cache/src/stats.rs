@@ -18,6 +18,8 @@ pub struct Stats {
     pub at_risk: u64,
     /// Time to the soonest expiry among the policies whose last refresh failed or is overdue.
     pub soonest_unrefreshed_expiry: Option<Duration>,
+    /// Policies that were to be refreshed, are not of mode none, and ran out.
+    pub expired: u64,
     /// Failed background refreshes.
     pub refresh_failures: u64,
     /// First contacts that found a policy.
@@ -60,6 +62,7 @@ pub struct Lookups {
 pub(crate) struct Counters {
     pub(crate) fetches: AtomicU64,
     pub(crate) fetch_failures: AtomicU64,
+    pub(crate) expired: AtomicU64,
     pub(crate) refresh_failures: AtomicU64,
     pub(crate) first_contacts: AtomicU64,
     pub(crate) unverified: AtomicU64,
@@ -100,6 +103,7 @@ impl Counters {
         stats.fetches = get(&self.fetches);
         stats.fetch_failures = get(&self.fetch_failures);
         stats.fetches_in_flight = get(&self.in_flight);
+        stats.expired = get(&self.expired);
         stats.refresh_failures = get(&self.refresh_failures);
         stats.first_contacts = get(&self.first_contacts);
         stats.unverified_first_contacts = get(&self.unverified);

@@ -33,11 +33,16 @@ async function load(view, body) {
   replace(body,
     page.items.length ? table("Policies", [{ title: "Domain" }, { title: "Mode" }, { title: "Hosts" }, { title: "Fetched" }, { title: "Expires" }, { title: "Refresh" }],
       page.items.map((p) => [el("a", { href: `#/policies/${encodeURIComponent(p.domain)}` }, p.domain), mode(p), foreign(hosts(p)), ago(p.fetched), ago(p.expires),
-        p.refresh_failure ? level("warning", "failing") : p.mode ? level("good", "ok") : "–"])) : el("p", { class: "empty" }, "No stored policy matches."),
+        standing(p)])) : el("p", { class: "empty" }, "No stored policy matches."),
     el("nav", { class: "row pages", "aria-label": "Pages" },
       el("button", { type: "button", disabled: !view.before.length, onclick: () => go(view.before.pop()) }, "Previous page"),
       el("button", { type: "button", disabled: !page.next, onclick: () => { view.before.push(view.cursor); go(page.next); } }, "Next page"),
       el("span", { class: "quiet" }, `${plural(page.items.length, "domain")} shown, by name.`)));
+}
+
+function standing(p) {
+  if (p.expires && new Date(p.expires) <= Date.now()) return p.mode === "none" ? level("info", "expired") : level("error", "expired");
+  return p.refresh_failure ? level("warning", "failing") : p.mode ? level("good", "ok") : "–";
 }
 
 function hosts(p) {
@@ -66,7 +71,7 @@ async function one(place, domain) {
     exempt && el("p", { class: "trouble" }, level("error", "Exempt: mail to this domain is not protected by its policy"), " until ", moment(p.exemption.until), `, by ${p.exemption.by}: `, foreign(p.exemption.because)),
     facts([["Mode", mode(p)], ["Id", p.id && foreign(p.id)], ["Fetched", p.fetched && [moment(p.fetched), " (", ago(p.fetched), ")"]],
       ["Expires", p.expires && [moment(p.expires), " (", ago(p.expires), ")"]], ["max_age", p.max_age && span(p.max_age)],
-      ["Next refresh", p.next_refresh && ago(p.next_refresh)], ["Last refresh", p.refresh_failure && level("warning", p.refresh_failure)],
+      ["Next refresh", p.next_refresh && ago(p.next_refresh)], ["State", p.mode && standing(p)], ["Last refresh", p.refresh_failure && level("warning", p.refresh_failure)],
       ["Pinned", p.pin && [foreign(p.pin.mx.join(", ")), ` by ${p.pin.by}: `, foreign(p.pin.because)]]]),
     el("h2", {}, "Text"), p.text ? foreign(p.text, "pre") : el("p", { class: "quiet" }, "None is stored."),
     el("h2", {}, "History"),

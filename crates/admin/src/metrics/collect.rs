@@ -78,6 +78,7 @@ impl Writer<'_> {
         let soonest = s.soonest_unrefreshed_expiry.map(seconds);
         self.gauge(&families::POLICY_SOONEST_EXPIRY, soonest)?;
         self.by_key(&families::POLICIES_AT_RISK, &[("", s.policies_at_risk)])?;
+        self.counter(&families::POLICIES_EXPIRED, s.policies_expired)?;
         self.counter(
             &families::POLICY_REFRESH_FAILURES,
             s.policy_refresh_failures,

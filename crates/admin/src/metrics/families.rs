@@ -120,6 +120,9 @@ families! {
     POLICIES_AT_RISK = Gauge "policies_at_risk" []
         "Policies whose refresh has been failing for so long that an operator should look."
         alert "Above 0.";
+    POLICIES_EXPIRED = Counter "policies_expired" []
+        "Policies in mode enforce or testing that ran out although they were to be refreshed; those with a life under 20 minutes are not counted."
+        alert "Rising: mail to that domain is no longer protected. The events `policy.expired` and `sealpost policy list` say which.";
     POLICY_REFRESH_FAILURES = Counter "policy_refresh_failures" []
         "Background refreshes of policies that failed."
         alert "Rising for many domains at once: outgoing HTTPS is blocked.";

@@ -19,6 +19,8 @@ pub struct Snapshot {
     pub soonest_unrefreshed_expiry: Option<Duration>,
     /// Policies whose failing refresh needs an operator.
     pub policies_at_risk: u64,
+    /// Policies that ran out for want of a refresh, since the start.
+    pub policies_expired: u64,
     /// Failed refreshes since the start.
     pub policy_refresh_failures: u64,
     /// Policies met for the first time since the start.

@@ -141,6 +141,7 @@ async fn a6_14_an_expired_policy_is_not_applied_and_told_of() {
     world.advance(7 * DAY);
     cache.housekeeping().await;
     assert_eq!(world.told(), ["policy.expired"]);
+    assert_eq!(cache.stats().expired, 1, "A7-01: counted for an alert");
     let got = cache.policy_for(&name("d.test")).await;
     assert!(
         matches!(got.outcome, Outcome::NoPolicy(NoPolicy::Record(_))),
@@ -148,6 +149,27 @@ async fn a6_14_an_expired_policy_is_not_applied_and_told_of() {
     );
     cache.housekeeping().await;
     assert!(world.told().is_empty(), "told once");
+    assert_eq!(cache.stats().expired, 1);
+}
+
+#[tokio::test]
+async fn a7_01_a7_02_no_alert_for_what_is_meant_to_end_by_itself() {
+    for (published, max_age) in [(Mode::None, DAY), (Mode::Enforce, 60)] {
+        let world = World::new();
+        world.txt("d.test", Txt::Records(&["v=STSv1; id=a"], 60));
+        world.serve("d.test", published, max_age);
+        let cache = world.open();
+        let _ = cache.policy_for(&name("d.test")).await;
+        assert_eq!(
+            cache.stats().soonest_unrefreshed_expiry,
+            None,
+            "{published}"
+        );
+        world.advance(max_age);
+        cache.housekeeping().await;
+        assert!(world.told().contains(&"policy.expired"));
+        assert_eq!(cache.stats().expired, 0, "{published}");
+    }
 }
 
 #[tokio::test]

@@ -148,6 +148,7 @@ impl Sources {
         ];
         snapshot.soonest_unrefreshed_expiry = p.soonest_unrefreshed_expiry;
         snapshot.policies_at_risk = p.at_risk;
+        snapshot.policies_expired = p.expired;
         snapshot.policy_refresh_failures = p.refresh_failures;
         snapshot.first_contacts = p.first_contacts;
         snapshot.unverified_first_contacts = p.unverified_first_contacts;

@@ -32,6 +32,10 @@ pub(crate) struct Entry {
     pub(crate) seq: u64,
     /// The row is not on disk yet, because the store failed.
     pub(crate) unsaved: bool,
+    /// Policies that are being put on disk.
+    pub(crate) adopting: u32,
+    /// The number of the order to forget; 0 if there was none.
+    pub(crate) forgotten: u64,
     pub(crate) local: Option<Arc<LocalRules>>,
     pub(crate) contact: Option<Contact>,
     pub(crate) gate: Gate,

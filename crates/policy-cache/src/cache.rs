@@ -144,6 +144,9 @@ pub(crate) struct Inner {
     pub(crate) index_failure_told: AtomicBool,
     /// Held to read from the append of a row until the book says the same; compaction writes.
     pub(crate) commits: tokio::sync::RwLock<()>,
+    /// Held from the reading of a domain's rules until they are changed: two orders at once would each
+    /// bring back what the other has ended.
+    pub(crate) orders: tokio::sync::Mutex<()>,
     events: Arc<dyn EventSink>,
     guard: Mutex<ClockGuard>,
     /// By how much the stamps of policies have followed a clock that was set back.
@@ -215,6 +218,7 @@ impl PolicyCache {
             wake: Notify::new(),
             index_failure_told: AtomicBool::new(false),
             commits: tokio::sync::RwLock::new(()),
+            orders: tokio::sync::Mutex::new(()),
             events: ports.events,
             guard: Mutex::new(guard),
             followed: Mutex::default(),

@@ -44,6 +44,15 @@ impl Trigger {
 struct Fresh {
     stored: Arc<StoredPolicy>,
     warnings: Vec<Warning>,
+    /// [`crate::book::Entry::forgotten`] when the look began.
+    forgotten: u64,
+}
+
+/// What was known when a look began.
+struct Known {
+    cached: Cached,
+    contact: Option<Contact>,
+    forgotten: u64,
 }
 
 impl Inner {
@@ -52,14 +61,11 @@ impl Inner {
         let started = self.clock.monotonic();
         let (txt, ttl) = self.txt(domain).await;
         let now = self.now();
-        let (cached, contact) = {
-            let book = self.book.read();
-            let entry = book.entries.get(domain);
-            (
-                entry.map_or(Cached::Absent, |e| e.cached(now)),
-                entry.and_then(|e| e.contact),
-            )
-        };
+        let Known {
+            cached,
+            contact,
+            forgotten,
+        } = self.known(domain, now);
         let first_contact = !matches!(cached, Cached::Unexpired { .. });
         let id = match &txt {
             Txt::Found(id) => Some(id.clone()),
@@ -81,8 +87,11 @@ impl Inner {
                     }
                 }
                 Pass::Go => match self.fetch(domain, id.clone(), trigger, started).await {
-                    Ok(f) => {
-                        fresh = Some(f);
+                    Ok(fetched) => {
+                        fresh = Some(Fresh {
+                            forgotten,
+                            ..fetched
+                        });
                         Fetched::Valid
                     }
                     Err(cause) => {
@@ -119,7 +128,18 @@ impl Inner {
         if answered && contact.is_some() {
             self.dns_answers_again(domain).await;
         }
-        self.settle(domain, outcome, ttl, first_contact, confirmed)
+        let answer = (outcome, first_contact, confirmed);
+        self.settle(domain, answer, ttl, forgotten)
+    }
+
+    fn known(&self, domain: &Domain, now: Timestamp) -> Known {
+        let book = self.book.read();
+        let entry = book.entries.get(domain);
+        Known {
+            cached: entry.map_or(Cached::Absent, |e| e.cached(now)),
+            contact: entry.and_then(|e| e.contact),
+            forgotten: entry.map_or(0, |e| e.forgotten),
+        }
     }
 
     /// The record, and how long that may be believed.
@@ -241,6 +261,7 @@ impl Inner {
                         policy: parsed.policy,
                     }),
                     warnings: parsed.warnings,
+                    forgotten: 0,
                 })
             }
             Err(failure) => {
@@ -259,26 +280,21 @@ impl Inner {
     /// Puts a fetched policy on disk and then in force. If the disk fails the policy counts all the
     /// same, for as long as this process lives.
     async fn adopt(&self, fresh: Fresh) -> Arc<StoredPolicy> {
-        let Fresh { stored, warnings } = fresh;
+        let Fresh {
+            stored,
+            warnings,
+            forgotten,
+        } = fresh;
         let domain = stored.domain.clone();
+        // Before anything is read: what is on disk must not change until we are in the book.
+        let _commit = self.commits.read().await;
         let old = self.stored(&domain);
-        let same_text = old
-            .as_ref()
-            .is_some_and(|o| o.policy.text() == stored.policy.text());
         if old.is_none() && self.is_full() {
             self.tell_of(&stored, EventKind::Full);
             return stored;
         }
-        let _commit = self.commits.read().await;
-        let seq = self.next_seq();
-        let unsaved_before = {
-            let book = self.book.read();
-            book.entries.get(&domain).is_some_and(|e| e.unsaved)
-        };
-        let row = if same_text && !unsaved_before {
-            Row::Renewed(Arc::clone(&stored))
-        } else {
-            Row::Policy(Arc::clone(&stored))
+        let Some((row, seq)) = self.enter(&stored, old.as_deref(), forgotten) else {
+            return stored;
         };
         let saved = self.store.append(&row, seq).await;
         if let Err(e) = &saved {
@@ -295,7 +311,8 @@ impl Inner {
         {
             let mut book = self.book.write();
             let entry = book.entries.entry(domain.clone()).or_default();
-            if entry.policy.is_some() && seq <= entry.seq {
+            entry.adopting = entry.adopting.saturating_sub(1);
+            if seq <= entry.seq {
                 // A later fetch was faster; its policy is the newer one.
                 return entry.policy.clone().unwrap_or(stored);
             }
@@ -318,6 +335,30 @@ impl Inner {
         self.wake.notify_one();
         self.tell_adopted(old.as_deref(), &stored, warnings);
         stored
+    }
+
+    /// The row of a policy and its number, unless the domain was forgotten since the fetch began. The text
+    /// goes without saying only if it is known to be on disk already.
+    fn enter(
+        &self,
+        stored: &Arc<StoredPolicy>,
+        old: Option<&StoredPolicy>,
+        forgotten: u64,
+    ) -> Option<(Row, u64)> {
+        let mut book = self.book.write();
+        let entry = book.entries.entry(stored.domain.clone()).or_default();
+        if entry.forgotten != forgotten {
+            return None;
+        }
+        let same_text = old.is_some_and(|o| o.policy.text() == stored.policy.text());
+        let on_disk = !entry.unsaved && entry.adopting == 0;
+        entry.adopting += 1;
+        let row = if same_text && on_disk {
+            Row::Renewed(Arc::clone(stored))
+        } else {
+            Row::Policy(Arc::clone(stored))
+        };
+        Some((row, self.next_seq()))
     }
 
     fn is_full(&self) -> bool {
@@ -443,14 +484,13 @@ impl Inner {
         }
     }
 
-    /// Remembers the answer and hands it out.
+    /// Remembers the answer, unless the domain was forgotten since the look began, and hands it out.
     fn settle(
         &self,
         domain: &Domain,
-        outcome: Outcome,
+        (outcome, first_contact, confirmed): (Outcome, bool, bool),
         ttl: Duration,
-        first_contact: bool,
-        confirmed: bool,
+        forgotten: u64,
     ) -> FreshLook {
         let (now, mono) = (self.now(), self.clock.monotonic());
         let until = mono + self.reuse_for(&outcome, ttl, now);
@@ -462,7 +502,9 @@ impl Inner {
                 negatives.insert(domain.clone(), *why, until, mono);
             }
             (_, Some(entry)) => {
-                entry.remember(&outcome, until);
+                if entry.forgotten == forgotten {
+                    entry.remember(&outcome, until);
+                }
                 drop(book);
             }
             (_, None) => {

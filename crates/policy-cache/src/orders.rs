@@ -78,7 +78,9 @@ impl PolicyCache {
         if policy.mode() == Mode::Enforce && !policy.is_expired(inner.now()) && !dangerous {
             return Err(CacheError::StillEnforced(domain.clone()));
         }
-        let _commit = inner.commits.read().await;
+        // Alone: what is being put on disk is forgotten with the rest, and what was fetched before this is
+        // not put there after it.
+        let _commit = inner.commits.write().await;
         self.save(Row::Forgotten(domain.clone())).await?;
         {
             let mut book = inner.book.write();
@@ -89,8 +91,8 @@ impl PolicyCache {
                 entry.checked = None;
                 // Mail of the next moment must not go unprotected because of the last fetch.
                 entry.gate = crate::gate::Gate::default();
-                // A fetch that was under way while we waited for the disk must not bring it back.
-                entry.seq = inner.next_seq();
+                // A fetch that is under way must not bring it back.
+                entry.forgotten = inner.next_seq();
             }
         }
         inner.generation.fetch_add(1, Ordering::Release);
@@ -114,6 +116,7 @@ impl PolicyCache {
         if mx.as_ref().is_some_and(Vec::is_empty) {
             return Err(CacheError::NoPatterns);
         }
+        let _alone = self.inner.orders.lock().await;
         let mut rules = self.local(domain);
         if mx.is_none() && rules.pin.is_none() {
             return Err(CacheError::Unknown(domain.clone()));
@@ -143,6 +146,7 @@ impl PolicyCache {
         if until.is_some_and(|u| u <= now || u > now + MAX_EXEMPTION) {
             return Err(CacheError::BadEnd);
         }
+        let _alone = self.inner.orders.lock().await;
         let mut rules = self.local(domain);
         if until.is_none() && rules.exemption.is_none() {
             return Err(CacheError::Unknown(domain.clone()));

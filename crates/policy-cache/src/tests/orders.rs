@@ -1,11 +1,14 @@
 //! What operators order.
 
+use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mail_types::Timestamp;
 use mta_sts::{Mode, MxPattern};
 
 use super::world::{START, Txt, World, mode, name};
+use crate::row::Row;
 use crate::{CacheError, Order};
 
 fn order(reason: &str) -> Order {
@@ -96,4 +99,102 @@ async fn an_operator_refreshes_at_once_and_mail_after_forgetting_waits_for_nothi
     cache.forget(&d, order("test"), true).await.unwrap();
     assert_eq!(mode(&cache.policy_for(&d).await), Some(Mode::Enforce));
     assert_eq!(world.gets(), 26);
+}
+
+/// Begins something, and lets everything go on until it waits for what a test holds.
+async fn begun<T: Send + 'static>(
+    task: impl Future<Output = T> + Send + 'static,
+) -> tokio::task::JoinHandle<T> {
+    let handle = tokio::spawn(task);
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    handle
+}
+
+#[tokio::test]
+async fn a7_08_a7_09_orders_at_the_same_time_lose_nothing_of_each_other() {
+    let world = World::new();
+    let cache = world.open();
+    let d = name("d.test");
+    let until = Some(Timestamp::from_secs(START + 3600));
+    cache
+        .dangerous_exempt(&d, until, order("broken"))
+        .await
+        .unwrap();
+    let disk = world.slow_disk.lock().await;
+    let (ending, pinning) = (cache.clone(), cache.clone());
+    let mx = vec![MxPattern::parse("mx.d.test").unwrap()];
+    let end = async move {
+        let d = name("d.test");
+        ending.dangerous_exempt(&d, None, order("mended")).await
+    };
+    let pin = async move {
+        let d = name("d.test");
+        pinning.pin(&d, Some(mx), order("a bank")).await
+    };
+    let (ended, pinned) = (begun(end).await, begun(pin).await);
+    drop(disk);
+    ended.await.unwrap().unwrap();
+    pinned.await.unwrap().unwrap();
+    for cache in [cache, world.open()] {
+        let local = cache.show(&d).unwrap().local.unwrap();
+        assert!(
+            local.pin.is_some() && local.exemption.is_none(),
+            "{local:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_fetch_under_way_does_not_bring_back_what_is_forgotten() {
+    let world = World::new();
+    world.txt("d.test", Txt::Records(&["v=STSv1; id=a"], 3600));
+    world.serve("d.test", Mode::Enforce, 86_400);
+    let cache = world.open();
+    let d = name("d.test");
+    let _ = cache.policy_for(&d).await;
+    let host = world.slow.lock().await;
+    let fetching = cache.clone();
+    let fetch = begun(async move { fetching.refresh_now(&name("d.test")).await }).await;
+    cache.forget(&d, order("test"), true).await.unwrap();
+    drop(host);
+    let _ = fetch.await.unwrap();
+    assert!(cache.list().is_empty());
+    assert!(cache.cached(&d).is_none(), "not as an answer either");
+    assert!(world.open().list().is_empty());
+    assert_eq!(mode(&cache.policy_for(&d).await), Some(Mode::Enforce));
+    assert_eq!(cache.list().len(), 1, "the next look-up is a first contact");
+}
+
+#[tokio::test]
+async fn a7_03_no_policy_is_renewed_whose_text_has_gone_from_the_disk() {
+    let world = World::new();
+    world.txt("d.test", Txt::Records(&["v=STSv1; id=a"], 3600));
+    world.serve("d.test", Mode::Enforce, 86_400);
+    let cache = world.open();
+    let _ = cache.policy_for(&name("d.test")).await;
+    // As while a compaction takes its time; then each gets its turn.
+    let inner = Arc::clone(&cache.inner);
+    let turn = inner.commits.write().await;
+    let (first, second, third) = (cache.clone(), cache.clone(), cache.clone());
+    let forgotten =
+        begun(async move { first.forget(&name("d.test"), order("x"), true).await }).await;
+    let compacted = begun(async move { second.compact().await }).await;
+    let fetched = begun(async move { third.refresh_now(&name("d.test")).await }).await;
+    assert_eq!(world.gets(), 2);
+    drop(turn);
+    forgotten.await.unwrap().unwrap();
+    compacted.await.unwrap();
+    let _ = fetched.await.unwrap();
+    let disk = world.disk.lock();
+    let texts = disk
+        .iter()
+        .filter(|(_, row)| matches!(row, Row::Policy(_)))
+        .count();
+    let renewed = disk
+        .iter()
+        .filter(|(_, row)| matches!(row, Row::Renewed(_)))
+        .count();
+    assert!(renewed == 0 || texts > 0, "{disk:?}");
 }

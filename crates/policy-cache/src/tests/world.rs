@@ -29,6 +29,8 @@ pub(super) struct World {
     pub(super) gets: AtomicU64,
     pub(super) disk: Mutex<Vec<(u64, Row)>>,
     pub(super) disk_fails: AtomicBool,
+    /// While held, the disk takes nothing.
+    pub(super) slow_disk: tokio::sync::Mutex<()>,
     /// How long the last fetch was given.
     pub(super) within: Mutex<Duration>,
     /// While held, fetches wait.
@@ -57,6 +59,7 @@ impl World {
             gets: AtomicU64::new(0),
             disk: Mutex::default(),
             disk_fails: AtomicBool::new(false),
+            slow_disk: tokio::sync::Mutex::default(),
             within: Mutex::default(),
             slow: tokio::sync::Mutex::default(),
             quiet: AtomicBool::new(false),
@@ -202,6 +205,7 @@ impl PolicyFetcher for Fake {
 impl Store for Fake {
     fn append<'a>(&'a self, row: &'a Row, seq: u64) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
+            drop(self.0.slow_disk.lock().await);
             if self.0.disk_fails.load(Ordering::Relaxed) {
                 return Err(StoreError("no space left".into()));
             }

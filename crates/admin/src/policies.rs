@@ -4,7 +4,7 @@ use axum::extract::{Extension, Path, RawQuery, State};
 use axum::response::Json;
 use mail_types::{Domain, Timestamp};
 use outbound_queue::QueueStore;
-use policy_cache::{Applied, NoPolicy, Outcome};
+use policy_cache::{Applied, NoPolicy, Outcome, Waiting};
 
 use crate::operator::Operator;
 use crate::problem::{Problem, quoted};
@@ -99,9 +99,16 @@ fn not_fetched(domain: &Domain, found: &Outcome, expires: Option<String>) -> Pro
         Outcome::NoPolicy(why @ (NoPolicy::Fetch { .. } | NoPolicy::Unknown { .. })) => {
             Problem::unavailable(why.to_string())
         }
-        Outcome::Wait { cause, .. } => Problem::unavailable(format!(
+        Outcome::Wait {
+            why: Waiting::Dns { cause, .. },
+            ..
+        } => Problem::unavailable(format!(
             "whether {domain} has a policy could not be looked up: {cause}"
         )),
+        Outcome::Wait {
+            why: why @ Waiting::FetchLimit,
+            ..
+        } => Problem::unavailable(why.to_string()),
     };
     match expires {
         Some(expires) => problem.also(&format!(

@@ -16,7 +16,7 @@ use crate::settings::Settings;
 pub(crate) enum Judgement {
     /// These are the inputs of its requirement.
     Known(Box<Inputs>),
-    /// First contact, and DNS does not say whether there is a policy (decision AMB-01).
+    /// What the domain demands is not known yet (decisions AMB-01, AMB-06).
     Wait { until: Timestamp, detail: String },
 }
 
@@ -74,18 +74,10 @@ pub(crate) fn judge(
         Outcome::NoPolicy(
             NoPolicy::Record(_) | NoPolicy::Fetch { .. } | NoPolicy::Unknown { .. },
         ) => {}
-        Outcome::Wait {
-            until,
-            cause,
-            failures,
-            ..
-        } => {
+        Outcome::Wait { until, why } => {
             // Reports of ours go whatever the policy says (RFC 8460 section 3).
             if !report {
-                let detail = format!(
-                    "It is not known yet whether {domain} has an MTA-STS policy: _mta-sts.{domain} \
-                     could not be looked up ({cause}; failures so far: {failures})."
-                );
+                let detail = format!("It is not known yet what {domain} demands: {why}.");
                 return Judgement::Wait {
                     until: *until,
                     detail,

@@ -61,7 +61,7 @@ fn in_words(plan: &Plan) -> String {
             applied.policy.expires_at.rfc3339()
         ),
         Some(Outcome::NoPolicy(why)) => writeln!(text, "no policy: {why}"),
-        Some(Outcome::Wait { cause, .. }) => writeln!(text, "policy not known: {cause}"),
+        Some(Outcome::Wait { why, .. }) => writeln!(text, "policy not known: {why}"),
         None => writeln!(text, "no policy is asked for"),
     };
     match &plan.hosts {

@@ -19,6 +19,7 @@
 //! | 2 | found | valid | any | fetched | replaced |
 //! | 3 | found | failed | unexpired | cached, fallback told | kept |
 //! | 4 | found | failed | expired, absent | nothing: as if no MTA-STS (section 3.3) | kept |
+//! | 4a | found | owed | expired, absent | mail waits until it may be fetched | kept |
 //! | 5 | no usable record | not needed | unexpired | cached, fallback told | kept |
 //! | 6 | no usable record | valid | unexpired | fetched | replaced |
 //! | 7 | no usable record | failed | unexpired | cached, fallback told | kept |
@@ -27,10 +28,16 @@
 //! | 10 | DNS failure | valid | unexpired | fetched | replaced |
 //! | 11 | DNS failure | any | expired, absent | unknown: decision AMB-01 | kept |
 //!
+//! A fetch is *owed* if nothing but our own limits on fetches stands against it, the host answered the
+//! last time, and its policy was to be enforced. Section 3.3 lets mail go where no policy "can be
+//! fetched"; this one can be, if not now (decision AMB-06: it expires when it says, and the limits hold).
+//!
 //! Invariant: an unexpired policy is only ever replaced by a complete, valid HTTPS fetch. There is
 //! no row in which DNS or a failed fetch removes, shortens or weakens it. ("Kept" for an expired
 //! policy means that it stays on record for 90 days, so that first-contact trouble is judged more
 //! strictly; it does not apply.)
+
+use std::time::Duration;
 
 use mail_types::DnsError;
 use mta_sts::PolicyId;
@@ -76,6 +83,8 @@ pub(crate) enum Fetched {
     NotNeeded,
     Valid,
     Failed(FetchError),
+    /// Not asked for because of our own limits; not before this monotonic time.
+    Owed(Duration),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -87,6 +96,8 @@ pub(crate) enum Decision {
     UseCached(Option<Fallback>),
     /// No policy applies.
     NoPolicy(NoPolicy),
+    /// A policy to be enforced has run out, and we do not ask for it again before this monotonic time.
+    Wait(Duration),
     /// Nothing is known and DNS does not answer.
     Unknown(DnsError),
 }
@@ -115,6 +126,13 @@ pub(crate) fn decide(txt: Txt, fetched: Fetched, cached: &Cached) -> Decision {
         (Txt::Found(id), Fetched::Failed(cause), Cached::Expired | Cached::Absent) => {
             Decision::NoPolicy(NoPolicy::Fetch { id, cause })
         }
+        (Txt::Found(_), Fetched::Owed(until), Cached::Expired | Cached::Absent) => {
+            Decision::Wait(until)
+        }
+        (Txt::Found(id), Fetched::Owed(_), Cached::Unexpired { .. }) => {
+            let cause = FetchError::RateLimited;
+            Decision::UseCached(Some(Fallback::Fetch { id, cause }))
+        }
         // `need` never leaves it at that; if it did, nothing was fetched.
         (Txt::Found(id), Fetched::NotNeeded, Cached::Expired | Cached::Absent) => {
             let cause = FetchError::Local("the policy was not fetched".into());
@@ -122,15 +140,17 @@ pub(crate) fn decide(txt: Txt, fetched: Fetched, cached: &Cached) -> Decision {
         }
         (
             Txt::NoRecord(trouble),
-            Fetched::NotNeeded | Fetched::Failed(_),
+            Fetched::NotNeeded | Fetched::Failed(_) | Fetched::Owed(_),
             Cached::Unexpired { .. },
         ) => Decision::UseCached(Some(Fallback::Record(trouble))),
         (Txt::NoRecord(trouble), _, Cached::Expired | Cached::Absent) => {
             Decision::NoPolicy(NoPolicy::Record(trouble))
         }
-        (Txt::Failed(error), Fetched::NotNeeded | Fetched::Failed(_), Cached::Unexpired { .. }) => {
-            Decision::UseCached(Some(Fallback::Dns(error)))
-        }
+        (
+            Txt::Failed(error),
+            Fetched::NotNeeded | Fetched::Failed(_) | Fetched::Owed(_),
+            Cached::Unexpired { .. },
+        ) => Decision::UseCached(Some(Fallback::Dns(error))),
         (Txt::Failed(error), _, Cached::Expired | Cached::Absent) => Decision::Unknown(error),
     }
 }
@@ -269,6 +289,21 @@ mod tests {
             let want = Decision::NoPolicy(NoPolicy::Fetch { id: id("b"), cause });
             assert_eq!(decide(found("b"), failed(), &cached), want);
         }
+    }
+
+    #[test]
+    fn row_4a_a3_13_what_only_we_do_not_ask_for_is_waited_for() {
+        let until = Duration::from_secs(60);
+        for cached in [Cached::Expired, Cached::Absent] {
+            let got = decide(found("b"), Fetched::Owed(until), &cached);
+            assert_eq!(got, Decision::Wait(until));
+        }
+        let got = decide(found("b"), Fetched::Owed(until), &unexpired());
+        let (id, cause) = (id("b"), FetchError::RateLimited);
+        assert_eq!(
+            got,
+            Decision::UseCached(Some(Fallback::Fetch { id, cause }))
+        );
     }
 
     #[test]

@@ -32,11 +32,22 @@ pub enum Outcome {
     Policy(Applied),
     /// No policy applies: deliver as if the domain had never heard of MTA-STS.
     NoPolicy(NoPolicy),
-    /// First contact, and DNS does not answer: whether there is a policy cannot be known yet.
-    /// The mail waits (decision AMB-01); ask again at `until`.
+    /// Nothing is in force, and what the domain demands cannot be known yet. The mail waits; ask again
+    /// at `until`.
     Wait {
         /// When the next look-up is worth making.
         until: Timestamp,
+        /// Why.
+        why: Waiting,
+    },
+}
+
+/// Why it cannot be known yet what a domain demands.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Waiting {
+    /// First contact, and DNS does not answer (decision AMB-01).
+    #[error("the _mta-sts record could not be looked up ({cause}; failures so far: {failures})")]
+    Dns {
         /// When the first look-up of this series failed.
         since: Timestamp,
         /// How many uncached look-ups have failed since.
@@ -44,6 +55,12 @@ pub enum Outcome {
         /// The last failure.
         cause: DnsError,
     },
+    /// A policy to be enforced has run out, because its lifetime is very short, and our limits on
+    /// fetches keep us from asking for the next one (decision AMB-06).
+    #[error(
+        "its policy was to be enforced and has run out, and we fetch it at most once a minute and 20 times an hour"
+    )]
+    FetchLimit,
 }
 
 /// A policy in force, and how we came by it.

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::cache::{FreshLook, Inner, PolicyCache};
 use crate::decide::Purpose;
-use crate::discovery::{Applied, Origin, Outcome};
+use crate::discovery::{Applied, Origin, Outcome, Waiting};
 use crate::lookup::Trigger;
 
 /// All of them, by domain and purpose.
@@ -118,9 +118,11 @@ impl Inner {
             }),
             None => Outcome::Wait {
                 until: now + Duration::from_mins(5),
-                since: now,
-                failures: 0,
-                cause: DnsError::Temporary("the look-up ended unexpectedly".into()),
+                why: Waiting::Dns {
+                    since: now,
+                    failures: 0,
+                    cause: DnsError::Temporary("the look-up ended unexpectedly".into()),
+                },
             },
         };
         FreshLook {

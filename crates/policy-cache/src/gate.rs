@@ -14,6 +14,8 @@ pub(crate) struct Gate {
     /// Fetches of the last hour, oldest first; never more than [`PER_HOUR`].
     recent: VecDeque<Duration>,
     forced: Option<Duration>,
+    /// The last fetch that has ended brought a policy of mode enforce.
+    enforced: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -52,16 +54,12 @@ impl Gate {
         while self.recent.front().is_some_and(|t| now >= *t + HOUR) {
             self.recent.pop_front();
         }
-        let minute = self.recent.back().map(|t| *t + PER_DOMAIN_EVERY);
-        let hour = (self.recent.len() >= PER_HOUR)
-            .then(|| self.recent.front().map(|t| *t + HOUR))
-            .flatten();
-        match minute.max(hour) {
-            Some(until) if now < until => Pass::HeldBack {
+        match self.within_limits(now) {
+            Some(until) => Pass::HeldBack {
                 until,
                 cause: FetchError::RateLimited,
             },
-            Some(_) | None => {
+            None => {
                 self.recent.push_back(now);
                 Pass::Go
             }
@@ -106,6 +104,7 @@ impl Gate {
             .retry_after
             .unwrap_or_default()
             .clamp(BACK_OFF, MAX_BACK_OFF);
+        self.enforced = false;
         self.failed = Some(Failed {
             id: id.cloned(),
             cause: failure.cause.clone(),
@@ -115,8 +114,27 @@ impl Gate {
         wait
     }
 
-    pub(crate) fn succeeded(&mut self) {
+    pub(crate) fn succeeded(&mut self, enforced: bool) {
         self.failed = None;
+        self.enforced = enforced;
+    }
+
+    /// When our own limits let the next fetch begin, if all that keeps mail from being protected is that
+    /// they do not now: the host answered the last time, and its policy was to be enforced.
+    pub(crate) fn owes(&self, now: Duration) -> Option<Duration> {
+        self.enforced
+            .then(|| self.within_limits(now).unwrap_or(now))
+    }
+
+    /// When a minute has passed since the last fetch and there are fewer than 20 within an hour, if that
+    /// is not now.
+    fn within_limits(&self, now: Duration) -> Option<Duration> {
+        let minute = self.recent.back().map(|t| *t + PER_DOMAIN_EVERY);
+        let nth = self.recent.len().checked_sub(PER_HOUR);
+        let hour = nth
+            .and_then(|n| self.recent.get(n))
+            .map(|first| *first + HOUR);
+        minute.max(hour).filter(|until| now < *until)
     }
 
     /// Nothing in it matters any more.
@@ -214,6 +232,24 @@ mod tests {
             Pass::HeldBack { .. }
         ));
         assert_eq!(gate.ask_forced(None, s(300)), Pass::Go);
+    }
+
+    #[test]
+    fn a3_13_a_fetch_is_owed_only_after_a_policy_that_was_enforced() {
+        let mut gate = Gate::default();
+        assert_eq!(gate.ask(None, s(0)), Pass::Go);
+        assert_eq!(gate.owes(s(1)), None, "nothing has come of it yet");
+        gate.succeeded(true);
+        assert_eq!(gate.owes(s(1)), Some(s(60)));
+        for n in 1..20 {
+            assert_eq!(gate.ask(None, s(60 * n)), Pass::Go);
+        }
+        assert_eq!(gate.owes(s(1200)), Some(s(3600)), "20 within the hour");
+        gate.succeeded(false);
+        assert_eq!(gate.owes(s(1200)), None);
+        gate.succeeded(true);
+        gate.failed(None, &busy(), s(1201));
+        assert_eq!(gate.owes(s(1202)), None, "the host was asked");
     }
 
     #[test]

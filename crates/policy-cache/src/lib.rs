@@ -34,7 +34,7 @@ pub use cache::{CacheError, Config, FreshLook, Opened, PolicyCache, Ports};
 pub use clock::{Clock, Jitter, SystemClock};
 pub use discovery::{
     Applied, Discovery, Exemption, Fallback, LocalRules, NoPolicy, Order, Origin, Outcome, Pin,
-    RecordTrouble, StoredPolicy,
+    RecordTrouble, StoredPolicy, Waiting,
 };
 pub use event::{EventKind, EventSink, PolicyEvent, Severity, StorePart};
 pub use fetch::{FetchError, FetchFailure, PkixError, PolicyFetcher, ResultType, Stage};

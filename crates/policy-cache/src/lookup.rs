@@ -5,12 +5,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mail_types::{DnsError, Domain, Timestamp};
-use mta_sts::{PolicyId, Record, Selection, Warning};
+use mta_sts::{Mode, PolicyId, Record, Selection, Warning};
 
 use crate::cache::{FreshLook, Inner};
 use crate::contact::{self, Contact, ContactVerdict};
 use crate::decide::{Cached, Decision, Fetched, Need, Purpose, Txt, decide, need};
-use crate::discovery::{Applied, Fallback, NoPolicy, Origin, Outcome, RecordTrouble, StoredPolicy};
+use crate::discovery::{
+    Applied, Fallback, NoPolicy, Origin, Outcome, RecordTrouble, StoredPolicy, Waiting,
+};
 use crate::event::EventKind;
 use crate::fetch::{FetchError, Stage};
 use crate::gate::Pass;
@@ -80,10 +82,13 @@ impl Inner {
                 Pass::HeldBack { cause, until } => {
                     recently_checked =
                         self.held_back(domain, trigger, &cause, until, id.as_ref(), &cached);
-                    if recently_checked {
-                        Fetched::NotNeeded
-                    } else {
-                        Fetched::Failed(cause)
+                    match self
+                        .owed(domain)
+                        .filter(|_| cause == FetchError::RateLimited)
+                    {
+                        _ if recently_checked => Fetched::NotNeeded,
+                        Some(until) => Fetched::Owed(until),
+                        None => Fetched::Failed(cause),
                     }
                 }
                 Pass::Go => match self.fetch(domain, id.clone(), trigger, started).await {
@@ -108,7 +113,7 @@ impl Inner {
             && match &fetched {
                 Fetched::Valid => true,
                 Fetched::NotNeeded => recently_checked || first_contact,
-                Fetched::Failed(_) => false,
+                Fetched::Failed(_) | Fetched::Owed(_) => false,
             };
         let outcome = match (decide(txt, fetched, &cached), fresh) {
             (Decision::UseFetched, Some(fresh)) => {
@@ -123,6 +128,10 @@ impl Inner {
             (Decision::UseFetched, None) => self.cached_policy(domain, None),
             (Decision::UseCached(fallback), _) => self.cached_policy(domain, fallback),
             (Decision::NoPolicy(why), _) => Outcome::NoPolicy(why),
+            (Decision::Wait(until), _) => Outcome::Wait {
+                until: now + until.saturating_sub(self.clock.monotonic()),
+                why: Waiting::FetchLimit,
+            },
             (Decision::Unknown(cause), _) => self.unknown(domain, contact, cause).await,
         };
         if answered && contact.is_some() {
@@ -183,6 +192,13 @@ impl Inner {
             Trigger::Mail | Trigger::Refresh | Trigger::Fresh => gate.ask(id, mono),
             Trigger::Operator => gate.open(mono),
         }
+    }
+
+    /// See [`crate::gate::Gate::owes`].
+    fn owed(&self, domain: &Domain) -> Option<Duration> {
+        let mono = self.clock.monotonic();
+        let book = self.book.read();
+        book.entries.get(domain).and_then(|e| e.gate.owes(mono))
     }
 
     /// A fetch may not be made now. Whether the last full check is so recent that it counts.
@@ -289,7 +305,11 @@ impl Inner {
         // Before anything is read: what is on disk must not change until we are in the book.
         let _commit = self.commits.read().await;
         let old = self.stored(&domain);
+        let enforced = stored.mode() == Mode::Enforce;
         if old.is_none() && self.is_full() {
+            if let Some(entry) = self.book.write().entries.get_mut(&domain) {
+                entry.gate.succeeded(enforced);
+            }
             self.tell_of(&stored, EventKind::Full);
             return stored;
         }
@@ -322,7 +342,7 @@ impl Inner {
             entry.expiry_told = false;
             entry.memo = None;
             entry.checked = Some(self.clock.monotonic());
-            entry.gate.succeeded();
+            entry.gate.succeeded(enforced);
             let jitter = self.jitter();
             let interval = self.config.refresh_interval;
             book.schedule
@@ -457,9 +477,11 @@ impl Inner {
         match contact.verdict(hold, now) {
             ContactVerdict::Wait(until) => Outcome::Wait {
                 until,
-                since,
-                failures,
-                cause,
+                why: Waiting::Dns {
+                    since,
+                    failures,
+                    cause,
+                },
             },
             ContactVerdict::Open(_) => {
                 self.counters.unverified.fetch_add(1, Ordering::Relaxed);
@@ -527,8 +549,15 @@ impl Inner {
             }
             .min(applied.policy.expires_at.since(now)),
             Outcome::NoPolicy(NoPolicy::Fetch { cause, .. }) => ttl.min(retry(cause)),
+            Outcome::Wait {
+                until,
+                why: Waiting::FetchLimit,
+            } => ttl.min(until.since(now)),
             Outcome::NoPolicy(NoPolicy::Record(_) | NoPolicy::Unknown { .. })
-            | Outcome::Wait { .. } => ttl,
+            | Outcome::Wait {
+                why: Waiting::Dns { .. },
+                ..
+            } => ttl,
         }
     }
 }

@@ -51,7 +51,7 @@ pub struct Lookups {
     pub none: u64,
     /// A record whose policy could not be fetched.
     pub fetch_failed: u64,
-    /// DNS did not answer: wait.
+    /// DNS did not answer, or a policy that has run out may not be fetched again yet: wait.
     pub wait: u64,
     /// DNS did not answer for too long: let through.
     pub unknown: u64,

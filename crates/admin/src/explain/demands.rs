@@ -217,14 +217,8 @@ fn policy(domain: &Domain, discovery: &Discovery) -> String {
                 }
             }
         }
-        Outcome::Wait {
-            until,
-            failures,
-            cause,
-            ..
-        } => format!(
-            "It is not known whether {domain} has an MTA-STS policy: the record could not be looked up ({cause}; failures so far: {failures}). Mail waits; \
-             the next look-up is at {}.",
+        Outcome::Wait { until, why } => format!(
+            "It is not known what {domain} demands: {why}. Mail waits; the next look-up is at {}.",
             time(*until)
         ),
     }

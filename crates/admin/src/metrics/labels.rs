@@ -125,7 +125,7 @@ labels! {
         None => "none",
         /// It announces one that could not be fetched, and none is stored.
         FetchFailed => "fetch-failed",
-        /// DNS did not answer: mail waits.
+        /// DNS did not answer, or a policy that has run out may not be fetched again yet: mail waits.
         Wait => "wait",
         /// DNS did not answer for too long: mail goes as if there were none.
         Unknown => "unknown",

@@ -9,7 +9,7 @@ pub(super) const POLICY_LOOKUP: Entry = Entry {
     statuses: &[EnhancedStatus::transient(4, 3)],
     report: ReportCondition::Never,
     side: Side::Wait,
-    sentence: "It could not be found out whether {domain} has an MTA-STS policy, because DNS did not answer",
+    sentence: "It is not known at the moment which MTA-STS policy {domain} has",
     advice: "It usually passes within the hour. If many domains show this, look at our resolver \
              (`dns.servers`).",
     request: "Please see whether the name servers of {domain} answer queries for the TXT record \
@@ -22,6 +22,10 @@ pub(super) const POLICY_LOOKUP: Entry = Entry {
         "It does not wait for ever: after at least three failed look-ups over half an hour, mail to a \
          domain without any known policy is delivered as if there were none. A domain that had a \
          policy until recently waits 24 hours, one with a local `require` rule as long as the message lives.",
+        "Seldom it is the domain's policy that lives too short: a `max_age` of seconds or a few minutes. \
+         We fetch a policy at most once a minute and 20 times an hour; if one that was to be enforced has \
+         run out before we may ask again, mail waits until then instead of going out unprotected. The \
+         administrator of the domain should publish a `max_age` of weeks.",
     ],
 };
 

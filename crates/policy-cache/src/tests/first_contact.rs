@@ -6,7 +6,7 @@ use mta_sts::Mode;
 
 use super::world::{Txt, World, mode, name};
 use crate::fetch::FetchError;
-use crate::{Config, NoPolicy, Outcome, RecordTrouble};
+use crate::{Config, NoPolicy, Outcome, RecordTrouble, Waiting};
 
 #[tokio::test]
 async fn a2_16_a7_06_no_record_no_fetch() {
@@ -87,11 +87,11 @@ async fn h1_04_dns_trouble_waits_then_opens_for_an_hour_and_survives_a_restart()
     let mut waited = 0;
     loop {
         let got = cache.policy_for(&name("d.test")).await;
-        let Outcome::Wait {
-            until, failures, ..
-        } = got.outcome
-        else {
+        let Outcome::Wait { until, why } = got.outcome else {
             break;
+        };
+        let Waiting::Dns { failures, .. } = why else {
+            panic!("{why:?}")
         };
         assert!(got.first_contact);
         let now = super::world::START + waited;
@@ -190,6 +190,13 @@ async fn a7_04_a_full_cache_refuses_new_policies_and_keeps_old_ones() {
         .map(|v| v.domain.to_string())
         .collect();
     assert_eq!(kept, ["victim.test"]);
+    // Its record is believed for a minute, and the next fetch may not come within one.
+    world.advance(30);
+    let look = cache.force_refresh(&name("evil.test")).await;
+    assert!(
+        matches!(look.discovery.outcome, Outcome::Wait { .. }),
+        "{look:?}"
+    );
 }
 
 #[tokio::test]

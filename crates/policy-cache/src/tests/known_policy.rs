@@ -6,8 +6,7 @@ use std::time::Duration;
 use mta_sts::Mode;
 
 use super::world::{START, Txt, World, mode, name, policy_text};
-use crate::fetch::FetchError;
-use crate::{EventKind, Fallback, NoPolicy, Origin, Outcome};
+use crate::{EventKind, Fallback, NoPolicy, Origin, Outcome, Waiting};
 
 const DAY: u64 = 86_400;
 
@@ -333,18 +332,67 @@ async fn a3_13_max_age_zero_applies_to_the_look_up_that_fetched_it() {
     let cache = world.open();
     let first = cache.policy_for(&name("d.test")).await;
     assert_eq!(mode(&first), Some(Mode::Enforce));
+    // Fetch limits hold nevertheless, and mail is not unprotected because of them.
     let held = cache.policy_for(&name("d.test")).await;
-    let Outcome::NoPolicy(NoPolicy::Fetch { cause, .. }) = held.outcome else {
+    let Outcome::Wait { until, why } = held.outcome else {
         panic!("{held:?}")
     };
-    assert_eq!(
-        cause,
-        FetchError::RateLimited,
-        "fetch limits hold nevertheless"
-    );
-    world.advance(61);
+    assert_eq!((until.as_secs(), why), (START + 60, Waiting::FetchLimit));
+    world.advance(60);
     let next = cache.policy_for(&name("d.test")).await;
     assert_eq!(mode(&next), Some(Mode::Enforce));
     assert_eq!(world.gets(), 2);
     assert!(first.valid_until.since(next.valid_until) == Duration::ZERO);
+}
+
+/// Mail every ten seconds for two hours, to a domain whose policy lives for this long.
+async fn two_hours_of(published: Mode, max_age: u64) -> (u64, u64, u64) {
+    let world = World::new();
+    world.quiet.store(true, Ordering::Relaxed);
+    world.txt("d.test", Txt::Records(&["v=STSv1; id=a"], 30));
+    world.serve("d.test", published, max_age);
+    let cache = world.open();
+    let (mut waited, mut unprotected) = (0, 0);
+    for _ in 0..720 {
+        match cache.policy_for(&name("d.test")).await.outcome {
+            Outcome::Policy(_) => {}
+            Outcome::Wait { .. } => waited += 1,
+            Outcome::NoPolicy(_) => unprotected += 1,
+        }
+        world.advance(10);
+    }
+    (waited, unprotected, world.gets())
+}
+
+#[tokio::test]
+async fn a3_13_a4_11_a_short_enforce_policy_never_leaves_mail_unprotected_because_we_do_not_ask() {
+    let (waited, unprotected, gets) = two_hours_of(Mode::Enforce, 120).await;
+    assert_eq!(unprotected, 0);
+    assert!(gets <= 40, "20 an hour: {gets}");
+    assert!(waited <= 240, "20 minutes of each hour: {waited}");
+    // What demands nothing is waited for by nobody.
+    for published in [Mode::Testing, Mode::None] {
+        let (waited, _, gets) = two_hours_of(published, 120).await;
+        assert!(waited == 0 && gets <= 40, "{published} {waited} {gets}");
+    }
+}
+
+#[tokio::test]
+async fn a4_14_a_host_that_fails_when_it_is_asked_holds_up_nothing() {
+    let world = World::new();
+    world.txt("d.test", Txt::Records(&["v=STSv1; id=a"], 30));
+    world.serve("d.test", Mode::Enforce, 30);
+    let cache = world.open();
+    let _ = cache.policy_for(&name("d.test")).await;
+    world.advance(60);
+    world.block("d.test");
+    for _ in 0..2 {
+        let got = cache.policy_for(&name("d.test")).await;
+        assert!(
+            matches!(got.outcome, Outcome::NoPolicy(NoPolicy::Fetch { .. })),
+            "{got:?}"
+        );
+        world.txt("d.test", Txt::Records(&["v=STSv1; id=b"], 30));
+        world.advance(31);
+    }
 }

@@ -6,7 +6,7 @@ use mail_types::Timestamp;
 use mta_sts::{Mode, MxPattern};
 
 use super::world::{START, Txt, World, mode, name, policy_text};
-use crate::{Config, Opened, Order, Outcome, PolicyCache};
+use crate::{Config, Opened, Order, Outcome, PolicyCache, Waiting};
 
 fn open(world: &std::sync::Arc<World>, dir: &std::path::Path) -> PolicyCache {
     match PolicyCache::open(Config::new(dir), world.ports()).unwrap() {
@@ -30,7 +30,10 @@ async fn a7_03_policies_rules_and_first_contacts_survive_a_restart_and_a_compact
         let cache = open(&world, dir.path());
         let _ = cache.policy_for(&name("d.test")).await;
         let wait = cache.policy_for(&name("quiet.test")).await;
-        assert!(matches!(wait.outcome, Outcome::Wait { failures: 1, .. }));
+        let Outcome::Wait { why, .. } = wait.outcome else {
+            panic!("{wait:?}")
+        };
+        assert!(matches!(why, Waiting::Dns { failures: 1, .. }));
         let mx = vec![MxPattern::parse("mx.p.test").unwrap()];
         cache.pin(&name("p.test"), Some(mx), order).await.unwrap();
     }
@@ -43,7 +46,10 @@ async fn a7_03_policies_rules_and_first_contacts_survive_a_restart_and_a_compact
         assert_eq!(mode(&got), Some(Mode::Enforce));
         let wait = cache.policy_for(&name("quiet.test")).await;
         let Outcome::Wait {
-            failures, since, ..
+            why: Waiting::Dns {
+                failures, since, ..
+            },
+            ..
         } = wait.outcome
         else {
             panic!("{wait:?}")

@@ -71,12 +71,16 @@ impl HttpsFetcher {
         };
         let progress = Arc::new(Progress::default());
         fetcher
-            .client(&progress)
+            .client(&progress, Duration::from_mins(1))
             .map_err(|e| HttpsFetcherError(cause::words(&e)))?;
         Ok(fetcher)
     }
 
-    fn client(&self, progress: &Arc<Progress>) -> reqwest::Result<reqwest::Client> {
+    fn client(
+        &self,
+        progress: &Arc<Progress>,
+        within: Duration,
+    ) -> reqwest::Result<reqwest::Client> {
         let mut tls = (self.tls)();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         tls.enable_sni = true;
@@ -90,6 +94,8 @@ impl HttpsFetcher {
         reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .dns_resolver(dns)
+            // The addresses of a family share this: one that does not answer leaves time for the next.
+            .connect_timeout(within / 2)
             .connector_layer(Watch(Arc::clone(progress)))
             .https_only(true)
             .http1_only()
@@ -106,6 +112,7 @@ impl HttpsFetcher {
     async fn get(
         &self,
         domain: &Domain,
+        within: Duration,
         progress: &Arc<Progress>,
         bytes: &AtomicUsize,
     ) -> Result<Parsed, FetchFailure> {
@@ -117,7 +124,7 @@ impl HttpsFetcher {
             port => format!("https://{host}:{port}/.well-known/mta-sts.txt"),
         };
         let client = self
-            .client(progress)
+            .client(progress, within)
             .map_err(|e| FetchError::Local(cause::words(&e)))?;
         let request = client.get(url).header("accept", "text/plain");
         let sent = request.send().await;
@@ -156,7 +163,7 @@ impl PolicyFetcher for HttpsFetcher {
         Box::pin(async move {
             let progress = Arc::new(Progress::default());
             let bytes = AtomicUsize::new(0);
-            let get = self.get(domain, &progress, &bytes);
+            let get = self.get(domain, within, &progress, &bytes);
             match tokio::time::timeout(within, get).await {
                 Ok(result) => result,
                 Err(_) => Err(FetchError::Timeout {

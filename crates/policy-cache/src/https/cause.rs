@@ -33,6 +33,10 @@ fn cause(error: &reqwest::Error, host: &HostName, progress: &Progress, bytes: us
     if error.is_builder() {
         return FetchError::Local(words(error));
     }
+    if error.is_connect() && error.is_timeout() {
+        let stage = progress.stage();
+        return FetchError::Timeout { stage, bytes };
+    }
     if error.is_connect() {
         let io = chain(error).find_map(|e| e.downcast_ref::<io::Error>());
         let what = io.map_or_else(|| words(error), ToString::to_string);

@@ -350,6 +350,46 @@ async fn a4_12_h2_06_h2_07_h2_08_one_deadline_and_its_stage() {
     }
 }
 
+/// An address that takes no connection at this port, as behind a firewall that drops everything.
+async fn dead(ip: Ipv4Addr, port: u16) -> (TcpListener, Vec<tokio::net::TcpStream>) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((ip, port).into()).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let mut waiting = Vec::new();
+    // Whoever comes when its queue is full is left without an answer.
+    let connect = || tokio::net::TcpStream::connect((ip, port));
+    while let Ok(taken) = tokio::time::timeout(Duration::from_millis(300), connect()).await {
+        waiting.push(taken.unwrap());
+    }
+    (listener, waiting)
+}
+
+#[tokio::test]
+async fn a4_23_a_dead_address_of_the_same_family_costs_a_part_of_the_time() {
+    let (gone, here) = (Ipv4Addr::new(127, 0, 0, 9), Ipv4Addr::LOCALHOST);
+    let params = CertificateParams::new(vec![GOOD[0].to_owned()]).unwrap();
+    let in_dns = [IpAddr::V4(gone), IpAddr::V4(here)];
+    let behaviour = Behaviour::Send(ok(PLAIN, POLICY));
+    let site = site_with(params, here.into(), &in_dns, true, behaviour).await;
+    let _dead = dead(gone, site.fetcher.port).await;
+    let began = std::time::Instant::now();
+    let found = fetch(&site, Duration::from_secs(8)).await;
+    assert!(found.is_ok(), "{found:?}");
+    assert!(began.elapsed() >= Duration::from_secs(1), "it was tried");
+    // With nothing else there it is a time-out like any other.
+    let alone = HttpsFetcher {
+        resolver: Arc::new(Dns(vec![gone.into()])),
+        ..site.fetcher
+    };
+    let domain = Domain::parse("d.test").unwrap();
+    let failed = alone.fetch(&domain, Duration::from_secs(1)).await;
+    let (stage, bytes) = (Stage::Connect, 0);
+    assert_eq!(
+        failed.unwrap_err().cause,
+        FetchError::Timeout { stage, bytes }
+    );
+}
+
 #[tokio::test]
 async fn a4_01_a4_03_a4_04_h2_01_h2_02_h2_03_certificates() {
     let good = || Behaviour::Send(ok(PLAIN, POLICY));

@@ -13,7 +13,7 @@ use mail_types::{Answer, DnsError, HostName, Security};
 
 use crate::anchors::{Anchors, named};
 use crate::config::{BuildError, Config, Dnssec};
-use crate::path::{Eye, IMPATIENT, Path, Probe};
+use crate::path::{Eye, IMPATIENT, Path, Probe, Way};
 use crate::records::printable;
 use crate::stats::Counters;
 use crate::validate::Validator;
@@ -147,16 +147,21 @@ impl Upstream {
             self.counters.cache_hits.fetch_add(1, Ordering::Relaxed);
             return remembered.map_err(Failure::Net);
         }
+        // Looked at once: the path may have become broken since somebody said that we may ask.
+        let ours = self.validator.as_ref();
+        let way = match ours.is_none_or(|validator| validator.anchors.cover(question.name())) {
+            true => self.probe.way(),
+            false => Way::Plain,
+        };
+        if let Way::Barred(why) = way {
+            return Err(Failure::Barred(why));
+        }
         self.counters.queries.fetch_add(1, Ordering::Relaxed);
-        let result = match (self.dnssec, &self.validator) {
-            (Dnssec::Off, _) => self.plainly(&question, Want::Nothing).await,
-            (Dnssec::TrustAd, _) => self.plainly(&question, Want::Ad).await,
-            (Dnssec::Validate, Some(validator))
-                if self.probe.carries() && validator.anchors.cover(question.name()) =>
-            {
-                validator.query(&question).await
-            }
-            (Dnssec::Validate, _) => self.plainly(&question, Want::Nothing).await,
+        let result = match (self.dnssec, ours, way) {
+            (Dnssec::Off, ..) => self.plainly(&question, Want::Nothing).await,
+            (Dnssec::TrustAd, ..) => self.plainly(&question, Want::Ad).await,
+            (Dnssec::Validate, Some(validator), Way::Validated) => validator.query(&question).await,
+            (Dnssec::Validate, ..) => self.plainly(&question, Want::Nothing).await,
         };
         let result = match result {
             Ok(message) => Ok(message),
@@ -302,6 +307,12 @@ impl Chain {
                     plain(&e, question.name(), servers)
                 ));
             }
+            Failure::Barred(why) => {
+                return DnsError::Temporary(format!(
+                    "{} is not asked for: {why}",
+                    printable(self.end())
+                ));
+            }
             Failure::Bogus(why) => {
                 return DnsError::Bogus(format!("{}: {why}", printable(self.end())));
             }
@@ -401,3 +412,6 @@ fn seconds(ttl: u32) -> Duration {
 
 /// Rows H1-10, H1-11.
 const MAX_CNAMES: usize = 12;
+
+#[cfg(test)]
+mod tests;

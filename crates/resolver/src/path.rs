@@ -41,6 +41,16 @@ pub(crate) struct Probe {
     last: Mutex<Option<Instant>>,
 }
 
+/// How to ask.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Way {
+    Validated,
+    Plain,
+    /// Not at all; why.
+    Barred(String),
+}
+
 enum Seen {
     Carries,
     /// An answer from which nothing can be validated.
@@ -62,8 +72,13 @@ impl Probe {
         self.state.subscribe()
     }
 
-    pub(crate) fn carries(&self) -> bool {
-        *self.state.borrow() == Path::Carries
+    /// How a name below the trust anchors is to be asked for at this moment.
+    pub(crate) fn way(&self) -> Way {
+        match &*self.state.borrow() {
+            Path::Carries => Way::Validated,
+            Path::Off | Path::Unavailable(_) => Way::Plain,
+            Path::Unknown(why) | Path::Broken(why) => Way::Barred(why.clone()),
+        }
     }
 
     /// What a look-up has to know before it asks: `Some` text is why it fails.
@@ -213,6 +228,8 @@ fn untrusted(wire: &Wire, zone: &Name, why: &str) -> String {
 fn failed(wire: &Wire, zone: &Name, failure: Failure) -> Seen {
     let (servers, zone) = (wire.names(), named(zone));
     match failure {
+        // Not from the wire: it says nothing about the path.
+        Failure::Barred(why) => Seen::Silence(why),
         Failure::Net(NetError::Dns(NetDnsError::NoRecordsFound(denial))) => {
             let what = match denial.response_code {
                 ResponseCode::NXDomain => "that it does not exist",

@@ -141,6 +141,8 @@ pub(crate) enum Failure {
     Net(NetError),
     /// What the validator needs besides could not be had.
     Chain(Box<(Query, NetError)>),
+    /// Nothing was asked: DNSSEC has stopped reaching us, or nobody knows yet; why.
+    Barred(String),
     /// There was one, and it fails validation: what is wrong with it.
     Bogus(String),
 }

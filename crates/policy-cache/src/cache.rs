@@ -76,6 +76,11 @@ impl Config {
             dangerous_lose_policies: false,
         }
     }
+
+    /// Fetches at the same time: on behalf of mail, and in the background.
+    fn slots(&self) -> [usize; 2] {
+        [self.max_fetches.max(1), (self.max_fetches / 4).max(1)]
+    }
 }
 
 /// The result of opening the store.
@@ -203,9 +208,10 @@ impl PolicyCache {
         loaded: Loaded,
     ) -> Self {
         let guard = ClockGuard::starting_from(config.clock_base);
+        let [mail, background] = config.slots();
         let inner = Inner {
-            fetch_slots: Semaphore::new(config.max_fetches.max(1)),
-            background_slots: Semaphore::new((config.max_fetches / 4).max(1)),
+            fetch_slots: Semaphore::new(mail),
+            background_slots: Semaphore::new(background),
             negatives: RwLock::new(Negatives::new(config.max_negative)),
             config,
             resolver: ports.resolver,
@@ -231,6 +237,12 @@ impl PolicyCache {
         Self {
             inner: Arc::new(inner),
         }
+    }
+
+    /// How many fetches there are at the same time at most: on behalf of mail, and in the background.
+    #[must_use]
+    pub fn fetch_limits(&self) -> [usize; 2] {
+        self.inner.config.slots()
     }
 
     /// What does this domain demand? Answers from memory while the last answer is good, else asks

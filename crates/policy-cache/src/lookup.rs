@@ -252,7 +252,7 @@ impl Inner {
         let result = match tokio::time::timeout(left(), slots.acquire()).await {
             Ok(slot) => {
                 self.counters.fetches.fetch_add(1, Ordering::Relaxed);
-                let _running = self.counters.running();
+                let _running = self.counters.running(trigger == Trigger::Refresh);
                 let result = self.fetcher.fetch(domain, left()).await;
                 drop(slot);
                 result

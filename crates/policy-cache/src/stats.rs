@@ -32,8 +32,10 @@ pub struct Stats {
     pub fetches: u64,
     /// Fetches that failed.
     pub fetch_failures: u64,
-    /// Fetches running now (row H2-29).
+    /// Fetches running now, but for background refreshes (row H2-29).
     pub fetches_in_flight: u64,
+    /// Background refreshes running now.
+    pub refreshes_in_flight: u64,
     /// Answers "no policy" held in memory; these alone may be evicted.
     pub negative_entries: u64,
 }
@@ -67,6 +69,7 @@ pub(crate) struct Counters {
     pub(crate) first_contacts: AtomicU64,
     pub(crate) unverified: AtomicU64,
     in_flight: AtomicU64,
+    refreshing: AtomicU64,
     live: AtomicU64,
     cache: AtomicU64,
     fallback: AtomicU64,
@@ -93,9 +96,14 @@ impl Counters {
     }
 
     /// Counts a fetch as running until dropped.
-    pub(crate) fn running(&self) -> Running<'_> {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        Running(&self.in_flight)
+    pub(crate) fn running(&self, in_background: bool) -> Running<'_> {
+        let counter = if in_background {
+            &self.refreshing
+        } else {
+            &self.in_flight
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        Running(counter)
     }
 
     pub(crate) fn fill(&self, stats: &mut Stats) {
@@ -103,6 +111,7 @@ impl Counters {
         stats.fetches = get(&self.fetches);
         stats.fetch_failures = get(&self.fetch_failures);
         stats.fetches_in_flight = get(&self.in_flight);
+        stats.refreshes_in_flight = get(&self.refreshing);
         stats.expired = get(&self.expired);
         stats.refresh_failures = get(&self.refresh_failures);
         stats.first_contacts = get(&self.first_contacts);

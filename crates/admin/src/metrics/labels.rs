@@ -261,8 +261,10 @@ labels! {
         JournalBytes => "journal-bytes",
         /// Octets that messages on their way in take.
         InboundContent => "inbound-content",
-        /// Policy fetches that are under way.
+        /// Policy fetches that are under way, but for those in the background.
         PolicyFetches => "policy-fetches",
+        /// Refreshes of policies in the background that are under way.
+        PolicyRefreshes => "policy-refreshes",
         /// Open file descriptors.
         Descriptors => "descriptors",
         /// Senders whose notifications are counted for their limits.
@@ -286,6 +288,7 @@ impl Resource {
             Self::JournalBytes => Cap::Key("queue.journal-memory"),
             Self::InboundContent => Cap::Key("access.content-memory"),
             Self::PolicyFetches => Cap::Key("policy-cache.fetches"),
+            Self::PolicyRefreshes => Cap::Fixed("a quarter of `policy-cache.fetches`"),
             Self::Descriptors => Cap::Fixed("the process's limit of open files (`LimitNOFILE`)"),
             Self::NoticeSenders => Cap::Fixed(
                 "fixed; with more, those whose period is over are forgotten, and if none is, new ones share the limit in all only",

@@ -29,7 +29,6 @@ pub(crate) struct Sources {
     pub(crate) log: EventLog,
     pub(crate) started_at: u64,
     pub(crate) inbound: Reins,
-    pub(crate) max_fetches: u64,
     pub(crate) body_memory: u64,
     pub(crate) messages_in_memory: u64,
     pub(crate) journal_memory: u64,
@@ -152,11 +151,15 @@ impl Sources {
         snapshot.policy_refresh_failures = p.refresh_failures;
         snapshot.first_contacts = p.first_contacts;
         snapshot.unverified_first_contacts = p.unverified_first_contacts;
-        snapshot.usage.push(usage(
-            Resource::PolicyFetches,
-            p.fetches_in_flight,
-            Some(self.max_fetches),
-        ));
+        let [mail, background] = policies.fetch_limits().map(|most| most as u64);
+        snapshot.usage.extend([
+            usage(Resource::PolicyFetches, p.fetches_in_flight, Some(mail)),
+            usage(
+                Resource::PolicyRefreshes,
+                p.refreshes_in_flight,
+                Some(background),
+            ),
+        ]);
     }
 
     fn dns(&self) -> Vec<DnsSeries> {

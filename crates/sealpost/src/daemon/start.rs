@@ -93,7 +93,6 @@ pub(crate) async fn run(
         log: observer.log.clone(),
         started_at: clock.wall().as_secs(),
         inbound: server.reins(),
-        max_fetches: settings.policy_cache.fetches as u64,
         body_memory: settings.queue.body_memory,
         messages_in_memory: settings.queue.messages_in_memory as u64,
         journal_memory: settings.queue.journal_memory,

@@ -251,7 +251,8 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "policy-cache.fetches",
         Kind::Count(1, 1000),
-        "Policies fetched at the same time.",
+        "Policies fetched at the same time for mail; refreshes in the background have a quarter of that \
+         besides.",
     )
     .default("20"),
 ];

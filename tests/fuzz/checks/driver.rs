@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use mail_types::{Domain, Envelope, QueueId, Timestamp, TlsFacts};
+use mail_types::{Domain, Envelope, QueueId, Timestamp, TlsFacts, header_fields};
 use smtp_proto::BareNewline;
 use smtp_proto::server::{
     Action, AuthAnswer, AuthRequest, ClaimedClient, ClientCertificate, Logins, Peer, Relaying,
-    Session, Settings, TlsMode,
+    Session, Settings, TlsMode, TlsRequiredNo,
 };
 
 /// How a session stands, and what came of it.
@@ -40,6 +40,7 @@ pub(super) fn peer(rule: BareNewline) -> Peer {
 /// A session in clear, or inside TLS with a certificate that is nobody's and all mechanisms.
 pub(super) fn session(peer: Peer, inside_tls: bool) -> Session {
     let mut settings = Settings::new(Domain::parse("relay.test").unwrap(), "fuzz");
+    settings.dangerous_tls_required_no = TlsRequiredNo::All;
     if inside_tls {
         settings.tls = TlsMode::Implicit;
         settings.logins = Logins {
@@ -104,6 +105,8 @@ pub(super) fn drive(
             Action::Abandon => content.clear(),
             Action::Commit(envelope) => {
                 super::whole_lines(&content);
+                no_end_without_nul(&content);
+                wants_no_tls(&envelope, &content);
                 driven
                     .messages
                     .push((*envelope, std::mem::take(&mut content)));
@@ -123,6 +126,28 @@ pub(super) fn drive(
 /// Nobody may log in.
 pub(super) fn nobody(session: &mut Session, _: AuthRequest) {
     session.authenticated(AuthAnswer::Rejected);
+}
+
+/// No line is a lone dot to those who drop NUL; a dot in front is sent twice.
+fn no_end_without_nul(content: &[u8]) {
+    for line in content.split(|b| *b == b'\n') {
+        let left = line.iter().filter(|b| !matches!(b, 0 | b'\r'));
+        let is_dot = left.eq([b'.'].iter());
+        assert!(!is_dot || line.starts_with(b"."), "{}", line.escape_ascii());
+    }
+}
+
+/// The session reads the header as it streams by; whoever reads it as a whole finds the same.
+fn wants_no_tls(envelope: &Envelope, content: &[u8]) {
+    let (fields, _) = header_fields(content);
+    if fields.iter().any(|field| field.raw().len() > 4096) {
+        return; // So much of a field is looked at.
+    }
+    let mut said = fields.iter().filter(|field| field.is("TLS-Required"));
+    let only = said.next().filter(|_| said.next().is_none());
+    let is_no = |value: &[u8]| value.trim_ascii().eq_ignore_ascii_case(b"no");
+    let want = only.is_some_and(|field| is_no(field.value())) && !envelope.requiretls;
+    assert_eq!(envelope.tls_required_no, want, "{}", content.escape_ascii());
 }
 
 /// One header field, with nothing in it that a client could have put there to begin another.

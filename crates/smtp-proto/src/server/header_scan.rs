@@ -99,7 +99,7 @@ impl HeaderScan {
         }
         let field = std::mem::take(&mut self.field);
         match name_and_value(&field) {
-            Some((name, value)) => self.note(name, value),
+            Some((name, value)) => self.note(name, value, field.len() < MAX_FIELD),
             // No field: whatever follows is not a header any more (as MTAs treat it).
             None => self.place = Place::Body,
         }
@@ -107,7 +107,8 @@ impl HeaderScan {
         self.field.clear();
     }
 
-    fn note(&mut self, name: &[u8], value: &[u8]) {
+    /// `whole`: nothing of the field was cut off.
+    fn note(&mut self, name: &[u8], value: &[u8], whole: bool) {
         if name.eq_ignore_ascii_case(b"received") {
             self.received = self.received.saturating_add(1);
             let value = String::from_utf8_lossy(value);
@@ -122,8 +123,9 @@ impl HeaderScan {
             self.message_id = printable(value);
         } else if name.eq_ignore_ascii_case(b"tls-required") {
             self.tls_required = self.tls_required.saturating_add(1);
-            // RFC 8689 section 3: only "No" has a meaning (any case: row D2-04).
-            self.tls_required_no = value.trim_ascii().eq_ignore_ascii_case(b"no");
+            // RFC 8689 section 3: only "No" has a meaning (any case: row D2-04), and what does not
+            // fit into what we look at may have more.
+            self.tls_required_no = whole && value.trim_ascii().eq_ignore_ascii_case(b"no");
         }
     }
 
@@ -246,6 +248,8 @@ mod tests {
 
     #[test]
     fn d2_02_to_d2_04_tls_required() {
+        // What makes it another word stands behind what is looked at.
+        let cut = format!("TLS-Required: No{}x\r\n\r\n", " ".repeat(MAX_FIELD));
         for (text, want) in [
             ("TLS-Required: No\r\n\r\n", true),
             ("tls-required: NO\r\n\r\n", true),
@@ -255,6 +259,7 @@ mod tests {
             ("TLS-Required: No\r\nTLS-Required: Yes\r\n\r\n", false),
             ("TLS-Required: Yes\r\n\r\n", false),
             ("TLS-Required: nope\r\n\r\n", false),
+            (&cut, false),
             ("TLS-Required: No; x\r\n\r\n", false),
             ("Subject: x\r\n TLS-Required: No\r\n\r\n", false),
             ("\r\nTLS-Required: No\r\n", false),

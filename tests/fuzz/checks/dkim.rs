@@ -99,8 +99,10 @@ fn split(message: &[u8]) -> (&[u8], Vec<&[u8]>, &[u8]) {
             len += line(&rest[len..]);
         }
         let field = &rest[..len];
-        let name = name_of(field);
-        if !field.contains(&b':') || name.is_empty() || !name.iter().all(|b| (33..=126).contains(b))
+        // Its colon stands in its first line: one that does not end the header.
+        let first = &field[..line(field)];
+        let name = name_of(first);
+        if !first.contains(&b':') || name.is_empty() || !name.iter().all(|b| (33..=126).contains(b))
         {
             break;
         }

@@ -161,7 +161,8 @@ fn is_address(text: &str) -> bool {
     })
 }
 
-/// The first word behind white space and comments (RFC 8601 section 2.2).
+/// The first word behind white space and comments (RFC 8601 section 2.2), and behind semicolons: one
+/// in front breaks the grammar, but who knows what a reader makes of it.
 fn authserv_id(value: &str) -> Option<String> {
     let mut chars = value.chars().peekable();
     let mut depth = 0usize;
@@ -170,7 +171,7 @@ fn authserv_id(value: &str) -> Option<String> {
             '(' => depth += 1,
             ')' => depth = depth.saturating_sub(1),
             '\\' if depth > 0 => drop(chars.next()),
-            _ if depth > 0 || c.is_ascii_whitespace() => {}
+            _ if depth > 0 || c.is_ascii_whitespace() || c == ';' => {}
             '"' => {
                 chars.next();
                 return Some(quoted(chars));

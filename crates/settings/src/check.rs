@@ -1,12 +1,12 @@
 //! What no single key shows: contradictions, duplicates, danger without its permission.
 
 mod inbound;
+mod world;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use ipnet::IpNet;
 use mail_types::Timestamp;
 
 use super::build::Built;
@@ -17,6 +17,7 @@ use super::settings::{
     Route, RouteTls, Settings, TlsRequiredNo,
 };
 use super::units;
+use world::too_wide;
 
 /// All that can be said without touching the file system.
 pub(super) fn check(built: &Built, places: &Places, now: Timestamp) -> Vec<Problem> {
@@ -221,19 +222,16 @@ impl Findings<'_> {
         }
     }
 
-    /// Two halves of the world are the world: networks are joined before they are judged.
     fn relay_networks(&mut self, settings: &Settings) {
         if settings.logins.dangerous_open_relay {
             return;
         }
-        for network in IpNet::aggregate(&settings.access.relay_networks) {
-            if network.prefix_len() == 0 {
-                self.error(
-                    "access.relay-networks",
-                    format!("{network} is everybody: this would be an open relay"),
-                    "name the networks of your own servers",
-                );
-            }
+        for wide in too_wide(&settings.access.relay_networks) {
+            self.error(
+                "access.relay-networks",
+                format!("{wide}: this would be an open relay"),
+                "name the networks of your own servers",
+            );
         }
     }
 

@@ -1,8 +1,7 @@
 //! What contradicts itself about listeners and their clients.
 
-use ipnet::IpNet;
-
 use super::Findings;
+use super::world::too_wide;
 use crate::settings::{ListenerTls, Settings};
 
 impl Findings<'_> {
@@ -13,14 +12,12 @@ impl Findings<'_> {
             ("access.xclient-hosts", &access.xclient_hosts),
             ("access.proxy-hosts", &access.proxy_hosts),
         ] {
-            for network in IpNet::aggregate(&networks.clone()) {
-                if network.prefix_len() == 0 {
-                    self.error(
-                        key,
-                        format!("{network} is everybody: anybody may pretend to be anybody else"),
-                        "name the addresses of your own proxies",
-                    );
-                }
+            for wide in too_wide(networks) {
+                self.error(
+                    key,
+                    format!("{wide}: anybody there may pretend to be anybody else"),
+                    "name the addresses of your own proxies",
+                );
             }
         }
     }

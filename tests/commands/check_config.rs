@@ -61,4 +61,55 @@ testkit::net_test! {
         assert_eq!(code, Some(78), "{said}");
         assert!(said.contains("is not fully qualified"), "{said}");
     }
+
+    async fn a_name_server_that_is_silent_is_named_with_what_to_do() {
+        let _silent = tokio::net::UdpSocket::bind("127.0.0.98:53").await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("sealpost.toml");
+        let config = RelayConfig::default().set("dns.servers", r#"["127.0.0.98:53"]"#);
+        std::fs::write(&file, config.text(folder.path())).unwrap();
+        let said = cli(&file, &["check-config"]).await;
+        assert_eq!(said.code, Some(0), "{said:?}");
+        let silent = "warning: dns.servers: no name server has answered: 127.0.0.98";
+        assert!(said.stdout.contains(silent) && said.stdout.contains("/etc/resolv.conf"), "{said:?}");
+        assert!(!said.stdout.contains("not asked yet"), "{said:?}");
+    }
+
+    /// Every problem in the form that was asked for, those of the file itself too.
+    async fn a_file_that_is_no_text_is_a_problem_with_a_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("sealpost.toml");
+        std::fs::write(&file, b"[server]\nhostname = \"r\xffl\"\n").unwrap();
+        let said = cli(&file, &["check-config"]).await;
+        assert_eq!(said.code, Some(78), "{said:?}");
+        let place = format!("{}:2: is not UTF-8", file.display());
+        assert!(said.stdout.contains(&place) && said.stdout.contains("1 errors"), "{said:?}");
+        for name in ["sealpost.toml", "missing.toml"] {
+            let said = cli(&folder.path().join(name), &["check-config", "--json"]).await;
+            assert_eq!(said.code, Some(78), "{said:?}");
+            let problem: serde_json::Value = serde_json::from_str(said.stdout.trim()).unwrap();
+            assert_eq!(problem["severity"], "error", "{said:?}");
+        }
+    }
+
+    /// What is there is told from what is not.
+    async fn files_of_the_commands_are_named_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("sealpost.toml");
+        let users = folder.path().join("users");
+        std::fs::write(&file, format!("[access]\nusers-file = \"{}\"\n", users.display())).unwrap();
+        let list = cli(&file, &["user", "list"]).await;
+        assert_eq!(list.code, Some(65), "{list:?}");
+        assert!(list.stderr.contains("the first `sealpost user add` makes it"), "{list:?}");
+        let nothing = folder.path().join("nothing").display().to_string();
+        let add = cli(&file, &["user", "add", "ann", "--password-file", &nothing]).await;
+        assert_eq!(add.code, Some(65), "{add:?}");
+        assert!(add.stderr.contains(&format!("--password-file {nothing}: ")), "{add:?}");
+        std::fs::write(&nothing, "").unwrap();
+        let add = cli(&file, &["user", "add", "ann", "--password-file", &nothing]).await;
+        assert!(add.stderr.contains("the password is empty"), "{add:?}");
+        let key = cli(&file, &["dkim", "keygen", "--domain", "org.test", "--selector", "s1", "--out", &nothing]).await;
+        assert_eq!(key.code, Some(73), "{key:?}");
+        assert!(key.stderr.contains("is not overwritten: remove it, or name another --out"), "{key:?}");
+    }
 }

@@ -66,7 +66,11 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         ));
         return Err(ConfigError(problems));
     };
-    problems.append(&mut check::check(&built, &places, sources.now));
+    let refused: Vec<String> = problems.iter().map(|p| p.key.clone()).collect();
+    let mut judged = check::check(&built, &places, sources.now);
+    // What was refused has no value that could be judged.
+    judged.retain(|p| p.key.is_empty() || !refused.iter().any(|key| is_part(key, &p.key)));
+    problems.append(&mut judged);
     problems.append(&mut files::check(&built, &places));
     problems.sort_by(|a, b| a.place.cmp(&b.place));
     if problems.iter().any(|p| p.severity == Severity::Error) {
@@ -184,14 +188,29 @@ impl Sources {
     }
 }
 
+/// Whether a key is this one or something in it: `listener[0].address[1]` in `listener[0].address`.
+fn is_part(key: &str, whole: &str) -> bool {
+    let rest = key.strip_prefix(whole);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('['))
+}
+
 fn read(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path).map_err(|error| {
-        ConfigError(vec![Problem::error(
-            Place::File(path.display().to_string()),
-            "",
-            format!("cannot be read: {error}"),
-            "give a readable file with --config",
-        )])
+    let problem =
+        |place, message, remedy| ConfigError(vec![Problem::error(place, "", message, remedy)]);
+    let name = path.display().to_string();
+    let bytes = std::fs::read(path).map_err(|error| {
+        let remedy = "give a readable file with --config";
+        let place = Place::File(name.clone());
+        problem(place, format!("cannot be read: {error}"), remedy)
+    })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let before = error
+            .as_bytes()
+            .iter()
+            .take(error.utf8_error().valid_up_to());
+        let line = 1 + before.filter(|octet| **octet == b'\n').count();
+        let place = Place::Line(name, line);
+        problem(place, "is not UTF-8".into(), "write the file as UTF-8 text")
     })
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mail_types::Timestamp;
 use resolver::{BuildError, DnsResolver, Path as DnsPath};
-use settings::{Place, Problem, Settings, Severity, is_local_address, mail_loop_warning};
+use settings::{Place, Problem, Settings, Severity, Sources, is_local_address, mail_loop_warning};
 use tokio::time::timeout;
 
 use crate::daemon::certificates::ending;
@@ -13,31 +13,18 @@ use crate::daemon::logins::{identities, nobodys};
 use crate::daemon::open::{resolver_config, roots};
 use crate::exit::Status;
 use crate::output::Output;
+use crate::progress::Progress;
 
 /// Prints every problem; the status is 78 if there is an error.
 pub(super) async fn run(config: Option<&Path>, json: bool) -> anyhow::Result<Status> {
-    let sources = super::sources(config)?;
-    let file = sources.file.as_ref().map(|(path, _)| path.clone());
-    let problems = match settings::load(&sources) {
-        Ok(loaded) => {
-            let mut problems = loaded.warnings;
-            problems.extend(users(&loaded.settings));
-            problems.extend(one_user_twice(&loaded.settings));
-            match DnsResolver::new(&resolver_config(&loaded.settings)) {
-                Ok(resolver) => {
-                    let settings = &loaded.settings;
-                    let warning =
-                        mail_loop_warning(settings, &resolver, is_local_address, PATIENCE).await;
-                    problems.extend(warning);
-                    problems.extend(dnssec(&resolver).await);
-                }
-                Err(error) => problems.push(no_resolver(&error)),
-            }
-            problems.extend(no_roots(&loaded.settings));
-            problems.extend(certificates(&loaded.settings, sources.now));
-            problems
+    let (file, problems) = match super::sources(config) {
+        Ok(sources) => {
+            let file = sources.file.as_ref().map(|(path, _)| path.clone());
+            let asked = found(&sources);
+            let doing = "asking the name servers";
+            (file, Progress::new(json).during(doing, asked).await)
         }
-        Err(error) => error.0,
+        Err(error) => (config.map(Path::to_owned), error.0),
     };
     let errors = count(&problems, Severity::Error);
     let mut out = Output::stdout();
@@ -59,6 +46,30 @@ pub(super) async fn run(config: Option<&Path>, json: bool) -> anyhow::Result<Sta
     } else {
         Status::Ok
     })
+}
+
+async fn found(sources: &Sources) -> Vec<Problem> {
+    let loaded = match settings::load(sources) {
+        Ok(loaded) => loaded,
+        Err(error) => return error.0,
+    };
+    let settings = &loaded.settings;
+    let mut problems = loaded.warnings;
+    problems.extend(users(settings));
+    problems.extend(one_user_twice(settings));
+    match DnsResolver::new(&resolver_config(settings)) {
+        Ok(resolver) => {
+            let (to_us, path) = tokio::join!(
+                mail_loop_warning(settings, &resolver, is_local_address, PATIENCE),
+                dnssec(&resolver)
+            );
+            problems.extend(to_us.into_iter().chain(path));
+        }
+        Err(error) => problems.push(no_resolver(&error)),
+    }
+    problems.extend(no_roots(settings));
+    problems.extend(certificates(settings, sources.now));
+    problems
 }
 
 /// What stands in the users file: the settings know only its name.
@@ -134,11 +145,25 @@ fn no_roots(settings: &Settings) -> Option<Problem> {
 
 /// DANE is wanted and DNSSEC does not get here (row G5-09).
 async fn dnssec(resolver: &DnsResolver) -> Option<Problem> {
-    // What is not known by then has been said: nobody answered.
-    let _ = timeout(PATIENCE, resolver.look_at_path()).await;
+    let looked = timeout(PATIENCE, resolver.look_at_path()).await;
     let message = match &*resolver.path().borrow() {
         DnsPath::Off | DnsPath::Carries => return None,
-        DnsPath::Unknown(why) => format!("no name server has answered: {why}"),
+        DnsPath::Unknown(why) => {
+            let why = match looked {
+                Ok(()) => why.clone(),
+                Err(_elapsed) => format!("{} is silent", resolver.servers()),
+            };
+            return Some(Problem {
+                severity: Severity::Warning,
+                place: Place::Default,
+                key: "dns.servers".to_owned(),
+                message: format!("no name server has answered: {why}"),
+                remedy:
+                    "check that the servers of dns.servers, or else of /etc/resolv.conf, run and \
+                         answer this host"
+                        .to_owned(),
+            });
+        }
         DnsPath::Unavailable(why) => {
             format!("DNSSEC does not get here, so that there is no DANE: {why}")
         }

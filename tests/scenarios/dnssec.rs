@@ -92,6 +92,28 @@ testkit::net_test! {
         assert_eq!(other.messages().len(), 1);
         assert!(net.zone.count("", RecordType::DNSKEY) > 2);
     }
+
+    async fn nobody_who_answers_is_a_reason_not_to_be_ready() {
+        let net = Net::start().await;
+        let config = net.config().set("dns.servers", r#"["127.0.0.99:53"]"#);
+        let relay = sealpost_tests::Relay::start(config).await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        deferred(&relay, &id).await;
+        let told = relay.wait_event(|e| e.is("dns.no-answer"), SOON).await;
+        assert!(told.text("reason").contains("127.0.0.99"), "{told}");
+        let (code, ready) = relay.http_get("/readyz").await;
+        assert_eq!(code, 503, "{ready}");
+        assert!(ready.contains("no name server has answered for") && ready.contains("127.0.0.99"), "{ready}");
+        let status = relay.cli(&["status"]).await.stdout;
+        assert!(status.contains("(not ready)") && status.contains("no name server has answered"), "{status}");
+        assert!(status.contains("0 look-ups answered") && !status.contains(" 0 failed"), "{status}");
+
+        // Who answers again is found without anybody's help.
+        let _zone = testkit::Zone::start_on("127.0.0.99:53").await;
+        relay.wait_event(|e| e.is("dns.answers"), 2 * SOON).await;
+        let seen = relay.http_get("/readyz").await;
+        assert_eq!(seen.0, 200, "{}", seen.1);
+    }
 }
 
 const READY: &str = "ready\naccepts mail: yes\ndelivers mail: yes\n";

@@ -76,6 +76,10 @@ impl Upstream {
         })
     }
 
+    pub(crate) fn wire(&self) -> &Wire {
+        &self.wire
+    }
+
     /// Looks whether DNSSEC reaches us, unless somebody has within this time.
     pub(crate) async fn look(&self, not_within: Duration) {
         self.probe.look(&self.eye, not_within).await;

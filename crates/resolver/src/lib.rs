@@ -18,6 +18,7 @@ mod lookup;
 mod path;
 mod prune;
 mod records;
+mod silence;
 mod stats;
 mod validate;
 mod wildcard;
@@ -26,6 +27,7 @@ mod wire;
 pub use config::{BuildError, Config, Dnssec, Servers};
 pub use lookup::DnsResolver;
 pub use path::Path;
+pub use silence::Silence;
 pub use stats::{BUCKETS, Kind, Outcome, Series, Stats};
 
 #[cfg(test)]

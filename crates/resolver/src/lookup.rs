@@ -15,6 +15,7 @@ use crate::chain::{Cache, Upstream};
 use crate::config::{BuildError, Config, Dnssec};
 use crate::path::Path;
 use crate::records;
+use crate::silence::Silence;
 use crate::stats::{Kind, Outcome, Stats};
 
 /// Asks the configured name servers and remembers what they said for the TTL.
@@ -47,6 +48,24 @@ impl DnsResolver {
     /// [`DnsResolver::path`] accordingly.
     pub async fn look_at_path(&self) {
         self.upstream.look(Duration::ZERO).await;
+    }
+
+    /// Whether any name server answers, now and whenever that changes; known from the look-ups that
+    /// are made and from [`DnsResolver::knock`].
+    #[must_use]
+    pub fn silence(&self) -> watch::Receiver<Option<Silence>> {
+        self.upstream.wire().quiet()
+    }
+
+    /// Asks the name servers for something that they know, to learn whether they answer again.
+    pub async fn knock(&self) {
+        self.upstream.wire().knock().await;
+    }
+
+    /// Whom it asks, for a reader: `192.0.2.1 and 192.0.2.2`.
+    #[must_use]
+    pub fn servers(&self) -> &str {
+        self.upstream.wire().names()
     }
 
     /// The counters so far.

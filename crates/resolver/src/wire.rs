@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::stream::{Stream, StreamExt};
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig};
@@ -15,9 +15,12 @@ use hickory_resolver::proto::dnssec::Proof;
 use hickory_resolver::proto::op::{
     DnsRequest, DnsRequestOptions, DnsResponse, Query, ResponseCode,
 };
+use hickory_resolver::proto::rr::{Name, RecordType};
 use hickory_resolver::{ConnectionProvider, NameServerPool, PoolContext, TlsConfig};
+use tokio::sync::watch;
 
 use crate::config::{BuildError, Config, Dnssec};
+use crate::silence::{Quiet, Silence};
 
 /// The name servers. Clones share connections.
 #[derive(Clone)]
@@ -30,6 +33,9 @@ struct Inner {
     retries: usize,
     options: DnsRequestOptions,
     names: String,
+    quiet: Quiet,
+    /// Held by whoever finds out whether that is everybody's silence.
+    asking: tokio::sync::Mutex<()>,
 }
 
 /// What we want to know about DNSSEC.
@@ -74,12 +80,26 @@ impl Wire {
             retries: config.retries,
             options,
             names,
+            quiet: Quiet::new(),
+            asking: tokio::sync::Mutex::new(()),
         })))
     }
 
     /// Whom we ask, for a reader: `192.0.2.1 and 192.0.2.2`.
     pub(crate) fn names(&self) -> &str {
         &self.0.names
+    }
+
+    /// Whether anybody answers.
+    pub(crate) fn quiet(&self) -> watch::Receiver<Option<Silence>> {
+        self.0.quiet.subscribe()
+    }
+
+    /// Asks whether anybody answers.
+    pub(crate) async fn knock(&self) {
+        if self.0.is_anybody_there().await {
+            self.0.quiet.answered();
+        }
     }
 
     pub(crate) async fn query(&self, question: &Query, want: Want) -> Result<DnsResponse, Failure> {
@@ -170,8 +190,15 @@ impl Inner {
         for _ in 0..self.retries {
             match &result {
                 Ok(_) | Err(NetError::Dns(_)) => break,
-                Err(_) => result = send(&self.all, request).await,
+                Err(error) => {
+                    self.unanswered(error).await;
+                    result = send(&self.all, request).await;
+                }
             }
+        }
+        match &result {
+            Ok(_) | Err(NetError::Dns(_)) => self.quiet.answered(),
+            Err(error) => self.unanswered(error).await,
         }
         if matches!(result, Err(NetError::Dns(NetDnsError::ResponseCode(_)))) {
             for server in &self.each {
@@ -182,6 +209,30 @@ impl Inner {
             }
         }
         result
+    }
+}
+
+impl Inner {
+    /// A resolver is silent too when a zone's servers are: it is asked something that it knows.
+    async fn unanswered(&self, error: &NetError) {
+        let Ok(_asking) = self.asking.try_lock() else {
+            return;
+        };
+        if self.quiet.is_set() {
+            return;
+        }
+        let since = Instant::now();
+        if !self.is_anybody_there().await {
+            let why = format!("{}: {error}", self.names);
+            self.quiet.nobody_answered(since, why);
+        }
+    }
+
+    async fn is_anybody_there(&self) -> bool {
+        let root = Query::query(Name::root(), RecordType::SOA);
+        let request = DnsRequest::from_query(root, self.options);
+        let reply = tokio::time::timeout(BRIEFLY, send(&self.all, &request)).await;
+        matches!(reply, Ok(Ok(_) | Err(NetError::Dns(_))))
     }
 }
 

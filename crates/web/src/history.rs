@@ -138,7 +138,7 @@ impl<S: QueueStore> Api<S> {
     }
 }
 
-/// The last day, minute by minute; the last value is of this moment.
+/// The last day, minute by minute; the last value is at most a minute old.
 #[utoipa::path(get, path = "/v1/history", tag = "process", params(
     ("minutes" = Option<u64>, Query, description = "How far back: 1440 unless told, which is all there is."),
 ), responses(

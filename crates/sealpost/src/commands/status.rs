@@ -1,10 +1,11 @@
 //! `sealpost status`, `explain` and `reload`.
 
-use admin::{ClockView, Explanation, PauseRequest, ReloadResult, StatusView};
+use admin::{ClockView, Explanation, LookupView, PauseRequest, ReloadResult, StatusView};
 
 use crate::cli::ClockCommand;
 use crate::control_client::{ControlClient, segment, typed};
 use crate::output::{Output, Table, time};
+use crate::progress::Progress;
 
 /// One screen about the running daemon.
 pub(super) async fn status(
@@ -58,10 +59,15 @@ pub(super) async fn status(
         status.delivered, status.deferred, status.bounced
     );
     out.field("deliveries", Some(&attempts))?;
+    let history = client
+        .get("/v1/history", &[("minutes", "5".to_owned())])
+        .await?;
+    out.field("rate", rate(&history).as_deref())?;
     out.field("connections", Some(&status.connections.to_string()))?;
     let policies: u64 = status.policies_by_mode.iter().map(|(_, n)| n).sum();
     let policies = format!("{policies}{}", by_name(&status.policies_by_mode));
     out.field("policies", Some(&policies))?;
+    out.field("resolver", Some(&lookups(&status.lookups)))?;
     out.field("dnssec", Some(&status.dnssec))?;
     let disk = format!(
         "{} used, {} free",
@@ -84,6 +90,36 @@ pub(super) async fn status(
         .collect();
     Table::new(&["LISTENER", "ADDRESS", "CLIENTS", "STATE"]).rows(out, &rows)?;
     Ok(())
+}
+
+/// Recipients delivered a minute, from the samples of the last minutes; none before there are two.
+fn rate(history: &serde_json::Value) -> Option<String> {
+    let at = history["at"].as_array()?;
+    let seconds = at.last()?.as_u64()?.checked_sub(at.first()?.as_u64()?)?;
+    let minutes = seconds.div_ceil(60);
+    // What the first sample counts was before it.
+    let counts = history["outcomes"]["delivered"].as_array()?.iter().skip(1);
+    let delivered: u64 = counts.filter_map(serde_json::Value::as_u64).sum();
+    (minutes > 0).then(|| {
+        format!(
+            "{} delivered a minute, in the last {minutes} min",
+            delivered.div_ceil(minutes)
+        )
+    })
+}
+
+/// All kinds of look-up in one line.
+fn lookups(kinds: &[LookupView]) -> String {
+    let sum = |of: fn(&LookupView) -> u64| kinds.iter().map(of).sum::<u64>();
+    let failed = kinds.iter().filter(|kind| kind.failed > 0);
+    let failed: Vec<String> = failed.map(|k| format!("{} {}", k.failed, k.kind)).collect();
+    let (answered, failures) = (sum(|k| k.answered), sum(|k| k.failed));
+    let which = if failed.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", failed.join(", "))
+    };
+    format!("{answered} look-ups answered, {failures} failed{which} since the start")
 }
 
 /// The clock, and an operator's word on it.
@@ -127,9 +163,10 @@ pub(super) async fn explain(
     json: bool,
     out: &mut Output,
 ) -> anyhow::Result<()> {
-    let answer = client
-        .get(&format!("/v1/explain/{}", segment(subject)), &[])
-        .await?;
+    let path = format!("/v1/explain/{}", segment(subject));
+    let asked = client.get(&path, &[]);
+    let doing = "looking up what is known";
+    let answer = Progress::new(json).during(doing, asked).await?;
     if json {
         return Ok(out.json(&answer)?);
     }
@@ -159,7 +196,9 @@ pub(super) async fn reload(
     json: bool,
     out: &mut Output,
 ) -> anyhow::Result<()> {
-    let answer = client.post("/v1/reload", &serde_json::Value::Null).await?;
+    let asked = client.post("/v1/reload", &serde_json::Value::Null);
+    let doing = "reading the configuration anew";
+    let answer = Progress::new(json).during(doing, asked).await?;
     if json {
         return Ok(out.json(&answer)?);
     }

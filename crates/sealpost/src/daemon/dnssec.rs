@@ -24,6 +24,25 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
+    /// Tells when no name server answers and when one does again; ends never.
+    pub(crate) async fn silence(resolver: Arc<DnsResolver>, observer: Observer) {
+        let mut silence = resolver.silence();
+        loop {
+            let Ok(found) = silence.wait_for(Option::is_some).await.map(|s| s.clone()) else {
+                // The sender lives in our resolver.
+                return std::future::pending().await;
+            };
+            let why = found.map(|silence| silence.why).unwrap_or_default();
+            let say = |event, fields: &[_]| observer.process(event, Level::Warn, fields);
+            say("dns.no-answer", &[("reason", why.as_str())]);
+            while silence.borrow_and_update().is_some() {
+                tokio::time::sleep(SOON).await;
+                resolver.knock().await;
+            }
+            observer.process("dns.answers", Level::Info, &[]);
+        }
+    }
+
     /// Looks, tells what changed, remembers success; ends never.
     pub(crate) async fn run(self) {
         let mut path = self.resolver.path();
@@ -60,7 +79,8 @@ impl Watch {
                 Level::Info,
                 &[("reason", "dns.dnssec is off")],
             ),
-            DnsPath::Unknown(why) => say("dns.no-answer", Level::Warn, &[("reason", why)]),
+            // Silence is told of by itself.
+            DnsPath::Unknown(_) => {}
             DnsPath::Unavailable(why) => {
                 say("dane.unavailable", Level::Warn, &[("reason", why)]);
             }

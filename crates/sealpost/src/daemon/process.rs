@@ -11,7 +11,7 @@ use admin::{
 use attempt::{Level, Removed, RemovedBecause};
 use mail_types::{QueueId, Timestamp};
 use outbound_queue::QueueStore;
-use resolver::{DnsResolver, Kind, Outcome, Path as DnsPath};
+use resolver::{DnsResolver, Kind, Outcome, Path as DnsPath, Silence};
 use settings::Settings;
 use tokio::sync::watch;
 
@@ -37,6 +37,8 @@ pub(crate) struct Process<S> {
     pub(crate) listeners: Vec<(String, std::net::SocketAddr)>,
     /// What has been wrong since the start, for instance a lost policy store.
     pub(crate) standing: Vec<String>,
+    /// Whether any name server answers.
+    pub(crate) dns_silence: watch::Receiver<Option<Silence>>,
     /// Whether DNSSEC reaches us.
     pub(crate) dns_path: watch::Receiver<DnsPath>,
     /// DNS, for its counts.
@@ -87,6 +89,14 @@ impl<S: QueueStore> Process<S> {
                         until there is more";
             ready.accepting.push(text.to_owned());
         }
+        let is_silent = self.dns_silence.borrow().as_ref().map(|silence| {
+            let seconds = silence.since.elapsed().as_secs();
+            let text = format!(
+                "no name server has answered for {seconds} s, so that only what needs no DNS is delivered: {}",
+                silence.why
+            );
+            ready.delivering.push(text);
+        });
         match &*self.dns_path.borrow() {
             DnsPath::Broken(why) => {
                 let text = format!("mail waits because DNSSEC is lost: {why}");
@@ -96,11 +106,11 @@ impl<S: QueueStore> Process<S> {
                 let text = format!("DANE is not available: {why}");
                 ready.notes.push(text);
             }
-            DnsPath::Unknown(why) => {
+            DnsPath::Unknown(why) if is_silent.is_none() => {
                 let text = format!("no name server has answered yet: {why}");
                 ready.notes.push(text);
             }
-            DnsPath::Off | DnsPath::Carries => {}
+            DnsPath::Unknown(_) | DnsPath::Off | DnsPath::Carries => {}
         }
         ready
     }

@@ -115,6 +115,7 @@ pub(crate) async fn run(
         logins,
         listeners: named(&server),
         standing,
+        dns_silence: dns.silence(),
         dns_path: dns.path(),
         resolver: Arc::clone(&dns),
         page: open::page(&settings, &observer)?,
@@ -257,6 +258,8 @@ impl Running {
             data_dir: settings.server.data_dir.clone(),
         };
         background.spawn(watching.run());
+        let silence = dnssec::Watch::silence(Arc::clone(&self.dns), self.observer.clone());
+        background.spawn(silence);
         let (stop, stopping) = watch::channel(false);
         let (export_ends, ends) = watch::channel(false);
         let observer = self.observer.clone();

@@ -29,6 +29,8 @@ use crate::report::Report;
 pub struct Auditor {
     /// DNS.
     pub resolver: Arc<dyn Resolver>,
+    /// Why our own name servers answer nobody at all, if that is so by now.
+    pub silence: Box<dyn Fn() -> Option<String> + Send + Sync>,
     /// HTTPS.
     pub fetcher: Arc<dyn PolicyFetcher>,
     /// SMTP; its time limits are the audit's own.
@@ -73,6 +75,7 @@ impl Auditor {
             unusable,
             reporting,
             routed_to: self.route(domain),
+            silence: (self.silence)(),
             known,
         };
         Report::of(&facts, &self.demands(domain, now))

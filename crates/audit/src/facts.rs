@@ -28,6 +28,8 @@ pub struct Facts {
     pub reporting: TxtAnswer,
     /// The next hop of a `[[route]]` that applies to the domain here.
     pub routed_to: Option<String>,
+    /// Why our own name servers answer nobody at all, if that is so.
+    pub silence: Option<String>,
     /// What the daemon has stored, where there is one to ask.
     pub known: Option<KnownPolicy>,
 }

@@ -23,7 +23,27 @@ pub(crate) fn of(facts: &Facts) -> Vec<Finding> {
     hosts::look(&mut found);
     reporting::look(&mut found);
     dnssec::look(&mut found);
+    if let Some(why) = &facts.silence {
+        // What could not be looked up says nothing of the domain.
+        found.list.retain(|f| !of_dns(f.kind));
+        let ours = found.finding(Kind::OurResolver, None, why);
+        found.list.insert(0, ours);
+    }
     found.list
+}
+
+/// Whether a look-up that failed is all that is said.
+const fn of_dns(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::RecordLookup
+            | Kind::PolicyDns
+            | Kind::MxLookup
+            | Kind::HostLookup
+            | Kind::ReportingLookup
+            | Kind::DaneLookup
+            | Kind::PolicyDoubtful
+    )
 }
 
 /// The findings so far.

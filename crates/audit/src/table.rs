@@ -56,6 +56,9 @@ impl Kind {
 }
 
 findings! {
+    OurResolver "our-resolver-silent" Record Error
+        "our own name servers answer nobody, so that nothing can be said of {domain}: {detail}"
+        "This side has to act, not {domain}: see that the servers of dns.servers, or else of /etc/resolv.conf, run and answer this host."
     RecordFound "record-found" Record Good
         "_mta-sts.{domain} publishes the policy id {detail}"
         ""

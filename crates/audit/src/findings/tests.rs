@@ -56,6 +56,28 @@ fn every_row_applies_to_its_facts_and_to_no_good_domain() {
     }
 }
 
+/// Whose fault it is: a domain is not blamed for name servers of ours.
+#[test]
+fn our_own_silent_resolver_is_the_one_finding_about_dns() {
+    let mut facts = good();
+    facts.record = TxtAnswer::Failed(servfail());
+    facts.reporting = TxtAnswer::Failed(servfail());
+    facts.silence = Some("192.0.2.1: request timed out".into());
+    let found = of(&facts);
+    assert!(
+        !found.iter().any(|f| f.text.contains("failed")),
+        "{found:#?}"
+    );
+    let ours = found.iter().find(|f| f.kind == Kind::OurResolver).unwrap();
+    assert!(
+        ours.remedy
+            .as_deref()
+            .unwrap()
+            .contains("This side has to act"),
+        "{ours:?}"
+    );
+}
+
 #[test]
 fn a_good_domain_has_nothing_worse_than_a_note() {
     let found = of(&good());
@@ -221,6 +243,10 @@ fn record_rows() -> Vec<(Kind, Change)> {
         }),
         row(Kind::RecordLookup, |f| {
             f.record = TxtAnswer::Failed(servfail())
+        }),
+        row(Kind::OurResolver, |f| {
+            f.record = TxtAnswer::Failed(servfail());
+            f.silence = Some("192.0.2.1: request timed out".into());
         }),
         row(Kind::RecordNameTooLong, |f| {
             f.record = TxtAnswer::NameTooLong

@@ -73,7 +73,9 @@ async fn known(settings: &Settings, domain: &Domain) -> Option<KnownPolicy> {
 pub(crate) fn auditor(settings: &Settings) -> anyhow::Result<Auditor> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let roots = open::roots(settings)?;
-    let resolver: Arc<dyn Resolver> = open::resolver(settings)?;
+    let dns = open::resolver(settings)?;
+    let silence = dns.silence();
+    let resolver: Arc<dyn Resolver> = dns;
     let mut config = translate::connector(settings, open::client_clock(&clock), None);
     let t = config.timeouts;
     config.timeouts = Timeouts {
@@ -88,6 +90,7 @@ pub(crate) fn auditor(settings: &Settings) -> anyhow::Result<Auditor> {
     Ok(Auditor {
         fetcher: Arc::new(open::fetcher(settings, &resolver, &roots)?),
         resolver,
+        silence: Box::new(move || silence.borrow().as_ref().map(|s| s.why.clone())),
         connector: Connector::new(config, roots),
         settings: translate::delivery(settings, &signing::none())?,
         clock: open::client_clock(&clock),

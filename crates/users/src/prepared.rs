@@ -37,6 +37,9 @@ pub enum PasswordError {
     /// Longer than 1,024 octets.
     #[error("the password is longer than 1,024 octets")]
     TooLong,
+    /// Nothing at all, for instance the end of standard input.
+    #[error("the password is empty")]
+    Empty,
     /// A character that passwords must not have.
     #[error("the password has a control character or another that RFC 4013 prohibits")]
     Prohibited,
@@ -89,6 +92,9 @@ impl Password {
     /// # Errors
     /// [`PasswordError`].
     pub fn choose(text: &str) -> Result<Self, PasswordError> {
+        if text.is_empty() {
+            return Err(PasswordError::Empty);
+        }
         if text.len() > LONGEST_PASSWORD {
             return Err(PasswordError::TooLong);
         }
@@ -179,6 +185,7 @@ mod tests {
 
     #[test]
     fn passwords() {
+        assert_eq!(Password::choose(""), Err(PasswordError::Empty));
         assert_eq!(Password::choose("1234567"), Err(PasswordError::TooShort));
         assert_eq!(
             Password::choose("1234567\0"),

@@ -130,5 +130,14 @@ fn write(file: &Path, pem: &str) -> anyhow::Result<()> {
             f.write_all(pem.as_bytes())?;
             f.sync_all()
         });
-    made.map_err(|e| Failure::new(Status::CannotCreate, format!("{}: {e}", file.display())).into())
+    made.map_err(|error| {
+        let file = file.display();
+        let text = match error.kind() {
+            std::io::ErrorKind::AlreadyExists => format!(
+                "{file} is there already and is not overwritten: remove it, or name another --out"
+            ),
+            _ => format!("{file} cannot be written: {error}"),
+        };
+        Failure::new(Status::CannotCreate, text).into()
+    })
 }

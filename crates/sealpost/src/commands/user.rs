@@ -4,7 +4,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use users::{Name, Password, UsersFile};
+use users::{FileError, Name, Password, UsersFile};
 use zeroize::Zeroizing;
 
 use crate::cli::{UserAdd, UserCommand};
@@ -23,7 +23,8 @@ pub(super) fn run(config: Option<&Path>, command: UserCommand) -> anyhow::Result
             out.line(&format!("removed {name}; {RELOAD}"))?;
         }
         UserCommand::List(json) => {
-            let users = UsersFile::read(&file).map_err(|e| fail(Status::Data, &e))?;
+            let users =
+                UsersFile::read(&file).map_err(|e| fail(Status::Data, &in_full(&file, &e)))?;
             for user in users.users() {
                 let (name, scram) = (user.name.as_str(), user.has_scram());
                 if json.json {
@@ -37,6 +38,15 @@ pub(super) fn run(config: Option<&Path>, command: UserCommand) -> anyhow::Result
     }
     out.flush()?;
     Ok(Status::Ok)
+}
+
+/// A file that is not there yet is made by the first `sealpost user add`.
+fn in_full(file: &Path, error: &FileError) -> String {
+    if file.exists() {
+        error.to_string()
+    } else {
+        format!("{error}; the first `sealpost user add` makes it")
+    }
 }
 
 fn add_user(file: &Path, add: &UserAdd, out: &mut Output) -> anyhow::Result<()> {
@@ -82,7 +92,12 @@ fn parse(name: &str) -> anyhow::Result<Name> {
 fn first_line(path: &Path) -> anyhow::Result<Zeroizing<String>> {
     let file = std::fs::File::open(path);
     let read = file.and_then(|file| line_of(&mut io::BufReader::new(file)));
-    read.map_err(|e| fail(Status::Data, &format!("{}: {e}", path.display())))
+    read.map_err(|e| {
+        fail(
+            Status::Data,
+            &format!("--password-file {}: {e}", path.display()),
+        )
+    })
 }
 
 fn line(input: &mut impl BufRead) -> anyhow::Result<Zeroizing<String>> {

@@ -188,14 +188,12 @@ pub enum PolicyResult {
 pub enum Weakened {
     /// The sender's `TLS-Required: No` (RFC 8689, decision AMB-32).
     TlsRequiredNo,
-    /// The operator's exemption of the domain.
+    /// The operator's exemption of the domain: of its policy, or `dane = "dangerous-off"`.
     Exempt,
     /// `mta-sts = "dangerous-audit"` or `dane = "dangerous-audit"`.
     Audit,
     /// The message is a TLS report of ours (RFC 8460 section 3).
     Report,
-    /// `dane = "dangerous-off"`.
-    DaneOff,
 }
 
 /// The TLS session of an attempt.
@@ -321,13 +319,7 @@ impl PolicyResult {
 
 impl Weakened {
     /// Every cause, for tables.
-    pub const ALL: [Self; 5] = [
-        Self::TlsRequiredNo,
-        Self::Exempt,
-        Self::Audit,
-        Self::Report,
-        Self::DaneOff,
-    ];
+    pub const ALL: [Self; 4] = [Self::TlsRequiredNo, Self::Exempt, Self::Audit, Self::Report];
 
     /// As in the `weakened_by` field.
     #[must_use]
@@ -337,7 +329,6 @@ impl Weakened {
             Self::Exempt => "exempt",
             Self::Audit => "audit",
             Self::Report => "report",
-            Self::DaneOff => "dane-off",
         }
     }
 }

@@ -96,7 +96,7 @@ impl Dane {
             _ if !self.published => None,
             (Force::Enforced, _) => None,
             (Force::Audited, _) => Some(Weakened::Audit),
-            (Force::Off, DaneRule::DangerousOff) => Some(Weakened::DaneOff),
+            (Force::Off, DaneRule::DangerousOff) => Some(Weakened::Exempt),
             (Force::Off, _) if inputs.report => Some(Weakened::Report),
             (Force::Off, _) => Some(Weakened::TlsRequiredNo),
         }

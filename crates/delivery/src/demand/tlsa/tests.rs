@@ -271,7 +271,7 @@ fn c3_13_require_wants_secure_mx_records_and_usable_tlsa_records() {
 #[test]
 fn amb_33_c3_14_what_removes_dane_and_what_does_not() {
     for (inputs, by) in [
-        (rule(DaneRule::DangerousOff), Weakened::DaneOff),
+        (rule(DaneRule::DangerousOff), Weakened::Exempt),
         (rule(DaneRule::DangerousAudit), Weakened::Audit),
         (
             Inputs {

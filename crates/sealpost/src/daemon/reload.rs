@@ -48,11 +48,12 @@ impl<S: QueueStore> Process<S> {
     /// The first thing that is wrong; everything stays as it was.
     pub(super) fn read_anew(&self) -> Result<ReloadResult, String> {
         let now = self.observer.clock.wall();
+        // First: of two at the same time the one that read the older file must not be the last word.
+        let mut running = self.reloading.running.lock();
         let sources = settings::Sources::of_system(self.settings.file.as_deref(), now);
         let loaded = sources
             .and_then(|s| settings::load(&s))
             .map_err(|e| e.to_string())?;
-        let mut running = self.reloading.running.lock();
         let (old, values) = &mut *running;
         let same_ports = same_ports(&old.listeners, &loaded.settings.listeners);
         let next = combined(old, &loaded.settings, same_ports);

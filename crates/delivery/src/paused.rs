@@ -57,33 +57,41 @@ pub struct Pause {
 impl Paused {
     /// Reads the list in `directory`, which is there.
     ///
+    /// A line of which only the domain can be read still pauses it: rather too little mail than what
+    /// somebody has stopped. Of the others, which are given too, a copy is kept beside the list in
+    /// `paused.unreadable`.
+    ///
     /// # Errors
-    /// It cannot be read, or says what this version does not understand: rather no start than mail
-    /// that somebody has stopped.
-    pub fn open(directory: &Path) -> io::Result<Self> {
+    /// The file cannot be read, or the copy not be made.
+    pub fn open(directory: &Path) -> io::Result<(Self, Vec<String>)> {
         let path = directory.join("paused");
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
+        let text = match fs::read(&path) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(error),
         };
         let mut list = BTreeMap::new();
+        let mut unreadable = Vec::new();
         for line in text.lines() {
-            let (domain, pause) = read_line(line).ok_or_else(|| {
-                let text = format!(
-                    "{} has a line that cannot be read: {line:?}",
-                    path.display()
-                );
-                io::Error::new(io::ErrorKind::InvalidData, text)
-            })?;
-            list.insert(domain, pause);
+            match read_line(line) {
+                Some((domain, pause)) => drop(list.insert(domain, pause)),
+                None => unreadable.push(line.to_owned()),
+            }
         }
-        Ok(Self {
+        if !unreadable.is_empty() {
+            let beside = directory.join("paused.unreadable");
+            let mut copy = File::options().create(true).append(true).open(beside)?;
+            copy.write_all(format!("{}\n", unreadable.join("\n")).as_bytes())?;
+            copy.sync_all()?;
+            write(&path, &list)?;
+        }
+        let paused = Self {
             path: Some(path),
             list: ArcSwap::from_pointee(list),
             writing: Mutex::default(),
             sync: |directory| File::open(directory)?.sync_all(),
-        })
+        };
+        Ok((paused, unreadable))
     }
 
     /// Nothing is paused, and what will be is forgotten with the process: for tests.
@@ -166,10 +174,14 @@ fn line((domain, pause): (&Domain, &Pause)) -> String {
 fn read_line(line: &str) -> Option<(Domain, Pause)> {
     let mut parts = line.splitn(4, '\t');
     let domain = Domain::parse(parts.next()?).ok()?;
+    let since = parts.next().and_then(|millis| millis.parse().ok());
     let pause = Pause {
-        since: Timestamp::from_millis(parts.next()?.parse().ok()?),
-        by: parts.next()?.into(),
-        reason: parts.next()?.into(),
+        since: Timestamp::from_millis(since.unwrap_or_default()),
+        by: parts.next().unwrap_or("?").into(),
+        reason: parts
+            .next()
+            .unwrap_or("the rest of the line cannot be read")
+            .into(),
     };
     Some((domain, pause))
 }
@@ -191,23 +203,39 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let d = Domain::parse("d.test").unwrap();
         let e = Domain::parse("e.test").unwrap();
-        let paused = Paused::open(dir.path()).unwrap();
+        let paused = Paused::open(dir.path()).unwrap().0;
         assert!(paused.pause(&d, pause("they\tmove\nhouse")).unwrap());
         assert!(!paused.pause(&d, pause("again")).unwrap());
         assert!(paused.pause(&e, pause("")).unwrap());
-        let paused = Paused::open(dir.path()).unwrap();
+        let paused = Paused::open(dir.path()).unwrap().0;
         assert!(paused.is_paused(&Host::Domain(d.clone())));
         assert_eq!(*paused.list().get(&d).unwrap().reason, *"they move house");
         assert!(paused.resume(&d).unwrap() && !paused.resume(&d).unwrap());
-        let paused = Paused::open(dir.path()).unwrap();
+        let paused = Paused::open(dir.path()).unwrap().0;
         assert!(!paused.is_paused(&Host::Domain(d)) && paused.is_paused(&Host::Domain(e)));
     }
 
     #[test]
-    fn a_list_that_cannot_be_read_is_no_empty_list() {
+    fn a_damaged_list_still_pauses_what_it_names_and_the_rest_is_told() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("paused"), "d.test\n").unwrap();
-        assert!(Paused::open(dir.path()).is_err());
+        let good = "e.test\t1800000000000\tuid 0\twhy\n";
+        let damaged = format!("d.test\tx\n{good}j\u{fffd}nk \u{1}\n");
+        fs::write(dir.path().join("paused"), damaged).unwrap();
+        let (paused, unreadable) = Paused::open(dir.path()).unwrap();
+        for domain in ["d.test", "e.test"] {
+            assert!(paused.is_paused(&Host::Domain(Domain::parse(domain).unwrap())));
+        }
+        assert_eq!(unreadable, ["j\u{fffd}nk \u{1}"]);
+        let copy = fs::read_to_string(dir.path().join("paused.unreadable")).unwrap();
+        assert_eq!(copy, "j\u{fffd}nk \u{1}\n");
+        assert_eq!(
+            *paused
+                .list()
+                .get(&Domain::parse("e.test").unwrap())
+                .unwrap()
+                .reason,
+            *"why"
+        );
     }
 
     #[test]
@@ -217,13 +245,13 @@ mod tests {
         let host = Host::Domain(d.clone());
         let paused = Paused {
             sync: |_| Err(io::Error::other("no such luck")),
-            ..Paused::open(dir.path()).unwrap()
+            ..Paused::open(dir.path()).unwrap().0
         };
         let told = paused.pause(&d, pause("")).unwrap_err();
         assert!(matches!(told, PauseError::NotDurable(_)), "{told:?}");
         let next_start = |paused: bool| {
             assert_eq!(
-                Paused::open(dir.path()).unwrap().is_paused(&host),
+                Paused::open(dir.path()).unwrap().0.is_paused(&host),
                 paused,
                 "as the next start will have it"
             );

@@ -43,7 +43,7 @@ pub enum FormatError {
         path: PathBuf,
     },
     /// Not a format file of this name.
-    #[error("{} does not read `{expected} VERSION`: is the data directory right?", .path.display())]
+    #[error("{} does not read `{expected} VERSION`: is the data directory right? If it is, remove this file: the next start writes it anew", .path.display())]
     Unknown {
         /// The name it should have.
         expected: &'static str,

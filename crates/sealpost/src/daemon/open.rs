@@ -88,10 +88,25 @@ impl Opening<'_> {
             let text = format!("{} cannot be used: {e}", directory.display());
             fail(Status::Io, &text)
         })?;
-        let paused = Paused::open(&directory).map_err(|e| {
-            let text = format!("the list of paused destinations cannot be read: {e}");
+        let (paused, unreadable) = Paused::open(&directory).map_err(|e| {
+            let file = directory.join("paused");
+            let text = format!(
+                "the list of paused destinations cannot be read: {}: {e}; mend its permissions, or \
+                 move it away and pause again what has to be",
+                file.display()
+            );
             fail(Status::Io, &text)
         })?;
+        for line in &unreadable {
+            let kept = directory.join("paused.unreadable").display().to_string();
+            let fields = [
+                ("line", line.as_str()),
+                ("kept", kept.as_str()),
+                ("remedy", "`sealpost queue pause DOMAIN`, if it named one"),
+            ];
+            self.observer
+                .process("queue.pause-unreadable", Level::Error, &fields);
+        }
         let config = translate::connector(self.settings, client_clock(&self.clock), None);
         let delivery = Delivery::new(Parts {
             queue: Arc::clone(queue),

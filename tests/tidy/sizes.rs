@@ -119,9 +119,11 @@ const LARGER_CRATES: [(&str, usize); 13] = [
     // With what a reload changes of the listeners, and memory of the control group.
     // With terms of each listener's own, and identities held against the users.
     // What clients do wrong is counted by kind. OTLP's own client.
-    ("sealpost", 9400),
+    // And who notices that no name server answers.
+    ("sealpost", 9550),
     // Maintenance and greeting of listeners.
-    ("settings", 5850),
+    // And which networks are too wide to be anybody's own.
+    ("settings", 5950),
     ("smtp-client", 4500),
     // Both halves of SASL; the server's session wants splitting from the client's.
     // The header of the PROXY protocol is parsed here too.

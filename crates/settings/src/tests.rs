@@ -408,16 +408,6 @@ fn the_sample_says_what_the_defaults_are() {
     );
 }
 
-#[test]
-fn a_value_that_was_refused_is_not_judged_as_well() {
-    let found = problems("[[listener]]\nname = \"x\"\naddress = [\"127.0.0.1\"]");
-    assert!(found.iter().any(|p| p.contains("127.0.0.1")), "{found:?}");
-    assert!(
-        !found.iter().any(|p| p.contains("address: is empty")),
-        "{found:?}"
-    );
-}
-
 /// Single mistakes: what the file says, and what must be said about it.
 const MISTAKES: &[(&str, &str)] = &[
     // Row G3-03: an open relay, also in halves.

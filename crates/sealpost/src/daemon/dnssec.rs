@@ -24,8 +24,9 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Tells when no name server answers and when one does again; ends never.
-    pub(crate) async fn silence(resolver: Arc<DnsResolver>, observer: Observer) {
+    /// Tells when no name server answers and when one does again.
+    async fn listen(&self) {
+        let (resolver, observer) = (&self.resolver, &self.observer);
         let mut silence = resolver.silence();
         loop {
             let Ok(found) = silence.wait_for(Option::is_some).await.map(|s| s.clone()) else {
@@ -43,8 +44,13 @@ impl Watch {
         }
     }
 
-    /// Looks, tells what changed, remembers success; ends never.
+    /// Ends never.
     pub(crate) async fn run(self) {
+        tokio::join!(self.listen(), self.look());
+    }
+
+    /// Looks, tells what changed, remembers success.
+    async fn look(&self) {
         let mut path = self.resolver.path();
         let mut told = None;
         loop {

@@ -258,8 +258,6 @@ impl Running {
             data_dir: settings.server.data_dir.clone(),
         };
         background.spawn(watching.run());
-        let silence = dnssec::Watch::silence(Arc::clone(&self.dns), self.observer.clone());
-        background.spawn(silence);
         let (stop, stopping) = watch::channel(false);
         let (export_ends, ends) = watch::channel(false);
         let observer = self.observer.clone();

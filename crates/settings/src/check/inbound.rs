@@ -86,4 +86,14 @@ mod tests {
         let told = |line: &String| line.contains("listener[0].closed: is set: this listener turns");
         assert!(found.iter().any(told), "{found:?}");
     }
+
+    #[test]
+    fn a_value_that_was_refused_is_not_judged_as_well() {
+        let found = problems("[[listener]]\nname = \"x\"\naddress = [\"127.0.0.1\"]");
+        assert!(found.iter().any(|p| p.contains("127.0.0.1")), "{found:?}");
+        assert!(
+            !found.iter().any(|p| p.contains("address: is empty")),
+            "{found:?}"
+        );
+    }
 }

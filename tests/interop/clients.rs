@@ -1,29 +1,22 @@
 //! swaks, a client that is not ours.
 
-use std::time::Duration;
+use sealpost_tests::{Relay, RelayConfig};
 
-use sealpost_tests::{Relay, RelayConfig, program};
-use testkit::{FakeMx, Zone};
-
-const SOON: Duration = Duration::from_secs(30);
+use crate::site::{SOON, exchanger, swaks};
 
 testkit::net_test! {
     async fn swaks_sends_pipelined_eight_bit_mail() {
-        let zone = Zone::start().await;
-        zone.mail_domain("d.test", "mx.d.test", "127.0.0.25");
-        let mx = FakeMx::start("127.0.0.25:25", "mx.d.test", None).await;
+        let (_zone, mx) = exchanger().await;
         let relay = Relay::start(RelayConfig::default()).await;
         // UTF-8, Latin-1 and a line of dots, as they may come.
         let content = b"From: a@org.test\nTo: b@d.test\nSubject: gr\xc3\xbc\xc3\x9fe\n\n\
             \xe4\xf6\xfc \xe2\x82\xac\n.\n..\nend\n";
         let file = relay.folder().join("message");
         std::fs::write(&file, content).unwrap();
-        let output = tokio::process::Command::new(program("swaks", "swaks"))
-            .args(["--server", "127.0.0.1", "--port", "2525", "--pipeline"])
+        let output = swaks(&["--port", "2525", "--pipeline"])
             .args(["--helo", "app.org.test", "--from", "a@org.test"])
             .args(["--to", "b@d.test,c@d.test", "--data"])
             .arg(&file)
-            .kill_on_drop(true)
             .output()
             .await
             .unwrap();

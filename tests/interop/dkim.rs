@@ -2,15 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Stdio;
-use std::time::Duration;
 
-use sealpost_tests::{Relay, RelayConfig, Users, cli, program};
+use sealpost_tests::{Relay, RelayConfig, cli, program};
 use testkit::{FakeMx, TestCa, Zone};
-use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
 
-const SOON: Duration = Duration::from_secs(30);
-const PASSWORD: &str = "correct horse battery";
+use crate::site::{IMPLICIT, PASSWORD, SOON, STARTTLS, USER, exchanger, run, swaks, users};
 
 /// Names and records, for dkimpy; the zone has them for opendkim.
 type Records = BTreeMap<String, String>;
@@ -75,22 +72,9 @@ print(json.dumps([verifies(n) for n in range(count)]))
 ";
     let records = serde_json::to_string(records).unwrap();
     assert!(Path::new("/usr/bin/python3").exists());
-    let mut child = tokio::process::Command::new("/usr/bin/python3")
-        .args(["-c", SCRIPT, &records])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(message)
-        .await
-        .unwrap();
-    let output = child.wait_with_output().await.unwrap();
+    let mut python = Command::new("/usr/bin/python3");
+    python.args(["-c", SCRIPT, &records]);
+    let output = run(python, message).await;
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success(),
@@ -104,27 +88,14 @@ async fn accepted_by_opendkim(folder: &Path, message: &[u8]) -> (bool, String) {
     let resolver = folder.join("resolv.conf");
     std::fs::write(&resolver, "nameserver 127.0.0.53\n").unwrap();
     let testmsg = program("opendkim-testmsg", "opendkim-tools");
-    let run = format!(
+    let command = format!(
         "mount --bind {} /etc/resolv.conf && exec {}",
         resolver.display(),
         testmsg.display()
     );
-    let mut child = tokio::process::Command::new(program("unshare", "util-linux"))
-        .args(["--mount", "sh", "-c", &run])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(message)
-        .await
-        .unwrap();
-    let output = child.wait_with_output().await.unwrap();
+    let mut apart = Command::new(program("unshare", "util-linux"));
+    apart.args(["--mount", "sh", "-c", &command]);
+    let output = run(apart, message).await;
     let said = [output.stdout, output.stderr].concat();
     (
         output.status.success(),
@@ -160,9 +131,7 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
 
 testkit::net_test! {
     async fn g4_08_g4_09_g4_11_signatures_verify_with_dkimpy_and_opendkim() {
-        let zone = Zone::start().await;
-        zone.mail_domain("d.test", "mx.d.test", "127.0.0.25");
-        let mx = FakeMx::start("127.0.0.25:25", "mx.d.test", None).await;
+        let (zone, mx) = exchanger().await;
         let folder = tempfile::tempdir().unwrap();
         let mut records = Records::new();
         let rsa = key(folder.path(), (&zone, &mut records), "org.test", "rsa1", &[]).await;
@@ -192,29 +161,25 @@ testkit::net_test! {
     }
 
     async fn g4_01_g4_02_g4_06_g4_07_g4_08_g5_03_what_swaks_submits_is_mended_and_then_signed() {
-        let zone = Zone::start().await;
-        zone.mail_domain("d.test", "mx.d.test", "127.0.0.25");
-        let mx = FakeMx::start("127.0.0.25:25", "mx.d.test", None).await;
+        let (zone, mx) = exchanger().await;
         let (folder, ca) = (tempfile::tempdir().unwrap(), TestCa::new());
         let mut records = Records::new();
         let rsa = key(folder.path(), (&zone, &mut records), "org.test", "rsa1", &[]).await;
         let ed = ["--type", "ed25519"];
         let ed = key(folder.path(), (&zone, &mut records), "org.test", "ed1", &ed).await;
-        let users = Users::new(&[("ann@org.test", PASSWORD)]).await;
+        let users = users().await;
         let config = users
-            .listeners(RelayConfig::default(), &ca, "127.0.0.1:587", "127.0.0.1:465")
+            .listeners(RelayConfig::default(), &ca, STARTTLS, IMPLICIT)
             .append(&rsa)
             .append(&ed);
         let relay = Relay::start(config).await;
         let message = "From: Ann <ann@org.test>\\nTo: b@d.test\\nBcc: secret@d.test\\n\
             Return-Path: <old@org.test>\\nAuthentication-Results: relay.test; spf=pass\\n\
             Subject: dinner\\n\\nHi.\\n";
-        let swaks = tokio::process::Command::new(program("swaks", "swaks"))
-            .args(["--server", "127.0.0.1", "--port", "587", "--tls", "--auth", "PLAIN"])
-            .args(["--auth-user", "ann@org.test", "--auth-password", PASSWORD])
-            .args(["--from", "ann@org.test", "--to", "b@d.test,secret@d.test"])
+        let args = ["--port", "587", "--tls", "--auth", "PLAIN", "--auth-user", USER];
+        let swaks = swaks(&args)
+            .args(["--auth-password", PASSWORD, "--from", USER, "--to", "b@d.test,secret@d.test"])
             .args(["--data", message])
-            .kill_on_drop(true)
             .output()
             .await
             .unwrap();

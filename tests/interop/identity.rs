@@ -2,25 +2,15 @@
 //! without channel binding; and what they may send then.
 
 use std::path::Path;
-use std::process::Stdio;
-use std::time::Duration;
 
-use sealpost_tests::{Relay, RelayConfig, Users, eventually, program};
-use testkit::{FakeMx, Leaf, TestCa, Zone};
-use tokio::io::AsyncWriteExt;
+use sealpost_tests::{RelayConfig, program};
+use testkit::{Leaf, TestCa};
 
-const SOON: Duration = Duration::from_secs(30);
-const PASSWORD: &str = "correct horse battery";
-const STARTTLS: &str = "127.0.0.1:587";
-const IMPLICIT: &str = "127.0.0.1:465";
+use crate::site::{SOON, Site, swaks};
 
-/// A relay whose submission listeners know a user, and two programs by their certificates.
-struct Site {
-    ca: TestCa,
-    _zone: Zone,
-    mx: FakeMx,
-    relay: Relay,
-    _users: Users,
+/// A site that also knows two programs by their certificates.
+struct Programs {
+    site: Site,
     /// Known by the name in it.
     named: Leaf,
     /// Known by its fingerprint.
@@ -29,70 +19,30 @@ struct Site {
     unknown: Leaf,
 }
 
-impl Site {
+impl Programs {
     async fn start() -> Self {
         let ca = TestCa::new();
-        let zone = Zone::start().await;
-        zone.mail_domain("d.test", "mx.d.test", "127.0.0.25");
-        let mx = FakeMx::start("127.0.0.25:25", "mx.d.test", None).await;
-        let users = Users::new(&[("ann@org.test", PASSWORD)]).await;
         let leaf = |name: &str| ca.cert(&[name]).wrong_usage().issue();
         let (named, printed, unknown) = (leaf("crm.org.test"), leaf("x.test"), leaf("y.test"));
         let client_ca = format!("client-ca = \"{}\"\n", ca.root_path().display());
-        let config = RelayConfig::default();
-        let config = users
-            .listeners_with(config, &ca, STARTTLS, IMPLICIT, &client_ca)
-            .append(&format!(
-                "[[identity]]\nname = \"crm\"\ncertificates = [\"dns:crm.org.test\"]\n\
-                 senders = [\"crm@org.test\", \"*.lists.org.test\"]\n\
-                 [[identity]]\nname = \"printer\"\ncertificates = [\"sha256:{}\"]\n",
-                fingerprint(&printed.cert_path).await
-            ));
+        let config = RelayConfig::default().append(&format!(
+            "[[identity]]\nname = \"crm\"\ncertificates = [\"dns:crm.org.test\"]\n\
+             senders = [\"crm@org.test\", \"*.lists.org.test\"]\n\
+             [[identity]]\nname = \"printer\"\ncertificates = [\"sha256:{}\"]\n",
+            fingerprint(&printed.cert_path).await
+        ));
         Self {
-            relay: Relay::start(config).await,
-            ca,
-            _zone: zone,
-            mx,
-            _users: users,
+            site: Site::start(ca, config, &client_ca).await,
             named,
             printed,
             unknown,
         }
     }
 
-    /// `python3 -c SCRIPT root certificate key`, with the password on its standard input; what it
-    /// printed.
+    /// The script with the authority's file and these of the client's certificate and key.
     async fn python(&self, script: &str, leaf: &Leaf) -> String {
-        let mut child = tokio::process::Command::new("python3")
-            .args(["-c", script])
-            .args([self.ca.root_path(), &leaf.cert_path, &leaf.key_path])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        stdin
-            .write_all(format!("{PASSWORD}\n").as_bytes())
-            .await
-            .unwrap();
-        drop(stdin);
-        let output = child.wait_with_output().await.unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{errors}\n{}", self.relay.story());
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-
-    async fn delivered(&self, count: usize) {
-        let messages = || self.mx.messages().len();
-        let all = eventually(SOON, async || (messages() >= count).then_some(()));
-        assert!(
-            all.await.is_some(),
-            "{} of {count}: {}",
-            messages(),
-            self.relay.story()
-        );
+        let files = [self.site.ca.root_path(), &leaf.cert_path, &leaf.key_path];
+        self.site.python(script, &files.map(Path::as_os_str)).await
     }
 }
 
@@ -109,25 +59,24 @@ async fn fingerprint(certificate: &Path) -> String {
 
 testkit::net_test! {
     async fn g1_09_g2_10_g3_07_swaks_is_known_by_its_certificate() {
-        let site = Site::start().await;
+        let programs = Programs::start().await;
+        let site = &programs.site;
         let swaks = |leaf: &Leaf, more: &[&str]| {
-            let mut command = tokio::process::Command::new(program("swaks", "swaks"));
+            let mut command = swaks(&["--to", "b@d.test"]);
             command
-                .args(["--server", "127.0.0.1", "--to", "b@d.test"])
                 .args(["--tls-cert".as_ref(), leaf.cert_path.as_os_str()])
                 .args(["--tls-key".as_ref(), leaf.key_path.as_os_str()])
-                .args(more)
-                .kill_on_drop(true);
+                .args(more);
             command
         };
         let mut sent = 0;
         for (leaf, from, port, tls, want) in [
-            (&site.named, "crm@org.test", "587", "--tls", Ok("crm")),
-            (&site.named, "x@news.lists.org.test", "465", "--tlsc", Ok("crm")),
-            (&site.printed, "anybody@else.test", "465", "--tlsc", Ok("printer")),
-            (&site.named, "ceo@org.test", "587", "--tls", Err("550 5.7.1")),
-            (&site.named, "x@lists.org.test", "465", "--tlsc", Err("550 5.7.1")),
-            (&site.unknown, "crm@org.test", "587", "--tls", Err("530 5.7.0")),
+            (&programs.named, "crm@org.test", "587", "--tls", Ok("crm")),
+            (&programs.named, "x@news.lists.org.test", "465", "--tlsc", Ok("crm")),
+            (&programs.printed, "anybody@else.test", "465", "--tlsc", Ok("printer")),
+            (&programs.named, "ceo@org.test", "587", "--tls", Err("550 5.7.1")),
+            (&programs.named, "x@lists.org.test", "465", "--tlsc", Err("550 5.7.1")),
+            (&programs.unknown, "crm@org.test", "587", "--tls", Err("530 5.7.0")),
         ] {
             let output = swaks(leaf, &["--from", from, "--port", port, tls]).output().await.unwrap();
             let talk = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -156,33 +105,25 @@ testkit::net_test! {
     }
 
     async fn g2_10_python_says_external() {
-        let site = Site::start().await;
-        let talk = site.python(&[SMTPLIB, EXTERNAL].concat(), &site.named).await;
+        let programs = Programs::start().await;
+        let talk = programs.python(&[SMTPLIB, EXTERNAL].concat(), &programs.named).await;
         assert_eq!(talk, "235\n535\n");
-        let talk = site.python(&[SMTPLIB, EXTERNAL].concat(), &site.unknown).await;
+        let talk = programs.python(&[SMTPLIB, EXTERNAL].concat(), &programs.unknown).await;
         assert_eq!(talk, "535\n535\n");
     }
 
     async fn g2_07_python_logs_in_by_scram_and_a_downgrade_is_seen() {
-        let site = Site::start().await;
-        let talk = site.python(&[SMTPLIB, SCRAM].concat(), &site.unknown).await;
+        let programs = Programs::start().await;
+        let talk = programs.python(&[SMTPLIB, SCRAM].concat(), &programs.unknown).await;
         assert_eq!(talk, "right 235 verified\nwrong 535\nghost 535\ndowngraded 535\nreplayed 535\n");
-        let accepted = site.relay.wait_event(
-            |e| e.is("smtp.in.login") && e.text("mechanism") == "SCRAM-SHA-256",
-            SOON,
-        );
-        assert_eq!(accepted.await.text("user"), "ann@org.test");
+        programs.site.accepted("SCRAM-SHA-256").await;
     }
 
     async fn g2_07_scram_plus_is_bound_to_openssls_channel() {
-        let site = Site::start().await;
-        let talk = site.python(&[SCRAM_KEYS, PLUS].concat(), &site.unknown).await;
-        assert_eq!(talk, "bound 235\nother channel 535\n", "{}", site.relay.story());
-        let plus = site.relay.wait_event(
-            |e| e.is("smtp.in.login") && e.text("mechanism") == "SCRAM-SHA-256-PLUS",
-            SOON,
-        );
-        assert_eq!(plus.await.text("user"), "ann@org.test");
+        let programs = Programs::start().await;
+        let talk = programs.python(&[SCRAM_KEYS, PLUS].concat(), &programs.unknown).await;
+        assert_eq!(talk, "bound 235\nother channel 535\n", "{}", programs.site.relay.story());
+        programs.site.accepted("SCRAM-SHA-256-PLUS").await;
     }
 }
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 use sealpost_tests::{
     Daemon, PostfixSetup, Relay, RelayConfig, SmtpClient, program, sealpost_binary,
 };
-use testkit::{FakeMx, Leaf, TestCa, Zone};
+use testkit::{Leaf, TestCa};
+
+use crate::site::exchanger;
 
 const SOON: Duration = Duration::from_secs(30);
 const MESSAGE: &[u8] = b"From: a@org.test\r\nTo: b@d.test\r\nSubject: x\r\n\r\nx\r\n";
@@ -84,7 +86,7 @@ testkit::net_test! {
 
     async fn smtplib_sends_with_starttls_and_with_tls_from_the_start() {
         let ca = TestCa::new();
-        let (_zone, mx) = domain().await;
+        let (_zone, mx) = exchanger().await;
         let _relay = Relay::start(tls_listeners(&ca, "")).await;
         let script = format!(
             "import smtplib, ssl\n\
@@ -140,7 +142,7 @@ testkit::net_test! {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let made: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         let text = |key: &str| made[key].as_str().unwrap().to_owned();
-        let (_zone, mx) = domain().await;
+        let (_zone, mx) = exchanger().await;
         let config = RelayConfig::default()
             .set("access.xforward-hosts", r#"["127.0.0.1"]"#)
             .append(&format!(
@@ -205,14 +207,6 @@ testkit::net_test! {
             }
         }
     }
-}
-
-/// `d.test` with a mail exchanger.
-async fn domain() -> (Zone, FakeMx) {
-    let zone = Zone::start().await;
-    zone.mail_domain("d.test", "mx.d.test", "127.0.0.25");
-    let mx = FakeMx::start("127.0.0.25:25", "mx.d.test", None).await;
-    (zone, mx)
 }
 
 /// STARTTLS and implicit TLS for relay.test, and another certificate for other.test.

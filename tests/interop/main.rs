@@ -19,4 +19,5 @@ mod postfix_log;
 mod prometheus;
 mod recipient;
 mod restart;
+mod site;
 mod submission;

@@ -1,65 +1,25 @@
 //! Clients that are not ours log in: swaks, Python's smtplib, Postfix; and our own client.
 
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
 
-use sealpost_tests::{PostfixSetup, Relay, RelayConfig, SmtpClient, Users, program};
-use testkit::{FakeMx, TestCa, Zone};
+use sealpost_tests::{PostfixSetup, Relay, RelayConfig, SmtpClient};
+use testkit::TestCa;
 
 use crate::recipient::message;
+use crate::site::{PASSWORD, SOON, Site, USER, swaks};
 
-const SOON: Duration = Duration::from_secs(30);
-const PASSWORD: &str = "correct horse battery";
-
-/// A relay with a user, a mail exchanger behind it, and what they live on.
-struct Site {
-    ca: TestCa,
-    _zone: Zone,
-    mx: FakeMx,
-    relay: Relay,
-    _users: Users,
-}
-
-impl Site {
-    async fn start() -> Self {
-        let ca = TestCa::new();
-        let zone = Zone::start().await;
-        zone.mail_domain("d.test", "mx.d.test", "127.0.0.25");
-        let mx = FakeMx::start("127.0.0.25:25", "mx.d.test", None).await;
-        let users = Users::new(&[("ann@org.test", PASSWORD)]).await;
-        let config = RelayConfig::default().set("access.auth-login", "true");
-        let config = users.listeners(config, &ca, "127.0.0.1:587", "127.0.0.1:465");
-        Self {
-            relay: Relay::start(config).await,
-            ca,
-            _zone: zone,
-            mx,
-            _users: users,
-        }
-    }
-
-    async fn accepted(&self, mechanism: &str) {
-        let event = self
-            .relay
-            .wait_event(
-                |e| e.is("smtp.in.login") && e.text("mechanism") == mechanism,
-                SOON,
-            )
-            .await;
-        assert_eq!(event.text("user"), "ann@org.test", "{event}");
-    }
+/// LOGIN is offered too.
+async fn site() -> Site {
+    let config = RelayConfig::default().set("access.auth-login", "true");
+    Site::start(TestCa::new(), config, "").await
 }
 
 testkit::net_test! {
     async fn g2_04_g1_02_swaks_logs_in_by_each_of_its_mechanisms() {
-        let site = Site::start().await;
+        let site = site().await;
         let swaks = |more: &[&str]| {
-            let mut command = tokio::process::Command::new(program("swaks", "swaks"));
-            command
-                .args(["--server", "127.0.0.1", "--from", "ann@org.test", "--to", "b@d.test"])
-                .args(["--auth-user", "ann@org.test"])
-                .args(more)
-                .kill_on_drop(true);
+            let mut command = swaks(&["--from", USER, "--to", "b@d.test", "--auth-user", USER]);
+            command.args(more);
             command
         };
         for (n, (mechanism, port, tls)) in [
@@ -73,9 +33,7 @@ testkit::net_test! {
             assert!(output.status.success(), "{mechanism} {port}: {talk} {output:?}");
             assert!(talk.contains("235 2.7.0 Welcome"), "{talk}");
             site.accepted(mechanism).await;
-            let messages = || site.mx.messages().len();
-            let delivered = sealpost_tests::eventually(SOON, async || (messages() > n).then_some(()));
-            assert!(delivered.await.is_some(), "{}", site.relay.story());
+            site.delivered(n + 1).await;
         }
         let wrong = ["--port", "587", "--tls", "--auth", "PLAIN", "--auth-password", "guess"];
         let output = swaks(&wrong).output().await.unwrap();
@@ -85,7 +43,7 @@ testkit::net_test! {
     }
 
     async fn g2_04_pythons_smtplib_logs_in() {
-        let site = Site::start().await;
+        let site = site().await;
         let script = r#"
 import smtplib, ssl, sys
 password = sys.stdin.readline().rstrip("\n")
@@ -110,26 +68,13 @@ for implicit in (False, True):
     server.quit()
 print("done")
 "#;
-        let mut child = tokio::process::Command::new("python3")
-            .args(["-c", script])
-            .arg(site.ca.root_path())
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        tokio::io::AsyncWriteExt::write_all(&mut stdin, format!("{PASSWORD}\n").as_bytes()).await.unwrap();
-        drop(stdin);
-        let output = child.wait_with_output().await.unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(String::from_utf8_lossy(&output.stdout), "done\n", "{errors}");
+        let said = site.python(script, &[site.ca.root_path().as_os_str()]).await;
+        assert_eq!(said, "done\n");
         site.mx.wait_for_message(SOON).await;
     }
 
     async fn g3_01_postfix_logs_in_as_a_client() {
-        let site = Site::start().await;
+        let site = site().await;
         let folder = tempfile::tempdir().unwrap();
         let open = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(folder.path(), open).unwrap();
@@ -153,7 +98,7 @@ print("done")
     }
 
     async fn g2_07_our_own_client_logs_in_by_scram() {
-        let site = Site::start().await;
+        let site = site().await;
         // A second relay with a route to the first; its listener and sockets are its own.
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("password");

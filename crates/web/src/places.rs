@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::serve::CONNECTIONS;
+
 /// The connections in the order in which they were last busy.
 #[derive(Clone, Default)]
 pub(crate) struct Places {
@@ -60,11 +62,14 @@ impl Places {
     }
 
     /// Has the one end that was there first, or was busy longest ago; not while it is busy with what
-    /// somebody who has logged in asked. Nobody, if all are. Strangers who are slow to say what they
-    /// want so make room before those who have only just come.
+    /// somebody who has logged in asked, unless they have more than [`KEPT`] places. Nobody, if all
+    /// are. Strangers who are slow to say what they want so make room before those who have only just
+    /// come, and a script that asks without end leaves room for probes.
     pub(crate) fn end_one(&self) {
         let mut order = self.order.lock();
-        let found = order.seats.iter().find(|(_, seat)| !seat.stays());
+        let staying = order.seats.values().filter(|seat| seat.stays()).count();
+        let mut seats = order.seats.iter();
+        let found = seats.find(|(_, seat)| staying > KEPT || !seat.stays());
         if let Some(number) = found.map(|(number, _)| *number)
             && let Some(seat) = order.seats.remove(&number)
         {
@@ -72,6 +77,9 @@ impl Places {
         }
     }
 }
+
+/// Places that those who have logged in may keep busy: three in four.
+const KEPT: usize = CONNECTIONS / 4 * 3;
 
 impl Order {
     const fn take_number(&mut self) -> u64 {
@@ -141,6 +149,24 @@ mod tests {
         assert_eq!([&a, &b].map(|p| ends(&p.seat)), [true, false]);
         drop((a, b, c));
         assert!(places.order.lock().seats.is_empty());
+    }
+
+    #[test]
+    fn who_has_logged_in_keeps_no_probe_out_either() {
+        let places = Places::default();
+        let take = || {
+            let place = places.take();
+            let busy = Seat::busy(&place.seat);
+            place.seat.is_known();
+            (place, busy)
+        };
+        let kept: Vec<_> = (0..KEPT).map(|_| take()).collect();
+        places.end_one();
+        assert!(kept.iter().all(|(place, _)| !ends(&place.seat)));
+        let _one_more = take();
+        places.end_one();
+        let ended = kept.iter().filter(|(place, _)| ends(&place.seat)).count();
+        assert!(ended == 1);
     }
 
     #[test]

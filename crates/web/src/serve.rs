@@ -60,6 +60,8 @@ pub async fn serve(listener: TcpListener, router: Router, tls: Option<Arc<Tls>>)
                 continue;
             }
         };
+        // Those that have ended meanwhile hold no place.
+        while connections.try_join_next().is_some() {}
         while connections.len() >= CONNECTIONS {
             places.end_one();
             // One that gives up ends at once; if nobody had to, one may have become idle by then.
@@ -143,7 +145,7 @@ async fn speak(
 }
 
 /// At a time.
-const CONNECTIONS: usize = 256;
+pub(crate) const CONNECTIONS: usize = 256;
 /// Octets of request line and headers.
 const BUFFER: usize = 64 * 1024;
 const HANDSHAKE: Duration = Duration::from_secs(10);

@@ -62,6 +62,34 @@ testkit::net_test! {
             assert!(came, "{to} is lost");
         }
     }
+
+    async fn h10_04_an_action_that_a_failed_sync_stops_is_audited_with_its_error() {
+        let peers = Peers::start().await;
+        peers.taken.pause().await;
+        let site = Site::new(&Peers::config().set("queue.retry", "[\"1h\"]"));
+        let mut before = site.start().await;
+        let mut session = Session::open().await.unwrap();
+        for n in 0..3 {
+            let kept = session.message("a@org.test", &format!("kept{n}@d.test"), BODY).await.unwrap();
+            assert_eq!(kept.0, 250, "{kept:?}");
+        }
+        before.kill();
+        let through = strace("fdatasync:error=EIO:when=1+");
+        let Started::Serving(mut daemon) = site.settled(site.spawn(&through)).await else {
+            panic!("no start:\n{}", site.story());
+        };
+        let cancelled = site.cli(&["queue", "cancel", "--all", "--yes", "--because", "ticket 3"]).await;
+        assert!(cancelled.code.is_some_and(|code| code != 0), "{cancelled:?}");
+        let status = daemon.wait(Duration::from_secs(15)).await;
+        assert_eq!(status.code(), Some(74), "{}", site.story());
+        let events = site.events();
+        let audited = events.iter().find(|e| e.is("admin.action") && e.text("action") == "queue cancel");
+        let audited = audited.unwrap_or_else(|| panic!("{}", site.story()));
+        assert!(audited.text("error").contains("Input/output error"), "{audited}");
+        assert_eq!((audited.text("matched"), audited.text("reason")), ("0", "ticket 3"), "{audited}");
+        // Of what may still be there nobody was told that it is gone.
+        assert!(!events.iter().any(|e| e.is("message.removed")), "{}", site.story());
+    }
 }
 
 const BODY: &[u8] = b"Subject: x\r\n\r\nHello.\r\n";

@@ -11,7 +11,7 @@ use outbound_queue::{Edit, QueueError, QueueStore, RecipientState, Target};
 use crate::operator::Operator;
 use crate::problem::Problem;
 use crate::queue::{parse_id, to_filter};
-use crate::{ActionRequest, ActionResult, Audit, Control, Filter, ProblemDetails, QueueAction};
+use crate::{ActionRequest, ActionResult, Audit, Control, ProblemDetails, QueueAction};
 
 /// Retry, hold, release, cancel or bounce messages.
 #[utoipa::path(post, path = "/v1/queue/actions", tag = "queue", request_body = ActionRequest, responses(
@@ -71,20 +71,17 @@ pub(crate) async fn act<S: QueueStore>(
         control.daemon.cancelled(*id, upstream_id.as_deref());
     }
     if !request.dry_run {
-        let target = match &target {
-            Target::Filter(_) => describe(&request.filter),
-            Target::Ids(ids) => {
-                let ids: Vec<_> = ids.iter().map(QueueId::to_string).collect();
-                ids.join(" ")
-            }
-        };
         let error = failure.as_ref().map(ToString::to_string);
         control.daemon.audit(&Audit {
             at: now.wall,
             by: &operator,
             action: word,
-            target: &target,
-            matched: edited.matched,
+            target: &named(&request, &target),
+            // The same number as in the answer.
+            matched: match failure {
+                Some(_) => edited.changed,
+                None => edited.matched,
+            },
             reason: request.reason.as_deref(),
             error: error.as_deref(),
         });
@@ -154,12 +151,15 @@ async fn lift_suspensions<S: QueueStore>(control: &Control<S>, target: &Target) 
     control.delivery.resume(Which::These(&meant));
 }
 
-/// For the audit log.
-fn describe(filter: &Filter) -> String {
-    if filter.is_empty() {
-        "all".to_owned()
-    } else {
-        serde_json::to_string(filter).unwrap_or_default()
+/// To what, for the audit log.
+fn named(request: &ActionRequest, target: &Target) -> String {
+    match target {
+        Target::Filter(_) if request.filter.is_empty() => "all".to_owned(),
+        Target::Filter(_) => serde_json::to_string(&request.filter).unwrap_or_default(),
+        Target::Ids(ids) => {
+            let ids: Vec<_> = ids.iter().map(QueueId::to_string).collect();
+            ids.join(" ")
+        }
     }
 }
 

@@ -96,7 +96,7 @@ pub struct Audit<'a> {
     pub action: &'a str,
     /// To what.
     pub target: &'a str,
-    /// How many it concerned.
+    /// How many it concerned; if something stopped it on the way: how many were changed.
     pub matched: u64,
     /// The reason given.
     pub reason: Option<&'a str>,

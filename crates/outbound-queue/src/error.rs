@@ -66,8 +66,8 @@ pub enum QueueError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{cause}")]
 pub struct EditError {
-    /// What it had done until then, which stays done. The last of it may not be on disk if the disk is
-    /// the cause.
+    /// What it had done until then, which stays done: what the disk has confirmed. Of what was on its
+    /// way to a disk that failed nothing is known until a restart.
     pub done: Edited,
     /// Why it stopped.
     pub cause: QueueError,

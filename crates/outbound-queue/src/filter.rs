@@ -2,6 +2,7 @@
 
 use mail_types::{QueueId, Timestamp};
 
+use crate::state::Stored;
 use crate::{Destination, MessageState, MessageView};
 
 /// Which messages are meant. All parts that are given must match; the empty filter matches all.
@@ -75,11 +76,11 @@ pub enum Edit {
 pub struct Edited {
     /// Messages that matched.
     pub matched: u64,
-    /// Of these, how many were changed (or would be).
+    /// Of these, how many were changed, as the disk has confirmed (or would be).
     pub changed: u64,
     /// Ids that are not in the queue.
     pub unknown: Vec<QueueId>,
-    /// Messages that left the queue by it, each with the upstream's id.
+    /// Messages that left the queue by it, as the disk has confirmed, each with the upstream's id.
     pub cancelled: Vec<(QueueId, Option<Box<str>>)>,
 }
 
@@ -122,10 +123,11 @@ impl Filter {
 }
 
 impl Edited {
-    /// Notes that a message was changed.
-    pub(crate) fn note(&mut self, edit: Edit, id: QueueId, upstream_id: Option<&str>) {
+    /// Notes that a message was changed, which was `before`.
+    pub(crate) fn note(&mut self, edit: Edit, id: QueueId, before: &Stored) {
         self.changed += 1;
         if edit == Edit::Cancel {
+            let upstream_id = before.envelope.arrival.upstream_id.as_deref();
             self.cancelled.push((id, upstream_id.map(Into::into)));
         }
     }

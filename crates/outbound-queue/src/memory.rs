@@ -277,8 +277,7 @@ impl QueueStore for MemoryStore {
                 let change = inner.core.edit_change(&hot.message, edit, now);
                 edited.changed += u64::from(change.is_some());
             } else if let Some(step) = inner.core.edit(id, edit, now) {
-                let arrival = &message.envelope.arrival;
-                edited.note(edit, id, arrival.upstream_id.as_deref());
+                edited.note(edit, id, &message);
                 inner.after(&step);
             }
         }

@@ -153,7 +153,7 @@ async fn edit_all(
     Ok(())
 }
 
-/// Edits a page, and waits for the disk; counted is also what comes before a failure.
+/// Edits a page, and waits for the disk; counted is what it has confirmed, also before a failure.
 pub(super) async fn edit_some(
     shared: &Arc<Shared>,
     ids: &[QueueId],
@@ -167,20 +167,32 @@ pub(super) async fn edit_some(
     edited.matched += page.edited.matched;
     edited.changed += page.edited.changed;
     edited.unknown.extend(page.edited.unknown);
-    edited.cancelled.extend(page.edited.cancelled);
-    for durable in page.waiting {
-        let answer = durable.await;
-        answer.unwrap_or_else(|_| Err(QueueError::Failed("the journal stopped".into())))?;
+    let mut end = page.end;
+    for unconfirmed in page.waiting {
+        let answer = unconfirmed.durable.await;
+        let stopped = || Err(QueueError::Failed("the journal stopped".into()));
+        match answer.unwrap_or_else(|_| stopped()) {
+            Ok(()) => edited.note(edit, unconfirmed.id, &unconfirmed.message),
+            Err(cause) => end = end.and(Err(cause)),
+        }
     }
-    page.end
+    end
 }
 
 /// What became of a page.
 struct EditedPage {
     edited: Edited,
-    waiting: Vec<oneshot::Receiver<Result<(), QueueError>>>,
+    waiting: Vec<Unconfirmed>,
     /// An error ended it early.
     end: Result<(), QueueError>,
+}
+
+/// A change that the disk has not confirmed yet.
+struct Unconfirmed {
+    id: QueueId,
+    /// As it was before.
+    message: Arc<Stored>,
+    durable: oneshot::Receiver<Result<(), QueueError>>,
 }
 
 fn edit_page(shared: &Shared, ids: &[QueueId], edit: Edit, dry_run: bool, now: Now) -> EditedPage {
@@ -238,11 +250,13 @@ impl EditedPage {
         }
         let message = state.core.hot.get(&id).map(|hot| Arc::clone(&hot.message));
         if let Some((step, message)) = state.core.edit(id, edit, now).zip(message) {
-            let arrival = &message.envelope.arrival;
-            self.edited.note(edit, id, arrival.upstream_id.as_deref());
             let (waiter, durable) = oneshot::channel();
             shared.submit(&mut state, &step, Vec::new(), Some(waiter), Urgency::Now);
-            self.waiting.push(durable);
+            self.waiting.push(Unconfirmed {
+                id,
+                message,
+                durable,
+            });
         }
         Ok(())
     }

@@ -283,6 +283,31 @@ async fn h6_03_a_failed_sync_is_sticky() {
 }
 
 #[tokio::test]
+async fn h10_04_what_the_disk_has_not_confirmed_is_not_said_to_be_done() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), SimulatedDisk::new(3));
+    let store = still(on(&disk, dir.path()));
+    let mut sent = Vec::new();
+    for _ in 0..3 {
+        let (id, _) = put(&store, "s@a.test", &["r@d.test"], b"x", false, at(1)).await;
+        sent.push(id);
+    }
+    committer::step(&store.shared).unwrap();
+    disk.fail_at(disk.operations() + 1, 5);
+    let stopped = store
+        .edit(&Target::Ids(sent.clone()), Edit::Cancel, false, at(3))
+        .await
+        .unwrap_err();
+    assert!(matches!(stopped.cause, QueueError::Failed(_)), "{stopped}");
+    assert_eq!(
+        (stopped.done.changed, stopped.done.cancelled),
+        (0, Vec::new())
+    );
+    drop(store);
+    let store = still_recovered(on(&disk.power_cut(), dir.path()));
+    assert_eq!(ids(&store).await, sent, "all of it is still there");
+}
+
+#[tokio::test]
 async fn h6_02_an_outcome_that_a_full_disk_refused_is_recorded_first() {
     let (dir, disk) = (tempfile::tempdir().unwrap(), SimulatedDisk::new(4));
     let store = still(on(&disk, dir.path()));

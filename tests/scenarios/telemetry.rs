@@ -136,6 +136,24 @@ testkit::net_test! {
         assert_eq!(message.error, None);
     }
 
+    async fn a_message_that_an_operator_cancels_ends_its_trace() {
+        let net = Net::start().await;
+        let _mx = net.plain_mx("d.test", "127.0.1.1").await;
+        net.enforce("d.test");
+        let collector = Collector::start(AT.parse::<SocketAddr>().unwrap()).await;
+        let relay = Relay::start(traced(net.config())).await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        deferred(&relay, &id).await;
+        let first = spans(&collector, &id, "attempt", 1).await;
+        crate::net::ok(&relay, &["queue", "cancel", &id]).await;
+        let all = spans(&collector, &id, "message", 1).await;
+        let message = one(&all, "message");
+        assert_eq!(one(&first, "attempt").parent, message.id, "{all:#?}");
+        assert_eq!(message.text("sealpost.outcome"), "cancelled", "{message:?}");
+        assert_eq!(message.text("sealpost.domain"), "d.test", "{message:?}");
+        assert_eq!(message.error, None);
+    }
+
     async fn mail_does_not_wait_for_a_collector_that_is_gone_or_silent() {
         let net = Net::start().await;
         let _mx = net.mx("d.test", "127.0.1.1").await;

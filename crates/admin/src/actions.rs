@@ -67,8 +67,8 @@ pub(crate) async fn act<S: QueueStore>(
         let detail = format!("not in the queue: {}", some_of(&unknown));
         return Err(Problem::not_found(detail));
     }
-    for (id, upstream_id) in &edited.cancelled {
-        control.daemon.cancelled(*id, upstream_id.as_deref());
+    for message in &edited.cancelled {
+        control.daemon.cancelled(message);
     }
     if !request.dry_run {
         let error = failure.as_ref().map(ToString::to_string);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::extract::{Extension, State};
 use axum::response::Json;
 use delivery::Delivery;
-use mail_types::{QueueId, Timestamp};
-use outbound_queue::{Now, QueueStore};
+use mail_types::Timestamp;
+use outbound_queue::{Cancelled, Now, QueueStore};
 use policy_cache::{Clock, Order, PolicyCache};
 
 use crate::operator::Operator;
@@ -78,8 +78,8 @@ pub trait Daemon: Send + Sync {
     /// Traces that run.
     fn traces(&self) -> Vec<TraceView>;
 
-    /// An operator has cancelled this message, which had this id at the upstream server.
-    fn cancelled(&self, id: QueueId, upstream_id: Option<&str>);
+    /// An operator has cancelled this message.
+    fn cancelled(&self, message: &Cancelled);
 
     /// An operator did something: who, what, to how many, and why. Goes to the log.
     fn audit(&self, audit: &Audit<'_>);

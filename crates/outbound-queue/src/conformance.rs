@@ -509,6 +509,10 @@ async fn edits_do_what_they_say<S: QueueStore>(store: S) {
     assert_eq!(store.stats(at(23)).held, 0);
     let cancelled = store.edit(&all, Edit::Cancel, false, at(24)).await.unwrap();
     assert_eq!(cancelled.changed, 6);
+    let told = cancelled.cancelled.iter().find(|c| c.id == ids[0]).unwrap();
+    assert_eq!(told.arrived, at(1).wall);
+    let hosts: Vec<String> = told.hosts.iter().map(ToString::to_string).collect();
+    assert_eq!(hosts, ["d.test"]);
     let refused = store.finish(ending(&leased[1], DELIVERED), at(25));
     assert_eq!(refused.unwrap_err(), QueueError::StaleLease(leased[1].id));
     let stats = store.stats(at(25));

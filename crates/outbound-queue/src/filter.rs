@@ -1,6 +1,6 @@
 //! Selecting messages, and what can be done to them.
 
-use mail_types::{QueueId, Timestamp};
+use mail_types::{Host, QueueId, Timestamp};
 
 use crate::state::Stored;
 use crate::{Destination, MessageState, MessageView};
@@ -80,8 +80,21 @@ pub struct Edited {
     pub changed: u64,
     /// Ids that are not in the queue.
     pub unknown: Vec<QueueId>,
-    /// Messages that left the queue by it, as the disk has confirmed, each with the upstream's id.
-    pub cancelled: Vec<(QueueId, Option<Box<str>>)>,
+    /// Messages that left the queue by it, as the disk has confirmed.
+    pub cancelled: Vec<Cancelled>,
+}
+
+/// A message that an operator has removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cancelled {
+    /// Its id.
+    pub id: QueueId,
+    /// Its id at the upstream server.
+    pub upstream_id: Option<Box<str>>,
+    /// When it came.
+    pub arrived: Timestamp,
+    /// The hosts of the recipients that it still had to reach, each once.
+    pub hosts: Vec<Host>,
 }
 
 impl Filter {
@@ -127,8 +140,24 @@ impl Edited {
     pub(crate) fn note(&mut self, edit: Edit, id: QueueId, before: &Stored) {
         self.changed += 1;
         if edit == Edit::Cancel {
-            let upstream_id = before.envelope.arrival.upstream_id.as_deref();
-            self.cancelled.push((id, upstream_id.map(Into::into)));
+            self.cancelled.push(Cancelled::new(id, before));
+        }
+    }
+}
+
+impl Cancelled {
+    fn new(id: QueueId, before: &Stored) -> Self {
+        let envelope = &before.envelope;
+        let each = before.recipients.iter().zip(&envelope.recipients);
+        let pending = each.filter(|(entry, _)| entry.done.is_none());
+        let mut hosts: Vec<Host> = pending.map(|(_, r)| r.mailbox.host().clone()).collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        Self {
+            id,
+            upstream_id: envelope.arrival.upstream_id.as_deref().map(Into::into),
+            arrived: envelope.arrival.at,
+            hosts,
         }
     }
 }

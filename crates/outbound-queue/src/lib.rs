@@ -35,7 +35,7 @@ mod store;
 pub use body::{Body, HeldBody};
 pub use embedded::{EmbeddedIncoming, EmbeddedOptions, EmbeddedStore, FreeSpaceProbe};
 pub use error::{EditError, QueueError};
-pub use filter::{Cursor, Edit, Edited, Filter, Page, Target};
+pub use filter::{Cancelled, Cursor, Edit, Edited, Filter, Page, Target};
 pub use lease::{DueDestination, LeaseToken, Leased, LeasedRecipient};
 pub use memory::{MemoryIncoming, MemoryStore};
 pub use message::{

@@ -88,7 +88,7 @@ async fn edit_some<S: QueueStore>(
     };
     let filter = if edit == Edit::Cancel { some } else { filter };
     let edited = store.edit(&Target::Filter(filter), edit, false, now).await;
-    let gone: BTreeSet<QueueId> = edited.unwrap().cancelled.iter().map(|c| c.0).collect();
+    let gone: BTreeSet<QueueId> = edited.unwrap().cancelled.iter().map(|c| c.id).collect();
     leases.retain(|lease| !gone.contains(&lease.id));
 }
 

@@ -9,8 +9,8 @@ use admin::{
     ReloadResult, TraceView,
 };
 use attempt::{Level, Removed, RemovedBecause};
-use mail_types::{QueueId, Timestamp};
-use outbound_queue::QueueStore;
+use mail_types::Timestamp;
+use outbound_queue::{Cancelled, QueueStore};
 use resolver::{DnsResolver, Kind, Outcome, Path as DnsPath, Silence};
 use settings::Settings;
 use tokio::sync::watch;
@@ -238,13 +238,17 @@ impl<S: QueueStore> Daemon for Process<S> {
             .collect()
     }
 
-    fn cancelled(&self, id: QueueId, upstream_id: Option<&str>) {
+    fn cancelled(&self, message: &Cancelled) {
+        let at = self.observer.clock.wall();
         self.observer.log.write(&Removed {
-            at: self.observer.clock.wall(),
-            queue_id: id,
-            upstream_id,
+            at,
+            queue_id: message.id,
+            upstream_id: message.upstream_id.as_deref(),
             because: RemovedBecause::Cancelled,
         });
+        if let Some(telemetry) = &self.observer.telemetry {
+            telemetry.cancelled(message, at);
+        }
     }
 
     fn audit(&self, audit: &Audit<'_>) {

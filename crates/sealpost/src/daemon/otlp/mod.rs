@@ -23,9 +23,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use delivery::Story;
+use mail_types::Timestamp;
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SpanData;
+use outbound_queue::Cancelled;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -101,7 +103,17 @@ impl Telemetry {
         let Some(trace) = self.naming.trace(story.queue_id) else {
             return;
         };
-        let spans = spans::of(story, trace);
+        self.send(spans::of(story, trace));
+    }
+
+    /// An operator has removed a message at this time.
+    pub(crate) fn cancelled(&self, message: &Cancelled, at: Timestamp) {
+        if let Some(trace) = self.naming.trace(message.id) {
+            self.send(spans::of_cancelled(message, at, trace));
+        }
+    }
+
+    fn send(&self, spans: Vec<SpanData>) {
         let count = spans.len() as u64;
         if self.sender.try_send(spans).is_err() {
             self.overflow.fetch_add(count, Ordering::Relaxed);

@@ -13,6 +13,7 @@ use opentelemetry::trace::{
 };
 use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+use outbound_queue::Cancelled;
 
 /// How traces get their names, and which messages have one.
 #[derive(Debug)]
@@ -80,6 +81,33 @@ pub(super) fn of(story: &Story<'_>, trace: Trace) -> Vec<SpanData> {
             end_time: system(story.ended),
             attributes: subject(story),
             status: status(story.records),
+            ..span
+        });
+    }
+    making.spans
+}
+
+/// The ends of what a message still had to do when an operator removed it: a span for each domain.
+pub(super) fn of_cancelled(message: &Cancelled, at: Timestamp, trace: Trace) -> Vec<SpanData> {
+    let mut making = Making {
+        trace,
+        // No span in it is below another.
+        next: 0,
+        as_of: (Instant::now(), system(at)),
+        spans: Vec::new(),
+    };
+    for host in &message.hosts {
+        let domain = host.to_string();
+        let id = trace.message(&domain);
+        let span = making.span(id, SpanId::INVALID, "message");
+        making.spans.push(SpanData {
+            start_time: system(message.arrived),
+            end_time: system(at),
+            attributes: vec![
+                KeyValue::new("sealpost.queue_id", message.id.to_string()),
+                KeyValue::new("sealpost.domain", domain),
+                KeyValue::new("sealpost.outcome", "cancelled"),
+            ],
             ..span
         });
     }

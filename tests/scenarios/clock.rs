@@ -104,7 +104,7 @@ testkit::net_test! {
 }
 
 /// Ends the relay, moves the time that it wrote down by so many seconds from now, and starts it again.
-async fn as_if_the_last_time_was(relay: &mut Relay, from_now: i64) {
+pub(crate) async fn as_if_the_last_time_was(relay: &mut Relay, from_now: i64) {
     let path = relay.folder().join("data/clock");
     let written = eventually(SOON, async || path.exists().then_some(())).await;
     assert_eq!(written, Some(()));

@@ -122,14 +122,16 @@ testkit::net_test! {
         assert_eq!(org.messages().len(), 1);
     }
 
-    async fn more_than_ten_messages_are_not_cancelled_without_a_yes() {
+    async fn more_than_ten_messages_are_not_cancelled_or_bounced_without_a_yes() {
         let net = Net::start().await;
         let to: Vec<String> = (0..11).map(|n| format!("u{n}@d.test")).collect();
         let to: Vec<&str> = to.iter().map(String::as_str).collect();
         let (_mx, relay, _) = waiting(&net, &to).await;
-        let refused = relay.cli(&["queue", "cancel", "--all"]).await;
-        assert_eq!(refused.code, Some(64), "{refused:?}");
-        assert!(refused.stderr.contains("11 ") && refused.stderr.contains("--yes"), "{refused:?}");
+        for action in ["cancel", "bounce"] {
+            let refused = relay.cli(&["queue", action, "--all"]).await;
+            assert_eq!(refused.code, Some(64), "{refused:?}");
+            assert!(refused.stderr.contains("11 ") && refused.stderr.contains("--yes"), "{refused:?}");
+        }
         assert_eq!(lines(&ok(&relay, &["queue", "list", "--json"]).await).len(), 11);
         let counted = ok(&relay, &["queue", "cancel", "--all", "--yes", "--json"]).await.json();
         assert_eq!(counted["matched"], 11);

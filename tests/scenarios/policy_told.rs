@@ -5,6 +5,7 @@ use std::time::Duration;
 use sealpost_tests::{Event, Relay};
 use testkit::{PolicyFault, RecordType, ZoneFault, policy_text};
 
+use crate::clock::as_if_the_last_time_was;
 use crate::net::{MESSAGE, Net, POLICY_HOST, SOON, deferred, ok, sent};
 
 testkit::net_test! {
@@ -48,6 +49,45 @@ testkit::net_test! {
         let id = relay.send("a@org.test", &["b@known.test"], MESSAGE).await;
         let event = sent(&relay, &id).await;
         assert_eq!(event.at("/first_contact"), &serde_json::Value::Null, "{event}");
+    }
+
+    async fn a4_20_a7_01_a_refresh_that_fails_and_a_policy_that_has_run_out_are_told() {
+        let net = Net::start().await;
+        let hosts = [("hour.test", "127.0.0.30", 3600), ("hours.test", "127.0.0.31", 4 * 3600)];
+        let mut peers = Vec::new();
+        for (domain, ip, max_age) in hosts {
+            peers.push(net.mx(domain, ip).await);
+            net.enforce(domain);
+            net.host.policy(domain, &policy_text("enforce", &[&format!("mx.{domain}")], max_age));
+        }
+        let mut relay = net.relay().await;
+        // Until an operator says otherwise it is three hours ago.
+        as_if_the_last_time_was(&mut relay, -3 * 3600).await;
+        for (domain, ..) in hosts {
+            let id = relay.send("a@org.test", &[&format!("b@{domain}")], MESSAGE).await;
+            sent(&relay, &id).await;
+            net.host.fault(domain, PolicyFault::Status(404));
+        }
+        // A process that begins has fetched nothing lately.
+        relay.terminate(SOON).await;
+        relay.restart().await;
+        ok(&relay, &["clock", "accept"]).await;
+        let expired = relay.wait_event(|e| e.is("policy.expired"), WITHIN).await;
+        for (field, want) in [("domain", "hour.test"), ("id", "1"), ("mode", "enforce")] {
+            assert_eq!(expired.text(field), want, "{expired}");
+        }
+        assert!(expired.text("expires_at").ends_with('Z'), "{expired}");
+        let failed = relay.wait_event(|e| e.is("policy.refresh-failed"), WITHIN).await;
+        for (field, want) in [("domain", "hours.test"), ("id", "1"), ("mode", "enforce")] {
+            assert_eq!(failed.text(field), want, "{failed}");
+        }
+        assert!(failed.text("cause").contains("404"), "{failed}");
+        // More than half of its life is over.
+        assert_eq!((failed.at("/alert"), failed.text("level")), (&true.into(), "error"), "{failed}");
+        assert!(failed.text("expires_at").ends_with('Z'), "{failed}");
+        // One is enough: what has run out is not fetched again by itself.
+        let told = |name| relay.events().iter().filter(|e| e.is(name)).count();
+        assert_eq!((told("policy.expired"), told("policy.refresh-failed")), (1, 1), "{}", relay.story());
     }
 
     async fn a6_23_whatever_keeps_a_known_policy_from_being_looked_at_is_told_with_the_policy() {
@@ -189,3 +229,6 @@ fn sha256sum(text: &str) -> String {
 }
 
 const DOMAINS: usize = 40;
+
+/// The cache looks around once a minute.
+const WITHIN: Duration = Duration::from_secs(75);

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use admin::{Audit, Operator, Problem};
+use admin::{Audit, Operator, Problem, quoted};
 use audit::{Auditor, KnownPolicy, Progress};
 use axum::body::Body;
 use axum::extract::{Extension, Path, State};
@@ -112,7 +112,7 @@ async fn run(
 
 fn parse(text: &str) -> Result<Domain, Problem> {
     let domain = Domain::parse(text)
-        .map_err(|e| Problem::bad_request(format!("{text:?} is no domain: {e}")))?;
+        .map_err(|e| Problem::bad_request(format!("{} is no domain: {e}", quoted(text))))?;
     if !domain.is_fully_qualified() {
         let detail = format!("{text:?} is not fully qualified: write the whole domain name");
         return Err(Problem::bad_request(detail));

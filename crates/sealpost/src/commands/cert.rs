@@ -70,7 +70,7 @@ fn named(hostnames: Vec<String>, settings: Option<&Settings>) -> anyhow::Result<
     if !hostnames.is_empty() {
         for name in &hostnames {
             if mail_types::HostName::parse(name).is_err() {
-                let text = format!("{name:?} is not a host name");
+                let text = format!("{} is not a host name", admin::quoted(name));
                 return Err(Failure::new(Status::Usage, text).into());
             }
         }

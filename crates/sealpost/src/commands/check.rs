@@ -47,7 +47,10 @@ pub(super) async fn run(settings: &Settings, domain: &str, json: bool) -> anyhow
 
 fn parse(text: &str) -> Result<Domain, Failure> {
     let domain = Domain::parse(text).map_err(|error| {
-        Failure::new(Status::Usage, format!("\"{text}\" is no domain: {error}"))
+        Failure::new(
+            Status::Usage,
+            format!("{} is no domain: {error}", admin::quoted(text)),
+        )
     })?;
     if !domain.is_fully_qualified() {
         let message = format!("\"{text}\" is not fully qualified: write the whole domain name");
@@ -230,5 +233,13 @@ mod tests {
         for bad in ["", "localhost", "a b.test", "192.0.2.1"] {
             assert_eq!(parse(bad).unwrap_err().status, Status::Usage, "{bad}");
         }
+    }
+
+    #[test]
+    fn of_a_very_long_name_the_beginning_is_told() {
+        let refused = parse(&"x".repeat(100_000)).unwrap_err();
+        assert_eq!(refused.status, Status::Usage);
+        assert!(refused.message.contains("(100000 characters)"), "{refused}");
+        assert!(refused.message.len() < 300, "{refused}");
     }
 }

@@ -172,6 +172,14 @@ testkit::net_test! {
         let refused = relay.wait_event(|e| e.is("message.refused"), SOON).await;
         assert_eq!(refused.text("cause"), "content", "{refused}");
         assert_eq!(used().await, 0);
+        // What is all header is judged at its end; the client stays, and what it took does not.
+        ann.command("MAIL FROM:<ann@org.test>").await.demand(250);
+        ann.command("RCPT TO:<b@d.test>").await.demand(250);
+        ann.command("DATA").await.demand(354);
+        ann.write(b"Subject: x\r\n.\r\n").await;
+        ann.reply().await.demand(550);
+        assert_eq!(used().await, 0);
+        ann.command("NOOP").await.demand(250);
     }
 
     async fn h5_05_e4_12_each_listener_has_an_idle_time_of_its_own() {

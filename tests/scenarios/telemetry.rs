@@ -83,6 +83,17 @@ testkit::net_test! {
             starttls.ended, transfer.ended, message.ended];
         let slack = 50_000_000; // the wall clock is read in whole milliseconds
         assert!(order.windows(2).all(|w| w[0] <= w[1] + slack), "{order:?}\n{spans:#?}");
+        // What the start would refuse, check-config refuses too, and repeats no secret.
+        for (line, fault) in [
+            ("(x): secret", "line 1 is no header field"),
+            ("Content-Type: secret", "line 1 is a field that every request has already"),
+        ] {
+            std::fs::write(headers.path(), format!("{line}\n")).unwrap();
+            let checked = relay.cli(&["check-config"]).await;
+            assert_eq!(checked.code, Some(78), "{line}: {checked:?}");
+            assert!(checked.stdout.contains(fault), "{line}: {checked:?}");
+            assert!(!checked.stdout.contains("secret"), "{line}: {checked:?}");
+        }
         assert!(spans.iter().all(|s| s.ended >= s.began), "{spans:#?}");
 
         // Nobody's address, nothing secret.

@@ -27,6 +27,26 @@ testkit::net_test! {
         assert_eq!(mx.messages().len(), 1);
     }
 
+    async fn a3_13_a_policy_that_runs_out_at_once_leaves_no_mail_unprotected() {
+        let net = Net::start().await;
+        let mx = net.mx("d.test", "127.0.0.25").await;
+        net.zone.mta_sts("d.test", "1", POLICY_HOST);
+        net.host.policy("d.test", &policy_text("enforce", &["mx.d.test"], 0));
+        let relay = net.relay().await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        let event = sent(&relay, &id).await;
+        assert_eq!(event.at("/policies/0/mode"), "enforce", "{event}");
+        // Whoever takes it for a domain without a policy gives it to this host.
+        mx.certificate(&net.expired("mx.d.test"));
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        let event = deferred(&relay, &id).await;
+        assert_eq!((event.text("reason"), event.text("dsn")), ("policy-lookup", "4.4.3"), "{event}");
+        assert!(event.text("detail").contains("at most once a minute"), "{event}");
+        let said = ok(&relay, &["explain", "d.test"]).await.stdout;
+        assert!(said.contains("which MTA-STS policy d.test has"), "{said}");
+        assert_eq!((mx.messages().len(), net.host.count("d.test")), (1, 1));
+    }
+
     async fn a2_19_a6_19_a7_05_queued_mail_follows_a_new_id_that_enforces() {
         let net = Net::start().await;
         let mx = net.plain_mx("d.test", "127.0.0.25").await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use attempt::PolicyFrom;
 use mail_types::{Envelope, Host, MessageClass, Timestamp};
 use mta_sts::Mode;
-use policy_cache::{Discovery, NoPolicy, Origin, Outcome};
+use policy_cache::{Discovery, NoPolicy, Origin, Outcome, Waiting};
 
 use crate::demand::{Inputs, Published};
 use crate::planner::Plan;
@@ -77,7 +77,14 @@ pub(crate) fn judge(
         Outcome::Wait { until, why } => {
             // Reports of ours go whatever the policy says (RFC 8460 section 3).
             if !report {
-                let detail = format!("It is not known yet what {domain} demands: {why}.");
+                let detail = match why {
+                    Waiting::Dns { .. } => format!(
+                        "It is not known yet whether {domain} has an MTA-STS policy: {why}."
+                    ),
+                    Waiting::FetchLimit => format!(
+                        "It is not known at the moment which MTA-STS policy {domain} has: {why}."
+                    ),
+                };
                 return Judgement::Wait {
                     until: *until,
                     detail,

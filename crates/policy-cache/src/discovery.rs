@@ -42,7 +42,7 @@ pub enum Outcome {
     },
 }
 
-/// Why it cannot be known yet what a domain demands.
+/// Why it cannot be known yet what a domain demands: the end of a sentence about its policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Waiting {
     /// First contact, and DNS does not answer (decision AMB-01).

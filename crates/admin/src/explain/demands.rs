@@ -5,7 +5,7 @@ use delivery::{Hosts, Route, RouteTls};
 use mail_types::{Domain, Mailbox, ReversePath};
 use mta_sts::Mode;
 use outbound_queue::QueueStore;
-use policy_cache::{Discovery, NoPolicy, Outcome};
+use policy_cache::{Discovery, NoPolicy, Outcome, Waiting};
 
 use super::{hosts, time};
 use crate::Control;
@@ -217,10 +217,16 @@ fn policy(domain: &Domain, discovery: &Discovery) -> String {
                 }
             }
         }
-        Outcome::Wait { until, why } => format!(
-            "It is not known what {domain} demands: {why}. Mail waits; the next look-up is at {}.",
-            time(*until)
-        ),
+        Outcome::Wait { until, why } => {
+            let unknown = match why {
+                Waiting::Dns { .. } => format!("whether {domain} has an MTA-STS policy"),
+                Waiting::FetchLimit => format!("at the moment which MTA-STS policy {domain} has"),
+            };
+            format!(
+                "It is not known {unknown}: {why}. Mail waits; the next look-up is at {}.",
+                time(*until)
+            )
+        }
     }
 }
 

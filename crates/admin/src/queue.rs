@@ -1,12 +1,9 @@
 //! `/v1/queue`: list, show, summary.
-
-use std::collections::BTreeMap;
-
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Json;
 use delivery::RouteTable;
 use mail_types::{Domain, Mailbox, QueueId};
-use outbound_queue::{Cursor, MessageState, QueueStore, SummaryRow};
+use outbound_queue::{Cursor, MessageState, QueueStore, ReasonCount};
 
 use crate::paused;
 use crate::problem::{Problem, quoted};
@@ -86,12 +83,11 @@ pub(crate) async fn summary<S: QueueStore>(
 ) -> Result<Json<QueueSummary>, Problem> {
     let (limit, from) = page_of_summary(query.as_deref().unwrap_or_default())?;
     let now = control.now();
-    let rows = control.queue.summary(now);
-    let reasons = by_reason(&rows);
+    let summary = control.queue.summary(now, from, limit);
     let to = from.saturating_add(limit);
-    let next = (to < rows.len()).then(|| to.to_string());
+    let next = (to < summary.total).then(|| to.to_string());
     let settings = control.delivery.settings();
-    let rows = rows.into_iter().skip(from).take(limit).map(|row| {
+    let rows = summary.rows.into_iter().map(|row| {
         let (domain, route) = in_words(&row.destination, &settings.routes);
         DestinationSummary {
             domain,
@@ -107,7 +103,7 @@ pub(crate) async fn summary<S: QueueStore>(
         messages: control.queue.stats(now).messages,
         rows: rows.collect(),
         next,
-        reasons,
+        reasons: by_reason(summary.reasons),
         paused: paused::list(&control.delivery),
     }))
 }
@@ -153,24 +149,14 @@ fn side_of(reason: Option<&str>) -> Option<String> {
     Some(reason.side().key().to_owned())
 }
 
-fn by_reason(rows: &[SummaryRow]) -> Vec<ReasonSummary> {
-    let mut reasons: BTreeMap<Option<&str>, (u64, u64)> = BTreeMap::new();
-    for row in rows {
-        let (messages, domains) = reasons.entry(row.reason.as_deref()).or_default();
-        *messages += row.count;
-        *domains += 1;
-    }
-    let mut out: Vec<_> = reasons
-        .into_iter()
-        .map(|(reason, (messages, domains))| ReasonSummary {
-            side: side_of(reason),
-            reason: reason.map(str::to_owned),
-            messages,
-            domains,
-        })
-        .collect();
-    out.sort_by_key(|row| std::cmp::Reverse(row.messages));
-    out
+fn by_reason(reasons: Vec<ReasonCount>) -> Vec<ReasonSummary> {
+    let rows = reasons.into_iter().map(|row| ReasonSummary {
+        side: side_of(row.reason.as_deref()),
+        reason: row.reason.map(|reason| reason.to_string()),
+        messages: row.messages,
+        domains: row.destinations,
+    });
+    rows.collect()
 }
 
 pub(crate) fn parse_id(text: &str) -> Result<QueueId, Problem> {

@@ -296,7 +296,7 @@ async fn deferral_keeps_history_and_comes_back<S: QueueStore>(store: S) {
         .unwrap();
     assert_eq!(store.next_due(at(2)), Some(Timestamp::from_secs(300)));
     assert!(store.due_destinations(at(299), None, 9).is_empty());
-    let summary = store.summary(at(2));
+    let summary = store.summary(at(2), 0, 9).rows;
     assert_eq!(summary.len(), 1);
     assert_eq!(
         (summary[0].reason.as_deref(), summary[0].count),

@@ -43,5 +43,5 @@ pub use message::{
 };
 pub use outcome::{Done, Durable, Finish, Finished, NewMessage, Outcome};
 pub use retry::RetrySchedule;
-pub use stats::{DestinationCount, Health, Stats, SummaryRow};
+pub use stats::{DestinationCount, Health, ReasonCount, Stats, Summary, SummaryRow};
 pub use store::{Committed, Destination, Incoming, Now, Placement, QueueStore};

@@ -18,7 +18,7 @@ use crate::state::Stored;
 use crate::{
     Body, Committed, Cursor, Destination, DueDestination, Durable, Edit, EditError, Edited, Filter,
     Finish, Finished, Health, HeldBody, Incoming, LeaseToken, Leased, MessageView, Now, Page,
-    Placement, QueueError, QueueStore, Stats, SummaryRow, Target,
+    Placement, QueueError, QueueStore, Stats, Summary, Target,
 };
 
 /// The queue in memory.
@@ -290,8 +290,12 @@ impl QueueStore for MemoryStore {
         stats
     }
 
-    fn summary(&self, now: Now) -> Vec<SummaryRow> {
-        self.inner.lock().core.schedule.summary(now.wall)
+    fn summary(&self, now: Now, from: usize, limit: usize) -> Summary {
+        self.inner
+            .lock()
+            .core
+            .schedule
+            .summary(now.wall, from, limit)
     }
 
     fn health(&self) -> Health {

@@ -43,6 +43,28 @@ pub struct DestinationCount {
     pub messages: u64,
 }
 
+/// Waiting mail by destination and reason, or a part of that.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// The rows that were asked for, the largest count first.
+    pub rows: Vec<SummaryRow>,
+    /// How many rows there are in all.
+    pub total: usize,
+    /// By reason alone, over all rows, the largest count first.
+    pub reasons: Vec<ReasonCount>,
+}
+
+/// Waiting mail of one reason. A message with several destinations counts for each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReasonCount {
+    /// Why it waits; `None` before the first attempt.
+    pub reason: Option<Arc<str>>,
+    /// How many.
+    pub messages: u64,
+    /// For how many destinations.
+    pub destinations: u64,
+}
+
 /// Waiting mail of one destination and reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SummaryRow {

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::{
     Body, Cursor, DueDestination, Edit, EditError, Edited, Filter, Finish, Finished, Health,
-    LeaseToken, Leased, MessageView, Page, QueueError, Stats, SummaryRow, Target,
+    LeaseToken, Leased, MessageView, Page, QueueError, Stats, Summary, Target,
 };
 
 /// The durable queue of outgoing mail.
@@ -135,8 +135,8 @@ pub trait QueueStore: Send + Sync + 'static {
     /// Counts for metrics and the status page.
     fn stats(&self, now: Now) -> Stats;
 
-    /// Waiting mail by destination and reason, the largest count first.
-    fn summary(&self, now: Now) -> Vec<SummaryRow>;
+    /// Waiting mail by destination and reason, the largest count first: `limit` rows from `from` on.
+    fn summary(&self, now: Now, from: usize, limit: usize) -> Summary;
 
     /// Whether the store can do its work.
     fn health(&self) -> Health;

@@ -20,7 +20,7 @@ impl Waiting {
     pub(super) async fn find<S: QueueStore>(control: &Control<S>, domain: &Domain) -> Self {
         let now = control.now();
         let mut rows = Vec::new();
-        for row in control.queue.summary(now) {
+        for row in control.queue.summary(now, 0, usize::MAX).rows {
             if !is_for(row.destination.as_str(), domain) {
                 continue;
             }

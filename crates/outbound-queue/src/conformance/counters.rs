@@ -118,8 +118,32 @@ async fn compare<S: QueueStore>(store: &S, leases: &[Leased], now: Now) {
         }
     }
     assert_eq!([stats.held, stats.due, stats.deferred], counts);
-    let summary = store.summary(now);
+    let crate::Summary {
+        rows: summary,
+        total,
+        reasons: by_reason,
+    } = store.summary(now, 0, usize::MAX);
     assert!(summary.is_sorted_by(|a, b| a.count >= b.count));
+    assert_eq!(total, summary.len());
+    let mut sums: BTreeMap<Option<String>, (u64, u64)> = BTreeMap::new();
+    for row in &summary {
+        let sum = sums.entry(row.reason.as_ref().map(ToString::to_string));
+        let (messages, destinations) = sum.or_default();
+        (*messages, *destinations) = (*messages + row.count, *destinations + 1);
+    }
+    let by_reason = by_reason.into_iter();
+    let by_reason = by_reason.map(|r| {
+        (
+            r.reason.map(|r| r.to_string()),
+            (r.messages, r.destinations),
+        )
+    });
+    assert_eq!(by_reason.collect::<BTreeMap<_, _>>(), sums);
+    // A page is a part of the whole.
+    let part = store.summary(now, 1, 2);
+    assert_eq!(part.total, total);
+    let wanted = summary.iter().skip(1).take(2);
+    assert!(part.rows.iter().eq(wanted), "{part:?} of {summary:?}");
     let summary = summary.into_iter().map(|row| {
         let reason = row.reason.map(|r| r.to_string());
         let value = (row.count, row.oldest, row.next_attempt);

@@ -19,7 +19,7 @@ use crate::state::Stored;
 use crate::{
     Body, Cursor, Destination, DueDestination, Durable, Edit, EditError, Edited, Filter, Finish,
     Finished, Health, LeaseToken, Leased, MessageView, Now, Page, QueueError, QueueStore, Stats,
-    SummaryRow, Target,
+    Summary, Target,
 };
 
 /// The queue on disk. Cheap to clone; the last clone that is dropped ends its threads, and whatever was
@@ -270,8 +270,12 @@ impl QueueStore for EmbeddedStore {
         }
     }
 
-    fn summary(&self, now: Now) -> Vec<SummaryRow> {
-        self.shared.lock().core.schedule.summary(now.wall)
+    fn summary(&self, now: Now, from: usize, limit: usize) -> Summary {
+        self.shared
+            .lock()
+            .core
+            .schedule
+            .summary(now.wall, from, limit)
     }
 
     fn health(&self) -> Health {

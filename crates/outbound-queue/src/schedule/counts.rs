@@ -10,7 +10,9 @@ use super::group::{Entry, Group};
 use super::waiting::Part;
 use super::{Key, Schedule, arrival_of, number_of};
 use crate::state::NEVER;
-use crate::{Destination, DestinationCount, Filter, MessageState, SummaryRow};
+use crate::{
+    Destination, DestinationCount, Filter, MessageState, ReasonCount, Summary, SummaryRow,
+};
 
 impl Schedule {
     /// Entries in all, and how many of them are held.
@@ -62,43 +64,82 @@ impl Schedule {
         counts.collect()
     }
 
-    /// Destination by reason, the largest count first. Costs as much as it has rows, however many
-    /// entries there are.
-    pub(crate) fn summary(&mut self, now: Timestamp) -> Vec<SummaryRow> {
-        let Self {
-            destinations,
-            reasons,
-            suspensions,
-            ..
-        } = self;
-        let mut rows = Vec::with_capacity(destinations.len());
-        for (destination, waiting) in destinations {
-            let until = suspensions
-                .until(destination)
-                .map_or(now, |until| until.max(now));
-            let mut by_reason: BTreeMap<u16, SummaryRow> = BTreeMap::new();
-            for (part, group) in waiting.groups_mut() {
-                let row = by_reason.entry(part.reason).or_insert_with(|| SummaryRow {
-                    destination: destination.clone(),
-                    reason: reasons.text(part.reason),
-                    count: 0,
-                    oldest: NEVER,
-                    next_attempt: None,
-                });
-                row.count += group.len() as u64;
-                let oldest = group.oldest().map_or(NEVER, arrival_of);
-                row.oldest = row.oldest.min(oldest);
-                let next = group
-                    .first()
-                    .map(|(time, _)| time)
-                    .filter(|time| *time != NEVER);
-                let next = next.map(|time| if part.put_off { time.min(until) } else { time });
-                row.next_attempt = row.next_attempt.into_iter().chain(next).min();
+    /// Destination by reason, the largest count first: `limit` rows from `from` on. A row costs a count;
+    /// what else it says is found out for those that are wanted.
+    pub(crate) fn summary(&mut self, now: Timestamp, from: usize, limit: usize) -> Summary {
+        let mut all: Vec<(u64, &Destination, u16)> = Vec::with_capacity(self.destinations.len());
+        let mut sums: BTreeMap<u16, (u64, u64)> = BTreeMap::new();
+        for (destination, waiting) in &self.destinations {
+            let first = all.len();
+            for (part, group) in waiting.groups() {
+                let count = group.len() as u64;
+                let (messages, destinations) = sums.entry(part.reason).or_default();
+                *messages += count;
+                let mut own = all.iter_mut().skip(first);
+                match own.find(|row| row.2 == part.reason) {
+                    Some(row) => row.0 += count,
+                    None => {
+                        *destinations += 1;
+                        all.push((count, destination, part.reason));
+                    }
+                }
             }
-            rows.extend(by_reason.into_values());
         }
-        rows.sort_by_key(|row| std::cmp::Reverse(row.count));
-        rows
+        let total = all.len();
+        let order = |a: &(u64, &Destination, u16), b: &(u64, &Destination, u16)| {
+            b.0.cmp(&a.0).then_with(|| (a.1, a.2).cmp(&(b.1, b.2)))
+        };
+        let to = from.saturating_add(limit);
+        if to < total {
+            all.select_nth_unstable_by(to, order);
+            all.truncate(to);
+        }
+        all.sort_unstable_by(order);
+        let wanted = all.into_iter().skip(from);
+        let wanted: Vec<_> = wanted
+            .map(|(n, to, reason)| (n, to.clone(), reason))
+            .collect();
+        let rows = wanted.into_iter();
+        let rows = rows.map(|(count, to, reason)| self.row(now, count, to, reason));
+        let rows = rows.collect();
+        let reasons = sums
+            .into_iter()
+            .map(|(reason, (messages, destinations))| ReasonCount {
+                reason: self.reasons.text(reason),
+                messages,
+                destinations,
+            });
+        let mut reasons: Vec<_> = reasons.collect();
+        reasons.sort_by(|a, b| (b.messages, &a.reason).cmp(&(a.messages, &b.reason)));
+        Summary {
+            rows,
+            total,
+            reasons,
+        }
+    }
+
+    /// What waits at a destination for a reason.
+    fn row(&mut self, now: Timestamp, count: u64, to: Destination, reason: u16) -> SummaryRow {
+        let until = self.suspensions.until(&to);
+        let until = until.map_or(now, |until| until.max(now));
+        let mut row = SummaryRow {
+            reason: self.reasons.text(reason),
+            count,
+            oldest: NEVER,
+            next_attempt: None,
+            destination: to,
+        };
+        let waiting = self.destinations.get_mut(&row.destination);
+        let groups = waiting.into_iter().flat_map(|waiting| waiting.groups_mut());
+        for (part, group) in groups.filter(|(part, _)| part.reason == reason) {
+            let oldest = group.oldest().map_or(NEVER, arrival_of);
+            row.oldest = row.oldest.min(oldest);
+            let next = group.first().map(|(time, _)| time);
+            let next = next.filter(|time| *time != NEVER);
+            let next = next.map(|time| if part.put_off { time.min(until) } else { time });
+            row.next_attempt = row.next_attempt.into_iter().chain(next).min();
+        }
+        row
     }
 
     /// Entries from `from` on in the order of their keys, `limit` at most, that may belong to messages

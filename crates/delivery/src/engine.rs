@@ -397,25 +397,6 @@ impl<S: QueueStore> Delivery<S> {
         self.inner.in_hand.close();
     }
 
-    /// An operator wants mail tried now: plans are made anew, and the suspensions of these destinations
-    /// are lifted, or of all.
-    pub fn resume(&self, which: Which<'_>) {
-        self.inner.look_again();
-        let lanes = match which {
-            Which::All => self.inner.lanes.all(),
-            Which::These(keys) => keys
-                .iter()
-                .filter_map(|key| self.inner.lanes.get(key))
-                .collect(),
-        };
-        let now = self.inner.now();
-        for lane in lanes {
-            lane.resume();
-            self.inner.queue.suspend(&lane.key, None, now);
-        }
-        self.inner.progress.notify_one();
-    }
-
     /// Puts other settings in force for attempts from now on.
     pub fn reconfigure(&self, settings: Settings) {
         self.inner.settings.store(Arc::new(settings));

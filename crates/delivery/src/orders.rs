@@ -7,9 +7,10 @@ use std::sync::atomic::Ordering;
 use mail_types::{Domain, Host, QueueId};
 use outbound_queue::{QueueError, QueueStore};
 
-use crate::engine::Delivery;
+use crate::engine::{Delivery, Which};
+use crate::lane::Lane;
 use crate::paused::{Pause, PauseError};
-use crate::{lanes, notice_limit, poison};
+use crate::{lanes, notice_limit, planner, poison};
 
 impl<S: QueueStore> Delivery<S> {
     /// Parks messages that an earlier process had in hand whenever it ended (row H7-08).
@@ -22,6 +23,38 @@ impl<S: QueueStore> Delivery<S> {
             tracing::error!(%error, "that messages are parked could not be written down");
         }
         Ok(())
+    }
+
+    /// An operator wants mail tried now: policies that could not be looked up are looked up anew, plans are
+    /// made anew, and the suspensions of these destinations are lifted, or of all.
+    pub fn resume(&self, which: Which<'_>) {
+        let lanes = match which {
+            Which::All => self.inner.lanes.all(),
+            Which::These(keys) => keys
+                .iter()
+                .filter_map(|key| self.inner.lanes.get(key))
+                .collect(),
+        };
+        let domains: Option<Vec<Domain>> = match which {
+            Which::All => None,
+            Which::These(_) => {
+                let routes = &self.inner.settings.load().routes;
+                let of = |lane: &Arc<Lane>| {
+                    let route = routes.get(&lane.destination);
+                    planner::policy_domain(&lane.destination, route.map(AsRef::as_ref))
+                };
+                Some(lanes.iter().filter_map(of).collect())
+            }
+        };
+        let policies = &self.inner.policies;
+        policies.forget_failed_look_ups(domains.as_deref());
+        self.inner.look_again();
+        let now = self.inner.now();
+        for lane in lanes {
+            lane.resume();
+            self.inner.queue.suspend(&lane.key, None, now);
+        }
+        self.inner.progress.notify_one();
     }
 
     /// A number that the scheduler raises every few seconds, whatever there is to do: if it stands

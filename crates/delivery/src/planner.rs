@@ -366,7 +366,7 @@ impl Planner<'_> {
 /// RFC 8461 section 3.4: the recipient domain, or the smart host's name where mail is routed to
 /// one; none for address literals (rows A1-03, A1-04), nor where a route says that TLS does not
 /// matter.
-fn policy_domain(destination: &Destination, route: Option<&Route>) -> Option<Domain> {
+pub(crate) fn policy_domain(destination: &Destination, route: Option<&Route>) -> Option<Domain> {
     let Some(route) = route else {
         return match &destination.host {
             Host::Domain(d) if d.is_fully_qualified() => Some(d.clone()),

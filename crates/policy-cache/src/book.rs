@@ -13,7 +13,9 @@ use mta_sts::Mode;
 
 use crate::contact::Contact;
 use crate::decide::Cached;
-use crate::discovery::{LocalRules, NoPolicy, Origin, Outcome, RecordTrouble, StoredPolicy};
+use crate::discovery::{
+    LocalRules, NoPolicy, Origin, Outcome, RecordTrouble, StoredPolicy, Waiting,
+};
 use crate::gate::Gate;
 use crate::schedule::{Life, Schedule};
 
@@ -94,6 +96,26 @@ impl Entry {
             first_contact,
             until,
         });
+    }
+
+    /// Forgets an answer that is only that DNS gave none.
+    pub(crate) fn forget_failure(&mut self) {
+        let failed = self.memo.as_ref().is_some_and(|m| match &m.outcome {
+            Outcome::Wait {
+                why: Waiting::Dns { .. },
+                ..
+            }
+            | Outcome::NoPolicy(NoPolicy::Unknown { .. }) => true,
+            Outcome::Wait {
+                why: Waiting::FetchLimit,
+                ..
+            }
+            | Outcome::NoPolicy(NoPolicy::Record(_) | NoPolicy::Fetch { .. })
+            | Outcome::Policy(_) => false,
+        });
+        if failed {
+            self.memo = None;
+        }
     }
 
     /// Nothing is lost if this entry goes.

@@ -101,6 +101,22 @@ impl PolicyCache {
         Ok(())
     }
 
+    /// An operator has mail tried again: that DNS did not answer about these domains, or about any, is not
+    /// believed any longer, and whoever asks next looks. Only time counts for how long mail waits in all.
+    pub fn forget_failed_look_ups(&self, of: Option<&[Domain]>) {
+        let mut book = self.inner.book.write();
+        match of {
+            None => book.entries.values_mut().for_each(Entry::forget_failure),
+            Some(domains) => {
+                for domain in domains {
+                    if let Some(entry) = book.entries.get_mut(domain) {
+                        entry.forget_failure();
+                    }
+                }
+            }
+        }
+    }
+
     /// Pins a minimum: enforce with these patterns, whatever the domain publishes (row A7-08).
     /// `None` removes the pin.
     ///

@@ -47,6 +47,36 @@ async fn no_record_is_believed_for_its_ttl() {
 }
 
 #[tokio::test]
+async fn an_operator_who_has_mail_tried_again_has_dns_asked_again() {
+    let world = World::new();
+    let cache = world.open();
+    world.serve("d.test", Mode::Enforce, 86_400);
+    let others = [name("e.test")];
+    for (n, of) in [Some(&[name("d.test")][..]), None].into_iter().enumerate() {
+        let domain = ["d.test", "f.test"][n];
+        world.serve(domain, Mode::Enforce, 86_400);
+        world.txt(domain, Txt::Servfail);
+        let got = cache.policy_for(&name(domain)).await;
+        assert!(matches!(got.outcome, Outcome::Wait { .. }), "{got:?}");
+        world.txt(domain, Txt::Records(&["v=STSv1; id=a"], 60));
+        cache.forget_failed_look_ups(Some(&others));
+        let got = cache.policy_for(&name(domain)).await;
+        assert!(matches!(got.outcome, Outcome::Wait { .. }), "{got:?}");
+        cache.forget_failed_look_ups(of);
+        let got = cache.policy_for(&name(domain)).await;
+        assert_eq!(mode(&got), Some(Mode::Enforce));
+        // What is known is not asked for again.
+        let queries = world.txt_queries();
+        cache.forget_failed_look_ups(of);
+        assert_eq!(
+            mode(&cache.policy_for(&name(domain)).await),
+            Some(Mode::Enforce)
+        );
+        assert_eq!(world.txt_queries(), queries);
+    }
+}
+
+#[tokio::test]
 async fn h1_26_a_name_that_overflows_has_no_policy() {
     let label = "a".repeat(60);
     let long = format!("{label}.{label}.{label}.{}.test", "b".repeat(60));

@@ -101,6 +101,26 @@ testkit::net_test! {
         relay.wait_for("delivery.sent", &id, SOON).await;
         assert_eq!(mx.messages().len(), 1);
     }
+
+    async fn h8_02_mail_follows_a_clock_set_back_though_the_relay_ends_right_after_that_was_believed() {
+        let net = Net::start().await;
+        net.zone.mail_domain("d.test", "mx.d.test", "127.0.0.25");
+        let mut relay = Relay::start(net.config().set("queue.retry", "[\"1h\"]")).await;
+        as_if_the_last_time_was(&mut relay, YEAR).await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        deferred(&relay, &id).await;
+        let mx = FakeMx::start("127.0.0.25:25", "mx.d.test", None).await;
+        ok(&relay, &["clock", "accept"]).await;
+        relay.terminate(SOON).await;
+        let was_quick = !mx.messages().is_empty();
+        relay.restart().await;
+        if !was_quick {
+            // It is doubted again, and the mail follows when that has ended.
+            ok(&relay, &["clock", "accept"]).await;
+            relay.wait_for("delivery.sent", &id, SOON).await;
+        }
+        assert_eq!(mx.messages().len(), 1);
+    }
 }
 
 /// Ends the relay, moves the time that it wrote down by so many seconds from now, and starts it again.

@@ -10,7 +10,7 @@ use outbound_queue::{QueueError, QueueStore};
 use crate::engine::{Delivery, Which};
 use crate::lane::Lane;
 use crate::paused::{Pause, PauseError};
-use crate::{lanes, notice_limit, planner, poison};
+use crate::{lanes, notice_limit, planner, poison, upkeep};
 
 impl<S: QueueStore> Delivery<S> {
     /// Parks messages that an earlier process had in hand whenever it ended (row H7-08).
@@ -55,6 +55,13 @@ impl<S: QueueStore> Delivery<S> {
             self.inner.queue.suspend(&lane.key, None, now);
         }
         self.inner.progress.notify_one();
+    }
+
+    /// Whether all waiting mail is scheduled by the time that is believed now, durably: not for a moment
+    /// after a clock that was set back is believed.
+    #[must_use]
+    pub fn has_followed_the_clock(&self) -> bool {
+        upkeep::has_followed_the_clock(&self.inner)
     }
 
     /// A number that the scheduler raises every few seconds, whatever there is to do: if it stands

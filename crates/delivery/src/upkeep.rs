@@ -72,11 +72,21 @@ async fn send<S: QueueStore>(
     Ok(())
 }
 
+/// Milliseconds by which the clock was set back and believed in all.
+fn set_back<S>(inner: &Inner<S>) -> u64 {
+    let set_back = inner.policies.clock_set_back();
+    u64::try_from(set_back.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Whether [`follow_the_clock`] has nothing left to do.
+pub(crate) fn has_followed_the_clock<S>(inner: &Inner<S>) -> bool {
+    inner.set_back.load(Ordering::Relaxed) == set_back(inner)
+}
+
 /// The clock was set back and is believed: the times of next attempts lie in a far future (row
 /// H8-02). They are due now; windows and pacing spread them.
 async fn follow_the_clock<S: QueueStore>(inner: &Inner<S>) -> Result<(), QueueError> {
-    let set_back = inner.policies.clock_set_back();
-    let millis = u64::try_from(set_back.as_millis()).unwrap_or(u64::MAX);
+    let millis = set_back(inner);
     if inner.set_back.load(Ordering::Relaxed) == millis {
         return Ok(());
     }

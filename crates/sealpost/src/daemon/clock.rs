@@ -75,7 +75,9 @@ impl Clock for MachineClock {
     }
 }
 
-/// Wall and monotonic time that belonged together in an earlier process, if that says anything now.
+/// Wall and monotonic time that belonged together in an earlier process, if that says anything now. It is not
+/// written down before waiting mail has followed a clock that was set back: this process has to know that
+/// it was, for the times of next attempts still lie in the future.
 pub(crate) fn remembered(data_dir: &Path, clock: &dyn Clock) -> Option<(Timestamp, Duration)> {
     let boot = boot_id();
     if boot.is_none() {

@@ -387,9 +387,10 @@ impl Running {
         Ok(watchdog::start(pulses, self.observer.clone())?)
     }
 
-    /// For the next process: see [`clock::remembered`].
+    /// For the next process, unless mail has yet to follow a clock set back: see [`clock::remembered`].
     fn write_down_the_time(&self) {
-        if let Some((delivery, _)) = &self.delivery {
+        let delivery = self.delivery.as_ref().map(|(delivery, _)| delivery);
+        if let Some(delivery) = delivery.filter(|delivery| delivery.has_followed_the_clock()) {
             let now = delivery.now();
             let data_dir = &self.process.settings.server.data_dir;
             clock::remember(data_dir, now.wall, now.monotonic);

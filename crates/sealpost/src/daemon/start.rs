@@ -389,10 +389,9 @@ impl Running {
 
     /// For the next process, unless mail has yet to follow a clock set back: see [`clock::remembered`].
     fn write_down_the_time(&self) {
-        let delivery = self.delivery.as_ref().map(|(delivery, _)| delivery);
-        if let Some(delivery) = delivery.filter(|delivery| delivery.has_followed_the_clock()) {
-            let now = delivery.now();
-            let data_dir = &self.process.settings.server.data_dir;
+        let delivery = self.delivery.as_ref();
+        if let Some((delivery, _)) = delivery.filter(|(d, _)| d.has_followed_the_clock()) {
+            let (data_dir, now) = (&self.process.settings.server.data_dir, delivery.now());
             clock::remember(data_dir, now.wall, now.monotonic);
         }
     }

@@ -93,6 +93,26 @@ testkit::net_test! {
         assert_eq!(browser.complaints().await, [""; 0]);
     }
 
+    async fn a_policy_that_has_run_out_is_not_called_ok() {
+        let net = Net::start().await;
+        let _mx = net.stubborn("d.test", "127.0.0.25").await;
+        let _other = net.stubborn("e.test", "127.0.0.26").await;
+        net.host.policy("d.test", &testkit::policy_text("enforce", &["mx.d.test"], 0));
+        let relay = net.relay().await;
+        waiting(&relay, "b@d.test").await;
+        waiting(&relay, "b@e.test").await;
+        let browser = logged_in(ADMIN).await;
+        browser.click("#nav a[href='#/policies']").await;
+        browser.until_says("e.test").await;
+        for (domain, word) in [("d.test", "expired"), ("e.test", "ok")] {
+            let row = format!("document.querySelector(\"a[href='#/policies/{domain}']\").closest('tr')");
+            browser.until(word, &format!("{row}.lastElementChild.innerText.endsWith('{word}')")).await;
+        }
+        browser.click("a[href='#/policies/d.test']").await;
+        browser.until_says("expired").await;
+        assert_eq!(browser.complaints().await, [""; 0]);
+    }
+
     async fn a_check_and_the_events_are_live() {
         let net = Net::start().await;
         let _mx = net.stubborn("d.test", "127.0.0.25").await;

@@ -4,7 +4,7 @@ use admin::{ClockView, Explanation, LookupView, PauseRequest, ReloadResult, Stat
 
 use crate::cli::ClockCommand;
 use crate::control_client::{ControlClient, segment, typed};
-use crate::output::{Output, Table, time};
+use crate::output::{Output, Table, messages, time};
 use crate::progress::Progress;
 
 /// One screen about the running daemon.
@@ -30,8 +30,8 @@ pub(super) async fn status(
         out.field("problem", Some(problem))?;
     }
     let queue = format!(
-        "{} messages{}",
-        status.queue_messages,
+        "{}{}",
+        messages(status.queue_messages),
         by_name(&status.queue_by_state)
     );
     out.field("queue", Some(&queue))?;

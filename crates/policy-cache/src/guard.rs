@@ -12,9 +12,9 @@ use mail_types::Timestamp;
 pub(crate) struct ClockGuard {
     /// Wall and monotonic time that belong together.
     base: Option<(Timestamp, Duration)>,
-    /// Since when the wall clock runs steadily beside the base.
     /// Where corrections began that have not been steady for two hours.
     anchor: Option<(Timestamp, Duration)>,
+    /// Since when the wall clock runs steadily beside the base.
     apart: Option<Apart>,
     /// By how much the time was set back in all when new times were believed: what is stamped with
     /// earlier times has to follow.

@@ -34,13 +34,19 @@ export function table(caption, columns, rows, sorting, kind) {
     const order = sorted ? (sorting.down ? "descending" : "ascending") : null;
     return el("th", { scope: "col", class: column.class, "aria-sort": order }, label);
   });
-  const body = rows.map((cells) => el("tr", {}, cells.map((cell, n) =>
-    el("td", { class: columns[n].class, "data-label": typeof columns[n].title === "string" ? columns[n].title : null }, cell instanceof Node ? cell : el("span", {}, cell)))));
+  const row = (cells) => el("tr", {}, cells.map((cell, n) =>
+    el("td", { class: columns[n].class, "data-label": typeof columns[n].title === "string" ? columns[n].title : null }, cell instanceof Node ? cell : el("span", {}, cell))));
+  const body = el("tbody", {}, rows.slice(0, SCREEN).map(row));
+  // What is below the first screen comes when that has been drawn.
+  const rest = rows.slice(SCREEN);
+  if (rest.length) requestAnimationFrame(() => setTimeout(() => body.append(...rest.map(row))));
   return el("table", { class: kind },
     el("caption", { class: "unseen" }, caption),
     el("thead", {}, el("tr", {}, head)),
-    el("tbody", {}, body));
+    body);
 }
+
+const SCREEN = 20;
 
 export function facts(pairs) {
   return el("dl", { class: "facts" }, pairs.filter((pair) => pair && pair[1] !== null && pair[1] !== undefined && pair[1] !== "")

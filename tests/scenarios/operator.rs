@@ -224,7 +224,7 @@ testkit::net_test! {
         let modes = status["policies_by_mode"].to_string();
         assert!(modes.contains("[\"enforce\",1]"), "{status}");
         let text = ok(&relay, &["status"]).await.stdout;
-        assert!(text.contains("relay.test") && text.contains("1 messages"), "{text}");
+        assert!(text.contains("relay.test") && text.contains("1 message (1 deferred)"), "{text}");
 
         for (args, code) in [
             (vec!["queue", "show", "0000000000z"], 65),

@@ -101,6 +101,7 @@ testkit::net_test! {
         deferred(&relay, &id).await;
         let told = relay.wait_event(|e| e.is("dns.no-answer"), SOON).await;
         assert!(told.text("reason").contains("127.0.0.99"), "{told}");
+        assert!(told.text("remedy").contains("dns.servers"), "{told}");
         let (code, ready) = relay.http_get("/readyz").await;
         assert_eq!(code, 503, "{ready}");
         assert!(ready.contains("no name server has answered for") && ready.contains("127.0.0.99"), "{ready}");

@@ -34,8 +34,10 @@ impl Watch {
                 return std::future::pending().await;
             };
             let why = found.map(|silence| silence.why).unwrap_or_default();
-            let say = |event, fields: &[_]| observer.process(event, Level::Warn, fields);
-            say("dns.no-answer", &[("reason", why.as_str())]);
+            let remedy = "mail that needs DNS waits; see that the servers of dns.servers, or else of \
+                          /etc/resolv.conf, run and answer this host";
+            let fields = [("reason", why.as_str()), ("remedy", remedy)];
+            observer.process("dns.no-answer", Level::Warn, &fields);
             while silence.borrow_and_update().is_some() {
                 tokio::time::sleep(SOON).await;
                 resolver.knock().await;

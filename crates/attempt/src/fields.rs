@@ -34,6 +34,55 @@ impl<'a> Fields<'a> {
 
     /// Adds any value that serde can write: numbers, text, lists, structs.
     pub fn add<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> &mut Self {
+        self.field(key, |out| write_value(out, value))
+    }
+
+    /// Adds text.
+    pub fn text(&mut self, key: &'static str, value: &str) -> &mut Self {
+        self.field(key, |out| write_text(out, value))
+    }
+
+    /// Adds text, or null.
+    pub fn text_option(&mut self, key: &'static str, value: Option<&str>) -> &mut Self {
+        self.field(key, |out| match value {
+            Some(value) => write_text(out, value),
+            None => out.extend_from_slice(b"null"),
+        })
+    }
+
+    /// Adds what a value prints as, as text.
+    pub fn display(&mut self, key: &'static str, value: &dyn fmt::Display) -> &mut Self {
+        self.field(key, |out| write_shown(out, value))
+    }
+
+    /// Adds what a value prints as, or null.
+    pub fn display_option(
+        &mut self,
+        key: &'static str,
+        value: Option<&dyn fmt::Display>,
+    ) -> &mut Self {
+        self.field(key, |out| match value {
+            Some(value) => write_shown(out, value),
+            None => out.extend_from_slice(b"null"),
+        })
+    }
+
+    /// Adds a point in time in RFC 3339 form.
+    pub fn time(&mut self, key: &'static str, value: Timestamp) -> &mut Self {
+        self.display(key, &value)
+    }
+
+    /// Adds a point in time, or null.
+    pub fn time_option(&mut self, key: &'static str, value: Option<Timestamp>) -> &mut Self {
+        self.display_option(key, value.as_ref().map(|t| t as _))
+    }
+
+    /// Adds a length of time in seconds, with milliseconds.
+    pub fn seconds(&mut self, key: &'static str, value: Duration) -> &mut Self {
+        self.add(key, &seconds(value))
+    }
+
+    fn field(&mut self, key: &'static str, write: impl FnOnce(&mut Vec<u8>)) -> &mut Self {
         let start = self.out.len();
         match self.style {
             Style::Json => {
@@ -48,41 +97,11 @@ impl<'a> Fields<'a> {
             }
         }
         let value_at = self.out.len();
-        write_value(self.out, value);
+        write(self.out);
         if self.style == Style::Plain {
             self.simplify(start, value_at);
         }
         self
-    }
-
-    /// Adds what a value prints as, as text.
-    pub fn display(&mut self, key: &'static str, value: &dyn fmt::Display) -> &mut Self {
-        self.add(key, &Shown(value))
-    }
-
-    /// Adds what a value prints as, or null.
-    pub fn display_option(
-        &mut self,
-        key: &'static str,
-        value: Option<&dyn fmt::Display>,
-    ) -> &mut Self {
-        self.add(key, &value.map(Shown))
-    }
-
-    /// Adds a point in time in RFC 3339 form.
-    pub fn time(&mut self, key: &'static str, value: Timestamp) -> &mut Self {
-        self.add(key, &Shown(&Rfc3339(value)))
-    }
-
-    /// Adds a point in time, or null.
-    pub fn time_option(&mut self, key: &'static str, value: Option<Timestamp>) -> &mut Self {
-        let shown = value.map(Rfc3339);
-        self.add(key, &shown.as_ref().map(|t| Shown(t)))
-    }
-
-    /// Adds a length of time in seconds, with milliseconds.
-    pub fn seconds(&mut self, key: &'static str, value: Duration) -> &mut Self {
-        self.add(key, &seconds(value))
     }
 
     /// Leaves out what says nothing, and the quotes where they are not needed.
@@ -113,15 +132,33 @@ pub(crate) fn write_value<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
     }
 }
 
-/// Writes RFC 3339 in UTC with milliseconds, without allocation.
-pub(crate) struct Rfc3339(pub(crate) Timestamp);
-
-impl fmt::Display for Rfc3339 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = i64::try_from(self.0.as_millis()).unwrap_or(i64::MAX);
-        let t = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX);
-        write!(f, "{t:.3}")
+/// Writes a string. Nearly all are plain and go in whole; the others' way is serde's.
+fn write_text(out: &mut Vec<u8>, text: &str) {
+    if !is_plain(text.as_bytes()) {
+        return write_value(out, text);
     }
+    out.push(b'"');
+    out.extend_from_slice(text.as_bytes());
+    out.push(b'"');
+}
+
+/// Writes what a value prints as, as a string.
+fn write_shown(out: &mut Vec<u8>, value: &dyn fmt::Display) {
+    let start = out.len();
+    out.push(b'"');
+    let written = fmt::write(&mut BytesFmt(out), format_args!("{value}"));
+    if written.is_err() || !is_plain(out.get(start + 1..).unwrap_or_default()) {
+        out.truncate(start);
+        return write_value(out, &Shown(value));
+    }
+    out.push(b'"');
+}
+
+/// Whether a string stands in the log as it is.
+fn is_plain(text: &[u8]) -> bool {
+    let plain = |b: &u8| matches!(b, b' '..=b'~') & !matches!(b, b'"' | b'\\');
+    // All of them, whatever comes first: without a branch for each that is many at once.
+    text.len() <= MAX_STRING && text.iter().fold(true, |all, b| all & plain(b))
 }
 
 /// Serialises what a value prints as.
@@ -143,7 +180,7 @@ pub(crate) const fn seconds(value: Duration) -> f64 {
 }
 
 pub(crate) fn ser_time<S: Serializer>(t: &Timestamp, s: S) -> Result<S::Ok, S::Error> {
-    s.collect_str(&Rfc3339(*t))
+    s.collect_str(t)
 }
 
 pub(crate) fn ser_time_option<S: Serializer>(
@@ -151,7 +188,7 @@ pub(crate) fn ser_time_option<S: Serializer>(
     s: S,
 ) -> Result<S::Ok, S::Error> {
     match t {
-        Some(t) => s.collect_str(&Rfc3339(*t)),
+        Some(t) => s.collect_str(t),
         None => s.serialize_none(),
     }
 }
@@ -230,3 +267,58 @@ impl Formatter for OneLine {
 
 /// Octets of one string in a log line: room for any SMTP reply worth reading.
 pub(crate) const MAX_STRING: usize = 2048;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Add = fn(&mut Fields<'_>, &str);
+
+    fn written(style: Style, text: &str, add: Add) -> String {
+        let mut out = Vec::new();
+        add(&mut Fields::new(&mut out, style), text);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn same_by_all_ways(text: &str) {
+        let ways: [Add; 4] = [
+            |f, s| _ = f.text("k", s),
+            |f, s| _ = f.text_option("k", Some(s)),
+            |f, s| _ = f.display("k", &s),
+            |f, s| _ = f.display_option("k", Some(&s)),
+        ];
+        for style in [Style::Json, Style::Plain] {
+            let want = written(style, text, |f, s| _ = f.add("k", s));
+            for way in ways {
+                assert_eq!(written(style, text, way), want);
+            }
+        }
+    }
+
+    #[test]
+    fn h3_32_the_short_way_writes_what_the_long_one_does() {
+        for text in [
+            "", "a", "a b", "\"", "\\", "a\nb", "\x7f", "\u{202e}", "é", "=",
+        ] {
+            same_by_all_ways(text);
+        }
+        for len in MAX_STRING - 2..MAX_STRING + 3 {
+            same_by_all_ways(&"x".repeat(len));
+        }
+        let nothing = written(Style::Json, "", |f, _| _ = f.text_option("k", None));
+        assert_eq!(nothing, ",\"k\":null");
+        assert_eq!(
+            written(Style::Plain, "", |f, _| _ = f.time_option("k", None)),
+            ""
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn h3_32_any_text_is_written_the_same_by_all_ways(text in any::<String>()) {
+            same_by_all_ways(&text);
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::io;
 
 use crate::LogEvent;
 use crate::clean::write_clean;
-use crate::fields::{Fields, Rfc3339, Style};
+use crate::fields::{Fields, Style};
 
 mod postfix;
 mod text;
@@ -83,10 +83,10 @@ impl Formatter {
 }
 
 fn write_json(event: &dyn LogEvent, out: &mut Vec<u8>) {
-    push_fmt(out, format_args!("{{\"ts\":\"{}\"", Rfc3339(event.at())));
+    push_fmt(out, format_args!("{{\"ts\":\"{}\"", event.at()));
     Fields::new(out, Style::Json)
-        .add("level", event.level().as_str())
-        .add("event", event.event());
+        .text("level", event.level().as_str())
+        .text("event", event.event());
     event.fields(&mut Fields::new(out, Style::Json));
     out.extend_from_slice(b"}\n");
 }

@@ -5,7 +5,9 @@ use std::fmt;
 use mail_types::EnhancedStatus;
 use serde::{Serialize, Serializer};
 
+mod cases;
 mod dane;
+mod facts;
 mod local;
 mod markdown;
 mod network;
@@ -13,7 +15,11 @@ mod remote;
 mod sender;
 mod tls;
 
+pub use facts::{Case, DemandedBy, Facts, Reader};
 pub use markdown::reasons_markdown;
+
+use cases::Variant;
+use facts::fill;
 
 /// Why an attempt did not deliver. The keys are an interface: logs, filters, metrics and
 /// documentation use them.
@@ -108,17 +114,6 @@ pub enum ReportCondition {
     WithPolicy(&'static str),
     /// Only where DANE applies to the host.
     WithDane(&'static str),
-}
-
-/// What a sentence about a failure speaks of.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Facts<'a> {
-    /// The recipient's domain.
-    pub domain: &'a str,
-    /// The host that failed.
-    pub mx: Option<&'a str>,
-    /// What exactly happened, a phrase without full stop: a peer's reply, a date, a list of names.
-    pub specifics: Option<&'a str>,
 }
 
 /// Everything that is said about one reason.
@@ -236,10 +231,45 @@ impl Reason {
         self.entry().explanation
     }
 
+    /// Paragraphs that explain this case of it to an operator.
+    #[must_use]
+    pub const fn explanation_in(self, case: Case) -> &'static [&'static str] {
+        match cases::explanation(self, case) {
+            Some(of_the_case) => of_the_case,
+            None => self.explanation(),
+        }
+    }
+
+    /// Whether this case has an explanation of its own: then [`Reason::clause`] does not speak of it.
+    #[must_use]
+    pub const fn is_explained_apart(self, case: Case) -> bool {
+        cases::explanation(self, case).is_some()
+    }
+
+    /// Whose move it is, in this case.
+    #[must_use]
+    pub const fn side_in(self, case: Case, by: DemandedBy) -> Side {
+        facts::side(self, self.said(case).side, by)
+    }
+
+    /// Whether somebody has to act on a host that failed like this, and not only to wait: that is told
+    /// before what passes.
+    #[must_use]
+    pub fn is_more_serious(self, case: Case, by: DemandedBy) -> bool {
+        facts::is_of_tls(self) && self.side_in(case, by) != Side::Wait
+    }
+
+    /// Whether it is the sender who has to act.
+    #[must_use]
+    pub fn is_for_sender(self, case: Case) -> bool {
+        let said = self.said(case);
+        said.side == Side::Us && said.advice.contains("{sender}")
+    }
+
     /// One sentence in plain words, for the `detail` field and DSNs, with its full stop.
     #[must_use]
     pub fn sentence(self, facts: &Facts<'_>) -> String {
-        let mut text = fill(self.entry().sentence, facts);
+        let mut text = fill(self.said(facts.case).sentence, facts);
         if let Some(specifics) = facts.specifics.map(str::trim).filter(|s| !s.is_empty()) {
             text.push_str(": ");
             text.push_str(specifics.trim_end_matches('.'));
@@ -248,18 +278,74 @@ impl Reason {
         text
     }
 
-    /// What to do next, for [`Reason::side`] to do.
+    /// What to do next, for [`Reason::side_in`] to do; empty if there is nothing.
     #[must_use]
     pub fn advice(self, facts: &Facts<'_>) -> String {
-        fill(self.entry().advice, facts)
+        let template = self.said(facts.case).advice;
+        let side = self.side_in(facts.case, facts.by);
+        if template.is_empty() {
+            return String::new();
+        }
+        let template = match (facts.reader, side) {
+            _ if facts.given_up && side == Side::Wait => "",
+            (Reader::Operator, _) | (Reader::Sender, Side::RecipientAdmin) => template,
+            // Nobody has to act, and they least of all.
+            (Reader::Sender, Side::Wait) => "",
+            (Reader::Sender, Side::Us) if template.contains("{sender}") => template,
+            (Reader::Sender, Side::Us) => {
+                "It is for the administrators of this mail system to put right."
+            }
+        };
+        // The rest is for who runs this relay.
+        let template = match (facts.reader, template.split_once("{us}")) {
+            (Reader::Sender, Some((theirs, _))) => theirs,
+            (Reader::Operator | Reader::Sender, _) => template,
+        };
+        let mut text = fill(template, facts);
+        if facts.given_up {
+            text.push_str(match (template.is_empty(), facts.reader) {
+                (false, Reader::Operator) => GIVEN_UP,
+                (false, Reader::Sender) => " You may send it again after that.",
+                (true, Reader::Operator) => NOTHING_TO_MEND,
+                (true, Reader::Sender) => "You may send it again later.",
+            });
+        }
+        text
     }
 
     /// What to ask of the administrator of the recipient's domain, in words for them; `None` if they
-    /// can do nothing about it.
+    /// can do nothing about it, or if it is not they who demand it or whose host it is.
     #[must_use]
     pub fn request(self, facts: &Facts<'_>) -> Option<String> {
-        let text = self.entry().request;
-        (!text.is_empty()).then(|| fill(text, facts))
+        let text = self.said(facts.case).request;
+        let theirs = match facts.by {
+            DemandedBy::Recipient | DemandedBy::Sender => true,
+            DemandedBy::Rule => self.side_in(facts.case, facts.by) == self.side(),
+            DemandedBy::Route => false,
+        };
+        (theirs && !text.is_empty()).then(|| fill(text, facts))
+    }
+
+    /// The reason's cases in which something else is said, the usual one left out.
+    pub(crate) fn cases(self) -> impl Iterator<Item = Case> {
+        let all = Case::ALL.into_iter();
+        all.filter(move |case| cases::variant(self, *case).is_some())
+    }
+
+    /// What is said in this case.
+    const fn said(self, case: Case) -> Variant {
+        match cases::variant(self, case) {
+            Some(variant) => *variant,
+            None => {
+                let entry = self.entry();
+                Variant {
+                    side: entry.side,
+                    sentence: entry.sentence,
+                    advice: entry.advice,
+                    request: entry.request,
+                }
+            }
+        }
     }
 
     const fn entry(self) -> &'static Entry {
@@ -299,34 +385,6 @@ impl Reason {
             Self::Local => &local::LOCAL,
         }
     }
-}
-
-/// Fills in `{mx}` and `{domain}`.
-fn fill(template: &str, facts: &Facts<'_>) -> String {
-    let mx = facts.mx.unwrap_or("the mail server");
-    let domain = if facts.domain.is_empty() {
-        "the recipient's domain"
-    } else {
-        facts.domain
-    };
-    let mut text = String::with_capacity(template.len() + 64);
-    let mut rest = template;
-    while let Some((before, after)) = rest.split_once('{') {
-        text.push_str(before);
-        let (name, after) = after.split_once('}').unwrap_or((after, ""));
-        match name {
-            "mx" => text.push_str(mx),
-            "domain" => text.push_str(domain),
-            _ => {}
-        }
-        rest = after;
-    }
-    text.push_str(rest);
-    // A sentence may begin with the host's name; without one it begins with "the".
-    if let Some(lower) = text.strip_prefix("the ") {
-        text = format!("The {lower}");
-    }
-    text
 }
 
 impl Side {
@@ -369,6 +427,11 @@ impl Serialize for Reason {
         s.serialize_str(self.key())
     }
 }
+
+const GIVEN_UP: &str =
+    " It was given up at the end of its lifetime; the sender may send it again after that.";
+const NOTHING_TO_MEND: &str =
+    "It was given up at the end of its lifetime; the sender may send it again later.";
 
 #[cfg(test)]
 mod tests;

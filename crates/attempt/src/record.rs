@@ -7,8 +7,8 @@ use std::time::Duration;
 use mail_types::{EnhancedStatus, HostName, Mailbox, QueueId, ReversePath, Timestamp};
 use serde::Serialize;
 
-use crate::Reason;
 use crate::fields::{ser_time, ser_time_option};
+use crate::{Case, Reason, Side};
 
 mod log;
 
@@ -68,7 +68,9 @@ pub struct Record<'a> {
     pub delay: Duration,
     /// Where that time went.
     pub delays: Delays,
-    /// What to do next, for [`Reason::side`] to do; usually [`Reason::advice`]. Empty if nothing.
+    /// Whose move it is, where that is not [`Reason::side`].
+    pub side: Option<Side>,
+    /// What to do next, for them to do; usually [`Reason::advice`]. Empty if nothing.
     pub advice: &'a str,
 }
 
@@ -96,6 +98,9 @@ pub struct Tried {
     pub ip: Option<IpAddr>,
     /// Why this candidate did not take the mail; `None` if it did.
     pub reason: Option<Reason>,
+    /// Which of the reason's cases it is.
+    #[serde(skip)]
+    pub case: Case,
     /// What exactly went wrong there, in plain words; may be empty.
     #[serde(skip_serializing_if = "str_is_empty")]
     pub detail: Box<str>,
@@ -354,6 +359,7 @@ impl Tried {
             mx: mx.as_str().into(),
             ip,
             reason,
+            case: Case::Usual,
             detail: detail.into(),
         }
     }

@@ -71,7 +71,8 @@ const fn hex_digit(b: u8) -> Option<u8> {
 
 /// `utf-8-addr-xtext` (RFC 6533 section 3): what is not a printable ASCII character, and `+`, `=`
 /// and `\` themselves, as `\x{HEX}`.
-fn addr_xtext(text: &str) -> String {
+#[must_use]
+pub fn addr_xtext(text: &str) -> String {
     let mut out = String::with_capacity(text.len() * 2);
     for c in text.chars() {
         if c.is_ascii_graphic() && !matches!(c, '+' | '=' | '\\') {

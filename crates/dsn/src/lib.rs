@@ -21,6 +21,7 @@ mod fixtures;
 #[cfg(test)]
 mod tests;
 
+pub use address::addr_xtext;
 pub use build::{Built, build};
 pub use entitled::entitled;
 pub use error::DsnError;

@@ -45,8 +45,10 @@ pub struct RecipientReport<'a> {
     pub remote_mta: Option<&'a str>,
     /// The last cause in detail.
     pub diagnostic: Option<Diagnostic<'a>>,
-    /// The end of the last attempt.
+    /// The end of the last attempt; `None` if there was none.
     pub last_attempt: Option<Timestamp>,
+    /// It was held here, on purpose, until its time was over.
+    pub held: bool,
     /// When the message expires. Shown only for [`Action::Delayed`] (row F2-10).
     pub will_retry_until: Option<Timestamp>,
     /// What went wrong, one sentence in plain words without codes; may be empty.
@@ -130,7 +132,7 @@ pub enum Original<'a> {
     Withheld,
 }
 
-/// What the way back to the sender can carry (rows F2-12, F2-13).
+/// What the way back to the sender can carry (rows F2-12, F2-13; decision AMB-35 says what is assumed).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ReturnPath {
     /// Only US-ASCII: always safe.

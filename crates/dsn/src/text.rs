@@ -65,6 +65,7 @@ fn section(action: Action, notification: &Notification<'_>, text: &mut Text) {
         1 => "the recipient",
         _ => "the recipients",
     };
+    let was_tried = reports().any(|r| r.last_attempt.is_some());
     match action {
         Action::Failed => text.paragraph(
             0,
@@ -72,24 +73,37 @@ fn section(action: Action, notification: &Notification<'_>, text: &mut Text) {
                 "Your message could not be delivered to {who} below. It will not be tried again."
             ),
         ),
-        Action::Expired => text.paragraph(
-            0,
-            &format!(
-                "Your message could not be delivered to {who} below. It was tried again and again \
-                 since {}, and has now been given up.",
-                notification.envelope.arrival.at.rfc5322()
-            ),
-        ),
+        Action::Expired => {
+            let since = notification.envelope.arrival.at.rfc5322();
+            let what = if reports().all(|r| r.held) {
+                "It was held back here, by those who run this mail system,"
+            } else if was_tried {
+                "It was tried again and again"
+            } else {
+                "It has waited here"
+            };
+            text.paragraph(
+                0,
+                &format!(
+                    "Your message could not be delivered to {who} below. {what} since {since}, and \
+                     has now been given up."
+                ),
+            );
+        }
         Action::Delayed => {
             text.paragraph(
                 0,
                 "This is only a warning. You do not have to send your message again.",
             );
+            let and = match was_tried {
+                true => "and delivery is tried again and again",
+                false => "until it can be delivered",
+            };
             text.paragraph(
                 0,
                 &format!(
                     "Your message has not been delivered to {who} below yet. It is kept safe here, \
-                     and delivery is tried again and again."
+                     {and}."
                 ),
             );
         }
@@ -120,13 +134,18 @@ fn recipient(report: &RecipientReport<'_>, text: &mut Text) {
         Some(Diagnostic::Local(_)) | None => {}
     }
     if let Some(story) = &report.story {
-        told(story, report.action, text);
+        told(story, report, text);
     }
     if let (Action::Delayed, Some(until)) = (report.action, report.will_retry_until) {
+        // Row F1-17: who wants no word of a failure gets none.
+        let then = match report.recipient.notify.wants_failure() {
+            true => "you will be told",
+            false => "it is given up; as you asked, you will not be told of that",
+        };
         text.paragraph(
             2,
             &format!(
-                "If it cannot be delivered until {}, you will be told.",
+                "If it cannot be delivered until {}, {then}.",
                 until.rfc5322()
             ),
         );
@@ -145,9 +164,15 @@ fn answer(remote_mta: Option<&str>, reply: &str, text: &mut Text) {
 }
 
 /// Row F3-01: domain, each MX, what failed, policy and source, next step.
-fn told(story: &Story<'_>, action: Action, text: &mut Text) {
+fn told(story: &Story<'_>, report: &RecipientReport<'_>, text: &mut Text) {
     let domain = one_line(story.domain, MAX_NAME);
-    if !story.hosts.is_empty() {
+    // One host that did what was told above is not worth a list.
+    let is_news = match story.hosts {
+        [] => false,
+        [host] => host.failure != report.summary,
+        [_, _, ..] => true,
+    };
+    if is_news {
         text.line(2, &format!("The mail servers of {domain} that were tried:"));
         for host in story.hosts.iter().take(MAX_HOSTS) {
             let ip = host.ip.map(|ip| format!(" [{ip}]")).unwrap_or_default();
@@ -176,7 +201,7 @@ fn told(story: &Story<'_>, action: Action, text: &mut Text) {
         }
         text.blank();
         // Row F3-03.
-        if action == Action::Delayed {
+        if report.action == Action::Delayed {
             text.paragraph(
                 2,
                 "The message waits until such a connection can be made. It is not sent over a less \

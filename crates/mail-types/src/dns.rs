@@ -46,6 +46,12 @@ pub trait Resolver: Send + Sync {
         &'a self,
         name: &'a HostName,
     ) -> BoxFuture<'a, Result<Answer<Vec<Vec<u8>>>, DnsError>>;
+
+    /// Whom was asked and what came of it, while no name server answers anything: then a look-up without
+    /// an answer says nothing about the name that was looked up.
+    fn silent(&self) -> Option<String> {
+        None
+    }
 }
 
 /// What a look-up found.

@@ -1,5 +1,6 @@
 //! Mailboxes: `local-part@domain` or `local-part@[address]` (RFC 5321 section 4.1.2, RFC 6531).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -16,7 +17,9 @@ pub enum Host {
 }
 
 /// A mail address. The spelling given at parse is kept (RFC 5321 section 2.4: local parts keep
-/// their case; row F1-26), the host is in normal form beside it.
+/// their case; row F1-26), but for what a strict peer would refuse or take for another address: quoting
+/// is the least there can be (section 4.1.2; row E3-15), and the domain has no dot at its end. The host
+/// is in normal form beside it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Mailbox {
     text: Box<str>,
@@ -45,8 +48,24 @@ pub enum MailboxError {
     #[error("the domain is not valid: {0}")]
     Domain(#[from] DomainError),
     /// `[…]` holds no IPv4 or `IPv6:` address.
-    #[error("the address literal is not [IPv4] or [IPv6:…]")]
+    #[error("the address literal is not of the form [IPv4] or [IPv6:address]")]
     Literal,
+}
+
+impl Host {
+    /// Parses what stands behind the `@`: a domain, or an address literal in brackets.
+    ///
+    /// # Errors
+    /// [`MailboxError::Domain`] or [`MailboxError::Literal`].
+    pub fn parse(text: &str) -> Result<Self, MailboxError> {
+        match text.strip_prefix('[') {
+            Some(rest) => {
+                let literal = rest.strip_suffix(']').ok_or(MailboxError::Literal)?;
+                Ok(Self::Address(parse_literal(literal)?))
+            }
+            None => Ok(Self::Domain(Domain::parse(text)?)),
+        }
+    }
 }
 
 impl Mailbox {
@@ -65,17 +84,16 @@ impl Mailbox {
             return Err(MailboxError::Form);
         }
         check_local(local)?;
-        let host = match host.strip_prefix('[') {
-            Some(rest) => Host::Address(parse_literal(
-                rest.strip_suffix(']').ok_or(MailboxError::Literal)?,
-            )?),
-            None => Host::Domain(Domain::parse(host)?),
+        // RFC 5321 section 4.1.2 has no place for the dot that ends a name in DNS.
+        let spelling = host.strip_suffix('.').unwrap_or(host);
+        let host = Host::parse(host)?;
+        let least = least_quoted(local);
+        let text = match &least {
+            Cow::Borrowed(_) => text[..at + 1 + spelling.len()].into(),
+            Cow::Owned(local) => format!("{local}@{spelling}").into(),
         };
-        Ok(Self {
-            text: text.into(),
-            at,
-            host,
-        })
+        let at = least.len();
+        Ok(Self { text, at, host })
     }
 
     /// As given at parse.
@@ -108,7 +126,7 @@ impl Mailbox {
     /// The address in ASCII (A-label domain), or `None` if the local part is not ASCII and so
     /// needs SMTPUTF8 (RFC 6531 section 3.2).
     #[must_use]
-    pub fn to_ascii(&self) -> Option<std::borrow::Cow<'_, str>> {
+    pub fn to_ascii(&self) -> Option<Cow<'_, str>> {
         if self.text.is_ascii() {
             return Some(self.text.as_ref().into());
         }
@@ -116,6 +134,35 @@ impl Mailbox {
         local
             .is_ascii()
             .then(|| format!("{local}@{}", self.host).into())
+    }
+}
+
+/// A local part with the least quoting that says the same (RFC 5321 section 4.1.2): `"a"` is `a`, and
+/// `"a\ b"` is `"a b"`. What is no local part comes back as it is.
+pub(crate) fn least_quoted(local: &str) -> Cow<'_, str> {
+    let inner = local.strip_prefix('"').and_then(|l| l.strip_suffix('"'));
+    let Some(inner) = inner.filter(|_| check_local(local).is_ok()) else {
+        return local.into();
+    };
+    let mut plain = String::with_capacity(inner.len());
+    let mut quoted = String::with_capacity(local.len());
+    quoted.push('"');
+    let mut chars = inner.chars();
+    while let Some(mut c) = chars.next() {
+        if c == '\\' {
+            c = chars.next().unwrap_or(c);
+        }
+        if matches!(c, '"' | '\\') {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+        plain.push(c);
+    }
+    quoted.push('"');
+    match plain.split('.').all(is_atom) {
+        true => plain.into(),
+        false if quoted == local => local.into(),
+        false => quoted.into(),
     }
 }
 
@@ -143,12 +190,15 @@ fn check_local(local: &str) -> Result<(), MailboxError> {
         }
         return Ok(());
     }
-    let atom = |a: &str| !a.is_empty() && a.chars().all(is_atext);
-    if local.split('.').all(atom) {
+    if local.split('.').all(is_atom) {
         Ok(())
     } else {
         Err(MailboxError::LocalPart)
     }
+}
+
+fn is_atom(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(is_atext)
 }
 
 fn is_atext(c: char) -> bool {
@@ -210,6 +260,29 @@ mod tests {
         let m = Mailbox::parse("Bob.X@D.Test").unwrap();
         assert_eq!((m.as_str(), m.local_part()), ("Bob.X@D.Test", "Bob.X"));
         assert_eq!(m.domain().map(Domain::as_str), Some("d.test"));
+    }
+
+    #[test]
+    fn e3_15_the_least_quoting_and_no_dot_at_the_end() {
+        for (text, want) in [
+            (r#""limited"@d.test"#, "limited@d.test"),
+            (r#""a.b"@D.Test"#, "a.b@D.Test"),
+            (r#""\a\ b"@d.test"#, r#""a b"@d.test"#),
+            (r#""a\"\\b"@d.test"#, r#""a\"\\b"@d.test"#),
+            (r#""a..b"@d.test"#, r#""a..b"@d.test"#),
+            (r#"""@d.test"#, r#"""@d.test"#),
+            ("a@D.test.", "a@D.test"),
+            (r#""x"@d.test."#, "x@d.test"),
+            (r#""x"@[192.0.2.1]"#, "x@[192.0.2.1]"),
+        ] {
+            let m = Mailbox::parse(text).unwrap();
+            assert_eq!(m.as_str(), want, "{text}");
+            assert_eq!(
+                Some((m.local_part(), m.as_str())),
+                want.rsplit_once('@').map(|(l, _)| (l, want))
+            );
+            assert_eq!(Mailbox::parse(want).as_ref(), Ok(&m), "{text}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::mailbox::least_quoted;
 use crate::{Domain, Host, Mailbox, ReversePath};
 
 /// As whom an identity may send (RFC 6409 section 6.1).
@@ -45,7 +46,10 @@ impl Senders {
     pub fn include_author(&self, local_part: &str, domain: &Domain) -> bool {
         match self {
             Self::Any => true,
-            Self::Only(patterns) => patterns.iter().any(|p| p.covers(local_part, domain)),
+            Self::Only(patterns) => {
+                let local_part = least_quoted(local_part);
+                patterns.iter().any(|p| p.covers(&local_part, domain))
+            }
         }
     }
 }
@@ -115,6 +119,7 @@ mod tests {
             "x@b.test",
             "x@d.c.test",
             "x@e.d.c.test",
+            "\"ann\"@a.test",
         ] {
             assert!(some.include(&from(yes)), "{yes}");
         }
@@ -132,6 +137,8 @@ mod tests {
         let long = "b".repeat(70);
         for (local_part, domain, want) in [
             ("ANN", "a.test", true),
+            ("\"a\\nn\"", "a.test", true),
+            ("\"ann \"", "a.test", false),
             ("bob", "a.test", false),
             (&*long, "b.test", true),
             (&*long, "x.c.test", true),

@@ -98,6 +98,15 @@ impl StatusClass {
 
 impl fmt::Display for EnhancedStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Of nearly all codes each number has one digit.
+        let digits = b"0123456789";
+        if let (Some(subject), Some(detail)) = (
+            digits.get(usize::from(self.subject)),
+            digits.get(usize::from(self.detail)),
+        ) {
+            let text = [b'0' + self.class.digit(), b'.', *subject, b'.', *detail];
+            return f.write_str(std::str::from_utf8(&text).unwrap_or_default());
+        }
         write!(f, "{}.{}.{}", self.class.digit(), self.subject, self.detail)
     }
 }

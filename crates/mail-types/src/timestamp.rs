@@ -50,25 +50,22 @@ impl Timestamp {
     /// RFC 3339 in UTC with milliseconds, for instance `2026-03-01T12:00:00.250Z`.
     #[must_use]
     pub fn rfc3339(self) -> String {
-        let t = self.civil();
-        format!(
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-            t.year(),
-            t.month(),
-            t.day(),
-            t.hour(),
-            t.minute(),
-            t.second(),
-            self.0 % 1000
-        )
+        self.to_string()
     }
 
     /// The date-time of RFC 5322 section 3.3 in UTC, for instance `Sun, 01 Mar 2026 12:00:00 +0000`.
     #[must_use]
     pub fn rfc5322(self) -> String {
-        self.civil()
-            .strftime("%a, %d %b %Y %H:%M:%S +0000")
-            .to_string()
+        let t = self.civil();
+        let day = DAYS[usize::from(t.weekday().to_sunday_zero_offset().unsigned_abs() % 7)];
+        let month = MONTHS[usize::from(t.month().unsigned_abs() % 13)];
+        let mut text = *b"xxx, 00 xxx 0000 00:00:00 +0000";
+        text[..3].copy_from_slice(day);
+        digits(&mut text[5..7], t.day().into());
+        text[8..11].copy_from_slice(month);
+        digits(&mut text[12..16], t.year());
+        time(&mut text[17..25], t);
+        ascii(&text).to_owned()
     }
 
     /// The date of traditional syslog lines, for instance `Mar  1 12:00:00` (UTC).
@@ -106,10 +103,46 @@ impl std::ops::Sub<Duration> for Timestamp {
 }
 
 impl fmt::Display for Timestamp {
+    /// As [`Timestamp::rfc3339`].
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.rfc3339())
+        let t = self.civil();
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        digits(&mut text[..4], t.year());
+        digits(&mut text[5..7], t.month().into());
+        digits(&mut text[8..10], t.day().into());
+        time(&mut text[11..19], t);
+        digits(&mut text[20..23], t.millisecond());
+        f.write_str(ascii(&text))
     }
 }
+
+/// `00:00:00`.
+fn time(slot: &mut [u8], t: jiff::civil::DateTime) {
+    digits(&mut slot[..2], t.hour().into());
+    digits(&mut slot[3..5], t.minute().into());
+    digits(&mut slot[6..8], t.second().into());
+}
+
+/// A number with zeros before it. Log lines and headers have many of them: `format!` costs ten times as much.
+fn digits(slot: &mut [u8], number: i16) {
+    let mut rest = number.unsigned_abs();
+    for digit in slot.iter_mut().rev() {
+        *digit = b"0123456789"[usize::from(rest % 10)];
+        rest /= 10;
+    }
+}
+
+/// All that is written here is ASCII.
+fn ascii(text: &[u8]) -> &str {
+    std::str::from_utf8(text).unwrap_or_default()
+}
+
+const DAYS: [&[u8; 3]; 7] = [b"Sun", b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat"];
+/// By their numbers.
+const MONTHS: [&[u8; 3]; 13] = [
+    b"xxx", b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov",
+    b"Dec",
+];
 
 #[cfg(test)]
 mod tests {
@@ -121,6 +154,19 @@ mod tests {
         assert_eq!(t.rfc3339(), "2026-03-01T12:00:00.250Z");
         assert_eq!(t.rfc5322(), "Sun, 01 Mar 2026 12:00:00 +0000");
         assert_eq!(t.syslog(), "Mar  1 12:00:00");
+    }
+
+    #[test]
+    fn dates_are_those_of_a_calendar() {
+        // Every day of 60 years, and more than every second of a day.
+        for n in 0..22_000u64 {
+            let t = Timestamp::from_millis(n * 86_400_000 + n * 4_001 % 86_400_000);
+            let civil = t.civil();
+            let long = civil.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string();
+            assert_eq!(t.rfc5322(), long);
+            let short = civil.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
+            assert_eq!(t.to_string(), short);
+        }
     }
 
     #[test]

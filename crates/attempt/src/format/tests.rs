@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::clean::replacement;
 use crate::{
-    Authenticated, Certificate, Delays, DsnKind, DsnSent, Level, Outcome, PolicyFrom, PolicyResult,
-    PolicySource, PolicyUse, Reason, Received, Record, Refused, RefusedBy, Removed, RemovedBecause,
-    TlsSession, Tried, Weakened,
+    Authenticated, Case, Certificate, Delays, DsnKind, DsnSent, Level, Outcome, PolicyFrom,
+    PolicyResult, PolicySource, PolicyUse, Reason, Received, Record, Refused, RefusedBy, Removed,
+    RemovedBecause, TlsSession, Tried, Weakened,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_772_366_400_250);
@@ -30,6 +30,7 @@ impl Scene {
             mx: mx.into(),
             ip: Some(ip.parse().unwrap()),
             reason: Some(reason),
+            case: Case::Usual,
             detail: "".into(),
         };
         Self {
@@ -100,6 +101,7 @@ impl Scene {
                 connect: Duration::from_millis(1_500),
                 transmit: Duration::ZERO,
             },
+            side: None,
             advice: "Renew the certificate.",
         }
     }
@@ -230,11 +232,24 @@ fn postfix_lines_are_what_pflogsumm_counts() {
             }
         ),
         format!(
-            "{start}relay=none, {tail}, dsn=4.4.7, status=bounced (given up: No answer.) \
+            "{start}relay=none, {tail}, dsn=4.4.7, status=bounced (given up, No answer.) \
              reason=dns-temporary attempt=2\n"
         ),
         "what expires has come back: bounced"
     );
+    // pflogsumm shortens by what stands before a colon.
+    let dated = "The certificate of mx.d.test has expired: it was valid until 2026-01-02T03:04:05Z, at [2001:db8::25].";
+    let text = line(
+        Format::Postfix,
+        &Record {
+            reply: None,
+            outcome: Outcome::Deferred,
+            detail: dated,
+            ..unresolved
+        },
+    );
+    let said = "(The certificate of mx.d.test has expired - it was valid until 2026-01-02T03.04.05Z, at [2001:db8::25].)";
+    assert!(text.contains(said), "{text}");
 }
 
 #[test]
@@ -245,7 +260,8 @@ fn text_says_what_failed_and_what_comes_next() {
         format!(
             "2026-03-01 12:00:00 delivery.deferred {ID} to <Bob@d.test> via mx2.d.test[192.0.2.2]  \
              cert-expired  The certificate of mx1.d.test has expired (on 2026-02-03).  \
-             next attempt in 15 min, gives up in 4 days\n"
+             dsn=4.7.5 attempt=2 policy=mta-sts:enforce:failed mx-tried=mx1.d.test:cert-expired,mx2.d.test:connect  \
+             next attempt in 15 min, gives up in 5 days\n"
         )
     );
     let coloured = line(Format::Text { colour: true }, &scene.deferred());
@@ -253,6 +269,25 @@ fn text_says_what_failed_and_what_comes_next() {
         coloured.contains("\x1b[33mcert-expired\x1b[0m"),
         "{coloured}"
     );
+    let tls = scene.sent().tls.unwrap().clone();
+    let unverified = TlsSession {
+        authenticated: Authenticated::None,
+        ..tls.clone()
+    };
+    for (tls, said) in [
+        (Some(&tls), "[TLS, verified]"),
+        (Some(&unverified), "[TLS, unverified]"),
+        (None, "[no TLS]"),
+    ] {
+        let sent = Record {
+            tls,
+            ..scene.sent()
+        };
+        let text = line(Format::Text { colour: false }, &sent);
+        assert!(text.contains(said), "{text}");
+        let none = line(Format::Postfix, &sent).contains(" tls=none");
+        assert_eq!(none, tls.is_none(), "only where there was none");
+    }
     let exempt = Record {
         weakened_by: Some(Weakened::Exempt),
         ..scene.sent()

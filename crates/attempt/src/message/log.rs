@@ -23,12 +23,12 @@ impl LogEvent for Received<'_> {
 
     fn fields(&self, f: &mut Fields<'_>) {
         f.display("queue_id", &self.queue_id)
-            .add("upstream_id", &self.upstream_id)
-            .add("message_id", &self.message_id)
+            .text_option("upstream_id", self.upstream_id)
+            .text_option("message_id", self.message_id)
             .add("client", &self.client)
-            .add("helo", self.helo)
-            .add("listener", self.listener)
-            .add("identity", &self.identity)
+            .text("helo", self.helo)
+            .text("listener", self.listener)
+            .text_option("identity", self.identity)
             .display("from", self.from)
             .add("nrcpt", &self.nrcpt)
             .add("size", &self.size)
@@ -174,8 +174,8 @@ impl LogEvent for Removed<'_> {
 
     fn fields(&self, f: &mut Fields<'_>) {
         f.display("queue_id", &self.queue_id)
-            .add("upstream_id", &self.upstream_id)
-            .add("because", self.because.key());
+            .text_option("upstream_id", self.upstream_id)
+            .text("because", self.because.key());
     }
 
     fn postfix(&self, line: &mut PostfixLine<'_>) {

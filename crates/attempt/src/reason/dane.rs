@@ -11,8 +11,7 @@ pub(super) const DANE_MISMATCH: Entry = Entry {
     side: Side::RecipientAdmin,
     sentence: "The certificate of {mx} matches none of the TLSA records published for it",
     advice: "The administrator of {mx} should publish TLSA records for its present certificate. They \
-             probably renewed the certificate or its key and forgot the records. Nothing has to be \
-             changed here.",
+             probably renewed the certificate or its key and forgot the records. {ours}",
     request: "Please publish a TLSA record for the certificate that {mx} presents now, or have \
               it present the certificate that the records name. If somebody else runs that host, \
               please pass this on.",
@@ -33,7 +32,7 @@ pub(super) const DANE_LOOKUP: Entry = Entry {
     side: Side::RecipientAdmin,
     sentence: "The TLSA records of {mx} could not be looked up securely",
     advice: "The administrator of {mx} should check that its name servers answer TLSA queries and that \
-             DNSSEC validates. If many domains show this at once, look at our own resolver.",
+             DNSSEC validates. {us}If many domains show this at once, look at our own resolver.",
     request: "Please see whether the name servers of {mx} answer queries for TLSA records, and \
               whether its zone validates with DNSSEC. If somebody else runs that host, please \
               pass this on.",
@@ -56,7 +55,7 @@ pub(super) const DANE_UNUSABLE: Entry = Entry {
     side: Side::RecipientAdmin,
     sentence: "{mx} has TLSA records, but none of them can be used",
     advice: "The administrator of {mx} should publish TLSA records with usage 2 or 3, for instance \
-             `3 1 1`. Nothing has to be changed here.",
+             `3 1 1`. {ours}",
     request: "Please publish TLSA records with usage 2 or 3 for {mx}, for instance `3 1 1`. If \
               somebody else runs that host, please pass this on.",
     clause: "RFC 7672 sections 2.2 and 3.1",
@@ -73,7 +72,7 @@ pub(super) const DANE_REQUIRED: Entry = Entry {
     report: ReportCondition::WithPolicy("dane-required"),
     side: Side::Us,
     sentence: "Our own rule for {domain} requires DANE, and {mx} cannot meet it",
-    advice: "Either ask the administrator of {domain} to have its MX records signed with DNSSEC and TLSA \
+    advice: "Either ask {admin} to have its MX records signed with DNSSEC and TLSA \
              records published for its mail hosts, or remove `dane = \"require\"` from the rule for {domain} in our configuration.",
     request: "We have agreed to use DANE for {domain}. Please have its MX records signed with \
               DNSSEC and TLSA records published for its mail hosts.",

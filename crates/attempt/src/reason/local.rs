@@ -56,7 +56,7 @@ pub(super) const LOCAL: Entry = Entry {
     side: Side::Us,
     sentence: "Something on this relay is broken",
     advice: "Look at `sealpost status` and at the errors in the log around this time: disk, resolver, \
-             trust anchors. Mail is kept and tried again by itself once that is repaired.",
+             trust anchors. {kept}",
     request: "",
     clause: "RFC 3463 section 3.4",
     explanation: &[

@@ -23,7 +23,7 @@ pub fn reasons_markdown() -> String {
         let facts = Facts {
             domain: "example.org",
             mx: Some("mx1.example.org"),
-            specifics: None,
+            ..Facts::default()
         };
         let _ = write!(
             out,
@@ -46,8 +46,26 @@ pub fn reasons_markdown() -> String {
         if let Some(request) = reason.request(&facts) {
             let _ = writeln!(out, "- To the recipient's administrator: \"{request}\"");
         }
+        for case in reason.cases() {
+            in_case(reason, &Facts { case, ..facts }, &mut out);
+        }
     }
     out
+}
+
+/// What is said instead in one of its cases.
+fn in_case(reason: Reason, facts: &Facts<'_>, out: &mut String) {
+    let advice = reason.advice(facts);
+    let todo = match &*advice {
+        "" => "nothing to do".to_owned(),
+        advice => format!("{}: {advice}", whose(reason.side_in(facts.case, facts.by))),
+    };
+    let _ = writeln!(
+        out,
+        "- `{}`: {} ({todo})",
+        facts.case.key(),
+        reason.sentence(facts)
+    );
 }
 
 fn statuses(reason: Reason) -> String {

@@ -56,8 +56,8 @@ pub(super) const DNS_BOGUS: Entry = Entry {
     report: ReportCondition::WithDane("dnssec-invalid"),
     side: Side::RecipientAdmin,
     sentence: "The DNS answers about {domain} failed DNSSEC validation",
-    advice: "The administrator of {domain} should look at the zone's signatures and its DS records \
-             (dnsviz.net shows them). If many domains show this, check our clock and our trust anchors.",
+    advice: "{Admin} should look at the zone's signatures and its DS records \
+             (dnsviz.net shows them). {us}If many domains show this, check our clock and our trust anchors.",
     request: "Please see why DNSSEC validation fails for {domain} (https://dnsviz.net shows it): \
               every validating resolver sees the domain as broken.",
     clause: "RFC 4035 section 5.5, RFC 7672 section 2.1.1",
@@ -115,8 +115,7 @@ pub(super) const TIMEOUT: Entry = Entry {
     report: ReportCondition::Never,
     side: Side::Wait,
     sentence: "{mx} took too long to answer",
-    advice: "The host is overloaded or busy checking. If it lasts for days, ask the administrator \
-             of {domain}.",
+    advice: "The host is overloaded or busy checking. If it lasts for days, ask {admin}.",
     request: "Please see why {mx} answers so late.",
     clause: "RFC 5321 section 4.5.3.2",
     explanation: &[
@@ -136,7 +135,7 @@ pub(super) const ADDRESS_REFUSED: Entry = Entry {
     report: ReportCondition::Never,
     side: Side::RecipientAdmin,
     sentence: "The address of {mx} is one that mail must not be sent to",
-    advice: "The administrator of {domain} should correct the DNS records. If the host really is in our \
+    advice: "{Admin} should correct the DNS records. {us}If the host really is in our \
              own network, allow its network in `egress.allow-special-use`, or give the domain a `[[route]]`.",
     request: "Please correct the DNS records of {domain}: {mx} leads to an address that cannot \
               be reached from the internet.",

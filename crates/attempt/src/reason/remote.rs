@@ -29,13 +29,14 @@ pub(super) const REMOTE_5XX: Entry = Entry {
     report: ReportCondition::Never,
     side: Side::RecipientAdmin,
     sentence: "{mx} refused the message for good",
-    advice: "The sender should check the address and read the host's reply. If the reply speaks of us \
+    advice: "{sender} should check the address and read the host's reply. {us}If the reply speaks of us \
              (reputation, block list, SPF, DKIM, DMARC), it is ours to put right.",
     request: "Please tell us what we have to do to have our mail accepted.",
     clause: "RFC 5321 section 4.2.1",
     explanation: &[
-        "The host answered with a code that begins with 5: never, as it stands. That is the host's \
-         decision, so the message is not tried again and the sender is told in the host's own words.",
+        "The host answered with a code that begins with 5: never, as it stands. If that is the answer of \
+         every host that there is, it is the last word: the message is not tried again, and the sender is \
+         told in the host's own words. As long as another host could not be asked, it waits.",
         "Where a policy applies, only answers inside a verified session count as final; anything an \
          attacker could have forged before that only defers the mail.",
     ],
@@ -47,7 +48,7 @@ pub(super) const NO_SUCH_DOMAIN: Entry = Entry {
     report: ReportCondition::Never,
     side: Side::Us,
     sentence: "The domain {domain} does not exist",
-    advice: "The sender should check the spelling of the part after the @ sign.",
+    advice: "{sender} should check the spelling of the part after the @ sign.",
     request: "",
     clause: "RFC 5321 section 5.1",
     explanation: &[
@@ -64,7 +65,7 @@ pub(super) const NULL_MX: Entry = Entry {
     report: ReportCondition::Never,
     side: Side::Us,
     sentence: "The domain {domain} says that it does not accept mail",
-    advice: "The sender should use another address: this domain takes no mail at all.",
+    advice: "{sender} should use another address: this domain takes no mail at all.",
     request: "",
     clause: "RFC 7505 sections 3 and 4.1",
     explanation: &[
@@ -81,8 +82,8 @@ pub(super) const NO_USABLE_MX: Entry = Entry {
     report: ReportCondition::Never,
     side: Side::RecipientAdmin,
     sentence: "None of the mail servers that {domain} names can be used",
-    advice: "The administrator of {domain} should correct its MX records: each must be a host name that \
-             has an address. The sender can only wait for that.",
+    advice: "{Admin} should correct its MX records: each must be a host name that \
+             has an address. {sender} can only wait for that.",
     request: "Please correct the MX records of {domain}: each has to be a host name that has an \
               address.",
     clause: "RFC 5321 section 5.1",
@@ -124,7 +125,7 @@ pub(super) const EXTENSION_MISSING: Entry = Entry {
     report: ReportCondition::Never,
     side: Side::Us,
     sentence: "No mail server of {domain} can take a message of this kind",
-    advice: "The sender should send it in another form: smaller, with attachments in a 7-bit encoding, or \
+    advice: "{sender} should send it in another form: smaller, with attachments in a 7-bit encoding, or \
              to an address of ASCII characters only. The detail says which.",
     request: "",
     clause: "RFC 1870 section 6, RFC 6152 section 3, RFC 6531 section 3.2",

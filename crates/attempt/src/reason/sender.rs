@@ -10,7 +10,7 @@ pub(super) const REQUIRETLS_UNSUPPORTED: Entry = Entry {
     report: ReportCondition::Never,
     side: Side::Us,
     sentence: "The sender demanded secure transport all the way (REQUIRETLS), and no mail server of {domain} supports that",
-    advice: "The sender may send the message again without REQUIRETLS, if its content allows that.",
+    advice: "{sender} may send the message again without REQUIRETLS, if its content allows that.",
     request: "",
     clause: "RFC 8689 sections 4.2.1 and 5",
     explanation: &[
@@ -27,8 +27,8 @@ pub(super) const REQUIRETLS_NO_TLS: Entry = Entry {
     report: ReportCondition::Never,
     side: Side::RecipientAdmin,
     sentence: "The sender demanded secure transport (REQUIRETLS), and no mail server of {domain} could be reached over verified TLS",
-    advice: "The administrator of {domain} should give {mx} working STARTTLS and a valid certificate. \
-             The sender may send the message again without REQUIRETLS, if its content allows that.",
+    advice: "{Admin} should give {mx} working STARTTLS and a valid certificate. \
+             {sender} may send the message again without REQUIRETLS, if its content allows that.",
     request: "Please give {mx} STARTTLS and a valid certificate, and publish an MTA-STS policy \
               in mode enforce or sign your MX records with DNSSEC: our sender has demanded \
               secure transport (REQUIRETLS).",
@@ -47,8 +47,8 @@ pub(super) const TLS_REQUIRED_BY_PEER: Entry = Entry {
     report: ReportCondition::Never,
     side: Side::RecipientAdmin,
     sentence: "{mx} accepts mail only over TLS, but a TLS session with it could not be set up",
-    advice: "The administrator of {domain} should repair TLS on {mx}: it demands what it does not \
-             provide. Nothing has to be changed here.",
+    advice: "{Admin} should repair TLS on {mx}: it demands what it does not \
+             provide. {ours}",
     request: "Please repair TLS on {mx}: it accepts mail only over TLS, and a TLS session with \
               it cannot be set up.",
     clause: "RFC 3207 section 4",

@@ -79,6 +79,7 @@ fn sentences_say_the_names_and_the_specifics() {
         domain: "d.test",
         mx: Some("mx1.d.test"),
         specifics: Some("not valid after 2026-02-03"),
+        ..Facts::default()
     };
     assert_eq!(
         Reason::CertExpired.sentence(&facts),
@@ -99,7 +100,7 @@ fn f3_04_every_text_is_complete_and_without_placeholders() {
     let facts = Facts {
         domain: "d.test",
         mx: Some("mx1.d.test"),
-        specifics: None,
+        ..Facts::default()
     };
     for reason in Reason::ALL {
         let sentence = reason.sentence(&facts);
@@ -123,6 +124,166 @@ fn f3_04_every_text_is_complete_and_without_placeholders() {
     }
 }
 
+const EVERYBODY: [DemandedBy; 4] = [
+    DemandedBy::Recipient,
+    DemandedBy::Sender,
+    DemandedBy::Rule,
+    DemandedBy::Route,
+];
+
+/// Every text in every case, for everybody.
+fn everything() -> Vec<(Reason, Facts<'static>)> {
+    let mut all = Vec::new();
+    for reason in Reason::ALL {
+        for case in std::iter::once(Case::Usual).chain(reason.cases()) {
+            for by in EVERYBODY {
+                for (given_up, reader) in [
+                    (false, Reader::Operator),
+                    (true, Reader::Operator),
+                    (false, Reader::Sender),
+                    (true, Reader::Sender),
+                ] {
+                    let facts = Facts {
+                        domain: "d.test",
+                        mx: Some("mx1.d.test"),
+                        case,
+                        by,
+                        given_up,
+                        reader,
+                        ..Facts::default()
+                    };
+                    all.push((reason, facts));
+                }
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn f3_04_every_case_has_complete_texts_for_everybody() {
+    for (reason, facts) in everything() {
+        let texts = [
+            Some(reason.sentence(&facts)),
+            Some(reason.advice(&facts)).filter(|text| !text.is_empty()),
+            reason.request(&facts),
+        ];
+        for text in texts.iter().flatten() {
+            let end = text.ends_with('.');
+            let plain = !text.contains(['{', '}']) && !text.contains("  ");
+            assert!(end && plain, "{reason}, {facts:?}: {text:?}");
+        }
+    }
+}
+
+/// What was given up is not tried again, and nobody is told that it were.
+#[test]
+fn nothing_is_promised_to_who_gets_the_mail_back() {
+    let all = everything().into_iter();
+    // What is parked is held, and has no end.
+    let all = all.filter(|(reason, _)| *reason != Reason::Parked);
+    for (reason, facts) in all.filter(|(_, facts)| facts.given_up) {
+        let advice = reason.advice(&facts);
+        for promise in ["next attempt", "tried again", "passes", "One message tries"] {
+            assert!(!advice.contains(promise), "{reason}, {facts:?}: {advice}");
+        }
+        let kind = advice.is_empty() || advice.contains("may send it again");
+        assert!(kind, "{reason}, {facts:?}: {advice}");
+    }
+}
+
+/// The texts for the sender of a message do not speak of the sender, or of our configuration.
+#[test]
+fn senders_are_spoken_to() {
+    let all = everything().into_iter();
+    for (reason, facts) in all.filter(|(_, f)| f.reader == Reader::Sender) {
+        let advice = reason.advice(&facts);
+        for word in [
+            "The sender",
+            "the sender",
+            "changed here",
+            "our own r",
+            "sealpost",
+        ] {
+            assert!(!advice.contains(word), "{reason}, {facts:?}: {advice}");
+        }
+    }
+}
+
+#[test]
+fn what_our_own_rule_or_route_demands_is_ours_to_put_right() {
+    for reason in [
+        Reason::StarttlsNotOffered,
+        Reason::CertExpired,
+        Reason::CertHostMismatch,
+        Reason::MxNotInPolicy,
+    ] {
+        let facts = |by| Facts {
+            domain: "d.test",
+            mx: Some("mx1.d.test"),
+            by,
+            ..Facts::default()
+        };
+        let theirs = facts(DemandedBy::Recipient);
+        assert_eq!(reason.side_in(Case::Usual, theirs.by), Side::RecipientAdmin);
+        assert!(reason.request(&theirs).is_some(), "{reason}");
+        for by in [DemandedBy::Rule, DemandedBy::Route] {
+            let ours = facts(by);
+            assert_eq!(reason.side_in(Case::Usual, by), Side::Us, "{reason}");
+            assert_eq!(reason.request(&ours), None, "{reason}");
+            let said = reason.advice(&ours);
+            assert!(
+                said.contains("our own r") && !said.contains("Nothing has"),
+                "{said}"
+            );
+        }
+    }
+    let listed = Facts {
+        domain: "d.test",
+        mx: Some("mx1.d.test"),
+        specifics: Some("the rule lists only mx.elsewhere.test"),
+        by: DemandedBy::Rule,
+        case: Case::NotInRule,
+        ..Facts::default()
+    };
+    assert_eq!(
+        Reason::MxNotInPolicy.sentence(&listed),
+        "Our own rule for d.test does not list mx1.d.test, an MX host of the domain: the rule lists only \
+         mx.elsewhere.test."
+    );
+    assert_eq!(Reason::MxNotInPolicy.request(&listed), None);
+    assert_eq!(
+        Reason::MxNotInPolicy.side_in(listed.case, listed.by),
+        Side::Us
+    );
+}
+
+#[test]
+fn the_sender_is_named_where_nobody_else_can_act() {
+    for reason in [
+        Reason::NoSuchDomain,
+        Reason::NullMx,
+        Reason::ExtensionMissing,
+    ] {
+        assert!(reason.is_for_sender(Case::Usual), "{reason}");
+    }
+    for reason in [Reason::Local, Reason::RouteAuth, Reason::CertExpired] {
+        assert!(!reason.is_for_sender(Case::Usual), "{reason}");
+    }
+    assert!(!Reason::NullMx.is_for_sender(Case::NotBelieved));
+}
+
+#[test]
+fn cases_come_back_from_their_keys() {
+    for case in Case::ALL {
+        assert_eq!(Case::from_key(case.key()), case);
+    }
+    assert_eq!(Case::from_key("of a later version"), Case::Usual);
+    for by in EVERYBODY {
+        assert_eq!(DemandedBy::from_key(by.key()), by);
+    }
+}
+
 /// What a host says is not a template.
 #[test]
 fn specifics_are_not_filled_in() {
@@ -130,6 +291,7 @@ fn specifics_are_not_filled_in() {
         domain: "d.test",
         mx: Some("{domain}"),
         specifics: Some("450 {mx} {x"),
+        ..Facts::default()
     };
     assert_eq!(
         Reason::Remote4xx.sentence(&facts),

@@ -9,9 +9,9 @@ pub(super) const STARTTLS_NOT_OFFERED: Entry = Entry {
     statuses: &[EnhancedStatus::transient(7, 10)],
     report: ReportCondition::WithPolicy("starttls-not-supported"),
     side: Side::RecipientAdmin,
-    sentence: "{mx} does not offer encryption (STARTTLS), but a policy for {domain} demands it",
-    advice: "The administrator of {domain} should enable STARTTLS on {mx}, or check whether a firewall \
-             or mail filter in front of it removes STARTTLS. Nothing has to be changed here.",
+    sentence: "{mx} does not offer encryption (STARTTLS), but {demand} demands it",
+    advice: "{Admin} should enable STARTTLS on {mx}, or check whether a firewall \
+             or mail filter in front of it removes STARTTLS. {ours}",
     request: "Please enable STARTTLS on {mx}, or see whether a firewall or mail filter in front \
               of it removes the keyword STARTTLS from its answer to EHLO.",
     clause: "RFC 8461 section 5, RFC 3207 section 4",
@@ -32,9 +32,9 @@ pub(super) const STARTTLS_REFUSED: Entry = Entry {
     statuses: &[EnhancedStatus::transient(7, 10)],
     report: ReportCondition::WithPolicy("starttls-not-supported"),
     side: Side::RecipientAdmin,
-    sentence: "{mx} offers encryption (STARTTLS) but refused to start it, and a policy for {domain} demands it",
-    advice: "The administrator of {domain} should look at the TLS configuration of {mx}: usually its \
-             certificate or key could not be loaded. Nothing has to be changed here.",
+    sentence: "{mx} offers encryption (STARTTLS) but refused to start it, and {demand} demands it",
+    advice: "{Admin} should look at the TLS configuration of {mx}: usually its \
+             certificate or key could not be loaded. {ours}",
     request: "Please look at the TLS configuration of {mx}: it announces STARTTLS and then \
               refuses it, usually because its certificate or key could not be loaded.",
     clause: "RFC 3207 section 4, RFC 8461 section 5",
@@ -53,7 +53,7 @@ pub(super) const STARTTLS_INJECTION: Entry = Entry {
     report: ReportCondition::WithPolicy("validation-failure"),
     side: Side::RecipientAdmin,
     sentence: "{mx} sent extra data in plain text behind its answer to STARTTLS, so the connection was dropped",
-    advice: "If it happens again, tell the administrator of {domain}: the SMTP server or a proxy in \
+    advice: "If it happens again, tell {admin}: the SMTP server or a proxy in \
              front of {mx} is broken, or somebody tampers with the connection.",
     request: "Please look at the mail server {mx} and at any proxy or filter in front of it: \
               between the answer 220 to STARTTLS and the TLS handshake there must be no other \
@@ -75,10 +75,10 @@ pub(super) const TLS_HANDSHAKE: Entry = Entry {
     report: ReportCondition::WithPolicy("validation-failure"),
     side: Side::RecipientAdmin,
     sentence: "The TLS handshake with {mx} failed",
-    advice: "The administrator of {domain} should check that {mx} speaks TLS 1.2 or 1.3 with current \
-             ciphers. Nothing has to be changed here, unless many domains fail at the same time.",
+    advice: "{Admin} should check that {mx} speaks TLS 1.2 or 1.3 with current \
+             ciphers. {us}{ours} If many domains fail at the same time, the cause is near us.",
     request: "Please see whether {mx} speaks TLS 1.2 or 1.3 with current ciphers on port 25; its \
-              own log at the time below should say why the handshake failed.",
+              own log at the time above should say why the handshake failed.",
     clause: "RFC 8461 section 5, RFC 8446 section 4",
     explanation: &[
         "STARTTLS was accepted, but no TLS session came of it. The detail names the exact cause: an \
@@ -97,8 +97,8 @@ pub(super) const CERT_EXPIRED: Entry = Entry {
     report: ReportCondition::WithPolicy("certificate-expired"),
     side: Side::RecipientAdmin,
     sentence: "The certificate of {mx} has expired",
-    advice: "The administrator of {domain} should renew the certificate of {mx} and reload the mail \
-             server. Nothing has to be changed here; the mail goes out at the next attempt after that.",
+    advice: "{Admin} should renew the certificate of {mx} and reload the mail \
+             server. {ours}",
     request: "Please renew the certificate of {mx} and reload the mail server, so that it \
               presents the new one on port 25.",
     clause: "RFC 8461 section 4.2, RFC 5280 section 4.1.2.5",
@@ -119,8 +119,8 @@ pub(super) const CERT_HOST_MISMATCH: Entry = Entry {
     report: ReportCondition::WithPolicy("certificate-host-mismatch"),
     side: Side::RecipientAdmin,
     sentence: "The certificate of {mx} is not for that name",
-    advice: "The administrator of {domain} should install a certificate on {mx} that has this very name \
-             among its subject alternative names. Nothing has to be changed here.",
+    advice: "{Admin} should install a certificate on {mx} that has this very name \
+             among its subject alternative names. {ours}",
     request: "Please install a certificate on {mx} that has exactly this name among its subject \
               alternative names. The common name does not count.",
     clause: "RFC 8461 section 4.2, RFC 6125 section 6.4",
@@ -140,9 +140,9 @@ pub(super) const CERT_NOT_TRUSTED: Entry = Entry {
     statuses: &[EnhancedStatus::transient(7, 5)],
     report: ReportCondition::WithPolicy("certificate-not-trusted"),
     side: Side::RecipientAdmin,
-    sentence: "The certificate of {mx} does not lead to a trusted authority",
-    advice: "The administrator of {domain} should install a certificate from a public authority on {mx}, \
-             with its intermediate certificates. Only if that authority ought to be trusted here, add \
+    sentence: "The certificate of {mx} is not accepted",
+    advice: "{Admin} should install a certificate from a public authority on {mx}, \
+             with its intermediate certificates. {us}Only if that authority ought to be trusted here, add \
              it to the roots.",
     request: "Please install a certificate from a public authority on {mx}, together with its \
               intermediate certificates, which mail servers do not fetch by themselves.",
@@ -165,8 +165,8 @@ pub(super) const MX_NOT_IN_POLICY: Entry = Entry {
     report: ReportCondition::WithPolicy("validation-failure"),
     side: Side::RecipientAdmin,
     sentence: "{mx} is an MX host of {domain}, but the domain's MTA-STS policy does not list it",
-    advice: "The administrator of {domain} should add {mx} to the policy file and then change the id in \
-             the _mta-sts TXT record, or remove the host from the MX records. Nothing has to be changed here.",
+    advice: "{Admin} should add {mx} to the policy file and then change the id in \
+             the _mta-sts TXT record, or remove the host from the MX records. {ours}",
     request: "Please add {mx} to the MTA-STS policy file of {domain} and then change the id in \
               the TXT record _mta-sts.{domain}, or take the host out of the MX records.",
     clause: "RFC 8461 sections 4.1 and 5",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use mail_types::Timestamp;
 use serde::Serialize;
 
-use super::{Outcome, Record};
+use super::{Authenticated, Outcome, Record};
 use crate::Reason;
 use crate::event::{Level, LogEvent};
 use crate::fields::{Fields, seconds};
@@ -33,12 +33,12 @@ impl LogEvent for Record<'_> {
 
     fn fields(&self, f: &mut Fields<'_>) {
         f.display("queue_id", &self.queue_id)
-            .add("upstream_id", &self.upstream_id)
-            .add("message_id", &self.message_id)
+            .text_option("upstream_id", self.upstream_id)
+            .text_option("message_id", self.message_id)
             .display("from", self.from)
-            .add("to", self.to.as_str())
-            .add("domain", self.domain)
-            .add("mx", &self.mx)
+            .text("to", self.to.as_str())
+            .text("domain", self.domain)
+            .text_option("mx", self.mx)
             .add("ip", &self.ip)
             .add("port", &self.port)
             .add("tried", self.tried);
@@ -47,8 +47,8 @@ impl LogEvent for Record<'_> {
             f.add("reason", &reason);
         }
         f.display("dsn", &self.dsn)
-            .add("reply", &self.reply)
-            .add("detail", self.detail)
+            .text_option("reply", self.reply)
+            .text("detail", self.detail)
             .add("policies", self.policies);
         // Absent where it is not so.
         if self.first_contact {
@@ -64,7 +64,11 @@ impl LogEvent for Record<'_> {
         match self.reason.filter(|_| !self.advice.is_empty()) {
             Some(reason) => f.display(
                 "advice",
-                &format_args!("{}: {}", reason.side(), self.advice),
+                &format_args!(
+                    "{}: {}",
+                    self.side.unwrap_or_else(|| reason.side()),
+                    self.advice
+                ),
             ),
             None => f.add("advice", &()),
         };
@@ -126,8 +130,14 @@ impl LogEvent for Record<'_> {
             Some(reply) => line.clip(reply),
             None => line.clip(self.detail),
         };
+        if self.outcome == Outcome::Sent {
+            line.push(format_args!("  [{}]", self.protection()));
+        }
         if let Some(weakened) = self.weakened_by {
             line.push(format_args!("  [policy set aside: {}]", weakened.key()));
+        }
+        if self.reason.is_some() {
+            self.text_extras(line);
         }
         if let Some(next) = self.next_attempt {
             let wait = next.since(self.at);
@@ -150,6 +160,44 @@ impl Record<'_> {
         }
     }
 
+    /// How a message went out.
+    fn protection(&self) -> &'static str {
+        match self.tls {
+            None => "no TLS",
+            Some(tls) if tls.authenticated == Authenticated::None => "TLS, unverified",
+            Some(_) => "TLS, verified",
+        }
+    }
+
+    /// What a failure is looked into with, in the words of the Postfix format.
+    fn text_extras(&self, line: &mut TextLine<'_>) {
+        line.push(format_args!("  dsn={} attempt={}", self.dsn, self.attempt));
+        for (i, p) in self.policies.iter().enumerate() {
+            let start = if i == 0 { " policy=" } else { "," };
+            line.push(format_args!(
+                "{start}{}:{}:{}",
+                p.source.key(),
+                p.mode,
+                p.result.key()
+            ));
+        }
+        // One host stands at the beginning of the line.
+        if self.tried.len() < 2 {
+            return;
+        }
+        for (i, t) in self.tried.iter().take(MAX_TRIED).enumerate() {
+            let start = if i == 0 { " mx-tried=" } else { "," };
+            line.push(format_args!(
+                "{start}{}:{}",
+                t.mx,
+                t.reason.map_or("ok", Reason::key)
+            ));
+        }
+        if self.tried.len() > MAX_TRIED {
+            line.push(format_args!(",+{}", self.tried.len() - MAX_TRIED));
+        }
+    }
+
     fn postfix_clause(&self, line: &mut PostfixLine<'_>) {
         match (self.outcome, self.reply) {
             // "forwarded as" in a peer's reply would make pflogsumm count a forward.
@@ -163,10 +211,11 @@ impl Record<'_> {
                     .clause(reply);
             }
             (Outcome::Expired, None) => {
-                line.push(format_args!("given up: ")).clause(self.detail);
+                line.push(format_args!("given up, "))
+                    .clause(&colonless(self.detail));
             }
             (_, None) => {
-                line.clause(self.detail);
+                line.clause(&colonless(self.detail));
             }
         }
     }
@@ -200,6 +249,8 @@ impl Record<'_> {
             line.push(format_args!(" tls="))
                 .word(&tls.version)
                 .push(format_args!(":{}", tls.authenticated.key()));
+        } else if self.outcome == Outcome::Sent {
+            line.push(format_args!(" tls=none"));
         }
         if self.reason.is_some() && !self.tried.is_empty() {
             line.push(format_args!(" mx-tried="));
@@ -268,19 +319,41 @@ impl fmt::Display for PostfixDelay {
     }
 }
 
-/// A length of time as people say it.
+/// A length of time as people say it, to the nearest.
 struct Rough(Duration);
 
 impl fmt::Display for Rough {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.as_secs() {
             s @ 0..120 => write!(f, "{s} s"),
-            s @ 120..7200 => write!(f, "{} min", s / 60),
-            s @ 7200..172_800 => write!(f, "{} h", s / 3600),
-            s => write!(f, "{} days", s / 86_400),
+            s @ 120..7200 => write!(f, "{} min", (s + 30) / 60),
+            s @ 7200..172_800 => write!(f, "{} h", (s + 1800) / 3600),
+            s => write!(f, "{} days", (s + 43_200) / 86_400),
         }
     }
 }
 
 /// Candidates named on one line; the rest are counted.
 const MAX_TRIED: usize = 16;
+
+/// Our own sentence for tools that add up reasons: pflogsumm shortens what is long by taking away
+/// everything before a colon, which would leave of ours what differs from one line to the next.
+fn colonless(sentence: &str) -> String {
+    let mut out = String::with_capacity(sentence.len());
+    let mut rest = sentence;
+    while let Some(at) = rest.find(':') {
+        let (before, after) = (&rest[..at], &rest[at + 1..]);
+        out.push_str(before);
+        // `T07:30:00Z`; in an address colons stay.
+        let digits = out.len() - out.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+        let is_time = digits == 2 && out[..out.len() - 2].ends_with(['T', '.']);
+        out.push_str(match after.starts_with(' ') {
+            true => " -",
+            false if is_time => ".",
+            false => ":",
+        });
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}

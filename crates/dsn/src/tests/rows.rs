@@ -25,6 +25,7 @@ pub(super) fn reported<'a>(recipient: &'a Recipient, action: Action) -> Recipien
         remote_mta: Some("mx1.d.test"),
         diagnostic: Some(Diagnostic::Smtp("550 5.1.1 No such user")),
         last_attempt: Some(NOW),
+        held: false,
         will_retry_until: Some(ARRIVED + Duration::from_secs(432_000)),
         summary: "The mail server mx1.d.test refused the message for good.",
         story: None,
@@ -401,9 +402,9 @@ fn f2_04_the_machine_part_is_ascii() {
 }
 
 #[test]
-fn f2_12_f2_13_addresses_that_are_not_ascii() {
+fn f2_13_amb_35_what_goes_to_an_ascii_sender_is_seven_bit_in_all_parts() {
     let r = recipient("jürgen@d.test");
-    let mut case = Case::default();
+    let case = Case::default();
     let built = case.build(&[reported(&r, Action::Failed)]);
     let report = read(&built.message);
     assert!(built.message.is_ascii() && !built.envelope.smtputf8);
@@ -415,10 +416,19 @@ fn f2_12_f2_13_addresses_that_are_not_ascii() {
         get(&report.machine().1[0], "Final-Recipient"),
         r"utf-8;j\x{FC}rgen@d.test"
     );
+}
 
-    case.return_path = ReturnPath::Utf8;
+#[test]
+fn f2_12_amb_35_what_goes_to_a_sender_beyond_ascii_is_international() {
+    let r = recipient("jürgen@d.test");
+    // Whatever else is assumed of the way back.
+    let case = Case {
+        envelope: envelope("änne@s.test"),
+        ..Case::default()
+    };
     let built = case.build(&[reported(&r, Action::Failed)]);
     let report = read(&built.message);
+    assert_eq!(get(&report.header, "To"), "<änne@s.test>");
     assert_eq!(
         get(&report.parts[1].fields, "Content-Type"),
         "message/global-delivery-status"
@@ -427,18 +437,12 @@ fn f2_12_f2_13_addresses_that_are_not_ascii() {
         get(&report.machine().1[0], "Final-Recipient"),
         "utf-8;jürgen@d.test"
     );
-    assert!(built.envelope.smtputf8);
-    assert_eq!(built.envelope.body, BodyType::EightBit);
-
-    case.return_path = ReturnPath::SevenBit;
-    case.envelope = envelope("änne@s.test");
-    let built = case.build(&[reported(&r, Action::Failed)]);
     assert!(built.envelope.smtputf8, "the way back itself needs it");
-    assert_eq!(get(&read(&built.message).header, "To"), "<änne@s.test>");
+    assert_eq!(built.envelope.body, BodyType::EightBit);
 }
 
 #[test]
-fn f2_15_content_that_the_way_back_cannot_carry_is_not_changed() {
+fn f2_15_amb_35_content_that_the_way_back_cannot_carry_is_not_changed() {
     let r = recipient("b@d.test");
     let body8 = "Subject: x\r\n\r\nGrüße\r\n".as_bytes();
     let header8 = "Subject: Grüße\r\n\r\nx\r\n".as_bytes();
@@ -551,5 +555,24 @@ fn f3_01_f3_03_the_story_of_a_policy() {
         let waits = prose.contains("The message waits until such a connection can be made.")
             && prose.contains("cannot be delivered until Fri, 06 Mar 2026");
         assert_eq!(waits, action == Action::Delayed);
+    }
+}
+
+#[test]
+fn f1_17_who_wants_no_word_of_a_failure_is_not_promised_one() {
+    let mut r = recipient("b@d.test");
+    for (failure, want) in [
+        (true, "you will be told."),
+        (false, "you will not be told of that."),
+    ] {
+        r.notify = Notify::On {
+            success: true,
+            failure,
+            delay: true,
+        };
+        let report = Case::default().read(&[reported(&r, Action::Delayed)]);
+        let prose = report.prose();
+        assert!(prose.contains(want), "{prose}");
+        assert_eq!(prose.contains("as you asked"), !failure, "{prose}");
     }
 }

@@ -1,0 +1,206 @@
+//! Cases of a reason in which there is something else to be said than usually. The keys stay: an
+//! operator's filters hang on them.
+
+use super::{Case, Reason, Side};
+
+/// What is said in such a case, in the place of what the reason says.
+#[derive(Clone, Copy)]
+pub(super) struct Variant {
+    pub(super) side: Side,
+    /// As [`Entry::sentence`](super::Entry::sentence).
+    pub(super) sentence: &'static str,
+    /// As [`Entry::advice`](super::Entry::advice); empty if there is nothing to do.
+    pub(super) advice: &'static str,
+    /// As [`Entry::request`](super::Entry::request).
+    pub(super) request: &'static str,
+}
+
+pub(super) const fn variant(reason: Reason, case: Case) -> Option<&'static Variant> {
+    Some(match (reason, case) {
+        (Reason::CertNotTrusted, Case::SelfSigned) => &SELF_SIGNED,
+        (Reason::CertNotTrusted, Case::IncompleteChain) => &INCOMPLETE_CHAIN,
+        (Reason::CertNotTrusted, Case::NotYetValid) => &NOT_YET_VALID,
+        (Reason::CertNotTrusted, Case::Revoked) => &REVOKED,
+        (Reason::CertNotTrusted, Case::RevocationUnknown) => &REVOCATION_UNKNOWN,
+        (Reason::MxNotInPolicy, Case::NotInRule) => &NOT_IN_RULE,
+        (Reason::MxNotInPolicy, Case::NobodyVouches) => &NOBODY_VOUCHES,
+        (Reason::RequireTlsNoTls, Case::NoPolicy) => &NO_POLICY,
+        (Reason::NoSuchDomain, Case::NotBelieved) => &NO_SUCH_DOMAIN_YET,
+        (Reason::NullMx, Case::NotBelieved) => &NULL_MX_YET,
+        (Reason::NoUsableMx, Case::NotBelieved) => &NO_USABLE_MX_YET,
+        (Reason::ConnectionLost, Case::NotSmtp) => &NOT_SMTP,
+        (Reason::Remote5xx, Case::AtGreeting) => &AT_GREETING,
+        (Reason::Remote5xx, Case::NotFinal) => &NOT_FINAL,
+        (Reason::ExtensionMissing, Case::TooBig) => &TOO_BIG,
+        (Reason::ExtensionMissing, Case::EightBit) => &EIGHT_BIT,
+        (Reason::ExtensionMissing, Case::NotAscii) => &NOT_ASCII,
+        (Reason::Local, Case::ByOperator) => &BY_OPERATOR,
+        _ => return None,
+    })
+}
+
+/// Paragraphs in the place of the reason's own, where those speak of what this case is not about.
+pub(super) const fn explanation(reason: Reason, case: Case) -> Option<&'static [&'static str]> {
+    match (reason, case) {
+        (Reason::MxNotInPolicy, Case::NotInRule) => Some(OF_NOT_IN_RULE),
+        (Reason::MxNotInPolicy, Case::NobodyVouches) => Some(OF_NOBODY_VOUCHES),
+        _ => None,
+    }
+}
+
+const OF_NOT_IN_RULE: &[&str] = &[
+    "DNS names this host, the list of hosts that we have for the domain (`mx` of a `[[domain]]` rule, or a \
+     pin) does not. Such a list is a minimum, whatever the domain itself publishes: DNS answers can be \
+     forged. So the mail was not even offered to the host.",
+    "Usually the domain has moved its mail to other hosts. If the MX records look wrong rather than the \
+     list, suspect the DNS: compare the answers of several resolvers.",
+];
+
+const OF_NOBODY_VOUCHES: &[&str] = &[
+    "A rule of ours (`mta-sts = \"require\"`) lets mail for the domain go only to hosts for which somebody \
+     vouches: an MTA-STS policy of the domain, a list of ours, or DNSSEC. None of them does, so the mail \
+     was not even offered to the host: DNS answers can be forged.",
+];
+
+const NOT_ACCEPTED: &str = "The certificate of {mx} is not accepted";
+
+const SELF_SIGNED: Variant = Variant {
+    side: Side::RecipientAdmin,
+    sentence: NOT_ACCEPTED,
+    advice: "{Admin} should replace it by one of a public authority: anybody can sign for himself. {ours}",
+    request: "Please replace the self-signed certificate of {mx} by one of a public authority.",
+};
+
+const INCOMPLETE_CHAIN: Variant = Variant {
+    side: Side::RecipientAdmin,
+    sentence: NOT_ACCEPTED,
+    advice: "{Admin} should let {mx} send the whole chain: the file with the intermediate certificates \
+             (\"fullchain\") rather than the certificate alone. {ours}",
+    request: "Please let {mx} send the whole chain: the file with the intermediate certificates \
+              (\"fullchain\") rather than the certificate alone. Mail servers do not fetch what is missing.",
+};
+
+const NOT_YET_VALID: Variant = Variant {
+    side: Side::RecipientAdmin,
+    sentence: NOT_ACCEPTED,
+    advice: "{Admin} should have {mx} present a certificate that is valid now. {us}Look at the clock of this \
+             machine first: if it is slow, the certificate is in order.",
+    request: "Please have {mx} present a certificate that is valid now: this one begins only later.",
+};
+
+const REVOKED: Variant = Variant {
+    side: Side::RecipientAdmin,
+    sentence: NOT_ACCEPTED,
+    advice: "{Admin} should get a new certificate for {mx}: this one counts as revoked by the lists that \
+             are configured here (`tls.crls`). {ours}",
+    request: "Please get a new certificate for {mx}: the present one counts as revoked.",
+};
+
+const REVOCATION_UNKNOWN: Variant = Variant {
+    side: Side::Us,
+    sentence: NOT_ACCEPTED,
+    advice: "Renew or complete the lists of revoked certificates that `tls.crls` names: those that are there \
+             do not say whether this certificate is revoked.",
+    request: "",
+};
+
+const NOT_IN_RULE: Variant = Variant {
+    side: Side::Us,
+    sentence: "Our own rule for {domain} does not list {mx}, an MX host of the domain",
+    advice: "Compare the rule with the domain's MX records: if {mx} is right, add it to `mx` of the \
+             `[[domain]]` rule or to the pin, or remove that.",
+    request: "",
+};
+
+const NOBODY_VOUCHES: Variant = Variant {
+    side: Side::Us,
+    sentence: "Our own rule for {domain} demands that somebody vouches for {mx}, and nobody does",
+    advice: "Name the domain's mail hosts in `mx` of the `[[domain]]` rule, or remove its `mta-sts = \"require\"`.",
+    request: "",
+};
+
+const NO_POLICY: Variant = Variant {
+    side: Side::RecipientAdmin,
+    sentence: "The sender demanded secure transport (REQUIRETLS), and nothing vouches for {mx} as a mail server of {domain}",
+    advice: "{Admin} should publish an MTA-STS policy in mode enforce, or sign the MX records with DNSSEC. \
+             {sender} may send the message again without REQUIRETLS, if its content allows that.",
+    request: "Please publish an MTA-STS policy in mode enforce or sign your MX records with DNSSEC: our \
+              sender has demanded secure transport (REQUIRETLS), and nothing vouches for {mx} now.",
+};
+
+const IF_IT_IS_TRUE: &str = "If it is true, the mail is returned after four hours; compare the answers of other resolvers meanwhile.";
+
+const NO_SUCH_DOMAIN_YET: Variant = Variant {
+    side: Side::Wait,
+    sentence: "The domain {domain} does not exist",
+    advice: IF_IT_IS_TRUE,
+    request: "",
+};
+
+const NULL_MX_YET: Variant = Variant {
+    side: Side::Wait,
+    sentence: "The domain {domain} says that it does not accept mail",
+    advice: IF_IT_IS_TRUE,
+    request: "",
+};
+
+const NO_USABLE_MX_YET: Variant = Variant {
+    side: Side::Wait,
+    sentence: "None of the mail servers that {domain} names can be used",
+    advice: IF_IT_IS_TRUE,
+    request: "Please correct the MX records of {domain}: each has to be a host name that has an \
+              address.",
+};
+
+const NOT_SMTP: Variant = Variant {
+    side: Side::RecipientAdmin,
+    sentence: "{mx} does not speak SMTP properly",
+    advice: "{Admin} should see what answers at {mx}: a broken mail server, or a filter or another service \
+             in its place.",
+    request: "Please see what answers on port 25 of {mx}: what it says is no SMTP.",
+};
+
+const AT_GREETING: Variant = Variant {
+    side: Side::Us,
+    sentence: "{mx} refuses mail from us",
+    advice: "Read the host's reply: the host did not look at sender or recipient, so it speaks of this relay. \
+             Check whether our address stands on a block list, and its reverse DNS.",
+    request: "Please tell us what we have to do to have our mail accepted: your server refuses us \
+              before it knows what the mail is.",
+};
+
+const NOT_FINAL: Variant = Variant {
+    side: Side::Wait,
+    sentence: "{mx} refused the message, but that is not the last word",
+    advice: "It is tried again. Read the host's reply: if it speaks of us (reputation, block list, SPF, DKIM, \
+             DMARC), it is ours to put right.",
+    request: "Please tell us what we have to do to have our mail accepted.",
+};
+
+const TOO_BIG: Variant = Variant {
+    side: Side::Us,
+    sentence: "No mail server of {domain} takes a message of this size",
+    advice: "{sender} should send less at once, or a link in the place of an attachment.",
+    request: "",
+};
+
+const EIGHT_BIT: Variant = Variant {
+    side: Side::Us,
+    sentence: "No mail server of {domain} takes 8-bit content",
+    advice: "{sender} should send it with its texts and attachments in a 7-bit encoding (quoted-printable or base64).",
+    request: "",
+};
+
+const NOT_ASCII: Variant = Variant {
+    side: Side::Us,
+    sentence: "No mail server of {domain} takes addresses that are not ASCII",
+    advice: "{sender} should use addresses of ASCII characters only, also in the header.",
+    request: "",
+};
+
+const BY_OPERATOR: Variant = Variant {
+    side: Side::Us,
+    sentence: "An operator of this relay ended it",
+    advice: "",
+    request: "",
+};

@@ -1,0 +1,271 @@
+//! What a text about a failure speaks of, and to whom.
+
+use super::{Reason, Side};
+
+/// What a sentence about a failure speaks of.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Facts<'a> {
+    /// The recipient's domain.
+    pub domain: &'a str,
+    /// The host that failed.
+    pub mx: Option<&'a str>,
+    /// What exactly happened, a phrase without full stop: a peer's reply, a date, a list of names.
+    pub specifics: Option<&'a str>,
+    /// Who demands what was not met.
+    pub by: DemandedBy,
+    /// Which of the reason's cases it is.
+    pub case: Case,
+    /// The message was given up: there will be no other attempt.
+    pub given_up: bool,
+    /// Who reads it.
+    pub reader: Reader,
+}
+
+/// Who demands what a host did not meet, and so whose move it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum DemandedBy {
+    /// The recipient's domain or its hosts: a policy, TLSA records. Also where nobody demands anything.
+    #[default]
+    Recipient,
+    /// The sender, with REQUIRETLS.
+    Sender,
+    /// Our configuration: `[delivery]`, a `[[domain]]` rule, a pin.
+    Rule,
+    /// The mail goes by a `[[route]]` of ours, whose next hop is not the recipient's.
+    Route,
+}
+
+/// The cases of a reason in which there is something else to be done than usually.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Case {
+    /// What the reason says.
+    #[default]
+    Usual,
+    /// `cert-not-trusted`: signed by its own key.
+    SelfSigned,
+    /// `cert-not-trusted`: the chain has a gap.
+    IncompleteChain,
+    /// `cert-not-trusted`: valid only later.
+    NotYetValid,
+    /// `cert-not-trusted`: revoked.
+    Revoked,
+    /// `cert-not-trusted`: our lists do not say whether it is revoked.
+    RevocationUnknown,
+    /// `mx-not-in-policy`: a rule or pin of ours has a list of hosts.
+    NotInRule,
+    /// `mx-not-in-policy`: a rule of ours wants somebody to vouch for the host, and nobody does.
+    NobodyVouches,
+    /// `requiretls-no-tls`: neither a policy nor DNSSEC vouches for the host.
+    NoPolicy,
+    /// `no-such-domain` and the like: DNS says so, and it is not believed yet.
+    NotBelieved,
+    /// `connection-lost`: what the host says is no SMTP.
+    NotSmtp,
+    /// `remote-5xx`: the host wants no mail from us at all.
+    AtGreeting,
+    /// `remote-5xx`: not the last word, since others could not be asked.
+    NotFinal,
+    /// `extension-missing`: SIZE.
+    TooBig,
+    /// `extension-missing`: 8BITMIME.
+    EightBit,
+    /// `extension-missing`: SMTPUTF8.
+    NotAscii,
+    /// `local`: an operator wanted it so.
+    ByOperator,
+}
+
+/// To whom a text speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Reader {
+    /// Who runs this relay.
+    #[default]
+    Operator,
+    /// Who sent the message.
+    Sender,
+}
+
+impl DemandedBy {
+    const ALL: [Self; 4] = [Self::Recipient, Self::Sender, Self::Rule, Self::Route];
+
+    /// For what is stored.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Recipient => "recipient",
+            Self::Sender => "sender",
+            Self::Rule => "rule",
+            Self::Route => "route",
+        }
+    }
+
+    /// The one with this key; what is not known is [`DemandedBy::Recipient`].
+    #[must_use]
+    pub fn from_key(key: &str) -> Self {
+        let mut all = Self::ALL.into_iter();
+        all.find(|by| by.key() == key).unwrap_or_default()
+    }
+}
+
+impl Case {
+    /// Every case, the usual one first.
+    pub const ALL: [Self; 17] = [
+        Self::Usual,
+        Self::SelfSigned,
+        Self::IncompleteChain,
+        Self::NotYetValid,
+        Self::Revoked,
+        Self::RevocationUnknown,
+        Self::NotInRule,
+        Self::NobodyVouches,
+        Self::NoPolicy,
+        Self::NotBelieved,
+        Self::NotSmtp,
+        Self::AtGreeting,
+        Self::NotFinal,
+        Self::TooBig,
+        Self::EightBit,
+        Self::NotAscii,
+        Self::ByOperator,
+    ];
+
+    /// For what is stored; the usual case has an empty one.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Usual => "",
+            Self::SelfSigned => "self-signed",
+            Self::IncompleteChain => "incomplete-chain",
+            Self::NotYetValid => "not-yet-valid",
+            Self::Revoked => "revoked",
+            Self::RevocationUnknown => "revocation-unknown",
+            Self::NotInRule => "not-in-rule",
+            Self::NobodyVouches => "nobody-vouches",
+            Self::NoPolicy => "no-policy",
+            Self::NotBelieved => "not-believed",
+            Self::NotSmtp => "not-smtp",
+            Self::AtGreeting => "at-greeting",
+            Self::NotFinal => "not-final",
+            Self::TooBig => "too-big",
+            Self::EightBit => "eight-bit",
+            Self::NotAscii => "not-ascii",
+            Self::ByOperator => "by-operator",
+        }
+    }
+
+    /// The one with this key; what is not known is [`Case::Usual`].
+    #[must_use]
+    pub fn from_key(key: &str) -> Self {
+        let mut all = Self::ALL.into_iter();
+        all.find(|case| case.key() == key).unwrap_or_default()
+    }
+}
+
+/// Fills in what stands in braces:
+///
+/// * `{mx}`, `{domain}`;
+/// * `{admin}`, `{Admin}`: who runs the host;
+/// * `{demand}`: who demands what was not met;
+/// * `{ours}`: a sentence on what there is to be changed here;
+/// * `{sender}`: the sender, who may be the reader;
+/// * `{us}`: nothing; what follows is not for senders;
+/// * `{kept}`: that the mail goes out by itself, unless it was given up.
+pub(super) fn fill(template: &str, facts: &Facts<'_>) -> String {
+    let mx = facts.mx.unwrap_or("the mail server");
+    let domain = if facts.domain.is_empty() {
+        "the recipient's domain"
+    } else {
+        facts.domain
+    };
+    let mut text = String::with_capacity(template.len() + 96);
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        text.push_str(before);
+        let (name, after) = after.split_once('}').unwrap_or((after, ""));
+        match name {
+            "mx" => text.push_str(mx),
+            "domain" => text.push_str(domain),
+            "admin" => admin("the", "whoever", facts, mx, domain, &mut text),
+            "Admin" => admin("The", "Whoever", facts, mx, domain, &mut text),
+            "demand" => demand(facts, domain, &mut text),
+            "ours" => text.push_str(ours(facts)),
+            "sender" => text.push_str(match facts.reader {
+                Reader::Operator => "The sender",
+                Reader::Sender => "You",
+            }),
+            "kept" if !facts.given_up => text.push_str(KEPT),
+            _ => {}
+        }
+        rest = after;
+    }
+    text.push_str(rest);
+    text.truncate(text.trim_end().len());
+    // A sentence may begin with the host's name; without one it begins with "the".
+    if let Some(lower) = text.strip_prefix("the ") {
+        text = format!("The {lower}");
+    }
+    text
+}
+
+fn admin(the: &str, whoever: &str, facts: &Facts<'_>, mx: &str, domain: &str, out: &mut String) {
+    let words = match facts.by {
+        DemandedBy::Route => [whoever, " runs ", mx, ", the next hop of our route,"],
+        DemandedBy::Recipient | DemandedBy::Sender | DemandedBy::Rule => {
+            [the, " administrator of ", domain, ""]
+        }
+    };
+    out.extend(words);
+}
+
+fn demand(facts: &Facts<'_>, domain: &str, out: &mut String) {
+    let who = match facts.by {
+        DemandedBy::Recipient => "a policy for ",
+        DemandedBy::Rule => "our own rule for ",
+        DemandedBy::Route => "our own route for ",
+        DemandedBy::Sender => return out.push_str("the sender (REQUIRETLS)"),
+    };
+    out.extend([who, domain]);
+}
+
+const fn ours(facts: &Facts<'_>) -> &'static str {
+    match (facts.reader, facts.by) {
+        // Of no use to them: they cannot change anything here.
+        (Reader::Sender, _) => "",
+        (Reader::Operator, DemandedBy::Recipient | DemandedBy::Sender) => {
+            "Nothing has to be changed here."
+        }
+        (Reader::Operator, DemandedBy::Rule) => {
+            "It is our own rule that demands this (`tls` or `mta-sts` of `[[domain]]`, or `tls` of \
+             `[delivery]`): change it if it asks for too much."
+        }
+        (Reader::Operator, DemandedBy::Route) => {
+            "It is our own route that demands this: change its `tls` if it asks for too much."
+        }
+    }
+}
+
+const KEPT: &str = "Mail is kept and tried again by itself once that is repaired.";
+
+/// Whose move it is, if the reason by itself says `side`.
+pub(super) const fn side(reason: Reason, side: Side, by: DemandedBy) -> Side {
+    match (side, by) {
+        (Side::RecipientAdmin, DemandedBy::Route) => Side::Us,
+        (Side::RecipientAdmin, DemandedBy::Rule) if is_of_tls(reason) => Side::Us,
+        (side, _) => side,
+    }
+}
+
+/// Whether it is a demand on the session that was not met.
+pub(super) const fn is_of_tls(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::StarttlsNotOffered
+            | Reason::StarttlsRefused
+            | Reason::StarttlsInjection
+            | Reason::TlsHandshake
+            | Reason::CertExpired
+            | Reason::CertHostMismatch
+            | Reason::CertNotTrusted
+            | Reason::MxNotInPolicy
+    )
+}

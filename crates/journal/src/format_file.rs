@@ -5,9 +5,12 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use crate::opening;
 use crate::replace::replace_file;
 use crate::storage::{Storage, read_full_at};
+use crate::walk::is_unreadable;
 
 /// The `FORMAT` file of a directory.
 #[derive(Clone, Debug)]
@@ -27,6 +30,9 @@ pub enum FormatState {
     Current,
     /// An older one: migrate, then [`FormatFile::write`]. A crash in between finds the old version again and starts over.
     Older(u32),
+    /// The file cannot be read or says nothing that is known, but the journal beside it is this application's, and of no newer
+    /// version: [`FormatFile::write`].
+    Damaged,
 }
 
 /// Why the directory must not be touched.
@@ -79,10 +85,17 @@ impl FormatFile {
             }
             opened => opened.and_then(|file| read_full_at(&*file, &mut text, 0)),
         };
-        let read = read.map_err(|source| FormatError::Io {
-            path: self.path.clone(),
-            source,
-        })?;
+        let read = match read {
+            // As good as garbled.
+            Err(error) if is_unreadable(&error) => 0,
+            Ok(read) => read,
+            Err(source) => {
+                return Err(FormatError::Io {
+                    path: self.path.clone(),
+                    source,
+                });
+            }
+        };
         let found = text.get(..read).and_then(|text| self.parse(text));
         let found = found.ok_or_else(|| FormatError::Unknown {
             expected: self.name,
@@ -96,6 +109,26 @@ impl FormatFile {
                 supported: self.current,
                 path: self.path.clone(),
             }),
+        }
+    }
+
+    /// The same where a journal of `application` in the directory `journal` tells whose the data is: a line of text that is damaged
+    /// keeps nobody from what is stored. Says so in the log.
+    pub fn check_beside(
+        &self,
+        storage: &Arc<dyn Storage>,
+        journal: &Path,
+        application: [u8; 8],
+    ) -> Result<FormatState, FormatError> {
+        match self.check(&**storage) {
+            Err(FormatError::Unknown { path, .. })
+                if opening::is_ours(storage, journal, application) =>
+            {
+                let journal = journal.display();
+                tracing::warn!(path = %path.display(), "the format file is damaged; {journal} is in the known format, so it is written anew");
+                Ok(FormatState::Damaged)
+            }
+            other => other,
         }
     }
 
@@ -120,8 +153,11 @@ impl FormatFile {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
     use super::{FormatError, FormatFile, FormatState};
-    use crate::RealDisk;
+    use crate::{RealDisk, Storage};
 
     #[test]
     fn h6_11_a_newer_format_is_refused_by_both_versions() {
@@ -157,6 +193,36 @@ mod tests {
         assert_eq!(two.check(&RealDisk).unwrap(), FormatState::Older(1));
         two.write(&RealDisk).unwrap();
         assert_eq!(two.check(&RealDisk).unwrap(), FormatState::Current);
+    }
+
+    #[test]
+    fn h6_05_a_garbled_file_beside_our_journal_is_no_obstacle() {
+        let open = |directory: &Path, application| {
+            crate::Journal::open(
+                Arc::new(RealDisk),
+                crate::Options::new(directory.join("journal"), application),
+            )
+        };
+        let disk: Arc<dyn Storage> = Arc::new(RealDisk);
+        for (application, is_ours) in [(*b"mine\0\0\0\0", true), (*b"theirs\0\0", false)] {
+            let directory = tempfile::tempdir().unwrap();
+            let two = FormatFile::new(directory.path(), "queue", 2);
+            let check = || {
+                let journal = directory.path().join("journal");
+                two.check_beside(&disk, &journal, *b"mine\0\0\0\0")
+            };
+            assert_eq!(check().unwrap(), FormatState::Absent);
+            std::fs::write(directory.path().join("FORMAT"), "").unwrap();
+            assert!(check().is_err(), "there is no journal");
+            drop(open(directory.path(), application).unwrap());
+            match check() {
+                Ok(FormatState::Damaged) => assert!(is_ours),
+                Err(FormatError::Unknown { .. }) => assert!(!is_ours),
+                other => panic!("{other:?}"),
+            }
+            two.write(&RealDisk).unwrap();
+            assert_eq!(check().unwrap(), FormatState::Current);
+        }
     }
 
     #[test]

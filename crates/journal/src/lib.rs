@@ -55,7 +55,7 @@ pub use format_file::{FormatError, FormatFile, FormatState};
 pub use free_space::{FreeSpace, free_space};
 pub use journal::Journal;
 pub use large_file::{LargeFileReader, LargeFileSum, LargeFileWriter, LargeFiles};
-pub use lock::{DirLock, LockError};
+pub use lock::{DirLock, LockError, await_unlocked};
 pub use options::Options;
 pub use position::Position;
 pub use read::{BodyReader, StoredRecord};

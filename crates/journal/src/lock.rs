@@ -4,6 +4,7 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Holds `LOCK` in a directory with `flock` until dropped or the process ends. Acquire it before anything in the directory is opened.
 #[derive(Debug)]
@@ -83,9 +84,39 @@ fn holder(pid: &Option<u32>) -> String {
     pid.map_or_else(String::new, |pid| format!(" (pid {pid})"))
 }
 
+/// Waits until nobody holds a `flock` of `file`, for `patience` at most. An engine's threads may hold its
+/// lock for a moment after its handle was dropped, and whoever opens it again then is refused. A file that
+/// is missing is held by nobody; one that stays held is the engine's to refuse.
+///
+/// # Errors
+/// The file cannot be opened.
+pub fn await_unlocked(file: &Path, patience: Duration) -> io::Result<()> {
+    // Some file systems give an exclusive lock only to who may write.
+    let file = match OpenOptions::new().read(true).write(true).open(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    let mut waited = Duration::ZERO;
+    loop {
+        match file.try_lock() {
+            // Dropping the file gives it back.
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if waited < patience => {
+                std::thread::sleep(BETWEEN_TRIES);
+                waited += BETWEEN_TRIES;
+            }
+            Err(TryLockError::WouldBlock) => return Ok(()),
+            // No such locks here: the engine judges.
+            Err(TryLockError::Error(_)) => return Ok(()),
+        }
+    }
+}
+
+const BETWEEN_TRIES: Duration = Duration::from_millis(5);
+
 #[cfg(test)]
 mod tests {
-    use super::{DirLock, LockError};
+    use super::*;
 
     #[test]
     fn h6_08_the_second_holder_is_refused_and_told_who_has_it() {
@@ -115,5 +146,27 @@ mod tests {
             DirLock::acquire(&directory.path().join("file")),
             Err(LockError::Io { .. })
         ));
+    }
+
+    #[test]
+    fn a_lock_that_is_given_back_late_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("db");
+        await_unlocked(&path, Duration::ZERO).unwrap();
+        let held = File::create(&path).unwrap();
+        held.lock().unwrap();
+        // Held for good: the wait ends, and nothing is taken.
+        await_unlocked(&path, Duration::from_millis(20)).unwrap();
+        let other = File::open(&path).unwrap();
+        assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));
+        let (start, started) = std::sync::mpsc::channel();
+        let holder = std::thread::spawn(move || {
+            started.recv().unwrap();
+            drop(held);
+        });
+        start.send(()).unwrap();
+        await_unlocked(&path, Duration::from_secs(60)).unwrap();
+        other.try_lock().unwrap();
+        holder.join().unwrap();
     }
 }

@@ -20,6 +20,7 @@ use crate::segment::{CreateError, SegmentDir};
 use crate::state::Book;
 use crate::storage::{Storage, StorageFile, read_full_at};
 use crate::tail;
+use crate::walk::is_unreadable;
 
 /// An opened journal that nobody writes to yet.
 pub(crate) struct Opened {
@@ -36,6 +37,7 @@ pub(crate) fn open(storage: Arc<dyn Storage>, mut options: Options) -> Result<Op
         storage,
         dir: options.directory.clone(),
         application: options.application,
+        copying: Arc::default(),
     };
     let mut found = segments.prepare()?;
     // Every header is looked at before anything is written: a newer journal, or another's, is left as it is.
@@ -109,6 +111,22 @@ pub(crate) fn open(storage: Arc<dyn Storage>, mut options: Options) -> Result<Op
     })
 }
 
+/// Whether there are segments, of this application and of no newer version. Writes nothing; headers that are damaged say nothing.
+pub(crate) fn is_ours(storage: &Arc<dyn Storage>, dir: &Path, application: [u8; 8]) -> bool {
+    let segments = SegmentDir {
+        storage: Arc::clone(storage),
+        dir: dir.to_owned(),
+        application,
+        copying: Arc::default(),
+    };
+    let found = segments.list().unwrap_or_default();
+    let headers = found
+        .iter()
+        .map(|segment| segments.read_header(segment.number));
+    let headers: Result<Vec<_>, OpenError> = headers.collect();
+    headers.is_ok_and(|headers| headers.iter().any(Option::is_some))
+}
+
 fn check_header(
     segments: &SegmentDir,
     segment: &SegmentInfo,
@@ -166,11 +184,13 @@ fn find_checkpoint(
                 scan::last_of_kind(&*file, segment.number, segment.bytes, KIND_CHECKPOINT)
             })
             .map_err(io_error("search for a checkpoint in", &path))?;
-        if let Some(header) = header
-            && let Some(checkpoint) =
-                read_checkpoint(segments, header.position).map_err(io_error("read", &path))?
-        {
-            return Ok(Some(checkpoint));
+        let Some(header) = header else { continue };
+        match read_checkpoint(segments, header.position) {
+            Ok(Some(checkpoint)) => return Ok(Some(checkpoint)),
+            Ok(None) => {}
+            // Readable a moment ago: an earlier one is as right.
+            Err(error) if is_unreadable(&error) => {}
+            Err(error) => return Err(io_error("read", &path)(error)),
         }
     }
     Ok(None)

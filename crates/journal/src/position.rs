@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::format::SEGMENT_HEADER_LEN;
+
 /// The place of a record: segment number and byte offset of its header in that segment. Ordered as appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
@@ -17,6 +19,11 @@ impl Position {
         segment: 0,
         offset: 0,
     };
+
+    /// Whether nothing of its segment stands before it.
+    pub const fn is_segment_start(self) -> bool {
+        self.offset as usize <= SEGMENT_HEADER_LEN
+    }
 
     /// As one number that sorts like the position, for index rows.
     pub fn pack(self) -> u64 {

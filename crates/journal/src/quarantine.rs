@@ -34,6 +34,7 @@ pub(crate) fn try_copy(
 ) -> io::Result<PathBuf> {
     let dir = segments.dir.join("quarantine");
     let path = dir.join(format!("{segment:08}-{}-{}.bin", range.start, range.end));
+    let _alone = segments.copying.lock();
     if segments.storage.open(&path).is_ok() {
         return Ok(path);
     }

@@ -4,12 +4,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use crate::error::{FailedOperation, Failure, OpenError};
 use crate::format::{SEGMENT_HEADER_LEN, SegmentHeader, SegmentHeaderRead};
 use crate::position::Position;
 use crate::replace::parent;
 use crate::report::SegmentInfo;
 use crate::storage::{Storage, StorageFile, read_full_at, write_all_at};
+use crate::walk::is_unreadable;
 
 /// The directory of a journal.
 #[derive(Clone)]
@@ -17,6 +20,8 @@ pub(crate) struct SegmentDir {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) dir: PathBuf,
     pub(crate) application: [u8; 8],
+    /// Held while a file of the quarantine is made: several readers find the same damage at the same time.
+    pub(crate) copying: Arc<Mutex<()>>,
 }
 
 /// Why a new segment was not made.
@@ -48,10 +53,12 @@ impl SegmentDir {
         self.storage
             .sync_dir(parent(&self.dir))
             .map_err(io("sync the directory above", &self.dir))?;
-        let files = self
-            .storage
-            .list(&self.dir)
-            .map_err(io("list", &self.dir))?;
+        self.list().map_err(io("list", &self.dir))
+    }
+
+    /// Its segments by number; the directory is there.
+    pub(crate) fn list(&self) -> io::Result<Vec<SegmentInfo>> {
+        let files = self.storage.list(&self.dir)?;
         let mut segments: Vec<SegmentInfo> = files
             .iter()
             .filter_map(|file| {
@@ -69,7 +76,8 @@ impl SegmentDir {
         self.storage.open(&self.path(number))
     }
 
-    /// Reads a segment's header; `Ok(None)` if it is damaged. A newer version or another application's journal is an error.
+    /// Reads a segment's header; `Ok(None)` if it is damaged, or the medium cannot give it. A newer version or another
+    /// application's journal is an error.
     pub(crate) fn read_header(&self, number: u32) -> Result<Option<SegmentHeader>, OpenError> {
         let path = self.path(number);
         let mut bytes = [0; SEGMENT_HEADER_LEN];
@@ -79,6 +87,7 @@ impl SegmentDir {
             .and_then(|file| read_full_at(&*file, &mut bytes, 0));
         let read = match read {
             Ok(read) => read,
+            Err(source) if is_unreadable(&source) => return Ok(None),
             Err(source) => {
                 return Err(OpenError::Io {
                     action: "read",

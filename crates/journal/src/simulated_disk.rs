@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -45,6 +46,8 @@ struct File {
     current: Vec<u8>,
     durable: Vec<u8>,
     dirty: BTreeSet<usize>,
+    /// Bytes that cannot be read.
+    bad: Range<u64>,
 }
 
 impl SimulatedDisk {
@@ -93,6 +96,15 @@ impl SimulatedDisk {
         let mut state = self.state.lock();
         let used: usize = state.files.values().map(|file| file.current.len()).sum();
         state.capacity = bytes.map(|bytes| used as u64 + bytes);
+    }
+
+    /// Makes bytes of a file unreadable: whoever reads one of them gets EIO.
+    pub fn set_unreadable(&self, path: &Path, bytes: Range<u64>) {
+        let mut state = self.state.lock();
+        let number = state.names.get(path).copied();
+        if let Some(file) = number.and_then(|number| state.files.get_mut(&number)) {
+            file.bad = bytes;
+        }
     }
 
     /// The disk as it is after the power came back. This one is off for ever.
@@ -145,7 +157,7 @@ impl SimulatedDisk {
             *file = File {
                 current: bytes.clone(),
                 durable: bytes,
-                dirty: BTreeSet::new(),
+                ..File::default()
             };
         }
     }
@@ -269,9 +281,12 @@ impl StorageFile for SimulatedFile {
         self.with(&mut state, |file| {
             let rest = file.current.get(offset as usize..).unwrap_or_default();
             let read = rest.len().min(buf.len());
+            if offset < file.bad.end && file.bad.start < offset + read as u64 {
+                return Err(io::Error::from_raw_os_error(EIO));
+            }
             buf[..read].copy_from_slice(&rest[..read]);
-            read
-        })
+            Ok(read)
+        })?
     }
 
     fn write_vectored_at(&self, pieces: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
@@ -450,3 +465,4 @@ fn apply(names: &mut BTreeMap<PathBuf, u64>, change: NameChange) {
 }
 
 const SECTOR: usize = 512;
+const EIO: i32 = 5;

@@ -1,7 +1,7 @@
 //! What the journal, its writer and its readers share.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     /// How often a full disk has refused groups; only the writer raises it.
     pub(crate) refusals: AtomicU64,
+    /// The journal is poisoned: known without waiting for the queue's mutex. Set after its status.
+    pub(crate) failed: AtomicBool,
 }
 
 /// What waits for the writer.
@@ -151,6 +153,7 @@ impl Shared {
             }
             tracing::error!(%failure, "the journal takes no more records until restart");
             queue.status = Status::Failed(failure.clone());
+            self.failed.store(true, Ordering::Release);
             (failure, std::mem::take(&mut queue.on_room))
         };
         self.work.notify_all();

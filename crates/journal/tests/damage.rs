@@ -69,6 +69,71 @@ fn h6_05_random_damage_costs_what_it_hits_and_is_told() {
 }
 
 #[test]
+fn h6_05_a_segment_whose_header_cannot_be_read_is_served_all_the_same() {
+    for (segment, unreadable) in [(1, 0..40), (3, 0..40), (9, 0..4000), (5, 10..11)] {
+        let disk = SimulatedDisk::new(1);
+        let records = write(&disk, &mut Random(1));
+        let last = records.last().unwrap().0.segment;
+        let segment = last.min(segment);
+        let path = Path::new(DIR).join(format!("{segment:08}.seg"));
+        disk.set_unreadable(&path, unreadable.clone());
+        let (journal, recovery) = Journal::open(Arc::new(disk.clone()), options()).unwrap();
+        let told = |damage: &journal::Damage| {
+            damage.segment == segment && damage.kind == journal::DamageKind::SegmentHeader
+        };
+        let told = recovery.damage.iter().find(|damage| told(damage)).unwrap();
+        assert!(told.copy.is_some(), "{told:?}");
+        let mut shown = BTreeSet::new();
+        let scanned = journal.scan(Position::START, |record| {
+            shown.insert(record.key);
+            ControlFlow::Continue(())
+        });
+        scanned.unwrap();
+        for (key, (position, _)) in (0..).zip(&records) {
+            let hit = position.segment == segment && u64::from(position.offset) < unreadable.end;
+            assert!(
+                hit || shown.contains(&key),
+                "{segment} {unreadable:?}: {key} at {position}"
+            );
+        }
+    }
+}
+
+#[test]
+fn whoever_finds_the_same_damage_at_the_same_time_has_its_copy() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal_options = || Options::new(dir.path(), *b"damage\0\0");
+    let (journal, _) = Journal::open(Arc::new(journal::RealDisk), journal_options()).unwrap();
+    for key in 0..3 {
+        journal
+            .append_and_wait(Record::new(1, key, vec![7; 5000]))
+            .unwrap();
+    }
+    drop(journal);
+    let path = dir.path().join("00000001.seg");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[3000] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let (journal, _) = Journal::open(Arc::new(journal::RealDisk), journal_options()).unwrap();
+    let together = std::sync::Barrier::new(8);
+    let scan = || {
+        together.wait();
+        let report = journal.scan(Position::START, |_| ControlFlow::Continue(()));
+        report.unwrap().damage
+    };
+    let found: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(scan)).collect();
+        threads.into_iter().map(|t| t.join().unwrap()).collect()
+    });
+    for damage in found {
+        assert_eq!(damage.len(), 1, "{damage:?}");
+        let copy = damage[0].copy.as_ref().expect("a copy");
+        let len = std::fs::metadata(copy).unwrap().len();
+        assert_eq!(len, damage[0].range.end - damage[0].range.start);
+    }
+}
+
+#[test]
 fn a_file_of_random_bytes_is_no_journal_and_no_panic() {
     for seed in 0..50 {
         let disk = SimulatedDisk::new(seed);

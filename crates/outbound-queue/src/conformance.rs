@@ -17,8 +17,8 @@ use mail_types::{QueueId, Timestamp};
 
 use crate::samples::{ByDomain, envelope};
 use crate::{
-    Cursor, Done, Edit, Filter, Incoming, MessageState, NewMessage, Outcome, Placement, QueueError,
-    QueueStore, RecipientState, Target,
+    Addresses, Cursor, Done, Edit, Filter, Incoming, MessageState, NewMessage, Outcome, Placement,
+    QueueError, QueueStore, RecipientState, Target,
 };
 
 pub(crate) use crate::samples::{DELIVERED, at, deferred, ending, put, read, to};
@@ -373,12 +373,24 @@ async fn expired_and_bounced_mail_is_leased_with_a_flag<S: QueueStore>(store: S)
         .edit(&early, Edit::Bounce, false, at(12))
         .await
         .unwrap();
+    let next = store
+        .list(&Filter::default(), None, 1, at(12))
+        .await
+        .unwrap()
+        .messages[0]
+        .next_attempt;
+    let row = store.summary(at(12), 0, 9).rows[0].next_attempt;
+    assert_eq!((next, row), (Some(at(12).wall), Some(at(12).wall)), "now");
     let lease = store.lease(&to("d.test"), 9, at(12)).await.unwrap();
     assert!(lease[0].bounce && !lease[0].expired);
 }
 
 fn text(text: &str) -> Option<Box<str>> {
     Some(text.into())
+}
+
+fn whose(text: &str) -> Option<Addresses> {
+    Some(Addresses::parse(text).unwrap())
 }
 
 async fn filters_select_by_every_part<S: QueueStore>(store: S) {
@@ -397,16 +409,16 @@ async fn filters_select_by_every_part<S: QueueStore>(store: S) {
             |f| f.destination = Some(to("d.test")),
             only_one.clone(),
         ),
-        ("sender", |f| f.sender = text("s@A.test"), only_one.clone()),
+        ("sender", |f| f.sender = whose("s@A.test"), only_one.clone()),
         (
             "its domain",
-            |f| f.sender = text("@a.test"),
+            |f| f.sender = whose("@a.test"),
             only_one.clone(),
         ),
-        ("null sender", |f| f.sender = text(""), only_two.clone()),
+        ("null sender", |f| f.sender = whose(""), only_two.clone()),
         (
             "recipient",
-            |f| f.recipient = text("Q@e.test"),
+            |f| f.recipient = whose("Q@e.test"),
             only_two.clone(),
         ),
         ("reason", |f| f.reason = text("connect"), only_one.clone()),
@@ -419,7 +431,7 @@ async fn filters_select_by_every_part<S: QueueStore>(store: S) {
         ("attempts", |f| f.attempts_over = Some(0), only_one),
         (
             "parts of one recipient",
-            |f| (f.domain, f.recipient) = (text("e.test"), text("r@f.test")),
+            |f| (f.domain, f.recipient) = (text("e.test"), whose("r@f.test")),
             vec![],
         ),
     ];
@@ -509,6 +521,8 @@ async fn edits_do_what_they_say<S: QueueStore>(store: S) {
     assert_eq!(store.stats(at(23)).held, 0);
     let cancelled = store.edit(&all, Edit::Cancel, false, at(24)).await.unwrap();
     assert_eq!(cancelled.changed, 6);
+    let under_way = cancelled.cancelled.iter().filter(|c| c.under_way);
+    assert!(under_way.map(|c| c.id).eq(leased.get(1).map(|l| l.id)));
     let told = cancelled.cancelled.iter().find(|c| c.id == ids[0]).unwrap();
     assert_eq!(told.arrived, at(1).wall);
     let hosts: Vec<String> = told.hosts.iter().map(ToString::to_string).collect();

@@ -225,10 +225,16 @@ impl Core {
             revision: hot.message.revision + 1,
             at: now.wall,
             put_off: finish.put_off,
+            looked: finish.looked,
             ..Change::default()
         };
         for index in &finish.warned {
             change.warned.extend(u32::try_from(*index));
+        }
+        for (index, note) in &finish.told {
+            if let (Ok(recipient), Ok(note)) = (u32::try_from(*index), u32::try_from(*note)) {
+                change.told.push((recipient, note));
+            }
         }
         let mut seen = BTreeSet::new();
         for (index, outcome) in &finish.outcomes {
@@ -238,7 +244,7 @@ impl Core {
                 .ok_or(QueueError::Misuse(
                     "an outcome for a recipient that was not leased",
                 ))?;
-            if !seen.insert(recipient) {
+            if finish.outcomes.len() > 1 && !seen.insert(recipient) {
                 return Err(QueueError::Misuse("two outcomes for one recipient"));
             }
             let (next, note) = match *outcome {
@@ -276,8 +282,10 @@ impl Core {
             targets.extend(hot.message.destinations());
         }
         // A regrouped recipient may join a destination where the message already waits.
-        let message = Arc::clone(&hot.message);
-        targets.iter().for_each(|d| self.unlist(id, &message, d));
+        if !targets.is_empty() {
+            let message = Arc::clone(&hot.message);
+            targets.iter().for_each(|d| self.unlist(id, &message, d));
+        }
         let step = self.apply(id, change);
         if step.gone.is_none() {
             self.list_after(&lease);
@@ -320,6 +328,7 @@ impl Core {
         let message = Arc::clone(&self.hot.get(&id)?.message);
         let before = message.destinations();
         before.iter().for_each(|d| self.unlist(id, &message, d));
+        drop(message); // Or it would be copied to be changed.
         let step = self.apply(id, change);
         if let Some(hot) = self.hot.get(&id) {
             let message = Arc::clone(&hot.message);
@@ -344,6 +353,11 @@ impl Core {
             (entry.done.is_none() && entry.destination != now).then_some((index, now))
         });
         pending.collect()
+    }
+
+    /// Messages that are visible.
+    pub(crate) fn live_count(&self) -> usize {
+        self.live.len()
     }
 
     pub(crate) fn stats(&mut self, now: Now) -> Stats {
@@ -427,7 +441,7 @@ impl Core {
         if self.leases.holds(id, destination) {
             return;
         }
-        let sender = sender_number(&message.envelope.reverse_path);
+        let sender = sender_number(message.envelope.reverse_path.mailbox());
         let time = self.schedule.insert(destination, id, &when, sender);
         self.wake_for(time);
     }

@@ -3,7 +3,7 @@
 use mail_types::{Host, QueueId, Timestamp};
 
 use crate::state::Stored;
-use crate::{Destination, MessageState, MessageView};
+use crate::{Addresses, Destination, MessageState, MessageView};
 
 /// Which messages are meant. All parts that are given must match; the empty filter matches all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,10 +12,10 @@ pub struct Filter {
     pub domain: Option<Box<str>>,
     /// The destination of a pending recipient.
     pub destination: Option<Destination>,
-    /// The reverse-path, without regard to case; empty is the null reverse-path; `@domain` any at a domain.
-    pub sender: Option<Box<str>>,
-    /// A pending recipient's address, without regard to case; `@domain` any at a domain.
-    pub recipient: Option<Box<str>>,
+    /// The reverse-path.
+    pub sender: Option<Addresses>,
+    /// A pending recipient's address.
+    pub recipient: Option<Addresses>,
     /// The reason key of a pending recipient's last deferral.
     pub reason: Option<Box<str>>,
     /// What the message waits for.
@@ -95,6 +95,8 @@ pub struct Cancelled {
     pub arrived: Timestamp,
     /// The hosts of the recipients that it still had to reach, each once.
     pub hosts: Vec<Host>,
+    /// It was being delivered at that moment, and may still arrive.
+    pub under_way: bool,
 }
 
 impl Filter {
@@ -136,17 +138,17 @@ impl Filter {
 }
 
 impl Edited {
-    /// Notes that a message was changed, which was `before`.
-    pub(crate) fn note(&mut self, edit: Edit, id: QueueId, before: &Stored) {
+    /// Notes that a message was changed, which was `before`, and whether it was being delivered.
+    pub(crate) fn note(&mut self, edit: Edit, id: QueueId, before: &Stored, under_way: bool) {
         self.changed += 1;
         if edit == Edit::Cancel {
-            self.cancelled.push(Cancelled::new(id, before));
+            self.cancelled.push(Cancelled::new(id, before, under_way));
         }
     }
 }
 
 impl Cancelled {
-    fn new(id: QueueId, before: &Stored) -> Self {
+    fn new(id: QueueId, before: &Stored, under_way: bool) -> Self {
         let envelope = &before.envelope;
         let each = before.recipients.iter().zip(&envelope.recipients);
         let pending = each.filter(|(entry, _)| entry.done.is_none());
@@ -158,6 +160,7 @@ impl Cancelled {
             upstream_id: envelope.arrival.upstream_id.as_deref().map(Into::into),
             arrived: envelope.arrival.at,
             hosts,
+            under_way,
         }
     }
 }

@@ -7,6 +7,7 @@
 //!
 //! The retry table is [`RetrySchedule`], a pure function.
 
+mod addresses;
 mod body;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -32,6 +33,7 @@ mod state;
 mod stats;
 mod store;
 
+pub use addresses::Addresses;
 pub use body::{Body, HeldBody};
 pub use embedded::{EmbeddedIncoming, EmbeddedOptions, EmbeddedStore, FreeSpaceProbe};
 pub use error::{EditError, QueueError};
@@ -39,7 +41,7 @@ pub use filter::{Cancelled, Cursor, Edit, Edited, Filter, Page, Target};
 pub use lease::{DueDestination, LeaseToken, Leased, LeasedRecipient};
 pub use memory::{MemoryIncoming, MemoryStore};
 pub use message::{
-    AttemptEntry, AttemptNote, MessageState, MessageView, RecipientState, RecipientView,
+    AttemptEntry, AttemptNote, HostNote, MessageState, MessageView, RecipientState, RecipientView,
 };
 pub use outcome::{Done, Durable, Finish, Finished, NewMessage, Outcome};
 pub use retry::RetrySchedule;

@@ -61,9 +61,9 @@ impl MemoryStore {
 }
 
 impl Inner {
-    fn add(&mut self, id: QueueId, envelope: Envelope, body: HeldBody, now: Timestamp) {
+    fn add(&mut self, id: QueueId, envelope: Arc<Envelope>, body: HeldBody, now: Timestamp) {
         let placement = Arc::clone(&self.core.placement);
-        let stored = Stored::new(Arc::new(envelope), &*placement, now);
+        let stored = Stored::new(envelope, &*placement, now);
         self.core.add(id, stored, true).body = Some(body.clone());
         self.bodies.insert(id, body);
     }
@@ -113,13 +113,13 @@ impl Incoming for MemoryIncoming {
 
     async fn commit(
         mut self,
-        envelope: Envelope,
+        envelope: impl Into<Arc<Envelope>> + Send,
         claim: bool,
         now: Now,
     ) -> Result<Committed, QueueError> {
         let body = self.store.hold(self.pieces.finish()?)?;
         let mut inner = self.store.inner.lock();
-        inner.add(self.id, envelope, body, now.wall);
+        inner.add(self.id, envelope.into(), body, now.wall);
         let leases = inner.core.publish(self.id, claim, Some(now));
         Ok(Committed {
             id: self.id,
@@ -198,7 +198,7 @@ impl QueueStore for MemoryStore {
         let step = inner.core.finish(&finish, now)?;
         inner.after(&step);
         for (message, body) in finish.messages.into_iter().zip(held) {
-            inner.add(message.id, message.envelope, body, now.wall);
+            inner.add(message.id, message.envelope.into(), body, now.wall);
             inner.core.publish(message.id, false, None);
         }
         Ok(Finished {
@@ -276,8 +276,11 @@ impl QueueStore for MemoryStore {
             if dry_run {
                 let change = inner.core.edit_change(&hot.message, edit, now);
                 edited.changed += u64::from(change.is_some());
-            } else if let Some(step) = inner.core.edit(id, edit, now) {
-                edited.note(edit, id, &message);
+                continue;
+            }
+            let under_way = inner.core.leases.is_leased(id);
+            if let Some(step) = inner.core.edit(id, edit, now) {
+                edited.note(edit, id, &message, under_way);
                 inner.after(&step);
             }
         }

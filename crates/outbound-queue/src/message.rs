@@ -74,6 +74,9 @@ pub struct AttemptEntry {
     pub note: AttemptNote,
     /// Of which destination.
     pub destination: Destination,
+    /// Whose attempt it was, by index in the envelope's recipients; `None` if it was everybody's, or
+    /// an earlier version did not write it down.
+    pub recipients: Option<Box<[u32]>>,
     /// When first.
     pub first: Timestamp,
     /// When last.
@@ -81,6 +84,44 @@ pub struct AttemptEntry {
     /// How often in a row.
     pub count: u32,
 }
+
+impl MessageView {
+    /// The last attempt on this recipient, by index in the envelope's, if it is known which that was.
+    #[must_use]
+    pub fn last_attempt(&self, recipient: usize) -> Option<&AttemptEntry> {
+        let state = self.recipients.get(recipient)?;
+        let alone = self.recipients.len() == 1;
+        let number = u32::try_from(recipient).ok()?;
+        self.attempts.iter().rfind(|entry| match &entry.recipients {
+            Some(those) => those.contains(&number),
+            None if entry.destination != state.destination => false,
+            None => match state.state {
+                RecipientState::Pending(_) => {
+                    let reason = state.reason.as_deref();
+                    alone
+                        || reason == Some(&*entry.note.reason)
+                        || reason == Some(PUT_OFF) && self.is_alike(entry)
+                }
+                RecipientState::Done(_) => alone,
+            },
+        })
+    }
+
+    /// Whether all that is remembered of attempts at a destination is one and the same. Then who was put off with it, and so
+    /// has not been tried again, had that, too.
+    fn is_alike(&self, entry: &AttemptEntry) -> bool {
+        let there = self
+            .attempts
+            .iter()
+            .filter(|e| e.destination == entry.destination);
+        there
+            .map(|e| &e.note.reason)
+            .all(|r| *r == entry.note.reason)
+    }
+}
+
+/// The reason of what waits with its destination.
+const PUT_OFF: &str = "destination-suspended";
 
 /// What is remembered of an attempt. Texts are for people; control characters in them are replaced.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -101,4 +142,74 @@ pub struct AttemptNote {
     pub tls: Option<Box<str>>,
     /// The demands on the delivery and how they fared, in one line.
     pub policy: Option<Box<str>>,
+    /// Which of the reason's cases it is; empty for the usual one.
+    pub case: Box<str>,
+    /// Who demanded what was not met; empty for the usual one.
+    pub by: Box<str>,
+    /// The hosts that were tried, where it is more than one; not all of many.
+    pub tried: Box<[HostNote]>,
+}
+
+/// What is remembered of one host of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct HostNote {
+    /// Its name.
+    pub mx: Box<str>,
+    /// The address tried.
+    pub ip: Option<IpAddr>,
+    /// The reason key; empty if it took the mail.
+    pub reason: Box<str>,
+    /// Which of the reason's cases it is.
+    pub case: Box<str>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(reason: &str) -> AttemptEntry {
+        AttemptEntry {
+            note: AttemptNote {
+                reason: reason.into(),
+                ..AttemptNote::default()
+            },
+            destination: Destination::new("d.test"),
+            recipients: None,
+            first: Timestamp::from_secs(1),
+            last: Timestamp::from_secs(1),
+            count: 1,
+        }
+    }
+
+    #[test]
+    fn who_was_put_off_has_the_last_failure_only_if_there_was_but_one_kind() {
+        let recipient = RecipientView {
+            destination: Destination::new("d.test"),
+            state: RecipientState::Pending(Timestamp::from_secs(9)),
+            attempts: 1,
+            reason: Some(PUT_OFF.into()),
+            put_off: true,
+        };
+        let mut view = MessageView {
+            id: QueueId::from_raw(1),
+            envelope: Arc::new(crate::samples::envelope(
+                "s@a.test",
+                &["r@d.test", "q@d.test"],
+            )),
+            state: MessageState::Deferred,
+            recipients: vec![recipient.clone(), recipient],
+            next_attempt: None,
+            expires: Timestamp::from_secs(99),
+            warned: false,
+            bounce: false,
+            attempts: vec![entry("connect-timeout"), entry("connect-timeout")],
+        };
+        let last = view.last_attempt(1).map(|e| &*e.note.reason);
+        assert_eq!(last, Some("connect-timeout"));
+        view.attempts.push(entry("remote-4xx"));
+        assert_eq!(view.last_attempt(1), None, "whose it was is not known");
+        // Elsewhere is another matter.
+        view.attempts[2].destination = Destination::new("e.test");
+        assert!(view.last_attempt(0).is_some());
+    }
 }

@@ -16,6 +16,8 @@ pub struct Finish {
     pub outcomes: Vec<(usize, Outcome)>,
     /// What to remember of the attempt, equal causes once. Deferrals refer to their note by index.
     pub notes: Vec<AttemptNote>,
+    /// Recipients that are done (by the same index), each with the index of the note that tells how.
+    pub told: Vec<(usize, usize)>,
     /// Recipients (by the same index) of whose delay the sender is told by one of `messages`: not to be
     /// done again.
     pub warned: Vec<usize>,
@@ -24,6 +26,9 @@ pub struct Finish {
     /// count them. Such mail is due as soon as that ends, without any change to it, and at its next
     /// attempt's time in any case.
     pub put_off: bool,
+    /// There was no attempt: the message came up between two only because its sender was to be told of
+    /// the delay. Neither attempt numbers nor the history count it.
+    pub looked: bool,
     /// Messages to enqueue in the same atomic append: DSNs.
     pub messages: Vec<NewMessage>,
 }

@@ -19,7 +19,8 @@ pub(crate) struct Pieces {
 impl Pieces {
     /// Room for so many octets at once, as far as they are not of a message that is streamed anyway.
     pub(crate) fn expecting(octets: Option<u64>) -> Self {
-        let octets = octets.map_or(FIRST, |n| usize::try_from(n).unwrap_or(CHUNK));
+        // Of one that does not say, the pieces themselves tell.
+        let octets = octets.map_or(0, |n| usize::try_from(n).unwrap_or(CHUNK));
         Self {
             last: BytesMut::with_capacity(octets.saturating_add(TRACE).min(CHUNK)),
             ..Self::default()
@@ -95,8 +96,6 @@ impl Pieces {
     }
 }
 
-/// What most mail fits into.
-const FIRST: usize = 4 << 10;
 /// The trace header that we add before the content.
 const TRACE: usize = 1 << 10;
 

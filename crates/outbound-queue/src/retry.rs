@@ -80,6 +80,12 @@ impl RetrySchedule {
         !self.delay_warning.is_zero() && now.since(arrival) >= self.delay_warning
     }
 
+    /// When the sender of mail that came then should be told of the delay; `None` for never.
+    #[must_use]
+    pub fn warning_due(&self, arrival: Timestamp) -> Option<Timestamp> {
+        (!self.delay_warning.is_zero()).then(|| arrival + self.delay_warning)
+    }
+
     /// When mail that is put off without attempts has to be looked at in any case: to tell the sender of
     /// the delay (unless told before), and to give up.
     #[must_use]

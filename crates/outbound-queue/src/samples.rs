@@ -119,8 +119,10 @@ pub(crate) fn ending(lease: &Leased, outcome: Outcome) -> Finish {
             detail: "No answer\u{7} from mx.d.test.".into(),
             ..AttemptNote::default()
         }],
+        told: Vec::new(),
         warned: Vec::new(),
         put_off: false,
+        looked: false,
         messages: Vec::new(),
     }
 }

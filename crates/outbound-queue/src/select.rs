@@ -5,10 +5,10 @@ use std::sync::Arc;
 use mail_types::{EnhancedStatus, QueueId, Timestamp};
 
 use crate::core::{Core, Step, all_done};
-use crate::state::{Change, Deferral, NEVER, PARKED, RecipientEntry, Stored};
+use crate::state::{Change, Deferral, FIRST, NEVER, PARKED, RecipientEntry, Stored};
 use crate::{
-    AttemptNote, Destination, Done, Edit, Filter, MessageState, MessageView, Now, RecipientState,
-    RecipientView,
+    AttemptNote, Destination, Done, Edit, Filter, HostNote, MessageState, MessageView, Now,
+    RecipientState, RecipientView,
 };
 
 impl Core {
@@ -34,7 +34,10 @@ impl Core {
     /// When a recipient's next attempt comes: what was put off waits for its destination.
     fn next_of(&self, recipient: &RecipientEntry, now: Now) -> Timestamp {
         if !recipient.put_off {
-            return recipient.next;
+            return match recipient.next {
+                FIRST => now.wall,
+                next => next,
+            };
         }
         let until = self.schedule.suspended(&recipient.destination, now.wall);
         until.unwrap_or(now.wall).min(recipient.next)
@@ -70,7 +73,6 @@ impl Core {
 
     pub(crate) fn matches(&self, filter: &Filter, id: QueueId, m: &Stored, now: Now) -> bool {
         let envelope = &m.envelope;
-        let sender = envelope.reverse_path.mailbox().map_or("", |m| m.as_str());
         let recipient = |(r, address): (&RecipientEntry, &mail_types::Recipient)| {
             let mailbox = &address.mailbox;
             r.done.is_none()
@@ -80,14 +82,13 @@ impl Core {
                 && all(filter.destination.as_ref(), |d: &Destination| {
                     r.destination == *d
                 })
-                && all(filter.recipient.as_deref(), |a| {
-                    is_address(mailbox.as_str(), a)
-                })
+                && all(filter.recipient.as_ref(), |a| a.include(Some(mailbox)))
                 && all(filter.reason.as_deref(), |x| r.reason.as_deref() == Some(x))
                 && all(filter.attempts_over, |n| r.attempts > n)
         };
-        all(filter.sender.as_deref(), |s| is_address(sender, s))
-            && all(filter.state, |s| self.state_of(id, m, now) == s)
+        all(filter.sender.as_ref(), |s| {
+            s.include(envelope.reverse_path.mailbox())
+        }) && all(filter.state, |s| self.state_of(id, m, now) == s)
             && all(filter.arrived_before, |t| envelope.arrival.at < t)
             && m.recipients.iter().zip(&envelope.recipients).any(recipient)
     }
@@ -120,8 +121,7 @@ impl Core {
             Edit::Bounce => {
                 change.bounce = Some(true);
                 change.held = message.held.then_some(false);
-                // Before everything else: where its destination is paused this is all that goes.
-                change.due = Some(Timestamp::default());
+                change.due = Some(FIRST);
             }
             Edit::Regroup => {
                 let every = (0u32..).take(message.recipients.len());
@@ -194,6 +194,18 @@ impl AttemptNote {
             ip: self.ip,
             tls: optional(&self.tls),
             policy: optional(&self.policy),
+            case: text(&self.case),
+            by: text(&self.by),
+            tried: self
+                .tried
+                .iter()
+                .map(|host| HostNote {
+                    mx: text(&host.mx),
+                    ip: host.ip,
+                    reason: text(&host.reason),
+                    case: text(&host.case),
+                })
+                .collect(),
         }
     }
 }
@@ -227,17 +239,6 @@ fn park(message: &Stored, change: &mut Change) {
 
 fn all<T>(wanted: Option<T>, test: impl FnOnce(T) -> bool) -> bool {
     wanted.is_none_or(test)
-}
-
-/// The same address without regard to case, or any at a domain (`@domain`).
-fn is_address(address: &str, wanted: &str) -> bool {
-    if wanted.starts_with('@') {
-        let from = address.len().saturating_sub(wanted.len());
-        return address
-            .get(from..)
-            .is_some_and(|end| end.eq_ignore_ascii_case(wanted));
-    }
-    address.eq_ignore_ascii_case(wanted)
 }
 
 const IN_HAND: &str =

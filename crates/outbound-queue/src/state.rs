@@ -60,6 +60,8 @@ pub(crate) struct Change {
     pub(crate) done: Vec<(u32, Done)>,
     pub(crate) deferred: Vec<Deferral>,
     pub(crate) notes: Vec<(Destination, AttemptNote)>,
+    /// Recipients that are done, each with the index of its note.
+    pub(crate) told: Vec<(u32, u32)>,
     pub(crate) held: Option<bool>,
     pub(crate) bounce: Option<bool>,
     /// The sender was told of the delay of every recipient: how the first version recorded it.
@@ -68,6 +70,8 @@ pub(crate) struct Change {
     pub(crate) warned: Vec<u32>,
     /// See [`Finish::put_off`](crate::Finish::put_off).
     pub(crate) put_off: bool,
+    /// See [`Finish::looked`](crate::Finish::looked).
+    pub(crate) looked: bool,
     /// All pending recipients become due at this time.
     pub(crate) due: Option<Timestamp>,
     /// New destinations of recipients.
@@ -157,9 +161,11 @@ impl Stored {
                 r.destination = destination.clone();
             }
         }
+        // What an operator returns stays due before everything else, whatever an attempt finds that was under way.
+        let returned = self.bounce.then(Timestamp::default);
         if let Some(due) = change.due {
             for r in self.recipients.iter_mut().filter(|r| r.done.is_none()) {
-                (r.next, r.put_off) = (due, false);
+                (r.next, r.put_off) = (returned.unwrap_or(due), false);
             }
         }
         let reasons: Vec<Arc<str>> = change
@@ -169,8 +175,11 @@ impl Stored {
             .collect();
         for deferral in &change.deferred {
             if let Some(r) = self.recipients.get_mut(deferral.recipient as usize) {
-                (r.next, r.put_off) = (deferral.next, change.put_off);
-                r.attempts = r.attempts.saturating_add(u32::from(!change.put_off));
+                r.next = returned.unwrap_or(deferral.next);
+                r.put_off = change.put_off && !self.bounce;
+                r.attempts = r
+                    .attempts
+                    .saturating_add(u32::from(!(change.put_off || change.looked)));
                 r.reason = reasons.get(deferral.note as usize).cloned();
             }
         }
@@ -179,8 +188,19 @@ impl Stored {
                 r.done.get_or_insert(*done);
             }
         }
-        for (destination, note) in change.notes.iter().filter(|_| !change.put_off) {
-            self.remember(destination, note, change.at);
+        for (n, (destination, note)) in (0u32..).zip(&change.notes) {
+            if change.put_off || change.looked {
+                break;
+            }
+            let entry = AttemptEntry {
+                note: note.clone(),
+                destination: destination.clone(),
+                recipients: self.named(change.of_note(n)),
+                first: change.at,
+                last: change.at,
+                count: 1,
+            };
+            self.remember(entry);
         }
         true
     }
@@ -246,12 +266,19 @@ impl Stored {
         all
     }
 
-    fn remember(&mut self, destination: &Destination, note: &AttemptNote, at: Timestamp) {
+    /// `None` for all of the message's recipients, and where it is not known for whom.
+    fn named(&self, recipients: Vec<u32>) -> Option<Box<[u32]>> {
+        let some = !recipients.is_empty() && recipients.len() < self.recipients.len();
+        some.then(|| recipients.into())
+    }
+
+    fn remember(&mut self, entry: AttemptEntry) {
         if let Some(last) = self.attempts.last_mut()
-            && last.note == *note
-            && last.destination == *destination
+            && last.note == entry.note
+            && last.destination == entry.destination
+            && last.recipients == entry.recipients
         {
-            last.last = at;
+            last.last = entry.last;
             last.count = last.count.saturating_add(1);
             return;
         }
@@ -259,13 +286,19 @@ impl Stored {
             // The first stays: how it began is what people ask.
             self.attempts.remove(1);
         }
-        self.attempts.push(AttemptEntry {
-            note: note.clone(),
-            destination: destination.clone(),
-            first: at,
-            last: at,
-            count: 1,
-        });
+        self.attempts.push(entry);
+    }
+}
+
+impl Change {
+    /// The recipients that one of its notes tells of, in order.
+    fn of_note(&self, note: u32) -> Vec<u32> {
+        let deferred = self.deferred.iter().filter(|d| d.note == note);
+        let told = self.told.iter().filter(|(_, n)| *n == note);
+        let told = told.map(|(recipient, _)| *recipient);
+        let mut all: Vec<u32> = deferred.map(|d| d.recipient).chain(told).collect();
+        all.sort_unstable();
+        all
     }
 }
 
@@ -273,6 +306,9 @@ impl Stored {
 pub(crate) const PARKED: &str = "parked";
 /// The due time of what is held.
 pub(crate) const NEVER: Timestamp = Timestamp::from_millis(u64::MAX);
+/// The due time of what an operator returns: before everything else, so that where its destination is paused this is
+/// all that goes.
+pub(crate) const FIRST: Timestamp = Timestamp::from_millis(0);
 /// Kept beside the first attempt.
 const LAST_ATTEMPTS: usize = 5;
 
@@ -339,6 +375,36 @@ mod tests {
         assert_eq!(r.reason.as_deref(), Some("destination-suspended"));
         let seen: Vec<&str> = m.attempts.iter().map(|a| &*a.note.reason).collect();
         assert_eq!(seen, ["connect"]);
+        // Nor what only came up to have its sender told of the delay, which waits for nothing else.
+        m.apply(&Change {
+            looked: true,
+            warned: vec![0],
+            ..deferral(30, "connect", 9000)
+        });
+        let r = &m.recipients[0];
+        assert_eq!((r.attempts, r.next), (1, Timestamp::from_secs(9000)));
+        assert!(r.warned && !r.put_off);
+        assert_eq!((m.attempts.len(), m.attempts[0].count), (1, 1));
+    }
+
+    #[test]
+    fn what_is_returned_stays_due_at_once_whatever_an_attempt_under_way_finds() {
+        let bounce = Change {
+            revision: 1,
+            bounce: Some(true),
+            due: Some(Timestamp::default()),
+            ..Change::default()
+        };
+        for put_off in [false, true] {
+            let mut m = stored(&["r@d.test"]);
+            m.apply(&bounce);
+            m.apply(&Change {
+                put_off,
+                ..deferral(2, "connect", 100)
+            });
+            let r = &m.recipients[0];
+            assert_eq!((r.next, r.put_off), (Timestamp::default(), false));
+        }
     }
 
     #[test]
@@ -359,6 +425,37 @@ mod tests {
             seen,
             [("a", 1), ("c", 1), ("d", 3), ("e", 1), ("f", 1), ("g", 1)]
         );
+    }
+
+    #[test]
+    fn the_history_knows_whose_attempt_it_was() {
+        let mut m = stored(&["a@d.test", "b@d.test", "c@d.test"]);
+        let d = Destination::new("d.test");
+        let notes = ["", "remote-5xx", "remote-4xx"].map(|key| (d.clone(), note(key)));
+        m.apply(&Change {
+            revision: 1,
+            done: vec![(0, Done::Delivered), (1, Done::Bounced)],
+            deferred: vec![Deferral {
+                recipient: 2,
+                next: Timestamp::from_secs(100),
+                note: 2,
+            }],
+            notes: notes.into(),
+            told: vec![(0, 0), (1, 1)],
+            ..Change::default()
+        });
+        let whose: Vec<_> = m.attempts.iter().map(|a| a.recipients.as_deref()).collect();
+        assert_eq!(whose, [Some(&[0][..]), Some(&[1]), Some(&[2])]);
+        // Once more for the last one: the same cause for the same recipient.
+        let mut again = deferral(2, "remote-4xx", 200);
+        again.deferred[0].recipient = 2;
+        m.apply(&again);
+        assert_eq!(m.attempts.len(), 3);
+        assert_eq!(m.attempts[2].count, 2);
+        // Everybody is nobody in particular.
+        let mut alone = stored(&["a@d.test"]);
+        alone.apply(&deferral(1, "connect", 100));
+        assert_eq!(alone.attempts[0].recipients, None);
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub trait QueueStore: Send + Sync + 'static {
     /// [`next_due`](Self::next_due) said. One scheduler may wait on it.
     fn wake(&self) -> Arc<Notify>;
 
-    /// Extends a lease: it now lasts the store's lease time from `now`.
+    /// Extends a lease: from `now` it lasts the store's lease time again, or at least nine tenths of that.
     ///
     /// # Errors
     /// [`QueueError::StaleLease`].
@@ -173,7 +173,7 @@ pub trait Incoming: Send {
     /// [`QueueError::DiskFull`], [`QueueError::Failed`]; then the message is not queued.
     fn commit(
         self,
-        envelope: Envelope,
+        envelope: impl Into<Arc<Envelope>> + Send,
         claim: bool,
         now: Now,
     ) -> impl Future<Output = Result<Committed, QueueError>> + Send;

@@ -6,8 +6,8 @@ use mail_types::{QueueId, Timestamp};
 
 use crate::samples::{DELIVERED, at, deferred, ending, put, to};
 use crate::{
-    Destination, Edit, Filter, Leased, MessageState, MessageView, Now, QueueStore, RecipientState,
-    Target,
+    Addresses, Destination, Edit, Filter, Leased, MessageState, MessageView, Now, QueueStore,
+    RecipientState, Target,
 };
 
 /// By destination and reason: how many, the oldest, the next attempt.
@@ -62,6 +62,7 @@ fn end_one<S: QueueStore>(store: &S, leases: &mut Vec<Leased>, random: &mut Rand
         _ => ending(&lease, deferred(next)),
     };
     finish.put_off = random.below(3) == 0;
+    finish.looked = !finish.put_off && random.below(3) == 0;
     finish.notes[0].reason = REASONS[random.below(3) as usize].into();
     // A cancelled message has taken its lease along.
     let _ = store.finish(finish, now);
@@ -79,7 +80,7 @@ async fn edit_some<S: QueueStore>(
     match random.below(4) {
         0 => filter.domain = Some(format!("d{}.test", random.below(4)).into()),
         1 => filter.reason = Some(REASONS[random.below(3) as usize].into()),
-        2 => filter.sender = Some(format!("s{}@a.test", random.below(5)).into()),
+        2 => filter.sender = Addresses::parse(&format!("s{}@a.test", random.below(5))).ok(),
         _ => filter.state = Some(MessageState::Held),
     }
     let some = Filter {
@@ -184,7 +185,7 @@ async fn filters<S: QueueStore>(store: &S, all: &[MessageView], now: Now) {
     for n in 0..5 {
         let sender = format!("S{n}@A.test");
         let filter = Filter {
-            sender: Some(sender.as_str().into()),
+            sender: Some(Addresses::parse(&sender).unwrap()),
             ..Filter::default()
         };
         let from = |m: &&MessageView| {

@@ -42,6 +42,11 @@ pub(super) struct ChangeForm<'a> {
     put_off: Option<bool>,
     #[n(11)]
     warned: Option<Vec<u32>>,
+    /// Recipient that is done, note.
+    #[n(12)]
+    told: Option<Vec<(u32, u32)>>,
+    #[n(13)]
+    looked: Option<bool>,
 }
 
 #[derive(Encode, Decode)]
@@ -84,7 +89,9 @@ impl<'a> ChangeForm<'a> {
             warned_of_all: c.warned_of_all.then_some(true),
             due: c.due.map(Timestamp::as_millis),
             put_off: c.put_off.then_some(true),
+            looked: c.looked.then_some(true),
             warned: (!c.warned.is_empty()).then(|| c.warned.clone()),
+            told: (!c.told.is_empty()).then(|| c.told.clone()),
             regrouped: c
                 .regrouped
                 .iter()
@@ -127,8 +134,10 @@ impl<'a> ChangeForm<'a> {
             bounce: self.bounce,
             warned_of_all: self.warned_of_all.unwrap_or(false),
             warned: self.warned.unwrap_or_default(),
+            told: self.told.unwrap_or_default(),
             due: self.due.map(Timestamp::from_millis),
             put_off: self.put_off.unwrap_or(false),
+            looked: self.looked.unwrap_or(false),
             regrouped: self
                 .regrouped
                 .into_iter()

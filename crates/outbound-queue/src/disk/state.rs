@@ -8,7 +8,7 @@ use minicbor::{Decode, Encode};
 
 use super::Unreadable;
 use crate::state::{RecipientEntry, Stored};
-use crate::{AttemptEntry, AttemptNote, Destination, Done};
+use crate::{AttemptEntry, AttemptNote, Destination, Done, HostNote};
 
 #[derive(Encode, Decode)]
 pub(super) struct StateForm<'a> {
@@ -65,6 +65,9 @@ struct AttemptForm<'a> {
     last: u64,
     #[n(4)]
     count: u32,
+    /// Absent for everybody, and from earlier versions.
+    #[n(5)]
+    recipients: Option<Vec<u32>>,
 }
 
 #[derive(Encode, Decode)]
@@ -85,6 +88,24 @@ pub(super) struct NoteForm<'a> {
     tls: Option<&'a str>,
     #[b(7)]
     policy: Option<&'a str>,
+    #[b(8)]
+    case: Option<&'a str>,
+    #[b(9)]
+    by: Option<&'a str>,
+    #[b(10)]
+    tried: Option<Vec<HostForm<'a>>>,
+}
+
+#[derive(Encode, Decode)]
+struct HostForm<'a> {
+    #[b(0)]
+    mx: &'a str,
+    #[n(1)]
+    ip: Option<IpAddr>,
+    #[b(2)]
+    reason: &'a str,
+    #[b(3)]
+    case: Option<&'a str>,
 }
 
 impl<'a> StateForm<'a> {
@@ -113,6 +134,7 @@ impl<'a> StateForm<'a> {
                 first: a.first.as_millis(),
                 last: a.last.as_millis(),
                 count: a.count,
+                recipients: a.recipients.as_deref().map(<[u32]>::to_vec),
             })
             .collect();
         let flag = |set: bool, bit: u8| if set { bit } else { 0 };
@@ -158,6 +180,7 @@ impl<'a> StateForm<'a> {
                 first: Timestamp::from_millis(a.first),
                 last: Timestamp::from_millis(a.last),
                 count: a.count,
+                recipients: a.recipients.map(Vec::into),
             });
         }
         Ok(Stored {
@@ -183,6 +206,9 @@ impl<'a> NoteForm<'a> {
             ip: n.ip,
             tls: n.tls.as_deref(),
             policy: n.policy.as_deref(),
+            case: some(&n.case),
+            by: some(&n.by),
+            tried: (!n.tried.is_empty()).then(|| n.tried.iter().map(HostForm::of).collect()),
         }
     }
 
@@ -197,8 +223,41 @@ impl<'a> NoteForm<'a> {
             ip: self.ip,
             tls: self.tls.map(Into::into),
             policy: self.policy.map(Into::into),
+            case: self.case.unwrap_or_default().into(),
+            by: self.by.unwrap_or_default().into(),
+            tried: self
+                .tried
+                .unwrap_or_default()
+                .into_iter()
+                .map(HostForm::value)
+                .collect(),
         }
     }
+}
+
+impl<'a> HostForm<'a> {
+    fn of(host: &'a HostNote) -> Self {
+        Self {
+            mx: &host.mx,
+            ip: host.ip,
+            reason: &host.reason,
+            case: some(&host.case),
+        }
+    }
+
+    fn value(self) -> HostNote {
+        HostNote {
+            mx: self.mx.into(),
+            ip: self.ip,
+            reason: self.reason.into(),
+            case: self.case.unwrap_or_default().into(),
+        }
+    }
+}
+
+/// What is empty is not written.
+fn some(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
 }
 
 /// Texts, each once, in the order of first use.

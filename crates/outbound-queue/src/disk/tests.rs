@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::samples::{ByDomain, envelope};
 use crate::state::Deferral;
-use crate::{AttemptNote, Destination, Done};
+use crate::{AttemptNote, Destination, Done, HostNote};
 use journal::Position;
 
 fn note() -> AttemptNote {
@@ -19,6 +19,9 @@ fn note() -> AttemptNote {
         ip: "192.0.2.1".parse().ok(),
         tls: Some("TLSv1.3".into()),
         policy: Some("mta-sts enforce".into()),
+        case: Box::default(),
+        by: Box::default(),
+        tried: Box::default(),
     }
 }
 
@@ -69,8 +72,10 @@ fn change() -> Change {
         held: Some(true),
         bounce: Some(false),
         warned_of_all: false,
+        told: vec![(1, 0)],
         warned: vec![0],
         put_off: false,
+        looked: false,
         due: Some(Timestamp::from_secs(12)),
         regrouped: vec![(0, Destination::new("route:x"))],
     }
@@ -94,6 +99,11 @@ fn everything_comes_back() {
         ..change()
     };
     assert_eq!(decode_change(&encode_change(&put_off)), Ok(put_off));
+    let looked = Change {
+        looked: true,
+        ..change()
+    };
+    assert_eq!(decode_change(&encode_change(&looked)), Ok(looked));
     for m in [&m, &self::put_off()] {
         assert_eq!(decode_state(&encode_state(m), m), Ok(m.clone()));
     }
@@ -147,6 +157,23 @@ fn e5_07_the_null_reverse_path_is_kept() {
 }
 
 #[test]
+fn hosts_cases_and_whose_attempt_it_was_come_back() {
+    let mut m = sample();
+    let host = |mx: &str, case: &str| HostNote {
+        mx: mx.into(),
+        ip: "2001:db8::1".parse().ok(),
+        reason: "cert-not-trusted".into(),
+        case: case.into(),
+    };
+    let entry = &mut m.attempts[0];
+    entry.recipients = Some([1].into());
+    entry.note.case = "self-signed".into();
+    entry.note.by = "rule".into();
+    entry.note.tried = [host("a.test", ""), host("b.test", "self-signed")].into();
+    assert_eq!(decode_state(&encode_state(&m), &m), Ok(m));
+}
+
+#[test]
 fn version_1_is_still_read() {
     let read = |name: &str| {
         let path = format!("{}/fixtures/v1/{name}", env!("CARGO_MANIFEST_DIR"));
@@ -160,6 +187,7 @@ fn version_1_is_still_read() {
     let change = Change {
         warned_of_all: true,
         warned: Vec::new(),
+        told: Vec::new(),
         ..change()
     };
     assert_eq!(decode_change(&read("change.cbor")), Ok(change));

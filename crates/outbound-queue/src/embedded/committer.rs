@@ -6,7 +6,7 @@ use std::sync::Arc;
 use journal::{AppendError, FailedOperation, Failure, Group, Position, Record};
 use mail_types::QueueId;
 
-use super::index::RowChange;
+use super::index::{Index, RowChange};
 use super::records::{Completed, Waiter, Written, explain};
 use super::shared::{Shared, State};
 use crate::QueueError;
@@ -71,7 +71,7 @@ pub(super) fn step(shared: &Shared) -> Result<(), QueueError> {
     let Some(batch) = take_batch(shared, room)? else {
         // What was only looked at must not stay: commits wait while too much is in memory.
         shared.lock().evict();
-        return Ok(());
+        return shrink(shared, index);
     };
     // The index must never be ahead of the journal: a row without its record would be mail without content,
     // a removed row without its "gone" would be a DSN that nobody made.
@@ -92,6 +92,20 @@ pub(super) fn step(shared: &Shared) -> Result<(), QueueError> {
         state.checkpoint = batch.applied;
     }
     state.evict();
+    drop(state);
+    shrink(shared, index)
+}
+
+/// Gives room back that the index of a queue which was long takes too much. While it is not whole it stays.
+fn shrink(shared: &Shared, index: &Index) -> Result<(), QueueError> {
+    let state = shared.lock();
+    let may = !state.recovering && state.core.live_count() < FEW;
+    drop(state);
+    match if may { index.shrink() } else { Ok(false) } {
+        Ok(true) => tracing::debug!("the queue's index was written anew, to give room back"),
+        Ok(false) => {}
+        Err(error) => return Err(shared.fail_index(&mut shared.lock(), &error.to_string())),
+    }
     Ok(())
 }
 
@@ -261,6 +275,8 @@ fn row_room(message: &Stored) -> u64 {
     ROW_ROOM + message.envelope.recipients.len() as u64 * RECIPIENT_ROOM
 }
 
+/// Messages of a queue whose index may be written anew.
+const FEW: usize = 10_000;
 /// Free space that a batch of the index may need beside its rows: with less it waits.
 const INDEX_ROOM: u64 = 2 << 20;
 /// What a row or its removal takes, with all that sled writes anew for it.

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
-use journal::{Group, Position, ReadError, Record, RemoveError, ScannedRecord, Urgency};
+use journal::{
+    Damage, DamageKind, Group, Position, ReadError, Record, RemoveError, ScannedRecord, Urgency,
+};
 use mail_types::QueueId;
 
 use super::committer;
@@ -178,8 +180,16 @@ fn plan(shared: &Shared, segment: u32) -> Result<Option<Plan>, QueueError> {
         ControlFlow::Continue(())
     };
     match shared.journal.scan_segment(segment, visit) {
-        // Damaged segments stay for the operator to look at; live mail in them is served as far as it can be read.
-        Ok(report) => Ok((report.damage.is_empty() && !unreadable).then_some(plan)),
+        // A damaged segment stays as long as something in it matters, and live mail in it is served as far as it can be
+        // read. After that an operator has the copies to look at; of bytes that the disk did not give there is none.
+        Ok(report) => {
+            let mut state = shared.lock();
+            state.tell(&report.damage);
+            let is_copied = |one: &Damage| one.copy.is_some() && one.kind != DamageKind::Unreadable;
+            let may_go = report.damage.is_empty()
+                || report.damage.iter().all(is_copied) && state.usage.of(segment) == 0;
+            Ok((may_go && !unreadable).then_some(plan))
+        }
         Err(ReadError::SegmentGone(_)) => Ok(None),
         Err(error) => Err(QueueError::Io {
             doing: format!("read segment {segment} of the queue"),
@@ -189,7 +199,7 @@ fn plan(shared: &Shared, segment: u32) -> Result<Option<Plan>, QueueError> {
 }
 
 /// Appends a live message anew, with all of its state. `false` if its content cannot be read, or the
-/// journal's writer has no room after all.
+/// journal's writer has no room after all, or outcomes wait to be recorded first.
 pub(super) fn copy(shared: &Shared, id: QueueId, position: Position) -> Result<bool, QueueError> {
     if !stands_at(shared, &mut shared.lock(), id, position)? {
         return Ok(true);
@@ -226,7 +236,7 @@ pub(super) fn copy(shared: &Shared, id: QueueId, position: Position) -> Result<b
 }
 
 /// Appends the whole state of a live message whose record stands elsewhere, if it stands here. `false` if
-/// the journal's writer has no room after all.
+/// the journal's writer has no room after all, or outcomes wait to be recorded first.
 pub(super) fn carry_state(
     shared: &Shared,
     id: QueueId,
@@ -258,7 +268,7 @@ fn has_state_in(place: &Place, segment: u32) -> bool {
     place.position.segment != segment && place.states.iter().any(|(s, _)| *s == segment)
 }
 
-/// `false` if the writer has no room: then the segment must not be removed now.
+/// `false` if the writer has no room, or outcomes wait for it: then the segment must not be removed now.
 fn append(
     shared: &Shared,
     state: &mut State,
@@ -267,6 +277,11 @@ fn append(
     bytes: u32,
     kind: ParentKind,
 ) -> bool {
+    // The message as it is in memory knows of its outcomes already: on disk it must not say that somebody was
+    // told of them before the notification is there.
+    if state.is_behind() {
+        return false;
+    }
     let written = Written {
         parent: Some(Parent { id, bytes, kind }),
         messages: Vec::new(),

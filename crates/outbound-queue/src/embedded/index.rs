@@ -3,23 +3,38 @@
 //! Rows are under 4 KiB, longer ones are split, so that sled's path for large values (`blobs/`),
 //! which is never synced, is not taken. Its `flush()` does not sync either: a descriptor of our own of the
 //! database file does. sled panics on some damage: every call goes through `catch_unwind`. A
-//! `flush()` that hangs counts as damage ([`Flusher`]).
+//! `flush()` that hangs counts as damage ([`Flusher`]). It never gives room back, on disk or in the table of
+//! its pages: what has become small is written anew (`anew.rs`).
 
 use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use journal::{FlushError, Flusher, Position};
+use journal::{FlushError, Flusher, Position, await_unlocked};
 use mail_types::QueueId;
-use parking_lot::Mutex;
+use parking_lot::{MappedRwLockReadGuard, Mutex, RwLock, RwLockReadGuard};
+
+mod anew;
 
 /// An open index.
 pub(super) struct Index {
+    /// `None` only while it is written anew, or if that failed.
+    engine: RwLock<Option<Engine>>,
+    directory: PathBuf,
+    /// Octets.
+    cache: u64,
+    suspect: PathBuf,
+    /// Octets of the file from which on it is looked whether it can be smaller.
+    large: AtomicU64,
+}
+
+/// An open sled.
+struct Engine {
     db: sled::Db,
     flusher: Mutex<Flusher<IndexError>>,
-    suspect: PathBuf,
 }
 
 /// The index cannot be used.
@@ -47,25 +62,13 @@ impl Index {
             ));
         }
         File::create(&suspect).map_err(failed)?;
-        let path = directory.join(INDEX);
-        let config = sled::Config::new()
-            .path(&path)
-            .cache_capacity(cache)
-            .use_compression(false)
-            .flush_every_ms(None);
-        let db = guarded(|| config.open())?;
-        let file = File::open(path.join("db")).map_err(failed)?;
-        let flushed = db.clone();
-        let flush = move || {
-            guarded(|| flushed.flush().map(|_| ()))?;
-            file.sync_data().map_err(failed)
-        };
-        let flusher = Flusher::start("queue-index-flush", LONGEST_FLUSH, flush);
-        let flusher = Mutex::new(flusher.map_err(failed)?);
+        let engine = Engine::open(&directory.join(INDEX), cache)?;
         Ok(Self {
-            db,
-            flusher,
+            engine: RwLock::new(Some(engine)),
+            directory: directory.to_owned(),
+            cache,
             suspect,
+            large: AtomicU64::new(anew::LARGE),
         })
     }
 
@@ -115,20 +118,22 @@ impl Index {
 
     /// Up to where the journal is contained, as the last batch said; `None` if it never was complete.
     pub(super) fn applied(&self) -> Result<Option<Position>, IndexError> {
-        let value = guarded(|| self.db.get(APPLIED))?;
+        let engine = self.engine()?;
+        let value = guarded(|| engine.db.get(APPLIED))?;
         let bytes = value.and_then(|v| <[u8; 8]>::try_from(&*v).ok());
         Ok(bytes.map(|b| Position::unpack(u64::from_be_bytes(b))))
     }
 
     /// A message's row.
     pub(super) fn get(&self, id: QueueId) -> Result<Option<Vec<u8>>, IndexError> {
-        let Some(first) = guarded(|| self.db.get(key(id, 0)))? else {
+        let engine = self.engine()?;
+        let Some(first) = guarded(|| engine.db.get(key(id, 0)))? else {
             return Ok(None);
         };
         let (parts, bytes) = split_first(&first)?;
         let mut row = bytes.to_vec();
         for part in 1..parts {
-            let bytes = guarded(|| self.db.get(key(id, part)))?;
+            let bytes = guarded(|| engine.db.get(key(id, part)))?;
             row.extend_from_slice(&bytes.ok_or_else(|| IndexError("half a row".into()))?);
         }
         Ok(Some(row))
@@ -141,19 +146,20 @@ impl Index {
         changes: &[RowChange],
         applied: Option<Position>,
     ) -> Result<(), IndexError> {
+        let engine = self.engine()?;
         for some in changes.chunks(BATCH) {
             let mut batch = sled::Batch::default();
             for change in some {
-                self.add(&mut batch, change)?;
+                add(&engine.db, &mut batch, change)?;
             }
-            guarded(|| self.db.apply_batch(batch.clone()))?;
+            guarded(|| engine.db.apply_batch(batch.clone()))?;
             reclaim(some.len());
         }
         if let Some(position) = applied {
             let value = position.pack().to_be_bytes();
-            guarded(|| self.db.insert(APPLIED, &value))?;
+            guarded(|| engine.db.insert(APPLIED, &value))?;
         }
-        self.flusher.lock().flush().map_err(unflushed)
+        engine.flush()
     }
 
     /// Shows up to `limit` rows in the order of ids, beginning with `from`; answers where to go on.
@@ -164,7 +170,8 @@ impl Index {
         mut visit: impl FnMut(QueueId, &[u8]) -> Result<(), IndexError>,
     ) -> Result<Option<QueueId>, IndexError> {
         let start = key(from, 0);
-        let mut rows = guarded(|| Ok(self.db.range::<&[u8], _>(&start[..]..ROWS_END)))?;
+        let engine = self.engine()?;
+        let mut rows = guarded(|| Ok(engine.db.range::<&[u8], _>(&start[..]..ROWS_END)))?;
         let mut row: Vec<u8> = Vec::new();
         let (mut id, mut parts, mut seen) = (QueueId::from_raw(0), 0u16, 0u16);
         let mut shown = 0;
@@ -196,28 +203,60 @@ impl Index {
         }
     }
 
-    fn add(&self, batch: &mut sled::Batch, change: &RowChange) -> Result<(), IndexError> {
-        let pieces: Vec<&[u8]> = match &change.row {
-            Some(row) => row.chunks(PART).collect(),
-            None => Vec::new(),
-        };
-        let parts = u16::try_from(pieces.len()).map_err(|_| IndexError("row too long".into()))?;
-        for (part, piece) in (0u16..).zip(pieces) {
-            let mut value = Vec::with_capacity(piece.len() + 2);
-            if part == 0 {
-                value.extend_from_slice(&parts.to_be_bytes());
-            }
-            value.extend_from_slice(piece);
-            batch.insert(&key(change.id, part), value);
-        }
-        if change.existed
-            && let Some(first) = guarded(|| self.db.get(key(change.id, 0)))?
-        {
-            let (before, _) = split_first(&first)?;
-            (parts..before).for_each(|part| batch.remove(&key(change.id, part)));
-        }
-        Ok(())
+    fn engine(&self) -> Result<MappedRwLockReadGuard<'_, Engine>, IndexError> {
+        RwLockReadGuard::try_map(self.engine.read(), Option::as_ref)
+            .map_err(|_| IndexError("it could not be written anew".into()))
     }
+}
+
+impl Engine {
+    fn open(path: &Path, cache: u64) -> Result<Self, IndexError> {
+        let config = sled::Config::new()
+            .path(path)
+            .cache_capacity(cache)
+            .use_compression(false)
+            .flush_every_ms(None);
+        // A thread of sled's pool may still hold the lock of the one that was open before.
+        await_unlocked(&path.join(FILE), LOCK_PATIENCE).map_err(failed)?;
+        let db = guarded(|| config.open())?;
+        let file = File::open(path.join(FILE)).map_err(failed)?;
+        let flushed = db.clone();
+        let flush = move || {
+            guarded(|| flushed.flush().map(|_| ()))?;
+            file.sync_data().map_err(failed)
+        };
+        let flusher = Flusher::start("queue-index-flush", LONGEST_FLUSH, flush);
+        let flusher = Mutex::new(flusher.map_err(failed)?);
+        Ok(Self { db, flusher })
+    }
+
+    /// Makes durable what was written.
+    fn flush(&self) -> Result<(), IndexError> {
+        self.flusher.lock().flush().map_err(unflushed)
+    }
+}
+
+fn add(db: &sled::Db, batch: &mut sled::Batch, change: &RowChange) -> Result<(), IndexError> {
+    let pieces: Vec<&[u8]> = match &change.row {
+        Some(row) => row.chunks(PART).collect(),
+        None => Vec::new(),
+    };
+    let parts = u16::try_from(pieces.len()).map_err(|_| IndexError("row too long".into()))?;
+    for (part, piece) in (0u16..).zip(pieces) {
+        let mut value = Vec::with_capacity(piece.len() + 2);
+        if part == 0 {
+            value.extend_from_slice(&parts.to_be_bytes());
+        }
+        value.extend_from_slice(piece);
+        batch.insert(&key(change.id, part), value);
+    }
+    if change.existed
+        && let Some(first) = guarded(|| db.get(key(change.id, 0)))?
+    {
+        let (before, _) = split_first(&first)?;
+        (parts..before).for_each(|part| batch.remove(&key(change.id, part)));
+    }
+    Ok(())
 }
 
 /// One row part's key: sorts by id, then part.
@@ -276,6 +315,8 @@ fn failed(error: impl std::fmt::Display) -> IndexError {
 }
 
 pub(super) const INDEX: &str = "index";
+/// sled's one large file.
+const FILE: &str = "db";
 const SUSPECT: &str = "index.suspect";
 const APPLIED: &[u8] = b"!applied";
 const ROWS: &[u8] = b"m";
@@ -286,13 +327,14 @@ const PART: usize = 3 * 1024;
 const BATCH: usize = 500;
 /// Objects that the change of a row leaves behind, at most about.
 const LEFT_BY_ROW: usize = 8;
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 const LONGEST_FLUSH: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn change(id: u64, row: Option<Vec<u8>>) -> RowChange {
+    pub(super) fn change(id: u64, row: Option<Vec<u8>>) -> RowChange {
         RowChange {
             id: QueueId::from_raw(id),
             row,
@@ -403,17 +445,6 @@ mod tests {
         index.trust().unwrap();
         drop(index);
         assert!(!Index::is_suspect(dir.path()));
-        open_when_let_go(dir.path());
-    }
-
-    /// sled's own threads may hold the lock of its file for a moment after it was dropped.
-    fn open_when_let_go(directory: &Path) {
-        let end = std::time::Instant::now() + Duration::from_secs(10);
-        while let Err(error) = Index::open(directory, 1 << 20) {
-            let held = error.to_string().contains("could not acquire lock");
-            assert!(held && std::time::Instant::now() < end, "{error}");
-            fs::remove_file(directory.join(SUSPECT)).unwrap();
-            std::thread::yield_now();
-        }
+        Index::open(dir.path(), 1 << 20).unwrap();
     }
 }

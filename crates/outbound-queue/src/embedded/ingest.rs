@@ -131,10 +131,11 @@ impl Incoming for EmbeddedIncoming {
 
     async fn commit(
         mut self,
-        envelope: Envelope,
+        envelope: impl Into<Arc<Envelope>> + Send,
         claim: bool,
         now: Now,
     ) -> Result<Committed, QueueError> {
+        let envelope = envelope.into();
         let (shared, id) = (Arc::clone(&self.shared), self.id);
         shared.check_room(0)?;
         let (chunks, large) = self.complete().await?;
@@ -145,7 +146,7 @@ impl Incoming for EmbeddedIncoming {
             submitted: false,
             settled: false,
         };
-        let stored = Stored::new(Arc::new(envelope), &*shared.options.placement, now.wall);
+        let stored = Stored::new(envelope, &*shared.options.placement, now.wall);
         let meta = encode_message(&stored, large, &[]);
         let (record, bytes) = message_record(id, meta, chunks.clone());
         let body = HeldBody::new(chunks, &shared.budget).filter(|_| large.is_none());

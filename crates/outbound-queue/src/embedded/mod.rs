@@ -5,7 +5,8 @@
 //! `FORMAT`, `journal/` (messages and state records), `bodies/` (content of 256 KiB and more, a file
 //! each, named by queue id), `index/` (sled, one row per message), `reserve` (a few MiB that are given up
 //! so that the index can open on a full disk), `index.suspect` (there while the index is being opened, and
-//! after it failed: the next start rebuilds it), `index.damaged` (what was moved aside).
+//! after it failed: the next start rebuilds it), `index.damaged` (what was moved aside),
+//! `index.lost-N` (what knew of messages that the journal has lost; nothing removes it).
 //! The caller holds the lock of `DATA`.
 //!
 //! # Records
@@ -53,6 +54,7 @@ mod committer;
 mod compaction;
 mod index;
 mod ingest;
+mod lost;
 mod open;
 mod operator;
 mod options;
@@ -61,6 +63,7 @@ mod records;
 mod replay;
 mod retried;
 mod retry;
+mod settle;
 mod shared;
 mod store;
 mod unrecorded;

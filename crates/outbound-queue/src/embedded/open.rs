@@ -8,20 +8,22 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use journal::{
-    Checkpoint, Damage, FormatError, FormatFile, FormatState, Journal, LargeFiles, Options,
-    Position, Recovery,
+    Checkpoint, FormatError, FormatFile, FormatState, Journal, LargeFiles, Options, Position,
+    Recovery,
 };
 use mail_types::QueueId;
 
 use super::committer;
 use super::compaction;
 use super::index::{INDEX, Index, IndexError};
+use super::lost::Lost;
 use super::options::{EmbeddedOptions, FreeSpaceProbe};
 use super::replay::{Replay, load, load_hot};
 use super::shared::{Shared, State};
 use super::store::EmbeddedStore;
 use crate::QueueError;
 use crate::core::Core;
+use crate::disk::decode_row;
 use crate::leases::Leases;
 
 impl EmbeddedStore {
@@ -68,9 +70,10 @@ pub(super) fn prepare(options: EmbeddedOptions) -> Result<Shared, QueueError> {
         .create_dir_all(directory)
         .map_err(io_error("make"))?;
     let format = FormatFile::new(directory, "sealpost-queue", FORMAT);
-    match format.check(storage).map_err(format_error)? {
+    let checked = format.check_beside(&options.storage, &directory.join(JOURNAL), APPLICATION);
+    match checked.map_err(format_error)? {
         FormatState::Current => {}
-        FormatState::Absent | FormatState::Older(_) => {
+        FormatState::Absent | FormatState::Older(_) | FormatState::Damaged => {
             format.write(storage).map_err(format_error)?
         }
     }
@@ -82,15 +85,18 @@ pub(super) fn prepare(options: EmbeddedOptions) -> Result<Shared, QueueError> {
     let end = journal.durable_end();
     let checkpoint = recovery.checkpoint;
     let mut state = fresh_state(&options, end, checkpoint.as_ref());
-    state.damaged += tell(&recovery.damage);
-    let opened = open_index(&options, checkpoint.as_ref(), end)
+    state.tell(&recovery.damage);
+    state.lost = Lost::of(&journal);
+    let opened = open_index(&options, checkpoint.as_ref(), end, &mut state)
         .and_then(|index| replay_tail(&journal, index, &mut state, checkpoint.as_ref(), &options));
     let index = match opened {
         Ok(index) => Some(index),
         Err(IndexError(cause)) => {
-            let damaged = state.damaged;
+            state.tell_lost();
+            let (damaged, told, last) = (state.damaged, state.told, state.core.last_id());
             state = fresh_state(&options, end, checkpoint.as_ref());
-            state.damaged = damaged;
+            (state.damaged, state.told) = (damaged, told);
+            state.core.seen(last);
             begin_rebuild(&journal, &mut state, checkpoint.as_ref(), cause);
             new_index(&options)
         }
@@ -121,7 +127,7 @@ fn open_journal(options: &EmbeddedOptions) -> Result<(Journal, Recovery), QueueE
         segment_size: options.segment_size,
         max_waiting_bytes: options.journal_memory,
         zero_ahead: options.zero_ahead,
-        ..Options::new(options.directory.join("journal"), *b"sealpstq")
+        ..Options::new(options.directory.join(JOURNAL), APPLICATION)
     };
     let opened = Journal::open(Arc::clone(&options.storage), journal_options);
     let (journal, recovery) = opened.map_err(|error| QueueError::Io {
@@ -132,20 +138,6 @@ fn open_journal(options: &EmbeddedOptions) -> Result<(Journal, Recovery), QueueE
         tracing::info!(end = %torn.end, bytes = torn.bytes, "cut off what was being written when the relay ended: nobody was told that it is safe");
     }
     Ok((journal, recovery))
-}
-
-/// Says what is damaged, one line each, and how much that is.
-fn tell(damage: &[Damage]) -> u64 {
-    for one in damage {
-        let id = one.key.map(|key| QueueId::from_raw(key).to_string());
-        let perhaps_unacknowledged = one.possibly_unacknowledged;
-        tracing::error!(
-            queue_id = id.as_deref(),
-            perhaps_unacknowledged,
-            "the queue's journal is damaged: {one}"
-        );
-    }
-    damage.len() as u64
 }
 
 fn fresh_state(options: &EmbeddedOptions, end: Position, checkpoint: Option<&Checkpoint>) -> State {
@@ -165,6 +157,7 @@ fn open_index(
     options: &EmbeddedOptions,
     checkpoint: Option<&Checkpoint>,
     end: Position,
+    state: &mut State,
 ) -> Result<Index, IndexError> {
     let is_new = !options.directory.join(INDEX).exists();
     let free = (options.free_space)(&options.directory).map_or(u64::MAX, |free| free.bytes);
@@ -181,6 +174,16 @@ fn open_index(
     };
     keep_reserve(options);
     let applied = index.applied()?;
+    if let Some(applied) = applied {
+        state.lost.applied(applied);
+    }
+    if state.lost.is_cut() {
+        // The checkpoint that said which ids were given is perhaps lost as well.
+        index.for_each(QueueId::from_raw(0), usize::MAX, |id, _| {
+            state.core.seen(id);
+            Ok(())
+        })?;
+    }
     match (checkpoint, applied) {
         (Some(checkpoint), Some(applied))
             if applied >= checkpoint.replay_from && applied <= end =>
@@ -191,10 +194,33 @@ fn open_index(
         (None, applied) if applied.is_none_or(|applied| applied <= end) => Ok(index),
         (_, None) if is_new => Err(IndexError("there is none".into())),
         (_, None) => Err(IndexError("it is not complete".into())),
+        // What it knows may be newer than what the journal has left: then it is all that is left of that mail.
+        (_, Some(_)) if state.lost.is_cut() => Err(keep_lost(options, index, state)),
         (_, Some(_)) => Err(IndexError(
             "it does not belong to the journal's state".into(),
         )),
     }
+}
+
+/// Names the messages that only this index knows, and keeps it beside.
+fn keep_lost(options: &EmbeddedOptions, index: Index, state: &mut State) -> IndexError {
+    let read = index.for_each(QueueId::from_raw(0), usize::MAX, |id, row| {
+        let (message, place) = decode_row(row).map_err(|error| IndexError(error.to_string()))?;
+        state.lost.look_at(id, &message, &place);
+        Ok(())
+    });
+    if let Err(error) = read {
+        tracing::error!(%error, "not all messages can be named that the queue's journal has lost");
+    }
+    drop(index);
+    let kept = state.lost.keep(&options.directory);
+    state.tell_lost();
+    let beside = match kept {
+        Ok(Some(kept)) => format!("; it is kept as {}", kept.display()),
+        Ok(None) => String::new(),
+        Err(error) => format!("; it cannot be kept beside: {error}"),
+    };
+    IndexError(format!("the journal does not reach as far as it{beside}"))
 }
 
 /// Replays from the last checkpoint, then schedules everything.
@@ -221,7 +247,8 @@ fn replay_tail(
         return Err(error);
     }
     let report = report.map_err(|error| IndexError(error.to_string()))?;
-    state.damaged += replay.damaged + tell(&report.damage);
+    state.damaged += replay.damaged;
+    state.tell(&report.damage);
     state.checkpoint = from;
     let last = QueueId::from_raw(u64::MAX);
     load_hot(state, last);
@@ -231,7 +258,10 @@ fn replay_tail(
     })?;
     match state.unread {
         Some(_) => state.recovering = true,
-        None => index.trust()?,
+        None => {
+            state.tell_lost();
+            index.trust()?;
+        }
     }
     Ok(index)
 }
@@ -292,6 +322,7 @@ pub(super) fn recover(shared: &Shared) {
     match read {
         Ok(()) => {
             state.recovering = false;
+            state.tell_lost();
             drop(state);
             sweep(shared, last);
             shared.wake.notify_one();
@@ -354,7 +385,8 @@ fn rebuild(shared: &Shared, last: QueueId) -> Result<(), IndexError> {
     committer::step(shared).map_err(|error| IndexError(error.to_string()))?;
     {
         let mut state = shared.lock();
-        state.damaged += replay.damaged + tell(&report.damage);
+        state.damaged += replay.damaged;
+        state.tell(&report.damage);
         load_hot(&mut state, last);
     }
     read_index(shared, QueueId::from_raw(0), last)
@@ -425,6 +457,8 @@ fn format_error(error: FormatError) -> QueueError {
 }
 
 const FORMAT: u32 = 1;
+const JOURNAL: &str = "journal";
+const APPLICATION: [u8; 8] = *b"sealpstq";
 const RESERVE: &str = "reserve";
 const RESERVE_BYTES: u64 = 4 << 20;
 /// What a start needs of the disk, with something to spare.

@@ -172,7 +172,12 @@ pub(super) async fn edit_some(
         let answer = unconfirmed.durable.await;
         let stopped = || Err(QueueError::Failed("the journal stopped".into()));
         match answer.unwrap_or_else(|_| stopped()) {
-            Ok(()) => edited.note(edit, unconfirmed.id, &unconfirmed.message),
+            Ok(()) => edited.note(
+                edit,
+                unconfirmed.id,
+                &unconfirmed.message,
+                unconfirmed.under_way,
+            ),
             Err(cause) => end = end.and(Err(cause)),
         }
     }
@@ -192,6 +197,8 @@ struct Unconfirmed {
     id: QueueId,
     /// As it was before.
     message: Arc<Stored>,
+    /// It was being delivered.
+    under_way: bool,
     durable: oneshot::Receiver<Result<(), QueueError>>,
 }
 
@@ -249,12 +256,14 @@ impl EditedPage {
             Err(error) => return Err(error),
         }
         let message = state.core.hot.get(&id).map(|hot| Arc::clone(&hot.message));
+        let under_way = state.core.leases.is_leased(id);
         if let Some((step, message)) = state.core.edit(id, edit, now).zip(message) {
             let (waiter, durable) = oneshot::channel();
             shared.submit(&mut state, &step, Vec::new(), Some(waiter), Urgency::Now);
             self.waiting.push(Unconfirmed {
                 id,
                 message,
+                under_way,
                 durable,
             });
         }

@@ -65,6 +65,18 @@ pub(super) struct GoneFrom {
     pub(super) large: bool,
 }
 
+impl GoneFrom {
+    /// Adds where else it stood.
+    pub(super) fn join(&mut self, other: Self) {
+        for segment in other.segments {
+            if !self.segments.contains(&segment) {
+                self.segments.push(segment);
+            }
+        }
+        self.large |= other.large;
+    }
+}
+
 pub(super) type Waiter = oneshot::Sender<Result<(), QueueError>>;
 
 /// Bytes that are still needed.
@@ -108,11 +120,13 @@ impl Done {
             let kept = matches!(&result, Err(AppendError::Full(_))) && group.parent.is_some();
             let waiter = if kept { None } else { group.waiter.take() };
             let answer = result.as_ref().map(|_| ()).map_err(explain);
-            // Messages beside an outcome, and what nobody hears of, wait for whoever looks next.
-            let is_news = result.is_err() || group.parent.is_some() && !group.messages.is_empty();
+            // Messages beside an outcome, and new ones that nobody hears of, wait for whoever looks next. That
+            // an outcome alone is on disk makes nothing due: it need not be looked at before something else is.
+            let is_outcome = group.parent.is_some();
+            let is_news = result.is_err() || is_outcome && !group.messages.is_empty();
             done.push(Completed { group, result });
             let is_heard = waiter.is_some_and(|waiter| waiter.send(answer).is_ok());
-            if is_news || !is_heard {
+            if is_news || !is_outcome && !is_heard {
                 done.wake.notify_one();
             }
         });
@@ -163,6 +177,14 @@ pub(super) fn record_of(state: &mut State, step: &Step, existing: &[u32]) -> (Re
         kind,
     };
     (record, parent)
+}
+
+/// What a message was gone from, if the record says that it is gone.
+pub(super) fn gone_of(kind: ParentKind) -> Option<GoneFrom> {
+    match kind {
+        ParentKind::Gone(from) => Some(from),
+        ParentKind::Change | ParentKind::Whole | ParentKind::Copy(_) | ParentKind::Due(_) => None,
+    }
 }
 
 pub(super) fn gone_record(id: QueueId, from: GoneFrom) -> (ParentKind, Record) {

@@ -90,7 +90,9 @@ impl Replay {
 /// looked at: what leaves memory from now on has its row already, and what is scheduled from here is not
 /// scheduled again from there.
 pub(super) fn load_hot(state: &mut State, last: QueueId) {
-    let State { core, usage, .. } = state;
+    let State {
+        core, usage, lost, ..
+    } = state;
     let hot = core
         .hot
         .iter()
@@ -99,6 +101,7 @@ pub(super) fn load_hot(state: &mut State, last: QueueId) {
         .filter_map(|(id, hot)| Some((*id, hot.message.clone(), hot.place.clone()?)))
         .collect();
     for (id, message, place) in known {
+        lost.look_at(id, &message, &place);
         usage.remember(&place);
         core.schedule_found(id, &message);
     }
@@ -123,6 +126,7 @@ pub(super) fn load(
         with(&mut |state| {
             state.retried.apply(id, &mut message);
             if !state.core.is_live(id) && !state.removed.contains(&id) {
+                state.lost.look_at(id, &message, &place);
                 state.usage.remember(&place);
                 state.core.schedule_found(id, &message);
             }

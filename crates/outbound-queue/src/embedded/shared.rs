@@ -4,16 +4,16 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use journal::{Appended, FreeSpace, Group, Journal, LargeFiles, Position, Record, Urgency};
+use journal::{Damage, FreeSpace, Group, Journal, LargeFiles, Position, Record, Urgency};
 use mail_types::QueueId;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use super::index::Index;
+use super::lost::Lost;
 use super::options::EmbeddedOptions;
 use super::records::{
-    Completed, Done, GoneFrom, Parent, ParentKind, Usage, Waiter, Written, explain, gone_record,
-    note_state, record_of,
+    Done, GoneFrom, Parent, Usage, Waiter, Written, gone_of, gone_record, record_of,
 };
 use super::retried::Retried;
 use super::unrecorded::Unrecorded;
@@ -67,6 +67,10 @@ pub(super) struct State {
     /// From which message on the index has not been read.
     pub(super) unread: Option<QueueId>,
     pub(super) damaged: u64,
+    /// Damage that was told already: segment and first byte.
+    pub(super) told: BTreeSet<(u32, u64)>,
+    /// What is missing of what the index knows.
+    pub(super) lost: Lost,
     pub(super) index_rebuilt: Option<String>,
     pub(super) index_failed: Option<String>,
     /// Files of content whose messages are durably gone.
@@ -112,8 +116,13 @@ impl Shared {
         let mut state = self.state.lock();
         // Before what is done is looked at: these refusals are among it.
         state.refusals = self.journal.refusals();
+        let mut copied = Vec::new();
         for completed in self.done.take() {
-            self.settle(&mut state, completed);
+            copied.extend(state.settle(completed));
+        }
+        // After all of it: what was refused is kept by now, and goes to disk together with this.
+        for (id, from) in copied {
+            self.submit_gone(&mut state, id, from);
         }
         state
     }
@@ -302,119 +311,6 @@ impl Shared {
         Vec::new()
     }
 
-    /// Takes note of what became of a group.
-    fn settle(&self, state: &mut State, completed: Completed) {
-        let Completed { group, result } = completed;
-        if let Some(parent) = &group.parent
-            && let Some(hot) = state.core.hot.get_mut(&parent.id)
-        {
-            hot.in_flight = hot.in_flight.saturating_sub(1);
-        }
-        match result {
-            Ok(appended) => self.settle_durable(state, group, &appended),
-            Err(error) => {
-                let full = matches!(error, journal::AppendError::Full(_));
-                match group.parent.filter(|_| full) {
-                    Some(Parent {
-                        kind: ParentKind::Copy(_),
-                        ..
-                    }) => {}
-                    Some(Parent {
-                        id,
-                        kind: ParentKind::Due(record),
-                        ..
-                    }) => state.keep_due(id, record, group.waiter),
-                    Some(parent) => {
-                        let gone = gone_of(parent.kind);
-                        state.keep(parent.id, gone, group.messages, group.waiter);
-                    }
-                    None => {
-                        for (id, ..) in group.messages {
-                            state.core.hot.remove(&id);
-                        }
-                        if let Some(waiter) = group.waiter {
-                            let _ = waiter.send(Err(explain(&error)));
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    fn settle_durable(&self, state: &mut State, group: Written, appended: &Appended) {
-        let mut positions = appended.positions().iter().copied();
-        state.durable_end = state.durable_end.max(appended.end());
-        if let Some(parent) = group.parent
-            && let Some(position) = positions.next()
-        {
-            self.settle_parent(state, parent, position);
-        }
-        for ((id, bytes, _), position) in group.messages.into_iter().zip(positions) {
-            let Some(hot) = state.core.hot.get_mut(&id) else {
-                continue;
-            };
-            hot.in_flight = hot.in_flight.saturating_sub(1);
-            let place = Place {
-                stored: bytes,
-                large: hot.large,
-                ..Place::at(position)
-            };
-            state.usage.remember(&place);
-            hot.place = Some(place);
-            if !hot.awaited {
-                state.core.publish(id, false, None);
-            }
-        }
-    }
-
-    fn settle_parent(&self, state: &mut State, parent: Parent, position: Position) {
-        let segment = position.segment;
-        let place = state.core.hot.get_mut(&parent.id).and_then(|hot| {
-            hot.dirty = true;
-            hot.place.as_mut()
-        });
-        match (parent.kind, place) {
-            (ParentKind::Change, Some(place)) => {
-                note_state(&mut place.states, segment, parent.bytes);
-                state.usage.add(segment, parent.bytes);
-            }
-            (ParentKind::Whole, Some(place)) => {
-                for (segment, bytes) in place.states.drain(..) {
-                    state.usage.sub(segment, bytes);
-                }
-                place.states.push((segment, parent.bytes));
-                state.usage.add(segment, parent.bytes);
-            }
-            (ParentKind::Copy(from), Some(place)) if place.position == from => {
-                state.usage.forget(place);
-                place.states.clear();
-                place.copies.push(from.segment);
-                place.position = position;
-                place.stored = parent.bytes;
-                state.usage.add(segment, parent.bytes);
-            }
-            (ParentKind::Copy(_), Some(place)) => {
-                // It lives, and stands elsewhere since an earlier copy: this one goes with it.
-                if place.position.segment != segment && !place.copies.contains(&segment) {
-                    place.copies.push(segment);
-                }
-            }
-            (ParentKind::Copy(_), None) => {
-                // Finished while the copy was on its way: the copy has to be called gone as well.
-                let from = GoneFrom {
-                    segments: vec![segment],
-                    large: false,
-                };
-                self.submit_gone(state, parent.id, from);
-            }
-            (ParentKind::Gone(from), _) if from.large => state.unlink.push(parent.id),
-            (
-                ParentKind::Gone(_) | ParentKind::Change | ParentKind::Whole | ParentKind::Due(_),
-                _,
-            ) => {}
-        }
-    }
-
     /// Records anew that a message is gone.
     pub(super) fn submit_gone(&self, state: &mut State, id: QueueId, from: GoneFrom) {
         if !state.unrecorded.is_empty() || state.retrying {
@@ -455,11 +351,35 @@ impl State {
             recovering: false,
             unread: None,
             damaged: 0,
+            told: BTreeSet::new(),
+            lost: Lost::default(),
             index_rebuilt: None,
             index_failed: None,
             unlink: Vec::new(),
             retried: Retried::default(),
         }
+    }
+
+    /// Says what is damaged, one line each and once, and counts it.
+    pub(super) fn tell(&mut self, damage: &[Damage]) {
+        for one in damage {
+            if !self.told.insert((one.segment, one.range.start)) {
+                continue;
+            }
+            self.damaged += 1;
+            let id = one.key.map(|key| QueueId::from_raw(key).to_string());
+            let perhaps_unacknowledged = one.possibly_unacknowledged;
+            tracing::error!(
+                queue_id = id.as_deref(),
+                perhaps_unacknowledged,
+                "the queue's journal is damaged: {one}"
+            );
+        }
+    }
+
+    /// Says what the journal has lost of what the index knew, and counts it.
+    pub(super) fn tell_lost(&mut self) {
+        self.damaged += self.lost.tell();
     }
 
     /// Lets go of messages that the index has and nobody works on.
@@ -494,13 +414,6 @@ impl Place {
             copies: Vec::new(),
             states: Vec::new(),
         }
-    }
-}
-
-fn gone_of(kind: ParentKind) -> Option<GoneFrom> {
-    match kind {
-        ParentKind::Gone(from) => Some(from),
-        ParentKind::Change | ParentKind::Whole | ParentKind::Copy(_) | ParentKind::Due(_) => None,
     }
 }
 

@@ -54,8 +54,11 @@ impl EmbeddedStore {
         committer::step(&self.shared)?;
         let synced = self.shared.journal.sync();
         synced.map_err(|error| QueueError::Failed(error.to_string()))?;
-        match self.shared.lock().unrecorded.len() {
+        match self.shared.lock().unrecorded_messages() {
             0 => Ok(()),
+            1 => Err(QueueError::Failed(
+                "the disk is full: the outcomes of one message could not be written, and its deliveries come twice".into(),
+            )),
             n => Err(QueueError::Failed(format!(
                 "the disk is full: the outcomes of {n} messages could not be written, and these deliveries come twice"
             ))),

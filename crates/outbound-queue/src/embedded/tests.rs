@@ -13,7 +13,7 @@ use super::shared::Shared;
 use super::*;
 use crate::conformance::{DELIVERED, at, deferred, ending, put, read, to};
 use crate::samples::ByDomain;
-use crate::{Edit, Filter, Incoming, QueueError, QueueStore, Target};
+use crate::{Done, Edit, Filter, Incoming, NewMessage, Outcome, QueueError, QueueStore, Target};
 
 mod crash;
 mod damage;
@@ -107,6 +107,46 @@ async fn large_content_has_a_file_that_goes_with_the_message() {
             .count(),
         0
     );
+}
+
+#[tokio::test]
+async fn an_outcome_that_nobody_waits_for_wakes_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = still(options(dir.path()));
+    let (_, leases) = put(&store, "s@a.test", &["r@d.test"], b"x", true, at(1)).await;
+    let wake = store.wake();
+    let is_woken = async || {
+        tokio::select! {
+            biased;
+            () = wake.notified() => true,
+            () = std::future::ready(()) => false,
+        }
+    };
+    is_woken().await;
+    let finished = store.finish(ending(&leases[0], DELIVERED), at(2)).unwrap();
+    drop(finished.durable);
+    store.shared.journal.sync().unwrap();
+    assert_eq!(store.shared.done.take().len(), 1, "it is on disk");
+    assert!(!is_woken().await, "nothing is due by it");
+    // Mail that is due by an outcome is told of when that is entered.
+    let (_, leases) = put(&store, "s@a.test", &["r@d.test"], b"x", true, at(3)).await;
+    store
+        .finish(ending(&leases[0], deferred(4)), at(3))
+        .unwrap();
+    assert!(is_woken().await);
+    // Another message in the same record is there only when that is on disk.
+    let leases = store.lease(&to("d.test"), 9, at(4)).await.unwrap();
+    let notice = NewMessage {
+        id: store.allocate_id(at(5)),
+        envelope: crate::samples::envelope("", &["s@a.test"]),
+        body: vec!["it failed".into()],
+    };
+    let mut finish = ending(&leases[0], Outcome::Done(Done::Bounced));
+    finish.messages = vec![notice];
+    assert!(!is_woken().await);
+    store.finish(finish, at(5)).unwrap();
+    store.shared.journal.sync().unwrap();
+    assert!(is_woken().await);
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! Outcomes that a full disk kept from being recorded: they are true, and wait in memory until there is
 //! room ([`super::committer`] tries them again).
 
+use std::collections::BTreeSet;
+
 use journal::Record;
 use mail_types::QueueId;
 
@@ -28,7 +30,10 @@ impl Unrecorded {
 
     /// Takes a later one of the same message along: what it says goes to disk in one piece.
     fn absorb(&mut self, later: Self) {
-        self.gone = later.gone.or_else(|| self.gone.take());
+        match (&mut self.gone, later.gone) {
+            (Some(gone), Some(later)) => gone.join(later),
+            (gone, later) => *gone = gone.take().or(later),
+        }
         self.messages.extend(later.messages);
         self.waiters.extend(later.waiters);
     }
@@ -38,6 +43,12 @@ impl State {
     /// Whether outcomes wait for room on the disk.
     pub(super) fn is_behind(&self) -> bool {
         self.retrying || !self.unrecorded.is_empty()
+    }
+
+    /// How many messages have outcomes that wait for room.
+    pub(super) fn unrecorded_messages(&self) -> usize {
+        let outcomes = self.unrecorded.iter().filter(|kept| kept.due.is_none());
+        outcomes.map(|kept| kept.id).collect::<BTreeSet<_>>().len()
     }
 
     pub(super) fn keep(
@@ -101,5 +112,32 @@ impl State {
             kind,
         };
         Some((record, parent))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_called_gone_from_everywhere_it_stood() {
+        let gone = |segments: &[u32], large| Unrecorded {
+            id: QueueId::from_raw(7),
+            gone: Some(GoneFrom {
+                segments: segments.to_vec(),
+                large,
+            }),
+            due: None,
+            messages: Vec::new(),
+            waiters: Vec::new(),
+        };
+        let mut kept = gone(&[1, 2], true);
+        // The copy that was on its way, and is in another segment.
+        kept.absorb(gone(&[2, 3], false));
+        let from = kept.gone.unwrap();
+        assert_eq!(
+            (from.segments.as_slice(), from.large),
+            (&[1, 2, 3][..], true)
+        );
     }
 }

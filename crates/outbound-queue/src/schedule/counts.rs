@@ -8,10 +8,11 @@ use mail_types::{QueueId, Timestamp};
 
 use super::group::{Entry, Group};
 use super::waiting::Part;
-use super::{Key, Schedule, arrival_of, number_of};
-use crate::state::NEVER;
+use super::{Key, Schedule, arrival_of, sender_number};
+use crate::state::{FIRST, NEVER};
 use crate::{
-    Destination, DestinationCount, Filter, MessageState, ReasonCount, Summary, SummaryRow,
+    Addresses, Destination, DestinationCount, Filter, MessageState, ReasonCount, Summary,
+    SummaryRow,
 };
 
 impl Schedule {
@@ -136,7 +137,11 @@ impl Schedule {
             row.oldest = row.oldest.min(oldest);
             let next = group.first().map(|(time, _)| time);
             let next = next.filter(|time| *time != NEVER);
-            let next = next.map(|time| if part.put_off { time.min(until) } else { time });
+            let next = next.map(|time| match time {
+                FIRST => now,
+                time if part.put_off => time.min(until),
+                time => time,
+            });
             row.next_attempt = row.next_attempt.into_iter().chain(next).min();
         }
         row
@@ -151,12 +156,12 @@ impl Schedule {
                 .reason
                 .as_deref()
                 .map(|reason| self.reasons.known(reason)),
-            // A domain is no sender: its addresses have numbers of their own.
-            sender: filter
-                .sender
-                .as_deref()
-                .filter(|s| !s.starts_with('@'))
-                .map(number_of),
+            sender: filter.sender.as_ref().and_then(|sender| match sender {
+                Addresses::Null => Some(sender_number(None)),
+                Addresses::One(mailbox) => Some(sender_number(Some(mailbox))),
+                // Its addresses have numbers of their own.
+                Addresses::AllOf(_) => None,
+            }),
         };
         let from = match filter.state {
             Some(MessageState::Held) => from.max((NEVER, QueueId::from_raw(0))),

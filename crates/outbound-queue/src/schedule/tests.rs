@@ -91,6 +91,42 @@ fn notifications_come_after_mail_but_for_a_tenth() {
 }
 
 #[test]
+fn what_an_operator_returns_comes_before_all_others() {
+    let d = Destination::new("d.test");
+    let now = Timestamp::from_millis(90_000);
+    let returned: BTreeSet<Key> = [key(0, 80_000), key(0, 80_001)].into();
+    // Behind mail that was put off for a suspension which is over; and among more senders than have a turn.
+    for many in [100, 2000] {
+        let mut s = Schedule::default();
+        for n in 1..=many {
+            let when = When {
+                time: key(n, n).0,
+                put_off: true,
+                reason: None,
+                mixed: false,
+                alone: true,
+            };
+            s.insert(&d, key(n, n).1, &when, n as u16);
+            insert(&mut s, &d, key(n, 40_000 + n), n as u16, None);
+        }
+        // A notification is one of them.
+        insert(&mut s, &d, key(0, 80_000), NOBODY, None);
+        insert(&mut s, &d, key(0, 80_001), u16::MAX, None);
+        for max in [20, 2] {
+            let first: Vec<Key> = s.due(&d, now, max);
+            assert_eq!(first.len(), max);
+            assert_eq!(
+                first.iter().take(2).copied().collect::<BTreeSet<_>>(),
+                returned
+            );
+            let distinct: BTreeSet<&Key> = first.iter().collect();
+            assert_eq!(distinct.len(), max, "{many}: none comes twice");
+        }
+        assert!(returned.contains(&s.due(&d, now, 1)[0]));
+    }
+}
+
+#[test]
 fn e5_05_more_senders_than_fit_take_turns() {
     let mut s = Schedule::default();
     let d = Destination::new("d.test");

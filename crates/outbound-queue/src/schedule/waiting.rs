@@ -100,14 +100,29 @@ impl Waiting {
         firsts.min()
     }
 
-    /// So much of what is due: mail before notifications, of which a tenth comes along in any case.
+    /// So much of what is due: what is returned, then mail before notifications, of which a tenth comes
+    /// along in any case.
     pub(super) fn due(&self, now: Timestamp, open: bool, max: usize) -> Vec<Key> {
-        let mut mail = self.due_of_kind(false, now, open);
-        let mut keys: Vec<Key> = mail.by_ref().take(max - max / 10).collect();
-        let notices = self.due_of_kind(true, now, open);
-        keys.extend(notices.take(max - keys.len()));
+        let mut keys: Vec<Key> = self.returned().take(max).collect();
+        let left = max - keys.len();
+        let of_kind = |notice| {
+            let due = self.due_of_kind(notice, now, open);
+            due.filter(|key| !is_returned(key))
+        };
+        let mut mail = of_kind(false);
+        keys.extend(mail.by_ref().take(left - left / 10));
+        keys.extend(of_kind(true).take(max - keys.len()));
         keys.extend(mail.take(max - keys.len()));
         keys
+    }
+
+    /// What an operator returns: before everything else, whatever it was put off for. Where the destination is
+    /// paused it is looked for among the first that are due, and nowhere else.
+    fn returned(&self) -> impl Iterator<Item = Key> {
+        let keys = self
+            .groups()
+            .flat_map(|(_, group)| group.entries().take_while(|(key, _)| is_returned(key)));
+        keys.map(|(key, _)| key)
     }
 
     pub(super) fn has_mail_due(&self, now: Timestamp, open: bool) -> bool {
@@ -164,10 +179,10 @@ impl Waiting {
         }
     }
 
-    /// A sender's first entry that is due.
+    /// A sender's first entry that is due and not [returned](Self::returned).
     fn due_of(&self, sender: u16, now: Timestamp, open: bool) -> Option<Key> {
         let by_sender = self.by_sender.as_ref()?;
-        let start = (Timestamp::default(), QueueId::from_raw(0));
+        let start = (FIRST, QueueId::from_raw(0));
         let first = |put_off: bool, by: Timestamp| {
             let end = (by, QueueId::from_raw(u64::MAX));
             let mut keys = by_sender.range((sender, put_off, start)..=(sender, put_off, end));
@@ -176,10 +191,11 @@ impl Waiting {
         first(true, if open { NEVER } else { now }).or_else(|| first(false, now))
     }
 
-    /// One due entry of each sender, beginning with whose turn it is; what is still wanted is filled
-    /// up with what is longest due.
+    /// What is returned, then one due entry of each sender, beginning with whose turn it is; what is still
+    /// wanted is filled up with what is longest due.
     pub(super) fn due_by_turns(&mut self, now: Timestamp, open: bool, max: usize) -> Vec<Key> {
         let mut keys = Vec::with_capacity(max);
+        keys.extend(self.returned().take(max));
         let by_sender = self.by_sender.iter().flatten();
         let first = by_sender.clone().next().map(|(sender, ..)| *sender);
         // Senders looked at: some may have nothing that is due.
@@ -220,3 +236,11 @@ impl Waiting {
         keys
     }
 }
+
+/// Whether an entry is due since before all time: [`Edit::Bounce`](crate::Edit::Bounce).
+fn is_returned(key: &Key) -> bool {
+    key.0 < FIRST
+}
+
+/// The earliest time that anything else is due.
+const FIRST: Timestamp = Timestamp::from_millis(1);

@@ -32,6 +32,7 @@ async fn fill(store: &EmbeddedStore) -> Vec<QueueId> {
 }
 
 async fn check(store: &EmbeddedStore, remain: &[QueueId]) {
+    assert_eq!(store.health().damaged_records, 0);
     assert_eq!(ids(store).await, remain);
     let deferred = Filter {
         attempts_over: Some(0),
@@ -152,6 +153,167 @@ async fn a_rebuild_behind_running_threads_finds_all() {
         woken.await.unwrap();
     }
     check(&store, &remain).await;
+}
+
+#[tokio::test]
+async fn h6_05_a_garbled_format_file_keeps_no_mail_from_its_delivery() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = still(options(dir.path()));
+    let remain = fill(&store).await;
+    store.close().unwrap();
+    drop(store);
+    let format = dir.path().join("queue/FORMAT");
+    let said = fs::read(&format).unwrap();
+    for garbled in ["", "garbage"] {
+        fs::write(&format, garbled).unwrap();
+        let store = still(options(dir.path()));
+        check(&store, &remain).await;
+        drop(store);
+        assert_eq!(fs::read(&format).unwrap(), said, "it is written anew");
+    }
+}
+
+/// Three messages in two segments, the last one with a large content, then two in a third, all in the index; and where
+/// the records of the last segment end.
+async fn in_segments(directory: &Path) -> (Vec<QueueId>, Vec<u64>) {
+    let store = still(options(directory));
+    let mut all = Vec::new();
+    for (n, size) in [(1, 10), (1, 10), (2, 400 << 10), (3, 10), (3, 10)] {
+        while store.shared.journal.active() < n {
+            store.shared.journal.rotate().unwrap();
+        }
+        let body = vec![b'x'; size];
+        all.push(
+            put(&store, "s@a.test", &["r@d.test"], &body, false, at(1))
+                .await
+                .0,
+        );
+    }
+    store.close().unwrap();
+    let mut ends = Vec::new();
+    let seen = store.shared.journal.scan_segment(3, |record| {
+        ends.push(u64::from(record.end.offset));
+        std::ops::ControlFlow::Continue(())
+    });
+    seen.unwrap();
+    (all, ends)
+}
+
+fn segment(directory: &Path, n: u32) -> std::path::PathBuf {
+    directory.join(format!("queue/journal/{n:08}.seg"))
+}
+
+fn cut(directory: &Path, n: u32, len: u64) {
+    let file = fs::File::options()
+        .write(true)
+        .open(segment(directory, n))
+        .unwrap();
+    file.set_len(len).unwrap();
+}
+
+#[tokio::test]
+async fn what_the_journal_has_lost_of_what_the_index_knows_is_told() {
+    let older_is_gone = |dir: &Path, _: &[u64]| fs::remove_file(segment(dir, 1)).unwrap();
+    let last_is_cut = |dir: &Path, ends: &[u64]| cut(dir, 3, ends[0]);
+    let last_is_empty = |dir: &Path, _: &[u64]| cut(dir, 3, 20);
+    let older_is_cut = |dir: &Path, _: &[u64]| cut(dir, 1, 60);
+    type Loss<'a> = &'a dyn Fn(&Path, &[u64]);
+    let losses: [(&str, u64, Loss<'_>); 4] = [
+        ("a segment is gone", 2, &older_is_gone),
+        ("the end is cut off", 1, &last_is_cut),
+        ("the last is empty", 2, &last_is_empty),
+        ("an older one is cut", 2, &older_is_cut),
+    ];
+    for (what, lost, lose) in losses {
+        for read_at_once in [100, 1] {
+            let dir = tempfile::tempdir().unwrap();
+            let (all, ends) = in_segments(dir.path()).await;
+            lose(dir.path(), &ends);
+            // The same again: what is lost stays so.
+            for _ in 0..2 {
+                let store = still_recovered(EmbeddedOptions {
+                    read_at_once,
+                    ..options(dir.path())
+                });
+                assert_eq!(store.health().damaged_records, lost, "{what}");
+                assert_eq!(
+                    ids(&store).await,
+                    all,
+                    "{what}: an operator can return them"
+                );
+                store.close().unwrap();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_index_that_alone_knows_of_mail_is_kept_for_good() {
+    for gone in [1..=4, 2..=4] {
+        let dir = tempfile::tempdir().unwrap();
+        let (all, _) = in_segments(dir.path()).await;
+        let left = *gone.start() as usize * 2 - 2;
+        for n in gone {
+            let _ = fs::remove_file(segment(dir.path(), n));
+        }
+        let store = still_recovered(options(dir.path()));
+        let health = store.health();
+        assert_eq!(health.damaged_records, (all.len() - left) as u64);
+        assert!(health.index_rebuilt.unwrap().contains("index.lost-1"));
+        assert_eq!(ids(&store).await, all[..left]);
+        store.close().unwrap();
+        drop(store);
+        for _ in 0..2 {
+            fs::remove_dir_all(dir.path().join("queue/index")).unwrap();
+            let store = still_recovered(options(dir.path()));
+            assert_eq!(store.health().damaged_records, 0);
+            store.close().unwrap();
+        }
+        let kept = dir.path().join("queue/index.lost-1");
+        assert!(kept.join("db").exists());
+        let content = fs::read(kept.join("bodies").join(all[2].to_string())).unwrap();
+        assert_eq!(content.len(), 400 << 10);
+    }
+}
+
+#[tokio::test]
+async fn damage_that_compaction_finds_is_told_once_and_its_segment_goes_when_nothing_in_it_matters()
+{
+    let dir = tempfile::tempdir().unwrap();
+    let (all, _) = in_segments(dir.path()).await;
+    let path = segment(dir.path(), 1);
+    let mut bytes = fs::read(&path).unwrap();
+    // The magic of the second record.
+    let second = bytes
+        .windows(4)
+        .skip(41)
+        .position(|w| w == &bytes[40..44])
+        .unwrap()
+        + 41;
+    bytes[second] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let store = still(options(dir.path()));
+    put(&store, "s@a.test", &["r@d.test"], b"x", false, at(1)).await;
+    compact_all(&store.shared);
+    compact_all(&store.shared);
+    assert_eq!(
+        store.health().damaged_records,
+        0,
+        "nobody has looked at it: it is full"
+    );
+    store.edit_one(all[0], Edit::Cancel).await;
+    compact_all(&store.shared);
+    let compacted = compaction::compact(&store.shared, 1).unwrap();
+    assert!(!compacted && path.exists(), "the damaged one is live");
+    assert_eq!(store.health().damaged_records, 1);
+    assert!(!compaction::compact(&store.shared, 1).unwrap());
+    assert_eq!(store.health().damaged_records, 1, "told once");
+    store.edit_one(all[1], Edit::Cancel).await;
+    compact_all(&store.shared);
+    assert!(!path.exists());
+    let copies = fs::read_dir(dir.path().join("queue/journal/quarantine")).unwrap();
+    assert_eq!(copies.count(), 1);
+    assert_eq!(ids(&store).await[..3], all[2..]);
 }
 
 /// Wherever a bit flips, mail is neither lost nor comes back.

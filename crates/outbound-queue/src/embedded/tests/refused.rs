@@ -82,33 +82,44 @@ impl Both {
 
     /// Both outcomes reach the journal's writer at once, with so many bytes left on the disk.
     fn finish_both(&mut self, room: u64) {
-        let (began, has_begun) = std::sync::mpsc::channel();
-        let (release, released) = std::sync::mpsc::channel::<()>();
-        let completion: journal::Completion = Box::new(move |_| {
-            began.send(()).unwrap();
-            released.recv().ok();
-        });
-        let nothing = journal::Record::new(99, 1, "");
-        let journal = &self.store.shared.journal;
-        journal.append(nothing, journal::Urgency::Now, Some(completion));
-        has_begun.recv().unwrap();
+        let writer = hold_writer(&self.store.shared.journal);
         self.disk.set_free(Some(room));
         for finish in [self.bounced.take(), self.delivered.take()] {
             self.store.finish(finish.unwrap(), at(3)).unwrap();
         }
-        release.send(()).unwrap();
+        writer.send(()).unwrap();
         self.store.shared.journal.sync().unwrap();
     }
 
     /// What the next start finds after the power was lost.
     async fn found_after_power_cut(self) -> Vec<QueueId> {
+        let (_dir, store) = self.after_power_cut();
+        ids(&store).await
+    }
+
+    fn after_power_cut(self) -> (tempfile::TempDir, EmbeddedStore) {
         let Self {
             dir, disk, store, ..
         } = self;
         let disk = disk.power_cut();
         drop(store);
-        ids(&still_recovered(on(&disk, dir.path()))).await
+        let store = still_recovered(on(&disk, dir.path()));
+        (dir, store)
     }
+}
+
+/// Keeps the journal's writer from writing until it is told to go on.
+fn hold_writer(journal: &journal::Journal) -> std::sync::mpsc::Sender<()> {
+    let (began, has_begun) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let completion: journal::Completion = Box::new(move |_| {
+        began.send(()).unwrap();
+        released.recv().ok();
+    });
+    let nothing = journal::Record::new(99, 1, "");
+    journal.append(nothing, journal::Urgency::Now, Some(completion));
+    has_begun.recv().unwrap();
+    release
 }
 
 #[tokio::test]
@@ -132,7 +143,9 @@ async fn h6_02_what_a_full_disk_refused_of_one_message_is_recorded_in_one_piece(
     for step in 1.. {
         let mut both = Both::start(14, 40).await;
         both.finish_both(0);
-        assert!(both.store.close().is_err(), "outcomes are not written");
+        // Two outcomes, and one message whose deliveries come twice.
+        let error = both.store.close().unwrap_err();
+        assert!(error.to_string().contains("of one message"), "{error}");
         both.disk.set_free(None);
         both.disk.power_off_at(both.disk.operations() + step);
         let done = committer::step(&both.store.shared).is_ok();
@@ -148,6 +161,94 @@ async fn h6_02_what_a_full_disk_refused_of_one_message_is_recorded_in_one_piece(
             break;
         }
     }
+}
+
+/// Compaction is under way while an outcome is refused: what it writes of the message must not say that
+/// its sender was told.
+#[tokio::test]
+async fn h6_02_compaction_does_not_write_an_outcome_that_was_refused() {
+    for carries_state in [false, true] {
+        let mut both = Both::start(15, 40).await;
+        both.disk.set_capacity(Some(0));
+        let bounced = both.bounced.take().unwrap();
+        both.store.finish(bounced, at(3)).unwrap();
+        let (shared, id) = (&both.store.shared, both.id);
+        shared.journal.sync().ok();
+        // There is room again, and nobody has tried the outcome anew.
+        both.disk.set_capacity(None);
+        let stays = if carries_state {
+            compaction::carry_state(shared, id, |_, _| true)
+        } else {
+            let place = shared.lock().core.hot[&id].place.clone();
+            compaction::copy(shared, id, place.unwrap().position)
+        };
+        shared.journal.sync().unwrap();
+        let notified = both.notified;
+        let (_dir, store) = both.after_power_cut();
+        let is_told = ids(&store).await.contains(&notified);
+        let again = store.lease(&to("d.test"), 1, at(9)).await.unwrap();
+        assert!(
+            is_told || !again.is_empty(),
+            "the recipient is done, and nobody was told (state alone: {carries_state})"
+        );
+        assert!(!stays.unwrap(), "the segment would be removed");
+    }
+}
+
+/// A segment must not be removed while what it holds has found no room before the journal's writer.
+#[tokio::test]
+async fn compaction_says_what_could_not_be_carried_on() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), SimulatedDisk::new(17));
+    let store = still(EmbeddedOptions {
+        journal_memory: 1_000,
+        ..on(&disk, dir.path())
+    });
+    let (id, _) = put(&store, "s@a.test", &["r@d.test"], b"x", false, at(1)).await;
+    let shared = &store.shared;
+    let held = std::cell::OnceCell::new();
+    // Between the look for room and the record the writer stands still, and its queue fills.
+    let meanwhile = |_: &crate::state::Stored, _: &crate::disk::Place| {
+        held.set(hold_writer(&shared.journal)).unwrap();
+        let much = journal::Record::new(99, 2, vec![0; 1_000]);
+        shared.journal.append(much, journal::Urgency::Rides, None);
+        true
+    };
+    assert!(!compaction::carry_state(shared, id, meanwhile).unwrap());
+    held.get().unwrap().send(()).unwrap();
+    shared.journal.sync().unwrap();
+    assert!(compaction::carry_state(shared, id, |_, _| true).unwrap());
+}
+
+/// The copy of a message is written when its last outcome is refused: that it is gone must not be on
+/// disk for the copy's sake alone.
+#[tokio::test]
+async fn h6_02_the_copy_of_a_message_is_not_called_gone_before_its_bounce() {
+    let mut refused = 0;
+    for body in (2_000..4_000).step_by(50) {
+        let mut both = Both::start(16, body).await;
+        let delivered = both.delivered.take().unwrap();
+        both.store.finish(delivered, at(2)).unwrap();
+        both.store.shared.journal.sync().unwrap();
+        let writer = hold_writer(&both.store.shared.journal);
+        let (shared, id) = (&both.store.shared, both.id);
+        let place = shared.lock().core.hot[&id].place.clone();
+        assert!(compaction::copy(shared, id, place.unwrap().position).unwrap());
+        // The copy has room; what makes the message gone needs another segment, and that has none.
+        both.disk.set_free(Some(500));
+        let bounced = both.bounced.take().unwrap();
+        both.store.finish(bounced, at(3)).unwrap();
+        writer.send(()).unwrap();
+        shared.journal.sync().unwrap();
+        refused += usize::from(shared.lock().is_behind());
+        shared.journal.sync().unwrap();
+        let notified = both.notified;
+        let found = both.found_after_power_cut().await;
+        assert!(
+            found == [id] || found == [notified],
+            "{body}: {found:?} of {id}, {notified}"
+        );
+    }
+    assert!(refused > 5, "{refused}");
 }
 
 #[tokio::test]

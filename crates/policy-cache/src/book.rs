@@ -17,6 +17,7 @@ use crate::discovery::{
     LocalRules, NoPolicy, Origin, Outcome, RecordTrouble, StoredPolicy, Waiting,
 };
 use crate::gate::Gate;
+use crate::orders::TestingFailure;
 use crate::schedule::{Life, Schedule};
 
 #[derive(Debug, Default)]
@@ -38,6 +39,8 @@ pub(crate) struct Entry {
     pub(crate) adopting: u32,
     /// The number of the order to forget; 0 if there was none.
     pub(crate) forgotten: u64,
+    /// When that was, in monotonic time.
+    pub(crate) forgotten_at: Option<Duration>,
     pub(crate) local: Option<Arc<LocalRules>>,
     pub(crate) contact: Option<Contact>,
     pub(crate) gate: Gate,
@@ -46,6 +49,10 @@ pub(crate) struct Entry {
     /// When record and policy were last both had, in monotonic time.
     pub(crate) checked: Option<Duration>,
     pub(crate) expiry_told: bool,
+    /// The last delivery that enforcement would have stopped.
+    pub(crate) testing: Option<TestingFailure>,
+    /// The policy had run out before this process started.
+    pub(crate) expired_before: bool,
 }
 
 /// An answer that may be given again.
@@ -55,6 +62,16 @@ pub(crate) struct Memo {
     pub(crate) first_contact: bool,
     /// Monotonic.
     pub(crate) until: Duration,
+}
+
+impl Memo {
+    /// Nothing was learnt but that our own clock is doubted.
+    pub(crate) fn is_doubt(&self) -> bool {
+        match &self.outcome {
+            Outcome::Wait { why, .. } => matches!(why, Waiting::Clock(_)),
+            Outcome::Policy(_) | Outcome::NoPolicy(_) => false,
+        }
+    }
 }
 
 impl Entry {
@@ -102,7 +119,7 @@ impl Entry {
     pub(crate) fn forget_failure(&mut self) {
         let failed = self.memo.as_ref().is_some_and(|m| match &m.outcome {
             Outcome::Wait {
-                why: Waiting::Dns { .. },
+                why: Waiting::Dns { .. } | Waiting::Clock(_),
                 ..
             }
             | Outcome::NoPolicy(NoPolicy::Unknown { .. }) => true,
@@ -118,8 +135,9 @@ impl Entry {
         }
     }
 
-    /// Nothing is lost if this entry goes.
-    fn is_idle(&self, now: Timestamp, mono: Duration) -> bool {
+    /// Nothing is lost if this entry goes. Looks that began before an order to forget take `look` at most: as
+    /// long as one may be under way its end must find the order.
+    fn is_idle(&self, now: Timestamp, mono: Duration, look: Duration) -> bool {
         let policy_is_old = self
             .policy
             .as_ref()
@@ -129,6 +147,7 @@ impl Entry {
             && self.contact.is_none_or(|c| c.is_over(now))
             && self.gate.is_idle(mono)
             && self.memo.as_ref().is_none_or(|m| mono >= m.until)
+            && self.forgotten_at.is_none_or(|at| mono >= at + look)
     }
 }
 
@@ -151,9 +170,9 @@ impl Book {
         count
     }
 
-    /// Drops what nobody needs any more.
-    pub(crate) fn purge(&mut self, now: Timestamp, mono: Duration) {
-        self.entries.retain(|_, e| !e.is_idle(now, mono));
+    /// Drops what nobody needs any more; a look takes no longer than `look`.
+    pub(crate) fn purge(&mut self, now: Timestamp, mono: Duration, look: Duration) {
+        self.entries.retain(|_, e| !e.is_idle(now, mono, look));
     }
 }
 

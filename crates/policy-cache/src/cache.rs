@@ -23,7 +23,7 @@ use crate::disk::{Disk, OpenStore, Repair};
 use crate::event::{EventKind, EventSink, PolicyEvent, StorePart};
 use crate::fetch::{FetchError, PolicyFetcher};
 use crate::flight::Flights;
-use crate::guard::{ClockGuard, ClockHeld};
+use crate::guard::{ClockGuard, ClockHeld, ClockNews};
 use crate::lookup::Trigger;
 use crate::stats::Counters;
 use crate::store::{Loaded, Store};
@@ -257,11 +257,20 @@ impl PolicyCache {
         discovery
     }
 
+    /// As [`PolicyCache::policy_for`], for a reader: a look-up without an answer is not counted against the
+    /// domain, of which decision AMB-01 lets mail go after three.
+    pub async fn shown(&self, domain: &Domain) -> Discovery {
+        match self.cached(domain) {
+            Some(known) => known,
+            None => self.fly(domain, Trigger::Shown).await.discovery,
+        }
+    }
+
     /// The answer from memory if it is still good; never waits.
     #[must_use]
     pub fn cached(&self, domain: &Domain) -> Option<Discovery> {
         let inner = &self.inner;
-        let (now, mono) = (inner.now(), inner.clock.monotonic());
+        let (now, mono) = inner.clocks();
         let (memo, local) = {
             let book = inner.book.read();
             let entry = book.entries.get(domain);
@@ -270,6 +279,8 @@ impl PolicyCache {
                 entry.and_then(|e| e.local.clone()),
             )
         };
+        // What a doubted clock said ends with the doubt.
+        let memo = memo.filter(|m| !m.is_doubt() || inner.clock_held().is_some());
         let (outcome, first_contact, until) = match memo {
             Some(memo) => (memo.outcome, memo.first_contact, memo.until),
             None => {
@@ -293,22 +304,29 @@ impl PolicyCache {
         self.inner.now()
     }
 
+    /// The same, with the monotonic time that belongs to it.
+    #[must_use]
+    pub fn clocks(&self) -> (Timestamp, Duration) {
+        self.inner.clocks()
+    }
+
     /// The doubts about the wall clock, if there are any: expiry is held then.
     #[must_use]
     pub fn clock(&self) -> Option<ClockHeld> {
-        let clock = &self.inner.clock;
-        self.inner
-            .guard
-            .lock()
-            .held(clock.wall(), clock.monotonic())
+        self.inner.clock_held()
     }
 
     /// An operator says that the wall clock is right. False if nobody doubts it.
     pub fn accept_clock(&self, by: &str) -> bool {
         let inner = &self.inner;
-        let (wall, mono) = (inner.clock.wall(), inner.clock.monotonic());
-        let Some(news) = inner.guard.lock().accept(wall, mono) else {
-            return false;
+        let (wall, mono) = inner.clock.both();
+        let news = {
+            let mut guard = inner.guard.lock();
+            let Some(news) = guard.accept(wall, mono) else {
+                return false;
+            };
+            inner.plan_anew_after(news);
+            news
         };
         let accepted_by = Some(by.to_owned());
         inner.tell_all(wall, EventKind::Clock { news, accepted_by });
@@ -323,7 +341,8 @@ impl PolicyCache {
         self.inner.guard.lock().set_back()
     }
 
-    /// Changes whenever the policy or a local rule of any domain has changed in substance. A plan
+    /// Changes whenever the policy or a local rule of any domain has changed in substance, and when the clock
+    /// is doubted no longer. A plan
     /// made under the same number and before its `valid_until` need not ask again.
     #[must_use]
     pub fn generation(&self) -> u64 {
@@ -352,27 +371,42 @@ impl PolicyCache {
         // Somebody else's look was bound by the gate, which does not bind an operator.
         self.fly(domain, Trigger::Operator).await
     }
-
-    /// A delivery under mode testing would have failed had the policy been enforced: tells the log.
-    pub fn report_testing_failure(&self, domain: &Domain, mx: &str, reason: &str) {
-        let kind = EventKind::TestingWouldFail {
-            mx: mx.to_owned(),
-            reason: reason.to_owned(),
-        };
-        self.inner.tell(domain, kind);
-    }
 }
 
 impl Inner {
+    /// See [`PolicyCache::clock`].
+    pub(crate) fn clock_held(&self) -> Option<ClockHeld> {
+        let (wall, mono) = self.clock.both();
+        self.guard.lock().held(wall, mono)
+    }
+
     /// The time that expiry is judged by.
     pub(crate) fn now(&self) -> Timestamp {
-        let (wall, mono) = (self.clock.wall(), self.clock.monotonic());
-        let (now, news) = self.guard.lock().now(wall, mono);
+        self.clocks().0
+    }
+
+    /// That, and monotonic time.
+    pub(crate) fn clocks(&self) -> (Timestamp, Duration) {
+        let (wall, mono) = self.clock.both();
+        let (now, news) = {
+            let mut guard = self.guard.lock();
+            let (now, news) = guard.now(wall, mono);
+            news.inspect(|news| self.plan_anew_after(*news));
+            (now, news)
+        };
         if let Some(news) = news {
             let accepted_by = None;
             self.tell_all(now, EventKind::Clock { news, accepted_by });
         }
-        now
+        (now, mono)
+    }
+
+    /// Plans may say that mail waits because the clock is doubted, by the time that was judged by then. For
+    /// whoever holds the guard: nobody is to see the new time under the old number.
+    fn plan_anew_after(&self, news: ClockNews) {
+        if news.ends_doubt() {
+            self.generation.fetch_add(1, Ordering::Release);
+        }
     }
 
     pub(crate) fn clock_set_back(&self) -> Duration {
@@ -428,6 +462,7 @@ impl Inner {
             };
             // One that ran out long before this start was told of then.
             entry.expiry_told = now >= policy.expires_at + Duration::from_hours(24);
+            entry.expired_before = policy.is_expired(now);
             entry.seq = seq;
             entry.policy = Some(Arc::clone(&policy));
             let interval = self.config.refresh_interval;
@@ -500,13 +535,10 @@ impl Inner {
             }
             return;
         }
+        self.book.write().schedule.could_not_fetch(domain, &cause);
         let mut event = self.event(domain, EventKind::FetchFailed { cause, back_off });
         event.id = id.or(event.id);
         self.events.policy_event(&event);
-        if policy.is_none() {
-            let result = "fetch-failure";
-            self.tell(domain, EventKind::FirstContact { result });
-        }
     }
 
     pub(crate) fn tell(&self, domain: &Domain, kind: EventKind) {

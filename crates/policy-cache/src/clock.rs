@@ -12,6 +12,11 @@ pub trait Clock: Send + Sync {
     /// Time since some fixed point of this process, never set back: what TTLs, back-off and rate
     /// limits are counted in.
     fn monotonic(&self) -> Duration;
+
+    /// Both at one moment. Asked for many times for each message: worth few looks at the system's clocks.
+    fn both(&self) -> (Timestamp, Duration) {
+        (self.wall(), self.monotonic())
+    }
 }
 
 /// The clocks of the operating system.

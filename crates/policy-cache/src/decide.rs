@@ -28,8 +28,9 @@
 //! | 10 | DNS failure | valid | unexpired | fetched | replaced |
 //! | 11 | DNS failure | any | expired, absent | unknown: decision AMB-01 | kept |
 //!
-//! A fetch is *owed* if nothing but our own limits on fetches stands against it, the host answered the
-//! last time, and its policy was to be enforced. Section 3.3 lets mail go where no policy "can be
+//! A fetch is *owed* if nothing but our own limits on fetches stands against it, and the host answered the
+//! last time with a policy that was to be enforced, or all that ended the last fetch was a clock that was
+//! doubted. Section 3.3 lets mail go where no policy "can be
 //! fetched"; this one can be, if not now (decision AMB-06: it expires when it says, and the limits hold).
 //!
 //! Invariant: an unexpired policy is only ever replaced by a complete, valid HTTPS fetch. There is
@@ -85,6 +86,8 @@ pub(crate) enum Fetched {
     Failed(FetchError),
     /// Not asked for because of our own limits; not before this monotonic time.
     Owed(Duration),
+    /// Nothing was learnt, because our own clock is wrong, or may be; not again before this monotonic time.
+    Doubted(Duration, FetchError),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -96,8 +99,10 @@ pub(crate) enum Decision {
     UseCached(Option<Fallback>),
     /// No policy applies.
     NoPolicy(NoPolicy),
-    /// A policy to be enforced has run out, and we do not ask for it again before this monotonic time.
+    /// A fetch is owed, and we do not ask for the policy before this monotonic time.
     Wait(Duration),
+    /// The certificate was judged by a clock that is doubted; not before this monotonic time.
+    Doubted(Duration, FetchError),
     /// Nothing is known and DNS does not answer.
     Unknown(DnsError),
 }
@@ -129,6 +134,12 @@ pub(crate) fn decide(txt: Txt, fetched: Fetched, cached: &Cached) -> Decision {
         (Txt::Found(_), Fetched::Owed(until), Cached::Expired | Cached::Absent) => {
             Decision::Wait(until)
         }
+        (Txt::Found(_), Fetched::Doubted(until, cause), Cached::Expired | Cached::Absent) => {
+            Decision::Doubted(until, cause)
+        }
+        (Txt::Found(id), Fetched::Doubted(_, cause), Cached::Unexpired { .. }) => {
+            Decision::UseCached(Some(Fallback::Fetch { id, cause }))
+        }
         (Txt::Found(id), Fetched::Owed(_), Cached::Unexpired { .. }) => {
             let cause = FetchError::RateLimited;
             Decision::UseCached(Some(Fallback::Fetch { id, cause }))
@@ -140,7 +151,7 @@ pub(crate) fn decide(txt: Txt, fetched: Fetched, cached: &Cached) -> Decision {
         }
         (
             Txt::NoRecord(trouble),
-            Fetched::NotNeeded | Fetched::Failed(_) | Fetched::Owed(_),
+            Fetched::NotNeeded | Fetched::Failed(_) | Fetched::Owed(_) | Fetched::Doubted(..),
             Cached::Unexpired { .. },
         ) => Decision::UseCached(Some(Fallback::Record(trouble))),
         (Txt::NoRecord(trouble), _, Cached::Expired | Cached::Absent) => {
@@ -148,7 +159,7 @@ pub(crate) fn decide(txt: Txt, fetched: Fetched, cached: &Cached) -> Decision {
         }
         (
             Txt::Failed(error),
-            Fetched::NotNeeded | Fetched::Failed(_) | Fetched::Owed(_),
+            Fetched::NotNeeded | Fetched::Failed(_) | Fetched::Owed(_) | Fetched::Doubted(..),
             Cached::Unexpired { .. },
         ) => Decision::UseCached(Some(Fallback::Dns(error))),
         (Txt::Failed(error), _, Cached::Expired | Cached::Absent) => Decision::Unknown(error),

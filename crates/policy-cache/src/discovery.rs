@@ -55,12 +55,15 @@ pub enum Waiting {
         /// The last failure.
         cause: DnsError,
     },
-    /// A policy to be enforced has run out, because its lifetime is very short, and our limits on
-    /// fetches keep us from asking for the next one (decision AMB-06).
+    /// A policy to be enforced has run out, because its lifetime is very short, or the clock by which
+    /// the last fetch failed is doubted no longer; and our limits on fetches keep us from asking now (decision AMB-06).
     #[error(
-        "its policy was to be enforced and has run out, and we fetch it at most once a minute and 20 times an hour"
+        "its policy has to be fetched again, which we do at most once a minute and 20 times an hour"
     )]
     FetchLimit,
+    /// What the policy host showed was judged by a clock that is doubted (row H8-01).
+    #[error("{0}")]
+    Clock(FetchError),
 }
 
 /// A policy in force, and how we came by it.

@@ -70,7 +70,9 @@ impl Disk {
         // sled makes its directory, but not those above it on a disk that is not this machine's.
         std::fs::create_dir_all(dir).map_err(|e| at(dir, &e))?;
         let format = FormatFile::new(dir, "sealpost-policies", FORMAT);
-        let state = format.check(&*storage).map_err(|e| store_error(&e))?;
+        let state = format
+            .check_beside(&storage, &journal_dir, APPLICATION)
+            .map_err(|e| store_error(&e))?;
         let options = Options {
             segment_size: SEGMENT,
             max_waiting_bytes: 16 << 20,

@@ -61,6 +61,12 @@ pub enum FetchError {
     /// The certificate is not valid for the policy host.
     #[error("the certificate of the policy host is not valid: {0}")]
     Certificate(PkixError),
+    /// By our own clock the certificate is out of its time, and that clock is doubted (row H8-01): nothing
+    /// is known then of certificate or policy.
+    #[error(
+        "the certificate of the policy host was refused ({0}), but our own clock is doubted: see sealpost clock"
+    )]
+    ClockDoubted(PkixError),
     /// TLS failed for another reason than the certificate.
     #[error("the TLS handshake with the policy host failed: {0}")]
     Tls(String),
@@ -68,7 +74,7 @@ pub enum FetchError {
     #[error("the policy host offers neither TLS 1.2 nor TLS 1.3: {0}")]
     TlsVersion(String),
     /// The deadline over everything has passed.
-    #[error("timeout, stage {stage}, {bytes} bytes of the body read")]
+    #[error("timeout: {}", stage.in_vain(*bytes))]
     Timeout {
         /// What was being waited for.
         stage: Stage,
@@ -127,6 +133,23 @@ pub enum Stage {
     Headers,
     /// Reading the body.
     Body,
+}
+
+impl Stage {
+    /// What had not happened when the time was over.
+    fn in_vain(self, bytes: usize) -> String {
+        match self {
+            Self::Queue => "too many other policies were being fetched".to_owned(),
+            Self::Dns => "DNS did not say where the policy host is".to_owned(),
+            Self::Connect => "no connection to the policy host came about".to_owned(),
+            Self::Tls => {
+                "the policy host took the connection, but not the TLS handshake to its end"
+                    .to_owned()
+            }
+            Self::Headers => "the policy host took the connection, and answered nothing".to_owned(),
+            Self::Body => format!("the answer did not end ({bytes} bytes of it had come)"),
+        }
+    }
 }
 
 impl std::fmt::Display for Stage {
@@ -226,6 +249,7 @@ impl FetchError {
             | Self::BodyIncomplete { .. }
             | Self::BadHttp(_)
             | Self::RateLimited
+            | Self::ClockDoubted(_)
             | Self::Local(_) => ResultType::StsPolicyFetchError,
         }
     }
@@ -255,6 +279,7 @@ impl FetchError {
             Self::BadHttp(_) => "bad_http",
             Self::Policy(_) => "policy_invalid",
             Self::RateLimited => "rate_limited",
+            Self::ClockDoubted(_) => "clock_doubted",
             Self::Local(_) => "local",
         }
     }

@@ -57,16 +57,15 @@ impl PolicyCache {
         }
         // A full check answers for mail as well: one GET less. The daily refresh may wait for its
         // turn, and mail does not wait with it.
-        if trigger == Trigger::Mail
+        let for_mail = trigger.purpose() == Purpose::Mail;
+        if for_mail
             && let Some(check) = flights.get(&(key.0.clone(), Purpose::Check))
             && check.trigger != Trigger::Refresh
         {
             return Boarding::Aboard(check.clone());
         }
         // The flight may have landed since the caller looked into memory.
-        if trigger == Trigger::Mail
-            && let Some(discovery) = self.cached(domain)
-        {
+        if for_mail && let Some(discovery) = self.cached(domain) {
             return Boarding::Landed(FreshLook {
                 discovery,
                 confirmed: false,
@@ -103,7 +102,7 @@ impl Drop for Landing<'_> {
 impl Inner {
     /// A look panicked. What is in force stays in force; if nothing is, the mail waits.
     fn crashed(&self, domain: &Domain) -> FreshLook {
-        let (now, mono) = (self.now(), self.clock.monotonic());
+        let (now, mono) = self.clocks();
         let known = {
             let book = self.book.read();
             book.entries

@@ -27,6 +27,12 @@ struct Failed {
     for_all: bool,
 }
 
+impl Failed {
+    const fn is_doubted(&self) -> bool {
+        matches!(self.cause, FetchError::ClockDoubted(_))
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 #[must_use]
 pub(crate) enum Pass {
@@ -93,6 +99,14 @@ impl Gate {
         Pass::Go
     }
 
+    /// Who asks next need not wait for what a doubted clock said. That nothing else spoke against the host is
+    /// still known: while our own limits hold the next fetch back it is owed, see [`Gate::owes`].
+    pub(crate) fn forget_doubt(&mut self) {
+        if let Some(failed) = self.failed.as_mut().filter(|f| f.is_doubted()) {
+            failed.until = Duration::ZERO;
+        }
+    }
+
     /// Notes a failure; returns how long this id has to wait.
     pub(crate) fn failed(
         &mut self,
@@ -120,10 +134,11 @@ impl Gate {
     }
 
     /// When our own limits let the next fetch begin, if all that keeps mail from being protected is that
-    /// they do not now: the host answered the last time, and its policy was to be enforced.
+    /// they do not now: the host answered the last time, and its policy was to be enforced, or all that spoke
+    /// against it was a clock that is doubted.
     pub(crate) fn owes(&self, now: Duration) -> Option<Duration> {
-        self.enforced
-            .then(|| self.within_limits(now).unwrap_or(now))
+        let doubted = self.failed.as_ref().is_some_and(|f| f.is_doubted());
+        (self.enforced || doubted).then(|| self.within_limits(now).unwrap_or(now))
     }
 
     /// When a minute has passed since the last fetch and there are fewer than 20 within an hour, if that
@@ -146,7 +161,7 @@ impl Gate {
 
 const HOUR: Duration = Duration::from_hours(1);
 /// RFC 8461 section 3.3: "senders SHOULD wait […] five minutes".
-const BACK_OFF: Duration = Duration::from_mins(5);
+pub(crate) const BACK_OFF: Duration = Duration::from_mins(5);
 /// What Retry-After may lengthen it to (row H2-16).
 const MAX_BACK_OFF: Duration = Duration::from_hours(24);
 const PER_DOMAIN_EVERY: Duration = Duration::from_mins(1);
@@ -155,7 +170,10 @@ const FORCED_EVERY: Duration = Duration::from_mins(5);
 
 #[cfg(test)]
 mod tests {
+    use mail_types::Timestamp;
+
     use super::*;
+    use crate::fetch::PkixError;
 
     fn id(n: u32) -> PolicyId {
         PolicyId::parse(&format!("id{n}")).unwrap()
@@ -250,6 +268,27 @@ mod tests {
         gate.succeeded(true);
         gate.failed(None, &busy(), s(1201));
         assert_eq!(gate.owes(s(1202)), None, "the host was asked");
+    }
+
+    #[test]
+    fn h8_01_a_fetch_is_owed_though_the_doubt_that_ended_the_last_is_over() {
+        let mut gate = Gate::default();
+        assert_eq!(gate.ask(None, s(0)), Pass::Go);
+        let fault = PkixError::Expired {
+            not_after: Timestamp::from_secs(1),
+            now: Timestamp::from_secs(2),
+        };
+        let _ = gate.failed(None, &FetchError::ClockDoubted(fault).into(), s(0));
+        gate.forget_doubt();
+        let held = gate.ask(None, s(1));
+        let (until, cause) = (s(60), FetchError::RateLimited);
+        assert_eq!(held, Pass::HeldBack { until, cause });
+        assert_eq!(gate.owes(s(1)), Some(s(60)));
+        assert_eq!(gate.ask(None, s(60)), Pass::Go);
+        gate.failed(None, &busy(), s(60));
+        gate.forget_doubt();
+        assert_eq!(gate.owes(s(61)), None, "the host was asked, and it failed");
+        assert!(!gate.is_idle(s(61)), "no other failure is forgotten");
     }
 
     #[test]

@@ -59,6 +59,16 @@ pub enum ClockNews {
     },
 }
 
+impl ClockNews {
+    /// The wall clock is doubted no longer.
+    pub(crate) const fn ends_doubt(&self) -> bool {
+        match self {
+            Self::TakenBack | Self::Believed { .. } => true,
+            Self::Jumped { .. } => false,
+        }
+    }
+}
+
 impl ClockGuard {
     /// With wall and monotonic time that belonged together at some earlier moment, also in an earlier
     /// process.

@@ -17,7 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use journal::{FlushError, Flusher, Position};
+use journal::{FlushError, Flusher, Position, await_unlocked};
 use mail_types::Domain;
 
 use crate::row::{Row, digest};
@@ -90,6 +90,8 @@ impl Index {
             .cache_capacity(CACHE)
             .use_compression(false)
             .flush_every_ms(None);
+        // A thread of sled's pool may still hold the lock of the one that was open before.
+        await_unlocked(&path.join("db"), LOCK_PATIENCE).map_err(failed)?;
         let db = guarded(|| config.open())?;
         let file = File::open(path.join("db")).map_err(failed)?;
         let flushed = db.clone();
@@ -356,6 +358,7 @@ const SUSPECT: &str = "index.suspect";
 const STATE: &[u8] = b"!state";
 const ROWS: &[u8] = b"r";
 const ROWS_END: &[u8] = b"s";
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 const LONGEST_FLUSH: Duration = Duration::from_secs(30);
 /// All policies are in memory: the index is read at start and written in small batches.
 const CACHE: u64 = 4 << 20;

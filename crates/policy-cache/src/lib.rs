@@ -29,6 +29,7 @@ mod row;
 mod schedule;
 mod stats;
 mod store;
+mod unanswered;
 
 pub use cache::{CacheError, Config, FreshLook, Opened, PolicyCache, Ports};
 pub use clock::{Clock, Jitter, SystemClock};
@@ -40,7 +41,7 @@ pub use event::{EventKind, EventSink, PolicyEvent, Severity, StorePart};
 pub use fetch::{FetchError, FetchFailure, PkixError, PolicyFetcher, ResultType, Stage};
 pub use guard::{ClockHeld, ClockNews};
 pub use https::{HttpsFetcher, HttpsFetcherError, TlsSource};
-pub use orders::PolicyView;
+pub use orders::{PolicyView, TestingFailure};
 pub use stats::{Lookups, Stats};
 
 #[cfg(test)]

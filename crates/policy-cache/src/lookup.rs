@@ -8,14 +8,14 @@ use mail_types::{DnsError, Domain, Timestamp};
 use mta_sts::{Mode, PolicyId, Record, Selection, Warning};
 
 use crate::cache::{FreshLook, Inner};
-use crate::contact::{self, Contact, ContactVerdict};
+use crate::contact::Contact;
 use crate::decide::{Cached, Decision, Fetched, Need, Purpose, Txt, decide, need};
 use crate::discovery::{
     Applied, Fallback, NoPolicy, Origin, Outcome, RecordTrouble, StoredPolicy, Waiting,
 };
 use crate::event::EventKind;
-use crate::fetch::{FetchError, Stage};
-use crate::gate::Pass;
+use crate::fetch::{FetchError, FetchFailure, PkixError, Stage};
+use crate::gate::{BACK_OFF, Pass};
 use crate::row::Row;
 
 /// Who wants to know.
@@ -23,6 +23,8 @@ use crate::row::Row;
 pub(crate) enum Trigger {
     /// Mail is to be delivered.
     Mail,
+    /// Somebody wants to see what mail would meet.
+    Shown,
     /// The daily refresh.
     Refresh,
     /// A delivery failed because of the policy.
@@ -36,7 +38,7 @@ pub(crate) enum Trigger {
 impl Trigger {
     pub(crate) const fn purpose(self) -> Purpose {
         match self {
-            Self::Mail => Purpose::Mail,
+            Self::Mail | Self::Shown => Purpose::Mail,
             Self::Refresh | Self::Forced | Self::Fresh | Self::Operator => Purpose::Check,
         }
     }
@@ -82,13 +84,14 @@ impl Inner {
                 Pass::HeldBack { cause, until } => {
                     recently_checked =
                         self.held_back(domain, trigger, &cause, until, id.as_ref(), &cached);
-                    match self
-                        .owed(domain)
-                        .filter(|_| cause == FetchError::RateLimited)
-                    {
+                    match cause {
                         _ if recently_checked => Fetched::NotNeeded,
-                        Some(until) => Fetched::Owed(until),
-                        None => Fetched::Failed(cause),
+                        FetchError::ClockDoubted(_) => Fetched::Doubted(until, cause),
+                        FetchError::RateLimited => match self.owed(domain) {
+                            Some(until) => Fetched::Owed(until),
+                            None => Fetched::Failed(cause),
+                        },
+                        _ => Fetched::Failed(cause),
                     }
                 }
                 Pass::Go => match self.fetch(domain, id.clone(), trigger, started).await {
@@ -98,6 +101,9 @@ impl Inner {
                             ..fetched
                         });
                         Fetched::Valid
+                    }
+                    Err(cause @ FetchError::ClockDoubted(_)) => {
+                        Fetched::Doubted(self.clock.monotonic() + BACK_OFF, cause)
                     }
                     Err(cause) => {
                         if first_contact && answered {
@@ -113,9 +119,28 @@ impl Inner {
             && match &fetched {
                 Fetched::Valid => true,
                 Fetched::NotNeeded => recently_checked || first_contact,
-                Fetched::Failed(_) | Fetched::Owed(_) => false,
+                Fetched::Failed(_) | Fetched::Owed(_) | Fetched::Doubted(..) => false,
             };
-        let outcome = match (decide(txt, fetched, &cached), fresh) {
+        let decided = (decide(txt, fetched, &cached), fresh);
+        let outcome = self.outcome(domain, decided, contact, trigger).await;
+        if answered && contact.is_some() {
+            self.dns_answers_again(domain).await;
+        }
+        let answer = (outcome, first_contact, confirmed);
+        self.settle(domain, answer, ttl, forgotten)
+    }
+
+    /// What a decision, with the policy that was fetched, means for whoever asked.
+    async fn outcome(
+        &self,
+        domain: &Domain,
+        decided: (Decision, Option<Fresh>),
+        contact: Option<Contact>,
+        trigger: Trigger,
+    ) -> Outcome {
+        // Of now: the clock may have been set back, and believed, while the look was made.
+        let (now, mono) = self.clocks();
+        match decided {
             (Decision::UseFetched, Some(fresh)) => {
                 let policy = self.adopt(fresh).await;
                 Outcome::Policy(Applied {
@@ -129,16 +154,15 @@ impl Inner {
             (Decision::UseCached(fallback), _) => self.cached_policy(domain, fallback),
             (Decision::NoPolicy(why), _) => Outcome::NoPolicy(why),
             (Decision::Wait(until), _) => Outcome::Wait {
-                until: now + until.saturating_sub(self.clock.monotonic()),
+                until: now + until.saturating_sub(mono),
                 why: Waiting::FetchLimit,
             },
-            (Decision::Unknown(cause), _) => self.unknown(domain, contact, cause).await,
-        };
-        if answered && contact.is_some() {
-            self.dns_answers_again(domain).await;
+            (Decision::Doubted(until, cause), _) => Outcome::Wait {
+                until: now + until.saturating_sub(mono),
+                why: Waiting::Clock(cause),
+            },
+            (Decision::Unknown(cause), _) => self.unknown(domain, contact, cause, trigger).await,
         }
-        let answer = (outcome, first_contact, confirmed);
-        self.settle(domain, answer, ttl, forgotten)
     }
 
     fn known(&self, domain: &Domain, now: Timestamp) -> Known {
@@ -185,11 +209,17 @@ impl Inner {
 
     fn pass(&self, domain: &Domain, id: Option<&PolicyId>, trigger: Trigger) -> Pass {
         let mono = self.clock.monotonic();
+        let doubted = self.clock_held().is_some();
         let mut book = self.book.write();
         let gate = &mut book.entries.entry(domain.clone()).or_default().gate;
+        if !doubted {
+            gate.forget_doubt();
+        }
         match trigger {
             Trigger::Forced => gate.ask_forced(id, mono),
-            Trigger::Mail | Trigger::Refresh | Trigger::Fresh => gate.ask(id, mono),
+            Trigger::Mail | Trigger::Shown | Trigger::Refresh | Trigger::Fresh => {
+                gate.ask(id, mono)
+            }
             Trigger::Operator => gate.open(mono),
         }
     }
@@ -243,9 +273,11 @@ impl Inner {
         }
         let slots = match trigger {
             Trigger::Refresh => &self.background_slots,
-            Trigger::Mail | Trigger::Forced | Trigger::Fresh | Trigger::Operator => {
-                &self.fetch_slots
-            }
+            Trigger::Mail
+            | Trigger::Shown
+            | Trigger::Forced
+            | Trigger::Fresh
+            | Trigger::Operator => &self.fetch_slots,
         };
         let within = self.config.fetch_timeout;
         let left = || within.saturating_sub(self.clock.monotonic().saturating_sub(started));
@@ -263,7 +295,7 @@ impl Inner {
             }
             .into()),
         };
-        let (now, mono) = (self.now(), self.clock.monotonic());
+        let (now, mono) = self.clocks();
         match result {
             Ok(parsed) => {
                 self.fetches_work_again();
@@ -280,7 +312,8 @@ impl Inner {
                     forgotten: 0,
                 })
             }
-            Err(failure) => {
+            Err(mut failure) => {
+                self.doubt(&mut failure);
                 self.counters.fetch_failures.fetch_add(1, Ordering::Relaxed);
                 let back_off = {
                     let mut book = self.book.write();
@@ -290,6 +323,18 @@ impl Inner {
                 self.fetch_failed(domain, id, &failure.cause, back_off, trigger);
                 Err(failure.cause)
             }
+        }
+    }
+
+    /// Certificates are judged by the wall clock. While that is doubted, what it says of their times
+    /// says nothing: a wrong clock must not make mail go without the protection that it is owed.
+    fn doubt(&self, failure: &mut FetchFailure) {
+        if let FetchError::Certificate(
+            fault @ (PkixError::Expired { .. } | PkixError::NotYetValid { .. }),
+        ) = &failure.cause
+            && self.clock_held().is_some()
+        {
+            failure.cause = FetchError::ClockDoubted(fault.clone());
         }
     }
 
@@ -340,6 +385,7 @@ impl Inner {
             entry.seq = seq;
             entry.unsaved = saved.is_err();
             entry.expiry_told = false;
+            entry.expired_before = false;
             entry.memo = None;
             entry.checked = Some(self.clock.monotonic());
             entry.gate.succeeded(enforced);
@@ -449,63 +495,6 @@ impl Inner {
         }
     }
 
-    /// One more look-up without an answer, and nothing known (decision AMB-01).
-    async fn unknown(&self, domain: &Domain, contact: Option<Contact>, cause: DnsError) -> Outcome {
-        let now = self.now();
-        let had_policy = self.stored(domain).is_some();
-        let hold = contact::hold(had_policy);
-        let contact = Contact::after_failure(contact, hold, now);
-        let _commit = self.commits.read().await;
-        let seq = self.next_seq();
-        let row = Row::Contact(domain.clone(), Some(contact));
-        if let Err(e) = self.store.append(&row, seq).await {
-            // The waiting starts anew after a restart: mail waits longer, never less.
-            tracing::warn!(%domain, error = %e, "first-contact state not stored");
-        }
-        let first = contact.failures == 1;
-        self.book
-            .write()
-            .entries
-            .entry(domain.clone())
-            .or_default()
-            .contact = Some(contact);
-        if first {
-            let result = "dns-failure";
-            self.tell(domain, EventKind::FirstContact { result });
-        }
-        let (since, failures) = (contact.since, contact.failures);
-        match contact.verdict(hold, now) {
-            ContactVerdict::Wait(until) => Outcome::Wait {
-                until,
-                why: Waiting::Dns {
-                    since,
-                    failures,
-                    cause,
-                },
-            },
-            ContactVerdict::Open(_) => {
-                self.counters.unverified.fetch_add(1, Ordering::Relaxed);
-                Outcome::NoPolicy(NoPolicy::Unknown {
-                    since,
-                    failures,
-                    cause,
-                })
-            }
-        }
-    }
-
-    async fn dns_answers_again(&self, domain: &Domain) {
-        let _commit = self.commits.read().await;
-        if let Some(entry) = self.book.write().entries.get_mut(domain) {
-            entry.contact = None;
-        }
-        let row = Row::Contact(domain.clone(), None);
-        let seq = self.next_seq();
-        if let Err(e) = self.store.append(&row, seq).await {
-            tracing::warn!(%domain, error = %e, "first-contact state not stored");
-        }
-    }
-
     /// Remembers the answer, unless the domain was forgotten since the look began, and hands it out.
     fn settle(
         &self,
@@ -514,7 +503,7 @@ impl Inner {
         ttl: Duration,
         forgotten: u64,
     ) -> FreshLook {
-        let (now, mono) = (self.now(), self.clock.monotonic());
+        let (now, mono) = self.clocks();
         let until = mono + self.reuse_for(&outcome, ttl, now);
         let mut book = self.book.write();
         match (&outcome, book.entries.get_mut(domain)) {
@@ -551,7 +540,7 @@ impl Inner {
             Outcome::NoPolicy(NoPolicy::Fetch { cause, .. }) => ttl.min(retry(cause)),
             Outcome::Wait {
                 until,
-                why: Waiting::FetchLimit,
+                why: Waiting::FetchLimit | Waiting::Clock(_),
             } => ttl.min(until.since(now)),
             Outcome::NoPolicy(NoPolicy::Record(_) | NoPolicy::Unknown { .. })
             | Outcome::Wait {

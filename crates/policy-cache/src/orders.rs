@@ -29,13 +29,44 @@ pub struct PolicyView {
     pub next_refresh: Option<Timestamp>,
     /// Refreshes that failed in a row.
     pub refresh_failures: u32,
-    /// Why the last of them failed.
+    /// Why the last fetch failed, also one that a message or an operator asked for; none since one
+    /// succeeded.
     pub last_failure: Option<FetchError>,
+    /// The last delivery that enforcing the policy would have stopped, in mode testing.
+    pub testing: Option<TestingFailure>,
     /// Since when first-contact look-ups have failed (decision AMB-01).
     pub dns_failing_since: Option<Timestamp>,
 }
 
+/// What enforcing a policy in mode testing would have stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TestingFailure {
+    /// When.
+    pub at: Timestamp,
+    /// The MX host.
+    pub mx: Box<str>,
+    /// The reason key of what failed.
+    pub reason: Box<str>,
+}
+
 impl PolicyCache {
+    /// A delivery under mode testing would have failed had the policy been enforced: tells the log.
+    pub fn report_testing_failure(&self, domain: &Domain, mx: &str, reason: &str) {
+        let kind = EventKind::TestingWouldFail {
+            mx: mx.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let last = TestingFailure {
+            at: self.inner.clock.wall(),
+            mx: mx.into(),
+            reason: reason.into(),
+        };
+        if let Some(entry) = self.inner.book.write().entries.get_mut(domain) {
+            entry.testing = Some(last);
+        }
+        self.inner.tell(domain, kind);
+    }
+
     /// All domains with a policy or a local rule, by name.
     #[must_use]
     pub fn list(&self) -> Vec<PolicyView> {
@@ -93,6 +124,7 @@ impl PolicyCache {
                 entry.gate = crate::gate::Gate::default();
                 // A fetch that is under way must not bring it back.
                 entry.forgotten = inner.next_seq();
+                entry.forgotten_at = Some(inner.clock.monotonic());
             }
         }
         inner.generation.fetch_add(1, Ordering::Release);
@@ -239,6 +271,7 @@ fn view(domain: &Domain, entry: &Entry, refresh: Option<&Refresh>) -> PolicyView
         next_refresh: refresh.map(|r| r.next),
         refresh_failures: refresh.map_or(0, |r| r.failures),
         last_failure: refresh.and_then(|r| r.last_failure.clone()),
+        testing: entry.testing.clone(),
         dns_failing_since: entry.contact.map(|c| c.since),
     }
 }

@@ -77,7 +77,7 @@ impl PolicyCache {
     /// compacts.
     pub async fn housekeeping(&self) {
         let inner = &self.inner;
-        let (now, mono) = (inner.now(), inner.clock.monotonic());
+        let (now, mono) = inner.clocks();
         inner.follow_the_clock(now);
         let mut expired = Vec::new();
         let mut unsaved = Vec::new();
@@ -90,20 +90,21 @@ impl PolicyCache {
                 if policy.is_expired(now) {
                     if !entry.expiry_told {
                         entry.expiry_told = true;
-                        expired.push(Arc::clone(policy));
+                        expired.push((Arc::clone(policy), entry.expired_before));
                     }
                 } else if entry.unsaved {
                     unsaved.push((entry.seq, Arc::clone(policy)));
                 }
             }
-            for policy in &expired {
+            for (policy, _) in &expired {
                 book.schedule.remove(&policy.domain);
             }
-            book.purge(now, mono);
+            book.purge(now, mono, inner.config.fetch_timeout + BESIDE_FETCH);
         }
-        for policy in expired {
-            // What is meant to end by itself (mode none, some minutes' life) is no loss.
-            if policy.mode() != Mode::None && policy.life().is_refreshed() {
+        for (policy, before) in expired {
+            // What is meant to end by itself (mode none, some minutes' life) is no loss; what ran out before this
+            // start was counted then, or nobody was there to refresh it.
+            if !before && policy.mode() != Mode::None && policy.life().is_refreshed() {
                 inner.counters.expired.fetch_add(1, Ordering::Relaxed);
             }
             inner.tell_of(&policy, EventKind::Expired);
@@ -222,3 +223,5 @@ impl Inner {
 
 const BATCH: usize = 256;
 const HOUSEKEEPING_EVERY: Duration = Duration::from_mins(1);
+/// What a look may take beside the fetch: DNS, and its turn at the disk.
+const BESIDE_FETCH: Duration = Duration::from_mins(1);

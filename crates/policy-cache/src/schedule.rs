@@ -21,6 +21,7 @@ pub(crate) struct Schedule {
 pub(crate) struct Refresh {
     pub(crate) next: Timestamp,
     pub(crate) failures: u32,
+    /// Of any fetch since the last that succeeded.
     pub(crate) last_failure: Option<FetchError>,
     pub(crate) at_risk: bool,
 }
@@ -104,6 +105,13 @@ impl Schedule {
         let pause = (left / 4).clamp(RETRY_MIN, RETRY_MAX);
         self.reschedule(domain, now + early(pause, jitter).max(RETRY_MIN));
         Some((failures, at_risk))
+    }
+
+    /// A fetch for a message, or for an operator, failed: the schedule of refreshes is as before.
+    pub(crate) fn could_not_fetch(&mut self, domain: &Domain, cause: &FetchError) {
+        if let Some(refresh) = self.refreshes.get_mut(domain) {
+            refresh.last_failure = Some(cause.clone());
+        }
     }
 
     /// Takes the domains that are due; they come back through `fetched`, `failed` or `later`.

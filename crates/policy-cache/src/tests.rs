@@ -1,5 +1,6 @@
 //! The cache against fakes of DNS, policy hosts, clock and disk.
 
+mod doubt;
 mod first_contact;
 mod known_policy;
 mod on_disk;

@@ -154,6 +154,12 @@ fn both(v6: Answer<Vec<IpAddr>>, v4: Answer<Vec<IpAddr>>) -> Answer<Vec<IpAddr>>
 }
 
 impl Resolver for DnsResolver {
+    fn silent(&self) -> Option<String> {
+        let silence = self.silence();
+        let silence = silence.borrow();
+        silence.as_ref().map(|silence| silence.why.clone())
+    }
+
     fn mx<'a>(
         &'a self,
         domain: &'a Domain,

@@ -43,6 +43,8 @@ fn cause(error: &reqwest::Error, host: &HostName, progress: &Progress, bytes: us
         return match progress.stage() {
             Stage::Tls => FetchError::Tls(printable(what.as_bytes())),
             Stage::Queue | Stage::Dns | Stage::Connect | Stage::Headers | Stage::Body => {
+                // The system's number says no more than its words.
+                let what = what.split(" (os error").next().unwrap_or(&what);
                 FetchError::Connect(printable(what.as_bytes()))
             }
         };

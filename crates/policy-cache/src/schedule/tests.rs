@@ -103,3 +103,18 @@ fn what_is_taken_comes_back_or_is_gone() {
     s.remove(&d);
     assert_eq!(s.next(), None);
 }
+
+#[test]
+fn a_live_fetch_that_fails_is_remembered_until_one_succeeds_and_changes_no_schedule() {
+    let d = name("d.test");
+    let mut s = Schedule::default();
+    s.fetched(&d, life(Mode::Enforce, 86_400), DAY, 1.0);
+    let due = s.next();
+    s.could_not_fetch(&d, &FetchError::Oversize);
+    let refresh = s.get(&d).unwrap();
+    assert!(matches!(refresh.last_failure, Some(FetchError::Oversize)));
+    assert_eq!((refresh.failures, refresh.at_risk), (0, false));
+    assert_eq!(s.next(), due);
+    s.fetched(&d, life(Mode::Enforce, 86_400), DAY, 1.0);
+    assert!(s.get(&d).unwrap().last_failure.is_none());
+}

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use mta_sts::Mode;
 
-use super::world::{Txt, World, mode, name};
+use super::world::{START, Txt, World, mode, name};
 use crate::fetch::FetchError;
-use crate::{Config, NoPolicy, Outcome, RecordTrouble, Waiting};
+use crate::{Config, Discovery, NoPolicy, Outcome, RecordTrouble, Waiting};
 
 #[tokio::test]
 async fn a2_16_a7_06_no_record_no_fetch() {
@@ -124,7 +124,7 @@ async fn h1_04_dns_trouble_waits_then_opens_for_an_hour_and_survives_a_restart()
             panic!("{why:?}")
         };
         assert!(got.first_contact);
-        let now = super::world::START + waited;
+        let now = START + waited;
         let pause = until.as_secs() - now;
         assert!((1..=1800).contains(&pause), "{pause}");
         assert!(failures >= 1);
@@ -244,4 +244,46 @@ async fn h2_30_when_every_fetch_fails_it_is_said_once() {
     assert_eq!(systemic.count(), 1);
     assert_eq!(cache.stats().fetch_failures, 40);
     assert!(cache.until_next() > Duration::ZERO);
+}
+
+#[tokio::test]
+async fn a_failed_first_contact_is_told_once() {
+    let world = World::new();
+    let cache = world.open();
+    world.txt("d.test", Txt::Records(&["v=STSv1; id=a"], 60));
+    world.block("d.test");
+    let _ = cache.policy_for(&name("d.test")).await;
+    let told = world.told();
+    let contacts = told.iter().filter(|n| **n == "policy.first-contact");
+    assert_eq!(contacts.count(), 1, "{told:?}");
+}
+
+/// Decision AMB-01 counts what mail has tried: three look-ups of somebody who only wants to know do not
+/// let it go.
+#[tokio::test]
+async fn looking_at_a_domain_does_not_bring_its_mail_nearer_to_going_unprotected() {
+    let world = World::new();
+    let cache = world.open();
+    let domain = name("d.test");
+    world.txt("d.test", Txt::Servfail);
+    let failures = |d: Discovery| match d.outcome {
+        Outcome::Wait {
+            why: Waiting::Dns { failures, .. },
+            ..
+        } => failures,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(failures(cache.policy_for(&domain).await), 1);
+    for _ in 0..3 {
+        world.advance(20 * 60);
+        assert_eq!(failures(cache.shown(&domain).await), 1);
+    }
+    world.advance(20 * 60);
+    assert_eq!(failures(cache.policy_for(&domain).await), 2);
+    // Nor does the first look of all.
+    let other = name("e.test");
+    world.txt("e.test", Txt::Servfail);
+    assert_eq!(failures(cache.shown(&other).await), 1);
+    world.advance(20 * 60);
+    assert_eq!(failures(cache.policy_for(&other).await), 1);
 }

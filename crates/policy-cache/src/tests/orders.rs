@@ -158,6 +158,7 @@ async fn a_fetch_under_way_does_not_bring_back_what_is_forgotten() {
     let fetching = cache.clone();
     let fetch = begun(async move { fetching.refresh_now(&name("d.test")).await }).await;
     cache.forget(&d, order("test"), true).await.unwrap();
+    cache.housekeeping().await;
     drop(host);
     let _ = fetch.await.unwrap();
     assert!(cache.list().is_empty());

@@ -24,6 +24,8 @@ pub(super) struct World {
     pub(super) dns: Mutex<HashMap<String, Txt>>,
     pub(super) hosts: Mutex<HashMap<String, Result<String, FetchFailure>>>,
     pub(super) now: AtomicU64,
+    /// By how much the wall clock is ahead.
+    pub(super) skew: AtomicU64,
     pub(super) events: Mutex<Vec<PolicyEvent>>,
     pub(super) txt_queries: AtomicU64,
     pub(super) gets: AtomicU64,
@@ -54,6 +56,7 @@ impl World {
             dns: Mutex::default(),
             hosts: Mutex::default(),
             now: AtomicU64::new(START),
+            skew: AtomicU64::new(0),
             events: Mutex::default(),
             txt_queries: AtomicU64::new(0),
             gets: AtomicU64::new(0),
@@ -175,7 +178,8 @@ struct Fake(Arc<World>);
 
 impl Clock for Fake {
     fn wall(&self) -> Timestamp {
-        Timestamp::from_secs(self.0.now.load(Ordering::Relaxed))
+        let (now, skew) = (&self.0.now, &self.0.skew);
+        Timestamp::from_secs(now.load(Ordering::Relaxed) + skew.load(Ordering::Relaxed))
     }
     fn monotonic(&self) -> Duration {
         Duration::from_secs(self.0.now.load(Ordering::Relaxed) - START + 1)

@@ -3,12 +3,14 @@
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use mail_types::Ret;
 
-use crate::text::printable;
+use crate::text::{LineEnds, WithoutChunking, printable};
 use crate::{Exit, Failure, Message};
 
 /// The listener has taken the message.
@@ -39,7 +41,8 @@ pub fn hand_over(
     handover
 }
 
-/// `-bs`: the caller speaks SMTP itself.
+/// `-bs`: the caller speaks SMTP itself. It may end its lines with LF, all of them; then it is not
+/// offered CHUNKING.
 ///
 /// # Errors
 /// The listener is not there, or the connection broke.
@@ -52,21 +55,46 @@ pub fn pass_through(
     let lost = |error: io::Error| Failure::new(Exit::Temporary, format!("{server}: {error}"));
     let mut to_server = stream.try_clone().map_err(lost)?;
     // It ends with the process at the latest: it may wait for a terminal.
+    let mends = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&mends);
     let _feeding = thread::spawn(move || {
-        let _ = io::copy(&mut input, &mut to_server);
+        let _ = feed(&mut input, &mut to_server, &told);
         let _ = to_server.shutdown(Shutdown::Write);
     });
     let mut from_server = &stream;
+    let mut replies = WithoutChunking::default();
+    let mut show = |octets: &[u8]| {
+        let shown = output.write_all(octets);
+        shown.and_then(|()| output.flush()).map_err(lost)
+    };
     let mut buffer = [0; 4096];
     loop {
         match from_server.read(&mut buffer) {
-            Ok(0) => return Ok(()),
+            Ok(0) => return show(&replies.rest()),
             Ok(n) => {
-                let shown = output.write_all(buffer.get(..n).unwrap_or_default());
-                shown.and_then(|()| output.flush()).map_err(lost)?;
+                let octets = buffer.get(..n).unwrap_or_default();
+                show(&replies.pass(octets, mends.load(Ordering::SeqCst)))?;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(lost(error)),
+        }
+    }
+}
+
+fn feed(input: &mut impl Read, to: &mut impl Write, mends: &AtomicBool) -> io::Result<()> {
+    let mut ends = LineEnds::default();
+    let mut buffer = [0; 8192];
+    loop {
+        match input.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(n) => {
+                let octets = ends.mend(buffer.get(..n).unwrap_or_default());
+                // Before the server can answer.
+                mends.store(ends.mends(), Ordering::SeqCst);
+                to.write_all(&octets)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
 }
@@ -97,7 +125,8 @@ struct Reply {
 impl Dialogue<'_> {
     fn transaction(&mut self, message: &Message, hostname: &str) -> Result<Handover, Failure> {
         let greeting = self.reply()?;
-        self.expect(greeting, 220, Exit::Unavailable)?;
+        // Whoever takes no mail at all (554, RFC 5321 section 3.1) has refused none: it is closed for a while.
+        self.expect(greeting, 220, Exit::Temporary)?;
         let ehlo = self.command(&format!("EHLO {hostname}"))?;
         let ehlo = self.expect(ehlo, 250, Exit::Unavailable)?;
         let offers = |name: &str| {
@@ -236,3 +265,42 @@ const CONNECT: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(600);
 const MAX_REPLY_LINE: u64 = 4096;
 const MAX_REPLY_LINES: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// What the server hears, and what the caller is shown.
+    fn passed(talk: &'static [u8]) -> (String, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = listener.local_addr().unwrap();
+        let heard = thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            let mut reader = BufReader::new(&stream);
+            let mut text = String::new();
+            reader.read_line(&mut text).unwrap();
+            (&stream)
+                .write_all(b"250-a.test\r\n250-CHUNKING\r\n250 DSN\r\n")
+                .unwrap();
+            reader.read_to_string(&mut text).unwrap();
+            text
+        });
+        let mut shown = Vec::new();
+        pass_through(server, talk, &mut shown).unwrap();
+        (heard.join().unwrap(), String::from_utf8(shown).unwrap())
+    }
+
+    #[test]
+    fn the_first_line_of_a_caller_says_how_lines_end() {
+        let (heard, shown) = passed(b"EHLO c\nDATA\nx\n.\n");
+        assert_eq!(heard, "EHLO c\r\nDATA\r\nx\r\n.\r\n");
+        assert_eq!(shown, "250-a.test\r\n250 DSN\r\n");
+        // Another's text with an LF in it is no end of data.
+        let text = "EHLO c\r\nDATA\r\nx\n.\nMAIL FROM:<x@x.test>\n\r\n.\r\n";
+        let (heard, shown) = passed(text.as_bytes());
+        assert_eq!(heard, text);
+        assert_eq!(shown, "250-a.test\r\n250-CHUNKING\r\n250 DSN\r\n");
+    }
+}

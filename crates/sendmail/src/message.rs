@@ -3,7 +3,7 @@
 use mail_types::{Domain, Field, Mailbox, Ret, ReversePath, Timestamp, header_fields};
 use submission::{Fixups, addresses};
 
-use crate::text::{lines, printable};
+use crate::text::{encoded_words, lines, printable};
 use crate::{Exit, Failure, Options};
 
 /// What is known besides the arguments.
@@ -106,12 +106,13 @@ fn from(options: &Options, sender: &ReversePath, site: &Site) -> String {
         |mailbox| mailbox.as_str().to_owned(),
     );
     match options.full_name.as_deref().map(printable) {
-        Some(name) if name.is_ascii() && !name.trim().is_empty() => {
+        Some(name) if name.trim().is_empty() => format!("From: {address}\r\n"),
+        Some(name) if name.is_ascii() => {
             let escaped = name.replace('\\', "\\\\").replace('"', "\\\"");
             format!("From: \"{escaped}\" <{address}>\r\n")
         }
-        // A name that is not ASCII would need RFC 2047; the address says who it is.
-        _ => format!("From: {address}\r\n"),
+        Some(name) => format!("{}\r\n <{address}>\r\n", encoded_words("From: ", &name)),
+        None => format!("From: {address}\r\n"),
     }
 }
 
@@ -236,6 +237,14 @@ mod tests {
             Exit::Data
         );
         assert_eq!(message("a..b@d.test", "x\n").unwrap_err().exit, Exit::Usage);
+        for list in [
+            "jane doe@d.test",
+            "Bob bob@d.test",
+            "ok@d.test, a at d.test",
+        ] {
+            let joined = message("-t", &format!("To: {list}\n\n"));
+            assert_eq!(joined.unwrap_err().exit, Exit::Data, "{list}");
+        }
     }
 
     #[test]
@@ -252,6 +261,27 @@ mod tests {
         )
         .unwrap();
         assert!(content(&mail).ends_with("ID: <u1@host.test>\r\nFrom: me@d.test\r\n\r\nx\r\n"));
+    }
+
+    #[test]
+    fn a_full_name_is_never_lost() {
+        let options = |name: &str| {
+            let line = ["-F", name, "-f", "me@d.test", "a@d.test"];
+            Options::parse(line.map(str::to_owned)).unwrap()
+        };
+        for (name, from) in [
+            ("Joe User", "\"Joe User\" <me@d.test>"),
+            (
+                "Joe \u{dc}mlaut",
+                "=?UTF-8?Q?Joe_=C3=9Cmlaut?=\r\n <me@d.test>",
+            ),
+            ("  ", "me@d.test"),
+        ] {
+            let mail = Message::new(&options(name), b"Subject: x\n\nx\n", &site()).unwrap();
+            let want = format!("{ADDED}From: {from}\r\nSubject: x\r\n\r\nx\r\n");
+            assert_eq!(content(&mail), want);
+            assert!(!mail.utf8 && !mail.eight_bit);
+        }
     }
 
     #[test]

@@ -187,6 +187,7 @@ struct Drive<'a> {
     wire: &'a mut Wire,
     timeouts: &'a Timeouts,
     stage: Stage,
+    /// A command was answered, not only with the end of the session.
     answered: bool,
     /// The end of the content was given to the system: the peer may have all of it.
     handed_over: bool,
@@ -219,8 +220,8 @@ impl Drive<'_> {
                         self.write(exchange).await?;
                     }
                     let reply = self.wire.read_reply(limit).await?;
-                    self.answered = true;
                     exchange.on_reply(reply).map_err(cause_of)?;
+                    self.answered = true;
                 }
                 ExchangeAction::SendBody(framing) => {
                     self.stage = Stage::Data;
@@ -262,13 +263,13 @@ impl Drive<'_> {
             return Err(wrong_size(size));
         }
         if encoder.repaired() > 0 {
-            let note = format!("{} stray CR or LF became spaces", encoder.repaired());
-            self.wire.transcript_mut().note(&note);
+            let repaired = encoder.repaired();
+            let transcript = self.wire.transcript_mut();
+            transcript.note(&format_args!("{repaired} stray CR or LF became spaces"));
         }
         encoder.finish(self.wire.outbox());
-        self.wire
-            .transcript_mut()
-            .note(&format!("content, {size} octets"));
+        let transcript = self.wire.transcript_mut();
+        transcript.note(&format_args!("content, {size} octets"));
         self.handed_over = true;
         self.write(exchange).await
     }
@@ -283,9 +284,8 @@ impl Drive<'_> {
 
     async fn last_words(&mut self, exchange: &mut Exchange<'_>, fault: SocketFault) -> Cause {
         while let Ok(reply) = self.wire.read_reply(LAST_WORDS).await {
-            self.answered = true;
             match exchange.on_reply(reply) {
-                Ok(()) => {}
+                Ok(()) => self.answered = true,
                 Err(ExchangeFault::Desync(reply)) if is_refusal(&reply) => {
                     return Cause::Remote(reply);
                 }

@@ -19,8 +19,9 @@ use crate::handshake::{Handshake, HandshakeError};
 use crate::verify::Strictness;
 use crate::wire::{Unasked, Wire};
 use crate::{
-    AccountKey, AuthFault, Cause, Connection, ConnectorConfig, Judged, OpeningTimes, Peer, PoolKey,
-    Posture, Roots, SessionError, SessionFacts, SocketFault, TlsSession, TlsVerdict, Transcript,
+    Account, AccountKey, AuthFault, Cause, Connection, ConnectorConfig, Judged, OpeningTimes, Peer,
+    PoolKey, Posture, Roots, SessionError, SessionFacts, SocketFault, TlsSession, TlsVerdict,
+    Transcript,
 };
 
 /// Opens sessions. Cheap to clone; one per set of roots and source address.
@@ -80,6 +81,15 @@ impl Connector {
     #[must_use]
     pub fn pool_key(&self, peer: &Peer, posture: Posture) -> PoolKey {
         self.key_of(peer, posture, self.roots.current().generation())
+    }
+
+    /// Whether a connection that was opened under this key has the trust anchors and the account that are
+    /// in force.
+    #[must_use]
+    pub fn is_current(&self, key: &PoolKey) -> bool {
+        let account = self.config.account.as_ref().map(Account::current);
+        key.roots_generation == self.roots.current().generation()
+            && key.account.as_ref() == account.as_ref().map(|a| &a.key)
     }
 
     /// The trust anchors, which may be replaced at any time.
@@ -250,14 +260,17 @@ impl Connector {
         match handshake.run(peer, tcp).await {
             Ok((stream, tls)) => {
                 let mut transcript = std::mem::take(&mut session.transcript);
-                transcript.note(&format!("{} {} {}", tls.version, tls.cipher, tls.group));
+                transcript.note(&format_args!(
+                    "{} {} {}",
+                    tls.version, tls.cipher, tls.group
+                ));
                 session.wire = Some(Wire::over_tls(stream, self.config.replies, transcript));
                 session.tls = Some(Box::new(tls));
                 Ok(())
             }
             Err(HandshakeError { cause, judged }) => {
                 session.judged = judged;
-                session.transcript.note(&cause.to_string());
+                session.transcript.note(&cause);
                 Err(cause)
             }
         }

@@ -49,8 +49,8 @@ pub struct TransactionError {
     /// All of the content, or its last octets, were handed over: the peer may have taken the
     /// message, and a second try may deliver it twice (row H3-16).
     pub after_final_dot: bool,
-    /// The peer had not answered any command of this transaction: on a connection that was reused,
-    /// the sign of one that went stale; try again at once on a fresh one.
+    /// The peer had not answered any command of this transaction, unless with 421: on a connection
+    /// that was reused, the sign of one that went stale; try again at once on a fresh one.
     pub unanswered: bool,
     /// The dialogue up to there.
     pub transcript: Transcript,
@@ -259,7 +259,7 @@ impl SocketFault {
     pub(crate) fn closed() -> Self {
         Self {
             kind: io::ErrorKind::UnexpectedEof,
-            text: "the host closed the connection".into(),
+            text: CLOSED.into(),
         }
     }
 }
@@ -273,11 +273,30 @@ impl From<io::Error> for SocketFault {
                  address that is configured (EADDRNOTAVAIL)"
                     .into()
             }
+            // Over TLS without its "close_notify": the library's words are for programmers.
+            io::ErrorKind::UnexpectedEof => CLOSED.into(),
             _ => error.to_string().into(),
         };
         Self {
             kind: error.kind(),
             text,
         }
+    }
+}
+
+const CLOSED: &str = "the host closed the connection";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_ends_without_close_notify_was_closed() {
+        let error = io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "peer closed connection without sending TLS close_notify: https://docs.rs/rustls/",
+        );
+        let fault = SocketFault::from(error);
+        assert_eq!(fault, SocketFault::closed());
     }
 }

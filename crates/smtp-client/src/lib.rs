@@ -22,6 +22,7 @@ mod pool;
 mod posture;
 mod revocation;
 mod roots;
+mod timer;
 mod transcript;
 mod verify;
 mod wire;

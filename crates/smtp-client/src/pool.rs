@@ -69,7 +69,7 @@ impl Default for PoolLimits {
             per_key: 20,
             idle: Duration::from_secs(10),
             lifetime: Duration::from_secs(300),
-            transactions: 100,
+            transactions: 1_000,
         }
     }
 }

@@ -37,8 +37,8 @@ impl Transcript {
     }
 
     /// What happened beside the dialogue, for instance the handshake.
-    pub(crate) fn note(&mut self, what: &str) {
-        self.line("* ", &what);
+    pub(crate) fn note(&mut self, what: &impl fmt::Display) {
+        self.line("* ", what);
     }
 
     /// Commands as they go on the wire, line by line; contents are never given to this.

@@ -2,18 +2,19 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use smtp_proto::{Reply, ReplyLimits, ReplyParser, WireQueue};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::client::TlsStream;
 
 use crate::error::ProtocolFault;
+use crate::timer::Timer;
 use crate::{Cause, SocketFault, Transcript};
 
 /// One socket with what was read and what is to be written.
@@ -25,6 +26,8 @@ pub(crate) struct Wire {
     transcript: Transcript,
     /// Nothing takes longer than this.
     deadline: Option<Instant>,
+    /// `None` while something is waited for.
+    timer: Option<Timer>,
 }
 
 enum Io {
@@ -52,6 +55,7 @@ impl Wire {
             outbox: WireQueue::new(),
             transcript,
             deadline: None,
+            timer: None,
         }
     }
 
@@ -75,6 +79,7 @@ impl Wire {
             outbox: WireQueue::new(),
             transcript,
             deadline: None,
+            timer: None,
         }
     }
 
@@ -111,10 +116,10 @@ impl Wire {
         self.transcript.sent(shown);
         self.outbox.extend_from_slice(octets);
         self.flush(limit).await?;
-        let until = self.until(limit);
-        timeout_at(until, self.parse_reply())
-            .await
-            .unwrap_or(Err(Cause::Timeout))
+        let (until, mut timer) = (self.until(limit), self.timer.take().unwrap_or_default());
+        let reply = timer.within(until, self.parse_reply()).await;
+        self.timer = Some(timer);
+        reply.unwrap_or(Err(Cause::Timeout))
     }
 
     /// A limit for everything from now on; `None` lifts it.
@@ -129,10 +134,10 @@ impl Wire {
 
     /// Reads one reply. `limit` is for all of it, however it trickles in.
     pub(crate) async fn read_reply(&mut self, limit: Duration) -> Result<Reply, Cause> {
-        let until = self.until(limit);
-        timeout_at(until, self.next_reply())
-            .await
-            .unwrap_or(Err(Cause::Timeout))
+        let (until, mut timer) = (self.until(limit), self.timer.take().unwrap_or_default());
+        let reply = timer.within(until, self.next_reply()).await;
+        self.timer = Some(timer);
+        reply.unwrap_or(Err(Cause::Timeout))
     }
 
     async fn next_reply(&mut self) -> Result<Reply, Cause> {
@@ -158,13 +163,15 @@ impl Wire {
     /// stops reading until it is heard cannot block both sides (row E2-26).
     pub(crate) async fn flush(&mut self, limit: Duration) -> Result<(), Cause> {
         loop {
-            let until = self.until(limit);
+            let (until, mut timer) = (self.until(limit), self.timer.take().unwrap_or_default());
             let enough = self.outbox.remaining().saturating_sub(BLOCK);
-            let written = timeout_at(until, poll_fn(|cx| self.poll_flush(cx, enough))).await;
+            let flushed = poll_fn(|cx| self.poll_flush(cx, enough));
+            let written = timer.within(until, flushed).await;
+            self.timer = Some(timer);
             match written {
-                Ok(Ok(())) if self.outbox.has_remaining() => {}
-                Ok(result) => return result.map_err(lost),
-                Err(_) => return Err(Cause::Timeout),
+                Some(Ok(())) if self.outbox.has_remaining() => {}
+                Some(result) => return result.map_err(lost),
+                None => return Err(Cause::Timeout),
             }
         }
     }
@@ -270,11 +277,10 @@ impl Wire {
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut block = [0; READ];
-        let mut block = ReadBuf::new(&mut block);
-        ready!(Pin::new(&mut self.io).poll_read(cx, &mut block))?;
-        self.inbox.extend_from_slice(block.filled());
-        Poll::Ready(Ok(block.filled().len()))
+        self.inbox.reserve(READ);
+        let mut room = (&mut self.inbox).limit(READ);
+        // Holds nothing between polls.
+        pin!(self.io.read_buf(&mut room)).poll(cx)
     }
 }
 

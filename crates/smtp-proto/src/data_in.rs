@@ -49,14 +49,14 @@ pub struct ContentCounts {
 }
 
 /// Decodes what follows `354`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct DataDecoder {
     lines: Lines,
     at_line_start: bool,
 }
 
 /// Reads the chunks of one BDAT transaction.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BdatReader {
     lines: Lines,
     remaining: u64,
@@ -197,7 +197,7 @@ impl BdatReader {
 }
 
 /// Finds line ends, and keeps count of them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Lines {
     bare_newline: BareNewline,
     /// Octets of the current line so far.

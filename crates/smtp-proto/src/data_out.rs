@@ -57,6 +57,11 @@ impl DataEncoder {
             return;
         }
         self.taken += piece.len() as u64;
+        if self.passes_as_it_is(&piece) {
+            self.at_line_start = piece.ends_with(b"\n");
+            out.push(piece);
+            return;
+        }
         let mut done = 0; // Everything before is in `out`.
         if std::mem::take(&mut self.held_cr) {
             if piece.first() == Some(&b'\n') {
@@ -113,6 +118,36 @@ impl DataEncoder {
             Framing::Data if self.at_line_start => out.extend_from_slice(b".\r\n"),
             Framing::Data => out.extend_from_slice(b"\r\n.\r\n"),
         }
+    }
+
+    /// Whether nothing is to be added, replaced or held back. So it is of nearly all content, and to look at
+    /// all octets without a branch costs half of what a look at its lines one by one does.
+    fn passes_as_it_is(&self, piece: &[u8]) -> bool {
+        // The second of a pair that must not be: in a chunk dots are content, and LF LF is wrong anyway.
+        let dot = match self.framing {
+            Framing::Data => b'.',
+            Framing::Bdat => b'\n',
+        };
+        let (Some((first, behind)), Some(last)) = (piece.split_first(), piece.last()) else {
+            return false;
+        };
+        if self.held_cr
+            || *first == b'\n'
+            || *last == b'\r'
+            || (self.at_line_start && *first == dot)
+        {
+            return false;
+        }
+        let mut pairs = piece.chunks(LOOK).zip(behind.chunks(LOOK));
+        pairs.all(|(here, behind)| {
+            let pairs = here.iter().zip(behind);
+            let wrong = pairs.fold(0, |wrong, (a, b)| {
+                let stray = u8::from(*a == b'\r') ^ u8::from(*b == b'\n');
+                let dotted = u8::from(*a == b'\n') & u8::from(*b == dot);
+                wrong | stray | dotted
+            });
+            wrong == 0
+        })
     }
 
     /// RFC 5321 section 4.5.2: a dot at the start of a line is doubled.
@@ -227,3 +262,5 @@ impl Buf for WireQueue {
 }
 
 const SMALL: usize = 512;
+/// Octets looked at before the look may end.
+const LOOK: usize = 4 << 10;

@@ -121,12 +121,16 @@ impl Reply {
 impl fmt::Display for Reply {
     /// On one line: `550 5.1.1 first line second line`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:03}", self.code)?;
-        if let Some(enhanced) = self.enhanced {
-            write!(f, " {enhanced}")?;
+        // Piece by piece: this is done several times for each message.
+        let digits = [100, 10, 1].map(|unit| b"0123456789"[usize::from(self.code / unit % 10)]);
+        f.write_str(std::str::from_utf8(&digits).unwrap_or_default())?;
+        if let Some(enhanced) = &self.enhanced {
+            f.write_str(" ")?;
+            fmt::Display::fmt(enhanced, f)?;
         }
         for line in self.lines().filter(|l| !l.is_empty()) {
-            write!(f, " {line}")?;
+            f.write_str(" ")?;
+            f.write_str(line)?;
         }
         Ok(())
     }
@@ -139,7 +143,7 @@ impl fmt::Debug for Reply {
 }
 
 /// Appends a reply to `out`: `code-text`, …, `code text`, each line ended by CRLF. The enhanced
-/// status stands on every line (RFC 2034 section 4). Control characters in a line become `?`.
+/// status stands on every line (RFC 2034 section 4). What is not printable ASCII becomes `?`.
 pub fn write_reply<'a>(
     out: &mut BytesMut,
     code: u16,
@@ -150,15 +154,25 @@ pub fn write_reply<'a>(
     let mut line = lines.next().unwrap_or_default();
     loop {
         let more = lines.peek().is_some();
-        let separator = if more { '-' } else { ' ' };
-        // Writing to a buffer that grows does not fail.
-        let _ = write!(out, "{code:03}{separator}");
+        out.reserve(line.len() + AROUND_TEXT);
+        let mut start = [0; 4];
+        for (digit, unit) in start.iter_mut().zip([100, 10, 1]) {
+            *digit = b"0123456789"[usize::from(code / unit % 10)];
+        }
+        start[3] = if more { b'-' } else { b' ' };
+        out.extend_from_slice(&start);
         if let Some(enhanced) = enhanced {
             let gap = if line.is_empty() { "" } else { " " };
+            // Writing to a buffer that grows does not fail.
             let _ = write!(out, "{enhanced}{gap}");
         }
-        for c in line.chars() {
-            let _ = out.write_char(printable(c));
+        if is_plain(line) {
+            out.extend_from_slice(line.as_bytes());
+        } else {
+            for c in line.chars() {
+                // A reply is ASCII (RFC 5321 section 4.2): UTF-8 is only for those who have asked for it.
+                let _ = out.write_char(if c.is_ascii() { printable(c) } else { '?' });
+            }
         }
         out.extend_from_slice(b"\r\n");
         match lines.next() {
@@ -167,6 +181,9 @@ pub fn write_reply<'a>(
         }
     }
 }
+
+/// Octets of a line beside its text: code, enhanced status, CRLF.
+const AROUND_TEXT: usize = 16;
 
 /// How much a peer may say before it counts as abuse (RFC 5321 section 4.5.3.1.5 asks for 512
 /// octets a line; longer ones are common and tolerated).
@@ -360,7 +377,16 @@ fn split_status(text: &str, code: u16) -> (Option<EnhancedStatus>, &str) {
 }
 
 fn push_printable(out: &mut String, text: &str) {
-    out.extend(text.chars().map(printable));
+    if is_plain(text) {
+        out.push_str(text);
+    } else {
+        out.extend(text.chars().map(printable));
+    }
+}
+
+/// Nearly every reply: nothing is to be replaced.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|b| matches!(b, b' '..=b'~'))
 }
 
 /// The character, or a stand-in that a log line and a terminal can bear.

@@ -50,6 +50,6 @@ pub use proxy::{ProxyHeader, ProxySource};
 pub use refusal::Refusal;
 pub use session::{Action, Session};
 pub use settings::{Peer, Relaying, Role, Settings, TlsMode, TlsRequiredNo};
-pub use trace::{Protocol, Trace};
+pub use trace::{Protocol, Trace, trace_name};
 pub use xclient::{Claimed, ClaimedClient, XclientError};
 pub use xforward::{Forwarded, Source, XforwardError};

@@ -42,8 +42,13 @@ pub enum LoginVerdict {
     Accepted(Box<str>),
     /// It is not; the reply is held back for so long.
     Rejected(Duration),
-    /// Too many failures: nothing was looked at. Again after this time.
-    HeldOff(Duration),
+    /// Too many failures, whether the password is right or not.
+    HeldOff {
+        /// When it may be tried again, from the reply on.
+        again: Duration,
+        /// The reply is held back for so long.
+        delay: Duration,
+    },
     /// Too many logins at once.
     Busy,
 }

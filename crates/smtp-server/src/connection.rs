@@ -3,6 +3,7 @@
 mod arrive;
 mod drive;
 mod login;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use mail_types::TlsFacts;
+use rustls::ServerConfig;
 use smtp_proto::BareNewline;
 use smtp_proto::server::{Notice, ProxyHeader, Relaying, Session, Settings, TlsMode};
 use socket2::SockRef;
@@ -168,31 +170,28 @@ impl<I: Intake, O: Observer> Drive<'_, I, O> {
     /// after `patience`.
     async fn over_tcp(&mut self, mut stream: TcpStream, patience: Duration) {
         if self.context().settings().tls != TlsMode::Implicit {
-            self.greet(talks_early(&stream, patience).await);
+            let early = unless_ending(self.phase(), talks_early(&stream, patience)).await;
+            self.greet(early.unwrap_or(false));
             match self.run(&mut stream).await {
                 Exit::StartTls => {}
                 Exit::Closed => return,
             }
         }
-        if self.context().settings().tls == TlsMode::Implicit && says_proxy(&stream).await {
-            return self.proxy_untrusted();
-        }
+        let implicit = self.context().settings().tls == TlsMode::Implicit;
         // `bind` made sure that there is a certificate where TLS is offered.
         let Some(tls) = &self.context().tls else {
             return;
         };
-        let acceptor = TlsAcceptor::from(tls.config());
         let limit = self.context().timeouts().handshake;
-        let mut stream = match timeout(limit, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                // RFC 3207 section 4.1, row E4-21: never back to plain text.
-                return self.tls_failed(&error);
-            }
-            Err(_) => {
-                self.timed_out(TimeoutStage::Handshake);
-                return;
-            }
+        let handshake = handshake(stream, tls.config(), implicit, limit);
+        // A client that says nothing here holds up no shutdown: no mail is under way.
+        let mut stream = match unless_ending(self.phase(), handshake).await {
+            Some(Ok(stream)) => stream,
+            // RFC 3207 section 4.1, row E4-21: never back to plain text.
+            Some(Err(NoTls::Failed(error))) => return self.tls_failed(&error),
+            Some(Err(NoTls::TimedOut)) => return self.timed_out(TimeoutStage::Handshake),
+            Some(Err(NoTls::Proxy)) => return self.proxy_untrusted(),
+            None => return,
         };
         let certificate = client_certificate(stream.get_ref().1);
         self.tls_established(facts(&stream), certificate.as_ref());
@@ -205,6 +204,42 @@ impl<I: Intake, O: Observer> Drive<'_, I, O> {
         }
         // STARTTLS is not taken inside TLS (RFC 3207 section 4.2), so this ends in `Closed`.
         let (Exit::Closed | Exit::StartTls) = self.run(&mut stream).await;
+    }
+}
+
+/// Why there is no session in TLS.
+enum NoTls {
+    Failed(io::Error),
+    TimedOut,
+    /// What came is a proxy's header.
+    Proxy,
+}
+
+/// `implicit`: TLS is the first thing that is to come.
+async fn handshake(
+    stream: TcpStream,
+    config: Arc<ServerConfig>,
+    implicit: bool,
+    limit: Duration,
+) -> Result<TlsStream<TcpStream>, NoTls> {
+    if implicit && says_proxy(&stream).await {
+        return Err(NoTls::Proxy);
+    }
+    let accepted = timeout(limit, TlsAcceptor::from(config).accept(stream)).await;
+    accepted
+        .map_err(|_elapsed| NoTls::TimedOut)?
+        .map_err(NoTls::Failed)
+}
+
+/// `None`: the server ends, or did before.
+async fn unless_ending<T>(
+    mut phase: watch::Receiver<Phase>,
+    what: impl Future<Output = T>,
+) -> Option<T> {
+    tokio::select! {
+        biased;
+        _ = phase.wait_for(|phase| *phase != Phase::Open) => None,
+        done = what => Some(done),
     }
 }
 

@@ -22,7 +22,7 @@ pub struct Identities {
     pub fingerprints: HashMap<[u8; 32], Box<str>>,
     /// By a DNS name in it, in lower case.
     pub dns_names: HashMap<Box<str>, Box<str>>,
-    /// By a mail address in it.
+    /// By a mail address in it, its domain in lower case (RFC 5280 section 7.5).
     pub mailboxes: HashMap<Box<str>, Box<str>>,
     /// Those without senders of their own may send as the address that is their name only.
     pub own_address: bool,
@@ -68,12 +68,17 @@ impl Identities {
             return ClientCertificate::None;
         };
         let by_dns = |name: &str| self.dns_names.get(&*name.to_ascii_lowercase());
+        let by_mailbox = |mailbox: &str| {
+            let (local, domain) = mailbox.rsplit_once('@')?;
+            let mailbox = format!("{local}@{}", domain.to_ascii_lowercase());
+            self.mailboxes.get(&*mailbox)
+        };
         let by_fingerprint = self.fingerprints.get(&certificate.fingerprint);
         let found = by_fingerprint
             .or_else(|| certificate.dns_names.iter().find_map(|name| by_dns(name)))
             .or_else(|| {
                 let mut mailboxes = certificate.mailboxes.iter();
-                mailboxes.find_map(|mailbox| self.mailboxes.get(mailbox))
+                mailboxes.find_map(|mailbox| by_mailbox(mailbox))
             });
         match found {
             Some(name) => ClientCertificate::Of(self.identity(name.clone())),
@@ -221,6 +226,8 @@ mod tests {
             (7, "x.test", "", Some("print")),
             (1, "CRM.org.test", "", Some("crm")),
             (1, "x.test", "ann@org.test", Some("ann")),
+            (1, "x.test", "ann@ORG.Test", Some("ann")),
+            (1, "x.test", "Ann@org.test", None),
             (1, "org.test", "bob@org.test", None),
         ] {
             let certificate = VerifiedCertificate {

@@ -3,6 +3,7 @@
 use std::future::{Future, ready};
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use mail_types::{Envelope, QueueId, Recipient, ReversePath, Senders, Timestamp};
 use smtp_proto::server::{Refusal, Role};
@@ -98,5 +99,8 @@ pub trait Incoming: Send {
     ///
     /// # Errors
     /// What the client is told. Nothing of the message may then be delivered.
-    fn commit(self, envelope: Envelope) -> impl Future<Output = Result<QueueId, Refusal>> + Send;
+    fn commit(
+        self,
+        envelope: Arc<Envelope>,
+    ) -> impl Future<Output = Result<QueueId, Refusal>> + Send;
 }

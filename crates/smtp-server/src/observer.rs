@@ -73,7 +73,7 @@ pub enum Event<'a> {
         error: &'a io::Error,
     },
     /// `message.received`: a message is in the queue.
-    Received(&'a Received),
+    Received(Received<'a>),
     /// `message.refused`: a sender, recipient or message was refused.
     Refused {
         /// Whose.
@@ -140,32 +140,32 @@ pub enum Event<'a> {
 }
 
 /// A message that is in the queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Received {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received<'a> {
     /// Its id.
     pub id: QueueId,
     /// The upstream's id for it.
-    pub upstream_id: Option<Box<str>>,
+    pub upstream_id: Option<&'a str>,
     /// The Message-ID header.
-    pub message_id: Option<Box<str>>,
+    pub message_id: Option<&'a str>,
     /// The listener's name.
-    pub listener: Box<str>,
+    pub listener: &'a str,
     /// The client's address.
     pub client: IpAddr,
     /// What the client called itself.
-    pub helo: Box<str>,
+    pub helo: &'a str,
     /// Who authenticated.
-    pub identity: Option<Box<str>>,
+    pub identity: Option<&'a str>,
     /// What XFORWARD said of the message's origin.
-    pub forwarded: Forwarded,
+    pub forwarded: &'a Forwarded,
     /// The reverse-path.
-    pub sender: ReversePath,
+    pub sender: &'a ReversePath,
     /// Number of recipients.
     pub recipients: usize,
     /// Octets as queued.
     pub size: u64,
     /// TLS of the session.
-    pub tls: Option<TlsFacts>,
+    pub tls: Option<&'a TlsFacts>,
     /// From MAIL to the end of the content.
     pub took: Duration,
 }

@@ -6,6 +6,7 @@
 //! G1-09). A client that presents none is served as a stranger.
 
 mod error;
+mod listed;
 mod load;
 mod names;
 mod peer;

@@ -1,7 +1,8 @@
 //! Addresses out of a header field (RFC 5322 section 3.4).
 
-/// The addresses of an address list, without display names, comments, groups' names and white
-/// space. What is between two commas and is no address comes as it stands; the caller parses.
+/// The addresses of an address list, without display names, comments, groups' names and the white
+/// space that may stand around dots and `@` (section 4.4). What is between two commas and is no address
+/// comes as it stands, two words with a space between them: the caller parses, and never takes them for one.
 #[must_use]
 pub fn addresses(value: &[u8]) -> Vec<String> {
     let mut found = Vec::new();
@@ -11,7 +12,10 @@ pub fn addresses(value: &[u8]) -> Vec<String> {
     while let Some(b) = octets.next() {
         match b {
             b'\\' if depth > 0 => drop(octets.next()),
-            b'(' => depth += 1,
+            b'(' => {
+                depth += 1;
+                one.space = true;
+            }
             b')' if depth > 0 => depth -= 1,
             _ if depth > 0 => {}
             b'"' => one.quoted(&mut octets),
@@ -23,7 +27,7 @@ pub fn addresses(value: &[u8]) -> Vec<String> {
             }
             // A group's name stands before it (section 3.4); a source route's colon within <>.
             b':' if one.angle.is_none() => one = One::default(),
-            b' ' | b'\t' | b'\r' | b'\n' => {}
+            b' ' | b'\t' | b'\r' | b'\n' => one.space = true,
             b => one.push(b),
         }
     }
@@ -37,15 +41,23 @@ struct One {
     plain: Vec<u8>,
     angle: Option<Vec<u8>>,
     closed: bool,
+    /// White space or a comment stands before what comes next.
+    space: bool,
 }
 
 impl One {
     fn push(&mut self, b: u8) {
-        match &mut self.angle {
-            Some(_) if self.closed => {}
-            Some(angle) => angle.push(b),
-            None => self.plain.push(b),
+        let space = std::mem::take(&mut self.space);
+        let text = match &mut self.angle {
+            Some(_) if self.closed => return,
+            Some(angle) => angle,
+            None => &mut self.plain,
+        };
+        let joins = |b: &u8| matches!(b, b'.' | b'@' | b',' | b':');
+        if space && text.last().is_some_and(|last| !joins(last)) && !joins(&b) {
+            text.push(b' ');
         }
+        text.push(b);
     }
 
     fn quoted(&mut self, octets: &mut impl Iterator<Item = u8>) {
@@ -123,6 +135,21 @@ mod tests {
             (" <@a.test,@b.test:c@d.test>", vec!["c@d.test"]),
             (" x@[IPv6:::1]", vec!["x@[IPv6:::1]"]),
             (" root", vec!["root"]),
+            (" a . b @ d . test", vec!["a.b@d.test"]),
+            (
+                " < a@ d.test >, <@a.test, @b.test : c@d.test>",
+                vec!["a@d.test", "c@d.test"],
+            ),
+            // Two words are not one.
+            (" john doe@d.test", vec!["john doe@d.test"]),
+            (
+                " Bob\r\n bob@d.test, x@d.test",
+                vec!["Bob bob@d.test", "x@d.test"],
+            ),
+            (" a at d.test", vec!["a at d.test"]),
+            (" john(x)doe@d.test", vec!["john doe@d.test"]),
+            (" <lim ited@d.test>", vec!["lim ited@d.test"]),
+            (" x@d.test y", vec!["x@d.test y"]),
             (" a@d.test,\r\n\tb@d.test,,", vec!["a@d.test", "b@d.test"]),
             (" <>", vec![]),
             (" ( a@d.test", vec![]),

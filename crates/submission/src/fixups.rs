@@ -141,6 +141,13 @@ impl From {
         })
     }
 
+    /// Whether something in it looks like an address and is none.
+    pub(crate) fn is_unclear(&self) -> bool {
+        self.addresses
+            .iter()
+            .any(|a| a.contains('@') && !is_address(a))
+    }
+
     /// RFC 5322 section 3.6; an address has a domain (section 3.4.1). SMTP's limits on lengths are
     /// none of a header's: they are not asked for here.
     pub(crate) fn check(&self) -> Result<(), Rejection> {
@@ -157,8 +164,25 @@ impl From {
 fn is_address(text: &str) -> bool {
     text.rsplit_once('@').is_some_and(|(local_part, host)| {
         let is_literal = || host.starts_with('[') && host.ends_with(']');
-        !local_part.is_empty() && (is_literal() || Domain::parse(host).is_ok())
+        !local_part.is_empty()
+            && !has_gap(local_part)
+            && (is_literal() || Domain::parse(host).is_ok())
     })
+}
+
+/// Whether there is white space outside of quotes: two words, of which nobody knows whose address it is.
+fn has_gap(local_part: &str) -> bool {
+    let mut quoted = false;
+    let mut chars = local_part.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' if quoted => drop(chars.next()),
+            '"' => quoted = !quoted,
+            ' ' if !quoted => return true,
+            _ => {}
+        }
+    }
+    false
 }
 
 /// The first word behind white space and comments (RFC 8601 section 2.2), and behind semicolons: one

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dkim::Signer;
 use ipnet::IpNet;
-use mail_types::{Domain, Field, Mailbox};
+use mail_types::{Domain, Field, Mailbox, Senders};
 
 use crate::fixups::{Author, from};
 use crate::{Origin, Rejection};
@@ -85,10 +85,10 @@ impl SigningRules {
                 // Row G3-07: the envelope alone says nothing of whom the reader sees.
                 let may_be =
                     |a: &Author<'_>| origin.senders.include_author(a.local_part, &a.domain);
-                if authors
-                    .iter()
-                    .any(|a| rule.vouches_for(&a.domain) && !may_be(a))
-                {
+                // Whom a reader takes what is no address for, nobody knows.
+                let unclear = origin.senders != Senders::Any && from.is_unclear();
+                let another = |a: &Author<'_>| rule.vouches_for(&a.domain) && !may_be(a);
+                if unclear || authors.iter().any(another) {
                     return Err(Rejection::OtherAuthor);
                 }
                 chosen.push(Arc::clone(rule));
@@ -114,12 +114,24 @@ impl SigningRule {
         domain == own || (self.subdomains && is_below(domain, own))
     }
 
-    /// Whether receivers may take the signature for the word of an author in this domain: in
-    /// DMARC's relaxed alignment (RFC 7489 section 3.1.1) also above or below the signer's domain.
+    /// Whether receivers may take the signature for the word of an author in this domain. DMARC's
+    /// relaxed alignment (RFC 7489 section 3.1.1) asks only for the same organizational domain: that
+    /// is one above the signer's, one below it, or one beside it. Which one it is only a list of
+    /// public suffixes tells. Without that list, names that end in the same two labels are taken for
+    /// one organization's: under a suffix of two labels that is too many, and never too few.
     fn vouches_for(&self, author: &Domain) -> bool {
         let own = self.signer.domain();
-        author == own || is_below(author, own) || is_below(own, author)
+        let same_end = last_two(author).is_some_and(|end| last_two(own) == Some(end));
+        author == own || same_end || is_below(author, own) || is_below(own, author)
     }
+}
+
+/// The last two labels.
+fn last_two(domain: &Domain) -> Option<&str> {
+    let text = domain.as_str();
+    let mut dots = text.rmatch_indices('.').map(|(at, _)| at);
+    dots.next()?;
+    Some(dots.next().map_or(text, |dot| &text[dot + 1..]))
 }
 
 fn is_below(domain: &Domain, above: &Domain) -> bool {

@@ -9,12 +9,12 @@ use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
 use parking_lot::Mutex;
 use smtp_proto::{ScramKeys, ScramSecret};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 use zeroize::Zeroizing;
 
 use crate::recent::Recent;
-use crate::throttle::group;
+use crate::throttle::{Admission, group};
 use crate::verifier::{self, ROUNDS, SALT};
 use crate::{Name, Password, Secret, Throttle, User, UsersFile};
 
@@ -27,7 +27,13 @@ pub struct Directory {
     secret: hmac::Key,
     /// One for each Argon2 that may run at the same time.
     places: Arc<Semaphore>,
-    /// How many wait for one, by address.
+    /// One for all who are held off and known. Of its own: nobody else's login shall take longer
+    /// for it, since that would tell.
+    place_of_known: Arc<Semaphore>,
+    /// Of a user at an address, whose turn it is to wait for `place_of_known`: one at a time, so that
+    /// nobody fills that queue with many logins.
+    turns: Mutex<HashMap<(IpAddr, Name), Arc<Semaphore>>>,
+    /// How many wait for one of `places`, by address.
     waiting: Mutex<HashMap<IpAddr, usize>>,
 }
 
@@ -50,9 +56,24 @@ pub enum Verdict {
     Accepted(Name),
     /// It is not; the reply is to be held back for so long.
     Rejected(Duration),
-    /// Too many failures: nothing was looked at. Again after this time.
-    HeldOff(Duration),
+    /// Too many failures: whether the password is right does not matter, or was not looked at.
+    HeldOff {
+        /// When it may be tried again, from the reply on.
+        again: Duration,
+        /// The reply is to be held back for so long.
+        delay: Duration,
+    },
     /// Too many logins at once.
+    Busy,
+}
+
+/// What became of an attempt.
+enum Judged {
+    /// It is right or wrong. With the place in which that was found.
+    As(bool, Option<OwnedSemaphorePermit>),
+    /// Nobody looked: it has to wait for so long, is known at this address or not, and was told at this time.
+    HeldOff(Duration, bool, Instant),
+    /// Too much to do.
     Busy,
 }
 
@@ -69,6 +90,8 @@ impl Directory {
             recent: Recent::new(&Secret::random()?),
             secret: hmac::Key::new(hmac::HMAC_SHA256, secret.octets()),
             places: Arc::new(Semaphore::new(places.max(1))),
+            place_of_known: Arc::new(Semaphore::new(1)),
+            turns: Mutex::default(),
             waiting: Mutex::default(),
         })
     }
@@ -107,56 +130,143 @@ impl Directory {
     pub async fn judge(&self, address: IpAddr, user: &str, attempt: Attempt) -> Verdict {
         let name = Name::parse(user).ok();
         let spelt = name.as_ref().map_or(user, Name::as_str);
-        if let Some(wait) = self.throttle.wait(address, spelt, Instant::now()) {
-            return Verdict::HeldOff(wait);
-        }
+        let began = Instant::now();
+        let admission = self.throttle.admit(address, spelt, began);
         let found = {
             let users = self.users.load();
             name.as_ref().and_then(|name| users.user(name).cloned())
         };
-        let right = match attempt {
-            Attempt::Proof { holds } => holds && found.is_some(),
-            Attempt::Password(password) => {
-                match self.password(address, found.as_ref(), password).await {
-                    Some(right) => right,
-                    None => return Verdict::Busy,
-                }
+        let judged = match (admission, &attempt) {
+            (Admission::HeldOff { wait, known }, _) => Judged::HeldOff(wait, known, began),
+            (Admission::Free, Attempt::Proof { holds }) => Judged::As(*holds, None),
+            (Admission::Free, Attempt::Password(text)) => {
+                self.password((address, spelt), found.as_ref(), text).await
             }
         };
-        let now = Instant::now();
-        match found {
-            Some(user) if right => {
-                self.throttle.succeeded(address, spelt, now);
-                Verdict::Accepted(user.name)
+        let (wait, known, since) = match judged {
+            Judged::HeldOff(wait, known, since) => (wait, known, since),
+            Judged::Busy => return Verdict::Busy,
+            // A failure is counted before another one gets the place.
+            Judged::As(right, _place) => {
+                return match found.filter(|_| right) {
+                    Some(user) => self.accepted(address, user),
+                    None => {
+                        let failed = self.throttle.failed(address, spelt, Instant::now());
+                        Verdict::Rejected(failed)
+                    }
+                };
             }
-            _ => Verdict::Rejected(self.throttle.failed(address, spelt, now)),
+        };
+        if let Some(user) = found.filter(|_| known)
+            && self.holds_for_known(address, &user, attempt).await
+        {
+            return self.accepted(address, user);
+        }
+        held_off(wait, since)
+    }
+
+    fn accepted(&self, address: IpAddr, user: User) -> Verdict {
+        let name = user.name.as_str();
+        self.throttle.succeeded(address, name, Instant::now());
+        Verdict::Accepted(user.name)
+    }
+
+    /// Whether somebody who is held off, and known here, may come in all the same. Whoever may not
+    /// gets the reply of all who are held off at the same time as they do, however long this took
+    /// ([`held_off`]), so that the others need not do this work for the looks of it. That is also
+    /// why it burns no processor: it is done for those only who were let in from this address
+    /// before, one at a time, and [`Throttle`] counts how often in vain for each.
+    async fn holds_for_known(&self, address: IpAddr, user: &User, attempt: Attempt) -> bool {
+        let name = user.name.as_str();
+        let look = |right| self.throttle.look(address, name, right, Instant::now());
+        let password = match attempt {
+            Attempt::Proof { holds } => return look(holds),
+            Attempt::Password(text) => Password::parse(&text),
+        };
+        // It is the only right one, too.
+        if let Some(right) = self.judged_before(user, password.as_ref()) {
+            return look(right);
+        }
+        let judged = async {
+            let turn = self.turn(group(address), &user.name);
+            let _turn = turn.acquire().await.ok()?;
+            let place = Arc::clone(&self.place_of_known)
+                .acquire_owned()
+                .await
+                .ok()?;
+            // By those who had their turn before.
+            if let Some(right) = self.judged_before(user, password.as_ref()) {
+                return Some(look(right));
+            }
+            let now = Instant::now();
+            let mut counted = self.throttle.begin_look(address, name, now)?;
+            let (right, place) = self.work(place, Some(user), password).await?;
+            counted.right = right;
+            drop(counted);
+            drop(place);
+            Some(right)
+        };
+        matches!(timeout(HELD_OFF_DELAY, judged).await, Ok(Some(true)))
+    }
+
+    /// As many as there are logins that wait for one, and those that have ended since the last call.
+    fn turn(&self, address: IpAddr, user: &Name) -> Arc<Semaphore> {
+        let mut turns = self.turns.lock();
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        let turn = turns.entry((address, user.clone()));
+        Arc::clone(turn.or_insert_with(|| Arc::new(Semaphore::new(1))))
+    }
+
+    /// Whether it is this user's password, when there is a place to judge it.
+    async fn password(
+        &self,
+        (address, spelt): (IpAddr, &str),
+        user: Option<&User>,
+        text: &str,
+    ) -> Judged {
+        let password = Password::parse(text);
+        if self.was_right(user, password.as_ref()) {
+            return Judged::As(true, None);
+        }
+        let Some(_waiting) = self.queue_up(group(address)) else {
+            return Judged::Busy;
+        };
+        let place = timeout(PATIENCE, Arc::clone(&self.places).acquire_owned()).await;
+        let Ok(Ok(place)) = place else {
+            return Judged::Busy;
+        };
+        // Others failed while this one waited: many at once are no way around the pause.
+        let now = Instant::now();
+        if let Admission::HeldOff { wait, known } = self.throttle.admit(address, spelt, now) {
+            return Judged::HeldOff(wait, known, now);
+        }
+        match self.work(place, user, password).await {
+            Some((right, place)) => Judged::As(right, Some(place)),
+            None => Judged::Busy,
         }
     }
 
-    /// `None`: too much to do.
-    async fn password(
+    fn was_right(&self, user: Option<&User>, password: Option<&Password>) -> bool {
+        user.and_then(|user| self.judged_before(user, password)) == Some(true)
+    }
+
+    /// `None`: that takes the whole work.
+    fn judged_before(&self, user: &User, password: Option<&Password>) -> Option<bool> {
+        let (name, verifier) = (&user.name, &user.verifier);
+        self.recent.judge(name, verifier, password?, Instant::now())
+    }
+
+    /// The whole work for every wrong answer (row G2-08), and the place back. `None`: the process ends.
+    async fn work(
         &self,
-        address: IpAddr,
+        place: OwnedSemaphorePermit,
         user: Option<&User>,
-        text: Zeroizing<String>,
-    ) -> Option<bool> {
-        let password = Password::parse(&text);
-        if let (Some(user), Some(password)) = (user, &password)
-            && self
-                .recent
-                .knows(&user.name, &user.verifier, password, Instant::now())
-        {
-            return Some(true);
-        }
-        let _waiting = self.queue_up(group(address))?;
-        let place = timeout(PATIENCE, Arc::clone(&self.places).acquire_owned()).await;
-        let place = place.ok()?.ok()?;
-        // The whole work for every wrong answer (row G2-08).
+        password: Option<Password>,
+    ) -> Option<(bool, OwnedSemaphorePermit)> {
         let verifier = user.map(|user| user.verifier.clone());
         let judged = password.clone();
         let right = tokio::task::spawn_blocking(move || {
-            let _place = place;
-            match (verifier, judged) {
+            let right = match (verifier, judged) {
                 (Some(verifier), Some(password)) => verifier.accepts(&password),
                 (_, Some(password)) => {
                     verifier::pretend(password.as_bytes());
@@ -166,15 +276,15 @@ impl Directory {
                     verifier::pretend(b"none");
                     false
                 }
-            }
+            };
+            (right, place)
         });
-        // It ends early only if the process does.
-        let right = right.await.ok()?;
+        let (right, place) = right.await.ok()?;
         if let (true, Some(user), Some(password)) = (right, user, &password) {
             self.recent
                 .keep(&user.name, &user.verifier, password, Instant::now());
         }
-        Some(right)
+        Some((right, place))
     }
 
     /// A place in the queue, given back when it is dropped. One address cannot take them all.
@@ -235,6 +345,16 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// The reply is due [`HELD_OFF_DELAY`] after the login came, whatever was done meanwhile.
+fn held_off(wait: Duration, began: Instant) -> Verdict {
+    Verdict::HeldOff {
+        again: wait.saturating_sub(HELD_OFF_DELAY),
+        delay: (began + HELD_OFF_DELAY).saturating_duration_since(Instant::now()),
+    }
+}
+
+/// From a login that is held off to its reply: much more than judging a password takes.
+const HELD_OFF_DELAY: Duration = Duration::from_secs(2);
 /// Logins whose password waits to be judged, or is being judged.
 const MOST_WAITING: usize = 64;
 const MOST_WAITING_OF_ADDRESS: usize = 16;

@@ -101,6 +101,14 @@ fn change<T>(
         path: path.to_owned(),
         source,
     };
+    // Behind a link: the link stays, and the file that it names is changed, in its own directory.
+    let real = match fs::canonicalize(path) {
+        Ok(real) => real,
+        Err(e) if e.kind() == io::ErrorKind::NotFound && !path.is_symlink() => path.to_owned(),
+        Err(e) => return Err(file(e)),
+    };
+    let shown = path;
+    let path = real.as_path();
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -118,7 +126,7 @@ fn change<T>(
         None => HEADER.to_owned(),
     };
     UsersFile::parse(&text).map_err(|(line, problem)| EditError::Line {
-        path: path.to_owned(),
+        path: shown.to_owned(),
         line,
         problem,
     })?;
@@ -232,6 +240,22 @@ mod tests {
         let error = add(&path, &name("bob"), &password(), false).unwrap_err();
         assert!(error.to_string().contains("line 1"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "not a user\n");
+    }
+
+    #[test]
+    fn a_link_stays_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let [real, link] = ["real", "users"].map(|name| dir.path().join(name));
+        std::os::unix::fs::symlink("real", &link).unwrap();
+        assert!(add(&link, &name("ann"), &password(), false).is_err());
+        fs::write(&real, "# printers\n").unwrap();
+        fs::set_permissions(&real, fs::Permissions::from_mode(0o600)).unwrap();
+        add(&link, &name("ann"), &password(), false).unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(UsersFile::read(&real).unwrap().users().count(), 1);
+        remove(&link, &name("ann")).unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(fs::read_to_string(&real).unwrap(), "# printers\n");
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! Deliberately absent: plain passwords on disk, a user's password in any log, accounts that are
 //! locked for everybody because somebody guesses.
 
+mod blocks;
 mod directory;
 mod edit;
 mod file;
@@ -26,5 +27,5 @@ pub use edit::{EditError, add, remove};
 pub use file::{FileError, User, UsersFile};
 pub use prepared::{Name, NameError, Password, PasswordError};
 pub use secret::{SECRET, Secret, SecretError};
-pub use throttle::Throttle;
+pub use throttle::{Admission, Throttle};
 pub use verifier::Verifier;

@@ -5,7 +5,8 @@
 //! that is random, made at the start, and nowhere but in memory. That is safe because
 //!
 //! * only a password that was right is ever known again: a wrong one always costs the whole work,
-//!   so that guessing is as slow as before, and the quick answer tells only who knows it already;
+//!   so that guessing is as slow as before, and the quick answer tells only who knows it already
+//!   (logins that are held off get no quick answer, and wrong ones are counted);
 //! * the HMAC covers the user's name and hash: with a new password, or none, nothing is known again;
 //! * five minutes count from the work that was really done, and are not renewed by use;
 //! * whoever could read the key from memory could read the passwords as they come in.
@@ -27,6 +28,8 @@ pub(crate) struct Recent {
 }
 
 struct Entry {
+    /// The user's hash that the password was right for.
+    argon2: String,
     tag: hmac::Tag,
     until: Instant,
 }
@@ -39,31 +42,34 @@ impl Recent {
         }
     }
 
-    /// Whether this was found right within the last minutes.
-    pub(crate) fn knows(
+    /// Whether this is what was found right within the last minutes. `None`: nothing was.
+    pub(crate) fn judge(
         &self,
         name: &Name,
         verifier: &Verifier,
         password: &Password,
         now: Instant,
-    ) -> bool {
+    ) -> Option<bool> {
         let entries = self.entries.lock();
-        let Some(entry) = entries.get(name).filter(|entry| now < entry.until) else {
-            return false;
-        };
+        let entry = entries.get(name).filter(|entry| now < entry.until)?;
+        if entry.argon2 != verifier.argon2() {
+            return None;
+        }
         let given = self.tag(name, verifier, password);
         let verified =
             aws_lc_rs::constant_time::verify_slices_are_equal(given.as_ref(), entry.tag.as_ref());
-        verified.is_ok()
+        Some(verified.is_ok())
     }
 
     /// It was just found right.
     pub(crate) fn keep(&self, name: &Name, verifier: &Verifier, password: &Password, now: Instant) {
         let tag = self.tag(name, verifier, password);
-        let until = now + KEPT;
-        self.entries
-            .lock()
-            .insert(name.clone(), Entry { tag, until });
+        let entry = Entry {
+            argon2: verifier.argon2().to_owned(),
+            tag,
+            until: now + KEPT,
+        };
+        self.entries.lock().insert(name.clone(), entry);
     }
 
     /// The users changed.
@@ -100,15 +106,15 @@ mod tests {
         let wrong = Password::choose("correct house").unwrap();
         let verifier = Verifier::make(&right, &[1; 16], false).unwrap();
         let other = Verifier::make(&right, &[2; 16], false).unwrap();
-        assert!(!recent.knows(&ann, &verifier, &right, now));
+        assert_eq!(recent.judge(&ann, &verifier, &right, now), None);
         recent.keep(&ann, &verifier, &right, now);
         let soon = now + KEPT - Duration::from_secs(1);
-        assert!(recent.knows(&ann, &verifier, &right, soon));
-        assert!(!recent.knows(&ann, &verifier, &wrong, soon));
-        assert!(!recent.knows(&bob, &verifier, &right, soon));
-        assert!(!recent.knows(&ann, &other, &right, soon), "a new hash");
-        assert!(!recent.knows(&ann, &verifier, &right, now + KEPT));
+        assert_eq!(recent.judge(&ann, &verifier, &right, soon), Some(true));
+        assert_eq!(recent.judge(&ann, &verifier, &wrong, soon), Some(false));
+        assert_eq!(recent.judge(&bob, &verifier, &right, soon), None);
+        assert_eq!(recent.judge(&ann, &other, &right, soon), None, "a new hash");
+        assert_eq!(recent.judge(&ann, &verifier, &right, now + KEPT), None);
         recent.clear();
-        assert!(!recent.knows(&ann, &verifier, &right, now));
+        assert_eq!(recent.judge(&ann, &verifier, &right, now), None);
     }
 }

@@ -5,10 +5,14 @@
 //! each further failure. A login that has to wait is refused without a look at the password, and
 //! does not count.
 //!
-//! A lock-out does not hit others: whoever logged in from an address within the last week is not
-//! held up there by what others do from that address, or to that user from elsewhere; only by its
-//! own failures there. Memory is bounded: in a full book the failure that is longest ago is
-//! forgotten.
+//! A lock-out does not hit others: whoever logged in from an address within the last week gets in
+//! there with the right password whatever others do, from that address or to that user from
+//! elsewhere. A wrong one is answered exactly as to everybody who is held off: otherwise all who
+//! share the address could find out who else uses it. So nothing that only a user who exists can
+//! have may change the three books: passwords that were looked at because the user is known here
+//! count in a fourth, which nobody's replies depend on, and a success clears none of them: they age.
+//!
+//! Memory is bounded: in a full book the failure that is longest ago is forgotten.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -31,6 +35,8 @@ struct Books {
     addresses: Book<IpAddr>,
     users: Book<u64>,
     pairs: Book<u64>,
+    /// Of both together: wrong passwords looked at although the login is held off.
+    looked_at: Book<u64>,
     /// When a user last logged in from an address.
     known: HashMap<u64, Instant>,
 }
@@ -45,23 +51,66 @@ struct Failures {
     last: Instant,
 }
 
+/// Whether a login may be tried now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Admission {
+    /// It may.
+    Free,
+    /// It has to wait.
+    HeldOff {
+        /// How long.
+        wait: Duration,
+        /// The user is known at this address: a right password counts all the same. A wrong one is
+        /// answered as if nobody had looked.
+        known: bool,
+    },
+}
+
 impl Throttle {
-    /// How long this login has to wait, if it has to.
-    #[must_use]
-    pub fn wait(&self, address: IpAddr, user: &str, now: Instant) -> Option<Duration> {
+    /// Whether this login has to wait.
+    pub fn admit(&self, address: IpAddr, user: &str, now: Instant) -> Admission {
         let (address, user, pair) = self.keys(address, user);
         let books = self.books.lock();
-        let known = books.known.get(&pair);
-        let known = known.is_some_and(|at| now.saturating_duration_since(*at) < REMEMBERED);
-        let own = books.pairs.wait(&pair, FREE_OF_PAIR, now);
-        if known {
-            return own;
-        }
-        let others = [
+        let waits = [
             books.addresses.wait(&address, FREE_OF_ADDRESS, now),
             books.users.wait(&user, FREE_OF_USER, now),
+            books.pairs.wait(&pair, FREE_OF_PAIR, now),
         ];
-        others.into_iter().flatten().chain(own).max()
+        let Some(wait) = waits.into_iter().flatten().max() else {
+            return Admission::Free;
+        };
+        let last = books.known.get(&pair);
+        let known = last.is_some_and(|at| now.saturating_duration_since(*at) < REMEMBERED)
+            && books.looked_at.wait(&pair, FREE_OF_PAIR, now).is_none();
+        Admission::HeldOff { wait, known }
+    }
+
+    /// Judges a login that is held off and known, and `right` or not: whether it may come in. Wrong
+    /// ones count, and after a few of them nothing is looked at any more. Both at once: many at the
+    /// same time are no way around the limit.
+    pub fn look(&self, address: IpAddr, user: &str, right: bool, now: Instant) -> bool {
+        let (.., pair) = self.keys(address, user);
+        let looked_at = &mut self.books.lock().looked_at;
+        if looked_at.wait(&pair, FREE_OF_PAIR, now).is_some() {
+            return false;
+        }
+        if !right {
+            looked_at.add(pair, now);
+        }
+        right
+    }
+
+    /// The same for a password whose judging takes a while: counts as wrong when it is dropped, unless
+    /// it was found right. `None`: nothing is looked at any more.
+    pub(crate) fn begin_look(&self, address: IpAddr, user: &str, now: Instant) -> Option<Look<'_>> {
+        let (.., pair) = self.keys(address, user);
+        let wait = self.books.lock().looked_at.wait(&pair, FREE_OF_PAIR, now);
+        wait.is_none().then_some(Look {
+            throttle: self,
+            pair,
+            right: false,
+        })
     }
 
     /// A login failed; returns how long its reply is to be held back.
@@ -78,9 +127,8 @@ impl Throttle {
     pub fn succeeded(&self, address: IpAddr, user: &str, now: Instant) {
         let (_, _, pair) = self.keys(address, user);
         let mut books = self.books.lock();
-        // Only this one's own failures are forgiven: somebody with an account could otherwise guess
-        // at others without end.
-        books.pairs.0.remove(&pair);
+        // The other books stay: somebody with an account could otherwise guess at others without
+        // end, and whoever shares the address would see by them that this user exists.
         let known = &mut books.known;
         if known.len() >= LARGEST && !known.contains_key(&pair) {
             let oldest = known.iter().min_by_key(|(_, at)| **at).map(|(key, _)| *key);
@@ -95,6 +143,22 @@ impl Throttle {
         let address = group(address);
         let pair = self.hasher.hash_one((address, user));
         (address, self.hasher.hash_one(user), pair)
+    }
+}
+
+/// A password is being judged although the login is held off.
+pub(crate) struct Look<'t> {
+    throttle: &'t Throttle,
+    pair: u64,
+    pub(crate) right: bool,
+}
+
+impl Drop for Look<'_> {
+    fn drop(&mut self) {
+        if !self.right {
+            let mut books = self.throttle.books.lock();
+            books.looked_at.add(self.pair, Instant::now());
+        }
     }
 }
 
@@ -180,7 +244,17 @@ mod tests {
     }
 
     fn wait(t: &Throttle, a: u32, user: &str, now: Instant) -> Option<u64> {
-        t.wait(address(a), user, now).map(|d| d.as_secs())
+        match t.admit(address(a), user, now) {
+            Admission::Free => None,
+            Admission::HeldOff { wait, .. } => Some(wait.as_secs()),
+        }
+    }
+
+    fn gets_in(t: &Throttle, a: u32, user: &str, now: Instant) -> bool {
+        match t.admit(address(a), user, now) {
+            Admission::Free => true,
+            Admission::HeldOff { known, .. } => known && t.look(address(a), user, true, now),
+        }
     }
 
     #[tokio::test]
@@ -221,23 +295,59 @@ mod tests {
         for n in 100..150 {
             t.failed(address(n), "ann", now);
         }
-        assert!(wait(&t, 2, "ann", now).is_some());
-        assert_eq!(wait(&t, 7, "ann", now), None);
+        assert!(!gets_in(&t, 2, "ann", now));
+        assert!(gets_in(&t, 7, "ann", now));
         assert_eq!(wait(&t, 2, "bob", now), None);
         // From one address at everybody: whoever was there before gets in.
         for n in 0..50 {
             t.failed(address(7), &format!("guess{n}"), now);
         }
-        assert!(wait(&t, 7, "bob", now).is_some());
-        assert_eq!(wait(&t, 7, "ann", now), None);
-        // Being known is no licence to guess.
-        for _ in 0..10 {
-            t.failed(address(7), "ann", now);
+        assert!(!gets_in(&t, 7, "bob", now));
+        assert!(gets_in(&t, 7, "ann", now));
+        t.succeeded(address(7), "ann", now);
+        // Being known is no licence to guess, and right passwords between the guesses neither count
+        // nor forgive.
+        for _ in 0..FREE_OF_PAIR {
+            for _ in 0..10 {
+                assert!(gets_in(&t, 7, "ann", now));
+                t.succeeded(address(7), "ann", now);
+            }
+            assert!(!t.look(address(7), "ann", false, now));
         }
-        assert!(wait(&t, 7, "ann", now).is_some());
+        assert!(!gets_in(&t, 7, "ann", now));
+        assert!(!t.look(address(7), "ann", true, now), "nor all at once");
         let old = now + REMEMBERED;
         t.failed(address(9), "x", old);
         assert_eq!(wait(&t, 7, "ann", old), None);
+        for _ in 0..FREE_OF_PAIR {
+            t.failed(address(7), "ann", old);
+        }
+        assert!(!gets_in(&t, 7, "ann", old), "a week ago is forgotten");
+    }
+
+    #[tokio::test]
+    async fn g2_08_g2_11_who_is_known_waits_as_long_as_who_does_not_exist() {
+        let t = Throttle::default();
+        let now = Instant::now();
+        t.succeeded(address(1), "ann", now);
+        // The same guesses at both, in any state: held off by neither, by the pair, by the address.
+        for n in 0..60u64 {
+            let at = now + Duration::from_secs(n);
+            let waits = ["ann", "nobody"].map(|user| wait(&t, 1, user, at));
+            assert_eq!(waits[0], waits[1], "guess {n}");
+            if waits[0].is_none() {
+                let delays = ["ann", "nobody"].map(|user| t.failed(address(1), user, at));
+                assert_eq!(delays[0], delays[1], "guess {n}");
+            }
+            if n % 7 == 0 {
+                t.succeeded(address(1), "ann", at);
+            }
+            if n == 30 {
+                for other in 0..30 {
+                    t.failed(address(1), &format!("other{other}"), at);
+                }
+            }
+        }
     }
 
     #[tokio::test]
@@ -255,15 +365,16 @@ mod tests {
     async fn h5_06_the_books_are_bounded() {
         let t = Throttle::default();
         let now = Instant::now();
-        for n in 0..20_000u32 {
+        for n in 0..10_000u32 {
             let at = now + Duration::from_millis(u64::from(n));
             t.failed(IpAddr::V4((0x0A00_0000 + n).into()), &n.to_string(), at);
             t.succeeded(IpAddr::V4((0x0A00_0000 + n).into()), &n.to_string(), at);
-            if n % 4096 == 4095 {
+            if n >= 8192 && n % 512 == 0 {
                 let books = t.books.lock();
                 for length in [
                     books.addresses.0.len(),
                     books.users.0.len(),
+                    books.pairs.0.len(),
                     books.known.len(),
                 ] {
                     assert!(length <= LARGEST, "{length}");

@@ -8,12 +8,12 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
-use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
+use argon2::password_hash::{Output, PasswordHash, PasswordHasher, Salt, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 use data_encoding::BASE64;
 use smtp_proto::{ScramKeys, ScramSecret};
 
-use crate::Password;
+use crate::{Password, blocks};
 
 /// What is kept of a password. Prints nothing of itself.
 #[derive(Clone, PartialEq, Eq)]
@@ -63,7 +63,9 @@ impl Verifier {
     /// Whether this is the password. Takes tens of milliseconds and 19 MiB.
     pub(crate) fn accepts(&self, password: &Password) -> bool {
         PasswordHash::new(&self.argon2)
-            .is_ok_and(|hash| argon2().verify_password(password.as_bytes(), &hash).is_ok())
+            .ok()
+            .and_then(|hash| is_of(&hash, password.as_bytes()))
+            .unwrap_or(false)
     }
 
     pub(crate) const fn scram(&self) -> Option<&ScramSecret> {
@@ -79,8 +81,23 @@ impl Verifier {
 pub(crate) fn pretend(password: &[u8]) {
     let mut hash = zeroize::Zeroizing::new([0; 32]);
     // The salt does not matter, and the outcome is thrown away.
-    let done = argon2().hash_password_into(password, &[0; SALT], &mut *hash);
-    std::hint::black_box((done.is_ok(), &hash));
+    let done = blocks::fill(&argon2(), password, &[0; SALT], &mut *hash);
+    std::hint::black_box((done, &hash));
+}
+
+/// Whether a hash is this password's; `None` if it lacks something. Takes as long either way: what `Output`
+/// compares it compares in constant time.
+fn is_of(hash: &PasswordHash<'_>, password: &[u8]) -> Option<bool> {
+    let (salt, wanted) = (hash.salt?, hash.hash?);
+    let mut octets = [0; Salt::MAX_LENGTH];
+    let salt = salt.decode_b64(&mut octets).ok()?;
+    let algorithm = Algorithm::try_from(hash.algorithm).ok()?;
+    let version = hash.version.map_or(Ok(Version::V0x13), Version::try_from);
+    let argon2 = Argon2::new(algorithm, version.ok()?, Params::try_from(hash).ok()?);
+    let mut out = zeroize::Zeroizing::new([0; Output::MAX_LENGTH]);
+    let out = out.get_mut(..wanted.len())?;
+    let is_done = blocks::fill(&argon2, password, salt, out);
+    Some(is_done && Output::new(out).ok()? == wanted)
 }
 
 fn argon2() -> Argon2<'static> {

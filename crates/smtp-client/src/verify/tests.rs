@@ -343,9 +343,9 @@ fn i2_08_a_hostile_chain_is_given_up_soon() {
     chain.extend(&crossed);
     let began = Instant::now();
     assert!(verdict(&roots, &chain, "mx.test").is_err());
-    // A tenth of a second on an idle machine; without a budget it would be hours.
+    // A tenth of a second on an idle machine, many on one with much to do; without a budget it would be hours.
     assert!(
-        began.elapsed() < Duration::from_secs(10),
+        began.elapsed() < Duration::from_mins(1),
         "{:?}",
         began.elapsed()
     );

@@ -107,8 +107,43 @@ fn parameter(out: &mut BytesMut, name: &str, value: Option<&str>, utf8: bool) {
                 c => utf8 && !c.is_ascii() && !c.is_control() && !c.is_whitespace(),
             })
     };
-    if let Some(value) = value.filter(sound) {
+    let ascii = value.filter(|v| !utf8 && is_international(v)).map(escaped);
+    if let Some(value) = ascii.as_deref().or(value).filter(sound) {
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(value.as_bytes());
+    }
+}
+
+/// RFC 6533 section 3: an original recipient of type `utf-8` that is not ASCII.
+fn is_international(value: &str) -> bool {
+    let kind = value.get(..6);
+    !value.is_ascii() && kind.is_some_and(|kind| kind.eq_ignore_ascii_case("utf-8;"))
+}
+
+/// As `utf-8-addr-xtext` (the same place), which needs no SMTPUTF8.
+fn escaped(value: &str) -> String {
+    value.chars().fold(String::new(), |text, c| match c {
+        c if c.is_ascii() || c.is_control() => text + c.encode_utf8(&mut [0; 4]),
+        c => format!("{text}\\x{{{:X}}}", u32::from(c)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f1_10_e2_42_an_international_original_recipient_goes_without_smtputf8_too() {
+        let written = |value: &str, utf8| {
+            let mut out = BytesMut::new();
+            parameter(&mut out, " ORCPT=", Some(value), utf8);
+            String::from_utf8(out.to_vec()).unwrap()
+        };
+        let given = "utf-8;j\u{fc}+x\\x{2B}@\u{1f600}.test";
+        assert_eq!(written(given, true), format!(" ORCPT={given}"));
+        let ascii = r" ORCPT=utf-8;j\x{FC}+x\x{2B}@\x{1F600}.test";
+        assert_eq!(written(given, false), ascii);
+        assert_eq!(written("rfc822;j\u{fc}@d.test", false), "");
+        assert_eq!(written("utf-8;j\u{fc}\u{85}@d.test", false), "");
     }
 }

@@ -131,6 +131,34 @@ fn canonical_content_is_not_copied() {
 }
 
 #[test]
+fn e3_02_e3_07_what_is_wrong_is_found_wherever_it_stands() {
+    for at in [
+        0,
+        1,
+        2,
+        LOOK - 3,
+        LOOK - 2,
+        LOOK - 1,
+        LOOK,
+        LOOK + 1,
+        2 * LOOK - 1,
+    ] {
+        for wrong in ["\r\n.", "\n.", "\r.", "\r\r\n", "\n\n", "\r", "\n", "."] {
+            let mut content = vec![b'x'; at];
+            content.extend_from_slice(wrong.as_bytes());
+            for rest in ["", "x", "\r\n"] {
+                let content = [&content[..], rest.as_bytes()].concat();
+                let octets: Vec<&[u8]> = content.chunks(1).collect();
+                for framing in [Framing::Data, Framing::Bdat] {
+                    let whole = encode(framing, &[&content]);
+                    assert_eq!(whole, encode(framing, &octets), "{wrong:?} at {at}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn small_pieces_are_put_together() {
     let mut out = WireQueue::new();
     out.extend_from_slice(b"MAIL\r\n");

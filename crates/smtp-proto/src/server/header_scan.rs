@@ -21,6 +21,10 @@ pub(super) struct HeaderScan {
     pub(super) message_id: Option<Box<str>>,
     tls_required: u32,
     tls_required_no: bool,
+    /// An octet beyond ASCII stands in it.
+    eight_bit: bool,
+    /// The content may have parts with headers of their own.
+    has_parts: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,7 +42,7 @@ impl HeaderScan {
         Self {
             hostname,
             now,
-            field: Vec::new(),
+            field: Vec::with_capacity(USUAL_FIELD),
             place: Place::LineStart,
             received: 0,
             own: 0,
@@ -46,6 +50,8 @@ impl HeaderScan {
             message_id: None,
             tls_required: 0,
             tls_required_no: false,
+            eight_bit: false,
+            has_parts: false,
         }
     }
 
@@ -71,6 +77,7 @@ impl HeaderScan {
             }
             let line_end = memchr(b'\n', octets).map(|i| i + 1);
             let (line, rest) = octets.split_at(line_end.unwrap_or(octets.len()));
+            self.eight_bit = self.eight_bit || !line.is_ascii();
             let room = MAX_FIELD.saturating_sub(self.field.len());
             self.field.extend_from_slice(&line[..line.len().min(room)]);
             self.place = if line_end.is_some() {
@@ -91,6 +98,12 @@ impl HeaderScan {
     /// `TLS-Required: No`, exactly once (RFC 8689 section 3: more than one field is not valid).
     pub(super) const fn tls_required_no(&self) -> bool {
         self.tls_required == 1 && self.tls_required_no
+    }
+
+    /// Whether the content may need SMTPUTF8: a header beyond ASCII, its own or that of a part, where
+    /// `eight_bit` says whether any octet of the content is (RFC 6531 section 3.4, row E2-42).
+    pub(super) const fn may_need_utf8(&self, eight_bit: bool) -> bool {
+        self.eight_bit || (eight_bit && self.has_parts)
     }
 
     fn end_field(&mut self) {
@@ -121,6 +134,11 @@ impl HeaderScan {
             }
         } else if name.eq_ignore_ascii_case(b"message-id") && self.message_id.is_none() {
             self.message_id = printable(value);
+        } else if name.eq_ignore_ascii_case(b"content-type") {
+            // RFC 2046 section 5: what is text, which is what mail is without the field, has no parts.
+            let kind = value.trim_ascii_start().get(..TEXT.len());
+            let is_text = kind.is_some_and(|kind| kind.eq_ignore_ascii_case(TEXT));
+            self.has_parts = self.has_parts || !is_text;
         } else if name.eq_ignore_ascii_case(b"tls-required") {
             self.tls_required = self.tls_required.saturating_add(1);
             // RFC 8689 section 3: only "No" has a meaning (any case: row D2-04), and what does not
@@ -188,7 +206,12 @@ fn is_id(text: &str) -> bool {
 
 /// A value for a log line: trimmed, one line, no control characters.
 fn printable(value: &[u8]) -> Option<Box<str>> {
-    let text = String::from_utf8_lossy(value.trim_ascii());
+    let value = value.trim_ascii();
+    let text = String::from_utf8_lossy(value);
+    let is_plain = value.iter().all(|b| matches!(b, b' '..=b'~'));
+    if is_plain && (1..=MAX_MESSAGE_ID).contains(&value.len()) {
+        return Some(text.into());
+    }
     let clean: String = text
         .chars()
         .filter(|c| !matches!(c, '\r' | '\n'))
@@ -198,6 +221,9 @@ fn printable(value: &[u8]) -> Option<Box<str>> {
     (!clean.is_empty()).then(|| clean.into())
 }
 
+const TEXT: &[u8] = b"text/";
+/// Octets that most fields have room in.
+const USUAL_FIELD: usize = 256;
 /// Octets of a field that are looked at.
 const MAX_FIELD: usize = 4096;
 const MAX_MESSAGE_ID: usize = 998;
@@ -271,6 +297,36 @@ mod tests {
         ] {
             for step in [1, 2, 7, 1000] {
                 assert_eq!(scan(text, step).tls_required_no(), want, "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn e2_42_only_a_header_beyond_ascii_needs_smtputf8() {
+        let plain = "Subject: x\r\n\r\n";
+        let text = "Content-Type:\r\n TEXT/plain; charset=utf-8\r\n\r\n";
+        let mixed = "content-type: multipart/mixed; boundary=x\r\n\r\n";
+        let long = format!("Subject: {}\u{fc}\r\n\r\n", "x".repeat(2 * MAX_FIELD));
+        for (header, body, want) in [
+            (plain, "x", false),
+            (plain, "\u{fc}", false),
+            (text, "\u{fc}", false),
+            (mixed, "x", false),
+            // A part may have a file name that is not ASCII.
+            (mixed, "\u{fc}", true),
+            ("Subject: \u{fc}\r\n\r\n", "x", true),
+            (&long, "x", true),
+            ("Content-Type: message/rfc822\r\n\r\n", "\u{fc}", true),
+            ("Content-Type: (a) multipart/mixed\r\n\r\n", "\u{fc}", true),
+        ] {
+            let whole = format!("{header}{body}");
+            for step in [1, 3, 1000] {
+                let scan = scan(&whole, step);
+                assert_eq!(
+                    scan.may_need_utf8(!whole.is_ascii()),
+                    want,
+                    "{header:?} {body:?}"
+                );
             }
         }
     }

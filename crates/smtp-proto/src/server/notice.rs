@@ -111,6 +111,8 @@ pub enum Incident {
         /// How many, in one message.
         count: u64,
     },
+    /// A line that is a dot and NUL octets; the message was refused.
+    NulDot,
     /// Plaintext right behind STARTTLS (CVE-2011-0411); the session was closed.
     StartTlsInjection,
     /// A verb of HTTP; the session was closed.
@@ -176,6 +178,7 @@ impl Incident {
             Self::BareNewline => "bare_newline",
             Self::BareNewlineNormalized { .. } => "bare_newline_normalized",
             Self::LongLines { .. } => "long_lines",
+            Self::NulDot => "nul_dot",
             Self::StartTlsInjection => "starttls_injection",
             Self::CrossProtocol => "cross_protocol",
             Self::TlsOnPlainPort => "tls_on_plain_port",

@@ -19,7 +19,7 @@ use self::content::Content;
 use self::login::{Dialogue, Login};
 use super::{
     Cause, ClaimedClient, ClientCertificate, Forwarded, Identity, Incident, Notice, Peer, Refusal,
-    Settings, TlsMode,
+    Settings, TlsMode, trace_name,
 };
 use crate::{BareNewline, MailCommand, write_reply};
 
@@ -89,7 +89,24 @@ pub enum Action<'i> {
 #[derive(Debug)]
 struct Helo {
     name: Box<str>,
+    /// The name in trace headers, if that is another.
+    traced: Option<Box<str>>,
     extended: bool,
+}
+
+impl Helo {
+    fn new(name: Box<str>, extended: bool) -> Self {
+        let traced = trace_name(&name);
+        Self {
+            traced: (*traced != *name).then(|| traced.into()),
+            name,
+            extended,
+        }
+    }
+
+    fn traced(&self) -> &str {
+        self.traced.as_deref().unwrap_or(&self.name)
+    }
 }
 
 /// From `MAIL` to the end of the content.

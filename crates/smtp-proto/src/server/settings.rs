@@ -40,8 +40,8 @@ pub struct Settings {
     pub dangerous_tls_required_no: TlsRequiredNo,
     /// Domains of reverse-paths whose mail is tagged REQUIRETLS (RFC 8689 section 4.3).
     pub requiretls_senders: Vec<Domain>,
-    /// Where mail for `<postmaster>` without a domain goes; `None`: to postmaster at our
-    /// [`Settings::hostname`].
+    /// Where mail for postmaster and MAILER-DAEMON goes, without a domain or at our
+    /// [`Settings::hostname`]; `None`: where mail for that name goes.
     pub postmaster: Option<Mailbox>,
     /// Greets clients that talk before the greeting with 554 (row E4-23).
     pub refuse_early_talkers: bool,

@@ -8,8 +8,8 @@ use mail_types::{Domain, Host, Mailbox, QueueId, Timestamp};
 /// What goes into the field.
 #[derive(Clone, Copy, Debug)]
 pub struct Trace<'a> {
-    /// What the client called itself, and its address; `None` for submitters whose whereabouts
-    /// are nobody's business (row G5-02; RFC 5321 section 7.6).
+    /// What the client called itself, as [`trace_name`] has it, and its address; `None` for submitters
+    /// whose whereabouts are nobody's business (row G5-02; RFC 5321 section 7.6).
     pub from: Option<(&'a str, IpAddr)>,
     /// Who authenticated, if that is to be shown (row G5-01).
     pub user: Option<&'a str>,
@@ -47,38 +47,33 @@ impl Trace<'_> {
         text.push_str("Received: ");
         // Writing to a String does not fail.
         match self.from {
-            Some((helo, client)) => {
-                let name = from_name(helo);
+            Some((name, client)) => {
                 let address = Host::Address(client.to_canonical());
-                let _ = write!(text, "from {name} ({address})\r\n\t");
+                push_all(&mut text, &["from ", name, " ("]);
+                let _ = write!(text, "{address})\r\n\t");
             }
             // RFC 5321 section 4.4 wants a FROM clause all the same.
             None => text.push_str("from unknown\r\n\t"),
         }
         if let Some(user) = self.user {
-            let _ = write!(text, "(Authenticated sender: {})\r\n\t", comment(user));
+            let user = comment(user);
+            push_all(&mut text, &["(Authenticated sender: ", &user, ")\r\n\t"]);
         }
-        let _ = write!(
-            text,
-            "by {} with {} id {}",
-            self.hostname,
-            self.protocol.keyword(),
-            self.id,
-        );
+        let (hostname, keyword) = (self.hostname.as_str(), self.protocol.keyword());
+        push_all(&mut text, &["by ", hostname, " with ", keyword, " id "]);
+        let _ = write!(text, "{}", self.id);
         if let Some(recipient) = self.only_recipient.and_then(|m| self.for_clause(m)) {
-            let _ = write!(text, "\r\n\tfor <{recipient}>");
+            push_all(&mut text, &["\r\n\tfor <", &recipient, ">"]);
         }
-        let _ = write!(text, ";\r\n\t{}\r\n", self.at.rfc5322());
+        push_all(&mut text, &[";\r\n\t", &self.at.rfc5322(), "\r\n"]);
         text
     }
 
-    /// Without SMTPUTF8 a header is ASCII, so an address that is not has no clause.
+    /// In ASCII where that can be, so that the field alone never makes a message need SMTPUTF8. Without
+    /// SMTPUTF8 a header is ASCII: an address that is not has no clause.
     fn for_clause<'m>(&self, recipient: &'m Mailbox) -> Option<std::borrow::Cow<'m, str>> {
-        if self.protocol.utf8 {
-            Some(recipient.as_str().into())
-        } else {
-            recipient.to_ascii()
-        }
+        let utf8 = self.protocol.utf8.then(|| recipient.as_str().into());
+        recipient.to_ascii().or(utf8)
     }
 }
 
@@ -107,15 +102,31 @@ fn comment(text: &str) -> String {
     chars.take(MAX_USER).collect()
 }
 
+fn push_all(text: &mut String, parts: &[&str]) {
+    parts.iter().for_each(|part| text.push_str(part));
+}
+
 /// The name if it is a domain or an address literal; the client may have said anything.
-fn from_name(helo: &str) -> std::borrow::Cow<'_, str> {
+pub fn trace_name(helo: &str) -> std::borrow::Cow<'_, str> {
     let literal = || Mailbox::parse(&format!("x@{helo}")).is_ok_and(|m| m.domain().is_none());
     match Domain::parse(helo) {
         Ok(_) if helo.is_ascii() && !helo.ends_with('.') => helo.into(),
         Ok(domain) => domain.as_str().to_owned().into(),
         Err(_) if helo.starts_with('[') && literal() => helo.into(),
+        // Names with underscores, and addresses without brackets: wrong, common, and worth to be known.
+        Err(_) if is_name_like(helo) => helo.into(),
         Err(_) => "unknown".into(),
     }
+}
+
+/// Words with dots between, of what stands in names: nothing that a reader of the field could take for
+/// the field's own syntax.
+fn is_name_like(helo: &str) -> bool {
+    let label = |l: &str| {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        !l.is_empty() && l.len() <= 63 && l.bytes().all(plain)
+    };
+    helo.len() <= 253 && helo.split('.').all(label)
 }
 
 const MAX_USER: usize = 128;
@@ -134,7 +145,7 @@ mod tests {
     fn header(helo: &str, client: &str, protocol: Protocol, to: Option<&str>) -> String {
         let to = to.map(|t| Mailbox::parse(t).unwrap());
         Trace {
-            from: Some((helo, client.parse().unwrap())),
+            from: Some((&trace_name(helo), client.parse().unwrap())),
             user: None,
             hostname: &Domain::parse("relay.test").unwrap(),
             protocol,
@@ -162,7 +173,10 @@ mod tests {
         for (helo, want) in [
             ("[192.0.2.7]", "from [192.0.2.7] ("),
             ("[IPv6:2001:db8::7]", "from [IPv6:2001:db8::7] ("),
-            ("my_pc", "from unknown ("),
+            ("my_pc.d.test", "from my_pc.d.test ("),
+            ("192.0.2.7", "from 192.0.2.7 ("),
+            ("a..b", "from unknown ("),
+            ("x;y", "from unknown ("),
             ("x(y)", "from unknown ("),
             ("[junk]", "from unknown ("),
             ("bücher.test", "from xn--bcher-kva.test ("),
@@ -252,5 +266,8 @@ mod tests {
             ..PLAIN
         };
         assert!(header("x", "192.0.2.1", utf8, Some("ü@d.test")).contains("for <ü@d.test>"));
+        // Row E2-42: an address that has an ASCII form must not make the message need SMTPUTF8.
+        let host = header("x", "192.0.2.1", utf8, Some("a@bücher.test"));
+        assert!(host.contains("for <a@xn--bcher-kva.test>"), "{host}");
     }
 }

@@ -49,6 +49,9 @@ pub enum XclientError {
     /// A value that its attribute cannot have.
     #[error("bad value for {0}")]
     Value(&'static str),
+    /// An attribute has more than one value.
+    #[error("{0} given twice")]
+    Twice(&'static str),
 }
 
 impl ClaimedClient {
@@ -57,18 +60,23 @@ impl ClaimedClient {
 
     pub(super) fn parse(attributes: &str) -> Result<Self, XclientError> {
         let mut claim = Self::default();
+        let mut seen: Vec<&'static str> = Vec::new();
         for word in attributes.split(' ').filter(|w| !w.is_empty()) {
             let (name, value) = word.split_once('=').ok_or(XclientError::Form)?;
-            claim.set(name, value)?;
+            let known = ATTRIBUTES
+                .iter()
+                .find(|a| a.eq_ignore_ascii_case(name))
+                .ok_or(XclientError::Name)?;
+            if seen.contains(known) {
+                return Err(XclientError::Twice(known));
+            }
+            seen.push(known);
+            claim.set(known, value)?;
         }
         Ok(claim)
     }
 
-    fn set(&mut self, name: &str, value: &str) -> Result<(), XclientError> {
-        let known = ATTRIBUTES
-            .iter()
-            .find(|a| a.eq_ignore_ascii_case(name))
-            .ok_or(XclientError::Name)?;
+    fn set(&mut self, known: &'static str, value: &str) -> Result<(), XclientError> {
         let bad = XclientError::Value(known);
         let value = if value.eq_ignore_ascii_case(TEMPORARILY) {
             None
@@ -78,7 +86,7 @@ impl ClaimedClient {
         if value.as_ref().is_some_and(|v| v.len() > MAX_VALUE) {
             return Err(bad);
         }
-        match (*known, value) {
+        match (known, value) {
             ("ADDR", Some(value)) => {
                 self.address = Claimed::Is(address(&value).ok_or(bad)?);
             }
@@ -152,6 +160,11 @@ mod tests {
         for (bad, want) in [
             ("ADDR", XclientError::Form),
             ("IDENT=x", XclientError::Name),
+            ("NAME=a.test name=b.test", XclientError::Twice("NAME")),
+            (
+                "LOGIN=ann ADDR=192.0.2.9 LOGIN=bob",
+                XclientError::Twice("LOGIN"),
+            ),
             ("ADDR=spike.test", XclientError::Value("ADDR")),
             ("PORT=65536", XclientError::Value("PORT")),
             ("PROTO=HTTP", XclientError::Value("PROTO")),

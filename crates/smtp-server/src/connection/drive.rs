@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use mail_types::{QueueId, ReversePath, TlsFacts};
+use mail_types::{Envelope, QueueId, ReversePath, TlsFacts};
 use smtp_proto::server::{Action, Claimed, ClaimedClient, Incident, Refusal, Session};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use zeroize::Zeroize;
 
+use super::waiting::{Over, Waiting};
 use super::{Context, Phase, Written, report};
 use crate::identities::Used;
 use crate::memory::Share;
@@ -26,6 +27,7 @@ pub(super) struct Drive<'c, I: Intake, O> {
     session: Session,
     address: SocketAddr,
     phase: watch::Receiver<Phase>,
+    waiting: Waiting,
     /// Octets read and not used yet.
     input: BytesMut,
     incoming: Option<I::Incoming>,
@@ -37,7 +39,7 @@ pub(super) struct Drive<'c, I: Intake, O> {
     waiting_since: Instant,
     messages: u64,
     /// A message whose 250 is not written yet.
-    unanswered: Option<(QueueId, Option<Box<str>>)>,
+    unanswered: Option<(QueueId, Arc<Envelope>)>,
 }
 
 /// Why [`Drive::run`] returned.
@@ -69,6 +71,7 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
             context,
             session,
             address,
+            waiting: Waiting::new(phase.clone()),
             phase,
             input: BytesMut::new(),
             incoming: None,
@@ -327,7 +330,7 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
         }
     }
 
-    async fn commit(&mut self, mut envelope: mail_types::Envelope) {
+    async fn commit(&mut self, mut envelope: Envelope) {
         self.content = None;
         let Some(mut incoming) = self.incoming.take() else {
             self.session.committed(Err(Refusal::local_error()));
@@ -339,29 +342,29 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
             self.session.committed(Err(refusal));
             return;
         }
-        let arrival = &envelope.arrival;
-        let mut received = Received {
-            id: incoming.id(),
-            upstream_id: arrival.upstream_id.clone(),
-            message_id: arrival.message_id.clone(),
-            listener: arrival.listener.clone(),
-            client: self.address.ip(),
-            helo: arrival.helo.clone(),
-            identity: arrival.identity.clone(),
-            forwarded: self.session.forwarded().clone(),
-            sender: envelope.reverse_path.clone(),
-            recipients: envelope.recipients.len(),
-            size: envelope.size,
-            tls: arrival.tls.clone(),
-            took: arrival.at.since(arrival.began),
-        };
-        let answer = incoming.commit(envelope).await;
+        // The queue keeps the same one.
+        let envelope = Arc::new(envelope);
+        let answer = incoming.commit(Arc::clone(&envelope)).await;
         self.share.release();
         if let Ok(id) = &answer {
-            received.id = *id;
             self.messages += 1;
-            self.context.observer.event(Event::Received(&received));
-            self.unanswered = Some((*id, received.message_id));
+            let arrival = &envelope.arrival;
+            self.context.observer.event(Event::Received(Received {
+                id: *id,
+                upstream_id: arrival.upstream_id.as_deref(),
+                message_id: arrival.message_id.as_deref(),
+                listener: &arrival.listener,
+                client: self.address.ip(),
+                helo: &arrival.helo,
+                identity: arrival.identity.as_deref(),
+                forwarded: self.session.forwarded(),
+                sender: &envelope.reverse_path,
+                recipients: envelope.recipients.len(),
+                size: envelope.size,
+                tls: arrival.tls.as_ref(),
+                took: arrival.at.since(arrival.began),
+            }));
+            self.unanswered = Some((*id, envelope));
         }
         self.session.committed(answer);
     }
@@ -391,9 +394,15 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
 
     fn end_for_time(&mut self) {
         let (stage, text) = if self.session.is_in_content() {
-            (TimeoutStage::Data, "The content comes too slowly")
+            (
+                TimeoutStage::Data,
+                "The content comes too slowly; connect and send it again",
+            )
         } else {
-            (TimeoutStage::Command, "Nothing heard for too long")
+            (
+                TimeoutStage::Command,
+                "Nothing heard for too long; connect again",
+            )
         };
         self.timed_out(stage);
         self.session.end(&Refusal::transient(421, 4, 2, text));
@@ -443,21 +452,21 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
     ) -> Input {
         self.input
             .reserve(room.saturating_sub(self.input.len()).max(MIN_READ));
-        let phase = *self.phase.borrow_and_update();
-        let read = timeout_at(deadline, stream.read_buf(&mut self.input));
         tokio::select! {
             biased;
-            read = read => match read {
-                Ok(Ok(0) | Err(_)) => Input::End,
-                Ok(Ok(n)) => {
+            read = stream.read_buf(&mut self.input) => match read {
+                Ok(0) | Err(_) => Input::End,
+                Ok(n) => {
                     if let Some((_, octets)) = &mut self.content {
                         *octets += n as u64;
                     }
                     Input::Octets
                 }
-                Err(_) => Input::TimedOut,
             },
-            _ = self.phase.wait_for(|p| *p != phase) => Input::Phase,
+            over = self.waiting.until(deadline) => match over {
+                Over::Time => Input::TimedOut,
+                Over::Phase => Input::Phase,
+            },
         }
     }
 
@@ -482,11 +491,11 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
                 Err(elapsed.into())
             }
         };
-        if let (Err(_), Some((id, message_id))) = (&result, unanswered) {
+        if let (Err(_), Some((id, envelope))) = (&result, unanswered) {
             self.context.observer.event(Event::ReplyLost {
                 client: self.client(),
                 id,
-                message_id: message_id.as_deref(),
+                message_id: envelope.arrival.message_id.as_deref(),
             });
         }
         result

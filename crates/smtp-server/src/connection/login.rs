@@ -53,8 +53,9 @@ impl<I: Intake, O: Observer> Drive<'_, I, O> {
                 self.hold_back(delay).await;
                 AuthAnswer::Rejected
             }
-            LoginVerdict::HeldOff(wait) => {
-                let seconds = wait.as_secs() + 1;
+            LoginVerdict::HeldOff { again, delay } => {
+                self.hold_back(delay).await;
+                let seconds = again.as_secs() + 1;
                 AuthAnswer::NotNow(format!("Too many failed logins; again in {seconds} s"))
             }
             LoginVerdict::Busy => AuthAnswer::NotNow("Too many logins at once; again later".into()),

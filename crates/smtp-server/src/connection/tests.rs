@@ -41,7 +41,7 @@ impl Incoming for Message {
         }
         Ok(())
     }
-    async fn commit(self, _: Envelope) -> Result<QueueId, Refusal> {
+    async fn commit(self, _: Arc<Envelope>) -> Result<QueueId, Refusal> {
         self.0.fetch_add(1, Ordering::SeqCst);
         Ok(self.id())
     }

@@ -11,8 +11,9 @@ use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Error, X509Version};
 
+use super::listed::ListedOrIssued;
 use super::names::{ByName, names_in};
 use super::{CertificateDates, KeyPairFiles, LoadedTls, TlsFiles, TlsLoadError};
 
@@ -44,14 +45,8 @@ pub(super) fn load(files: &TlsFiles) -> Result<LoadedTls, TlsLoadError> {
     let mut config = match &files.client_roots {
         None => builder.with_no_client_auth(),
         Some(roots) => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(
-                Arc::new(client_roots(roots)?),
-                provider,
-            )
-            .allow_unauthenticated()
-            .build()
-            .map_err(|problem| bad_client_roots(roots, problem))?;
-            builder.with_client_cert_verifier(verifier)
+            let verifier = client_verifier(roots, provider)?;
+            builder.with_client_cert_verifier(Arc::new(verifier))
         }
     }
     .with_cert_resolver(Arc::new(resolver));
@@ -111,14 +106,51 @@ fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsLoadError> {
     Ok(chain)
 }
 
-fn client_roots(path: &Path) -> Result<RootCertStore, TlsLoadError> {
-    let mut store = RootCertStore::empty();
-    for root in chain(path)? {
-        store
-            .add(root)
+fn client_verifier(
+    path: &Path,
+    provider: Arc<CryptoProvider>,
+) -> Result<ListedOrIssued, TlsLoadError> {
+    let listed = chain(path)?;
+    let (mut all, mut authorities) = (RootCertStore::empty(), RootCertStore::empty());
+    for certificate in &listed {
+        all.add(certificate.clone())
             .map_err(|problem| bad_client_roots(path, problem))?;
+        if may_sign(certificate).map_err(|problem| bad_client_roots(path, problem))? {
+            authorities
+                .add(certificate.clone())
+                .map_err(|problem| bad_client_roots(path, problem))?;
+        }
     }
-    Ok(store)
+    let algorithms = provider.signature_verification_algorithms;
+    let issued = if authorities.is_empty() {
+        None
+    } else {
+        let verifier = WebPkiClientVerifier::builder_with_provider(authorities.into(), provider)
+            .allow_unauthenticated()
+            .build()
+            .map_err(|problem| bad_client_roots(path, problem))?;
+        Some(verifier)
+    };
+    // Clients choose their certificate by these names: those of all that are listed.
+    let hints = all.subjects();
+    Ok(ListedOrIssued::new(listed, hints, issued, algorithms))
+}
+
+/// Whether what a certificate signs counts. WebPKI does not ask that of a trust anchor. "If the basic
+/// constraints extension is not present in a version 3 public key certificate, or the extension is
+/// present but the cA boolean is not asserted, then the certified public key MUST NOT be used to
+/// verify certificate signatures" (RFC 5280 section 4.2.1.9); nor without keyCertSign in a key usage (section 4.2.1.3). Those before version 3 cannot say it.
+fn may_sign(der: &CertificateDer<'_>) -> Result<bool, X509Error> {
+    let (_, certificate) = X509Certificate::from_der(der).map_err(|e| match e {
+        x509_parser::nom::Err::Error(e) | x509_parser::nom::Err::Failure(e) => e,
+        x509_parser::nom::Err::Incomplete(_) => X509Error::InvalidCertificate,
+    })?;
+    if certificate.version() != X509Version::V3 {
+        return Ok(true);
+    }
+    let is_ca = certificate.basic_constraints()?.is_some_and(|c| c.value.ca);
+    let usage = certificate.key_usage()?;
+    Ok(is_ca && usage.is_none_or(|usage| usage.value.key_cert_sign()))
 }
 
 /// An expired intermediate makes the chain as useless as an expired certificate.

@@ -1,8 +1,11 @@
+use std::sync::Arc;
 use std::time::Duration;
 
+use smtp_server::TlsMode;
 use tokio::net::TcpStream;
 
 use crate::support::{server_settings, session_settings, start, start_plain};
+use crate::tls::keys;
 
 #[tokio::test]
 async fn e4_13_idle_sessions_get_421_and_messages_finish() {
@@ -45,6 +48,29 @@ async fn e4_13_a_message_that_does_not_finish_gets_421() {
     assert!(busy.rest().await.starts_with("421 4.3.2 "));
     server.ended().await;
     assert!(server.messages.lock().is_empty());
+}
+
+#[tokio::test]
+async fn e4_13_a_handshake_that_does_not_come_holds_up_nothing() {
+    for mode in [TlsMode::Implicit, TlsMode::Required] {
+        let mut session = session_settings();
+        session.tls = mode;
+        let mut settings = server_settings(session, Some(Arc::clone(&keys().tls)));
+        settings.drain = Duration::from_secs(3600);
+        let mut server = start(settings);
+        let mut client = match mode {
+            TlsMode::Implicit => server.silent_client().await,
+            _ => server.client().await,
+        };
+        if mode == TlsMode::Required {
+            client.told("EHLO c").await;
+            assert!(client.told("STARTTLS").await.starts_with("220 "));
+        }
+        server.event("connected").await;
+        server.stop();
+        assert_eq!(client.rest().await, "", "{mode:?}");
+        server.ended().await;
+    }
 }
 
 #[tokio::test]

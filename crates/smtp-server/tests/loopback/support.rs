@@ -74,11 +74,11 @@ impl Incoming for Message {
         Ok(())
     }
 
-    async fn commit(self, envelope: Envelope) -> Result<QueueId, Refusal> {
+    async fn commit(self, envelope: Arc<Envelope>) -> Result<QueueId, Refusal> {
         let permit = self.may_commit.acquire().await;
         permit.map_err(|_| Refusal::local_error())?.forget();
         let body = String::from_utf8(self.body).map_err(|_| Refusal::local_error())?;
-        self.messages.lock().push((envelope, body));
+        self.messages.lock().push(((*envelope).clone(), body));
         Ok(self.id)
     }
 }

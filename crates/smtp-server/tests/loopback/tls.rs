@@ -10,12 +10,12 @@ use tokio_rustls::client::TlsStream;
 
 use crate::support::{Client, Running, requires_tls, server_settings, session_settings, start};
 
-struct Keys {
-    tls: Arc<ServerTls>,
+pub(crate) struct Keys {
+    pub(crate) tls: Arc<ServerTls>,
     root: CertificateDer<'static>,
 }
 
-fn keys() -> Keys {
+pub(crate) fn keys() -> Keys {
     let made = rcgen::generate_simple_self_signed(["relay.test".to_owned()]).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let (crt, key) = (dir.path().join("crt"), dir.path().join("key"));

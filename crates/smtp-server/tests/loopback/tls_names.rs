@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rustls::client::ResolvesClientCert;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, RootCertStore, SignatureScheme};
 use smtp_server::{KeyPairFiles, NamedKeyPair, ServerTls, TlsFiles, TlsMode};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -75,6 +77,32 @@ impl Authority {
                 builder.with_client_auth_cert(chain, key).unwrap()
             }
         }
+    }
+}
+
+/// Shows a certificate with a key that is not its own.
+#[derive(Debug)]
+struct Forger(Arc<CertifiedKey>);
+
+impl ResolvesClientCert for Forger {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+impl Authority {
+    fn forging(&self, pair: &KeyPairFiles) -> ClientConfig {
+        let chain = CertificateDer::pem_file_iter(&pair.certificate).unwrap();
+        let key = PrivateKeyDer::from_pem_file(&pair.private_key).unwrap();
+        let key = aws_lc_rs::sign::any_supported_type(&key).unwrap();
+        let forged = CertifiedKey::new(chain.map(Result::unwrap).collect(), key);
+        let mut config = self.client(None);
+        config.client_auth_cert_resolver = Arc::new(Forger(Arc::new(forged)));
+        config
     }
 }
 
@@ -172,6 +200,117 @@ async fn g1_09_client_certificates_are_asked_for_where_configured_and_never_half
         }
         let event = server.event("tls-failed").await;
         assert!(event.contains("invalid peer certificate"), "{event}");
+    }
+}
+
+#[tokio::test]
+async fn g1_09_g2_10_a_certificate_that_is_listed_itself_counts_whatever_it_says() {
+    let authority = Authority::new();
+    let own = |name: &str, ends: i32, is_ca: bool| {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(ends, 1, 1);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        if is_ca {
+            // As `openssl req -x509` makes them.
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        let path = |end: &str| authority.folder.path().join(format!("{name}.{end}"));
+        let (certificate, private_key) = (path("crt"), path("key"));
+        let key = KeyPair::generate().unwrap();
+        std::fs::write(&certificate, params.self_signed(&key).unwrap().pem()).unwrap();
+        std::fs::write(&private_key, key.serialize_pem()).unwrap();
+        KeyPairFiles {
+            certificate,
+            private_key,
+        }
+    };
+    let listed = [own("ca.test", 2040, true), own("app.test", 2040, false)];
+    let ended = own("old.test", 2020, true);
+    let stranger = own("other.test", 2040, true);
+    let roots = authority.folder.path().join("clients.pem");
+    let all = listed.iter().chain([&ended]);
+    let all = all.map(|pair| std::fs::read_to_string(&pair.certificate).unwrap());
+    std::fs::write(&roots, all.collect::<String>()).unwrap();
+    let mut server = implicit(&TlsFiles {
+        key_pair: authority.issue(&["relay.test"], 2040),
+        by_name: Vec::new(),
+        client_roots: Some(roots),
+    });
+    for pair in &listed {
+        let mut client = handshake(&server, authority.client(Some(pair)), "relay.test")
+            .await
+            .unwrap();
+        assert!(client.reply().await.starts_with("220 "));
+        let event = server.event("certificate").await;
+        assert!(!event.contains("none"), "{event}");
+    }
+    // Whoever has the certificate alone has nothing: the key signs the handshake.
+    let forged = KeyPairFiles {
+        certificate: listed[0].certificate.clone(),
+        private_key: stranger.private_key.clone(),
+    };
+    for (bad, why) in [
+        (authority.client(Some(&ended)), "Expired"),
+        (
+            authority.client(Some(&stranger)),
+            "invalid peer certificate",
+        ),
+        (authority.forging(&forged), "BadSignature"),
+    ] {
+        if let Ok(mut client) = handshake(&server, bad, "relay.test").await {
+            assert_eq!(client.rest().await, "", "no session");
+        }
+        let event = server.event("tls-failed").await;
+        assert!(event.contains(why), "{event}");
+    }
+}
+
+/// RFC 5280 section 4.2.1.9.
+#[tokio::test]
+async fn g1_09_g2_10_what_a_listed_client_signs_does_not_count() {
+    let authority = Authority::new();
+    let path = |name: &str| authority.folder.path().join(name);
+    let root = std::fs::read_to_string(authority.root()).unwrap();
+    for (n, is_ca) in [IsCa::NoCa, IsCa::ExplicitNoCa].into_iter().enumerate() {
+        let mut params = CertificateParams::new(vec!["app.test".to_owned()]).unwrap();
+        params.is_ca = is_ca;
+        let key = KeyPair::generate().unwrap();
+        let app = params.self_signed(&key).unwrap().pem();
+        let app_key = key.serialize_pem();
+        let app_issues = Issuer::new(params, key);
+        let key = KeyPair::generate().unwrap();
+        let mut crm = CertificateParams::new(vec!["crm.test".to_owned()]).unwrap();
+        crm.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let crm = crm.signed_by(&key, &app_issues).unwrap().pem();
+        // Alone, and beside an authority.
+        for listed in [app.clone(), format!("{app}{root}")] {
+            let pair = |name: &str, certificate: &str, key: &str| {
+                let pair = KeyPairFiles {
+                    certificate: path(&format!("{name}.crt")),
+                    private_key: path(&format!("{name}.key")),
+                };
+                std::fs::write(&pair.certificate, certificate).unwrap();
+                std::fs::write(&pair.private_key, key).unwrap();
+                pair
+            };
+            std::fs::write(path("clients.pem"), &listed).unwrap();
+            let mut server = implicit(&TlsFiles {
+                key_pair: authority.issue(&["relay.test"], 2040),
+                by_name: Vec::new(),
+                client_roots: Some(path("clients.pem")),
+            });
+            let itself = authority.client(Some(&pair("app", &app, &app_key)));
+            let mut client = handshake(&server, itself, "relay.test").await.unwrap();
+            assert!(client.reply().await.starts_with("220 "), "{n}");
+            let _ = server.event("certificate").await;
+            let forged = pair("crm", &crm, &key.serialize_pem());
+            let forged = authority.client(Some(&forged));
+            if let Ok(mut client) = handshake(&server, forged, "relay.test").await {
+                assert_eq!(client.rest().await, "", "no session: {n}");
+            }
+            let event = server.event("tls-failed").await;
+            assert!(event.contains("invalid peer certificate"), "{n}: {event}");
+        }
     }
 }
 

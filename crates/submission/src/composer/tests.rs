@@ -264,7 +264,7 @@ fn g3_07_g4_09_nobody_is_signed_for_as_whom_the_submitter_may_not_send() {
     }
 }
 
-/// Receivers take a signature for From's if the domains are one below the other.
+/// Receivers take a signature for From's if both domains are of one organization.
 #[test]
 fn g3_07_g4_09_a_key_chosen_by_the_envelope_speaks_for_from_too() {
     let by_sender = SigningRule {
@@ -272,23 +272,52 @@ fn g3_07_g4_09_a_key_chosen_by_the_envelope_speaks_for_from_too() {
         ..rule("sender.test")
     };
     for (senders, from, want) in [
-        (&["a@sender.test"], "a@sender.test", Ok(1)),
-        (
-            &["a@sender.test"],
-            "ceo@sender.test",
-            Err(Rejection::OtherAuthor),
-        ),
-        (
-            &["a@sender.test"],
-            "ceo@x.sender.test",
-            Err(Rejection::OtherAuthor),
-        ),
-        (&["*.sender.test"], "ceo@x.sender.test", Ok(1)),
-        (&["sender.test"], "ceo@b.test", Ok(1)),
-        (&["sender.test"], "ceo@evilsender.test", Ok(1)),
+        (&["a@sender.test"], "a@sender.test", Some(1)),
+        (&["a@sender.test"], "ceo@sender.test", None),
+        (&["a@sender.test"], "ceo@x.sender.test", None),
+        (&["*.sender.test"], "ceo@x.sender.test", Some(1)),
+        (&["sender.test"], "ceo@b.test", Some(1)),
+        (&["sender.test"], "ceo@evilsender.test", Some(1)),
     ] {
         let made = signatures_for(senders, &by_sender, from);
+        let want = want.ok_or(Rejection::OtherAuthor);
         assert_eq!(made, want, "{from} {senders:?}");
+    }
+}
+
+/// What looks like an address and is none is somebody to a reader all the same.
+#[test]
+fn g3_07_what_is_no_address_is_not_signed_beside_one_that_is() {
+    for from in [
+        "ceo@sender.test x, a@sender.test",
+        "a@sender.test, ceo@sender.test x",
+    ] {
+        let made = signatures_for(&["a@sender.test"], &rule("sender.test"), from);
+        assert_eq!(made, Err(Rejection::OtherAuthor), "{from}");
+    }
+}
+
+/// RFC 7489 section 3.1.1: a.corp.test and b.corp.test have one organizational domain.
+#[test]
+fn g3_07_g4_09_a_key_speaks_for_the_domains_beside_its_own_too() {
+    for (key, other, related) in [
+        ("a.corp.test", "b.corp.test", true),
+        ("a.corp.test", "x.b.corp.test", true),
+        ("x.a.corp.test", "b.corp.test", true),
+        ("a.corp.test", "corp.test", true),
+        ("corp.test", "b.corp.test", true),
+        // Whether co.test is a public suffix nobody here knows.
+        ("a.co.test", "b.co.test", true),
+        ("corp", "b.corp", true),
+        ("a.corp.test", "a.other.test", false),
+        ("a.corp.test", "a.evilcorp.test", false),
+        ("corp.test", "other.test", false),
+    ] {
+        let from = format!("ann@{key}, ceo@{other}");
+        let want = if related { None } else { Some(1) };
+        let want = want.ok_or(Rejection::OtherAuthor);
+        assert_eq!(signatures_for(&[key], &rule(key), &from), want, "{from}");
+        assert_eq!(signatures_for(&[key, other], &rule(key), &from), Ok(1));
     }
 }
 

@@ -85,6 +85,8 @@ fn g4_04_from_is_checked_by_option() {
         ("From: (nobody)\r\n", Some(Rejection::EmptyFrom)),
         ("From: a@d.test, b@d.test\r\n", None),
         ("From: x\r\n", Some(Rejection::EmptyFrom)),
+        ("From: lim ited@d.test\r\n", Some(Rejection::EmptyFrom)),
+        ("From: \"lim ited\"@d.test\r\n", None),
         ("From: <@d.test>\r\n", Some(Rejection::EmptyFrom)),
         ("From: x@\r\n", Some(Rejection::EmptyFrom)),
         ("From: x@-\r\n", Some(Rejection::EmptyFrom)),

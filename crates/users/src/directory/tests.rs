@@ -97,7 +97,7 @@ async fn g2_11_after_some_failures_nothing_is_looked_at() {
     }
     // Even the right password waits; another user does not.
     let verdict = d.judge(HERE, "ann", password("correct horse")).await;
-    assert!(matches!(verdict, Verdict::HeldOff(_)), "{verdict:?}");
+    assert!(matches!(verdict, Verdict::HeldOff { .. }), "{verdict:?}");
     let verdict = d.judge(HERE, "old", password("correct horse")).await;
     assert_eq!(verdict, Verdict::Accepted(Name::parse("old").unwrap()));
 }
@@ -141,4 +141,147 @@ async fn who_waits_too_long_is_told_to_come_again() {
         d.judge(HERE, "ann", password("correct horse")).await,
         Verdict::Busy
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn g2_08_g2_11_who_is_known_at_a_held_off_address_cannot_be_told_from_nobody() {
+    let d = directory(1);
+    let ann = Verdict::Accepted(Name::parse("ann").unwrap());
+    assert_eq!(d.judge(HERE, "ann", password("correct horse")).await, ann);
+    for n in 0..40 {
+        let _ = d
+            .throttle
+            .failed(HERE, &format!("guess{n}"), Instant::now());
+    }
+    // More than are looked at, in both ways.
+    for n in 0..12 {
+        let attempt = |n| match n % 2 {
+            0 => password("wrong wrong"),
+            _ => Attempt::Proof { holds: false },
+        };
+        let mut told = Vec::new();
+        for user in ["ann", "nobody", "old"] {
+            let began = Instant::now();
+            let verdict = d.judge(HERE, user, attempt(n)).await;
+            let Verdict::HeldOff { again, delay } = verdict else {
+                panic!("{user} {n}: {verdict:?}");
+            };
+            let after = began.elapsed() + delay;
+            assert!(
+                after.abs_diff(HELD_OFF_DELAY) <= Duration::from_millis(1),
+                "{user} {n}"
+            );
+            told.push(again.as_secs());
+        }
+        assert!(told.iter().all(|t| *t == told[0]), "{n}: {told:?}");
+        if n == 3 {
+            assert_eq!(d.judge(HERE, "ann", password("correct horse")).await, ann);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn g2_11_who_is_known_and_held_off_is_not_looked_at_without_end() {
+    let d = directory(1);
+    let ann = Verdict::Accepted(Name::parse("ann").unwrap());
+    assert_eq!(d.judge(HERE, "ann", password("correct horse")).await, ann);
+    for _ in 0..10 {
+        let verdict = d.judge(HERE, "ann", Attempt::Proof { holds: false }).await;
+        assert_ne!(verdict, ann);
+    }
+    let verdict = d.judge(HERE, "ann", Attempt::Proof { holds: true }).await;
+    assert!(matches!(verdict, Verdict::HeldOff { .. }), "{verdict:?}");
+    let verdict = d.judge(HERE, "ann", password("correct horse")).await;
+    assert!(matches!(verdict, Verdict::HeldOff { .. }), "{verdict:?}");
+}
+
+/// One address at which everybody is held off, and both users are known.
+async fn held_off_together() -> Arc<Directory> {
+    let d = Arc::new(directory(1));
+    for user in ["ann", "old"] {
+        let verdict = d.judge(HERE, user, password("correct horse")).await;
+        assert!(matches!(verdict, Verdict::Accepted(_)));
+    }
+    for n in 0..40 {
+        let _ = d
+            .throttle
+            .failed(HERE, &format!("guess{n}"), Instant::now());
+    }
+    d
+}
+
+#[tokio::test(start_paused = true)]
+async fn g2_11_right_logins_of_who_is_known_are_not_counted_however_many_come() {
+    let d = held_off_together().await;
+    // Neither with a password that was right a moment ago, nor one that has to be judged.
+    for forgotten in [false, true] {
+        if forgotten {
+            d.recent.clear();
+        }
+        let mut logins = tokio::task::JoinSet::new();
+        for n in 0..12 {
+            let d = Arc::clone(&d);
+            let attempt = match n % 3 {
+                0 => Attempt::Proof { holds: true },
+                _ => password("correct horse"),
+            };
+            logins.spawn(async move { d.judge(HERE, "ann", attempt).await });
+        }
+        let verdicts = logins.join_all().await;
+        let accepted = |v: &Verdict| matches!(v, Verdict::Accepted(_));
+        assert!(verdicts.iter().all(accepted), "{forgotten}: {verdicts:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn g2_11_nobody_fills_the_queue_of_those_who_are_known() {
+    let d = held_off_together().await;
+    d.recent.clear();
+    let mut logins = tokio::task::JoinSet::new();
+    for n in 0..5 {
+        let d = Arc::clone(&d);
+        logins.spawn(async move {
+            match n {
+                4 => d.judge(HERE, "ann", password("correct horse")).await,
+                _ => d.judge(HERE, "old", password("wrong wrong")).await,
+            }
+        });
+    }
+    let mut before = 0;
+    while let Some(Ok(Verdict::HeldOff { .. })) = logins.join_next().await {
+        before += 1;
+    }
+    assert!(before <= 1, "{before} were judged before her");
+    assert!(logins.len() >= 3, "and she came in");
+}
+
+#[tokio::test(start_paused = true)]
+async fn g2_11_right_passwords_between_guesses_buy_no_more_looks() {
+    let d = held_off_together().await;
+    for _ in 0..5 {
+        let right = d.judge(HERE, "old", password("correct horse")).await;
+        assert!(matches!(right, Verdict::Accepted(_)), "{right:?}");
+        let wrong = d.judge(HERE, "old", password("wrong wrong")).await;
+        assert!(matches!(wrong, Verdict::HeldOff { .. }), "{wrong:?}");
+    }
+    let verdict = d.judge(HERE, "old", password("correct horse")).await;
+    assert!(matches!(verdict, Verdict::HeldOff { .. }), "{verdict:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn g2_11_guesses_that_come_at_once_are_no_way_around_the_pause() {
+    let d = Arc::new(directory(1));
+    for _ in 0..8 {
+        let _ = d.throttle.failed(HERE, "ann", Instant::now());
+    }
+    // The pause is over: one may try.
+    tokio::time::advance(Duration::from_secs(60)).await;
+    let mut logins = tokio::task::JoinSet::new();
+    for _ in 0..12 {
+        let d = Arc::clone(&d);
+        logins.spawn(async move { d.judge(HERE, "ann", password("wrong wrong")).await });
+    }
+    let verdicts = logins.join_all().await;
+    let judged = |v: &&Verdict| !matches!(v, Verdict::HeldOff { .. });
+    assert_eq!(verdicts.iter().filter(judged).count(), 1, "{verdicts:?}");
 }

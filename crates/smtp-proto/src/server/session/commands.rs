@@ -16,18 +16,29 @@ impl Session {
         behind: &[u8],
         now: Timestamp,
     ) -> Option<Action<'static>> {
-        let command = match Command::parse(line) {
+        let parsed = Command::parse(line);
+        // RFC 5321 section 3.1: after a 554 greeting nothing but QUIT.
+        let is_quit = matches!(
+            &parsed,
+            Ok(Command::Quit) | Err(CommandError::OtherProtocol)
+        );
+        if self.settings.closed.is_some() && !is_quit {
+            self.out_of_order("No service here; only QUIT");
+            return match &parsed {
+                Ok(command) => self.skip_chunk_of(command),
+                Err(error) => {
+                    self.close_after(error);
+                    None
+                }
+            };
+        }
+        let command = match parsed {
             Ok(command) => command,
             Err(error) => {
-                self.bad_command(line, &error);
+                self.bad_command(line, &self.not_offered(error));
                 return None;
             }
         };
-        // RFC 5321 section 3.1: after a 554 greeting nothing but QUIT.
-        if self.settings.closed.is_some() && command != Command::Quit {
-            self.out_of_order("No service here; only QUIT");
-            return self.skip_chunk_of(&command);
-        }
         if self.lacks_required_tls(&command) {
             self.refusal(&errors::starttls_first());
             return self.skip_chunk_of(&command);
@@ -95,9 +106,35 @@ impl Session {
         } else {
             self.refusal(&refusal);
         }
-        // Nobody knows how many octets to skip: what follows must not be taken for commands.
+        self.close_after(error);
+    }
+
+    /// Nobody knows how many octets to skip behind a broken BDAT: what follows must not be taken for
+    /// commands.
+    fn close_after(&mut self, error: &CommandError) {
         if *error == CommandError::Chunk {
             self.state = State::Closed;
+        }
+    }
+
+    /// Row F1-01: a bad value of a parameter that is not offered is no other mistake than a good one.
+    fn not_offered(&self, error: CommandError) -> CommandError {
+        match error {
+            CommandError::Parameter { name, .. } if !self.takes_parameter(name) => {
+                CommandError::UnknownParameter
+            }
+            other => other,
+        }
+    }
+
+    /// Whether the parameter belongs to what the client was offered. SIZE, BODY and AUTH say nothing
+    /// that binds us, and old programs send the former two after HELO: they pass everywhere.
+    fn takes_parameter(&self, parameter: &str) -> bool {
+        let extended = self.helo.as_ref().is_none_or(|helo| helo.extended);
+        match parameter {
+            "RET" | "ENVID" | "NOTIFY" | "ORCPT" => extended && self.settings.dsn,
+            "SMTPUTF8" | "REQUIRETLS" => extended,
+            _ => true,
         }
     }
 
@@ -154,10 +191,7 @@ impl Session {
     /// RFC 5321 section 4.1.4: as if RSET had been said.
     fn hello(&mut self, name: &str, extended: bool) {
         self.end_transaction();
-        self.helo = Some(Helo {
-            name: name.into(),
-            extended,
-        });
+        self.helo = Some(Helo::new(name.into(), extended));
     }
 
     fn starttls(&mut self, behind: &[u8]) -> Option<Action<'static>> {
@@ -215,14 +249,18 @@ impl Session {
             .or_else(|| self.other_sender(&mail.path))
         {
             Some(refused)
-        } else if mail.requiretls && self.tls.is_none() {
-            let refusal = if self.offers_starttls() {
+        } else if mail.requiretls && (self.tls.is_none() || !self.takes_parameter("REQUIRETLS")) {
+            let refusal = if self.tls.is_none() && self.offers_starttls() {
                 errors::starttls_first()
             } else {
                 errors::unknown_parameter() // row D1-03: it was not offered
             };
             Some((Cause::TlsRequired, refusal))
-        } else if !self.settings.dsn && (mail.ret.is_some() || mail.envid.is_some()) {
+        } else if (mail.ret.is_some() && !self.takes_parameter("RET"))
+            || (mail.envid.is_some() && !self.takes_parameter("ENVID"))
+            || (mail.smtputf8 && !self.takes_parameter("SMTPUTF8"))
+        {
+            // RFC 5321 section 4.1.1.11: also if it was offered to EHLO only.
             Some((Cause::Parameter, errors::unknown_parameter()))
         } else if !path.is_ascii() && !mail.smtputf8 {
             Some((Cause::Utf8Address, errors::utf8_address())) // RFC 6531 section 3.5
@@ -283,6 +321,7 @@ impl Session {
             return None;
         }
         transaction.had_rcpt = true;
+        let rcpt = self.for_postmaster(rcpt);
         let refused = self.recipient_refused(&rcpt);
         let mailbox = match rcpt.path {
             ForwardPath::Mailbox(mailbox) => Some(mailbox),
@@ -318,7 +357,9 @@ impl Session {
             ForwardPath::Mailbox(mailbox) => Some(mailbox.as_str()),
             ForwardPath::Postmaster => None,
         };
-        if !self.settings.dsn && (rcpt.orcpt.is_some() || rcpt.notify != Notify::Unspecified) {
+        let (orcpt, notify) = (rcpt.orcpt.is_some(), rcpt.notify != Notify::Unspecified);
+        if (orcpt && !self.takes_parameter("ORCPT")) || (notify && !self.takes_parameter("NOTIFY"))
+        {
             return Some((Cause::Parameter, errors::unknown_parameter()));
         }
         let all_ascii = ascii(address) && ascii(rcpt.orcpt.as_deref());
@@ -350,6 +391,28 @@ impl Session {
             return Some((Cause::TooManyRecipients, refusal));
         }
         None
+    }
+
+    /// RFC 5321 section 4.5.1: postmaster of this server is the operator, with or without our name
+    /// behind it, in any case; and so is whom our notifications say they are from.
+    fn for_postmaster(&self, rcpt: RcptCommand) -> RcptCommand {
+        let is_meant = |mailbox: &Mailbox| {
+            let local = mailbox.local_part();
+            let names = ["postmaster", "mailer-daemon"];
+            mailbox.domain() == Some(&self.settings.hostname)
+                && names.iter().any(|name| local.eq_ignore_ascii_case(name))
+        };
+        match &rcpt.path {
+            ForwardPath::Mailbox(mailbox)
+                if self.settings.postmaster.is_some() && is_meant(mailbox) =>
+            {
+                RcptCommand {
+                    path: ForwardPath::Postmaster,
+                    ..rcpt
+                }
+            }
+            ForwardPath::Mailbox(_) | ForwardPath::Postmaster => rcpt,
+        }
     }
 
     fn postmaster(&self) -> Option<Mailbox> {

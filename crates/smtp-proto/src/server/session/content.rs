@@ -1,8 +1,10 @@
 //! DATA and BDAT: from the command to the message as a whole.
 
+use std::collections::HashSet;
+
 use mail_types::{
-    Arrival, BodyType, EnhancedStatus, Envelope, Host, Mailbox, MessageClass, QueueId, ReversePath,
-    Submitter, Timestamp,
+    Arrival, BodyType, EnhancedStatus, Envelope, Host, Mailbox, MessageClass, QueueId, Recipient,
+    ReversePath, Submitter, Timestamp,
 };
 
 use super::{Action, Pending, Session, State, Transaction, errors};
@@ -11,6 +13,21 @@ use crate::server::nul_dots::NulDots;
 use crate::server::trace::{Protocol, Trace};
 use crate::server::{Cause, Incident, Refusal, Settings, Stage, TlsRequiredNo};
 use crate::{BdatReader, Command, ContentCounts, DataDecoder, Piece};
+
+/// Each mailbox once, as it was named first: who names one again asks for no second copy.
+fn without_repeats(mut recipients: Vec<Recipient>) -> Vec<Recipient> {
+    if recipients.len() < 2 {
+        return recipients;
+    }
+    let mut seen = HashSet::with_capacity(recipients.len());
+    let new: Vec<bool> = recipients
+        .iter()
+        .map(|recipient| seen.insert(&recipient.mailbox))
+        .collect();
+    let mut new = new.into_iter();
+    recipients.retain(|_| new.next().unwrap_or(true));
+    recipients
+}
 
 /// The content of one message while it comes in.
 #[derive(Debug)]
@@ -23,6 +40,10 @@ pub(super) struct Content {
     received: u64,
     eight_bit: bool,
     nul_dots: NulDots,
+    /// Nothing has come yet.
+    at_start: bool,
+    /// Whether it is refused for that.
+    has_nul_dot: bool,
     /// Why it will be refused once it has been read.
     refused: Option<(Cause, Refusal)>,
     /// Nothing is stored for it any more, or never was.
@@ -35,11 +56,47 @@ enum Reader {
     Bdat(BdatReader),
 }
 
+/// No more is looked at to know what the first octet of content is.
+const DECIDING: usize = 8;
+
 impl Content {
     pub(super) fn refuse(&mut self, cause: Cause, refusal: Refusal) {
         if self.refused.is_none() {
             self.refused = Some((cause, refusal));
         }
+    }
+
+    /// Whether content begins with white space: its first line would be folded into the field that
+    /// stands above it, which is ours, and say who knows what there (row E4-30).
+    fn needs_empty_line(&mut self, input: &[u8]) -> bool {
+        if !self.at_start {
+            return false;
+        }
+        // What counts is what will be stored: dots are taken away, stray line ends replaced. A few octets
+        // decide that.
+        let input = input.get(..DECIDING).unwrap_or(input);
+        let piece = match &self.reader {
+            Reader::Data(decoder) => decoder.clone().next(input).1,
+            Reader::Bdat(reader) => reader.clone().next(input).1,
+        };
+        let Piece::Content([first, ..]) = piece else {
+            return false;
+        };
+        self.at_start = false;
+        matches!(first, b' ' | b'\t') && self.refused.is_none()
+    }
+
+    /// The end of the header: what follows is the body of a message without one.
+    fn empty_line(&mut self) -> &'static [u8] {
+        const EMPTY: &[u8] = b"\r\n";
+        self.size += EMPTY.len() as u64;
+        self.scan.feed(EMPTY);
+        EMPTY
+    }
+
+    fn refuse_nul_dot(&mut self) {
+        self.has_nul_dot |= self.refused.is_none();
+        self.refuse(Cause::Content, errors::nul_dot());
     }
 
     /// Whether the driver holds something for it.
@@ -62,7 +119,7 @@ impl Content {
         self.eight_bit = self.eight_bit || !octets.is_ascii();
         self.scan.feed(octets);
         if self.nul_dots.feed(octets) {
-            self.refuse(Cause::Content, errors::nul_dot());
+            self.refuse_nul_dot();
         }
     }
 
@@ -84,7 +141,7 @@ impl Content {
             let text = "Mail loop: too many Received fields";
             self.refuse(Cause::Loop, Refusal::permanent(554, 4, 6, text));
         } else if self.nul_dots.is_dot() {
-            self.refuse(Cause::Content, errors::nul_dot());
+            self.refuse_nul_dot();
         }
     }
 }
@@ -263,7 +320,7 @@ impl Session {
         let trace = Trace {
             from: match self.settings.hide_client {
                 true => None,
-                false => Some((&*helo.name, self.peer.address)),
+                false => Some((helo.traced(), self.peer.address)),
             },
             user: user.as_deref(),
             hostname: &self.settings.hostname,
@@ -285,6 +342,8 @@ impl Session {
             received: 0,
             eight_bit: false,
             nul_dots: NulDots::default(),
+            at_start: true,
+            has_nul_dot: false,
             refused: None,
             abandoned: false,
         });
@@ -302,6 +361,9 @@ impl Session {
             self.state = State::Command;
             return (0, None);
         };
+        if content.needs_empty_line(input) {
+            return (0, Some(Action::Body(content.empty_line())));
+        }
         let (used, piece) = match &mut content.reader {
             Reader::Data(decoder) => decoder.next(input),
             Reader::Bdat(reader) => reader.next(input),
@@ -328,14 +390,17 @@ impl Session {
             && !reader.is_last()
             && content.refused.is_none()
         {
-            let text = format!("{} octets received", content.received);
-            self.reply(250, Some(EnhancedStatus::success(0, 0)), &text);
+            self.reply(250, Some(EnhancedStatus::success(0, 0)), "Chunk received");
             self.state = State::Command;
             return None;
         }
         content.judge(&self.settings);
         if let Some((cause, refusal)) = content.refused.take() {
+            let has_nul_dot = content.has_nul_dot;
             self.state = State::Command;
+            if has_nul_dot {
+                self.incident(Incident::NulDot);
+            }
             self.refuse_content(cause, refusal);
             return None;
         }
@@ -390,13 +455,14 @@ impl Session {
                 .any(|d| matches!(sender, Some(Host::Domain(s)) if s == d));
         Some(Envelope {
             reverse_path: mail.path.clone(),
-            recipients: std::mem::take(recipients),
+            recipients: without_repeats(std::mem::take(recipients)),
             body: if content.eight_bit {
                 BodyType::EightBit
             } else {
                 mail.body.unwrap_or_default()
             },
-            smtputf8: mail.smtputf8,
+            // Row E2-42: what is ASCII goes on without it, addresses apart, which the client looks at.
+            smtputf8: mail.smtputf8 && content.scan.may_need_utf8(content.eight_bit),
             requiretls,
             // RFC 8689 section 4.1: with REQUIRETLS the header field is ignored.
             tls_required_no: honoured && content.scan.tls_required_no() && !requiretls,

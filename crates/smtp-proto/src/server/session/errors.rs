@@ -4,7 +4,8 @@ use crate::CommandError;
 use crate::server::{Cause, Refusal};
 
 pub(super) fn too_many() -> Refusal {
-    Refusal::transient(421, 7, 0, "Too many errors; closing the connection")
+    let text = "Too many errors; closing the connection, a new one may be opened at once";
+    Refusal::transient(421, 7, 0, text)
 }
 
 pub(super) fn too_many_messages(so_far: u64) -> Refusal {
@@ -22,7 +23,7 @@ pub(super) fn bare_newline() -> Refusal {
         550,
         5,
         2,
-        "Bare CR or LF received: lines must end with CRLF (RFC 5321 section 2.3.8)",
+        "Bare CR or LF received: lines must end with CRLF (RFC 5321 section 2.3.8); closing the connection",
     )
 }
 
@@ -63,7 +64,7 @@ pub(super) fn unknown_mechanism() -> Refusal {
 }
 
 pub(super) fn too_many_logins() -> Refusal {
-    let text = "Too many failed logins; closing the connection";
+    let text = "Too many failed logins; closing the connection, a new one may be opened at once";
     Refusal::transient(421, 7, 0, text)
 }
 
@@ -112,6 +113,9 @@ pub(super) fn command(error: &CommandError) -> Refusal {
     let mut text = error.to_string();
     if let Some(first) = text.get_mut(..1) {
         first.make_ascii_uppercase();
+    }
+    if *error == CommandError::Chunk {
+        text.push_str("; closing the connection");
     }
     Refusal::permanent(code, subject, detail, text)
 }

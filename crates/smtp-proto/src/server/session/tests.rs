@@ -3,6 +3,7 @@
 mod commands;
 mod content;
 mod login;
+mod offered;
 mod splits;
 mod xclient;
 

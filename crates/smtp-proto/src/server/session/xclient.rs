@@ -49,10 +49,7 @@ impl Session {
             };
         }
         self.helo = match claim.helo {
-            Claimed::Is(name) => Some(Helo {
-                name,
-                extended: claim.extended,
-            }),
+            Claimed::Is(name) => Some(Helo::new(name, claim.extended)),
             Claimed::Unknown | Claimed::Unchanged => None,
         };
         self.identity = login;

@@ -214,22 +214,6 @@ fn d1_02_d1_03_requiretls() {
 }
 
 #[test]
-fn f1_01_without_dsn_its_parameters_are_unknown() {
-    let mut options = settings();
-    options.dsn = false;
-    let mut driver = Driver::new(options, peer());
-    driver.send(EHLO.as_bytes());
-    assert!(driver.told("MAIL FROM:<> RET=FULL").starts_with("555 "));
-    driver.send(b"MAIL FROM:<>\r\n");
-    assert!(
-        driver
-            .told("RCPT TO:<a@b.test> NOTIFY=NEVER")
-            .starts_with("555 ")
-    );
-    assert!(driver.told("RCPT TO:<a@b.test>").starts_with("250 "));
-}
-
-#[test]
 fn g3_02_strangers_may_not_relay_and_the_session_goes_on() {
     let stranger = Peer {
         relaying: Relaying::Refused,
@@ -279,6 +263,40 @@ fn e4_09_postmaster_goes_where_the_operator_said() {
         driver.only_message().0.recipients[0].mailbox.as_str(),
         "ops@d.test"
     );
+    for (relaying, path, for_us) in [
+        (Relaying::Refused, "postmaster@relay.test", true),
+        (Relaying::Refused, "PostMaster@Relay.TEST.", true),
+        (Relaying::Refused, "\"postmaster\"@relay.test", true),
+        (Relaying::Refused, "MAILER-DAEMON@relay.test", true),
+        (Relaying::Allowed, "postmaster@relay.test", true),
+        (Relaying::Refused, "postmaster@other.test", false),
+        (Relaying::Refused, "postmaster@x.relay.test", false),
+        (Relaying::Refused, "root@relay.test", false),
+    ] {
+        let mut options = settings();
+        options.postmaster = Some("ops@d.test".parse().unwrap());
+        let mut driver = Driver::new(options, Peer { relaying, ..peer() });
+        driver.send(b"EHLO c.test\r\nMAIL FROM:<>\r\n");
+        let reply = driver.told(&format!("RCPT TO:<{path}>"));
+        assert_eq!(reply.starts_with("250 "), for_us, "{path}: {reply}");
+        if for_us {
+            driver.send(b"DATA\r\n.\r\n");
+            let (envelope, _) = driver.only_message();
+            assert_eq!(
+                envelope.recipients[0].mailbox.as_str(),
+                "ops@d.test",
+                "{path}"
+            );
+        }
+    }
+    // Nobody has said who that is.
+    let mut driver = Driver::plain();
+    driver.send(b"EHLO c.test\r\nMAIL FROM:<>\r\nRCPT TO:<postmaster@relay.test>\r\nDATA\r\n.\r\n");
+    let (envelope, _) = driver.only_message();
+    assert_eq!(
+        envelope.recipients[0].mailbox.as_str(),
+        "postmaster@relay.test"
+    );
 }
 
 #[test]
@@ -302,26 +320,6 @@ fn e3_13_too_many_recipients() {
     }
     driver.send(b"DATA\r\n.\r\n");
     assert_eq!(driver.only_message().0.recipients.len(), 100);
-}
-
-#[test]
-fn e4_01_closed_for_maintenance() {
-    let mut options = settings();
-    options.closed = Some("maintenance".into());
-    let mut session = Session::new(Arc::new(options.clone()), peer());
-    session.greet(false);
-    assert_eq!(
-        &session.output()[..],
-        b"554 relay.test No service: maintenance\r\n"
-    );
-    let mut driver = Driver::new(options, peer());
-    assert!(driver.told("EHLO c.test").starts_with("503 5.5.1 "));
-    assert_eq!(
-        driver.codes(b"BDAT 6\r\nQUIT\r\nNOOP\r\n"),
-        [503, 503],
-        "the chunk is no command"
-    );
-    assert!(driver.told("QUIT").starts_with("221 ") && driver.closed);
 }
 
 #[test]
@@ -500,6 +498,25 @@ fn g5_06_xforward_gives_the_upstream_id() {
         &Forwarded::default(),
         "for one transaction"
     );
+}
+
+#[test]
+fn a_recipient_that_is_named_again_gets_no_second_copy() {
+    let mut driver = Driver::plain();
+    driver.send(b"EHLO c.test\r\nMAIL FROM:<a@b.test>\r\n");
+    for line in [
+        "RCPT TO:<c@d.test> NOTIFY=NEVER",
+        "RCPT TO:<C@d.test>",
+        "RCPT TO:<c@d.test>",
+        "RCPT TO:<\"c\"@d.test> NOTIFY=SUCCESS",
+    ] {
+        assert!(driver.told(line).starts_with("250 2.1.5 "), "{line}");
+    }
+    driver.send(b"DATA\r\n.\r\n");
+    let recipients = &driver.only_message().0.recipients;
+    let named: Vec<&str> = recipients.iter().map(|r| r.mailbox.as_str()).collect();
+    assert_eq!(named, ["c@d.test", "C@d.test"], "a local part has its case");
+    assert_eq!(recipients[0].notify, Notify::Never);
 }
 
 #[test]

@@ -76,6 +76,8 @@ fn e3_05_what_is_a_lone_dot_without_its_nul_octets_is_not_passed_on() {
             );
             assert!(driver.accepted.is_empty());
             assert_eq!(causes(&driver), [(Stage::Content, Cause::Content)]);
+            let counted = |n: &&Notice| **n == Notice::Incident(Incident::NulDot);
+            assert_eq!(driver.notices.iter().filter(counted).count(), 1);
             assert!(
                 driver.told("NOOP").starts_with("250 "),
                 "the session goes on"
@@ -198,6 +200,29 @@ fn content_passes_unchanged() {
 }
 
 #[test]
+fn e2_42_what_came_with_smtputf8_keeps_it_only_if_its_header_is_not_ascii() {
+    for (content, want) in [
+        ("Subject: x\r\n\r\nHello.\r\n", false),
+        ("Subject: x\r\n\r\nGr\u{fc}\u{df}e\r\n", false),
+        ("Subject: Gr\u{fc}\u{df}e\r\n\r\nHello.\r\n", true),
+    ] {
+        for flag in [" SMTPUTF8", ""] {
+            let mut driver = Driver::plain();
+            let mail = format!("EHLO c.test\r\nMAIL FROM:<a@b.test> BODY=8BITMIME{flag}\r\n");
+            driver.send(mail.as_bytes());
+            driver.send(b"RCPT TO:<c@d.test>\r\n");
+            driver.send(format!("DATA\r\n{content}.\r\n").as_bytes());
+            let envelope = driver.only_message().0;
+            assert_eq!(
+                envelope.smtputf8,
+                want && !flag.is_empty(),
+                "{content:?}{flag}"
+            );
+        }
+    }
+}
+
+#[test]
 fn d2_01_d2_05_tls_required_no() {
     for (whose, requiretls, want) in [
         (TlsRequiredNo::Never, "", false),
@@ -232,6 +257,55 @@ fn e4_32_no_for_clause_with_two_recipients() {
     assert!(!driver.only_message().1.contains("for <"));
 }
 
+/// Row E4-30: our field says what we know, and nothing that the content adds to it.
+#[test]
+fn e4_30_e4_33_content_that_begins_with_white_space_is_no_part_of_our_field() {
+    let forged = " (forged) by evil.test\r\nSubject: x\r\n\r\ntext\r\n";
+    let tab = "\t;x\r\n";
+    for text in [forged, tab, " \r\n"] {
+        for octets in [usize::MAX, 1] {
+            let mut driver = started(settings(), peer());
+            let whole = format!("DATA\r\n{text}.\r\n");
+            whole
+                .as_bytes()
+                .chunks(octets.min(whole.len()))
+                .for_each(|part| driver.send(part));
+            assert_eq!(driver.content(), format!("\r\n{text}"));
+            let mut driver = started(settings(), peer());
+            let chunks = format!(
+                "BDAT 0\r\nBDAT 1\r\n{}BDAT {} LAST\r\n{}",
+                &text[..1],
+                text.len() - 1,
+                &text[1..]
+            );
+            chunks
+                .as_bytes()
+                .chunks(octets.min(chunks.len()))
+                .for_each(|part| driver.send(part));
+            assert_eq!(driver.content(), format!("\r\n{text}"));
+        }
+    }
+    // A dot that is taken away hides nothing.
+    for octets in [usize::MAX, 1] {
+        let mut driver = started(settings(), peer());
+        let whole = format!("DATA\r\n.{forged}.\r\n");
+        let parts = whole.as_bytes().chunks(octets.min(whole.len()));
+        parts.for_each(|part| driver.send(part));
+        assert_eq!(driver.content(), format!("\r\n{forged}"));
+    }
+    // All else passes as it is, also what is no header.
+    for text in [
+        "Subject: x\r\n folded\r\n\r\n y\r\n",
+        "no header\r\n",
+        "\r\n x\r\n",
+        ".\r\n",
+    ] {
+        let mut driver = started(settings(), peer());
+        driver.send(format!("BDAT {} LAST\r\n{text}", text.len()).as_bytes());
+        assert_eq!(driver.content(), text);
+    }
+}
+
 #[test]
 fn bdat_in_chunks() {
     let mut driver = started(settings(), peer());
@@ -239,9 +313,7 @@ fn bdat_in_chunks() {
     assert_eq!(got, [250, 250, 250, 250]);
     assert_eq!(driver.content(), "a\r\n.\r\nb\r\nQ");
     assert!(
-        driver
-            .replies
-            .starts_with("250 2.0.0 4 octets received\r\n"),
+        driver.replies.starts_with("250 2.0.0 Chunk received\r\n"),
         "{}",
         driver.replies
     );

@@ -1,0 +1,87 @@
+//! Time limits of what nearly always comes in time.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::task::unconstrained;
+use tokio::time::{Instant, Sleep, sleep};
+
+/// One timer for one limit after the other. It is set anew only if it goes off too early, or would too
+/// late: a timer for each reply would be put in the runtime's wheel and taken out again each time.
+pub(crate) struct Timer(Pin<Box<Sleep>>);
+
+impl Default for Timer {
+    fn default() -> Self {
+        Self(Box::pin(sleep(FAR)))
+    }
+}
+
+impl Timer {
+    /// What comes of the work; `None` if it is not done at that time.
+    pub(crate) async fn within<T>(
+        &mut self,
+        until: Instant,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(Some(done));
+            }
+            if self.0.deadline() > until {
+                self.0.as_mut().reset(until);
+            }
+            // Also if the work has used up the task's turn: a peer that never stops is bounded too.
+            while pin!(unconstrained(self.0.as_mut())).poll(cx).is_ready() {
+                if Instant::now() >= until {
+                    return Poll::Ready(None);
+                }
+                self.0.as_mut().reset(until);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// Beyond all limits.
+const FAR: Duration = Duration::from_secs(24 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_limit_holds_whatever_the_one_before_was() {
+        let mut timer = Timer::default();
+        // Shorter than what it is set for, longer, and again shorter: over none too early.
+        for millis in [20, 40, 60, 10] {
+            let limit = Duration::from_millis(millis);
+            let began = Instant::now();
+            assert_eq!(timer.within(began + limit, ready(7)).await, Some(7));
+            let came = timer.within(began + limit, pending::<()>()).await;
+            assert!(came.is_none() && began.elapsed() >= limit, "{limit:?}");
+            let later = began + Duration::from_secs(600);
+            assert!(timer.within(later, sleep(limit)).await.is_some());
+        }
+        let over = Instant::now();
+        assert_eq!(timer.within(over, ready(7)).await, Some(7));
+        assert_eq!(timer.within(over, pending::<()>()).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_limit_holds_for_work_that_never_rests() {
+        let mut timer = Timer::default();
+        let restless = async {
+            loop {
+                tokio::task::consume_budget().await;
+            }
+        };
+        let until = Instant::now() + Duration::from_millis(20);
+        assert_eq!(timer.within::<()>(until, restless).await, None);
+    }
+}

@@ -1,17 +1,20 @@
 //! Keeps the books of an attempt: one record per recipient, the end of the lease, notifications.
 
+use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use attempt::{
-    Authenticated, Delays, DsnKind, DsnSent, Facts, Outcome as Ended, Reason, Record, Removed,
-    RemovedBecause, TlsSession,
+    Authenticated, Delays, DemandedBy, DsnKind, DsnSent, Outcome as Ended, Reason, Record, Removed,
+    RemovedBecause, TlsSession, Tried,
 };
 use dsn::Action;
 use mail_types::{EnhancedStatus, Recipient, Timestamp};
 use outbound_queue::{
-    AttemptNote, Done, Finish, Leased, NewMessage, Now, Outcome, QueueError, QueueStore,
+    AttemptNote, Done, Finish, HostNote, Leased, NewMessage, Now, Outcome, QueueError, QueueStore,
 };
 
+use crate::blame::Advice;
 use crate::content;
 use crate::demand::Requirement;
 use crate::dice::Dice;
@@ -19,8 +22,10 @@ use crate::findings::Findings;
 use crate::notice_limit::NoticeLimits;
 use crate::notify::{self, Notice};
 use crate::ports::{NoticeWithheld, Observer};
+use crate::recalled::{self, policy_line};
 use crate::settings::Settings;
 use crate::steps::Story;
+use crate::undeliverable::NOT_BELIEVED;
 use crate::verdict::{Decider, Failure, Verdict};
 
 /// What the books are kept with.
@@ -41,21 +46,53 @@ pub(crate) struct Entry<'a> {
     /// When the attempt began.
     pub(crate) began: Timestamp,
     pub(crate) now: Now,
+    pub(crate) pace: Pace,
+}
+
+/// Whether it was an attempt, and when the next one comes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pace {
+    /// It was; the retry table says when.
+    Attempted,
     /// The destination is suspended until then: deferrals are no attempts.
-    pub(crate) suspended_until: Option<Timestamp>,
+    PutOff(Timestamp),
+    /// Between two attempts the sender is told of the delay; the next attempt comes then.
+    Looked(Timestamp),
+}
+
+impl Entry<'_> {
+    /// The host whose word decided, and its address.
+    pub(crate) fn decided_by(&self) -> Option<(&str, Option<IpAddr>)> {
+        if let Some(decider) = &self.found.decider {
+            return Some((&decider.shown, decider.ip));
+        }
+        let recalled = self.found.recalled.as_ref();
+        let host = recalled.and_then(|recalled| recalled.host.as_ref());
+        host.map(|(mx, ip)| (&**mx, *ip))
+    }
+
+    /// When an attempt at these recipients ended last.
+    fn last_attempt(&self) -> Option<Timestamp> {
+        match (&self.found.recalled, self.pace) {
+            (Some(recalled), _) => recalled.at,
+            (None, Pace::Attempted) => Some(self.now.wall),
+            (None, Pace::PutOff(_) | Pace::Looked(_)) => recalled::recall(self.leased).1.at,
+        }
+    }
 }
 
 /// What is entered for one recipient.
 struct Line<'a> {
     recipient: &'a Recipient,
     index: usize,
+    tried: Cow<'a, [Tried]>,
     attempt: u32,
     ended: Ended,
     failure: Option<Arc<Failure>>,
     reply: Option<&'a str>,
     status: EnhancedStatus,
     detail: String,
-    advice: String,
+    advice: Option<Advice<'a>>,
     /// The next attempt, and when the queue is to look at the message at the latest.
     next: Option<Timestamp>,
     look_at: Option<Timestamp>,
@@ -67,6 +104,15 @@ struct Line<'a> {
 /// A notification that was made: its id, its kind, how many recipients it tells of, and its octets.
 type Told = (mail_types::QueueId, DsnKind, usize, u64);
 
+/// What came of telling the sender.
+#[derive(Default)]
+struct Notices {
+    messages: Vec<NewMessage>,
+    told: Vec<Told>,
+    /// Recipients of whose delay the sender has been told, or is not to be told any more.
+    warned: Vec<usize>,
+}
+
 impl<S: QueueStore> Books<'_, S> {
     /// Ends the lease with what came of the attempt, and tells everybody.
     pub(crate) async fn enter(&self, entry: &Entry<'_>) {
@@ -75,32 +121,32 @@ impl<S: QueueStore> Books<'_, S> {
             let decider = entry.found.decider.as_ref();
             r.results(decider.map(Decider::deciding).as_ref())
         });
-        let policies = policies.unwrap_or_default();
+        let recalled = || entry.found.recalled.as_ref().map(|r| r.policies.clone());
+        let policies = policies.or_else(recalled).unwrap_or_default();
         let records: Vec<Record<'_>> = lines
             .iter()
             .map(|line| record(entry, line, &policies))
             .collect();
-        let (messages, told) = self.notifications(entry, &lines, &records).await;
-        let warned = if told.iter().any(|(_, kind, ..)| *kind == DsnKind::Delayed) {
-            let late = lines.iter().filter(|line| line.warn);
-            late.map(|line| line.index).collect()
-        } else {
-            Vec::new()
-        };
+        let Notices {
+            messages,
+            told: sent,
+            warned,
+        } = self.notifications(entry, &lines, &records).await;
         // A message that this ends altogether leaves no history behind.
         let ends = lines.len() == entry.leased.envelope.recipients.len()
             && lines
                 .iter()
                 .all(|line| line.next.is_none() && line.ended != Ended::Held);
         let mut notes: Vec<AttemptNote> = Vec::new();
+        let mut told = Vec::new();
         let outcomes = lines.iter().zip(&records).map(|(line, record)| {
             if ends {
                 return (line.index, outcome(line, 0));
             }
-            let note = match entry.suspended_until {
-                None => note(record),
+            let note = match entry.pace {
+                Pace::Attempted => note(record, line),
                 // What is no attempt has no history: the reason is all that is kept.
-                Some(_) => AttemptNote {
+                Pace::PutOff(_) | Pace::Looked(_) => AttemptNote {
                     reason: record.reason.map_or("", Reason::key).into(),
                     ..AttemptNote::default()
                 },
@@ -110,26 +156,34 @@ impl<S: QueueStore> Books<'_, S> {
                 notes.push(note);
                 notes.len() - 1
             });
-            (line.index, outcome(line, at))
+            let outcome = outcome(line, at);
+            if matches!(outcome, Outcome::Done(_)) {
+                told.push((line.index, at));
+            }
+            (line.index, outcome)
         });
         let outcomes = outcomes.collect();
         let finish = Finish {
             lease: entry.leased.token,
             outcomes,
             notes,
+            told,
             warned,
-            put_off: entry.suspended_until.is_some(),
+            put_off: matches!(entry.pace, Pace::PutOff(_)),
+            looked: matches!(entry.pace, Pace::Looked(_)),
             messages,
         };
         let finished = self.queue.finish(finish, entry.now);
-        for record in &records {
-            self.observer.attempt(record);
+        if !matches!(entry.pace, Pace::Looked(_)) {
+            records
+                .iter()
+                .for_each(|record| self.observer.attempt(record));
         }
-        if self.observer.times_attempts() && entry.suspended_until.is_none() {
+        if self.observer.times_attempts() && matches!(entry.pace, Pace::Attempted) {
             self.observer.attempt_timed(&Story::of(entry, &records));
         }
         match finished {
-            Ok(finished) => self.tell(entry, told, finished.removed),
+            Ok(finished) => self.tell(entry, sent, finished.removed),
             // Somebody cancelled or edited the message meanwhile: their word counts.
             Err(QueueError::StaleLease(id)) => {
                 tracing::warn!(queue_id = %id, "the message was changed during its attempt; the outcome was not recorded");
@@ -168,8 +222,10 @@ impl<S: QueueStore> Books<'_, S> {
 
     fn lines<'a>(&self, entry: &'a Entry<'_>) -> Vec<Line<'a>> {
         let slots = entry.leased.recipients.iter().zip(&entry.found.verdicts);
-        let arrived = entry.leased.envelope.arrival.at;
-        let late = self.settings.retry.is_warning_due(entry.now.wall, arrived);
+        let envelope = &entry.leased.envelope;
+        let (arrived, retry) = (envelope.arrival.at, &self.settings.retry);
+        let late = retry.is_warning_due(entry.now.wall, arrived);
+        let warning = retry.warning_due(arrived).filter(|_| !late);
         slots
             .filter_map(|(slot, verdict)| {
                 let recipient = entry.leased.envelope.recipients.get(slot.index)?;
@@ -180,7 +236,12 @@ impl<S: QueueStore> Books<'_, S> {
                     slot.attempts,
                     verdict.as_ref()?,
                 );
-                line.warn = late && !slot.warned && line.ended == Ended::Deferred;
+                let is_open = !slot.warned && line.ended == Ended::Deferred;
+                line.warn = late && is_open;
+                // Looked at in time, and not with the first attempt after it.
+                if is_open && dsn::entitled(envelope, recipient, Action::Delayed) {
+                    line.look_at = line.look_at.into_iter().chain(warning).min();
+                }
                 Some(line)
             })
             .collect()
@@ -194,42 +255,41 @@ impl<S: QueueStore> Books<'_, S> {
         attempts: u32,
         verdict: &'a Verdict,
     ) -> Line<'a> {
-        let counted = entry.suspended_until.is_none();
-        let attempt = if counted {
-            attempts + 1
-        } else {
-            attempts.max(1)
+        let attempt = match entry.pace {
+            Pace::Attempted => attempts + 1,
+            Pace::PutOff(_) | Pace::Looked(_) => attempts,
         };
         let base = Line {
             recipient,
             index,
+            tried: Cow::Borrowed(&entry.found.tried),
             attempt,
             ended: Ended::Sent,
             failure: None,
             reply: None,
             status: EnhancedStatus::success(0, 0),
             detail: String::new(),
-            advice: String::new(),
+            advice: None,
             next: None,
             look_at: None,
             relayed: false,
             warn: false,
         };
         let failed = |failure: &Arc<Failure>, ended, status, next| {
-            let mx = entry.found.decider.as_ref().map(|d| d.shown.as_str());
-            let facts = Facts {
-                domain: entry.domain,
-                mx,
-                specifics: None,
+            let given_up = ended == Ended::Expired;
+            let detail = match failure.detail.strip_suffix(NOT_BELIEVED) {
+                Some(said) if given_up => said,
+                Some(_) | None => &failure.detail,
             };
             Line {
                 ended,
                 status,
                 next,
                 look_at: next,
-                detail: failure.detail.clone(),
-                advice: failure.reason.advice(&facts),
+                detail: detail.to_owned(),
+                advice: Some(Advice::of(entry, failure, given_up)),
                 failure: Some(Arc::clone(failure)),
+                tried: tried_for(entry, failure),
                 ..base
             }
         };
@@ -253,7 +313,10 @@ impl<S: QueueStore> Books<'_, S> {
             Verdict::Deferred(failure) => {
                 let expires = entry.leased.expires;
                 let (retry, now) = (&self.settings.retry, entry.now.wall);
-                if let Some(until) = entry.suspended_until {
+                if let Pace::Looked(next) = entry.pace {
+                    return failed(failure, Ended::Deferred, failure.status, Some(next));
+                }
+                if let Pace::PutOff(until) = entry.pace {
                     // It waits for its destination; the queue knows until when.
                     let arrival = entry.leased.envelope.arrival.at;
                     let mut slots = entry.leased.recipients.iter();
@@ -281,7 +344,7 @@ impl<S: QueueStore> Books<'_, S> {
         entry: &Entry<'_>,
         lines: &[Line<'_>],
         records: &[Record<'_>],
-    ) -> (Vec<NewMessage>, Vec<Told>) {
+    ) -> Notices {
         let action = |line: &Line<'_>| match line.ended {
             Ended::Bounced => Some((DsnKind::Failed, Action::Failed)),
             Ended::Expired => Some((DsnKind::Failed, Action::Expired)),
@@ -289,48 +352,67 @@ impl<S: QueueStore> Books<'_, S> {
             Ended::Sent if line.relayed => Some((DsnKind::Relayed, Action::Relayed)),
             Ended::Deferred | Ended::Sent | Ended::Held => None,
         };
-        let (mut messages, mut told) = (Vec::new(), Vec::new());
+        let envelope = &entry.leased.envelope;
+        let held = entry.found.recalled.as_ref().is_some_and(|r| r.held);
+        let mut made = Notices::default();
         for kind in [DsnKind::Failed, DsnKind::Delayed, DsnKind::Relayed] {
             let notices: Vec<Notice<'_>> = lines
                 .iter()
                 .zip(records)
-                .filter_map(|(line, record)| match action(line) {
-                    Some((k, action)) if k == kind => Some(Notice {
+                .filter_map(|(line, record)| {
+                    let (_, action) = action(line).filter(|(k, _)| *k == kind)?;
+                    // Who is not to be told of counts nowhere.
+                    dsn::entitled(envelope, line.recipient, action).then(|| Notice {
                         recipient: line.recipient,
                         action,
                         record,
-                    }),
-                    Some(_) | None => None,
+                        last_attempt: entry.last_attempt(),
+                        held,
+                        advice: line
+                            .advice
+                            .as_ref()
+                            .map(Advice::for_sender)
+                            .unwrap_or_default(),
+                    })
                 })
                 .collect();
-            if !notify::is_wanted(entry.leased, &notices) {
+            if notices.is_empty() {
                 continue;
             }
+            let late = || lines.iter().filter(|l| l.warn).map(|l| l.index);
             if self.is_withheld(entry, kind, &notices) {
+                // A warning that was kept back is not due again: it counts once.
+                if kind == DsnKind::Delayed {
+                    made.warned.extend(late());
+                }
                 continue;
             }
             let needed = notify::octets_needed(entry.leased, self.settings);
             let original = match content::head(self.queue, entry.leased, needed).await {
-                Ok(original) => original,
+                Ok(original) => Some(original),
                 Err(error) => {
                     tracing::error!(queue_id = %entry.leased.id, %error, "the notification goes without the message's header");
-                    Vec::new()
+                    None
                 }
             };
             let id = self.queue.allocate_id(entry.now);
             if let Some(message) = notify::compose(
                 entry.leased,
                 &notices,
-                &original,
+                original.as_deref(),
                 self.settings,
                 id,
                 entry.now.wall,
             ) {
-                told.push((id, kind, notices.len(), message.envelope.size));
-                messages.push(message);
+                let size = message.envelope.size;
+                made.told.push((id, kind, notices.len(), size));
+                made.messages.push(message);
+                if kind == DsnKind::Delayed {
+                    made.warned.extend(late());
+                }
             }
         }
-        (messages, told)
+        made
     }
 }
 
@@ -357,6 +439,24 @@ impl<S> Books<'_, S> {
     }
 }
 
+/// What was tried for a recipient that did not get the message: the host that took it for others has
+/// its answer to this one in the list.
+fn tried_for<'a>(entry: &Entry<'a>, failure: &Failure) -> Cow<'a, [Tried]> {
+    let tried = &entry.found.tried;
+    let decider = entry.found.decider.as_ref();
+    let its = |t: &Tried| {
+        t.reason.is_none() && decider.is_some_and(|d| d.ip == t.ip && *d.shown == *t.mx)
+    };
+    let Some(at) = tried.iter().rposition(its) else {
+        return Cow::Borrowed(tried);
+    };
+    let mut own = tried.clone();
+    own[at].reason = Some(failure.reason);
+    own[at].case = failure.case;
+    own[at].detail = failure.detail.as_str().into();
+    Cow::Owned(own)
+}
+
 fn record<'a>(
     entry: &'a Entry<'_>,
     line: &'a Line<'_>,
@@ -364,6 +464,7 @@ fn record<'a>(
 ) -> Record<'a> {
     let envelope = &entry.leased.envelope;
     let decider = entry.found.decider.as_ref();
+    let host = entry.decided_by();
     let arrival = &envelope.arrival;
     let delays = Delays {
         before_queue: arrival.at.since(arrival.began),
@@ -380,10 +481,10 @@ fn record<'a>(
         from: &envelope.reverse_path,
         to: &line.recipient.mailbox,
         domain: entry.domain,
-        mx: decider.map(|d| d.shown.as_str()),
-        ip: decider.and_then(|d| d.ip),
+        mx: host.map(|(mx, _)| mx),
+        ip: host.and_then(|(_, ip)| ip),
         port: decider.filter(|d| d.ip.is_some()).map(|d| d.port),
-        tried: &entry.found.tried,
+        tried: &line.tried,
         reason: line.failure.as_ref().map(|f| f.reason),
         dsn: line.status,
         reply: line
@@ -393,13 +494,14 @@ fn record<'a>(
         policies,
         first_contact: entry.requirement.is_some_and(|r| r.first_contact),
         weakened_by: entry.found.weakened_by,
-        tls: decider.and_then(|d| d.tls.as_ref()),
+        tls: decider.and_then(|d| d.tls.as_deref()),
         attempt: line.attempt,
         next_attempt: line.next,
         gives_up: line.next.map(|_| entry.leased.expires),
         delay: entry.now.wall.since(arrival.began),
         delays,
-        advice: &line.advice,
+        side: line.advice.as_ref().map(|a| a.side),
+        advice: line.advice.as_ref().map_or("", |a| &a.text),
     }
 }
 
@@ -419,7 +521,15 @@ fn outcome(line: &Line<'_>, note: usize) -> Outcome {
     }
 }
 
-fn note(record: &Record<'_>) -> AttemptNote {
+fn note(record: &Record<'_>, line: &Line<'_>) -> AttemptNote {
+    let by = line.advice.as_ref().map(|a| a.facts.by);
+    let by = by.filter(|by| *by != DemandedBy::Recipient);
+    let tried = record.tried.iter().take(HOSTS_NOTED).map(|t| HostNote {
+        mx: t.mx.clone(),
+        ip: t.ip,
+        reason: t.reason.map_or("", Reason::key).into(),
+        case: t.case.key().into(),
+    });
     AttemptNote {
         reason: record.reason.map_or("", Reason::key).into(),
         status: Some(record.dsn),
@@ -429,6 +539,13 @@ fn note(record: &Record<'_>) -> AttemptNote {
         ip: record.ip,
         tls: record.tls.map(tls_line),
         policy: policy_line(record.policies),
+        case: line.failure.as_ref().map_or("", |f| f.case.key()).into(),
+        by: by.map_or("", DemandedBy::key).into(),
+        tried: if record.tried.len() > 1 {
+            tried.collect()
+        } else {
+            Box::default()
+        },
     }
 }
 
@@ -467,27 +584,11 @@ fn certificate(cert: &attempt::Certificate) -> String {
     )
 }
 
+/// Hosts of an attempt that the queue remembers.
+const HOSTS_NOTED: usize = 8;
+
 /// What a session is called that never came to be.
 const UNKNOWN: &str = "unknown";
-
-fn policy_line(policies: &[attempt::PolicyUse]) -> Option<Box<str>> {
-    if policies.is_empty() {
-        return None;
-    }
-    let parts = policies.iter().map(|p| {
-        let source = p.source.key();
-        let id =
-            p.id.as_deref()
-                .map(|id| format!(" id {id}"))
-                .unwrap_or_default();
-        let reason = p
-            .reason
-            .map(|r| format!(": {}", r.key()))
-            .unwrap_or_default();
-        format!("{source} {}{id} {}{reason}", p.mode, p.result.key())
-    });
-    Some(parts.collect::<Vec<_>>().join("; ").into())
-}
 
 fn sent_detail(entry: &Entry<'_>, reply: &str) -> String {
     match entry.found.decider.as_ref().map(|d| &d.tls) {

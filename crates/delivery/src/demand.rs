@@ -18,7 +18,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use attempt::{PolicyFrom, PolicySource, Reason, Weakened};
+use attempt::{Case, DemandedBy, PolicyFrom, PolicySource, Reason, Weakened};
 use dane::HostRecords;
 use mail_types::HostName;
 use mta_sts::{Mode, MxPattern};
@@ -92,6 +92,8 @@ pub struct Inputs {
     pub report: bool,
     /// The operator has exempted the domain from its policy for now.
     pub exempt: bool,
+    /// It is not known what the policy says, and what sets it aside makes waiting for it pointless.
+    pub not_waited_for: bool,
     /// The policy in force.
     pub published: Option<Published>,
     /// Nothing was known of the policy domain before the look-up that this rests on.
@@ -167,6 +169,8 @@ pub enum HostDecision {
     Refuse {
         /// The reason key.
         reason: Reason,
+        /// Which of its cases.
+        case: Case,
         /// One phrase.
         specifics: String,
     },
@@ -182,6 +186,8 @@ pub enum SessionDecision {
     Refuse {
         /// The reason key.
         reason: Reason,
+        /// Which of its cases.
+        case: Case,
         /// One phrase.
         specifics: String,
     },
@@ -360,6 +366,9 @@ impl Requirement {
 
     fn add_published(&mut self, inputs: &Inputs) {
         let Some(published) = &inputs.published else {
+            if inputs.not_waited_for {
+                self.weakened_by = set_aside(inputs);
+            }
             return;
         };
         let mode = published.stored.mode();
@@ -377,17 +386,7 @@ impl Requirement {
             // RFC 8461 section 5: testing delivers "as though there were no policy"; none has none.
             return;
         }
-        self.weakened_by = if inputs.report {
-            Some(Weakened::Report)
-        } else if inputs.exempt {
-            Some(Weakened::Exempt)
-        } else if inputs.rule.dangerous_audit {
-            Some(Weakened::Audit)
-        } else if inputs.tls_required_no && !inputs.requiretls {
-            Some(Weakened::TlsRequiredNo)
-        } else {
-            None
-        };
+        self.weakened_by = set_aside(inputs);
         if self.weakened_by.is_none() {
             self.encrypted = true;
             self.enforced = true;
@@ -407,6 +406,27 @@ impl Requirement {
     #[must_use]
     pub const fn enforces_policy(&self) -> bool {
         self.enforced
+    }
+
+    /// Whose demand it is that TLS and names have to meet: the recipient's before the sender's, and
+    /// these before our own, since what they ask for is not ours to change.
+    #[must_use]
+    pub fn demanded_by(&self) -> DemandedBy {
+        let by = |source| {
+            let mut demands = self.demands.iter();
+            demands.any(|d| d.source == source && d.needs != Needs::Nothing)
+        };
+        if self.enforced || self.dane.is_demanding() {
+            DemandedBy::Recipient
+        } else if self.requiretls {
+            DemandedBy::Sender
+        } else if by(PolicySource::Local) {
+            DemandedBy::Rule
+        } else if by(PolicySource::Route) {
+            DemandedBy::Route
+        } else {
+            DemandedBy::Recipient
+        }
     }
 
     /// Whether the next hop must offer REQUIRETLS.
@@ -451,12 +471,20 @@ impl Requirement {
     /// connecting.
     pub fn host(&self, mx: &HostName, standing: &Standing) -> HostDecision {
         for listing in &self.listed_by {
-            if let Some((reason, specifics)) = listing.refuses(mx, standing) {
-                return HostDecision::Refuse { reason, specifics };
+            if let Some((reason, case, specifics)) = listing.refuses(mx, standing) {
+                return HostDecision::Refuse {
+                    reason,
+                    case,
+                    specifics,
+                };
             }
         }
         if let Some((reason, specifics)) = self.dane.refuses(standing) {
-            return HostDecision::Refuse { reason, specifics };
+            return HostDecision::Refuse {
+                reason,
+                case: Case::Usual,
+                specifics,
+            };
         }
         HostDecision::Connect(self.assurance(standing))
     }
@@ -471,15 +499,29 @@ impl Requirement {
         standing: &Standing,
         facts: &SessionFacts,
     ) -> SessionDecision {
-        if let HostDecision::Refuse { reason, specifics } = self.host(mx, standing) {
-            return SessionDecision::Refuse { reason, specifics };
+        if let HostDecision::Refuse {
+            reason,
+            case,
+            specifics,
+        } = self.host(mx, standing)
+        {
+            return SessionDecision::Refuse {
+                reason,
+                case,
+                specifics,
+            };
         }
         if let Some((reason, specifics)) = self.dane.refuses_session(standing, facts) {
-            return SessionDecision::Refuse { reason, specifics };
+            return SessionDecision::Refuse {
+                reason,
+                case: Case::Usual,
+                specifics,
+            };
         }
         let pkix = self.needs_pkix(standing);
         let refuse = |reason, specifics: &str| SessionDecision::Refuse {
             reason,
+            case: Case::Usual,
             specifics: specifics.to_owned(),
         };
         if pkix && !facts.assurance.has_pkix() {
@@ -517,6 +559,21 @@ impl Assurance {
             | Self::DangerousOpportunistic
             | Self::DangerousPlain => false,
         }
+    }
+}
+
+/// What sets an enforced policy aside.
+fn set_aside(inputs: &Inputs) -> Option<Weakened> {
+    if inputs.report {
+        Some(Weakened::Report)
+    } else if inputs.exempt {
+        Some(Weakened::Exempt)
+    } else if inputs.rule.dangerous_audit {
+        Some(Weakened::Audit)
+    } else if inputs.tls_required_no && !inputs.requiretls {
+        Some(Weakened::TlsRequiredNo)
+    } else {
+        None
     }
 }
 

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use attempt::Reason;
+use attempt::{Case, Reason};
 use mail_types::EnhancedStatus;
 
 /// What is remembered of a destination between attempts.
@@ -35,6 +35,8 @@ pub struct Suspension {
 pub struct Cause {
     /// The reason key.
     pub reason: Reason,
+    /// In which case of it.
+    pub case: Case,
     /// Its status.
     pub status: EnhancedStatus,
     /// One sentence.
@@ -47,7 +49,8 @@ pub struct Cause {
 pub enum Admission {
     /// Yes.
     Go,
-    /// Not now: enough are running, or a probe is out. Whoever finishes looks again.
+    /// Not now: enough are running, or a probe is out. Whoever finishes, or finds that more may run,
+    /// has the scheduler look again.
     Wait,
     /// Not before then.
     Suspended(Suspension),
@@ -57,8 +60,10 @@ pub enum Admission {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recovery {
-    /// Nothing was wrong.
+    /// Nothing was wrong, and no more sessions may run than before.
     None,
+    /// Nothing was wrong; one session more may run.
+    Grown,
     /// The destination answers again: its waiting mail is due.
     Recovered,
 }
@@ -118,11 +123,12 @@ impl Health {
         let recovered = self.suspended.take().is_some();
         self.failures = 0;
         self.probing = false;
-        self.window = (self.window + 1).min(self.limit);
-        if recovered {
-            Recovery::Recovered
-        } else {
-            Recovery::None
+        let before = self.window;
+        self.window = (before + 1).min(self.limit);
+        match (recovered, self.window > before) {
+            (true, _) => Recovery::Recovered,
+            (false, true) => Recovery::Grown,
+            (false, false) => Recovery::None,
         }
     }
 
@@ -185,6 +191,7 @@ mod tests {
     fn cause() -> Cause {
         Cause {
             reason: Reason::Connect,
+            case: Case::Usual,
             status: EnhancedStatus::transient(4, 1),
             detail: "refused".into(),
         }
@@ -254,24 +261,24 @@ mod tests {
     fn a_single_failure_is_nothing_to_recover_from() {
         let mut h = Health::new(20);
         h.failed(cause(), NOW);
-        assert_eq!(h.succeeded(), Recovery::None);
+        assert_eq!(h.succeeded(), Recovery::Grown);
     }
 
     #[test]
     fn recovery_is_told_once() {
         let mut h = suspended();
         assert_eq!(h.succeeded(), Recovery::Recovered);
-        assert_eq!(h.succeeded(), Recovery::None);
+        assert_eq!(h.succeeded(), Recovery::Grown);
         assert_eq!(h.admit(0, NOW), Admission::Go);
     }
 
     #[test]
     fn h3_23_the_window_shrinks_and_grows() {
         let mut h = Health::new(20);
-        for _ in 0..30 {
-            let _ = h.succeeded();
+        for window in INITIAL_WINDOW..20 {
+            assert_eq!((h.window(), h.succeeded()), (window, Recovery::Grown));
         }
-        assert_eq!(h.window(), 20);
+        assert_eq!((h.succeeded(), h.window()), (Recovery::None, 20));
         h.failed(cause(), NOW);
         assert_eq!(h.window(), 10);
         assert_eq!(h.admit(10, NOW), Admission::Wait);

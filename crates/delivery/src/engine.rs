@@ -45,7 +45,7 @@ pub struct Parts<S> {
     pub route_connectors: Vec<Option<Connector>>,
     /// Idle connections.
     pub pool: Pool,
-    /// Wall and monotonic clock.
+    /// Wall and monotonic clock: that of the policies.
     pub clock: Arc<dyn Clock>,
     /// Who is told.
     pub observer: Arc<dyn Observer>,
@@ -86,9 +86,10 @@ pub(crate) struct Inner<S> {
     pub(crate) held_looked: AtomicU64,
     /// By how many milliseconds next attempts have followed a clock that was set back.
     pub(crate) set_back: AtomicU64,
+    pub(crate) missed_dns: crate::silent::Missed,
     /// Raised by the scheduler as it moves.
     pub(crate) pulse: AtomicU64,
-    /// Held by the one round of upkeep: on a large queue it may take longer than the time between two.
+    /// Held by the one round of upkeep, which may take longer than the time between two.
     pub(crate) upkeep: tokio::sync::Mutex<()>,
     pub(crate) lanes: Lanes,
     pub(crate) workers: AtomicUsize,
@@ -144,7 +145,10 @@ impl Settings {
         let destination = self
             .routes
             .destination(&envelope.reverse_path, &recipient.mailbox);
-        outbound_queue::Destination::new(&destination.key())
+        match destination.route {
+            None => outbound_queue::Destination::of_host(&destination.host),
+            Some(_) => outbound_queue::Destination::new(&destination.key()),
+        }
     }
 }
 
@@ -192,6 +196,7 @@ impl<S: QueueStore> Delivery<S> {
                 notices: NoticeLimits::default(),
                 held_looked: AtomicU64::new(0),
                 set_back: AtomicU64::new(0),
+                missed_dns: crate::silent::Missed::default(),
                 pulse: AtomicU64::new(0),
                 upkeep: tokio::sync::Mutex::new(()),
                 lanes: Lanes::default(),
@@ -294,7 +299,7 @@ impl<S: QueueStore> Delivery<S> {
                     let (inner, lane) = (Arc::clone(&self.inner), Arc::clone(&lane));
                     tokio::spawn(async move {
                         suspended::put_off(&inner, &lane).await;
-                        inner.progress.notify_one();
+                        inner.look_for_returns(&lane);
                     });
                 }
             }
@@ -341,7 +346,10 @@ impl<S: QueueStore> Delivery<S> {
             Admission::Wait => {}
             Admission::Suspended(_) => {
                 let (inner, lane) = (Arc::clone(&self.inner), Arc::clone(lane));
-                tokio::spawn(async move { suspended::put_off_backlog(&inner, &lane).await });
+                tokio::spawn(async move {
+                    suspended::put_off_backlog(&inner, &lane).await;
+                    inner.look_for_returns(&lane);
+                });
             }
         }
     }
@@ -361,7 +369,7 @@ impl<S: QueueStore> Delivery<S> {
                     .for_each(|leased| inner.give_back(leased));
             }
             drop(working);
-            inner.progress.notify_one();
+            inner.look_for_returns(&lane);
         });
     }
 
@@ -464,6 +472,14 @@ impl<S: QueueStore> Delivery<S> {
         ))
     }
 
+    /// Why a destination is left alone, if it is.
+    #[must_use]
+    pub fn suspended_for(&self, destination: &outbound_queue::Destination) -> Option<Reason> {
+        let lane = self.inner.lanes.get(destination)?;
+        let suspension = lane.suspension(self.inner.now().monotonic)?;
+        Some(suspension.cause.reason)
+    }
+
     /// Sessions that run.
     #[must_use]
     pub fn active(&self) -> usize {
@@ -500,10 +516,8 @@ impl<S: QueueStore> Inner<S> {
     /// The wall clock is the policy cache's: a sudden jump is held until it has proved steady, so
     /// that it neither ends policies nor expires mail at once.
     pub(crate) fn now(&self) -> Now {
-        Now {
-            wall: self.policies.now(),
-            monotonic: self.clock.monotonic(),
-        }
+        let (wall, monotonic) = self.policies.clocks();
+        Now { wall, monotonic }
     }
 
     /// Whether workers may stay a moment without work: not if others need their places.
@@ -549,6 +563,15 @@ impl<S: QueueStore> Inner<S> {
         self.clock.monotonic() < until
     }
 
+    /// Somebody has mail of this destination in hand no more. If it is paused, an operator may have returned
+    /// some of it meanwhile, which nobody could see then.
+    pub(crate) fn look_for_returns(&self, lane: &Lane) {
+        if self.paused.is_paused(&lane.destination.host) {
+            self.returns.fetch_add(1, Ordering::AcqRel);
+        }
+        self.progress.notify_one();
+    }
+
     /// Returns a lease without an attempt.
     pub(crate) fn give_back(&self, leased: &Leased) {
         match self.queue.release(&leased.token) {
@@ -572,7 +595,6 @@ const ROUND: usize = 64;
 /// Fresh messages in one lane's hands; more wait in the queue.
 const BACKLOG: usize = 500;
 const SWEEP: Duration = Duration::from_secs(5);
-/// After the queue gave out no mail.
 const QUEUE_PAUSE: Duration = Duration::from_secs(1);
 const STALLED: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_secs(5);

@@ -7,9 +7,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use attempt::{Facts, Reason, Tried};
+use attempt::{Case, Facts, Reason, Tried};
 use mail_types::{EnhancedStatus, HostName, StatusClass};
-use smtp_client::{Cause, SocketFault};
+use smtp_client::{Cause, CertificateFault, DaneFault, SocketFault};
 use smtp_proto::{MissingExtension, Stage};
 
 use crate::demand::{Evidence, Requirement, SeenDane, SeenTls};
@@ -27,6 +27,8 @@ pub struct HostFailure {
     pub port: u16,
     /// The reason key.
     pub reason: Reason,
+    /// Which of the reason's cases it is.
+    pub case: Case,
     /// The enhanced status for this failure.
     pub status: EnhancedStatus,
     /// The peer's reply, if it gave one.
@@ -42,7 +44,7 @@ pub struct HostFailure {
     /// What DNS says of the host.
     pub standing: Standing,
     /// The TLS session, if there was one.
-    pub tls: Option<attempt::TlsSession>,
+    pub tls: Option<Arc<attempt::TlsSession>>,
 }
 
 /// What a host's failure is worth when all hosts have failed. Later ones outweigh earlier ones:
@@ -94,6 +96,7 @@ impl HostFailure {
             ip,
             port,
             reason,
+            case: Case::Usual,
             status: reason.status(),
             reply: None,
             detail,
@@ -105,10 +108,10 @@ impl HostFailure {
         }
     }
 
-    /// From the client's words. `domain` is the recipients'.
+    /// From the client's words; `about` says who the recipients' domain is and who demands.
     #[must_use]
     pub fn from_cause(
-        domain: &str,
+        about: &Facts<'_>,
         mx: &HostName,
         ip: IpAddr,
         port: u16,
@@ -129,6 +132,8 @@ impl HostFailure {
             _ => reason.status(),
         };
         let specifics = match stage {
+            // Nothing was asked: what it takes was known from EHLO.
+            _ if matches!(cause, Cause::Missing(_)) => specifics(cause),
             Stage::Banner
             | Stage::Ehlo
             | Stage::EhloTls
@@ -141,16 +146,19 @@ impl HostFailure {
             _ => specifics(cause),
         };
         let shown = crate::verdict::shown(mx, Some(ip));
+        let case = crate::blame::case(stage, cause);
         let facts = Facts {
-            domain,
             mx: Some(&shown),
             specifics: Some(&specifics),
+            case,
+            ..*about
         };
         Self {
             mx: mx.clone(),
             ip: Some(ip),
             port,
             reason,
+            case,
             status,
             reply: reply.map(ToString::to_string),
             detail: reason.sentence(&facts),
@@ -174,6 +182,7 @@ impl HostFailure {
             mx: crate::verdict::shown(&self.mx, self.ip).into(),
             ip: self.ip,
             reason: Some(self.reason),
+            case: self.case,
             detail: self.detail.as_str().into(),
         }
     }
@@ -283,7 +292,8 @@ const fn missing_status(missing: MissingExtension) -> EnhancedStatus {
 }
 
 /// What the reason's sentence does not say yet.
-fn specifics(cause: &Cause) -> String {
+#[must_use]
+pub fn specifics(cause: &Cause) -> String {
     // The number is for programmers: the words before it say the same.
     let plain = |fault: &SocketFault| match fault.text.split_once(" (os error") {
         Some((words, _)) => words.to_owned(),
@@ -295,17 +305,21 @@ fn specifics(cause: &Cause) -> String {
         Cause::StartTlsRefused(reply) | Cause::Remote(reply) => reply.to_string(),
         Cause::StartTlsInjection => "this is how commands are injected".to_owned(),
         Cause::Handshake(fault) => fault.to_string(),
-        Cause::Certificate(failure) => {
-            let text = failure.to_string();
-            let rest = text.strip_prefix("the certificate is not valid: ");
-            rest.map_or_else(|| text.clone(), str::to_owned)
-        }
-        Cause::Timeout
-        | Cause::Dane(_)
-        | Cause::Protocol(_)
-        | Cause::Auth(_)
-        | Cause::Missing(_)
-        | Cause::Local(_) => cause.to_string(),
+        Cause::Certificate(failure) => match &failure.fault {
+            CertificateFault::HostMismatch { names, .. } if names.is_empty() => {
+                "it has no name at all".to_owned()
+            }
+            CertificateFault::HostMismatch { names, .. } => {
+                format!("it is for {}", names.join(", "))
+            }
+            fault => fault.to_string(),
+        },
+        Cause::Dane(failure) => match &failure.fault {
+            DaneFault::NoMatch { base, records } => format!("{records} at {base}"),
+            fault => fault.to_string(),
+        },
+        Cause::Protocol(fault) => fault.to_string(),
+        Cause::Timeout | Cause::Auth(_) | Cause::Missing(_) | Cause::Local(_) => cause.to_string(),
     }
 }
 

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use attempt::{Reason, Tried, Weakened};
+use attempt::{Facts, Reason, Tried, Weakened};
 use mail_types::Timestamp;
+use outbound_queue::QueueStore;
 use smtp_client::OpeningTimes;
 
 use crate::demand::Evidence;
-use crate::failure::{Conclusion, HostFailure, as_transient, conclude};
+use crate::failure::{Conclusion, HostFailure, Weight, as_transient, conclude};
+use crate::recalled::Recalled;
 use crate::sessions::{Session, Way};
 use crate::standing::Standing;
 use crate::steps::Steps;
@@ -32,6 +34,8 @@ pub(crate) struct Findings {
     pub(crate) unknown: bool,
     /// No attempt was made: the host has as many sessions as it may have.
     pub(crate) busy: bool,
+    /// Our own limits, or clock, keep us from learning what the domain demands, for a time that is known.
+    pub(crate) held_back: bool,
     /// The failures alone decided, no host's answer to the mail.
     pub(crate) concluded: bool,
     /// It is this message that fails us, whatever its peers do (row H7-08).
@@ -47,6 +51,8 @@ pub(crate) struct Findings {
     pub(crate) times: OpeningTimes,
     /// What was done when, where somebody wants to know.
     pub(crate) steps: Option<Box<Steps>>,
+    /// No host was asked for this: what earlier attempts found.
+    pub(crate) recalled: Option<Box<Recalled>>,
 }
 
 impl Findings {
@@ -61,6 +67,7 @@ impl Findings {
             alive: false,
             unknown: false,
             busy: false,
+            held_back: false,
             concluded: false,
             ours: false,
             standing: Standing::NONE,
@@ -70,6 +77,7 @@ impl Findings {
             transmit: Duration::ZERO,
             times: OpeningTimes::default(),
             steps: None,
+            recalled: None,
         }
     }
 
@@ -151,6 +159,7 @@ impl Findings {
             mx: shown(way.name, Some(ip)).into(),
             ip: Some(ip),
             reason: refused.map(|failure| failure.reason),
+            case: refused.map(|failure| failure.case).unwrap_or_default(),
             detail: refused.map_or_else(Box::default, |failure| failure.detail.as_str().into()),
         });
     }
@@ -172,8 +181,14 @@ impl Findings {
         });
     }
 
+    /// Addresses that have said nothing definite.
+    fn unasked(&self) -> usize {
+        let open = |f: &&HostFailure| !matches!(f.weight, Weight::Permanent | Weight::Missing);
+        self.failures.iter().filter(open).count()
+    }
+
     /// Every host has failed: what that means for those that have no verdict yet.
-    pub(crate) fn settle<S>(&mut self, attempt: &Attempt<'_, S>) {
+    pub(crate) fn settle<S: QueueStore>(&mut self, attempt: &Attempt<'_, S>) {
         let age = attempt.now.since(attempt.leased.envelope.arrival.at);
         let concluded = conclude(&self.failures, attempt.requirement, age, attempt.patience);
         let Some(conclusion) = concluded else {
@@ -199,6 +214,14 @@ impl Findings {
             )),
             Conclusion::Defer(_) => {
                 failure.status = as_transient(failure.status);
+                if failure.reason == Reason::Remote5xx {
+                    let mx = self.decider.as_ref().map(|d| d.shown.as_str());
+                    let about = Facts {
+                        mx,
+                        ..attempt.about()
+                    };
+                    failure.is_not_final(&about, self.unasked());
+                }
                 Verdict::Deferred(Arc::new(failure))
             }
         };

@@ -135,8 +135,8 @@ impl InHand {
     pub fn all_is_well(&self) {
         self.careful.store(false, Ordering::Relaxed);
         self.state.lock().suspects.clear();
-        let _ = fs::remove_file(self.directory.join(SUSPECTS));
         if let Some(file) = &self.file {
+            let _ = fs::remove_file(self.directory.join(SUSPECTS));
             // A mark that is still in hand writes its place free later: nothing is read into that.
             let _ = file.set_len(0);
         }
@@ -376,6 +376,19 @@ mod tests {
         drop(marks);
         let (marks, _) = InHand::open(dir.path()).unwrap();
         assert!(marks.state.lock().suspects.is_empty());
+    }
+
+    #[test]
+    fn marks_that_nobody_reads_touch_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let theirs = dir.path().join(SUSPECTS);
+        fs::write(&theirs, "of somebody else").unwrap();
+        let marks = InHand {
+            directory: dir.path().to_owned(),
+            ..InHand::none()
+        };
+        marks.close();
+        assert!(theirs.exists());
     }
 
     #[test]

@@ -104,7 +104,16 @@ impl Lane {
         if state.health.suspension(now).is_some() {
             return Err(Box::new(leased));
         }
-        state.lingering.hand(leased).map_err(Box::new)
+        let handed = state.lingering.hand(leased);
+        state.since_asked += usize::from(handed.is_ok());
+        handed.map_err(Box::new)
+    }
+
+    /// Whether a worker whose work was handed to it may wait for the next piece before it asks the queue:
+    /// not for ever, or what the queue has would never have its turn (row E5-05).
+    pub(crate) fn is_fed(&self) -> bool {
+        let state = self.state.lock();
+        !state.overflowed && state.since_asked < BETWEEN_ASKING
     }
 
     /// A place for a worker without work. `None` if there is work in hand after all.
@@ -281,6 +290,12 @@ impl Lane {
             && now.saturating_sub(state.idle_since) >= after
     }
 
+    /// The plan in force, if it can be had without waiting.
+    pub(crate) fn plan_at_hand(&self, now: Duration, made: Made) -> Option<Arc<Plan>> {
+        let slot = self.plan.try_lock().ok()?;
+        slot.as_ref().filter(|p| p.holds(now, made)).cloned()
+    }
+
     /// The plan in force, or a new one: whoever comes first makes it, the others wait for it.
     pub(crate) async fn plan<F>(
         &self,
@@ -292,10 +307,7 @@ impl Lane {
         F: Future<Output = Plan>,
     {
         let mut slot = self.plan.lock().await;
-        if let Some(plan) = slot
-            .as_ref()
-            .filter(|p| now < p.valid_until && p.made == made)
-        {
+        if let Some(plan) = slot.as_ref().filter(|p| p.holds(now, made)) {
             return Arc::clone(plan);
         }
         let plan = Arc::new(make().await);
@@ -322,7 +334,69 @@ impl Lane {
 
 /// Messages leased at once by a worker that has nothing in hand.
 const BATCH: usize = 20;
-/// So much of the fresh mail in hand is done before the queue is asked again.
+/// So much of the fresh mail in hand, or handed over, is done before the queue is asked again.
 const BETWEEN_ASKING: usize = 20;
 const BETWEEN_LOOKS: Duration = Duration::from_secs(30 * 60);
 const BELIEVED_AFTER: Duration = Duration::from_secs(4 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mail_types::{Arrival, BodyType, Envelope, MessageClass, Notify, Recipient, ReversePath};
+    use outbound_queue::conformance::{LEASE_TIME, placement};
+    use outbound_queue::{Incoming, MemoryStore, Now, QueueStore};
+
+    const NOW: Now = Now {
+        wall: Timestamp::from_secs(1000),
+        monotonic: Duration::from_secs(1000),
+    };
+
+    async fn fresh(store: &MemoryStore) -> Leased {
+        let envelope = Envelope {
+            reverse_path: ReversePath::Null,
+            recipients: vec![Recipient {
+                mailbox: "b@d.test".parse().unwrap(),
+                notify: Notify::Unspecified,
+                orcpt: None,
+            }],
+            body: BodyType::SevenBit,
+            smtputf8: false,
+            requiretls: false,
+            tls_required_no: false,
+            ret: None,
+            envid: None,
+            size: 0,
+            class: MessageClass::Mail,
+            arrival: Arrival {
+                at: NOW.wall,
+                ..Arrival::default()
+            },
+        };
+        let incoming = store.begin(None, NOW).unwrap();
+        let committed = incoming.commit(envelope, true, NOW).await.unwrap();
+        committed.leases.into_iter().next().unwrap()
+    }
+
+    #[tokio::test]
+    async fn e5_05_who_is_handed_fresh_mail_asks_the_queue_after_every_twentieth_piece() {
+        let store = MemoryStore::new(placement(), LEASE_TIME);
+        let key = outbound_queue::Destination::new("d.test");
+        let destination = Destination::parse("d.test").unwrap();
+        let lane = Lane::new(destination, key, 5, NOW.monotonic);
+        let refused = lane.hand(fresh(&store).await, NOW.monotonic);
+        assert!(refused.is_err() && lane.is_fed(), "nobody took it");
+        for round in 0..3 {
+            for piece in 0..BETWEEN_ASKING {
+                assert!(lane.is_fed(), "{round}: {piece}");
+                let place = lane.linger().unwrap();
+                lane.hand(fresh(&store).await, NOW.monotonic).unwrap();
+                assert!(place.wait(std::future::ready(())).await.is_some());
+            }
+            assert!(!lane.is_fed(), "{round}: the queue has its turn");
+            lane.asked(0, 20);
+        }
+        // More came than anybody could take: the queue has some of it.
+        assert!(lane.push(fresh(&store).await, 0).is_err());
+        assert!(!lane.is_fed());
+    }
+}

@@ -113,6 +113,7 @@ mod tests {
         let dead = lanes.of(&key(0), 20, NOW);
         let cause = Cause {
             reason: Reason::Connect,
+            case: attempt::Case::Usual,
             status: EnhancedStatus::transient(4, 1),
             detail: "refused".into(),
         };
@@ -140,6 +141,7 @@ mod tests {
         let lanes = Lanes::default();
         let cause = Cause {
             reason: Reason::Connect,
+            case: attempt::Case::Usual,
             status: EnhancedStatus::transient(4, 1),
             detail: "refused".into(),
         };

@@ -10,6 +10,7 @@
 //! every `MAIL FROM`; neither the pool nor the client decides what is secure enough.
 
 mod at_work;
+mod blame;
 mod books;
 mod concession;
 mod content;
@@ -22,6 +23,7 @@ mod findings;
 mod in_hand;
 mod lane;
 mod lanes;
+mod learn;
 mod lingering;
 mod notice_limit;
 mod notice_summary;
@@ -35,10 +37,12 @@ mod planner;
 mod poison;
 mod policy;
 mod ports;
+mod recalled;
 pub mod route;
 mod seal;
 mod sessions;
 mod settings;
+mod silent;
 pub mod standing;
 mod steps;
 mod suspended;

@@ -3,9 +3,12 @@
 //!
 //! Per reverse-path and in all, by fixed windows. A notification over a limit is not made; that is told
 //! in the log for each message, counted, and summarised to the postmaster when the window of its sender
-//! ends. The windows are memory: a restart begins new ones, after the summaries of the old.
+//! ends. The windows are memory: a restart begins new ones, after the summaries of the old. So many
+//! senders have one of their own; where there are more, as somebody may see to who forges them, the others
+//! share some by chance, and one line of the summary.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -45,8 +48,8 @@ pub enum Withheld {
 /// What one sender was not told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoticeSummary {
-    /// The reverse-path.
-    pub sender: Mailbox,
+    /// The reverse-path; `None` for all that had no window of their own.
+    pub sender: Option<Mailbox>,
     /// Notifications that were not made.
     pub withheld: u64,
     /// Recipients that they would have told of.
@@ -65,6 +68,7 @@ pub(crate) struct NoticeLimits(Mutex<State>);
 struct State {
     senders: HashMap<Box<str>, Window>,
     all: Count,
+    others: Option<Others>,
     /// Of windows that have ended.
     ended: Vec<NoticeSummary>,
 }
@@ -76,7 +80,16 @@ struct Window {
     over: Option<NoticeSummary>,
 }
 
-#[derive(Default)]
+/// Of senders beyond [`SENDERS`]: which of the windows is whose nobody can know before.
+struct Others {
+    hash: RandomState,
+    counts: Box<[Count]>,
+    /// Since when something was withheld.
+    since: Duration,
+    over: Option<NoticeSummary>,
+}
+
+#[derive(Clone, Default)]
 struct Count {
     since: Duration,
     so_far: u32,
@@ -147,14 +160,21 @@ impl NoticeLimits {
         }
         let state = &mut *self.0.lock();
         let name: Box<str> = sender.as_str().to_ascii_lowercase().into();
+        // Windows that have ended are swept away every few seconds ([`NoticeLimits::ended`]).
         if state.senders.len() >= SENDERS && !state.senders.contains_key(&name) {
-            state.forget(settings, now.monotonic);
-        }
-        // With so many senders it is not one of them that is flooded: the limit in all is left.
-        let full = state.senders.len() >= SENDERS && !state.senders.contains_key(&name);
-        if full {
-            let fits = state.all.fits(settings.in_all, now.monotonic);
-            return (!fits).then_some(Withheld::InAll);
+            let others = state.others.get_or_insert_with(Others::new);
+            let withheld = if !others.fits(&name, settings.per_sender, now.monotonic) {
+                Withheld::PerSender
+            } else if !state.all.fits(settings.in_all, now.monotonic) {
+                Withheld::InAll
+            } else {
+                return None;
+            };
+            if others.over.is_none() {
+                others.since = now.monotonic;
+            }
+            note(&mut others.over, None, about, now.wall);
+            return Some(withheld);
         }
         let window = state.senders.entry(name);
         let window = window.or_insert_with(|| Window::new(now.monotonic));
@@ -170,18 +190,7 @@ impl NoticeLimits {
         } else {
             return None;
         };
-        let (id, recipients) = about;
-        let summary = window.over.get_or_insert_with(|| NoticeSummary {
-            sender: sender.clone(),
-            withheld: 0,
-            recipients: 0,
-            messages: (id, id),
-            times: (now.wall, now.wall),
-        });
-        summary.withheld += 1;
-        summary.recipients += recipients as u64;
-        summary.messages.1 = id;
-        summary.times.1 = now.wall;
+        note(&mut window.over, Some(sender), about, now.wall);
         Some(withheld)
     }
 
@@ -196,6 +205,13 @@ impl NoticeLimits {
         state
             .senders
             .retain(|_, window| !window.is_over(period, now));
+        if let Some(others) = &mut state.others {
+            let is_over = now.saturating_sub(others.since) >= period;
+            summaries.extend(others.over.take_if(|_| is_over));
+        }
+        if state.senders.len() < SENDERS / 2 {
+            state.others.take_if(|others| others.over.is_none());
+        }
         summaries.sort_by_key(|s| std::cmp::Reverse(s.withheld));
         summaries
     }
@@ -206,13 +222,43 @@ impl NoticeLimits {
     }
 }
 
-impl State {
-    /// Makes room: who has nothing withheld and a window that is over is forgotten.
-    fn forget(&mut self, settings: &NoticeSettings, now: Duration) {
-        let period = settings.period();
-        self.senders
-            .retain(|_, window| window.over.is_some() || !window.is_over(period, now));
+impl Others {
+    fn new() -> Self {
+        Self {
+            hash: RandomState::new(),
+            counts: vec![Count::default(); SHARED].into(),
+            since: Duration::ZERO,
+            over: None,
+        }
     }
+
+    fn fits(&mut self, name: &str, rate: Option<Rate>, now: Duration) -> bool {
+        let at = self.hash.hash_one(name) % self.counts.len().max(1) as u64;
+        let count = usize::try_from(at)
+            .ok()
+            .and_then(|at| self.counts.get_mut(at));
+        count.is_none_or(|count| count.fits(rate, now))
+    }
+}
+
+/// One more that is withheld.
+fn note(
+    over: &mut Option<NoticeSummary>,
+    sender: Option<&Mailbox>,
+    (id, recipients): (QueueId, usize),
+    now: Timestamp,
+) {
+    let summary = over.get_or_insert_with(|| NoticeSummary {
+        sender: sender.cloned(),
+        withheld: 0,
+        recipients: 0,
+        messages: (id, id),
+        times: (now, now),
+    });
+    summary.withheld += 1;
+    summary.recipients += recipients as u64;
+    summary.messages.1 = id;
+    summary.times.1 = now;
 }
 
 impl NoticeSettings {
@@ -223,8 +269,10 @@ impl NoticeSettings {
     }
 }
 
-/// Senders that are remembered.
+/// Senders that have a window of their own.
 pub(crate) const SENDERS: usize = 10_000;
+/// Windows that the others share: 400 KiB, while there are so many.
+const SHARED: usize = 16_384;
 const DAY: Duration = Duration::from_hours(24);
 
 #[cfg(test)]
@@ -301,12 +349,49 @@ mod tests {
         });
         assert_eq!(sent.count(), 50);
         assert!(limits.senders() <= SENDERS);
-        let total: u64 = limits
-            .ended(&settings, DAY)
-            .iter()
-            .map(|s| s.withheld)
-            .sum();
-        assert!(total > 9_000, "{total}");
+        // One line tells of all that came after the table was full.
+        let summaries = limits.ended(&settings, DAY);
+        let others = summaries.iter().find(|s| s.sender.is_none()).unwrap();
+        assert_eq!(others.withheld, 20_000);
+        let total: u64 = summaries.iter().map(|s| s.withheld).sum();
+        assert_eq!(total, 30_000 - 50);
+    }
+
+    #[test]
+    fn f4_06_who_comes_when_all_windows_are_taken_is_limited_too() {
+        let limits = NoticeLimits::default();
+        let settings = settings(rate(5, 3600), None);
+        for n in 0..SENDERS as u64 {
+            let sender = format!("u{n}@org.test").parse().unwrap();
+            assert_eq!(limits.check(&settings, &sender, about(n), at(1)), None);
+        }
+        let sender: Mailbox = "victim@org.test".parse().unwrap();
+        let sent =
+            (0..100).filter(|n| limits.check(&settings, &sender, about(*n), at(2)).is_none());
+        assert_eq!(sent.count(), 5);
+        // Of others hardly anybody has his window.
+        let others = (0..50).filter(|n| {
+            let other = format!("other{n}@org.test").parse().unwrap();
+            limits.check(&settings, &other, about(*n), at(3)).is_none()
+        });
+        assert!(others.count() >= 48);
+        assert_eq!(limits.senders(), SENDERS);
+        assert!(
+            limits
+                .ended(&settings, Duration::from_secs(3600))
+                .is_empty()
+        );
+        let [told] = &limits.ended(&settings, Duration::from_secs(3602))[..] else {
+            panic!("one line for all others")
+        };
+        assert!(
+            told.sender.is_none() && (95..=97).contains(&told.withheld),
+            "{told:?}"
+        );
+        // Then there is room again.
+        assert_eq!(limits.senders(), 0);
+        assert_eq!(limits.check(&settings, &sender, about(1), at(3603)), None);
+        assert_eq!(limits.senders(), 1);
     }
 
     #[test]

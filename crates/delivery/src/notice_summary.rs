@@ -83,7 +83,10 @@ fn text(
     ];
     for s in summaries.iter().take(LISTED) {
         let (first, last) = s.messages;
-        lines.push(format!("{}", s.sender));
+        lines.push(match &s.sender {
+            Some(sender) => sender.to_string(),
+            None => OTHERS.to_owned(),
+        });
         lines.push(format!(
             "    {} notifications about {} recipients",
             s.withheld, s.recipients
@@ -104,5 +107,7 @@ fn text(
     lines.join("\r\n")
 }
 
+/// Those that had no window of their own.
+const OTHERS: &str = "other senders, of whom there were too many to be counted one by one";
 /// Senders that are named.
 const LISTED: usize = 100;

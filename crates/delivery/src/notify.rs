@@ -16,6 +16,12 @@ pub(crate) struct Notice<'a> {
     pub(crate) recipient: &'a Recipient,
     pub(crate) action: Action,
     pub(crate) record: &'a Record<'a>,
+    /// When an attempt ended last; `None` if there was none.
+    pub(crate) last_attempt: Option<Timestamp>,
+    /// The message was held until its time was over.
+    pub(crate) held: bool,
+    /// What can be done, in words for the sender.
+    pub(crate) advice: String,
 }
 
 /// What of the original is needed: the whole message, if it may be returned, or its header.
@@ -29,30 +35,20 @@ pub(crate) fn octets_needed(leased: &Leased, settings: &Settings) -> usize {
     }
 }
 
-/// Whether the sender is to be told of any of this.
-pub(crate) fn is_wanted(leased: &Leased, notices: &[Notice<'_>]) -> bool {
-    notices
-        .iter()
-        .any(|n| dsn::entitled(&leased.envelope, n.recipient, n.action))
-}
-
-/// One message for all recipients of one action; `None` if nobody is to be told.
+/// One message for all recipients of one action, of whom the sender may be told ([`dsn::entitled`]).
+/// `original` is what of it there is, `None` if it cannot be read. `None` if no message can be made.
 pub(crate) fn compose(
     leased: &Leased,
     notices: &[Notice<'_>],
-    original: &[u8],
+    original: Option<&[u8]>,
     settings: &Settings,
     id: QueueId,
     now: Timestamp,
 ) -> Option<NewMessage> {
-    let entitled: Vec<&Notice<'_>> = notices
-        .iter()
-        .filter(|n| dsn::entitled(&leased.envelope, n.recipient, n.action))
-        .collect();
-    let hosts: Vec<Vec<Host<'_>>> = entitled.iter().map(|n| hosts(n.record)).collect();
+    let hosts: Vec<Vec<Host<'_>>> = notices.iter().map(|n| hosts(n.record)).collect();
     // On a route the policy is that of the next hop, whose name the sender is not to know.
     let routed = leased.destination.as_str().starts_with("route:");
-    let places: Vec<String> = entitled
+    let places: Vec<String> = notices
         .iter()
         .map(|n| {
             if routed {
@@ -62,26 +58,24 @@ pub(crate) fn compose(
             }
         })
         .collect();
-    let told = entitled.iter().zip(&places);
+    let told = notices.iter().zip(&places);
     let policies: Vec<Vec<Policy<'_>>> = told.map(|(n, at)| policies(n.record, at)).collect();
-    let reports: Vec<RecipientReport<'_>> = entitled
+    let reports: Vec<RecipientReport<'_>> = notices
         .iter()
         .zip(hosts.iter().zip(&policies))
         .map(|(notice, (hosts, policies))| report(notice, hosts, policies))
         .collect();
-    if reports.is_empty() {
-        return None;
-    }
-    let whole = u64::try_from(original.len()).is_ok_and(|n| n == leased.envelope.size);
+    let is_whole = |o: &[u8]| u64::try_from(o.len()).is_ok_and(|n| n == leased.envelope.size);
     let notification = Notification {
         queue_id: leased.id,
         envelope: &leased.envelope,
         recipients: &reports,
-        original: if whole {
-            Original::Whole(original)
-        } else {
-            Original::Headers(header(original))
+        original: match original {
+            None => Original::Withheld,
+            Some(whole) if is_whole(whole) => Original::Whole(whole),
+            Some(part) => Original::Headers(header(part)),
         },
+        // What every way back carries (decision AMB-35).
         return_path: ReturnPath::SevenBit,
     };
     let reporter = Reporter {
@@ -112,7 +106,7 @@ pub(crate) fn compose(
 }
 
 fn report<'a>(
-    notice: &Notice<'a>,
+    notice: &'a Notice<'a>,
     hosts: &'a [Host<'a>],
     policies: &'a [Policy<'a>],
 ) -> RecipientReport<'a> {
@@ -122,11 +116,12 @@ fn report<'a>(
         None if record.reason.is_some() => Some(Diagnostic::Local(record.detail)),
         None => None,
     };
-    let story = (!hosts.is_empty() || !policies.is_empty()).then_some(Story {
+    let is_more = !hosts.is_empty() || !policies.is_empty() || !notice.advice.is_empty();
+    let story = is_more.then_some(Story {
         domain: record.domain,
         policies,
         hosts,
-        advice: record.advice,
+        advice: &notice.advice,
     });
     RecipientReport {
         recipient: notice.recipient,
@@ -134,7 +129,8 @@ fn report<'a>(
         status: record.dsn,
         remote_mta: record.mx.filter(|_| record.ip.is_some()),
         diagnostic,
-        last_attempt: Some(record.at),
+        last_attempt: notice.last_attempt,
+        held: notice.held,
         will_retry_until: record.gives_up,
         summary: record.detail,
         story: story.filter(|_| record.reason.is_some()),

@@ -100,28 +100,28 @@ impl<S: QueueStore> Delivery<S> {
         self.inner.progress.notify_one();
     }
 
-    /// Keeps back all mail for a domain, whenever it comes, until it is [resumed](Self::unpause); durable
+    /// Keeps back all mail for a domain or address literal, whenever it comes, until it is [resumed](Self::unpause); durable
     /// when this returns. False if it was paused already. Blocks on disk.
     ///
     /// # Errors
     /// The list cannot be written, or not durably.
-    pub fn pause(&self, domain: &Domain, pause: Pause) -> Result<bool, PauseError> {
-        self.inner.paused.pause(domain, pause)
+    pub fn pause(&self, host: &Host, pause: Pause) -> Result<bool, PauseError> {
+        self.inner.paused.pause(host, pause)
     }
 
     /// Ends a [`pause`](Self::pause): what waits is due. False if there was none. Blocks on disk.
     ///
     /// # Errors
     /// The list cannot be written, or not durably.
-    pub fn unpause(&self, domain: &Domain) -> Result<bool, PauseError> {
-        let was = self.inner.paused.resume(domain);
+    pub fn unpause(&self, host: &Host) -> Result<bool, PauseError> {
+        let was = self.inner.paused.resume(host);
         self.inner.progress.notify_one();
         was
     }
 
-    /// The paused domains.
+    /// The paused domains, and hosts of address literals.
     #[must_use]
-    pub fn paused(&self) -> Arc<BTreeMap<Domain, Pause>> {
+    pub fn paused(&self) -> Arc<BTreeMap<Host, Pause>> {
         self.inner.paused.list()
     }
 }

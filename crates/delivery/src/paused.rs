@@ -6,7 +6,7 @@
 //! neither a crash nor the loss of the queue's index forgets it.
 //!
 //! ```text
-//! DATA/delivery/paused    domain TAB since (Unix milliseconds) TAB by TAB reason
+//! DATA/delivery/paused    domain or [address] TAB since (Unix milliseconds) TAB by TAB reason
 //! ```
 
 use std::collections::BTreeMap;
@@ -16,13 +16,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use mail_types::{Domain, Host, Timestamp};
+use mail_types::{Host, Timestamp};
 use parking_lot::Mutex;
 
-/// The domains that are paused.
+/// The domains that are paused, and hosts of address literals.
 pub struct Paused {
     path: Option<PathBuf>,
-    list: ArcSwap<BTreeMap<Domain, Pause>>,
+    list: ArcSwap<BTreeMap<Host, Pause>>,
     /// One change at a time.
     writing: Mutex<()>,
     /// Makes a new name in a directory durable.
@@ -74,7 +74,7 @@ impl Paused {
         let mut unreadable = Vec::new();
         for line in text.lines() {
             match read_line(line) {
-                Some((domain, pause)) => drop(list.insert(domain, pause)),
+                Some((host, pause)) => drop(list.insert(host, pause)),
                 None => unreadable.push(line.to_owned()),
             }
         }
@@ -107,33 +107,33 @@ impl Paused {
 
     /// All of them.
     #[must_use]
-    pub fn list(&self) -> Arc<BTreeMap<Domain, Pause>> {
+    pub fn list(&self) -> Arc<BTreeMap<Host, Pause>> {
         self.list.load_full()
     }
 
     /// Whether mail for this host waits.
     pub(crate) fn is_paused(&self, host: &Host) -> bool {
         let list = self.list.load();
-        !list.is_empty() && matches!(host, Host::Domain(d) if list.contains_key(d))
+        list.contains_key(host)
     }
 
-    /// Pauses a domain; durable when this returns. False if it was already.
-    pub(crate) fn pause(&self, domain: &Domain, pause: Pause) -> Result<bool, PauseError> {
+    /// Pauses a host; durable when this returns. False if it was already.
+    pub(crate) fn pause(&self, host: &Host, pause: Pause) -> Result<bool, PauseError> {
         self.change(|list| {
-            let new = !list.contains_key(domain);
-            list.entry(domain.clone()).or_insert(pause);
+            let new = !list.contains_key(host);
+            list.entry(host.clone()).or_insert(pause);
             new
         })
     }
 
-    /// Resumes a domain; durable when this returns. False if it was not paused.
-    pub(crate) fn resume(&self, domain: &Domain) -> Result<bool, PauseError> {
-        self.change(|list| list.remove(domain).is_some())
+    /// Resumes a host; durable when this returns. False if it was not paused.
+    pub(crate) fn resume(&self, host: &Host) -> Result<bool, PauseError> {
+        self.change(|list| list.remove(host).is_some())
     }
 
     fn change(
         &self,
-        edit: impl FnOnce(&mut BTreeMap<Domain, Pause>) -> bool,
+        edit: impl FnOnce(&mut BTreeMap<Host, Pause>) -> bool,
     ) -> Result<bool, PauseError> {
         let _one = self.writing.lock();
         let mut list = BTreeMap::clone(&self.list.load());
@@ -152,7 +152,7 @@ impl Paused {
 }
 
 /// Puts a new list in the place of the old one.
-fn write(path: &Path, list: &BTreeMap<Domain, Pause>) -> io::Result<()> {
+fn write(path: &Path, list: &BTreeMap<Host, Pause>) -> io::Result<()> {
     let text: String = list.iter().map(line).collect();
     let new = path.with_extension("new");
     let mut file = File::create(&new)?;
@@ -161,19 +161,19 @@ fn write(path: &Path, list: &BTreeMap<Domain, Pause>) -> io::Result<()> {
     fs::rename(&new, path)
 }
 
-fn line((domain, pause): (&Domain, &Pause)) -> String {
+fn line((host, pause): (&Host, &Pause)) -> String {
     let plain = |text: &str| -> String {
         let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
         clean.collect()
     };
     let since = pause.since.as_millis();
     let (by, reason) = (plain(&pause.by), plain(&pause.reason));
-    format!("{domain}\t{since}\t{by}\t{reason}\n")
+    format!("{host}\t{since}\t{by}\t{reason}\n")
 }
 
-fn read_line(line: &str) -> Option<(Domain, Pause)> {
+fn read_line(line: &str) -> Option<(Host, Pause)> {
     let mut parts = line.splitn(4, '\t');
-    let domain = Domain::parse(parts.next()?).ok()?;
+    let host = Host::parse(parts.next()?).ok()?;
     let since = parts.next().and_then(|millis| millis.parse().ok());
     let pause = Pause {
         since: Timestamp::from_millis(since.unwrap_or_default()),
@@ -183,7 +183,7 @@ fn read_line(line: &str) -> Option<(Domain, Pause)> {
             .unwrap_or("the rest of the line cannot be read")
             .into(),
     };
-    Some((domain, pause))
+    Some((host, pause))
 }
 
 #[cfg(test)]
@@ -201,18 +201,18 @@ mod tests {
     #[test]
     fn what_is_paused_stays_so_over_a_restart() {
         let dir = tempfile::tempdir().unwrap();
-        let d = Domain::parse("d.test").unwrap();
-        let e = Domain::parse("e.test").unwrap();
+        let d = Host::parse("d.test").unwrap();
+        let e = Host::parse("[IPv6:2001:DB8::1]").unwrap();
         let paused = Paused::open(dir.path()).unwrap().0;
         assert!(paused.pause(&d, pause("they\tmove\nhouse")).unwrap());
         assert!(!paused.pause(&d, pause("again")).unwrap());
         assert!(paused.pause(&e, pause("")).unwrap());
         let paused = Paused::open(dir.path()).unwrap().0;
-        assert!(paused.is_paused(&Host::Domain(d.clone())));
+        assert!(paused.is_paused(&d));
         assert_eq!(*paused.list().get(&d).unwrap().reason, *"they move house");
         assert!(paused.resume(&d).unwrap() && !paused.resume(&d).unwrap());
         let paused = Paused::open(dir.path()).unwrap().0;
-        assert!(!paused.is_paused(&Host::Domain(d)) && paused.is_paused(&Host::Domain(e)));
+        assert!(!paused.is_paused(&d) && paused.is_paused(&e));
     }
 
     #[test]
@@ -223,7 +223,7 @@ mod tests {
         fs::write(dir.path().join("paused"), damaged).unwrap();
         let (paused, unreadable) = Paused::open(dir.path()).unwrap();
         for domain in ["d.test", "e.test"] {
-            assert!(paused.is_paused(&Host::Domain(Domain::parse(domain).unwrap())));
+            assert!(paused.is_paused(&Host::parse(domain).unwrap()));
         }
         assert_eq!(unreadable, ["j\u{fffd}nk \u{1}"]);
         let copy = fs::read_to_string(dir.path().join("paused.unreadable")).unwrap();
@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(
             *paused
                 .list()
-                .get(&Domain::parse("e.test").unwrap())
+                .get(&Host::parse("e.test").unwrap())
                 .unwrap()
                 .reason,
             *"why"
@@ -241,13 +241,12 @@ mod tests {
     #[test]
     fn what_the_disk_does_not_confirm_is_done_all_the_same_and_said_so() {
         let dir = tempfile::tempdir().unwrap();
-        let d = Domain::parse("d.test").unwrap();
-        let host = Host::Domain(d.clone());
+        let host = Host::parse("d.test").unwrap();
         let paused = Paused {
             sync: |_| Err(io::Error::other("no such luck")),
             ..Paused::open(dir.path()).unwrap().0
         };
-        let told = paused.pause(&d, pause("")).unwrap_err();
+        let told = paused.pause(&host, pause("")).unwrap_err();
         assert!(matches!(told, PauseError::NotDurable(_)), "{told:?}");
         let next_start = |paused: bool| {
             assert_eq!(
@@ -258,11 +257,11 @@ mod tests {
         };
         assert!(paused.is_paused(&host));
         next_start(true);
-        assert!(paused.resume(&d).is_err() && !paused.is_paused(&host));
+        assert!(paused.resume(&host).is_err() && !paused.is_paused(&host));
         next_start(false);
         // What cannot be written at all changes nothing.
         fs::create_dir(dir.path().join("paused.new")).unwrap();
-        let told = paused.pause(&d, pause("")).unwrap_err();
+        let told = paused.pause(&host, pause("")).unwrap_err();
         assert!(matches!(told, PauseError::NotWritten(_)), "{told:?}");
         assert!(!paused.is_paused(&host));
         next_start(false);

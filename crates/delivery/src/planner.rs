@@ -39,6 +39,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether it is still in force; `now` is monotonic.
+    pub(crate) fn holds(&self, now: Duration, made: Made) -> bool {
+        now < self.valid_until && self.made == made
+    }
+
     /// Whether some host has TLSA records, or it is not known whether it has.
     pub(crate) fn publishes_dane(&self) -> bool {
         match &self.hosts {

@@ -7,7 +7,7 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
@@ -18,6 +18,7 @@ use mail_types::QueueId;
 use outbound_queue::{Edit, Leased, QueueError, QueueStore, Target};
 use parking_lot::Mutex;
 
+use crate::books::Pace;
 use crate::engine::Inner;
 use crate::findings::Findings;
 use crate::lane::Lane;
@@ -56,10 +57,10 @@ impl Panicked {
     }
 }
 
-/// Does the work; a panic in it is an error and not the end of the worker.
-pub(crate) async fn caught<F: Future>(mut work: Pin<Box<F>>) -> Result<F::Output, Panicked> {
+/// Does the work; a panic in it is an error and not the end of the worker. The work is to be dropped then.
+pub(crate) async fn caught<F: Future>(mut work: Pin<&mut F>) -> Result<F::Output, Panicked> {
     std::future::poll_fn(move |context| {
-        // What the work held is dropped with it, and locks here are never poisoned.
+        // What the work holds is dropped with it, and locks here are never poisoned.
         match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
             Ok(poll) => poll.map(Ok),
             Err(payload) => Poll::Ready(Err(Panicked::of(&*payload))),
@@ -91,8 +92,12 @@ pub(crate) async fn panicked<S: QueueStore>(
         lane.destination.host.to_string(),
     );
     let began = inner.now().wall;
-    let entered = enter(inner, &settings, leased, &found, None, &domain, began, None);
-    if caught(Box::pin(entered)).await.is_ok() {
+    let entered = {
+        let pace = Pace::Attempted;
+        let entering = enter(inner, &settings, leased, &found, None, &domain, began, pace);
+        caught(pin!(entering)).await
+    };
+    if entered.is_ok() {
         return;
     }
     // Not even its books can be kept.
@@ -112,8 +117,8 @@ pub(crate) fn later<S: QueueStore>(inner: &Arc<Inner<S>>, leased: &Leased) {
         tokio::time::sleep(pause).await;
         if let Some(inner) = inner.upgrade() {
             inner.give_back(&leased);
-            if leased.bounce {
-                // A paused destination looks for what is returned only when told.
+            if leased.bounce || !inner.paused.list().is_empty() {
+                // A paused destination looks for what is returned only when told; it may have been meanwhile.
                 inner.returns.fetch_add(1, Ordering::AcqRel);
                 inner.progress.notify_one();
             }
@@ -140,9 +145,8 @@ pub(crate) fn judge<S: QueueStore>(inner: &Inner<S>, leased: &Leased, found: &mu
     for verdict in found.verdicts.iter_mut().flatten() {
         if let Verdict::Deferred(failure) = verdict {
             let facts = Facts {
-                domain: "",
-                mx: None,
                 specifics: Some(failure.detail.trim_end_matches('.')),
+                ..Facts::default()
             };
             let detail = Reason::Parked.sentence(&facts);
             *verdict = Verdict::Parked(Arc::new(Failure::new(Reason::Parked, detail)));
@@ -176,13 +180,13 @@ mod tests {
 
     #[tokio::test]
     async fn h7_08_a_panic_is_an_error_of_the_work_alone() {
-        let fine = caught(Box::pin(async { 7 })).await;
+        let fine = caught(pin!(async { 7 })).await;
         assert!(matches!(fine, Ok(7)));
         let work = async {
             tokio::task::yield_now().await;
             panic!("no {}", "luck");
         };
-        let Err(panic) = caught(Box::pin(work)).await;
+        let Err(panic) = caught(pin!(work)).await;
         assert_eq!(panic.0, "no luck");
     }
 }

@@ -17,7 +17,12 @@ pub(crate) enum Judgement {
     /// These are the inputs of its requirement.
     Known(Box<Inputs>),
     /// What the domain demands is not known yet (decisions AMB-01, AMB-06).
-    Wait { until: Timestamp, detail: String },
+    Wait {
+        until: Timestamp,
+        detail: String,
+        /// Our own limits, or clock, keep it from being asked: that says nothing about the destination.
+        held_back: bool,
+    },
 }
 
 /// Gathers everything that may demand something of this message.
@@ -75,9 +80,17 @@ pub(crate) fn judge(
             NoPolicy::Record(_) | NoPolicy::Fetch { .. } | NoPolicy::Unknown { .. },
         ) => {}
         Outcome::Wait { until, why } => {
+            // What is set aside in any case is not waited for, unless something else asks for it: a rule or a
+            // pin without hosts of its own, REQUIRETLS.
+            let set_aside = inputs.exempt || inputs.rule.dangerous_audit;
+            let asked_for = inputs.rule.require || inputs.requiretls;
+            inputs.not_waited_for = set_aside && !asked_for;
             // Reports of ours go whatever the policy says (RFC 8460 section 3).
-            if !report {
+            if !report && !inputs.not_waited_for {
                 let detail = match why {
+                    Waiting::Clock(_) => {
+                        format!("It is not known which MTA-STS policy {domain} has: {why}.")
+                    }
                     Waiting::Dns { .. } => format!(
                         "It is not known yet whether {domain} has an MTA-STS policy: {why}."
                     ),
@@ -88,6 +101,7 @@ pub(crate) fn judge(
                 return Judgement::Wait {
                     until: *until,
                     detail,
+                    held_back: matches!(why, Waiting::FetchLimit | Waiting::Clock(_)),
                 };
             }
         }

@@ -229,12 +229,14 @@ impl Destination {
             }
             None => (None, key),
         };
-        // A mailbox at that host has the same grammar for domains and literals.
-        let mailbox = Mailbox::parse(&format!("x@{host}")).ok()?;
-        Some(Self {
-            host: mailbox.host().clone(),
-            route,
-        })
+        // A mailbox at that host has the same grammar for literals; a name may be longer than a mailbox
+        // leaves room for, since its A-labels are longer than what was typed.
+        let host = if host.starts_with('[') {
+            Mailbox::parse(&format!("x@{host}")).ok()?.host().clone()
+        } else {
+            Host::Domain(Domain::parse(host).ok()?)
+        };
+        Some(Self { host, route })
     }
 }
 
@@ -309,5 +311,10 @@ mod tests {
             assert_eq!(Destination::parse(&destination.key()), Some(destination));
         }
         assert_eq!(Destination::parse("route:x:d.test"), None);
+        // As long as a name may be, and longer than a mailbox leaves room for.
+        let longest = format!("{}{}", "xn--tda.".repeat(30), "x".repeat(13));
+        let host = Host::Domain(Domain::parse(&longest).unwrap());
+        let longest = Destination { host, route: None };
+        assert_eq!(Destination::parse(&longest.key()), Some(longest));
     }
 }

@@ -56,8 +56,12 @@ pub(crate) struct Session {
     pub(crate) connection: Connection,
     /// TLS was offered and failed: this is the second try in plain text (decision AMB-15).
     fell_back: Option<Reason>,
+    /// What the record says of its TLS session: the same for each message.
+    tls: Option<Arc<TlsSession>>,
+    /// Its worker has waited for work with it since it carried mail.
+    pub(crate) rested: bool,
     /// Its places among the sessions to this name and to this address.
-    _places: [OwnedSemaphorePermit; 2],
+    places: [OwnedSemaphorePermit; 2],
 }
 
 /// One host's address, and how to get there.
@@ -138,11 +142,7 @@ impl Sessions {
                 return Err(NoSession::Busy);
             };
             self.observer.session(SessionEvent::Reused);
-            return Ok(Session {
-                connection,
-                fell_back: None,
-                _places: [by_name, by_address],
-            });
+            return Ok(Session::new(connection, None, [by_name, by_address]));
         }
         let at = Place::Address(way.address.ip());
         let Some(by_address) = self.place(at.clone()).await else {
@@ -187,11 +187,7 @@ impl Sessions {
             Err(_) => SessionEvent::Failed,
         });
         let connection = result.map_err(|error| NoSession::Failed(Box::new(error)))?;
-        Ok(Session {
-            connection,
-            fell_back,
-            _places: [by_name, by_address],
-        })
+        Ok(Session::new(connection, fell_back, [by_name, by_address]))
     }
 
     /// Gives a session back for others. One that fell back to plain text is never kept: the next
@@ -201,9 +197,7 @@ impl Sessions {
             self.pool.put(session.connection);
         } else {
             let Session {
-                connection,
-                _places: places,
-                ..
+                connection, places, ..
             } = session;
             tokio::spawn(async move {
                 connection.quit().await;
@@ -226,11 +220,14 @@ impl Sessions {
             && self.allows(session)
             && session.facts().assurance == way.assurance
             && facts.dane.as_ref() == way.records
-            && facts.roots_generation
-                == way
-                    .connector
-                    .pool_key(&way.peer(), facts.posture)
-                    .roots_generation
+            && way.connector.is_current(session.connection.key())
+    }
+
+    /// Whether a worker without work may keep its session for a moment: not if somebody may be waiting
+    /// for its place.
+    pub(crate) fn may_wait(&self, session: &Session) -> bool {
+        let is_free = |p: &OwnedSemaphorePermit| p.semaphore().available_permits() > 0;
+        session.places.iter().all(is_free)
     }
 
     /// Waits until another transaction may begin at this host (`delivery.rate-per-host`).
@@ -295,6 +292,21 @@ impl Sessions {
 }
 
 impl Session {
+    fn new(
+        connection: Connection,
+        fell_back: Option<Reason>,
+        places: [OwnedSemaphorePermit; 2],
+    ) -> Self {
+        let tls = connection.facts().tls.as_ref();
+        Self {
+            tls: tls.map(|tls| Arc::new(tls_record(tls))),
+            connection,
+            fell_back,
+            rested: false,
+            places,
+        }
+    }
+
     /// What demands are held against.
     pub(crate) fn facts(&self) -> SessionFacts {
         let facts = self.connection.facts();
@@ -335,8 +347,8 @@ impl Session {
         self.fell_back
     }
 
-    pub(crate) fn tls(&self) -> Option<TlsSession> {
-        self.connection.facts().tls.as_ref().map(tls_record)
+    pub(crate) fn tls(&self) -> Option<Arc<TlsSession>> {
+        self.tls.clone()
     }
 
     pub(crate) fn address(&self) -> (IpAddr, u16) {
@@ -358,7 +370,7 @@ pub(crate) fn judged(judged: &Judged) -> (SeenTls, SeenDane) {
 }
 
 /// What the record says of a TLS session.
-pub(crate) fn tls_record(session: &smtp_client::TlsSession) -> TlsSession {
+fn tls_record(session: &smtp_client::TlsSession) -> TlsSession {
     TlsSession {
         version: Cow::Owned(session.version.to_string()),
         cipher: Cow::Owned(session.cipher.to_string()),
@@ -375,9 +387,15 @@ pub(crate) fn tls_record(session: &smtp_client::TlsSession) -> TlsSession {
     }
 }
 
+/// What the record says of the TLS of a session that could not be opened.
+pub(crate) fn failed_record(error: &SessionError) -> Option<Arc<TlsSession>> {
+    let tls = error.tls.as_deref().map(tls_record);
+    tls.or_else(|| refused_record(&error.cause)).map(Arc::new)
+}
+
 /// What the record says of a session that was refused over its certificate: the handshake did not
 /// come to its end, but names and dates are what an operator needs to see.
-pub(crate) fn refused_record(cause: &Cause) -> Option<TlsSession> {
+fn refused_record(cause: &Cause) -> Option<TlsSession> {
     let leaf = match cause {
         Cause::Certificate(failure) => failure.leaf.as_ref()?,
         Cause::Dane(failure) => failure.leaf.as_ref()?,

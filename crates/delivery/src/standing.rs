@@ -122,7 +122,12 @@ impl HostDane {
                     return (Self::Unusable { base, why }, ttl);
                 }
                 Reading::Failed(error) => {
-                    let detail = format!("_{port}._tcp.{base}: {error}").into();
+                    let name = format!("_{port}._tcp.{base}");
+                    let error = error.to_string();
+                    let detail = match error.contains(&name) {
+                        true => error.into(),
+                        false => format!("{name}: {error}").into(),
+                    };
                     return (Self::Failed { base, detail }, ttl);
                 }
             }

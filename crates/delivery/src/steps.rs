@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use attempt::{Outcome, Reason, Record};
 use mail_types::{HostName, QueueId, Timestamp};
-use outbound_queue::QueueStore;
+use outbound_queue::{Now, QueueStore};
 use policy_cache::Outcome as Policy;
 use smtp_client::OpeningTimes;
 
@@ -136,13 +136,14 @@ pub(crate) async fn look<S: QueueStore>(
     inner: &Inner<S>,
     lane: &Lane,
     settings: &Settings,
+    now: &mut Now,
     steps: &mut Option<Box<Steps>>,
 ) -> Arc<Plan> {
     let Some(steps) = steps else {
-        return crate::worker::plan(inner, lane, settings).await;
+        return crate::worker::plan(inner, lane, settings, now).await;
     };
     let began = Instant::now();
-    let plan = crate::worker::plan(inner, lane, settings).await;
+    let plan = crate::worker::plan(inner, lane, settings, now).await;
     let (hosts, reason) = match &plan.hosts {
         Hosts::Candidates(candidates) => (candidates.len(), None),
         Hosts::Undeliverable { reason, .. } | Hosts::Unknown { reason, .. } => (0, Some(*reason)),
@@ -201,7 +202,7 @@ impl<S: QueueStore> Attempt<'_, S> {
             times: (!reused).then_some(found.times),
             reused,
             transferred: found.transmit > transmit,
-            tls: tls.map(|tls| tls.version.into()),
+            tls: tls.map(|tls| tls.version.as_ref().into()),
             reason,
         };
         found.steps.get_or_insert_default().visits.push(visit);

@@ -16,14 +16,18 @@ use outbound_queue::{Leased, QueueStore};
 use tokio::task::JoinSet;
 
 use crate::at_work::AtWork;
+use crate::blame::demanded_by;
+use crate::books::Pace;
 use crate::demand::Requirement;
 use crate::destination::Suspension;
 use crate::engine::Inner;
 use crate::findings::Findings;
 use crate::lane::Lane;
+use crate::learn::policy_text;
 use crate::policy::{Judgement, is_enforced, judge};
+use crate::recalled::{Recalled, recall};
 use crate::verdict::{Failure, Verdict};
-use crate::worker::{deliver, enter, keeping_leases, lease, plan, policy_text};
+use crate::worker::{RENEW, deliver, enter, keeping_leases, lease, plan};
 
 /// Defers everything that is due at a suspended destination. One task at a time does.
 pub(crate) async fn put_off<S: QueueStore>(inner: &Arc<Inner<S>>, lane: &Arc<Lane>) {
@@ -66,8 +70,8 @@ pub(crate) fn tell_queue<S: QueueStore>(inner: &Inner<S>, lane: &Lane) -> Option
     Some(suspension)
 }
 
-/// Hands back what an operator returns, although the destination is paused: it is due before all
-/// others.
+/// Hands back what an operator returns, although the destination is paused: the queue gives it out before
+/// all others.
 ///
 /// `returns` counts as seen once nothing is left to return; until then the scheduler comes again.
 pub(crate) async fn return_all<S: QueueStore>(
@@ -119,8 +123,9 @@ async fn deliver_here<S: QueueStore>(inner: &Arc<Inner<S>>, lane: &Arc<Lane>, le
         return inner.give_back(leased);
     }
     let mut held = None;
-    let work = std::pin::pin!(deliver(inner, lane, leased, &mut held));
-    keeping_leases(inner, lane, leased, work).await;
+    let work = std::pin::pin!(deliver(inner, lane, leased, &mut held, inner.now()));
+    let renewal = std::pin::pin!(tokio::time::sleep(RENEW));
+    keeping_leases(inner, lane, leased, renewal, work).await;
 }
 
 /// Defers a message because its destination is left alone; no attempt is counted. What is at its end
@@ -132,7 +137,11 @@ pub(crate) async fn suspend<S: QueueStore>(
     suspension: &Suspension,
 ) {
     if let Some(end) = suspend_or_end(inner, lane, leased, suspension).await {
-        tokio::spawn(end);
+        let (inner, lane) = (Arc::clone(inner), Arc::clone(lane));
+        tokio::spawn(async move {
+            end.await;
+            inner.look_for_returns(&lane);
+        });
     }
 }
 
@@ -174,6 +183,7 @@ async fn suspend_or_end<S: QueueStore>(
     );
     let failure = Failure {
         reason: Reason::DestinationSuspended,
+        case: attempt::Case::Usual,
         status: suspension.cause.status,
         reply: None,
         detail,
@@ -182,9 +192,9 @@ async fn suspend_or_end<S: QueueStore>(
         leased.recipients.len(),
         &Verdict::Deferred(Arc::new(failure)),
     );
-    let until = Some(now.wall + pause.max(SHORTEST));
+    let pace = Pace::PutOff(now.wall + pause.max(SHORTEST));
     enter(
-        inner, &settings, leased, &found, None, &domain, now.wall, until,
+        inner, &settings, leased, &found, None, &domain, now.wall, pace,
     )
     .await;
     None
@@ -198,8 +208,9 @@ async fn give_up<S: QueueStore>(
     suspension: &Suspension,
 ) {
     let settings = inner.settings.load_full();
-    let now = inner.now().wall;
-    let plan = plan(inner, lane, &settings).await;
+    let mut read = inner.now();
+    let now = read.wall;
+    let plan = plan(inner, lane, &settings, &mut read).await;
     if is_enforced(plan.discovery.as_ref(), now)
         && let Some(policy_domain) = &plan.policy_domain
     {
@@ -225,6 +236,7 @@ async fn give_up<S: QueueStore>(
     };
     let failure = Failure {
         reason: suspension.cause.reason,
+        case: suspension.cause.case,
         status: suspension.cause.status,
         reply: None,
         detail: suspension.cause.detail.clone(),
@@ -237,6 +249,11 @@ async fn give_up<S: QueueStore>(
         found.tried = tried;
         found.decider = decider;
     }
+    found.recalled = Some(Box::new(Recalled {
+        at: recall(leased).1.at,
+        by: demanded_by(leased, requirement.as_ref()),
+        ..Recalled::default()
+    }));
     let domain = lane.destination.host.to_string();
     enter(
         inner,
@@ -246,7 +263,7 @@ async fn give_up<S: QueueStore>(
         requirement.as_ref(),
         &domain,
         now,
-        None,
+        Pace::Attempted,
     )
     .await;
 }

@@ -11,6 +11,7 @@ use smtp_client::Transcript;
 use crate::engine::Inner;
 use crate::planner::{Hosts, Plan};
 use crate::ports::{Observer, TracedPart};
+use crate::standing::{HostDane, Vouched};
 use crate::work::Attempt;
 
 /// What DNS and the policy say, before any host is asked.
@@ -77,8 +78,12 @@ fn in_words(plan: &Plan) -> String {
                 };
                 let _ = writeln!(
                     text,
-                    "host {} {}:{} ({addresses}); vouched for by {:?}; TLSA {:?}",
-                    c.preference, c.name, c.port, c.standing.vouched, c.standing.dane
+                    "host {} {}:{} ({addresses}); {}; {}",
+                    c.preference,
+                    c.name,
+                    c.port,
+                    vouched(c.standing.vouched),
+                    tlsa(&c.standing.dane)
                 );
             }
         }
@@ -87,4 +92,25 @@ fn in_words(plan: &Plan) -> String {
         }
     }
     text
+}
+
+const fn vouched(by: Vouched) -> &'static str {
+    match by {
+        Vouched::Nobody => "not signed with DNSSEC, as far as was looked",
+        Vouched::Dnssec => "signed with DNSSEC",
+        Vouched::Configuration => "named by our configuration",
+    }
+}
+
+fn tlsa(dane: &HostDane) -> String {
+    match dane {
+        HostDane::Absent => "no TLSA records found or looked up".to_owned(),
+        HostDane::Usable(records) => {
+            let shown = records.set.records().iter().map(ToString::to_string);
+            let shown: Vec<String> = shown.collect();
+            format!("TLSA at {}: {}", records.base, shown.join(", "))
+        }
+        HostDane::Unusable { base, why } => format!("TLSA at {base} of no use: {why}"),
+        HostDane::Failed { base, detail } => format!("TLSA at {base} not known: {detail}"),
+    }
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use attempt::Reason;
-use mail_types::Timestamp;
+use mail_types::{QueueId, Timestamp};
 use outbound_queue::Destination;
 use parking_lot::Mutex;
 
@@ -23,6 +23,8 @@ pub(crate) struct Transcripts {
 pub struct Dialogue {
     /// When it ended.
     pub at: Timestamp,
+    /// The message in hand.
+    pub id: QueueId,
     /// With which host and address.
     pub peer: Arc<str>,
     /// `> ` is what we said, `< ` what the host said, `* ` what happened beside.
@@ -36,6 +38,7 @@ impl Transcripts {
         destination: &Destination,
         reason: Reason,
         at: Timestamp,
+        id: QueueId,
         peer: &str,
         text: String,
     ) {
@@ -54,6 +57,7 @@ impl Transcripts {
             key,
             Dialogue {
                 at,
+                id,
                 peer: peer.into(),
                 text: text.into(),
             },
@@ -84,6 +88,7 @@ mod tests {
                 &destination(n),
                 reason,
                 at,
+                QueueId::from_raw(n),
                 "mx [192.0.2.1]",
                 text.to_owned(),
             );

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use attempt::Reason;
+use attempt::{Case, Reason};
 use outbound_queue::QueueStore;
 
 use crate::demand::Requirement;
@@ -49,17 +49,18 @@ pub(crate) async fn undeliverable<S: QueueStore>(
     } else {
         3
     };
-    let detail = format!(
-        "{} This is not believed yet: the domain's mail is protected, and DNS answers can be forged. \
-         The mail is returned if the answer stays the same for four hours.",
-        failure.detail
-    );
+    let detail = format!("{}{NOT_BELIEVED}", failure.detail);
     Verdict::Deferred(Arc::new(Failure {
+        case: Case::NotBelieved,
         status: mail_types::EnhancedStatus::transient(4, subject),
         detail,
         ..failure
     }))
 }
+
+/// Follows what DNS says, as long as there are other attempts.
+pub(crate) const NOT_BELIEVED: &str = " This is not believed yet: the domain's mail is protected, and DNS answers \
+     can be forged. The mail is returned if the answer stays the same for four hours.";
 
 /// Nearly every domain is said not to exist: that is a fault of the resolver rather than of all of them.
 fn doubted<S: QueueStore>(inner: &Inner<S>, lane: &Lane, doubt: Doubt) -> Verdict {

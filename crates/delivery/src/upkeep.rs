@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use attempt::Reason;
 use mail_types::Timestamp;
 use outbound_queue::{Edit, Filter, Incoming, MessageState, QueueError, QueueStore, Target};
 
@@ -27,6 +28,9 @@ pub(crate) async fn look<S: QueueStore>(inner: &Arc<Inner<S>>, running: Duration
     summarise(inner, &ended).await;
     if let Err(error) = follow_the_clock(inner).await {
         tracing::warn!(%error, "mail that waits for a time which the clock has gone back before could not be made due");
+    }
+    if let Err(error) = follow_dns(inner).await {
+        tracing::warn!(%error, "mail that waited for DNS could not be made due; it keeps its schedule");
     }
     let millis = u64::try_from(now.monotonic.as_millis()).unwrap_or(u64::MAX);
     let looked = inner.held_looked.load(Ordering::Relaxed);
@@ -103,6 +107,32 @@ async fn follow_the_clock<S: QueueStore>(inner: &Inner<S>) -> Result<(), QueueEr
     Ok(())
 }
 
+/// Name servers answer us again: what was put down to us for their silence is due.
+async fn follow_dns<S: QueueStore>(inner: &Inner<S>) -> Result<(), QueueError> {
+    // Taken before the mail is made due: who is blamed from here on is woken again.
+    if inner.resolver.silent().is_some() || !inner.missed_dns.take(inner.now().monotonic) {
+        return Ok(());
+    }
+    // What was learnt of the silence is not to hold it up once more.
+    inner.policies.forget_failed_look_ups(None);
+    inner.look_again();
+    // A message of which a part is due already is one of those that are due; held mail stays out.
+    for state in [MessageState::Deferred, MessageState::Due] {
+        let ours = Target::Filter(Filter {
+            state: Some(state),
+            reason: Some(Reason::Local.key().into()),
+            ..Filter::default()
+        });
+        let edited = inner.queue.edit(&ours, Edit::Retry, false, inner.now());
+        if let Err(error) = edited.await {
+            inner.missed_dns.again();
+            return Err(error.into());
+        }
+    }
+    inner.progress.notify_one();
+    Ok(())
+}
+
 /// Held mail, and that of paused destinations, is returned at the end of its life
 /// (`queue.expire-held`).
 async fn expire_held<S: QueueStore>(inner: &Inner<S>, now: Timestamp) -> Result<(), QueueError> {
@@ -112,8 +142,8 @@ async fn expire_held<S: QueueStore>(inner: &Inner<S>, now: Timestamp) -> Result<
         ..Filter::default()
     };
     let paused = inner.paused.list();
-    let paused = paused.keys().map(|domain| Filter {
-        domain: Some(domain.as_str().into()),
+    let paused = paused.keys().map(|host| Filter {
+        domain: Some(host.to_string().into()),
         ..Filter::default()
     });
     let retry = &settings.retry;

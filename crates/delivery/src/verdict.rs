@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use attempt::{Facts, Reason, TlsSession};
+use attempt::{Case, Facts, Reason, TlsSession};
 use mail_types::{EnhancedStatus, HostName};
 use smtp_proto::{Reply, Stage};
 
@@ -36,6 +36,7 @@ pub(crate) enum Verdict {
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
     pub(crate) reason: Reason,
+    pub(crate) case: Case,
     pub(crate) status: EnhancedStatus,
     pub(crate) reply: Option<String>,
     pub(crate) detail: String,
@@ -49,7 +50,7 @@ pub(crate) struct Decider {
     pub(crate) shown: String,
     pub(crate) ip: Option<IpAddr>,
     pub(crate) port: u16,
-    pub(crate) tls: Option<TlsSession>,
+    pub(crate) tls: Option<Arc<TlsSession>>,
     pub(crate) evidence: Evidence,
     pub(crate) dane: SeenDane,
     pub(crate) standing: Standing,
@@ -71,6 +72,7 @@ impl Failure {
     pub(crate) fn new(reason: Reason, detail: String) -> Self {
         Self {
             reason,
+            case: Case::Usual,
             status: reason.status(),
             reply: None,
             detail,
@@ -81,8 +83,8 @@ impl Failure {
     pub(crate) fn of_domain(reason: Reason, domain: &str, specifics: &str) -> Self {
         let facts = Facts {
             domain,
-            mx: None,
             specifics: Some(specifics),
+            ..Facts::default()
         };
         Self::new(reason, reason.sentence(&facts))
     }
@@ -98,15 +100,38 @@ impl Failure {
         let reason = Reason::RequireTlsNoTls;
         let facts = Facts {
             domain,
-            mx: None,
             specifics: Some(self.detail.trim_end_matches('.')),
+            ..Facts::default()
         };
         Self {
             reason,
+            case: self.case,
             status: reason.status(),
             reply: self.reply,
             detail: reason.sentence(&facts),
         }
+    }
+
+    /// A 5yz that is not the last word: some host was not asked, or what is demanded was not met when
+    /// it came (row E5-10).
+    pub(crate) fn is_not_final(&mut self, about: &Facts<'_>, unasked: usize) {
+        let why = match unasked {
+            0 => "nothing vouches for that answer, and secure delivery is demanded".to_owned(),
+            1 => "another host could not be asked".to_owned(),
+            n => format!("{n} other hosts could not be asked"),
+        };
+        if self.case == Case::AtGreeting {
+            self.detail = format!("{}; {why}.", self.detail.trim_end_matches('.'));
+            return;
+        }
+        self.case = Case::NotFinal;
+        let said = self.reply.as_deref().unwrap_or("a 5yz");
+        let specifics = format!("{said}; {why}");
+        self.detail = self.reason.sentence(&Facts {
+            specifics: Some(&specifics),
+            case: self.case,
+            ..*about
+        });
     }
 
     /// A recipient that the peer refused, or the message as a whole.
@@ -128,9 +153,11 @@ impl Failure {
             domain,
             mx: Some(mx.as_str()),
             specifics: Some(&specifics),
+            ..Facts::default()
         };
         Self {
             reason,
+            case: Case::Usual,
             status: status_of(reply).unwrap_or_else(|| reason.status()),
             reply: Some(reply.to_string()),
             detail: reason.sentence(&facts),
@@ -151,6 +178,7 @@ impl From<&HostFailure> for Failure {
     fn from(f: &HostFailure) -> Self {
         Self {
             reason: f.reason,
+            case: f.case,
             status: f.status,
             reply: f.reply.clone(),
             detail: f.detail.clone(),

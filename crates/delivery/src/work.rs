@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use attempt::Reason;
+use attempt::{Case, Reason};
 use bytes::Bytes;
 use mail_types::{HostName, Recipient, Timestamp};
 use outbound_queue::{Leased, QueueError, QueueStore};
@@ -25,9 +25,7 @@ use crate::findings::Findings;
 use crate::orcpt;
 use crate::plan::{Candidate, shuffle_equals};
 use crate::ports::PossibleDuplicate;
-use crate::sessions::{
-    NoSession, Session, Sessions, Source, Way, judged, refused_record, tls_record,
-};
+use crate::sessions::{NoSession, Session, Sessions, Source, Way, failed_record, judged};
 use crate::unknown;
 use crate::verdict::{Failure, Verdict, shown};
 
@@ -83,8 +81,12 @@ impl<S: QueueStore> Attempt<'_, S> {
             found.standing.clone_from(&candidate.standing);
             let assurance = match self.requirement.host(&candidate.name, &candidate.standing) {
                 HostDecision::Connect(assurance) => assurance,
-                HostDecision::Refuse { reason, specifics } => {
-                    let mut failure = self.not_tried(candidate, reason, &specifics);
+                HostDecision::Refuse {
+                    reason,
+                    case,
+                    specifics,
+                } => {
+                    let mut failure = self.not_tried(candidate, reason, case, &specifics);
                     failure.ip = candidate
                         .addresses
                         .as_ref()
@@ -97,7 +99,7 @@ impl<S: QueueStore> Attempt<'_, S> {
             let addresses = match &candidate.addresses {
                 Ok(addresses) => addresses,
                 Err(why) => {
-                    found.fail(self.not_tried(candidate, why.reason, &why.detail));
+                    found.fail(self.not_tried(candidate, why.reason, Case::Usual, &why.detail));
                     continue;
                 }
             };
@@ -129,16 +131,6 @@ impl<S: QueueStore> Attempt<'_, S> {
         }
         found.settle(self);
         self.end(found)
-    }
-
-    /// A candidate that is not connected to, for this reason.
-    fn not_tried(&self, candidate: &Candidate, reason: Reason, specifics: &str) -> HostFailure {
-        let detail = reason.sentence(&attempt::Facts {
-            domain: self.domain,
-            mx: Some(candidate.name.as_str()),
-            specifics: Some(specifics),
-        });
-        HostFailure::not_tried(&candidate.name, None, candidate.port, reason, detail)
     }
 
     /// As many sessions to one address as it takes.
@@ -187,7 +179,7 @@ impl<S: QueueStore> Attempt<'_, S> {
     }
 
     /// Preference order, equals shuffled (RFC 5321 section 5.1). Among equals the host whose session
-    /// is already open comes first: it has just taken mail of this destination. Before all of them
+    /// is at work comes first: it has just taken mail of this destination. Before all of them
     /// comes the host that may have this very message already (row E5-12).
     fn order<'c>(
         &self,
@@ -199,7 +191,7 @@ impl<S: QueueStore> Attempt<'_, S> {
         if candidates.len() > 1 {
             let order = order.to_mut();
             shuffle_equals(order, |c| c.preference, |n| self.dice.below(n));
-            if let Some(name) = held.map(|s| &s.connection.facts().mx)
+            if let Some(name) = held.filter(|s| !s.rested).map(|s| &s.connection.facts().mx)
                 && let Some(at) = order.iter().position(|c| c.name == *name)
             {
                 let preference = order[at].preference;
@@ -224,7 +216,8 @@ impl<S: QueueStore> Attempt<'_, S> {
     ) -> After {
         let began = Instant::now();
         let session = match held.take() {
-            Some(session) if source == Source::Any && self.sessions.fits(&session, way) => {
+            Some(mut session) if source == Source::Any && self.sessions.fits(&session, way) => {
+                session.rested = false;
                 Ok(session)
             }
             other => {
@@ -242,18 +235,14 @@ impl<S: QueueStore> Attempt<'_, S> {
                 found.times = error.times;
                 let (ip, port) = (way.address.ip(), way.address.port());
                 let mut failure = HostFailure::from_cause(
-                    self.domain,
+                    &self.about(),
                     way.name,
                     ip,
                     port,
                     error.stage,
                     &error.cause,
                 );
-                failure.tls = error
-                    .tls
-                    .as_deref()
-                    .map(tls_record)
-                    .or_else(|| refused_record(&error.cause));
+                failure.tls = failed_record(&error);
                 self.remember(way.name, ip, failure.reason, &error.transcript);
                 self.trace(way.name, ip, &error.transcript);
                 if let Some(said) = error.judged.as_deref() {
@@ -266,30 +255,15 @@ impl<S: QueueStore> Attempt<'_, S> {
             }
         };
         // The requirement is held against the session again before every MAIL FROM.
-        if let SessionDecision::Refuse { reason, specifics } =
-            self.requirement
-                .session(way.name, way.standing, &session.facts())
+        if let SessionDecision::Refuse {
+            reason,
+            case,
+            specifics,
+        } = self
+            .requirement
+            .session(way.name, way.standing, &session.facts())
         {
-            let detail = reason.sentence(&attempt::Facts {
-                domain: self.domain,
-                mx: Some(way.name.as_str()),
-                specifics: Some(&specifics),
-            });
-            let mut failure = HostFailure::not_tried(
-                way.name,
-                Some(way.address.ip()),
-                way.address.port(),
-                reason,
-                detail,
-            );
-            let facts = session.facts();
-            failure.evidence = Evidence::Session(facts.tls);
-            failure.dane = facts.dane;
-            failure.tls = session.tls();
-            if reason == Reason::RequireTlsUnsupported {
-                failure.weight = Weight::Missing;
-                failure.evidence = Evidence::WithoutRequireTls;
-            }
+            let failure = self.unfit(way, &session, (reason, case), &specifics);
             found.fail(failure);
             *held = Some(session);
             return After::NextHost;
@@ -376,15 +350,7 @@ impl<S: QueueStore> Attempt<'_, S> {
                         return self.refused_as_a_whole(way, &open, found);
                     }
                 }
-                // A peer that closes idle connections may do so just as we take one up again. Not if
-                // it may have the whole message: then its outcome is unknown (row E5-12).
-                Err(error)
-                    if reused
-                        && source == Source::Any
-                        && error.unanswered
-                        && !error.after_final_dot
-                        && matches!(error.cause, Cause::Lost(_)) =>
-                {
+                Err(error) if reused && source == Source::Any && was_over(&error) => {
                     return After::Stale;
                 }
                 Err(error) => return self.broken(way, session, &open, error, found),
@@ -429,8 +395,8 @@ impl<S: QueueStore> Attempt<'_, S> {
                 {
                     let (ip, port) = session.address();
                     let cause = Cause::Auth(AuthFault::Wanted(reply));
-                    let (domain, name) = (self.domain, way.name);
-                    HostFailure::from_cause(domain, name, ip, port, Stage::Auth, &cause).deferred()
+                    let (about, name) = (self.about(), way.name);
+                    HostFailure::from_cause(&about, name, ip, port, Stage::Auth, &cause).deferred()
                 }
                 RecipientOutcome::Refused {
                     stage: Stage::Mail,
@@ -464,7 +430,7 @@ impl<S: QueueStore> Attempt<'_, S> {
         let (ip, port) = session.address();
         let cause = Cause::Remote(reply);
         let mut failure =
-            HostFailure::from_cause(self.domain, way.name, ip, port, Stage::Mail, &cause);
+            HostFailure::from_cause(&self.about(), way.name, ip, port, Stage::Mail, &cause);
         // The host offers TLS, and it failed: whoever stands between us may have made it fail.
         if let Some(reason) = session
             .fell_back()
@@ -485,7 +451,8 @@ impl<S: QueueStore> Attempt<'_, S> {
         let destination = &self.leased.destination;
         let transcripts = &self.sessions.transcripts;
         let text = transcript.to_string();
-        transcripts.keep(destination, reason, self.now, &peer, text);
+        let id = self.leased.id;
+        transcripts.keep(destination, reason, self.now, id, &peer, text);
     }
 
     fn remember_verdict(&self, way: &Way<'_>, session: &Session, verdict: &Verdict) {
@@ -542,7 +509,7 @@ impl<S: QueueStore> Attempt<'_, S> {
         }
         let (ip, port) = session.address();
         let mut failure =
-            HostFailure::from_cause(self.domain, way.name, ip, port, error.stage, &error.cause);
+            HostFailure::from_cause(&self.about(), way.name, ip, port, error.stage, &error.cause);
         failure.tls = session.tls();
         found.ours |= matches!(error.cause, Cause::Local(_)); // damaged content
         self.remember(way.name, ip, failure.reason, &error.transcript);
@@ -577,6 +544,20 @@ impl<S: QueueStore> Attempt<'_, S> {
             .recipients
             .get(self.leased.recipients.get(slot)?.index)
     }
+}
+
+/// Whether the peer had ended the session before this transaction, which says nothing about its mail: it
+/// closed an idle connection just as we took it up again, said 421 because the session has carried as
+/// many messages as it may, or what nothing had asked for. Not if it may have the whole message: then its outcome is unknown (row E5-12).
+fn was_over(error: &TransactionError) -> bool {
+    let says_so = match &error.cause {
+        Cause::Lost(_) | Cause::Protocol(_) => error.unanswered,
+        Cause::Remote(reply) => {
+            reply.code() == 421 && (error.unanswered || error.stage == Stage::Mail)
+        }
+        _ => false,
+    };
+    says_so && !error.after_final_dot
 }
 
 /// Stands for what the limit on addresses leaves untried, so that nobody concludes that all hosts

@@ -1,40 +1,55 @@
 //! A worker: one session's worth of deliveries to one destination.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use attempt::{PolicySource, Reason, Weakened};
+use attempt::Reason;
 use mail_types::{Host, Timestamp};
-use outbound_queue::{Edit, Filter, Leased, MessageState, QueueStore, Target};
-use policy_cache::{Discovery, Outcome};
+use outbound_queue::{Edit, Leased, Now, QueueStore, Target};
+use tokio::time::{Instant, Sleep, sleep};
 
-use crate::books::{Books, Entry};
+use crate::books::{Books, Entry, Pace};
 use crate::concession::Concession;
 use crate::demand::Requirement;
-use crate::destination::{Cause, Recovery};
 use crate::engine::Inner;
 use crate::failure::Weight;
 use crate::findings::Findings;
 use crate::lane::{Lane, Next};
+use crate::learn::learn;
 use crate::planner::{Hosts, MAX_HOSTS, Plan, Planner};
 use crate::poison::{self, caught};
 use crate::policy::{Judgement, is_enforced, judge};
+use crate::recalled;
 use crate::sessions::Session;
 use crate::settings::Settings;
 use crate::steps::{Steps, look};
-use crate::suspended::{suspend, tell_queue};
+use crate::suspended::suspend;
 use crate::tools::Tools;
 use crate::traced;
 use crate::undeliverable::undeliverable;
 use crate::verdict::{Failure, Verdict};
 
+/// The timers of a worker, which are set once for many messages.
+struct Timers<'a> {
+    /// When the leases of what is in hand are renewed.
+    renewal: Pin<&'a mut Sleep>,
+    /// How long it waits without work.
+    rest: Pin<&'a mut Sleep>,
+}
+
 /// Delivers until there is nothing left to do here.
 pub(crate) async fn run<S: QueueStore>(inner: Arc<Inner<S>>, lane: Arc<Lane>) {
     let mut held: Option<Session> = None;
     let mut handed: Option<Box<Leased>> = None;
+    let mut fed = false;
+    let mut timers = Timers {
+        renewal: pin!(sleep(RENEW)),
+        rest: pin!(sleep(LINGER)),
+    };
     loop {
         let now = inner.now();
+        fed |= handed.is_some();
         let next = handed
             .take()
             .map_or_else(|| lane.next(now.monotonic), Next::Work);
@@ -45,8 +60,8 @@ pub(crate) async fn run<S: QueueStore>(inner: Arc<Inner<S>>, lane: Arc<Lane>) {
                 inner.give_back(&leased);
             }
             Next::Work(leased) => {
-                let work = std::pin::pin!(deliver(&inner, &lane, &leased, &mut held));
-                keeping_leases(&inner, &lane, &leased, work).await;
+                let work = pin!(deliver(&inner, &lane, &leased, &mut held, now));
+                keeping_leases(&inner, &lane, &leased, timers.renewal.as_mut(), work).await;
             }
             Next::Suspended(suspension, backlog) => {
                 for leased in backlog {
@@ -58,6 +73,15 @@ pub(crate) async fn run<S: QueueStore>(inner: Arc<Inner<S>>, lane: Arc<Lane>) {
             }
             Next::Empty => {
                 let ends = inner.is_stopping() || inner.paused.is_paused(&lane.destination.host);
+                // Fresh mail is handed over: the queue is asked from time to time, and before leaving.
+                let waits = fed && !ends && lane.is_fed();
+                if waits {
+                    handed = linger(&inner, &lane, &mut held, timers.rest.as_mut()).await;
+                    if handed.is_some() {
+                        continue;
+                    }
+                }
+                fed = false;
                 let more = if ends {
                     lane.asked(0, 1);
                     Vec::new()
@@ -65,11 +89,11 @@ pub(crate) async fn run<S: QueueStore>(inner: Arc<Inner<S>>, lane: Arc<Lane>) {
                     lease(&inner, &lane, lane.batch()).await.unwrap_or_default()
                 };
                 if more.is_empty() {
-                    // Others may use the session meanwhile.
-                    if let Some(session) = held.take() {
-                        inner.sessions.keep(session);
+                    if !waits {
+                        // Nothing was handed over of late: mail for others at this host may come first.
+                        held.take().into_iter().for_each(|s| inner.sessions.keep(s));
+                        handed = linger(&inner, &lane, &mut held, timers.rest.as_mut()).await;
                     }
-                    handed = linger(&inner, &lane).await;
                     if handed.is_none() && lane.leave(inner.now().monotonic) {
                         break;
                     }
@@ -89,27 +113,60 @@ pub(crate) async fn run<S: QueueStore>(inner: Arc<Inner<S>>, lane: Arc<Lane>) {
 }
 
 /// Stays a moment in case more comes: mail for one destination often does, and a worker that is
-/// there costs less than a new one.
-async fn linger<S: QueueStore>(inner: &Inner<S>, lane: &Lane) -> Option<Box<Leased>> {
-    if !inner.has_places() {
-        return None;
+/// there, with its session, costs less than a new one. Afterwards others may use the session.
+async fn linger<S: QueueStore>(
+    inner: &Inner<S>,
+    lane: &Lane,
+    held: &mut Option<Session>,
+    rest: Pin<&mut Sleep>,
+) -> Option<Box<Leased>> {
+    let sessions = &inner.sessions;
+    let is_sought = |session: &mut Session| !sessions.may_wait(session);
+    if let Some(session) = held.take_if(is_sought) {
+        sessions.keep(session);
     }
-    let place = lane.linger()?;
-    place.wait(tokio::time::sleep(LINGER)).await.map(Box::new)
+    let place = if inner.has_places() {
+        lane.linger()
+    } else {
+        None
+    };
+    let handed = match place {
+        Some(place) => place.wait(until(rest, Instant::now() + LINGER)).await,
+        None => None,
+    };
+    match (held.as_mut(), &handed) {
+        (Some(session), Some(_)) => session.rested = true,
+        (Some(_), None) => held.take().into_iter().for_each(|s| sessions.keep(s)),
+        (None, _) => {}
+    }
+    handed.map(Box::new)
+}
+
+/// Waits until then with a timer that is set for no later than that. It is set anew only if it goes off
+/// too early: most waits end before.
+async fn until(mut timer: Pin<&mut Sleep>, end: Instant) {
+    timer.as_mut().await;
+    while Instant::now() < end {
+        timer.as_mut().reset(end);
+        timer.as_mut().await;
+    }
 }
 
 /// Does the work and meanwhile keeps the leases of what is in hand: a slow peer may take longer than
-/// a lease lasts.
+/// a lease lasts. The timer goes on from one piece of work to the next.
 pub(crate) async fn keeping_leases<S: QueueStore>(
     inner: &Inner<S>,
     lane: &Lane,
     leased: &Leased,
+    mut renewal: Pin<&mut Sleep>,
     mut work: Pin<&mut impl Future<Output = ()>>,
 ) {
     loop {
         tokio::select! {
+            biased;
             () = &mut work => return,
-            () = tokio::time::sleep(RENEW) => {
+            () = &mut renewal => {
+                renewal.as_mut().reset(Instant::now() + RENEW);
                 let now = inner.now();
                 for token in lane.tokens().into_iter().chain([leased.token]) {
                     if let Err(error) = inner.queue.renew(&token, now) {
@@ -141,18 +198,23 @@ pub(crate) async fn lease<S: QueueStore>(
     }
 }
 
-/// One attempt on one message, and its books, whatever happens in it.
+/// One attempt on one message, and its books, whatever happens in it. `now` was read just before.
 pub(crate) async fn deliver<S: QueueStore>(
     inner: &Arc<Inner<S>>,
     lane: &Lane,
     leased: &Leased,
     held: &mut Option<Session>,
+    now: Now,
 ) {
-    let Ok(_mark) = inner.in_hand.take(leased.id, inner.now().monotonic) else {
+    let Ok(_mark) = inner.in_hand.take(leased.id, now.monotonic) else {
         return poison::later(inner, leased);
     };
-    let work = Box::pin(try_once(inner, lane, leased, held));
-    if let Err(panic) = caught(work).await {
+    let done = {
+        // Not boxed for each message. After a panic it is dropped before its books are kept.
+        let work = pin!(try_once(inner, lane, leased, held, now));
+        caught(work).await
+    };
+    if let Err(panic) = done {
         poison::panicked(inner, lane, leased, &panic).await;
     }
 }
@@ -162,21 +224,26 @@ async fn try_once<S: QueueStore>(
     lane: &Lane,
     leased: &Leased,
     held: &mut Option<Session>,
+    mut now: Now,
 ) {
     let settings = inner.settings.load_full();
-    let now = inner.now();
-    if !still_ours(inner, &settings, leased).await {
+    if !still_ours(inner, lane, &settings, leased, now).await {
         return;
     }
     let began = now.wall;
     let domain = lane.destination.host.to_string();
     if leased.bounce {
-        let verdict = returned(settings.expire_held && now.wall >= leased.expires);
-        let found = Findings::uniform(leased.recipients.len(), &verdict);
-        return enter(inner, &settings, leased, &found, None, &domain, began, None).await;
+        let is_too_old = settings.expire_held && now.wall >= leased.expires;
+        let (found, pace) = (recalled::returned(leased, is_too_old), Pace::Attempted);
+        return enter(inner, &settings, leased, &found, None, &domain, began, pace).await;
+    }
+    let warning = recalled::warning(leased, &settings.retry, now.wall, &inner.dice);
+    if let Some((found, next)) = warning {
+        let pace = Pace::Looked(next);
+        return enter(inner, &settings, leased, &found, None, &domain, began, pace).await;
     }
     let mut steps = inner.observer.times_attempts().then(Box::default);
-    let mut plan = look(inner, lane, &settings, &mut steps).await;
+    let mut plan = look(inner, lane, &settings, &mut now, &mut steps).await;
     traced::plan(inner, leased, &domain, &plan);
     // RFC 8461 section 5: an enforced policy must not fail mail for good before DNS was asked for
     // an updated one. Mail at the end of its life gets its last attempt under a fresh policy.
@@ -187,10 +254,18 @@ async fn try_once<S: QueueStore>(
     {
         let _look = inner.policies.fresh_look(policy_domain).await;
         inner.look_again();
-        plan = look(inner, lane, &settings, &mut steps).await;
+        now = inner.now();
+        plan = look(inner, lane, &settings, &mut now, &mut steps).await;
     }
-    let (mut found, mut requirement) =
-        attempt(inner, lane, &settings, &plan, leased, &domain, held).await;
+    let mut tools = Tools {
+        inner,
+        lane,
+        settings: &settings,
+        leased,
+        domain: &domain,
+        now: now.wall,
+    };
+    let (mut found, mut requirement) = attempt(&tools, &plan, held).await;
     Steps::gather(&mut steps, &mut found);
     if found.busy {
         return inner.give_back(leased);
@@ -203,9 +278,10 @@ async fn try_once<S: QueueStore>(
         inner.look_again();
         let has_gone_out = found.has_gone_out();
         if !has_gone_out {
-            plan = look(inner, lane, &settings, &mut steps).await;
-            (found, requirement) =
-                attempt(inner, lane, &settings, &plan, leased, &domain, held).await;
+            now = inner.now();
+            plan = look(inner, lane, &settings, &mut now, &mut steps).await;
+            tools.now = now.wall;
+            (found, requirement) = attempt(&tools, &plan, held).await;
             Steps::gather(&mut steps, &mut found);
         }
         if found.busy {
@@ -217,6 +293,7 @@ async fn try_once<S: QueueStore>(
         }
     }
     found.steps = steps;
+    inner.missed_dns.blame(&mut found, &*inner.resolver);
     poison::judge(inner, leased, &mut found);
     enter(
         inner,
@@ -226,40 +303,29 @@ async fn try_once<S: QueueStore>(
         requirement.as_ref(),
         &domain,
         began,
-        None,
+        Pace::Attempted,
     )
     .await;
     learn(inner, lane, &plan, &found, requirement.as_ref()).await;
-}
-
-/// Without an attempt: an operator wants it so, or it was held for all its life.
-fn returned(is_too_old: bool) -> Verdict {
-    if is_too_old {
-        let detail = "The message was held on this relay until the end of its lifetime.";
-        let failure = Failure::new(Reason::Local, detail.to_owned());
-        // Its time is over: that makes it a failure for good, with 4.4.7 (decision AMB-28).
-        return Verdict::Deferred(Arc::new(failure));
-    }
-    let detail = "The message was returned by an operator of this relay.";
-    Verdict::Bounced(Arc::new(Failure {
-        status: mail_types::EnhancedStatus::permanent(0, 0),
-        ..Failure::new(Reason::Local, detail.to_owned())
-    }))
 }
 
 pub(crate) async fn plan<S: QueueStore>(
     inner: &Inner<S>,
     lane: &Lane,
     settings: &Settings,
+    now: &mut Now,
 ) -> Arc<Plan> {
-    let (now, made) = (inner.now(), inner.made());
+    let (asked, made) = (*now, inner.made());
+    if let Some(plan) = lane.plan_at_hand(asked.monotonic, made) {
+        return plan;
+    }
     let planner = Planner {
         resolver: &*inner.resolver,
         policies: &inner.policies,
         settings,
     };
     let make = || async {
-        let plan = planner.plan(&lane.destination, now, made).await;
+        let plan = planner.plan(&lane.destination, asked, made).await;
         note_existence(inner, lane, &plan);
         if plan.beyond > 0 {
             let domain = lane.destination.host.to_string();
@@ -268,7 +334,9 @@ pub(crate) async fn plan<S: QueueStore>(
         }
         plan
     };
-    lane.plan(now.monotonic, made, make).await
+    let plan = lane.plan(asked.monotonic, made, make).await;
+    *now = inner.now();
+    plan
 }
 
 /// Remembers whether DNS says that the recipients' domain exists.
@@ -289,8 +357,14 @@ fn note_existence<S: QueueStore>(inner: &Inner<S>, lane: &Lane, plan: &Plan) {
 
 /// Whether the lease still holds and the message still belongs here. Mail that a change of the
 /// routes has moved goes back to be filed anew: it never takes a route that is not its own.
-async fn still_ours<S: QueueStore>(inner: &Inner<S>, settings: &Settings, leased: &Leased) -> bool {
-    if let Err(error) = inner.queue.renew(&leased.token, inner.now()) {
+async fn still_ours<S: QueueStore>(
+    inner: &Inner<S>,
+    lane: &Lane,
+    settings: &Settings,
+    leased: &Leased,
+    now: Now,
+) -> bool {
+    if let Err(error) = inner.queue.renew(&leased.token, now) {
         tracing::debug!(queue_id = %leased.id, %error, "the lease has ended; somebody else has the message");
         return false;
     }
@@ -299,12 +373,13 @@ async fn still_ours<S: QueueStore>(inner: &Inner<S>, settings: &Settings, leased
         .recipients
         .iter()
         .filter_map(|r| envelope.recipients.get(r.index));
-    if recipients.all(|r| settings.destination(envelope, r) == leased.destination) {
+    let sender = &envelope.reverse_path;
+    if recipients.all(|r| settings.routes.destination(sender, &r.mailbox) == lane.destination) {
         return true;
     }
     inner.give_back(leased);
     let target = Target::Ids(vec![leased.id]);
-    let filed = inner.queue.edit(&target, Edit::Regroup, false, inner.now());
+    let filed = inner.queue.edit(&target, Edit::Regroup, false, now);
     if let Err(error) = filed.await {
         tracing::error!(queue_id = %leased.id, %error, "mail could not be filed under its new route");
     }
@@ -324,15 +399,18 @@ fn is_policy_bounce(found: &Findings, requirement: Option<&Requirement>) -> bool
 }
 
 async fn attempt<S: QueueStore>(
-    inner: &Inner<S>,
-    lane: &Lane,
-    settings: &Settings,
+    tools: &Tools<'_, S>,
     plan: &Plan,
-    leased: &Leased,
-    domain: &str,
     held: &mut Option<Session>,
 ) -> (Findings, Option<Requirement>) {
-    let now = inner.now().wall;
+    let Tools {
+        inner,
+        lane,
+        settings,
+        leased,
+        domain,
+        now,
+    } = *tools;
     let all = |verdict| Findings::uniform(leased.recipients.len(), &verdict);
     let inputs = match judge(
         plan,
@@ -342,10 +420,15 @@ async fn attempt<S: QueueStore>(
         now,
     ) {
         Judgement::Known(inputs) => inputs,
-        Judgement::Wait { until, detail } => {
+        Judgement::Wait {
+            until,
+            detail,
+            held_back,
+        } => {
             let failure = Failure::new(Reason::PolicyLookup, detail);
             let mut found = all(Verdict::Deferred(Arc::new(failure)));
             found.not_before = Some(until);
+            found.held_back = held_back;
             return (found, None);
         }
     };
@@ -366,14 +449,6 @@ async fn attempt<S: QueueStore>(
             return (all(verdict), Some(requirement));
         }
     };
-    let tools = Tools {
-        inner,
-        lane,
-        settings,
-        leased,
-        domain,
-        now,
-    };
     let null_sender = leased.envelope.reverse_path.is_null();
     if let Some(concession) = Concession::of(&inputs, &requirement, null_sender) {
         let (found, requirement) = tools.concede(&concession, candidates, held).await;
@@ -382,144 +457,6 @@ async fn attempt<S: QueueStore>(
     let attempt = tools.attempt(&requirement, None);
     let found = attempt.run(candidates, held).await;
     (found, Some(requirement))
-}
-
-/// What the attempt means for the destination and for the policy.
-async fn learn<S: QueueStore>(
-    inner: &Arc<Inner<S>>,
-    lane: &Lane,
-    plan: &Plan,
-    found: &Findings,
-    requirement: Option<&Requirement>,
-) {
-    if found.alive {
-        lane.settled();
-        if found.weakened_by == Some(Weakened::TlsRequiredNo) {
-            return; // That says nothing about mail whose demands hold.
-        }
-        if lane.succeeded() == Recovery::Recovered {
-            wake(inner, lane).await;
-        }
-        testing(inner, plan, found, requirement);
-        return;
-    }
-    let Some(failure) = found.failures.last() else {
-        // What is wrong with this message here says nothing about the destination.
-        if let Some(Some(Verdict::Deferred(failure))) = found.verdicts.first()
-            && failure.reason != Reason::Local
-        {
-            let cause = Cause {
-                reason: failure.reason,
-                status: failure.status,
-                detail: failure.detail.clone(),
-            };
-            fail(inner, lane, cause);
-        }
-        return;
-    };
-    if found.failures.iter().all(|f| f.weight == Weight::Missing) {
-        return; // The hosts are fine; this message does not fit them.
-    }
-    if requirement.is_some_and(Requirement::requiretls) || failure.reason == Reason::Local {
-        return; // It might have been otherwise for another message.
-    }
-    let cause = Cause {
-        reason: failure.reason,
-        status: crate::failure::as_transient(failure.status),
-        detail: failure.detail.clone(),
-    };
-    lane.saw(found);
-    fail(inner, lane, cause);
-    // RFC 8461 section 8.1: the policy may have changed under the same id (decision AMB-18). The
-    // cache holds this to once in five minutes.
-    if requirement.is_some_and(Requirement::enforces_policy)
-        && found.failures.iter().any(|f| f.weight == Weight::Unfit)
-        && let Some(domain) = plan.policy_domain.clone()
-    {
-        let (inner, reason) = (Arc::clone(inner), failure.reason);
-        let (key, before) = (lane.key.clone(), plan.discovery.as_ref().map(policy_text));
-        tokio::spawn(async move {
-            let look = inner.policies.force_refresh(&domain).await;
-            if Some(policy_text(&look.discovery)) != before {
-                inner.look_again();
-                retry_now(&inner, &key, reason).await;
-            }
-        });
-    }
-}
-
-/// An attempt failed for the destination as a whole. Tells queue and log if it is left alone from now on.
-fn fail<S: QueueStore>(inner: &Inner<S>, lane: &Lane, cause: Cause) {
-    let now = inner.now().monotonic;
-    let begins = lane.failed(cause, now);
-    let suspension = tell_queue(inner, lane);
-    if let Some(suspension) = suspension.filter(|_| begins) {
-        let pause = suspension.until.saturating_sub(now);
-        let settings = inner.settings.load();
-        let (host, route) = settings.routes.in_words(&lane.destination);
-        let (observer, route) = (&inner.observer, route.as_deref());
-        observer.suspended(&host, route, &suspension, pause);
-    }
-}
-
-/// What the policy in force says; `None` if there is none.
-pub(crate) fn policy_text(discovery: &Discovery) -> Option<String> {
-    match &discovery.outcome {
-        Outcome::Policy(applied) => Some(applied.policy.policy.text().to_owned()),
-        Outcome::NoPolicy(_) | Outcome::Wait { .. } => None,
-    }
-}
-
-/// RFC 8461 section 5: testing is evaluated and reported, and changes nothing else.
-fn testing<S: QueueStore>(
-    inner: &Inner<S>,
-    plan: &Plan,
-    found: &Findings,
-    requirement: Option<&Requirement>,
-) {
-    let (Some(domain), Some(decider), Some(requirement)) =
-        (&plan.policy_domain, &found.decider, requirement)
-    else {
-        return;
-    };
-    for policy in requirement.results(Some(&decider.deciding())) {
-        if policy.source == PolicySource::MtaSts
-            && policy.mode == mta_sts::Mode::Testing.as_str()
-            && let Some(reason) = policy.reason
-        {
-            inner
-                .policies
-                .report_testing_failure(domain, decider.mx.as_str(), reason.key());
-        }
-    }
-}
-
-/// A destination that was left alone answers again: what waits for nothing else is due.
-async fn wake<S: QueueStore>(inner: &Arc<Inner<S>>, lane: &Lane) {
-    tracing::info!(destination = %lane.key, "the destination answers again; its waiting mail is due");
-    // Mail that was put off needs no word about each.
-    inner.queue.suspend(&lane.key, None, inner.now());
-    for reason in [Reason::Connect, Reason::Timeout] {
-        retry_now(inner, &lane.key, reason).await;
-    }
-}
-
-async fn retry_now<S: QueueStore>(
-    inner: &Inner<S>,
-    key: &outbound_queue::Destination,
-    reason: Reason,
-) {
-    let filter = Filter {
-        destination: Some(key.clone()),
-        state: Some(MessageState::Deferred),
-        reason: Some(reason.key().into()),
-        ..Filter::default()
-    };
-    let target = Target::Filter(filter);
-    let edited = inner.queue.edit(&target, Edit::Retry, false, inner.now());
-    if let Err(error) = edited.await {
-        tracing::warn!(destination = %key, %error, "waiting mail could not be made due; it keeps its schedule");
-    }
 }
 
 #[expect(
@@ -534,7 +471,7 @@ pub(crate) async fn enter<S: QueueStore>(
     requirement: Option<&Requirement>,
     domain: &str,
     began: Timestamp,
-    suspended_until: Option<Timestamp>,
+    pace: Pace,
 ) {
     let books = Books {
         queue: &*inner.queue,
@@ -550,7 +487,7 @@ pub(crate) async fn enter<S: QueueStore>(
         domain,
         began,
         now: inner.now(),
-        suspended_until,
+        pace,
     };
     books.enter(&entry).await;
 }
@@ -558,4 +495,4 @@ pub(crate) async fn enter<S: QueueStore>(
 /// How long a worker stays without work.
 const LINGER: Duration = Duration::from_millis(20);
 /// Leases last ten minutes unless renewed.
-const RENEW: Duration = Duration::from_secs(120);
+pub(crate) const RENEW: Duration = Duration::from_secs(120);

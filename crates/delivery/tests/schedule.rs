@@ -211,6 +211,7 @@ impl<'a> World<'a> {
         }
         let cause = Cause {
             reason: Reason::Connect,
+            case: attempt::Case::Usual,
             status: EnhancedStatus::transient(4, 1),
             detail: "refused".into(),
         };
@@ -276,8 +277,10 @@ impl<'a> World<'a> {
                 },
             )],
             notes: vec![note],
+            told: Vec::new(),
             warned: if late { vec![0] } else { Vec::new() },
             put_off,
+            looked: false,
             messages: Vec::new(),
         };
         drop(self.store.finish(finish, self.now()).unwrap());
@@ -293,8 +296,10 @@ impl<'a> World<'a> {
             lease: leased.token,
             outcomes: vec![(0, Outcome::Done(done))],
             notes: Vec::new(),
+            told: Vec::new(),
             warned: Vec::new(),
             put_off: false,
+            looked: false,
             messages: Vec::new(),
         };
         drop(self.store.finish(finish, self.now()).unwrap());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use attempt::{PolicySource, Reason};
+use attempt::{Case, PolicySource, Reason};
 use mail_types::HostName;
 use mta_sts::{HostVerdict, MxPattern};
 use policy_cache::StoredPolicy;
@@ -24,13 +24,18 @@ pub(super) enum Listing {
 
 impl Listing {
     /// Why the host does not stand on it.
-    pub(super) fn refuses(&self, mx: &HostName, standing: &Standing) -> Option<(Reason, String)> {
+    pub(super) fn refuses(
+        &self,
+        mx: &HostName,
+        standing: &Standing,
+    ) -> Option<(Reason, Case, String)> {
         let secure = standing.vouched == Vouched::Dnssec;
         match self {
             Self::Policy(stored) => match stored.policy.host(mx) {
                 HostVerdict::Listed { .. } => None,
                 HostVerdict::NotListed => Some((
                     Reason::MxNotInPolicy,
+                    Case::Usual,
                     format!("the policy lists only {}", list(stored.policy.mx())),
                 )),
             },
@@ -39,7 +44,8 @@ impl Listing {
                 (!listed).then(|| {
                     (
                         Reason::MxNotInPolicy,
-                        format!("the local rule lists only {}", list(patterns)),
+                        Case::NotInRule,
+                        format!("the rule lists only {}", list(patterns)),
                     )
                 })
             }
@@ -47,13 +53,15 @@ impl Listing {
             Self::PolicyOrDnssec(stored) => Self::Policy(Arc::clone(stored)).refuses(mx, standing),
             Self::Dnssec(PolicySource::RequireTls) => Some((
                 Reason::RequireTlsNoTls,
-                "REQUIRETLS needs an MX name that an enforced policy or DNSSEC vouches for"
+                Case::NoPolicy,
+                "there is no MTA-STS policy in mode enforce, and the MX records are not signed with \
+                 DNSSEC"
                     .to_owned(),
             )),
             Self::Dnssec(_) => Some((
                 Reason::MxNotInPolicy,
-                "a local rule requires a policy, the domain publishes none, and its MX records are \
-                 not signed with DNSSEC"
+                Case::NobodyVouches,
+                "the domain publishes no policy, and its MX records are not signed with DNSSEC"
                     .to_owned(),
             )),
         }

@@ -86,7 +86,7 @@ impl Demand {
             if refused.is_some() && self.needs == Needs::RequireTls {
                 return failed(Reason::RequireTlsNoTls);
             }
-            if let Some((reason, _)) = refused {
+            if let Some((reason, ..)) = refused {
                 return failed(reason);
             }
         }

@@ -1,0 +1,193 @@
+//! Who demands what a host did not meet, and what is said of the host then.
+
+use attempt::{Case, DemandedBy, Facts, Reader, Reason, Side};
+use outbound_queue::{Leased, QueueStore};
+use smtp_client::{Cause, CertificateFault};
+use smtp_proto::{MissingExtension, Stage};
+
+use crate::books::Entry;
+use crate::demand::{Evidence, Requirement};
+use crate::failure::{HostFailure, Weight};
+use crate::plan::Candidate;
+use crate::sessions::{Session, Way};
+use crate::verdict::Failure;
+use crate::work::Attempt;
+
+/// Whose demands decide on a message.
+pub(crate) fn demanded_by(leased: &Leased, requirement: Option<&Requirement>) -> DemandedBy {
+    if leased.destination.as_str().starts_with("route:") {
+        return DemandedBy::Route;
+    }
+    requirement.map_or(DemandedBy::Recipient, Requirement::demanded_by)
+}
+
+/// What is to be done about a failure, and by whom.
+pub(crate) struct Advice<'a> {
+    pub(crate) side: Side,
+    /// For the operator.
+    pub(crate) text: String,
+    reason: Reason,
+    pub(crate) facts: Facts<'a>,
+}
+
+impl<'a> Advice<'a> {
+    /// Where nobody has to act on the answer that decided, a host that somebody has to act on tells more.
+    pub(crate) fn of(entry: &'a Entry<'_>, failure: &Failure, given_up: bool) -> Self {
+        let recalled = entry.found.recalled.as_deref();
+        let by = match (entry.requirement, recalled) {
+            (None, Some(recalled)) => recalled.by,
+            (Some(_), _) | (None, None) => demanded_by(entry.leased, entry.requirement),
+        };
+        let mut facts = Facts {
+            domain: entry.domain,
+            mx: entry.decided_by().map(|(mx, _)| mx),
+            by,
+            case: failure.case,
+            given_up,
+            ..Facts::default()
+        };
+        let mut reason = failure.reason;
+        if reason.side_in(facts.case, by) == Side::Wait {
+            let mut tried = entry
+                .found
+                .tried
+                .iter()
+                .filter_map(|t| Some((t, t.reason?)));
+            let serious = tried.find(|(t, reason)| reason.is_more_serious(t.case, by));
+            if let Some((host, its)) = serious {
+                (reason, facts.mx, facts.case) = (its, Some(&*host.mx), host.case);
+            }
+        }
+        let (side, text) = (reason.side_in(facts.case, by), reason.advice(&facts));
+        if let Some(cause) = recalled.and_then(|recalled| recalled.cause.as_ref()) {
+            // The sender has to do with what failed before, and the message will not go out by itself.
+            (reason, facts.case, facts.given_up) = (cause.reason, cause.case, true);
+            facts.mx = cause.mx.as_deref();
+        }
+        Self {
+            side,
+            text,
+            reason,
+            facts,
+        }
+    }
+
+    /// In words for whoever sent the message.
+    pub(crate) fn for_sender(&self) -> String {
+        self.reason.advice(&Facts {
+            reader: Reader::Sender,
+            ..self.facts
+        })
+    }
+}
+
+impl<S: QueueStore> Attempt<'_, S> {
+    /// What sentences about a host begin with.
+    pub(crate) fn about(&self) -> Facts<'_> {
+        Facts {
+            domain: self.domain,
+            by: demanded_by(self.leased, Some(self.requirement)),
+            ..Facts::default()
+        }
+    }
+
+    /// A candidate that is not connected to, for this reason.
+    pub(crate) fn not_tried(
+        &self,
+        candidate: &Candidate,
+        reason: Reason,
+        case: Case,
+        specifics: &str,
+    ) -> HostFailure {
+        let facts = Facts {
+            mx: Some(candidate.name.as_str()),
+            specifics: Some(specifics),
+            case,
+            ..self.about()
+        };
+        let detail = reason.sentence(&facts);
+        HostFailure {
+            case,
+            ..HostFailure::not_tried(&candidate.name, None, candidate.port, reason, detail)
+        }
+    }
+
+    /// A session that does not fit the demands.
+    pub(crate) fn unfit(
+        &self,
+        way: &Way<'_>,
+        session: &Session,
+        (reason, case): (Reason, Case),
+        specifics: &str,
+    ) -> HostFailure {
+        let facts = Facts {
+            mx: Some(way.name.as_str()),
+            specifics: Some(specifics),
+            case,
+            ..self.about()
+        };
+        let (ip, port) = (way.address.ip(), way.address.port());
+        let detail = reason.sentence(&facts);
+        let seen = session.facts();
+        let failure = HostFailure {
+            case,
+            evidence: Evidence::Session(seen.tls),
+            dane: seen.dane,
+            tls: session.tls(),
+            ..HostFailure::not_tried(way.name, Some(ip), port, reason, detail)
+        };
+        if reason != Reason::RequireTlsUnsupported {
+            return failure;
+        }
+        HostFailure {
+            weight: Weight::Missing,
+            evidence: Evidence::WithoutRequireTls,
+            ..failure
+        }
+    }
+}
+
+/// In which case of its reason a host has failed.
+pub(crate) fn case(stage: Stage, cause: &Cause) -> Case {
+    match cause {
+        Cause::Certificate(failure) => match failure.fault {
+            CertificateFault::SelfSigned => Case::SelfSigned,
+            CertificateFault::MissingIntermediate { .. } => Case::IncompleteChain,
+            CertificateFault::NotYetValid { .. } => Case::NotYetValid,
+            CertificateFault::Revocation("revoked") => Case::Revoked,
+            CertificateFault::Revocation(_) => Case::RevocationUnknown,
+            CertificateFault::Expired { .. }
+            | CertificateFault::HostMismatch { .. }
+            | CertificateFault::UnknownIssuer { .. }
+            | CertificateFault::Purpose(_)
+            | CertificateFault::Constraint(_)
+            | CertificateFault::Algorithm(_)
+            | CertificateFault::BadSignature
+            | CertificateFault::Malformed(_)
+            | CertificateFault::KeyNotProven
+            | CertificateFault::Other(_) => Case::Usual,
+        },
+        Cause::Protocol(_) => Case::NotSmtp,
+        Cause::Remote(reply)
+            if reply.code() / 100 == 5
+                && matches!(stage, Stage::Banner | Stage::Ehlo | Stage::EhloTls) =>
+        {
+            Case::AtGreeting
+        }
+        Cause::Missing(MissingExtension::Size { .. }) => Case::TooBig,
+        Cause::Missing(MissingExtension::EightBitMime) => Case::EightBit,
+        Cause::Missing(MissingExtension::SmtpUtf8) => Case::NotAscii,
+        Cause::Missing(MissingExtension::RequireTls)
+        | Cause::Remote(_)
+        | Cause::Connect(_)
+        | Cause::StartTlsNotOffered(_)
+        | Cause::StartTlsRefused(_)
+        | Cause::StartTlsInjection
+        | Cause::Handshake(_)
+        | Cause::Dane(_)
+        | Cause::Lost(_)
+        | Cause::Timeout
+        | Cause::Auth(_)
+        | Cause::Local(_) => Case::Usual,
+    }
+}

@@ -1,0 +1,172 @@
+//! What an attempt means for the destination and for the policy.
+
+use std::sync::Arc;
+
+use attempt::{PolicySource, Reason, Weakened};
+use mta_sts::Mode;
+use outbound_queue::{Edit, Filter, MessageState, QueueStore, Target};
+use policy_cache::{Discovery, Outcome};
+
+use crate::demand::Requirement;
+use crate::destination::{Cause, Recovery};
+use crate::engine::Inner;
+use crate::failure::{Weight, as_transient};
+use crate::findings::Findings;
+use crate::lane::Lane;
+use crate::planner::Plan;
+use crate::suspended::tell_queue;
+use crate::verdict::Verdict;
+
+/// Draws the conclusions from an attempt that is in the books.
+pub(crate) async fn learn<S: QueueStore>(
+    inner: &Arc<Inner<S>>,
+    lane: &Lane,
+    plan: &Plan,
+    found: &Findings,
+    requirement: Option<&Requirement>,
+) {
+    if found.alive {
+        lane.settled();
+        if found.weakened_by == Some(Weakened::TlsRequiredNo) {
+            return; // That says nothing about mail whose demands hold.
+        }
+        match lane.succeeded() {
+            Recovery::None => {}
+            // Mail that is due may wait for nothing but this.
+            Recovery::Grown => inner.progress.notify_one(),
+            Recovery::Recovered => {
+                wake(inner, lane).await;
+                inner.progress.notify_one();
+            }
+        }
+        testing(inner, plan, found, requirement);
+        return;
+    }
+    let Some(failure) = found.failures.last() else {
+        // What is wrong with this message here says nothing about the destination.
+        if let Some(Some(Verdict::Deferred(failure))) = found.verdicts.first()
+            && failure.reason != Reason::Local
+            && !found.held_back
+        {
+            let cause = Cause {
+                reason: failure.reason,
+                case: failure.case,
+                status: failure.status,
+                detail: failure.detail.clone(),
+            };
+            fail(inner, lane, cause);
+        }
+        return;
+    };
+    if found.failures.iter().all(|f| f.weight == Weight::Missing) {
+        return; // The hosts are fine; this message does not fit them.
+    }
+    if requirement.is_some_and(Requirement::requiretls) || failure.reason == Reason::Local {
+        return; // It might have been otherwise for another message.
+    }
+    let cause = Cause {
+        reason: failure.reason,
+        case: failure.case,
+        status: as_transient(failure.status),
+        detail: failure.detail.clone(),
+    };
+    lane.saw(found);
+    fail(inner, lane, cause);
+    // RFC 8461 section 8.1: the policy may have changed under the same id (decision AMB-18). The
+    // cache holds this to once in five minutes.
+    if requirement.is_some_and(Requirement::enforces_policy)
+        && found.failures.iter().any(|f| f.weight == Weight::Unfit)
+        && let Some(domain) = plan.policy_domain.clone()
+    {
+        let (inner, reason) = (Arc::clone(inner), failure.reason);
+        let (key, before) = (lane.key.clone(), plan.discovery.as_ref().map(policy_text));
+        tokio::spawn(async move {
+            let look = inner.policies.force_refresh(&domain).await;
+            if Some(policy_text(&look.discovery)) != before {
+                inner.look_again();
+                retry_now(&inner, &key, reason).await;
+            }
+        });
+    }
+}
+
+/// An attempt failed for the destination as a whole. Tells queue and log if it is left alone from now on.
+fn fail<S: QueueStore>(inner: &Inner<S>, lane: &Lane, cause: Cause) {
+    let now = inner.now().monotonic;
+    let begins = lane.failed(cause, now);
+    let suspension = tell_queue(inner, lane);
+    if let Some(suspension) = suspension.filter(|_| begins) {
+        let pause = suspension.until.saturating_sub(now);
+        let settings = inner.settings.load();
+        let (host, route) = settings.routes.in_words(&lane.destination);
+        let (observer, route) = (&inner.observer, route.as_deref());
+        observer.suspended(&host, route, &suspension, pause);
+    }
+}
+
+/// What the policy in force says; `None` if there is none.
+pub(crate) fn policy_text(discovery: &Discovery) -> Option<String> {
+    match &discovery.outcome {
+        Outcome::Policy(applied) => Some(applied.policy.policy.text().to_owned()),
+        Outcome::NoPolicy(_) | Outcome::Wait { .. } => None,
+    }
+}
+
+/// RFC 8461 section 5: testing is evaluated and reported, and changes nothing else.
+fn testing<S: QueueStore>(
+    inner: &Inner<S>,
+    plan: &Plan,
+    found: &Findings,
+    requirement: Option<&Requirement>,
+) {
+    let is_testing = |discovery: &Discovery| match &discovery.outcome {
+        Outcome::Policy(applied) => applied.policy.mode() == Mode::Testing,
+        Outcome::NoPolicy(_) | Outcome::Wait { .. } => false,
+    };
+    if !plan.discovery.as_ref().is_some_and(is_testing) {
+        return;
+    }
+    let (Some(domain), Some(decider), Some(requirement)) =
+        (&plan.policy_domain, &found.decider, requirement)
+    else {
+        return;
+    };
+    for policy in requirement.results(Some(&decider.deciding())) {
+        if policy.source == PolicySource::MtaSts
+            && policy.mode == Mode::Testing.as_str()
+            && let Some(reason) = policy.reason
+        {
+            inner
+                .policies
+                .report_testing_failure(domain, decider.mx.as_str(), reason.key());
+        }
+    }
+}
+
+/// A destination that was left alone answers again: what waits for nothing else is due.
+async fn wake<S: QueueStore>(inner: &Arc<Inner<S>>, lane: &Lane) {
+    tracing::info!(destination = %lane.key, "the destination answers again; its waiting mail is due");
+    // Mail that was put off needs no word about each.
+    inner.queue.suspend(&lane.key, None, inner.now());
+    for reason in [Reason::Connect, Reason::Timeout] {
+        retry_now(inner, &lane.key, reason).await;
+    }
+}
+
+async fn retry_now<S: QueueStore>(
+    inner: &Inner<S>,
+    key: &outbound_queue::Destination,
+    reason: Reason,
+) {
+    let filter = Filter {
+        destination: Some(key.clone()),
+        state: Some(MessageState::Deferred),
+        reason: Some(reason.key().into()),
+        ..Filter::default()
+    };
+    let target = Target::Filter(filter);
+    let edited = inner.queue.edit(&target, Edit::Retry, false, inner.now());
+    if let Err(error) = edited.await {
+        tracing::warn!(destination = %key, %error, "waiting mail could not be made due; it keeps its schedule");
+    }
+}

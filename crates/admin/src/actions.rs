@@ -6,8 +6,10 @@ use axum::extract::{Extension, State};
 use axum::response::Json;
 use delivery::Which;
 use mail_types::QueueId;
-use outbound_queue::{Edit, QueueError, QueueStore, RecipientState, Target};
+use outbound_queue::{Edit, Filter, MessageState, QueueError, QueueStore, RecipientState, Target};
 
+use crate::explain::is_parked;
+use crate::kept_back::KeptBack;
 use crate::operator::Operator;
 use crate::problem::Problem;
 use crate::queue::{parse_id, to_filter};
@@ -27,16 +29,7 @@ pub(crate) async fn act<S: QueueStore>(
     let request: ActionRequest = serde_json::from_slice(&body)
         .map_err(|e| Problem::bad_request(format!("the body is not an action: {e}")))?;
     let now = control.now();
-    if request.ids.is_empty() && request.filter.is_empty() && !request.all {
-        return Err(Problem::bad_request(
-            "name messages, give a filter, or say that all are meant",
-        ));
-    }
-    if !request.ids.is_empty() && (request.all || !request.filter.is_empty()) {
-        return Err(Problem::bad_request(
-            "name messages or give a filter, not both: a filter does not choose among those that are named",
-        ));
-    }
+    one_of(&request)?;
     let target = if request.ids.is_empty() {
         Target::Filter(to_filter(&request.filter, now.wall)?)
     } else {
@@ -53,6 +46,12 @@ pub(crate) async fn act<S: QueueStore>(
         // Before the mail is due: else a suspended destination puts it off once more.
         lift_suspensions(&control, &target).await;
     }
+    // Before the order, too: what it makes due is no longer found by the state that was asked for.
+    let (held, paused) = if edit == Edit::Retry {
+        untried(&control, &target).await
+    } else {
+        (0, 0)
+    };
     let edited = control.queue.edit(&target, edit, request.dry_run, now);
     // What was done before a failure stays done, and is told as well.
     let (edited, failure) = match edited.await {
@@ -62,11 +61,14 @@ pub(crate) async fn act<S: QueueStore>(
     if edit == Edit::Bounce && !request.dry_run {
         control.delivery.mail_is_returned();
     }
+    // A message with two paused destinations is one.
+    let paused = paused.min(edited.matched);
     let unknown: Vec<String> = edited.unknown.iter().map(QueueId::to_string).collect();
     if failure.is_none() && !unknown.is_empty() && edited.matched == 0 {
         let detail = format!("not in the queue: {}", some_of(&unknown));
         return Err(Problem::not_found(detail));
     }
+    let under_way = edited.cancelled.iter().filter(|c| c.under_way).count();
     for message in &edited.cancelled {
         control.daemon.cancelled(message);
     }
@@ -91,8 +93,27 @@ pub(crate) async fn act<S: QueueStore>(
         None => Ok(Json(ActionResult {
             matched: edited.matched,
             unknown,
+            under_way: under_way as u64,
+            held,
+            paused,
         })),
     }
+}
+
+/// Messages, a filter, or all: what is said beside the others would be passed over.
+fn one_of(request: &ActionRequest) -> Result<(), Problem> {
+    let filter = !request.filter.is_empty();
+    let wrong = match (!request.ids.is_empty(), filter, request.all) {
+        (true, false, false) | (false, true, false) | (false, false, true) => return Ok(()),
+        (false, false, false) => "name messages, give a filter, or say that all are meant",
+        (true, _, _) => {
+            "name messages or give a filter, not both: a filter does not choose among those that are named"
+        }
+        (false, true, true) => {
+            "give a filter or say that all are meant, not both: leave out \"all\" for what the filter matches"
+        }
+    };
+    Err(Problem::bad_request(wrong))
 }
 
 /// The ids in the order in which they were named first.
@@ -151,6 +172,68 @@ async fn lift_suspensions<S: QueueStore>(control: &Control<S>, target: &Target) 
     control.delivery.resume(Which::These(&meant));
 }
 
+/// Of what is to be tried again: how many are held, and how many have a paused destination. Only counted:
+/// a failing store shows elsewhere.
+async fn untried<S: QueueStore>(control: &Control<S>, target: &Target) -> (u64, u64) {
+    let now = control.now();
+    let kept = KeptBack::of(&control.delivery);
+    let filter = match target {
+        Target::Ids(ids) => {
+            let mut found = (0, 0);
+            for id in ids {
+                if let Ok(view) = control.queue.show(*id, now).await {
+                    // What was parked is released by that.
+                    found.0 += u64::from(view.state == MessageState::Held && !is_parked(&view));
+                    found.1 += u64::from(kept.concerns(&view));
+                }
+            }
+            return found;
+        }
+        Target::Filter(filter) => filter,
+    };
+    let count = async |filter: Filter| {
+        let target = Target::Filter(filter);
+        let dry = control.queue.edit(&target, Edit::Retry, true, now);
+        dry.await.map(|edited| edited.matched).unwrap_or_default()
+    };
+    let held = match filter.state {
+        None | Some(MessageState::Held) => {
+            let state = Some(MessageState::Held);
+            let all = count(Filter {
+                state,
+                ..filter.clone()
+            });
+            let parked: Box<str> = attempt::Reason::Parked.key().into();
+            let parked = match &filter.reason {
+                Some(reason) if *reason != parked => 0,
+                _ => {
+                    let reason = Some(parked);
+                    count(Filter {
+                        state,
+                        reason,
+                        ..filter.clone()
+                    })
+                    .await
+                }
+            };
+            all.await.saturating_sub(parked)
+        }
+        Some(MessageState::Active | MessageState::Due | MessageState::Deferred) => 0,
+    };
+    let mut paused = 0;
+    for host in kept.hosts() {
+        let domain = Some(host.to_string().into());
+        if filter.domain.is_none() || filter.domain == domain {
+            paused += count(Filter {
+                domain,
+                ..filter.clone()
+            })
+            .await;
+        }
+    }
+    (held, paused)
+}
+
 /// To what, for the audit log.
 fn named(request: &ActionRequest, target: &Target) -> String {
     match target {
@@ -178,6 +261,33 @@ mod tests {
         assert!(said(1, false).contains("one message was changed before"));
         assert!(!said(0, false).contains("changed"));
         assert!(!said(3, true).contains("changed"));
+    }
+
+    #[test]
+    fn what_is_meant_is_said_in_one_way() {
+        let said = |body: &str| one_of(&serde_json::from_str(body).unwrap());
+        for good in [
+            r#"{"action":"retry","ids":["1"]}"#,
+            r#"{"action":"retry","filter":{"domain":"d.test"}}"#,
+            r#"{"action":"retry","all":true}"#,
+        ] {
+            assert!(said(good).is_ok(), "{good}");
+        }
+        for (bad, word) in [
+            (r#"{"action":"retry"}"#, "name messages"),
+            (r#"{"action":"retry","all":true,"ids":["1"]}"#, "not both"),
+            (
+                r#"{"action":"retry","ids":["1"],"filter":{"domain":"d.test"}}"#,
+                "not both",
+            ),
+            (
+                r#"{"action":"retry","all":true,"filter":{"domain":"d.test"}}"#,
+                "leave out",
+            ),
+        ] {
+            let problem = format!("{:?}", said(bad).unwrap_err());
+            assert!(problem.contains(word), "{bad}: {problem}");
+        }
     }
 
     #[test]

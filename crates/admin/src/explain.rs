@@ -13,6 +13,7 @@ use axum::response::Json;
 use mail_types::{Domain, QueueId, Timestamp};
 use outbound_queue::{AttemptEntry, MessageView, QueueStore, RecipientState};
 
+use crate::kept_back::KeptBack;
 use crate::problem::{Problem, quoted};
 use crate::{Control, Explanation, ProblemDetails, Section};
 
@@ -22,6 +23,8 @@ mod hosts;
 mod letter;
 mod message;
 mod remedy;
+
+pub(crate) use message::{is_parked, side};
 
 /// Plain words about a message or a domain.
 #[utoipa::path(get, path = "/v1/explain/{subject}", tag = "explain", params(
@@ -61,7 +64,9 @@ async fn of_message<S: QueueStore>(
     subject: String,
 ) -> Explanation {
     let mut sections = Sections::default();
-    let mut situation = message::situation(view);
+    let kept = KeptBack::of(&control.delivery);
+    let (suspended, now) = (suspended_until(control, view), control.now().wall);
+    let mut situation = message::situation(view, suspended, &kept, now);
     situation.extend(put_off(control, view));
     let domains = view
         .envelope
@@ -76,13 +81,22 @@ async fn of_message<S: QueueStore>(
     );
     sections.add("What happens", situation);
     let mut letter = None;
-    for entry in waiting_for(view) {
-        let domain = domain_of(view, entry);
+    for causes in &waiting_for(view) {
+        let entries: Vec<&AttemptEntry> = causes.iter().map(|cause| cause.entry).collect();
+        let domain = causes
+            .first()
+            .and_then(|cause| domain_of(view, cause.entry));
         let name = domain.as_ref().map_or(SOMEWHERE, Domain::as_str);
-        sections.add(
-            &format!("Why mail for {name} waits"),
-            message::failure(entry, name),
-        );
+        for cause in causes {
+            let whose = match causes.len() {
+                1 => name.to_owned(),
+                _ => message::named(&cause.recipients),
+            };
+            sections.add(
+                &format!("Why mail for {whose} waits"),
+                message::failure(cause.entry, name),
+            );
+        }
         let Some(domain) = &domain else { continue };
         let look = demands::Look::take(control, domain).await;
         sections.add(
@@ -91,17 +105,24 @@ async fn of_message<S: QueueStore>(
         );
         sections.add(
             "What can be done",
-            remedy::of_message(view, Some(entry), domain, &look),
+            remedy::of_message(view, &entries, domain, &look, &kept),
         );
-        if letter.is_none() {
+        let hostname = control.daemon.hostname();
+        let written = entries.iter().find_map(|entry| {
             let case = letter::Case {
                 domain,
                 entry,
                 look: &look,
-                expires: Some(view.expires),
+                expires: kept.gives_up(view),
             };
-            letter = case.write(&control.daemon.hostname());
-        }
+            case.write(&hostname)
+        });
+        let hint = written.is_some().then(|| match letter.is_none() {
+            true => letter::how_to_send(domain),
+            false => format!("`sealpost explain {domain}` has a letter to them as well."),
+        });
+        letter = letter.or(written);
+        sections.add("How to reach them", hint.into_iter().collect());
     }
     if waiting_for(view).is_empty()
         && let Some(domain) = untried(view)
@@ -113,7 +134,7 @@ async fn of_message<S: QueueStore>(
         );
         sections.add(
             "What can be done",
-            remedy::of_message(view, None, &domain, &look),
+            remedy::of_message(view, &[], &domain, &look, &kept),
         );
     }
     sections.finish(subject, letter)
@@ -128,10 +149,11 @@ async fn of_domain<S: QueueStore>(
     let look = demands::Look::take(control, domain).await;
     let waiting = domain::Waiting::find(control, domain).await;
     sections.add("What happens", waiting.situation(control, domain));
+    let paused = domain::pause(control, domain).is_some();
     for (row, entry) in &waiting.rows {
         sections.add(
             &format!("Why mail for {domain} waits"),
-            domain::why(row, entry.as_ref(), domain.as_str()),
+            domain::why(row, entry.as_ref(), domain.as_str(), paused),
         );
     }
     sections.add(
@@ -140,7 +162,7 @@ async fn of_domain<S: QueueStore>(
     );
     sections.add(
         "What can be done",
-        remedy::of_domain(&waiting, domain, &look),
+        remedy::of_domain(&waiting, domain, &look, &KeptBack::of(&control.delivery)),
     );
     let entries = waiting.rows.iter().filter_map(|(_, entry)| entry.as_ref());
     let hostname = control.daemon.hostname();
@@ -155,7 +177,18 @@ async fn of_domain<S: QueueStore>(
             case.write(&hostname)
         })
         .next();
+    let hint = letter.is_some().then(|| letter::how_to_send(domain));
+    sections.add("How to reach them", hint.into_iter().collect());
     sections.finish(subject, letter)
+}
+
+/// When the first of its destinations may be tried again, if all of them are being left alone.
+fn suspended_until<S: QueueStore>(control: &Control<S>, view: &MessageView) -> Option<Timestamp> {
+    let pending = view.recipients.iter();
+    let pending = pending.filter(|r| matches!(r.state, RecipientState::Pending(_)));
+    let ends = pending.map(|r| Some(control.delivery.suspended(&r.destination)?.0));
+    let ends: Option<Vec<_>> = ends.collect();
+    Some(control.now().wall + ends?.into_iter().min()?)
 }
 
 /// Destinations that are being left alone: why no attempt is made.
@@ -179,7 +212,8 @@ fn put_off<S: QueueStore>(control: &Control<S>, view: &MessageView) -> Vec<Strin
         let tried = waiting_for(view);
         if !tried
             .iter()
-            .any(|e| e.destination.as_str() == lane.destination)
+            .flatten()
+            .any(|cause| cause.entry.destination.as_str() == lane.destination)
         {
             out.extend(message::meaning(
                 Reason::DestinationSuspended,
@@ -205,17 +239,45 @@ fn put_off<S: QueueStore>(control: &Control<S>, view: &MessageView) -> Vec<Strin
     out
 }
 
-/// The last attempt for each destination that still has recipients.
-fn waiting_for(view: &MessageView) -> Vec<&AttemptEntry> {
-    let mut found: Vec<&AttemptEntry> = Vec::new();
-    let pending = view.recipients.iter();
-    for recipient in pending.filter(|r| matches!(r.state, RecipientState::Pending(_))) {
-        let seen = found.iter().any(|e| e.destination == recipient.destination);
-        let entries = view.attempts.iter();
-        let last = entries
-            .filter(|e| e.destination == recipient.destination)
-            .max_by_key(|e| e.last);
-        found.extend(last.filter(|_| !seen));
+/// What recipients wait for that share a cause.
+struct Cause<'a> {
+    entry: &'a AttemptEntry,
+    recipients: Vec<String>,
+}
+
+/// For each destination that still has recipients, how their last attempts ended: each cause once.
+fn waiting_for(view: &MessageView) -> Vec<Vec<Cause<'_>>> {
+    let mut found: Vec<Vec<Cause<'_>>> = Vec::new();
+    let all = view.recipients.iter().zip(&view.envelope.recipients);
+    for (n, (state, recipient)) in (0..).zip(all) {
+        let is_pending = matches!(state.state, RecipientState::Pending(_));
+        let last = view.last_attempt(n).filter(|_| is_pending);
+        let Some(entry) = last.filter(|e| e.destination == state.destination) else {
+            continue;
+        };
+        let address = recipient.mailbox.to_string();
+        let of_it = |causes: &&mut Vec<Cause<'_>>| {
+            let first = causes.first();
+            first.is_some_and(|cause| cause.entry.destination == entry.destination)
+        };
+        let Some(causes) = found.iter_mut().find(of_it) else {
+            let recipients = vec![address];
+            found.push(vec![Cause { entry, recipients }]);
+            continue;
+        };
+        let said = |e: &AttemptEntry| (e.note.reason.clone(), e.note.reply.clone());
+        match causes.iter_mut().find(|c| said(c.entry) == said(entry)) {
+            Some(cause) => {
+                if cause.entry.last < entry.last {
+                    cause.entry = entry;
+                }
+                cause.recipients.push(address);
+            }
+            None => causes.push(Cause {
+                entry,
+                recipients: vec![address],
+            }),
+        }
     }
     found
 }

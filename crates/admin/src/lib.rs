@@ -12,6 +12,7 @@ mod clock;
 mod control;
 mod explain;
 mod health;
+mod kept_back;
 mod local_rules;
 mod metrics;
 mod openapi;
@@ -45,5 +46,6 @@ pub use types::{
     DestinationSummary, ExemptRequest, ExemptionView, Explanation, Filter, ListenerView,
     LookupView, Page, PauseRequest, PauseResult, PausedView, PinRequest, PinView, PolicyDetail,
     PolicyView, ProblemDetails, QueueAction, QueueDetail, QueueItem, QueueSummary, ReasonSummary,
-    RecipientView, ReloadResult, Section, StatusView, TraceRequest, TraceView, TranscriptView,
+    RecipientView, ReloadResult, Section, StatusView, TestingFailureView, TraceRequest, TraceView,
+    TranscriptView,
 };

@@ -3,20 +3,20 @@
 use axum::extract::{Extension, Path, State};
 use axum::response::Json;
 use delivery::{Delivery, Pause, PauseError};
-use mail_types::Domain;
+use mail_types::Host;
 use outbound_queue::{Filter, QueueStore, Target};
 
 use crate::operator::Operator;
-use crate::policies::parse;
 use crate::problem::Problem;
+use crate::queue::parse_host;
 use crate::{Audit, Control, PauseRequest, PauseResult, PausedView, ProblemDetails};
 
 /// Keep back all mail for a domain, also what comes later.
 #[utoipa::path(post, path = "/v1/destinations/{domain}/pause", tag = "queue", params(
-    ("domain" = String, Path, description = "Recipient domain."),
+    ("domain" = String, Path, description = "Recipient domain, or an address literal in brackets."),
 ), request_body = PauseRequest, responses(
     (status = 200, description = "What was done.", body = PauseResult),
-    (status = 400, description = "Not a domain.", body = ProblemDetails),
+    (status = 400, description = "Not a domain or address literal.", body = ProblemDetails),
     (status = 409, description = "It could not be written down, or the disk did not confirm it; `detail` says what holds now.", body = ProblemDetails),
 ))]
 pub(crate) async fn pause<S: QueueStore>(
@@ -25,7 +25,7 @@ pub(crate) async fn pause<S: QueueStore>(
     Path(domain): Path<String>,
     body: axum::body::Bytes,
 ) -> Result<Json<PauseResult>, Problem> {
-    let domain = parse(&domain)?;
+    let host = parse_host(&domain)?;
     let request = read(&body)?;
     let order = control.order(&operator, request.reason.clone());
     let pause = Pause {
@@ -33,13 +33,13 @@ pub(crate) async fn pause<S: QueueStore>(
         by: order.by.into(),
         reason: order.reason.into(),
     };
-    let (delivery, name) = (control.delivery.clone(), domain.clone());
+    let (delivery, name) = (control.delivery.clone(), host.clone());
     let done = on_disk(move || delivery.pause(&name, pause)).await?;
     answer(
         &control,
         &operator,
         "queue pause",
-        &domain,
+        &host,
         done,
         request.reason.as_deref(),
     )
@@ -48,10 +48,10 @@ pub(crate) async fn pause<S: QueueStore>(
 
 /// Let a paused domain's mail go on.
 #[utoipa::path(post, path = "/v1/destinations/{domain}/resume", tag = "queue", params(
-    ("domain" = String, Path, description = "Recipient domain."),
+    ("domain" = String, Path, description = "Recipient domain, or an address literal in brackets."),
 ), request_body = PauseRequest, responses(
     (status = 200, description = "What was done.", body = PauseResult),
-    (status = 400, description = "Not a domain.", body = ProblemDetails),
+    (status = 400, description = "Not a domain or address literal.", body = ProblemDetails),
     (status = 409, description = "It could not be written down, or the disk did not confirm it; `detail` says what holds now.", body = ProblemDetails),
 ))]
 pub(crate) async fn resume<S: QueueStore>(
@@ -60,15 +60,15 @@ pub(crate) async fn resume<S: QueueStore>(
     Path(domain): Path<String>,
     body: axum::body::Bytes,
 ) -> Result<Json<PauseResult>, Problem> {
-    let domain = parse(&domain)?;
+    let host = parse_host(&domain)?;
     let request = read(&body)?;
-    let (delivery, name) = (control.delivery.clone(), domain.clone());
+    let (delivery, name) = (control.delivery.clone(), host.clone());
     let done = on_disk(move || delivery.unpause(&name)).await?;
     answer(
         &control,
         &operator,
         "queue resume",
-        &domain,
+        &host,
         done,
         request.reason.as_deref(),
     )
@@ -78,8 +78,8 @@ pub(crate) async fn resume<S: QueueStore>(
 /// The paused destinations, for the summary and the status.
 pub(crate) fn list<S: QueueStore>(delivery: &Delivery<S>) -> Vec<PausedView> {
     let paused = delivery.paused();
-    let views = paused.iter().map(|(domain, pause)| PausedView {
-        domain: domain.to_string(),
+    let views = paused.iter().map(|(host, pause)| PausedView {
+        domain: host.to_string(),
         since: pause.since.rfc3339(),
         by: pause.by.to_string(),
         because: pause.reason.to_string(),
@@ -113,13 +113,13 @@ async fn answer<S: QueueStore>(
     control: &Control<S>,
     operator: &Operator,
     action: &str,
-    domain: &Domain,
+    host: &Host,
     (changed, doubt): (bool, Option<Problem>),
     reason: Option<&str>,
 ) -> Result<Json<PauseResult>, Problem> {
     let now = control.now();
     let target = Target::Filter(Filter {
-        domain: Some(domain.as_str().into()),
+        domain: Some(host.to_string().into()),
         ..Filter::default()
     });
     // Only counted. While the index is rebuilt nobody knows how many there are.
@@ -131,7 +131,7 @@ async fn answer<S: QueueStore>(
         at: now.wall,
         by: operator,
         action,
-        target: domain.as_str(),
+        target: &host.to_string(),
         matched: messages.unwrap_or_default(),
         reason,
         error: None,
@@ -140,7 +140,7 @@ async fn answer<S: QueueStore>(
         return Err(problem);
     }
     Ok(Json(PauseResult {
-        domain: domain.to_string(),
+        domain: host.to_string(),
         changed,
         messages,
     }))

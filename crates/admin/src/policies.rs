@@ -11,6 +11,7 @@ use crate::problem::{Problem, quoted};
 use crate::queue::{decode, some};
 use crate::{
     Audit, Control, ExemptionView, Page, PinView, PolicyDetail, PolicyView, ProblemDetails,
+    TestingFailureView,
 };
 
 /// Stored policies, pins and exemptions by domain.
@@ -75,24 +76,39 @@ pub(crate) async fn refresh<S: QueueStore>(
     let domain = parse(&domain)?;
     let look = control.policies.refresh_now(&domain).await;
     audit(&control, &operator, "policy refresh", &domain, None);
-    let stored = detail(&control, &domain);
-    if look.confirmed
-        && let Ok(stored) = stored
-    {
-        return Ok(Json(stored));
+    let stored = detail(&control, &domain).ok();
+    let known = control.policies.show(&domain).and_then(|view| view.policy);
+    let expires = known.map(|policy| policy.expires_at);
+    let is_had = is_had(&look.discovery.outcome, look.confirmed);
+    match stored.filter(|_| is_had && expires.is_some()) {
+        Some(stored) => Ok(Json(stored)),
+        None => {
+            let problem = not_fetched(&domain, &look.discovery.outcome, is_had);
+            Err(still(problem, &domain, expires, control.now().wall))
+        }
     }
-    let expires = stored.ok().and_then(|stored| stored.policy.expires);
-    Err(not_fetched(&domain, &look.discovery.outcome, expires))
 }
 
-/// What a look has found instead of a policy, and whether an earlier one still counts.
-fn not_fetched(domain: &Domain, found: &Outcome, expires: Option<String>) -> Problem {
-    let problem = match found {
+/// Whether a look has ended with the policy that the domain publishes. One that is had although DNS
+/// did not answer is not confirmed, but it has come from its host just now.
+fn is_had(found: &Outcome, confirmed: bool) -> bool {
+    match found {
+        Outcome::Policy(applied) => confirmed || applied.fallback.is_none(),
+        Outcome::NoPolicy(_) | Outcome::Wait { .. } => false,
+    }
+}
+
+/// What a look has found instead of a policy that is now stored.
+fn not_fetched(domain: &Domain, found: &Outcome, is_had: bool) -> Problem {
+    match found {
         Outcome::Policy(Applied {
             fallback: Some(why),
             ..
-        }) => Problem::unavailable(why.to_string()),
-        Outcome::Policy(_) => Problem::unavailable("the policy could not be fetched"),
+        }) if !is_had => Problem::unavailable(why.to_string()),
+        Outcome::Policy(_) => Problem::unavailable(format!(
+            "the policy of {domain} was fetched, but it is not kept: either as many policies are stored as may be \
+             (the log has policy.cache-full), or it was forgotten in the meantime"
+        )),
         Outcome::NoPolicy(NoPolicy::Record(why)) => Problem::not_found(format!(
             "{domain} has no policy; looked up _mta-sts.{domain}: {why}"
         )),
@@ -106,13 +122,22 @@ fn not_fetched(domain: &Domain, found: &Outcome, expires: Option<String>) -> Pro
             "whether {domain} has a policy could not be looked up: {cause}"
         )),
         Outcome::Wait {
-            why: why @ Waiting::FetchLimit,
+            why: why @ (Waiting::FetchLimit | Waiting::Clock(_)),
             ..
         } => Problem::unavailable(why.to_string()),
-    };
+    }
+}
+
+/// And what that means for the policy that is stored: one that has run out stays on record for a while.
+fn still(problem: Problem, domain: &Domain, expires: Option<Timestamp>, now: Timestamp) -> Problem {
     match expires {
-        Some(expires) => problem.also(&format!(
-            "the stored policy of {domain} still counts until {expires}"
+        Some(at) if now < at => problem.also(&format!(
+            "the stored policy of {domain} still counts until {}",
+            at.rfc3339()
+        )),
+        Some(at) => problem.also(&format!(
+            "the stored policy of {domain} counts no more since {}",
+            at.rfc3339()
         )),
         None => problem,
     }
@@ -196,6 +221,11 @@ pub(crate) fn shown<S: QueueStore>(
         policy: row(&view, control.now().wall),
         max_age: stored.map(|p| p.lifetime().as_secs()),
         next_refresh: view.next_refresh.map(Timestamp::rfc3339),
+        testing_failure: view.testing.as_ref().map(|last| TestingFailureView {
+            at: last.at.rfc3339(),
+            mx: last.mx.to_string(),
+            reason: last.reason.to_string(),
+        }),
         text: stored.map(|p| p.policy.text().to_owned()),
     })
 }
@@ -300,3 +330,79 @@ impl Wanted {
 
 /// Of the list.
 pub(crate) const PARAMETERS: &[&str] = &["contains", "mode", "limit", "cursor"];
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use mta_sts::{NoRecord, Policy};
+    use policy_cache::{Fallback, Origin, RecordTrouble, StoredPolicy};
+
+    use super::*;
+
+    fn found(from: Origin, fallback: Option<Fallback>) -> Outcome {
+        let text = b"version: STSv1\r\nmode: enforce\r\nmx: mx.d.test\r\nmax_age: 86400\r\n";
+        let policy = StoredPolicy {
+            domain: parse("d.test").unwrap(),
+            policy: Policy::parse(text).unwrap().policy,
+            id: None,
+            fetched_at: Timestamp::from_secs(1000),
+            expires_at: Timestamp::from_secs(87_400),
+        };
+        Outcome::Policy(Applied {
+            policy: Arc::new(policy),
+            from,
+            fallback,
+        })
+    }
+
+    fn gone() -> RecordTrouble {
+        RecordTrouble::NoRecord(NoRecord::Absent)
+    }
+
+    #[test]
+    fn a_policy_that_was_fetched_is_never_said_not_to_have_been() {
+        let said = |outcome: &Outcome, confirmed| {
+            let is_had = is_had(outcome, confirmed);
+            let problem = not_fetched(&parse("d.test").unwrap(), outcome, is_had);
+            (is_had, format!("{problem:?}"))
+        };
+        for confirmed in [true, false] {
+            let (is_had, text) = said(&found(Origin::Live, None), confirmed);
+            assert!(
+                is_had && text.contains("was fetched") && text.contains("not kept"),
+                "{text}"
+            );
+        }
+        let record = || Fallback::Record(gone());
+        let (is_had, text) = said(&found(Origin::Cache, Some(record())), false);
+        assert!(!is_had && text.contains("cannot be used"), "{text}");
+        // Fetched minutes ago.
+        assert!(said(&found(Origin::Cache, Some(record())), true).0);
+        // That there is none is confirmed too, but it is no policy, whatever is on record.
+        let (is_had, text) = said(&Outcome::NoPolicy(NoPolicy::Record(gone())), true);
+        assert!(!is_had && text.contains("d.test has no policy"), "{text}");
+    }
+
+    #[test]
+    fn a_stored_policy_counts_until_it_runs_out() {
+        let said = |expires: Option<u64>| {
+            let expires = expires.map(Timestamp::from_secs);
+            let problem = Problem::unavailable("no answer");
+            let now = Timestamp::from_secs(1000);
+            format!(
+                "{:?}",
+                still(problem, &parse("d.test").unwrap(), expires, now)
+            )
+        };
+        assert!(said(Some(1001)).contains("still counts until 1970-01-01T00:16:41"));
+        for expired in [1000, 1] {
+            let text = said(Some(expired));
+            assert!(
+                !text.contains("still counts") && text.contains("counts no more"),
+                "{text}"
+            );
+        }
+        assert!(!said(None).contains("counts"));
+    }
+}

@@ -1,10 +1,12 @@
 //! `/v1/queue`: list, show, summary.
+use attempt::{Case, DemandedBy};
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Json;
 use delivery::RouteTable;
-use mail_types::{Domain, Mailbox, QueueId};
-use outbound_queue::{Cursor, MessageState, QueueStore, ReasonCount};
+use mail_types::{Host, MailboxError, QueueId};
+use outbound_queue::{Addresses, Cursor, MessageState, QueueStore, ReasonCount};
 
+use crate::kept_back::KeptBack;
 use crate::paused;
 use crate::problem::{Problem, quoted};
 use crate::queue_view::{detail, item};
@@ -17,7 +19,7 @@ use crate::{
 /// or none, and `next` all the same: only the messages themselves say whether they match, and looking
 /// at very many is done piece by piece. Without `next` it is the last page.
 #[utoipa::path(get, path = "/v1/queue", tag = "queue", params(
-    ("domain" = Option<String>, Query, description = "Recipient domain."),
+    ("domain" = Option<String>, Query, description = "Recipient domain, or an address literal in brackets."),
     ("sender" = Option<String>, Query, description = "Reverse-path; `<>` is the null reverse-path, `@` and a domain all of that domain."),
     ("recipient" = Option<String>, Query, description = "One recipient; `@` and a domain is all of that domain."),
     ("reason" = Option<String>, Query, description = "The key of the last attempt's reason."),
@@ -43,8 +45,9 @@ pub(crate) async fn list<S: QueueStore>(
         .list(&filter, query.cursor.as_ref(), query.limit, now)
         .await?;
     let suspended = |destination: &_| control.delivery.suspended(destination);
+    let kept = KeptBack::of(&control.delivery);
     let items = page.messages.iter();
-    let items = items.map(|view| item(view, suspended)).collect();
+    let items = items.map(|view| item(view, suspended, &kept)).collect();
     Ok(Json(Page {
         items,
         next: page.next.map(Cursor::to_text),
@@ -66,7 +69,8 @@ pub(crate) async fn show<S: QueueStore>(
     let view = control.queue.show(parse_id(&id)?, control.now()).await?;
     let dialogue = |destination: &_, reason| control.delivery.dialogue(destination, reason);
     let suspended = |destination: &_| control.delivery.suspended(destination);
-    Ok(Json(detail(&view, dialogue, suspended)))
+    let kept = KeptBack::of(&control.delivery);
+    Ok(Json(detail(&view, dialogue, suspended, &kept)))
 }
 
 /// Waiting mail by domain and reason.
@@ -87,16 +91,29 @@ pub(crate) async fn summary<S: QueueStore>(
     let to = from.saturating_add(limit);
     let next = (to < summary.total).then(|| to.to_string());
     let settings = control.delivery.settings();
+    let paused = control.delivery.paused();
+    let is_paused = |host: &str| paused.keys().any(|paused| paused.to_string() == host);
     let rows = summary.rows.into_iter().map(|row| {
         let (domain, route) = in_words(&row.destination, &settings.routes);
+        let put_off = Some(attempt::Reason::DestinationSuspended.key());
+        let cause = (row.reason.as_deref() == put_off)
+            .then(|| control.delivery.suspended_for(&row.destination))
+            .flatten();
+        let reason = cause.map(attempt::Reason::key);
+        let next = row.next_attempt.filter(|_| !is_paused(&domain));
+        let by = match route {
+            Some(_) => DemandedBy::Route,
+            None => DemandedBy::Recipient,
+        };
         DestinationSummary {
             domain,
             route,
-            side: side_of(row.reason.as_deref()),
+            side: side_of(reason.or(row.reason.as_deref()), by),
+            cause: reason.map(str::to_owned),
             reason: row.reason.map(|r| r.to_string()),
             messages: row.count,
             oldest: row.oldest.rfc3339(),
-            next_attempt: row.next_attempt.map(mail_types::Timestamp::rfc3339),
+            next_attempt: next.map(mail_types::Timestamp::rfc3339),
         }
     });
     Ok(Json(QueueSummary {
@@ -144,14 +161,15 @@ fn in_words(
 }
 
 /// Whose move it is.
-fn side_of(reason: Option<&str>) -> Option<String> {
+fn side_of(reason: Option<&str>, by: DemandedBy) -> Option<String> {
     let reason = attempt::Reason::from_key(reason?)?;
-    Some(reason.side().key().to_owned())
+    let side = reason.side_in(Case::Usual, by);
+    Some(side.key().to_owned())
 }
 
 fn by_reason(reasons: Vec<ReasonCount>) -> Vec<ReasonSummary> {
     let rows = reasons.into_iter().map(|row| ReasonSummary {
-        side: side_of(row.reason.as_deref()),
+        side: side_of(row.reason.as_deref(), DemandedBy::Recipient),
         reason: row.reason.map(|reason| reason.to_string()),
         messages: row.messages,
         domains: row.destinations,
@@ -217,17 +235,22 @@ impl ListQuery {
     }
 }
 
+/// A recipient domain, or an address literal in brackets.
+pub(crate) fn parse_host(text: &str) -> Result<Host, Problem> {
+    let wrong = |why: &dyn std::fmt::Display| {
+        Problem::bad_request(format!("{} is not a domain: {why}", quoted(text)))
+    };
+    Host::parse(text).map_err(|error| match error {
+        MailboxError::Domain(why) => wrong(&why),
+        other => wrong(&other),
+    })
+}
+
 pub(crate) fn to_filter(
     filter: &Filter,
     now: mail_types::Timestamp,
 ) -> Result<outbound_queue::Filter, Problem> {
-    let domain = match &filter.domain {
-        Some(text) => Some(
-            Domain::parse(text)
-                .map_err(|e| Problem::bad_request(format!("domain {}: {e}", quoted(text))))?,
-        ),
-        None => None,
-    };
+    let domain = filter.domain.as_deref().map(parse_host).transpose()?;
     if let Some(reason) = &filter.reason
         && attempt::Reason::from_key(reason).is_none()
     {
@@ -251,7 +274,7 @@ pub(crate) fn to_filter(
         }
     };
     Ok(outbound_queue::Filter {
-        domain: domain.map(|d| d.as_str().into()),
+        domain: domain.map(|d| d.to_string().into()),
         destination: None,
         sender: address("sender", filter.sender.as_deref())?,
         recipient: address("recipient", filter.recipient.as_deref())?,
@@ -264,24 +287,22 @@ pub(crate) fn to_filter(
     })
 }
 
-/// An address as the queue compares it: without its angle brackets, or all of a domain. One that no
-/// message can have would match nothing, and look like an empty queue.
-fn address(name: &str, text: Option<&str>) -> Result<Option<Box<str>>, Problem> {
+/// An address as the queue compares it, with or without its angle brackets. One that no message can
+/// have would match nothing, and look like an empty queue.
+fn address(name: &str, text: Option<&str>) -> Result<Option<Addresses>, Problem> {
     let Some(text) = text else { return Ok(None) };
     let inner = text.strip_prefix('<').and_then(|t| t.strip_suffix('>'));
-    let bare = inner.unwrap_or(text);
-    let checked = match (bare, bare.strip_prefix('@')) {
-        ("", _) if name == "sender" => Ok(()),
-        (_, Some(domain)) => Domain::parse(domain).map(drop).map_err(|e| e.to_string()),
-        _ => Mailbox::parse(bare).map(drop).map_err(|e| e.to_string()),
+    let parsed = match Addresses::parse(inner.unwrap_or(text)) {
+        Ok(Addresses::Null) if name != "sender" => Err(MailboxError::Form),
+        parsed => parsed,
     };
     let null = if name == "sender" {
         ", or <> for notifications"
     } else {
         ""
     };
-    match checked {
-        Ok(()) => Ok(Some(bare.into())),
+    match parsed {
+        Ok(addresses) => Ok(Some(addresses)),
         Err(wrong) => Err(Problem::parameter(
             name,
             format!(
@@ -392,9 +413,11 @@ mod tests {
             ("@d.test", "@d.test"),
             ("<>", ""),
             ("", ""),
+            ("@D.test.", "@d.test"),
+            ("@bücher.example", "@xn--bcher-kva.example"),
         ] {
             let found = address("sender", Some(text)).unwrap();
-            assert_eq!(found.as_deref(), Some(bare), "{text}");
+            assert_eq!(found, Some(Addresses::parse(bare).unwrap()), "{text}");
         }
         for bad in [
             "example.org",

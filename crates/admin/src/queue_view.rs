@@ -5,22 +5,31 @@ use std::time::Duration;
 use attempt::Reason;
 use delivery::Dialogue;
 use mail_types::Timestamp;
-use outbound_queue::{AttemptEntry, Destination, Done, MessageState, MessageView, RecipientState};
+use outbound_queue::{
+    AttemptEntry, Destination, Done, HostNote, MessageState, MessageView, RecipientState,
+};
 
+use crate::explain::side;
+use crate::kept_back::KeptBack;
 use crate::{AttemptView, QueueDetail, QueueItem, RecipientView, TranscriptView};
 
 /// `suspended` knows which destinations are left alone: for how long yet, and why.
 pub(crate) fn item(
     view: &MessageView,
     suspended: impl Fn(&Destination) -> Option<(Duration, String)>,
+    kept: &KeptBack,
 ) -> QueueItem {
     let pending = view.recipients.iter().zip(&view.envelope.recipients);
     let pending = pending.filter(|(state, _)| matches!(state.state, RecipientState::Pending(_)));
-    let last = last(view);
-    let reason = view.recipients.iter().find_map(|r| match r.state {
-        RecipientState::Pending(_) => r.reason.as_deref(),
-        RecipientState::Done(_) => None,
-    });
+    let mut waiting = (0..)
+        .zip(&view.recipients)
+        .filter(|(_, r)| matches!(r.state, RecipientState::Pending(_)) && r.reason.is_some());
+    let waiting = waiting.next();
+    let last = match waiting {
+        Some((n, _)) => view.last_attempt(n),
+        None => view.attempts.iter().max_by_key(|entry| entry.last),
+    };
+    let reason = waiting.and_then(|(_, r)| r.reason.as_deref());
     QueueItem {
         id: view.id.to_string(),
         sender: view.envelope.reverse_path.to_string(),
@@ -29,17 +38,39 @@ pub(crate) fn item(
         size: view.envelope.size,
         arrived: view.envelope.arrival.at.rfc3339(),
         state: state(view.state).to_owned(),
+        paused: kept.keeps(view),
         attempts: view
             .recipients
             .iter()
             .map(|r| r.attempts)
             .max()
             .unwrap_or(0),
-        next_attempt: view.next_attempt.map(Timestamp::rfc3339),
+        next_attempt: kept.next_attempt(view).map(Timestamp::rfc3339),
         reason: reason.map(str::to_owned),
-        detail: waits_for(view, suspended)
+        detail: keeps_back(view, kept)
+            .or_else(|| waits_for(view, suspended))
             .or_else(|| last.map(|entry| entry.note.detail.to_string())),
+        side: reason
+            .and_then(Reason::from_key)
+            .map(|reason| {
+                last.and_then(|entry| side(&entry.note))
+                    .unwrap_or_else(|| reason.side())
+            })
+            .map(|side| side.key().to_owned()),
     }
+}
+
+/// The first pause that keeps it back.
+fn keeps_back(view: &MessageView, kept: &KeptBack) -> Option<String> {
+    let mut recipients = view.recipients.iter().zip(&view.envelope.recipients);
+    let (_, first) = recipients.find(|(r, _)| matches!(r.state, RecipientState::Pending(_)))?;
+    let (domain, pause) = kept.pause(first.mailbox.host())?;
+    kept.keeps(view).then(|| {
+        format!(
+            "Delivery to {domain} is paused by {} ({}).",
+            pause.by, pause.reason
+        )
+    })
 }
 
 /// What a message that was put off waits for.
@@ -68,22 +99,20 @@ pub(crate) fn detail(
     view: &MessageView,
     dialogue: impl Fn(&Destination, Reason) -> Option<Dialogue>,
     suspended: impl Fn(&Destination) -> Option<(Duration, String)>,
+    kept: &KeptBack,
 ) -> QueueDetail {
     let arrival = &view.envelope.arrival;
     let recipients = view.recipients.iter().zip(&view.envelope.recipients);
     QueueDetail {
-        item: item(view, suspended),
+        item: item(view, suspended, kept),
         upstream_id: arrival.upstream_id.as_deref().map(str::to_owned),
         message_id: arrival.message_id.as_deref().map(str::to_owned),
         client: arrival.client.map(|ip| format!("{ip} ({})", arrival.helo)),
-        expires: view.expires.rfc3339(),
-        per_recipient: recipients
-            .map(|(state, recipient)| {
-                let note = view
-                    .attempts
-                    .iter()
-                    .rfind(|a| a.destination == state.destination)
-                    .map(|a| &a.note);
+        expires: kept.gives_up(view).map(Timestamp::rfc3339),
+        per_recipient: (0..)
+            .zip(recipients)
+            .map(|(n, (state, recipient))| {
+                let note = view.last_attempt(n).map(|a| &a.note);
                 RecipientView {
                     address: recipient.mailbox.to_string(),
                     state: recipient_state(state.state).to_owned(),
@@ -100,9 +129,20 @@ pub(crate) fn detail(
     }
 }
 
-/// The attempt that ended last.
-pub(crate) fn last(view: &MessageView) -> Option<&AttemptEntry> {
-    view.attempts.iter().max_by_key(|entry| entry.last)
+/// Whose attempt it was; nobody's name where that was not written down.
+fn served(entry: &AttemptEntry, view: &MessageView) -> Vec<String> {
+    let at_once = |other: &&AttemptEntry| {
+        (&other.destination, other.last) == (&entry.destination, entry.last)
+    };
+    let is_alone = view.attempts.iter().filter(at_once).count() == 1;
+    let recipients = view.recipients.iter().zip(&view.envelope.recipients);
+    let served = (0u32..)
+        .zip(recipients)
+        .filter(|(n, (state, _))| match &entry.recipients {
+            Some(those) => those.contains(n),
+            None => is_alone && state.destination == entry.destination,
+        });
+    served.map(|(_, (_, r))| r.mailbox.to_string()).collect()
 }
 
 fn attempt(
@@ -110,17 +150,16 @@ fn attempt(
     view: &MessageView,
     dialogue: impl Fn(&Destination, Reason) -> Option<Dialogue>,
 ) -> AttemptView {
-    let served = view.recipients.iter().zip(&view.envelope.recipients);
-    let served = served.filter(|(r, _)| r.destination == entry.destination);
     let note = &entry.note;
     let reason = Reason::from_key(&note.reason);
     let transcript = reason.and_then(|reason| dialogue(&entry.destination, reason));
     AttemptView {
         at: entry.last.rfc3339(),
         times: entry.count,
-        recipients: served.map(|(_, r)| r.mailbox.to_string()).collect(),
+        recipients: served(entry, view),
         mx: note.mx.as_deref().map(str::to_owned),
         ip: note.ip.map(|ip| ip.to_string()),
+        tried: note.tried.iter().map(tried).collect(),
         tls: note.tls.as_deref().map(str::to_owned),
         policy: note.policy.as_deref().map(str::to_owned),
         reason: reason.map(|r| r.key().to_owned()),
@@ -129,10 +168,21 @@ fn attempt(
         detail: (!note.detail.is_empty()).then(|| note.detail.to_string()),
         transcript: transcript.map(|dialogue| TranscriptView {
             at: dialogue.at.rfc3339(),
+            queue_id: dialogue.id.to_string(),
             peer: dialogue.peer.to_string(),
             text: dialogue.text.to_string(),
         }),
     }
+}
+
+/// `mx.d.test [192.0.2.1]: cert-expired`.
+fn tried(host: &HostNote) -> String {
+    let ip = host.ip.map(|ip| format!(" [{ip}]")).unwrap_or_default();
+    let reason = match &*host.reason {
+        "" => "took the mail for others",
+        reason => reason,
+    };
+    format!("{}{ip}: {reason}", host.mx)
 }
 
 const fn state(state: MessageState) -> &'static str {

@@ -200,11 +200,19 @@ async fn known_parameters(
     next: Next,
 ) -> Response {
     let query = request.uri().query().unwrap_or_default();
-    let names = query.split('&').filter(|pair| !pair.is_empty());
-    for name in names.map(|pair| pair.split('=').next().unwrap_or_default()) {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let names = pairs.map(|pair| pair.split('=').next().unwrap_or_default());
+    let mut given: Vec<&str> = Vec::new();
+    for name in names {
         if !known.contains(&name) {
             return Problem::unknown_parameter(name, known).into_response();
         }
+        // One of the values would be passed over.
+        if given.contains(&name) {
+            let detail = format!("{name} is given twice; name one value, or ask twice");
+            return Problem::parameter(name, detail).into_response();
+        }
+        given.push(name);
     }
     next.run(request).await
 }

@@ -6,6 +6,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+mod process;
+
+pub use process::{ConfigChange, ReloadResult, TraceRequest, TraceView};
+
 /// A page of a list: `GET /v1/queue`, `GET /v1/policies`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Page<T> {
@@ -68,14 +72,20 @@ pub struct QueueItem {
     pub arrived: String,
     /// `queued`, `deferred`, `active` or `held`.
     pub state: String,
+    /// Whether an operator keeps it back with its destination: then no attempt is made.
+    #[serde(default)]
+    pub paused: bool,
     /// Attempts so far.
     pub attempts: u32,
-    /// When the next attempt is due; `null` while held or active.
+    /// When the next attempt is due; `null` while held, active or paused.
     pub next_attempt: Option<String>,
     /// The key of the last attempt's reason.
     pub reason: Option<String>,
     /// The last attempt in one sentence.
     pub detail: Option<String>,
+    /// Whose move it is: `recipient-admin`, `us` or `wait`; `null` without a reason.
+    #[serde(default)]
+    pub side: Option<String>,
 }
 
 /// `GET /v1/queue/{id}`.
@@ -90,8 +100,9 @@ pub struct QueueDetail {
     pub message_id: Option<String>,
     /// Who handed it over: address and EHLO name.
     pub client: Option<String>,
-    /// When it is given up.
-    pub expires: String,
+    /// When it is given up; `null` while it is held or its destination paused, unless such mail is given
+    /// up too.
+    pub expires: Option<String>,
     /// Every recipient, finished ones included.
     pub per_recipient: Vec<RecipientView>,
     /// Attempts, oldest first: the first and the last five, equal repeats counted.
@@ -118,12 +129,15 @@ pub struct AttemptView {
     pub at: String,
     /// How often it was repeated with the same result, at least 1.
     pub times: u32,
-    /// Recipients it was for.
+    /// Recipients it was for; empty if an earlier version did not write that down.
     pub recipients: Vec<String>,
     /// The MX host.
     pub mx: Option<String>,
     /// Its address, with the port if that is not 25.
     pub ip: Option<String>,
+    /// Every host that was tried, where it was more than one, with its address and what it did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<String>,
     /// Protocol version, cipher and how the peer was authenticated, in one phrase.
     pub tls: Option<String>,
     /// The demands on the delivery and whether they were met, in one phrase.
@@ -147,6 +161,9 @@ pub struct AttemptView {
 pub struct TranscriptView {
     /// When it ended.
     pub at: String,
+    /// The message that was delivered in it.
+    #[serde(default)]
+    pub queue_id: String,
     /// The host and its address.
     pub peer: String,
     /// `> ` is what we said, `< ` what the host said, `* ` what happened beside. At most 4 KiB.
@@ -200,6 +217,15 @@ pub struct ActionResult {
     /// Ids that were named and are not in the queue: done with, or never there.
     #[serde(default)]
     pub unknown: Vec<String>,
+    /// Of those that were cancelled, how many were being delivered at that moment: they may still arrive.
+    #[serde(default)]
+    pub under_way: u64,
+    /// With `retry`: how many of them are held, and so are not tried.
+    #[serde(default)]
+    pub held: u64,
+    /// With `retry`: how many of them have a paused destination, which is not tried.
+    #[serde(default)]
+    pub paused: u64,
 }
 
 /// `GET /v1/queue/summary`.
@@ -287,6 +313,9 @@ pub struct DestinationSummary {
     pub route: Option<String>,
     /// Key of the last reason; `null` for mail that was not tried yet.
     pub reason: Option<String>,
+    /// The key of what began it, for `destination-suspended`, while that lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
     /// Whose move it is: `recipient-admin`, `us` or `wait`.
     #[serde(default)]
     pub side: Option<String>,
@@ -314,7 +343,7 @@ pub struct PolicyView {
     pub fetched: Option<String>,
     /// When it stops counting unless it is fetched again.
     pub expires: Option<String>,
-    /// Why the last refresh failed, if it did.
+    /// Why the last fetch failed, if it did: a refresh, or one that a message or an operator asked for.
     pub refresh_failure: Option<String>,
     /// What the operator has pinned: a minimum, whatever the domain publishes.
     #[serde(default)]
@@ -385,8 +414,22 @@ pub struct PolicyDetail {
     pub max_age: Option<u64>,
     /// When the next background refresh is due.
     pub next_refresh: Option<String>,
+    /// In mode testing: the last delivery since the start that enforcing would have stopped.
+    #[serde(default)]
+    pub testing_failure: Option<TestingFailureView>,
     /// The policy's text as fetched.
     pub text: Option<String>,
+}
+
+/// What enforcing a policy in mode testing would have stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TestingFailureView {
+    /// When.
+    pub at: String,
+    /// The MX host.
+    pub mx: String,
+    /// The reason key of what failed.
+    pub reason: String,
 }
 
 /// `GET /v1/explain/{id-or-domain}`.
@@ -512,52 +555,6 @@ pub struct CertificateView {
     pub of: String,
     /// Its last valid moment; `null` if the file cannot be read.
     pub not_after: Option<String>,
-}
-
-/// `POST /v1/reload`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct ReloadResult {
-    /// Keys whose new value is in effect.
-    pub applied: Vec<String>,
-    /// Keys that changed but need a restart.
-    pub needs_restart: Vec<String>,
-    /// Every key whose value is another one in the file.
-    #[serde(default)]
-    pub changes: Vec<ConfigChange>,
-}
-
-/// A key with another value, in [`ReloadResult`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct ConfigChange {
-    /// For instance `queue.retry` or `route[0].relay`.
-    pub key: String,
-    /// As TOML; `null` if it was not set.
-    pub old: Option<String>,
-    /// As TOML; `null` if it is no longer set.
-    pub new: Option<String>,
-    /// Whether it counts now; otherwise after a restart.
-    pub in_effect: bool,
-}
-
-/// `POST /v1/traces`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TraceRequest {
-    /// A recipient domain, a mail host or a queue id.
-    pub subject: String,
-    /// For how long, a day at most; `null` ends it.
-    pub seconds: Option<u64>,
-}
-
-/// One trace in `GET /v1/traces`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct TraceView {
-    /// What is traced.
-    pub subject: String,
-    /// When it ends.
-    pub until: String,
-    /// Events that it may still write.
-    pub events_left: u32,
 }
 
 /// An error, `application/problem+json` (RFC 9457).

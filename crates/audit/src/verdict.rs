@@ -186,8 +186,13 @@ fn of_domain(domain: &str, reason: Reason, detail: &str, requirement: &Requireme
 fn at_host(domain: &str, host: &HostFacts, requirement: &Requirement) -> HostOutcome {
     let candidate = &host.candidate;
     let by_name = requirement.host(&candidate.name, &candidate.standing);
-    if let HostDecision::Refuse { reason, specifics } = by_name {
-        let failure = unfit(domain, candidate, None, reason, &specifics);
+    if let HostDecision::Refuse {
+        reason,
+        case,
+        specifics,
+    } = by_name
+    {
+        let failure = unfit(domain, candidate, None, (reason, case), &specifics);
         return HostOutcome::Refused(vec![failure]);
     }
     if let Err(unreachable) = &candidate.addresses {
@@ -228,7 +233,7 @@ fn at_address(
             Some(reason) => (SeenTls::None(reason), Some((*stage, cause))),
             None => {
                 let failure = HostFailure::from_cause(
-                    domain,
+                    &about(domain),
                     &candidate.name,
                     at.address,
                     candidate.port,
@@ -272,9 +277,13 @@ fn at_address(
     };
     match requirement.session(&candidate.name, &candidate.standing, &session) {
         SessionDecision::Deliver => Ok(protection),
-        SessionDecision::Refuse { reason, specifics } => {
+        SessionDecision::Refuse {
+            reason,
+            case,
+            specifics,
+        } => {
             let specifics = match (&at.seen, cause) {
-                (_, Some((_, cause))) => cause.to_string(),
+                (_, Some((_, cause))) => delivery::failure::specifics(cause),
                 (Seen::Session { tls: Some(tls), .. }, None) if reason == Reason::DaneMismatch => {
                     let fault = tls.dane.failure().map(|f| f.fault.to_string());
                     fault.unwrap_or(specifics)
@@ -284,7 +293,13 @@ fn at_address(
                 }
                 (Seen::Failed { .. } | Seen::NotChecked, None) => specifics,
             };
-            let mut failure = unfit(domain, candidate, Some(at.address), reason, &specifics);
+            let mut failure = unfit(
+                domain,
+                candidate,
+                Some(at.address),
+                (reason, case),
+                &specifics,
+            );
             failure.evidence = Evidence::Session(tls);
             Err(Box::new(failure))
         }
@@ -351,21 +366,34 @@ fn unfit(
     domain: &str,
     candidate: &Candidate,
     ip: Option<std::net::IpAddr>,
-    reason: Reason,
+    (reason, case): (Reason, attempt::Case),
     specifics: &str,
 ) -> HostFailure {
-    let detail = sentence(domain, Some(&candidate.name), reason, specifics);
+    let detail = reason.sentence(&attempt::Facts {
+        mx: Some(candidate.name.as_str()),
+        specifics: Some(specifics),
+        case,
+        ..about(domain)
+    });
     HostFailure {
+        case,
         weight: Weight::Unfit,
         ..HostFailure::not_tried(&candidate.name, ip, candidate.port, reason, detail)
     }
 }
 
+fn about(domain: &str) -> attempt::Facts<'_> {
+    attempt::Facts {
+        domain,
+        ..attempt::Facts::default()
+    }
+}
+
 fn sentence(domain: &str, mx: Option<&HostName>, reason: Reason, specifics: &str) -> String {
     reason.sentence(&attempt::Facts {
-        domain,
         mx: mx.map(HostName::as_str),
         specifics: Some(specifics),
+        ..about(domain)
     })
 }
 

@@ -138,7 +138,8 @@ pub(crate) enum DkimKeyType {
 
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum QueueCommand {
-    /// List messages, the next attempt first.
+    /// List messages, what is due first; mail of a suspended destination stands where it would be
+    /// looked at by itself.
     List {
         #[command(flatten)]
         filter: FilterArgs,
@@ -315,7 +316,7 @@ pub(crate) struct TraceArgs {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Destination {
-    /// The recipient domain.
+    /// The recipient domain, or an address literal in brackets.
     pub domain: String,
     /// Why, for the audit log and whoever wonders.
     #[arg(long, visible_alias = "reason", value_name = "TEXT")]
@@ -366,7 +367,7 @@ pub(crate) struct Selection {
     #[command(flatten)]
     pub filter: FilterArgs,
     /// Every message.
-    #[arg(long, conflicts_with = "ids")]
+    #[arg(long, conflicts_with_all = ["ids", "domain", "sender", "recipient", "reason", "state", "older", "attempts_over"])]
     pub all: bool,
     /// Only count them.
     #[arg(long)]
@@ -488,6 +489,9 @@ mod tests {
                 );
                 let line = ["sealpost", "queue", command, filter];
                 assert!(Cli::try_parse_from(line).is_ok(), "{line:?}");
+                // Nor would a filter be all.
+                let line = ["sealpost", "queue", command, "--all", filter];
+                assert!(Cli::try_parse_from(line).is_err(), "{line:?}");
             }
         }
     }

@@ -97,7 +97,9 @@ async fn ask(client: &ControlClient, command: Command, out: &mut Output) -> anyh
         }
         Command::Clock(command) => status::clock(client, command, out).await?,
         Command::Status(json) => status::status(client, json.json, out).await?,
-        Command::Reload(json) => status::reload(client, json.json, out).await?,
+        Command::Reload(json) => status::reload(client, json.json, out)
+            .await
+            .map_err(as_configuration)?,
         Command::Trace(args) => trace::run(client, args, out).await?,
         Command::Serve { .. }
         | Command::CheckConfig(_)
@@ -119,4 +121,15 @@ fn sources(config: Option<&Path>) -> Result<Sources, ConfigError> {
 
 fn one_thread() -> std::io::Result<runtime::Runtime> {
     runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// What a reload refuses is the configuration: as `check-config` ends.
+fn as_configuration(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<Failure>() {
+        Ok(failure) if failure.status == Status::Data => {
+            Failure::new(Status::Configuration, failure.message).into()
+        }
+        Ok(failure) => failure.into(),
+        Err(error) => error,
+    }
 }

@@ -32,6 +32,8 @@ pub(super) fn check(built: &Built, places: &Places, now: Timestamp) -> Vec<Probl
     found.impostors(settings);
     found.client_certificates(settings, &built.listeners);
     found.closed(settings, &built.listeners);
+    found.repeated_server_names(settings, &built.certificates);
+    found.repeated_signers(settings, &built.dkim);
     let logins = super::identity::check(built, places);
     found.problems.extend(logins);
     found.queue(settings);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use mail_types::{Domain, Mailbox};
+use mail_types::{Domain, Mailbox, SenderPattern};
 
 use super::build::Built;
 use super::keys::Kind;
@@ -66,7 +66,7 @@ pub enum CertificateMatch {
     Fingerprint([u8; 32]),
     /// A DNS name in it, in lower case.
     Dns(String),
-    /// A mail address in it.
+    /// A mail address in it, its domain in lower case.
     Email(String),
 }
 
@@ -96,7 +96,11 @@ impl FromText for CertificateMatch {
                 Err(error) => Err(format!("has no DNS name: {error}")),
             },
             "email" => match Mailbox::parse(value) {
-                Ok(mailbox) => Ok(Self::Email(mailbox.as_str().to_owned())),
+                Ok(mailbox) => Ok(Self::Email(match mailbox.as_str().rsplit_once('@') {
+                    // RFC 5280 section 7.5: the domain is compared in any case, the rest as it is.
+                    Some((local, host)) => format!("{local}@{}", host.to_ascii_lowercase()),
+                    None => mailbox.as_str().to_owned(),
+                })),
                 Err(error) => Err(format!("has no mail address: {error}")),
             },
             _ => Err("begins with none of these words".into()),
@@ -124,14 +128,17 @@ fn fingerprint(text: &str) -> Option<[u8; 32]> {
 
 impl FromText for SenderMatch {
     fn from_text(text: &str, _: &Kind) -> Result<Self, String> {
-        let valid = if text.contains('@') {
-            Mailbox::parse(text).is_ok()
-        } else {
-            Domain::parse(text.strip_prefix("*.").unwrap_or(text)).is_ok()
-        };
-        match valid {
-            true => Ok(Self(text.to_owned())),
-            false => Err("is no address and no domain".into()),
+        // Whoever writes it means them all, and would get one mailbox whose name is a star.
+        if text.starts_with("*@") {
+            return Err(
+                "would be one mailbox named \"*\": write the domain alone for all of its \
+                        addresses"
+                    .into(),
+            );
+        }
+        match SenderPattern::parse(text) {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(_) => Err("is no address and no domain".into()),
         }
     }
 }
@@ -177,9 +184,14 @@ pub(super) fn check(built: &Built, places: &Places) -> Vec<Problem> {
     let has_certificates = certificates.any(|n| n > 0);
     for (listener, path) in settings.listeners.iter().zip(&built.listeners) {
         let key = format!("{path}.role");
-        if listener.role == ListenerRole::Submission && !has_users && !has_certificates {
+        // A listed proxy says who has logged in with it.
+        let may_log_in = has_users
+            || !settings.access.xclient_hosts.is_empty()
+            || (has_certificates && listener.client_ca.is_some());
+        if listener.role == ListenerRole::Submission && !may_log_in {
             let message = "nobody could log in: there are neither users nor client certificates";
-            let remedy = "set access.users-file, or name certificates in an [[identity]]";
+            let remedy = "set access.users-file, or name certificates in an [[identity]] and the \
+                          listener's client-ca";
             problems.push(Problem::error(
                 places.of(&key),
                 &key,
@@ -199,6 +211,8 @@ pub(super) fn check(built: &Built, places: &Places) -> Vec<Problem> {
             ));
         }
     }
+    let asks = |l: &super::settings::Listener| l.client_ca.is_some();
+    let asked = settings.listeners.iter().any(asks);
     let off = |l: &super::settings::Listener| l.tls == ListenerTls::Off;
     if has_users && settings.listeners.iter().all(off) {
         let key = "access.users-file";
@@ -226,6 +240,13 @@ pub(super) fn check(built: &Built, places: &Places) -> Vec<Problem> {
                 remedy,
             ));
         }
+        if !asked && !identity.certificates.is_empty() {
+            let key = format!("{path}.certificates");
+            let message = "has no use: no listener asks clients for a certificate";
+            let remedy = "set a listener's client-ca, or remove the key";
+            let place = places.of(&key);
+            problems.push(Problem::warning(place, &key, message.into(), remedy));
+        }
         for certificate in &identity.certificates {
             if let Some(first) = seen.insert(certificate.clone(), path) {
                 let key = format!("{path}.certificates");
@@ -243,4 +264,70 @@ pub(super) fn dangers(settings: &Settings) -> Option<String> {
     settings.logins.dangerous_open_relay.then(|| {
         "access.dangerous-open-relay: everybody may be in access.relay-networks".to_owned()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::problems;
+
+    fn listener(name: &str, port: u16, lines: &str) -> String {
+        format!(
+            "[[listener]]\nname = \"{name}\"\naddress = [\"127.0.0.1:{port}\"]\n\
+             role = \"submission\"\ncertificate = \"/none/c\"\nprivate-key = \"/none/k\"\n{lines}\n"
+        )
+    }
+
+    #[test]
+    fn g2_10_each_submission_listener_lets_somebody_in() {
+        let crm = "[[identity]]\nname = \"crm\"\ncertificates = [\"dns:crm.test\"]\n";
+        let asks = "client-ca = \"/none/ca\"";
+        let (with, without) = (listener("a", 465, asks), listener("b", 587, ""));
+        let nobody = |text: &str| {
+            let found = problems(text);
+            let of = |l: &&String| l.contains("nobody could log in");
+            found.iter().filter(of).cloned().collect::<Vec<_>>()
+        };
+        let both = nobody(&format!("{with}{without}{crm}"));
+        assert!(
+            both.len() == 1 && both[0].contains("listener[1].role"),
+            "{both:?}"
+        );
+        assert!(nobody(&format!("{with}{crm}")).is_empty());
+        // Logins come by XCLIENT.
+        let proxied = "[access]\nxclient-hosts = [\"127.0.0.2\"]\n";
+        assert_eq!(nobody(&without).len(), 1);
+        assert!(nobody(&format!("{without}{proxied}")).is_empty());
+        let found = problems(&format!("{without}{crm}")).join("\n");
+        assert!(
+            found.contains("identity[0].certificates: has no use"),
+            "{found}"
+        );
+        let found = problems(&format!("{with}{crm}")).join("\n");
+        assert!(!found.contains("has no use"), "{found}");
+    }
+
+    #[test]
+    fn g3_07_a_star_is_no_mailbox() {
+        for (text, want) in [
+            ("*@d.test", Err("write the domain alone")),
+            ("d.test", Ok(())),
+            ("*.d.test", Ok(())),
+            ("a*@d.test", Ok(())),
+            ("a b@d.test", Err("is no address and no domain")),
+        ] {
+            let parsed = SenderMatch::from_text(text, &Kind::Text);
+            match (parsed, want) {
+                (Ok(_), Ok(())) => {}
+                (Err(said), Err(want)) => assert!(said.contains(want), "{text}: {said}"),
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn g2_10_the_domain_of_an_address_has_no_case() {
+        let parsed = CertificateMatch::from_text("email:Ann@Org.TEST", &Kind::Text).unwrap();
+        assert_eq!(parsed, CertificateMatch::Email("Ann@org.test".to_owned()));
+    }
 }

@@ -214,6 +214,12 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     })
 }
 
+/// Whether there is a file where one is read that nobody has named.
+#[must_use]
+pub fn has_standard_file() -> bool {
+    standard_file().is_ok()
+}
+
 fn standard_file() -> Result<PathBuf, ConfigError> {
     STANDARD_FILES
         .iter()

@@ -92,7 +92,7 @@ async function send(method, target, body, signal) {
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let response;
   try {
-    response = await fetch(target, { method, headers, body, signal, credentials: "same-origin", cache: "no-store" });
+    response = await (asked(method, target) || fetch(target, { method, headers, body, signal, credentials: "same-origin", cache: "no-store" }));
   } catch (error) {
     if (signal && signal.aborted) throw error;
     throw new Refusal(0, { detail: "the relay does not answer" });
@@ -101,4 +101,16 @@ async function send(method, target, body, signal) {
   const problem = await response.json().catch(() => ({}));
   if (response.status === 401 && session.name && target !== "/v1/session") window.dispatchEvent(new Event("logged-out"));
   throw new Refusal(response.status, problem);
+}
+
+// What the page itself asked for already (early.js): good for one use.
+function asked(method, target) {
+  const answer = method === "GET" ? window.early?.get(target) : null;
+  window.early?.delete(target);
+  return answer;
+}
+
+// What was asked early is of no use any more.
+export function forgetEarly() {
+  window.early?.clear();
 }

@@ -1,11 +1,13 @@
 // Which view is shown, and who is logged in.
 import { el, notice, replace } from "./dom.js";
-import { Refusal, logIn, logOut, mayAct, session, whoAmI } from "./api.js";
+import { Refusal, forgetEarly, logIn, logOut, mayAct, session, whoAmI } from "./api.js";
 
 const main = document.getElementById("main");
 const bar = document.getElementById("bar");
 let leave = null;
 let shown = 0;
+// Whether it is known who looks, or that nobody does.
+let started = false;
 
 // A view is read when it is first shown, the others when there is time: the page stays whole if the
 // server becomes a later version.
@@ -18,9 +20,18 @@ const login = () => import("./login.js");
 
 function route() {
   const [place, query] = location.hash.replace(/^#\/?/, "").split("?");
-  const [name, ...rest] = place.split("/").map(decodeURIComponent);
+  const [name, ...rest] = place.split("/").map(decoded);
   const view = name === "queue" && rest[0] ? message : VIEWS[name];
   return { view, name, rest, query: Object.fromEntries(new URLSearchParams(query || "")) };
+}
+
+// What is no good encoding names nothing, and is shown as it is.
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 async function show() {
@@ -53,7 +64,11 @@ async function show() {
 }
 
 function failed(place, error) {
-  if (error instanceof Refusal && error.status === 401) return;
+  if (error instanceof Refusal && error.status === 401) {
+    // A session that ends says so itself; without one, as after the browser's way back, somebody has to ask.
+    if (started && !session.name) ask("");
+    return;
+  }
   replace(place, el("h1", {}, "This could not be shown"), el("p", { role: "alert", class: "level error" }, error.message),
     el("p", {}, el("button", { type: "button", onclick: show }, "Try again")));
 }
@@ -63,6 +78,8 @@ function enter() {
   document.getElementById("host").textContent = location.host;
   document.getElementById("who").textContent = `${session.name} · ${mayAct() ? "administrator" : "read only"}`;
   document.body.classList.toggle("reader", !mayAct());
+  // Whoever is in has the other views before the server can become a later version.
+  setTimeout(() => [...Object.values(VIEWS), message, login].forEach((other) => other().catch(() => {})), 1000);
 }
 
 async function ask(text) {
@@ -82,18 +99,23 @@ async function ask(text) {
 
 async function start() {
   const link = /^#login=([0-9a-f]+)$/.exec(location.hash);
-  if (link) history.replaceState(null, "", "#/");
+  // A link that was damaged is none: `show` comes back here as long as the address is one.
+  if (location.hash.startsWith("#login=")) history.replaceState(null, "", "#/");
   const known = link ? logIn({ link: link[1] }) : whoAmI();
   // A view asks for its data meanwhile, which the cookie allows; it is drawn when it is known for whom.
   const drawn = link ? null : show();
+  started = false;
   try {
     await known;
+    started = true;
   } catch (error) {
+    started = true;
+    forgetEarly();
     return ask(error.status === 401 && !link ? "" : error.message);
   }
   enter();
   await (drawn || show());
-  setTimeout(() => [...Object.values(VIEWS), message, login].forEach((other) => other().catch(() => {})), 1000);
+  forgetEarly();
 }
 
 window.addEventListener("hashchange", show);

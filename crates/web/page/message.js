@@ -5,8 +5,7 @@ import { ACTIONS, act } from "./queue.js";
 import { ago, bytes, moment, move, number, state } from "./text.js";
 
 export async function show(place, { rest: [id] }) {
-  const [message, reasons] = await Promise.all([get(path("queue", id)), get("/v1/reasons")]);
-  const known = reasons.find((reason) => reason.key === message.reason);
+  const message = await get(path("queue", id));
   const why = el("section", { class: "prose" }, el("p", { class: "quiet" }, "Looking up what is known of the domain…"));
   replace(place,
     el("p", {}, el("a", { href: "#/queue" }, "← Queue")),
@@ -15,10 +14,10 @@ export async function show(place, { rest: [id] }) {
     facts([
       ["State", state(message.state)],
       ["Reason", message.reason && [el("b", {}, message.reason), message.detail ? [": ", foreign(message.detail)] : null]],
-      ["Whose move", known && move(known.side, true)], ["Sender", message.sender ? foreign(message.sender) : "<> (null)"], ["Size", bytes(message.size)],
+      ["Whose move", message.side && move(message.side, true)], ["Sender", message.sender ? foreign(message.sender) : "<> (null)"], ["Size", bytes(message.size)],
       ["Arrived", [moment(message.arrived), " (", ago(message.arrived), ")"]],
       ["Next attempt", message.next_attempt ? [moment(message.next_attempt), " (", ago(message.next_attempt), ")"] : "–"],
-      ["Given up", [moment(message.expires), " (", ago(message.expires), ")"]],
+      ["Given up", message.expires ? [moment(message.expires), " (", ago(message.expires), ")"] : "not while it is held"],
       ["Client", message.client && foreign(message.client)], ["Message-ID", message.message_id && foreign(message.message_id)],
       ["Upstream id", message.upstream_id && foreign(message.upstream_id)],
     ]),

@@ -39,7 +39,7 @@ async function refresh(now, details) {
   card("Policies", facts([
     ...s.policies_by_mode.map(([mode, count]) => [mode, number(count)]),
     ["Refreshes", s.policies_at_risk ? level("error", `${number(s.policies_at_risk)} keep failing`) : level("good", "none keeps failing")],
-    ["First to expire", s.policy_expiry_in === null || s.policy_expiry_in === undefined ? "none" : level("warning", `in ${span(s.policy_expiry_in)}, unrefreshed`)],
+    ["First to expire unrefreshed", s.policy_expiry_in === null || s.policy_expiry_in === undefined ? "none" : level("warning", `in ${span(s.policy_expiry_in)}`)],
   ]), el("p", {}, el("a", { href: "#/policies" }, "All policies"))),
   card("Resolver", facts([
     ["DNSSEC", s.dnssec === "unavailable" ? level("warning", "does not reach us") : s.dnssec],

@@ -16,11 +16,10 @@ export const ACTIONS = {
 
 export async function show(place, { query }) {
   const filter = Object.fromEntries(FIELDS.filter((name) => query[name]).map((name) => [name, query[name]]));
-  const view = { filter, items: [], next: null, before: [], cursor: "", chosen: new Set(), sort: { column: 7, down: false }, body: el("div", {}), turn: 0, sides: new Map() };
+  const view = { filter, items: [], next: null, before: [], cursor: "", chosen: new Set(), sort: { column: 7, down: false }, body: el("div", {}), turn: 0 };
   const asked = get("/v1/reasons");
   const first = page(view, PAGE, "");
   const reasons = await asked;
-  view.sides = new Map(reasons.map((reason) => [reason.key, reason.side]));
   replace(place, el("h1", {}, "Queue"), form(filter, reasons), view.body);
   await load(view, first);
   return () => { view.turn += 1; };
@@ -100,7 +99,7 @@ function draw(view) {
 // The reason, whose move it is, and what happened, in one sentence.
 function why(view, item) {
   if (!item.reason) return "–";
-  return [el("b", {}, item.reason), " ", move(view.sides.get(item.reason)), item.detail ? el("div", { class: "detail quiet", title: item.detail }, foreign(item.detail)) : null];
+  return [el("b", {}, item.reason), " ", move(item.side), item.detail ? el("div", { class: "detail quiet", title: item.detail }, foreign(item.detail)) : null];
 }
 
 function recipients(item) {
@@ -148,7 +147,9 @@ export async function act(name, on) {
   });
   if (!sure) return false;
   const done = await post("/v1/queue/actions", { action: name, ...on, reason: reason.value || null });
-  notice(`${action.title}: ${plural(done.matched, "message")}.`);
+  const gone = (done.unknown || []).length;
+  const going = done.under_way ? ` Being delivered just now, and may still arrive: ${done.under_way}.` : "";
+  notice(`${action.title}: ${plural(done.matched, "message")}.${going}${gone ? ` ${plural(gone, "message")} had left the queue before.` : ""}`);
   return true;
 }
 

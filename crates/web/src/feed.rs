@@ -97,6 +97,7 @@ impl Feed {
 ), responses(
     (status = 200, description = "A stream without end. `event: lagged` ends it for a slow reader.",
         content_type = "text/event-stream", body = String),
+    (status = 400, description = "No event's name begins like that.", body = admin::ProblemDetails),
     (status = 503, description = "Too many watch already.", body = admin::ProblemDetails),
 ))]
 pub(crate) async fn stream<S: QueueStore>(
@@ -106,6 +107,12 @@ pub(crate) async fn stream<S: QueueStore>(
 ) -> Result<Response, Problem> {
     let prefix = query.unwrap_or_default();
     let prefix = prefix.split_once('=').map_or("", |(_, v)| v).to_owned();
+    let of_a_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+    if !prefix.chars().all(of_a_name) {
+        let detail =
+            "no event's name begins like that: they have letters, digits, dots and hyphens";
+        return Err(Problem::parameter("event", detail));
+    }
     let Some(receiver) = api.feed.watch() else {
         let detail = format!("{WATCHERS} watch the events already; close one of them");
         return Err(Problem::unavailable(detail));

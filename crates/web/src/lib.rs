@@ -11,8 +11,8 @@
 //! 4. May they? That is decided in `admin`, for the socket too.
 //!
 //! The page is a few embedded files without a build step; its Content-Security-Policy allows nothing
-//! but those files, and Trusted Types forbid making markup from text, so that a peer's words can only
-//! ever be shown as text.
+//! but those files and, by its digest, the script that stands in the first page. Trusted Types forbid
+//! making markup from text, so that a peer's words can only ever be shown as text.
 
 mod access;
 mod api;

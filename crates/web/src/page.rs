@@ -3,13 +3,13 @@
 use std::sync::OnceLock;
 
 use admin::Problem;
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::{Context, SHA256, digest};
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use data_encoding::HEXLOWER;
+use data_encoding::{BASE64, HEXLOWER};
 
 use crate::access::Access;
 
@@ -37,7 +37,7 @@ async fn first(State(access): State<Access>, headers: HeaderMap) -> Response {
         (header::CACHE_CONTROL, "no-cache"),
         (header::ETAG, tag.as_str()),
     ];
-    (head, INDEX.replace("VERSION", version())).into_response()
+    (head, index()).into_response()
 }
 
 async fn asset(
@@ -62,12 +62,27 @@ async fn asset(
     response
 }
 
+/// The first page, with the script that stands in it.
+fn index() -> &'static str {
+    static PAGE: OnceLock<String> = OnceLock::new();
+    PAGE.get_or_init(|| INDEX.replace("EARLY", EARLY).replace("VERSION", version()))
+}
+
+/// The digest of the script in the first page, as a Content-Security-Policy names it (CSP 3,
+/// section 2.3.1): that script runs, and no other that stands in a page.
+pub(crate) fn early_source() -> String {
+    let text = EARLY.replace("VERSION", version());
+    let digest = digest(&SHA256, text.as_bytes());
+    format!("'sha256-{}'", BASE64.encode(digest.as_ref()))
+}
+
 /// A digest of all files.
 fn version() -> &'static str {
     static VERSION: OnceLock<String> = OnceLock::new();
     VERSION.get_or_init(|| {
         let mut context = Context::new(&SHA256);
         context.update(INDEX.as_bytes());
+        context.update(EARLY.as_bytes());
         for (name, _, text) in FILES {
             context.update(name.as_bytes());
             context.update(text.as_bytes());
@@ -78,6 +93,7 @@ fn version() -> &'static str {
 }
 
 const INDEX: &str = include_str!("../page/index.html");
+const EARLY: &str = include_str!("../page/early.js");
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 macro_rules! script {
@@ -120,7 +136,8 @@ mod tests {
     /// Untrusted text is only ever shown as text, and nothing is fetched from elsewhere.
     #[test]
     fn the_page_makes_no_markup_from_text_and_needs_nobody_else() {
-        for (name, _, text) in FILES.iter().chain([&("index.html", "", INDEX)]) {
+        let inside = [("index.html", "", INDEX), ("early.js", "", EARLY)];
+        for (name, _, text) in FILES.iter().chain(&inside) {
             for bad in [
                 "innerHTML",
                 "outerHTML",
@@ -151,5 +168,19 @@ mod tests {
             INDEX.contains("/assets/VERSION/app.js") && INDEX.contains("/assets/VERSION/style.css")
         );
         assert_eq!(version().len(), 16);
+        assert!(!index().contains("VERSION") && !index().contains("EARLY"));
+    }
+
+    /// What stands in the page is exactly what the policy names.
+    #[test]
+    fn one_script_stands_in_the_page_and_its_digest_in_the_policy() {
+        let (_, rest) = index().split_once("<script>").unwrap();
+        let (script, rest) = rest.split_once("</script>").unwrap();
+        assert!(!rest.contains("<script>"));
+        let named = format!(
+            "'sha256-{}'",
+            BASE64.encode(digest(&SHA256, script.as_bytes()).as_ref())
+        );
+        assert_eq!(early_source(), named);
     }
 }

@@ -35,8 +35,7 @@ pub(crate) async fn list() -> Json<Vec<ReasonView>> {
 fn view(reason: Reason) -> ReasonView {
     let facts = Facts {
         domain: "the recipient's domain",
-        mx: None,
-        specifics: None,
+        ..Facts::default()
     };
     ReasonView {
         key: reason.key().to_owned(),

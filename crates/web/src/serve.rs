@@ -13,7 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -138,16 +138,31 @@ async fn speak(
         .header_read_timeout(HEADER)
         .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), answer)
+        .without_shutdown()
         .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "a connection to admin.http ended badly");
+    match served {
+        Ok(parts) => linger(parts.io.into_inner()).await,
+        Err(error) => tracing::debug!(%error, "a connection to admin.http ended badly"),
     }
+}
+
+/// RFC 9112 §9.6: closing at once resets a client that still sends, and takes from it the answer that it has
+/// not read yet. First only our side is closed, and what it still has to say is read for a while.
+async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let until_it_closes = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+    };
+    // Whether it ends in order matters to nobody any more.
+    let _ = tokio::time::timeout(LINGER, until_it_closes).await;
 }
 
 /// At a time.
 pub(crate) const CONNECTIONS: usize = 256;
 /// Octets of request line and headers.
 const BUFFER: usize = 64 * 1024;
+/// For what a client still sends when its answer is given.
+const LINGER: Duration = Duration::from_secs(2);
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// For the head of a request, and between requests.
 const HEADER: Duration = Duration::from_secs(20);

@@ -1,5 +1,6 @@
 //! What applies to a domain: its policy, its hosts, our routes and rules.
 
+use attempt::{Facts, Reason};
 use delivery::demand::{DaneRule, RequiredTls};
 use delivery::{Hosts, Route, RouteTls};
 use mail_types::{Domain, Mailbox, ReversePath};
@@ -14,6 +15,8 @@ use crate::Control;
 pub(super) struct Look {
     discovery: Discovery,
     hosts: Hosts,
+    /// Whether an operator has set the policy aside for now.
+    is_exempt: bool,
 }
 
 impl Look {
@@ -21,10 +24,22 @@ impl Look {
     /// The role `read` may have that done: it adds protection and takes none away (`docs/admin.md`).
     pub(super) async fn take<S: QueueStore>(control: &Control<S>, domain: &Domain) -> Self {
         let (discovery, hosts) = tokio::join!(
-            control.policies.policy_for(domain),
+            control.policies.shown(domain),
             control.delivery.hosts(domain)
         );
-        Self { discovery, hosts }
+        let local = discovery.local.as_ref();
+        let exemption = local.and_then(|l| l.exemption.as_ref());
+        let is_exempt = exemption.is_some_and(|e| e.is_active(control.now().wall));
+        Self {
+            discovery,
+            hosts,
+            is_exempt,
+        }
+    }
+
+    /// Whether an operator has set the policy aside for now.
+    pub(super) const fn is_exempt(&self) -> bool {
+        self.is_exempt
     }
 
     /// The mode of the policy, if there is one.
@@ -43,7 +58,7 @@ impl Look {
         let stored = &applied.policy;
         let id = stored.id.as_ref().map_or("unknown", |id| id.as_str());
         Some(format!(
-            "MTA-STS, mode {}, id {id}, fetched {} (UTC), hosts {}",
+            "MTA-STS, mode {}, id {id}, fetched {}, hosts {}",
             stored.mode().as_str(),
             time(stored.fetched_at),
             listed(stored.policy.mx())
@@ -60,8 +75,11 @@ impl Look {
             out.push(by_route(domain, &route));
             // Its own policy is not asked then.
         } else {
-            out.push(policy(domain, &self.discovery));
+            out.push(policy(domain, &self.discovery, self.is_exempt));
             out.extend(text(&self.discovery));
+            if self.policy_mode() == Some(Mode::Testing) {
+                out.extend(noted(control, domain));
+            }
         }
         out.extend(hosts::paragraphs(&self.hosts));
         out.extend(rule(control, domain));
@@ -175,11 +193,14 @@ fn set_by_operator<S: QueueStore>(control: &Control<S>, domain: &Domain) -> Vec<
 }
 
 /// What the domain demands, in plain words.
-fn policy(domain: &Domain, discovery: &Discovery) -> String {
+fn policy(domain: &Domain, discovery: &Discovery, is_exempt: bool) -> String {
     match &discovery.outcome {
         Outcome::Policy(applied) => {
             let stored = &applied.policy;
             let meaning = match stored.mode() {
+                Mode::Enforce if is_exempt => {
+                    "mail would be delivered only to the hosts that it lists, over TLS with a valid certificate; an operator has set that aside for now"
+                }
                 Mode::Enforce => {
                     "mail is delivered only to the hosts that it lists, over TLS with a valid certificate; otherwise it waits (RFC 8461 section 5)"
                 }
@@ -207,7 +228,7 @@ fn policy(domain: &Domain, discovery: &Discovery) -> String {
             )
         }
         Outcome::NoPolicy(why) => {
-            let so = "TLS is used where it is offered, but nothing demands it";
+            let so = "TLS is used where it is offered, but the domain demands none";
             match why {
                 NoPolicy::Record(trouble) => {
                     format!("{domain} has no MTA-STS policy ({trouble}): {so}.")
@@ -217,17 +238,35 @@ fn policy(domain: &Domain, discovery: &Discovery) -> String {
                 }
             }
         }
-        Outcome::Wait { until, why } => {
+        Outcome::Wait { why, .. } => {
             let unknown = match why {
                 Waiting::Dns { .. } => format!("whether {domain} has an MTA-STS policy"),
-                Waiting::FetchLimit => format!("at the moment which MTA-STS policy {domain} has"),
+                Waiting::FetchLimit | Waiting::Clock(_) => {
+                    format!("at the moment which MTA-STS policy {domain} has")
+                }
             };
-            format!(
-                "It is not known {unknown}: {why}. Mail waits; the next look-up is at {}.",
-                time(*until)
-            )
+            format!("It is not known {unknown}: {why}. Mail waits until it is.")
         }
     }
+}
+
+/// The last delivery that the policy would have stopped, were it enforced.
+fn noted<S: QueueStore>(control: &Control<S>, domain: &Domain) -> Option<String> {
+    let last = control.policies.show(domain)?.testing?;
+    let words = Reason::from_key(&last.reason).map(|reason| {
+        reason.sentence(&Facts {
+            domain: domain.as_str(),
+            mx: Some(&last.mx),
+            ..Facts::default()
+        })
+    });
+    Some(format!(
+        "The last mail that enforcing it would have kept back went to {} at {}: {} ({})",
+        last.mx,
+        time(last.at),
+        words.unwrap_or_default(),
+        last.reason
+    ))
 }
 
 /// The policy's own text, on one line.

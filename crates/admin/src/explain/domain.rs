@@ -6,7 +6,7 @@ use std::time::Duration;
 use attempt::Reason;
 use delivery::Destination;
 use mail_types::{Domain, Host};
-use outbound_queue::{AttemptEntry, Filter, QueueStore, SummaryRow};
+use outbound_queue::{AttemptEntry, Filter, MessageState, QueueStore, SummaryRow};
 
 use super::{message, time};
 use crate::Control;
@@ -14,6 +14,8 @@ use crate::Control;
 /// The domain's mail in the queue by reason, the most first, each with an attempt that ended so.
 pub(super) struct Waiting {
     pub(super) rows: Vec<(SummaryRow, Option<AttemptEntry>)>,
+    /// Messages that are held; no more than [`COUNTED`] of them.
+    held: usize,
 }
 
 impl Waiting {
@@ -32,16 +34,28 @@ impl Waiting {
             // A look at one message; a failing store shows elsewhere.
             let page = control.queue.list(&filter, None, 1, now).await.ok();
             let example = page.and_then(|page| page.messages.into_iter().next());
+            let put_off = Reason::DestinationSuspended.key();
+            let is_put_off = row.reason.as_deref() == Some(put_off);
             let entry = example.and_then(|view| {
                 let entries = view.attempts.into_iter();
                 entries
                     .filter(|e| e.destination == row.destination)
-                    .filter(|e| row.reason.as_deref() == Some(&*e.note.reason))
+                    // Who was put off has the failures of before.
+                    .filter(|e| is_put_off || row.reason.as_deref() == Some(&*e.note.reason))
                     .max_by_key(|e| e.last)
             });
             rows.push((row, entry));
         }
-        Self { rows }
+        let held = Filter {
+            domain: Some(domain.as_str().into()),
+            state: Some(MessageState::Held),
+            ..Filter::default()
+        };
+        let held = control.queue.list(&held, None, COUNTED, now).await;
+        Self {
+            rows,
+            held: held.map_or(0, |page| page.messages.len()),
+        }
     }
 
     pub(super) fn situation<S: QueueStore>(
@@ -58,7 +72,23 @@ impl Waiting {
             out.push(format!(
                 "{} for {domain} in the queue, the oldest since {}.",
                 some_wait(all),
-                oldest.map(time).unwrap_or_default()
+                oldest.map(time).unwrap_or_default(),
+            ));
+            out.extend(self.end(control, domain));
+        }
+        if self.held > 0 {
+            let (least, held) = match self.held {
+                COUNTED => ("At least ", COUNTED),
+                held => ("", held),
+            };
+            let them = if held == 1 {
+                "message is"
+            } else {
+                "messages are"
+            };
+            out.push(format!(
+                "{least}{held} {them} held: no attempt is made until somebody releases them (`sealpost queue list --domain \
+                 {domain} --state held`, `sealpost queue release`)."
             ));
         }
         let lanes = control.delivery.lanes();
@@ -73,10 +103,32 @@ impl Waiting {
     }
 }
 
+impl Waiting {
+    /// When the first is given up, or that none is.
+    fn end<S: QueueStore>(&self, control: &Control<S>, domain: &Domain) -> Option<String> {
+        let settings = control.delivery.settings();
+        if !settings.expire_held && pause(control, domain).is_some() {
+            return Some(
+                "None is given up while the domain is paused (`queue.expire-held`).".into(),
+            );
+        }
+        // What is held has no next attempt.
+        let rows = self.rows.iter().map(|(row, _)| row);
+        let row = rows
+            .filter(|row| settings.expire_held || row.next_attempt.is_some())
+            .min_by_key(|row| row.oldest)?;
+        let end = row.oldest + settings.retry.lifetime_of(false);
+        Some(format!(
+            "What cannot be delivered in time is given up, the first at {}.",
+            time(end.max(row.next_attempt.unwrap_or_default()))
+        ))
+    }
+}
+
 /// That an operator keeps the domain's mail back, if so.
 pub(super) fn pause<S: QueueStore>(control: &Control<S>, domain: &Domain) -> Option<String> {
     let paused = control.delivery.paused();
-    let pause = paused.get(domain)?;
+    let pause = paused.get(&Host::Domain(domain.clone()))?;
     Some(format!(
         "Delivery to {domain} is paused since {} by {} ({}): its mail is accepted and waits. `sealpost queue resume \
          {domain}` lets it go on.",
@@ -124,7 +176,14 @@ pub(super) fn suspension(named: &Named, retry: &str, left: Duration, cause: &str
 }
 
 /// One row of the summary, and what an attempt that ended so found.
-pub(super) fn why(row: &SummaryRow, entry: Option<&AttemptEntry>, domain: &str) -> Vec<String> {
+///
+/// `paused`: no attempt is made.
+pub(super) fn why(
+    row: &SummaryRow,
+    entry: Option<&AttemptEntry>,
+    domain: &str,
+    paused: bool,
+) -> Vec<String> {
     let Some(key) = row.reason.as_deref() else {
         return vec![format!(
             "{} and has not been tried yet.",
@@ -133,6 +192,7 @@ pub(super) fn why(row: &SummaryRow, entry: Option<&AttemptEntry>, domain: &str) 
     };
     let next = row
         .next_attempt
+        .filter(|_| !paused)
         .map(|at| format!("; the next attempt is at {}", time(at)))
         .unwrap_or_default();
     let mut out = vec![format!(
@@ -160,3 +220,6 @@ pub(super) fn some_wait(count: u64) -> String {
 pub(super) fn is_for(destination: &str, domain: &Domain) -> bool {
     Destination::parse(destination).is_some_and(|d| d.host == Host::Domain(domain.clone()))
 }
+
+/// Held messages that are counted.
+const COUNTED: usize = 1000;

@@ -1,14 +1,78 @@
 //! What happens to a message, and what its last attempt found.
 
-use attempt::{Facts, Reason, Side};
-use outbound_queue::{AttemptEntry, MessageState, MessageView, RecipientState};
+use attempt::{Case, DemandedBy, Facts, Reason, Side};
+use mail_types::Timestamp;
+use outbound_queue::{
+    AttemptEntry, AttemptNote, HostNote, MessageState, MessageView, RecipientState,
+};
 
-use super::{reason_of, time};
+use super::time;
+use crate::kept_back::KeptBack;
+
+/// What a failure is about: the reason, and the facts that its texts speak of.
+pub(super) struct Told<'a> {
+    pub(super) reason: Reason,
+    pub(super) facts: Facts<'a>,
+}
+
+impl<'a> Told<'a> {
+    /// As the log has it: where nobody has to act on the answer that decided, a host that somebody has
+    /// to act on tells more.
+    pub(super) fn of(note: &'a AttemptNote, domain: &'a str) -> Option<Self> {
+        let reason = Reason::from_key(&note.reason)?;
+        let facts = Facts {
+            domain,
+            mx: note.mx.as_deref(),
+            by: DemandedBy::from_key(&note.by),
+            case: Case::from_key(&note.case),
+            ..Facts::default()
+        };
+        if reason.side_in(facts.case, facts.by) == Side::Wait {
+            let serious = |host: &&HostNote| {
+                let its = Reason::from_key(&host.reason);
+                its.is_some_and(|r| r.is_more_serious(Case::from_key(&host.case), facts.by))
+            };
+            if let Some(host) = note.tried.iter().find(serious) {
+                return Self::of_host(host, &facts);
+            }
+        }
+        Some(Self { reason, facts })
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        (self.reason, self.facts.mx, self.facts.case)
+            == (other.reason, other.facts.mx, other.facts.case)
+    }
+
+    fn of_host(host: &'a HostNote, about: &Facts<'a>) -> Option<Self> {
+        Some(Self {
+            reason: Reason::from_key(&host.reason)?,
+            facts: Facts {
+                mx: Some(&host.mx),
+                case: Case::from_key(&host.case),
+                ..*about
+            },
+        })
+    }
+}
+
+/// Whose move it is after an attempt.
+pub(crate) fn side(note: &AttemptNote) -> Option<Side> {
+    let told = Told::of(note, "")?;
+    Some(told.reason.side_in(told.facts.case, told.facts.by))
+}
 
 /// Since when it waits, for whom, when it is tried next and when it is given up.
-pub(super) fn situation(view: &MessageView) -> Vec<String> {
+///
+/// `suspended` is when the last of its destinations may be tried again, if all of them are suspended.
+pub(super) fn situation(
+    view: &MessageView,
+    suspended: Option<Timestamp>,
+    kept: &KeptBack,
+    now: Timestamp,
+) -> Vec<String> {
     let arrival = time(view.envelope.arrival.at);
-    let next = match (view.state, view.next_attempt) {
+    let next = match (view.state, kept.next_attempt(view)) {
         (MessageState::Held, _) if is_parked(view) => {
             "It fails this relay and was set aside: no attempt is made until it is released (`sealpost queue release`)."
                 .to_owned()
@@ -18,17 +82,34 @@ pub(super) fn situation(view: &MessageView) -> Vec<String> {
                 .to_owned()
         }
         (MessageState::Active, _) => "A delivery is under way at this moment.".to_owned(),
-        (MessageState::Due, _) | (MessageState::Deferred, None) => {
-            "Its next attempt is due now.".to_owned()
+        (MessageState::Due | MessageState::Deferred, _) if kept.keeps(view) => {
+            "No attempt is made while its destination is paused.".to_owned()
         }
-        (MessageState::Deferred, Some(at)) => format!("Its next attempt is at {}.", time(at)),
+        (MessageState::Due | MessageState::Deferred, at) => {
+            match suspended.map(|end| at.map_or(end, |at| at.max(end))).or(at) {
+                // A part of it may be due, and kept back.
+                Some(at) if at > now || view.state == MessageState::Deferred => {
+                    format!("Its next attempt is at {}.", time(at))
+                }
+                Some(_) | None => "Its next attempt is due now.".to_owned(),
+            }
+        }
+    };
+    let end = match (kept.gives_up(view), view.state) {
+        (Some(at), _) => format!(
+            "It is given up, with a notification to the sender where one may be sent, at {}.",
+            time(at)
+        ),
+        (None, MessageState::Held) => {
+            "It is not given up as long as it is held (`queue.expire-held`).".to_owned()
+        }
+        (None, _) => {
+            "It is not given up while its destination is paused (`queue.expire-held`).".to_owned()
+        }
     };
     let mut out = vec![format!(
-        "Message {} from <{}> has been in the queue since {arrival}. {next} It is given up, with a \
-         notification to the sender where one may be sent, at {}.",
-        view.id,
-        view.envelope.reverse_path,
-        time(view.expires)
+        "Message {} from <{}> has been in the queue since {arrival}. {next} {end}",
+        view.id, view.envelope.reverse_path,
     )];
     out.push(recipients(view));
     if view.attempts.is_empty() {
@@ -44,16 +125,21 @@ fn recipients(view: &MessageView) -> String {
         .map(|(_, recipient)| recipient.mailbox.to_string())
         .collect();
     let all = view.recipients.len();
-    let shown = pending.iter().take(SHOWN).cloned().collect::<Vec<_>>();
-    let more = match pending.len() - shown.len() {
-        0 => String::new(),
-        n => format!(" and {n} more"),
-    };
     let done = match all - pending.len() {
         0 => String::new(),
         n => format!(" Of its {all} recipients {n} are done with."),
     };
-    format!("It still has to reach {}{more}.{done}", shown.join(", "))
+    format!("It still has to reach {}.{done}", named(&pending))
+}
+
+/// A few of the recipients, and how many more there are.
+pub(super) fn named(recipients: &[String]) -> String {
+    let shown = &recipients[..recipients.len().min(SHOWN)];
+    let more = match recipients.len() - shown.len() {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    format!("{}{more}", shown.join(", "))
 }
 
 /// The last attempt, whose move it is, what it means, and the clause that says so.
@@ -76,8 +162,9 @@ pub(super) fn failure(entry: &AttemptEntry, domain: &str) -> Vec<String> {
         time(entry.last),
         note.detail
     ));
-    let reason = reason_of(entry);
-    out.extend(reason.map(|reason| next_move(reason, domain, note.mx.as_deref())));
+    out.extend(hosts(note, domain));
+    let told = Told::of(note, domain);
+    out.extend(faults(note, domain).iter().filter_map(next_move));
     if let Some(reply) = &note.reply {
         out.push(format!("The host's own words: {reply}"));
     }
@@ -89,53 +176,105 @@ pub(super) fn failure(entry: &AttemptEntry, domain: &str) -> Vec<String> {
     if let Some(tls) = &note.tls {
         out.push(format!("The TLS session: {tls}."));
     }
-    if let Some(reason) = reason {
-        out.extend(background(reason, note.mx.as_deref()));
+    if let Some(told) = told {
+        out.extend(background(&told));
     }
     out
 }
 
-/// Whose move it is, the explanation of a reason, and the clause.
-pub(super) fn meaning(reason: Reason, domain: &str, mx: Option<&str>) -> Vec<String> {
-    let mut out = vec![next_move(reason, domain, mx)];
-    out.extend(background(reason, mx));
+/// What somebody has to act on, host by host as they were tried; what decided, if there is nothing.
+pub(super) fn faults<'a>(note: &'a AttemptNote, domain: &'a str) -> Vec<Told<'a>> {
+    let Some(told) = Told::of(note, domain) else {
+        return Vec::new();
+    };
+    let to_act_on = |host: &'a HostNote| {
+        let its = Told::of_host(host, &told.facts)?;
+        (its.reason.side_in(its.facts.case, its.facts.by) != Side::Wait).then_some(its)
+    };
+    let mut out: Vec<Told<'_>> = note.tried.iter().filter_map(to_act_on).collect();
+    if !out.iter().any(|its| its.is_same(&told)) {
+        out.push(told);
+    }
+    let mut seen: Vec<String> = Vec::new();
+    out.retain(|its| {
+        let said = its.reason.sentence(&its.facts);
+        let is_new = !seen.contains(&said);
+        seen.push(said);
+        is_new
+    });
     out
 }
 
-/// Who has to do what.
-fn next_move(reason: Reason, domain: &str, mx: Option<&str>) -> String {
+/// What each host did, where it was more than one.
+fn hosts(note: &AttemptNote, domain: &str) -> Vec<String> {
+    let about = Facts {
+        domain,
+        by: DemandedBy::from_key(&note.by),
+        ..Facts::default()
+    };
+    let each = note.tried.iter().map(|host| {
+        let ip = host.ip.map(|ip| format!(" ({ip})")).unwrap_or_default();
+        let said = match Told::of_host(host, &about) {
+            Some(told) => told.reason.sentence(&told.facts),
+            None => "It took the mail for others.".to_owned(),
+        };
+        format!("Tried: {}{ip}: {said}", host.mx)
+    });
+    each.collect()
+}
+
+/// Whose move it is, the explanation of a reason, and the clause.
+pub(super) fn meaning(reason: Reason, domain: &str, mx: Option<&str>) -> Vec<String> {
     let facts = Facts {
         domain,
         mx,
-        specifics: None,
+        ..Facts::default()
     };
-    let who = match reason.side() {
+    let told = Told { reason, facts };
+    // It would send its reader here.
+    let to_here = format!(" `sealpost explain {domain}` has the cause.");
+    let advice = next_move(&told).map(|text| text.replace(&to_here, ""));
+    let mut out: Vec<String> = advice.into_iter().collect();
+    out.extend(background(&told));
+    out
+}
+
+/// Who has to do what, if anything is to be done.
+fn next_move(told: &Told<'_>) -> Option<String> {
+    let (reason, facts) = (told.reason, &told.facts);
+    let advice = reason.advice(facts);
+    if advice.is_empty() {
+        return None;
+    }
+    let who = match reason.side_in(facts.case, facts.by) {
+        _ if reason.is_for_sender(facts.case) => "The sender has to act.",
         Side::RecipientAdmin => "The recipient's side has to act.",
         Side::Us => "Our side has to act.",
         Side::Wait => "Nobody has to act yet.",
     };
-    format!("{who} {}", reason.advice(&facts))
+    Some(format!("{who} {advice}"))
 }
 
 /// What the reason means, with the host's name in what can be typed, and where it is written.
-fn background(reason: Reason, mx: Option<&str>) -> Vec<String> {
-    let named = |text: &&str| match mx.filter(|mx| !mx.starts_with('[')) {
+fn background(told: &Told<'_>) -> Vec<String> {
+    let (reason, case) = (told.reason, told.facts.case);
+    let named = |text: &&str| match told.facts.mx.filter(|mx| !mx.starts_with('[')) {
         Some(mx) => text.replace("HOST", mx),
         None => (*text).to_owned(),
     };
-    let mut out: Vec<String> = reason.explanation().iter().map(named).collect();
-    out.push(format!(
-        "See {}; reason key: {}.",
-        reason.clause(),
-        reason.key()
-    ));
+    let mut out: Vec<String> = reason.explanation_in(case).iter().map(named).collect();
+    out.push(match reason.is_explained_apart(case) {
+        // The clause is about what others publish, and this is about what we have configured.
+        true => format!("Reason key: {}.", reason.key()),
+        false => format!("See {}; reason key: {}.", reason.clause(), reason.key()),
+    });
     out
 }
 
 /// Recipients named.
 const SHOWN: usize = 5;
 
-fn is_parked(view: &MessageView) -> bool {
+pub(crate) fn is_parked(view: &MessageView) -> bool {
     let parked = Some(Reason::Parked.key());
     view.recipients
         .iter()

@@ -103,7 +103,7 @@ families! {
         "Spans of delivery traces (`telemetry.otlp.endpoint`): exported, or dropped since the collector did not take them or more came than it took."
         alert "`result=\"dropped\"` rising: the collector is down or too slow, or `telemetry.otlp.sample-one-in` is too low. Mail does not wait for it.";
     QUEUE_MESSAGES = Gauge "queue_messages" ["state"]
-        "Messages in the queue, by what they are doing."
+        "Messages in the queue, by what they are doing; one that goes to several domains counts for each of them."
         alert "`deferred` well above its usual level: see `sealpost queue summary`.";
     OLDEST_MESSAGE_AGE = Gauge "oldest_message_age" in "seconds" []
         "Age of the oldest message in the queue; 0 if the queue is empty."
@@ -121,7 +121,7 @@ families! {
         "Policies whose refresh has been failing for so long that an operator should look."
         alert "Above 0.";
     POLICIES_EXPIRED = Counter "policies_expired" []
-        "Policies in mode enforce or testing that ran out although they were to be refreshed; those with a life under 20 minutes are not counted."
+        "Policies in mode enforce or testing that ran out while this process ran although they were to be refreshed; those with a life under 20 minutes are not counted."
         alert "Rising: mail to that domain is no longer protected. The events `policy.expired` and `sealpost policy list` say which.";
     POLICY_REFRESH_FAILURES = Counter "policy_refresh_failures" []
         "Background refreshes of policies that failed."

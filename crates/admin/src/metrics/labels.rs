@@ -213,6 +213,8 @@ labels! {
         BareNewlineNormalized => "bare_newline_normalized",
         /// Lines of more than 998 octets.
         LongLines => "long_lines",
+        /// A line that is a dot and NUL octets.
+        NulDot => "nul_dot",
         /// Plain text behind STARTTLS.
         StartTlsInjection => "starttls_injection",
         /// HTTP.

@@ -118,6 +118,7 @@ fn attempts_are_counted_by_result_and_reason() {
             connect: Duration::from_secs(2),
             ..Delays::default()
         },
+        side: None,
         advice: "",
     };
     metrics.attempt(&sent);

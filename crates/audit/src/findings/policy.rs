@@ -153,9 +153,10 @@ fn failed(error: &FetchError) -> (Kind, String) {
         FetchError::BodyIncomplete { .. } => Kind::PolicyIncomplete,
         FetchError::BadHttp(_) => Kind::PolicyBadHttp,
         FetchError::Policy(fault) => return (Kind::PolicyInvalid, fault.to_string()),
-        FetchError::NameTooLong | FetchError::RateLimited | FetchError::Local(_) => {
-            Kind::PolicyLocal
-        }
+        FetchError::NameTooLong
+        | FetchError::RateLimited
+        | FetchError::ClockDoubted(_)
+        | FetchError::Local(_) => Kind::PolicyLocal,
     };
     (kind, error.to_string())
 }

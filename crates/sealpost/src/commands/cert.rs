@@ -29,10 +29,20 @@ pub(super) fn run(config: Option<&Path>, command: CertCommand) -> anyhow::Result
         days,
         json,
     } = command;
-    // The command is of use before there is a configuration that works.
-    let settings = super::sources(config).ok();
-    let settings = settings.and_then(|s| settings::load(&s).ok());
-    let settings = settings.map(|loaded| loaded.settings);
+    // The command is of use before there is a configuration that works: the files that it names may be
+    // those that are to be made.
+    let read = match config {
+        None if !settings::has_standard_file() => None,
+        None => Some(super::sources(None).and_then(|_| settings::values(None))),
+        Some(_) => Some(settings::values(config)),
+    };
+    let (settings, unread) = match read {
+        None => (None, None),
+        Some(Ok(settings)) => (Some(settings), None),
+        // Named is what it is for: the configuration may come later.
+        Some(Err(error)) if !hostnames.is_empty() => (None, Some(error)),
+        Some(Err(error)) => return Err(error.into()),
+    };
     let hostnames = named(hostnames, settings.as_ref())?;
     let made = make(&hostnames, days)?;
     let files = write(&directory, &hostnames[0], &made)?;
@@ -48,6 +58,10 @@ pub(super) fn run(config: Option<&Path>, command: CertCommand) -> anyhow::Result
     } else {
         for line in story(&files, &made, address).lines() {
             out.line(line)?;
+        }
+        if let Some(why) = unread {
+            let why = why.to_string().replace('\n', "; ");
+            eprintln!("sealpost: the listener is taken to be on {address}: {why}");
         }
     }
     out.flush()?;
@@ -91,7 +105,11 @@ fn make(hostnames: &[String], days: u32) -> anyhow::Result<Made> {
     let mut name = DistinguishedName::new();
     name.push(DnType::CommonName, hostnames[0].as_str());
     params.distinguished_name = name;
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    // The other end may show it too, to a listener that lists it in client-ca.
+    params.extended_key_usages = vec![
+        ExtendedKeyUsagePurpose::ServerAuth,
+        ExtendedKeyUsagePurpose::ClientAuth,
+    ];
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     // Clocks differ.

@@ -120,7 +120,17 @@ fn print(report: &Report, out: &mut Output) -> io::Result<()> {
         (true, false) => Mark::Warning,
         (false, _) => Mark::Error,
     };
+    if let Some(hop) = &report.facts.routed_to {
+        let text = format!(
+            "a route takes mail for {} from here to {hop}, which was not checked; without the route it would go by the verdict below",
+            report.facts.domain
+        );
+        out.marked(Mark::Warning, &text)?;
+    }
     out.marked(mark, &format!("mail would be: {}", in_words(&verdict)))?;
+    let spared = "by what is published and configured; what an operator has ordered of a running relay (pins, exemptions) \
+                  is in `sealpost policy show`";
+    out.marked(Mark::Nothing, spared)?;
     match (&report.facts.mail, verdict.tls.is_some()) {
         (MailHosts::Hosts { .. }, true) if !report.is_good() => out.marked(
             Mark::Nothing,

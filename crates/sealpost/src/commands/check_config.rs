@@ -9,7 +9,7 @@ use settings::{Place, Problem, Settings, Severity, Sources, is_local_address, ma
 use tokio::time::timeout;
 
 use crate::daemon::certificates::ending;
-use crate::daemon::logins::{identities, nobodys};
+use crate::daemon::logins::{identities, nobodys, without_scram};
 use crate::daemon::open::{resolver_config, roots};
 use crate::exit::Status;
 use crate::output::Output;
@@ -77,29 +77,60 @@ fn users(settings: &Settings) -> Vec<Problem> {
     let Some(file) = settings.logins.users_file.as_deref() else {
         return Vec::new();
     };
-    match users::UsersFile::read(file) {
-        Ok(users) => nobodys(settings, &users)
-            .map(|(n, name)| Problem {
-                severity: Severity::Warning,
-                place: Place::Default,
-                key: format!("identity[{n}]"),
-                message: format!(
-                    "nobody can be {name:?}: it has no certificates, and {} has no such user",
-                    file.display()
-                ),
-                remedy: "name it as `sealpost user list` shows the user, add the user with \
-                         `sealpost user add`, or name its certificates"
-                    .to_owned(),
-            })
-            .collect(),
-        Err(error) => vec![Problem {
-            severity: Severity::Error,
-            place: Place::Default,
-            key: "access.users-file".to_owned(),
-            message: error.to_string(),
-            remedy: "mend or remove the line; `sealpost user add` writes them".to_owned(),
-        }],
+    let warning = |key: String, message: String, remedy: &str| Problem {
+        severity: Severity::Warning,
+        place: Place::Default,
+        key,
+        message,
+        remedy: remedy.to_owned(),
+    };
+    let users = match users::UsersFile::read(file) {
+        Ok(users) => users,
+        Err(error) => {
+            return vec![Problem {
+                severity: Severity::Error,
+                ..warning(
+                    "access.users-file".to_owned(),
+                    error.to_string(),
+                    "mend or remove the line; `sealpost user add` writes them",
+                )
+            }];
+        }
+    };
+    let mut problems = Vec::new();
+    if users.users().next().is_none() {
+        problems.push(warning(
+            "access.users-file".to_owned(),
+            format!(
+                "nobody can log in with a password: {} has no users",
+                file.display()
+            ),
+            "add them with `sealpost user add`",
+        ));
     }
+    problems.extend(nobodys(settings, &users).map(|(n, name)| {
+        warning(
+            format!("identity[{n}]"),
+            format!(
+                "nobody can be {name:?}: it has no certificates, and {} has no such user",
+                file.display()
+            ),
+            "name it as `sealpost user list` shows the user, add the user with \
+             `sealpost user add`, or name its certificates",
+        )
+    }));
+    problems.extend(without_scram(settings, &users).map(|(n, name)| {
+        warning(
+            format!("identity[{n}].scram-only"),
+            format!(
+                "{name:?} cannot log in with a password: {} has nothing for SCRAM of this user",
+                file.display()
+            ),
+            "give the user a password anew with `sealpost user add` and without --no-scram, or \
+             take scram-only out",
+        )
+    }));
+    problems
 }
 
 /// Two identities whose names are one after SASLprep.

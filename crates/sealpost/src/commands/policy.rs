@@ -164,6 +164,16 @@ fn show(answer: &serde_json::Value, json: bool, out: &mut Output) -> anyhow::Res
     let next = detail.next_refresh.as_deref().map(time);
     out.field("next refresh", Some(&or_dash(next.as_deref())))?;
     out.field("last failure", policy.refresh_failure.as_deref())?;
+    let testing = detail.testing_failure.as_ref();
+    let testing = testing.map(|last| {
+        format!(
+            "would have failed at {} at {}: {}",
+            last.mx,
+            time(&last.at),
+            last.reason
+        )
+    });
+    out.field("if enforced", testing.as_deref())?;
     if let Some(pin) = &policy.pin {
         out.field("pinned to", Some(&pin.mx.join(" ")))?;
         out.field("pinned by", Some(&ordered(&pin.by, &pin.at, &pin.because)))?;

@@ -102,7 +102,7 @@ fn row(item: &QueueItem) -> Vec<String> {
     };
     vec![
         item.id.clone(),
-        item.state.clone(),
+        state(item),
         time(&item.arrived),
         or_dash(item.next_attempt.as_deref().map(time).as_deref()),
         item.attempts.to_string(),
@@ -110,6 +110,12 @@ fn row(item: &QueueItem) -> Vec<String> {
         recipients,
         or_dash(item.reason.as_deref()),
     ]
+}
+
+/// With a word if no attempt is made for its destination's sake.
+fn state(item: &QueueItem) -> String {
+    let paused = if item.paused { " (paused)" } else { "" };
+    format!("{}{paused}", item.state)
 }
 
 async fn show(
@@ -127,7 +133,7 @@ async fn show(
     let detail: QueueDetail = typed(&answer)?;
     let item = &detail.item;
     out.field("id", Some(&item.id))?;
-    out.field("state", Some(&item.state))?;
+    out.field("state", Some(&state(item)))?;
     out.field("sender", Some(&sender(&item.sender)))?;
     out.field("client", detail.client.as_deref())?;
     out.field("upstream id", detail.upstream_id.as_deref())?;
@@ -139,7 +145,14 @@ async fn show(
         "next attempt",
         item.next_attempt.as_deref().map(time).as_deref(),
     )?;
-    out.field("given up", Some(&time(&detail.expires)))?;
+    let given_up = detail.expires.as_deref().map(time);
+    out.field(
+        "given up",
+        Some(given_up.as_deref().unwrap_or(match item.state.as_str() {
+            "held" => "not while it is held",
+            _ => "not while its destination is paused",
+        })),
+    )?;
     out.field("reason", item.reason.as_deref())?;
     out.field("detail", item.detail.as_deref())?;
     out.line("")?;
@@ -158,24 +171,28 @@ async fn show(
         .collect();
     table.rows(out, &rows)?;
     for attempt in &detail.history {
-        show_attempt(attempt, out)?;
+        show_attempt(attempt, &item.id, out)?;
     }
     Ok(())
 }
 
-fn show_attempt(attempt: &AttemptView, out: &mut Output) -> anyhow::Result<()> {
+fn show_attempt(attempt: &AttemptView, id: &str, out: &mut Output) -> anyhow::Result<()> {
     out.line("")?;
     let times = match attempt.times {
         1 => String::new(),
         times => format!(", {times} times with this result"),
     };
     out.field("attempt", Some(&format!("{}{times}", time(&attempt.at))))?;
-    out.field("recipients", Some(&attempt.recipients.join(", ")))?;
+    let recipients = attempt.recipients.join(", ");
+    out.field("recipients", Some(&*recipients).filter(|r| !r.is_empty()))?;
     let peer = match (&attempt.mx, &attempt.ip) {
         (Some(mx), Some(ip)) => Some(format!("{mx} [{ip}]")),
         (mx, ip) => mx.clone().or_else(|| ip.clone()),
     };
     out.field("mx", peer.as_deref())?;
+    for host in &attempt.tried {
+        out.field("tried", Some(host))?;
+    }
     out.field("tls", attempt.tls.as_deref())?;
     out.field("policy", attempt.policy.as_deref())?;
     out.field("reason", attempt.reason.as_deref())?;
@@ -185,8 +202,12 @@ fn show_attempt(attempt: &AttemptView, out: &mut Output) -> anyhow::Result<()> {
     let Some(transcript) = &attempt.transcript else {
         return Ok(());
     };
+    let whose = match transcript.queue_id.as_str() {
+        own if own == id => String::new(),
+        other => format!(" (of another message, {other})"),
+    };
     let heading = format!(
-        "the last one with this reason, with {} at {}",
+        "the last one with this reason{whose}, with {} at {}",
         transcript.peer,
         time(&transcript.at)
     );
@@ -233,7 +254,10 @@ async fn summary(
                     Some(route) => format!("{} via {route}", row.domain),
                     None => row.domain.clone(),
                 },
-                or_dash(row.reason.as_deref()),
+                match (&row.reason, &row.cause) {
+                    (Some(reason), Some(cause)) => format!("{reason} ({cause})"),
+                    (reason, _) => or_dash(reason.as_deref()),
+                },
                 or_dash(row.side.as_deref().map(whose)),
                 time(&row.oldest),
                 or_dash(row.next_attempt.as_deref().map(time).as_deref()),
@@ -361,8 +385,31 @@ async fn act(
 }
 
 fn told(result: &ActionResult, dry_run: bool, out: &mut Output) -> anyhow::Result<()> {
-    let suffix = if dry_run { " would be meant" } else { "" };
-    Ok(out.line(&format!("{}{suffix}", messages(result.matched)))?)
+    let suffix = match (dry_run, result.under_way, result.matched) {
+        (true, ..) => " would be meant".to_owned(),
+        (false, 0, _) => String::new(),
+        (false, _, 1) => "; it was being delivered just now and may still arrive".to_owned(),
+        (false, 1, _) => "; 1 of them was being delivered just now and may still arrive".to_owned(),
+        (false, n, _) => {
+            format!("; {n} of them were being delivered just now and may still arrive")
+        }
+    };
+    let untried = untried(result);
+    Ok(out.line(&format!("{}{suffix}{untried}", messages(result.matched)))?)
+}
+
+/// What of it no attempt is made on.
+fn untried(result: &ActionResult) -> String {
+    let held = (result.held > 0).then(|| format!("{} held", result.held));
+    let paused = (result.paused > 0).then(|| match result.paused {
+        1 => "1 at a paused destination".to_owned(),
+        n => format!("{n} at paused destinations"),
+    });
+    let parts: Vec<String> = held.into_iter().chain(paused).collect();
+    match parts.is_empty() {
+        true => String::new(),
+        false => format!(" ({}: not tried)", parts.join(", ")),
+    }
 }
 
 fn confirm(action: QueueAction, matched: u64) -> anyhow::Result<()> {

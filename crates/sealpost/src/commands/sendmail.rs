@@ -30,6 +30,11 @@ pub(crate) fn run(config: Option<&Path>, arguments: Vec<String>) -> anyhow::Resu
         let text = format!("the message could not be read to its end, and nothing was sent: {e}");
         Failure::new(Status::Io, text)
     })?;
+    if input.is_empty() && was_closed() {
+        let text =
+            "standard input is closed, or is /dev/null: there is no message, and nothing was sent";
+        return Err(Failure::new(Status::Io, text).into());
+    }
     let site = Site {
         login: login(),
         now: Timestamp::from_system(SystemTime::now()),
@@ -42,6 +47,19 @@ pub(crate) fn run(config: Option<&Path>, arguments: Vec<String>) -> anyhow::Resu
         writeln!(std::io::stdout(), "{}", taken.reply)?;
     }
     Ok(Status::Ok)
+}
+
+/// Whether standard input was closed when the program began: then it is /dev/null, open for writing too,
+/// which no shell and no service manager gives as input. (Some programs do: they have no message either.)
+fn was_closed() -> bool {
+    let stdin = std::io::stdin();
+    let is_null = || {
+        let here = rustix::fs::fstat(&stdin).ok()?;
+        let null = rustix::fs::stat("/dev/null").ok()?;
+        Some((here.st_rdev, here.st_ino, here.st_dev) == (null.st_rdev, null.st_ino, null.st_dev))
+    };
+    let flags = rustix::fs::fcntl_getfl(&stdin);
+    flags.is_ok_and(|flags| flags.contains(rustix::fs::OFlags::RDWR)) && is_null().unwrap_or(false)
 }
 
 /// The first listener that takes mail of this host without a login and without TLS.

@@ -2,6 +2,8 @@
 
 use admin::{ClockView, Explanation, LookupView, PauseRequest, ReloadResult, StatusView};
 
+use mail_types::Timestamp;
+
 use crate::cli::ClockCommand;
 use crate::control_client::{ControlClient, segment, typed};
 use crate::output::{Output, Table, messages, time};
@@ -62,7 +64,7 @@ pub(super) async fn status(
     let history = client
         .get("/v1/history", &[("minutes", "5".to_owned())])
         .await?;
-    out.field("rate", rate(&history).as_deref())?;
+    out.field("recently", recently(&history).as_deref())?;
     out.field("connections", Some(&status.connections.to_string()))?;
     let policies: u64 = status.policies_by_mode.iter().map(|(_, n)| n).sum();
     let policies = format!("{policies}{}", by_name(&status.policies_by_mode));
@@ -92,20 +94,18 @@ pub(super) async fn status(
     Ok(())
 }
 
-/// Recipients delivered a minute, from the samples of the last minutes; none before there are two.
-fn rate(history: &serde_json::Value) -> Option<String> {
+/// Recipients delivered, from the samples of the last minutes; none before there are two.
+fn recently(history: &serde_json::Value) -> Option<String> {
     let at = history["at"].as_array()?;
     let seconds = at.last()?.as_u64()?.checked_sub(at.first()?.as_u64()?)?;
-    let minutes = seconds.div_ceil(60);
+    // To the nearest: a sample comes a second late now and then.
+    let minutes = (seconds + 30) / 60;
     // What the first sample counts was before it.
     let counts = history["outcomes"]["delivered"].as_array()?.iter().skip(1);
     let delivered: u64 = counts.filter_map(serde_json::Value::as_u64).sum();
-    (minutes > 0).then(|| {
-        format!(
-            "{} delivered a minute, in the last {minutes} min",
-            delivered.div_ceil(minutes)
-        )
-    })
+    // What has been delivered since the last sample is not in it.
+    let until = time(&Timestamp::from_secs(at.last()?.as_u64()?).rfc3339());
+    (minutes > 0).then(|| format!("{delivered} delivered in the {minutes} min until {until}"))
 }
 
 /// All kinds of look-up in one line.
@@ -248,6 +248,29 @@ fn rounded(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_delivered_lately_is_a_sum_and_not_rounded_up() {
+        let said = |at: &[u64], delivered: &[u64]| {
+            let outcomes = serde_json::json!({ "delivered": delivered });
+            recently(&serde_json::json!({ "at": at, "outcomes": outcomes }))
+        };
+        // And until when it was counted.
+        assert_eq!(
+            said(&[0, 60, 121, 181, 241], &[9, 0, 1, 0, 0]).unwrap(),
+            "1 delivered in the 4 min until 1970-01-01T00:04:01Z"
+        );
+        assert_eq!(
+            said(&[0, 239], &[9, 1]).unwrap(),
+            "1 delivered in the 4 min until 1970-01-01T00:03:59Z"
+        );
+        assert_eq!(
+            said(&[0, 60], &[9, 70]).unwrap(),
+            "70 delivered in the 1 min until 1970-01-01T00:01:00Z"
+        );
+        assert_eq!(said(&[0], &[9]), None);
+        assert_eq!(said(&[], &[]), None);
+    }
 
     #[test]
     fn counts_and_sizes_in_words() {

@@ -28,14 +28,14 @@ pub(crate) struct MachineClock {
 
 impl MachineClock {
     pub(crate) fn new() -> Self {
-        let clock = Self {
-            start: Instant::now(),
+        let start = Instant::now();
+        let wall = Timestamp::from_system(SystemTime::now());
+        Self {
+            start,
             uptime: uptime(),
             slept: AtomicU64::new(0),
-            offset: AtomicI64::new(0),
-        };
-        clock.offset.store(clock.offset_now(), Ordering::Relaxed);
-        clock
+            offset: AtomicI64::new(offset(wall, start.elapsed())),
+        }
     }
 
     /// How long the machine has slept since the start.
@@ -43,24 +43,19 @@ impl MachineClock {
         Duration::from_millis(self.slept.load(Ordering::Relaxed))
     }
 
-    fn offset_now(&self) -> i64 {
-        let wall = Timestamp::from_system(SystemTime::now()).as_millis();
-        let run = self.start.elapsed().as_millis();
-        i64::try_from(wall).unwrap_or(i64::MAX) - i64::try_from(run).unwrap_or(i64::MAX)
-    }
-
-    /// The wall clock has moved by itself: it was set, or the machine has slept.
-    fn look_for_sleep(&self) {
-        let offset = self.offset_now();
-        if offset.abs_diff(self.offset.load(Ordering::Relaxed)) < NOTICEABLE {
+    /// Where the wall clock has moved by itself, it was set, or the machine has slept: `run` does not count that.
+    fn look_for_sleep(&self, wall: Timestamp, run: Duration) {
+        let offset = offset(wall, run);
+        if offset.abs_diff(self.offset.load(Ordering::Acquire)) < NOTICEABLE {
             return;
         }
-        self.offset.store(offset, Ordering::Relaxed);
-        let run = self.uptime + self.start.elapsed();
-        let slept = u64::try_from(uptime().saturating_sub(run).as_millis()).unwrap_or(0);
+        let up = uptime().saturating_sub(self.uptime + run);
+        let slept = u64::try_from(up.as_millis()).unwrap_or(0);
         if slept > self.slept.load(Ordering::Relaxed) + NOTICEABLE {
             self.slept.store(slept, Ordering::Relaxed);
         }
+        // Last: whoever sees this offset adds the sleep.
+        self.offset.store(offset, Ordering::Release);
     }
 }
 
@@ -70,9 +65,23 @@ impl Clock for MachineClock {
     }
 
     fn monotonic(&self) -> Duration {
-        self.look_for_sleep();
-        self.uptime + self.start.elapsed() + self.slept()
+        self.both().1
     }
+
+    fn both(&self) -> (Timestamp, Duration) {
+        let (wall, run) = (self.wall(), self.start.elapsed());
+        self.look_for_sleep(wall, run);
+        (wall, self.uptime + run + self.slept())
+    }
+}
+
+/// Wall clock less running time, in milliseconds.
+fn offset(wall: Timestamp, run: Duration) -> i64 {
+    let (wall, run) = (
+        i64::try_from(wall.as_millis()),
+        i64::try_from(run.as_millis()),
+    );
+    wall.unwrap_or(i64::MAX) - run.unwrap_or(i64::MAX)
 }
 
 /// Wall and monotonic time that belonged together in an earlier process, if that says anything now. It is not
@@ -202,6 +211,23 @@ mod tests {
     fn h8_03_a_clock_before_this_program_was_written_is_wrong() {
         assert!(is_implausible(T(0)) && is_implausible(T(1_767_225_599)));
         assert!(!is_implausible(MachineClock::new().wall()));
+    }
+
+    #[test]
+    fn h8_07_sleep_is_counted_from_the_first_look_after_it() {
+        let awake = MachineClock::new();
+        let asleep = S(5);
+        // As one that began before a sleep: the machine has been up for longer than this has run.
+        let clock = MachineClock {
+            start: awake.start,
+            uptime: awake.uptime - asleep,
+            slept: AtomicU64::new(0),
+            offset: AtomicI64::new(awake.offset.load(Ordering::Relaxed) - 5_000),
+        };
+        let (_, mono) = clock.both();
+        assert!(mono.abs_diff(awake.monotonic()) <= ROUNDING, "{mono:?}");
+        assert!(clock.slept().abs_diff(asleep) <= ROUNDING);
+        assert_eq!(awake.slept(), S(0));
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl<S: QueueStore> Incoming for QueueIncoming<S> {
         self.form.seal(envelope, &mut self.incoming).await
     }
 
-    async fn commit(self, envelope: Envelope) -> Result<QueueId, Refusal> {
+    async fn commit(self, envelope: Arc<Envelope>) -> Result<QueueId, Refusal> {
         let now = now(self.delivery.as_ref(), &*self.clock);
         let claim = self.delivery.is_some();
         let committed = self

@@ -83,7 +83,7 @@ impl Authenticator for Logins {
             match self.0.judge(client, user, attempt).await {
                 Verdict::Accepted(name) => LoginVerdict::Accepted(name.as_str().into()),
                 Verdict::Rejected(delay) => LoginVerdict::Rejected(delay),
-                Verdict::HeldOff(wait) => LoginVerdict::HeldOff(wait),
+                Verdict::HeldOff { again, delay } => LoginVerdict::HeldOff { again, delay },
                 Verdict::Busy => LoginVerdict::Busy,
             }
         })
@@ -110,6 +110,21 @@ pub(crate) fn nobodys<'s>(
         !is_known && !names.contains(&*prepared(&identity.name))
     });
     nobodys.map(|(n, identity)| (n, identity.name.as_str()))
+}
+
+/// Each identity that may use SCRAM only, and whose user cannot, with its place.
+pub(crate) fn without_scram<'s>(
+    s: &'s Settings,
+    users: &UsersFile,
+) -> impl Iterator<Item = (usize, &'s str)> {
+    let identities = s.identities.iter().enumerate();
+    let without = identities.filter(move |(_, identity)| {
+        let name = prepared(&identity.name);
+        let mut all = users.users();
+        let user = all.find(|user| user.name.as_str() == &*name);
+        identity.scram_only && user.is_some_and(|user| !user.has_scram())
+    });
+    without.map(|(n, identity)| (n, identity.name.as_str()))
 }
 
 /// The rules of identities, from the settings.

@@ -148,7 +148,10 @@ impl delivery::Observer for Observer {
     }
 
     fn notices_summarised(&self, summary: &NoticeSummary) {
-        let to = summary.sender.to_string();
+        let to = match &summary.sender {
+            Some(sender) => sender.to_string(),
+            None => "others".to_owned(),
+        };
         let (withheld, nrcpt) = (summary.withheld.to_string(), summary.recipients.to_string());
         let (first, last) = (
             summary.messages.0.to_string(),
@@ -452,21 +455,21 @@ impl Observer {
         self.client(event, level, client, &fields);
     }
 
-    fn received(&self, r: &smtp_server::Received) {
+    fn received(&self, r: smtp_server::Received<'_>) {
         self.metrics.accepted();
         self.log.write(&Received {
             at: self.now(),
             queue_id: r.id,
-            upstream_id: r.upstream_id.as_deref(),
-            message_id: r.message_id.as_deref(),
+            upstream_id: r.upstream_id,
+            message_id: r.message_id,
             client: Some(r.client),
-            helo: &r.helo,
-            listener: &r.listener,
-            identity: r.identity.as_deref(),
-            from: &r.sender,
+            helo: r.helo,
+            listener: r.listener,
+            identity: r.identity,
+            from: r.sender,
             nrcpt: r.recipients,
             size: r.size,
-            tls: r.tls.as_ref(),
+            tls: r.tls,
         });
     }
 }
@@ -479,6 +482,7 @@ const fn counted(incident: Incident) -> ClientIncident {
         Incident::BareNewline => ClientIncident::BareNewline,
         Incident::BareNewlineNormalized { .. } => ClientIncident::BareNewlineNormalized,
         Incident::LongLines { .. } => ClientIncident::LongLines,
+        Incident::NulDot => ClientIncident::NulDot,
         Incident::StartTlsInjection => ClientIncident::StartTlsInjection,
         Incident::CrossProtocol => ClientIncident::CrossProtocol,
         Incident::TlsOnPlainPort => ClientIncident::TlsOnPlainPort,

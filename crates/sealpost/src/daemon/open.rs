@@ -84,10 +84,12 @@ impl Opening<'_> {
         told: delivery::Settings,
     ) -> anyhow::Result<(Delivery<EmbeddedStore>, Vec<QueueId>)> {
         let directory = self.settings.server.data_dir.join("delivery");
-        let (in_hand, suspects) = InHand::open(&directory).map_err(|e| {
-            let text = format!("{} cannot be used: {e}", directory.display());
-            fail(Status::Io, &text)
-        })?;
+        // No more than a hint: without it a message that ends the process is not found out.
+        let (in_hand, suspects) = InHand::open(&directory).unwrap_or_else(|error| {
+            let directory = directory.display();
+            tracing::warn!(%error, "`in-hand` or `suspects` in {directory} cannot be read or written: a message that ends the relay again and again is not found out before the next start; mend their permissions, or remove both");
+            (InHand::none(), Vec::new())
+        });
         let (paused, unreadable) = Paused::open(&directory).map_err(|e| {
             let file = directory.join("paused");
             let text = format!(

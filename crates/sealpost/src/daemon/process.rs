@@ -209,7 +209,8 @@ impl<S: QueueStore> Daemon for Process<S> {
     }
 
     fn reload(&self) -> Result<ReloadResult, String> {
-        self.read_anew()
+        // It reads files, on disks that may be slow: what else this thread would do goes to another.
+        tokio::task::block_in_place(|| self.read_anew())
     }
 
     fn trace(&self, subject: &str, span: Duration) -> Result<(), String> {

@@ -55,8 +55,8 @@ impl<S: QueueStore> Process<S> {
             .and_then(|s| settings::load(&s))
             .map_err(|e| e.to_string())?;
         let (old, values) = &mut *running;
-        let same_ports = same_ports(&old.listeners, &loaded.settings.listeners);
-        let next = combined(old, &loaded.settings, same_ports);
+        let ports = Ports::compare(&old.listeners, &loaded.settings.listeners);
+        let next = combined(old, &loaded.settings, ports);
         let outlet = open::outlet(&next).map_err(|e| e.to_string())?;
         let told = translate::delivery(&next, &self.trust.signing).map_err(|e| e.to_string())?;
         let same_routes = old.routes == loaded.settings.routes;
@@ -89,13 +89,13 @@ impl<S: QueueStore> Process<S> {
             .changes(&loaded.values)
             .into_iter()
             .map(|c| ConfigChange {
-                in_effect: takes_effect(&c.key, same_ports),
+                in_effect: takes_effect(&c.key, ports),
                 key: c.key,
                 old: c.old,
                 new: c.new,
             })
             .collect();
-        values.take_over(&loaded.values, |key| takes_effect(key, same_ports));
+        values.take_over(&loaded.values, |key| takes_effect(key, ports));
         *old = next;
         drop(running);
         self.tell_of_outdated_crls();
@@ -158,28 +158,75 @@ fn result(changes: Vec<ConfigChange>, with_routes: bool, with_users: bool) -> Re
     }
 }
 
-/// Whether the listeners are the same but for what their sessions begin with.
-fn same_ports(old: &[Listener], new: &[Listener]) -> bool {
-    let port = |l: &Listener| Listener {
-        content: ListenerContent::default(),
-        max_message_size: 0,
-        max_recipients: 0,
-        bare_newline: BareNewline::Reject,
-        idle_timeout: Duration::ZERO,
-        dsn: true,
-        closed: None,
-        ..l.clone()
-    };
-    old.iter().map(port).eq(new.iter().map(port))
+/// What of the listeners a reload can take over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+enum Ports {
+    /// All that sessions begin with: nothing else has changed.
+    Same,
+    /// Their certificates only. The listeners are the same ones, but something of them has changed
+    /// that needs a restart; until then the files of the old ones may be gone.
+    SameNames,
+    /// Nothing.
+    Others,
+}
+
+impl Ports {
+    fn compare(old: &[Listener], new: &[Listener]) -> Self {
+        let port = |l: &Listener| Listener {
+            content: ListenerContent::default(),
+            max_message_size: 0,
+            max_recipients: 0,
+            bare_newline: BareNewline::Reject,
+            idle_timeout: Duration::ZERO,
+            dsn: true,
+            closed: None,
+            key_pair: None,
+            client_ca: None,
+            ..l.clone()
+        };
+        // One that has had no TLS so far cannot begin with it.
+        let name = |l: &Listener| (l.name.clone(), l.key_pair.is_some());
+        if !old.iter().map(name).eq(new.iter().map(name)) {
+            Self::Others
+        } else if old.iter().map(port).eq(new.iter().map(port)) {
+            Self::Same
+        } else {
+            Self::SameNames
+        }
+    }
+
+    fn listeners(self, old: &[Listener], new: &[Listener]) -> Vec<Listener> {
+        match self {
+            Self::Same => new.to_vec(),
+            Self::SameNames => {
+                let pairs = old.iter().zip(new);
+                let certified = pairs.map(|(old, new)| Listener {
+                    key_pair: new.key_pair.clone(),
+                    client_ca: new.client_ca.clone(),
+                    ..old.clone()
+                });
+                certified.collect()
+            }
+            Self::Others => old.to_vec(),
+        }
+    }
+
+    fn take_effect(self, name: &str) -> bool {
+        match self {
+            Self::Same => OF_SESSIONS.contains(&name) || OF_CERTIFICATES.contains(&name),
+            Self::SameNames => OF_CERTIFICATES.contains(&name),
+            Self::Others => false,
+        }
+    }
 }
 
 /// The old settings with all that takes effect at once taken from the new ones.
-fn combined(old: &Settings, new: &Settings, same_ports: bool) -> Settings {
-    let ports = if same_ports { new } else { old };
+fn combined(old: &Settings, new: &Settings, ports: Ports) -> Settings {
     Settings {
         access: new.access.clone(),
         identities: new.identities.clone(),
-        listeners: ports.listeners.clone(),
+        listeners: ports.listeners(&old.listeners, &new.listeners),
         logins: settings::Logins {
             users_file: old.logins.users_file.clone(),
             ..new.logins.clone()
@@ -220,10 +267,10 @@ fn combined(old: &Settings, new: &Settings, same_ports: bool) -> Settings {
 }
 
 /// Whether a new value of this key counts at once: exactly what [`combined`] takes over.
-fn takes_effect(key: &str, same_ports: bool) -> bool {
+fn takes_effect(key: &str, ports: Ports) -> bool {
     if key.starts_with("listener[") {
         let name = key.rsplit('.').next().unwrap_or(key);
-        return same_ports && OF_SESSIONS.contains(&name);
+        return ports.take_effect(name);
     }
     let begins = |start: &&str| key.starts_with(*start);
     (SECTIONS.iter().any(begins) && key != "access.users-file") || AT_ONCE.contains(&key)
@@ -251,6 +298,8 @@ const OF_SESSIONS: [&str; 10] = [
     "hide-client",
     "show-user",
 ];
+/// Of a `[[listener]]`, as long as there are the same ones.
+const OF_CERTIFICATES: [&str; 3] = ["certificate", "private-key", "client-ca"];
 
 const AT_ONCE: [&str; 14] = [
     "server.own-addresses",

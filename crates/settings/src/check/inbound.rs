@@ -1,5 +1,7 @@
 //! What contradicts itself about listeners and their clients.
 
+use std::collections::BTreeMap;
+
 use super::Findings;
 use super::world::too_wide;
 use crate::settings::{ListenerTls, Settings};
@@ -25,12 +27,56 @@ impl Findings<'_> {
     /// Row E4-01: whoever forgets it finds it here.
     pub(super) fn closed(&mut self, settings: &Settings, paths: &[String]) {
         for (listener, path) in settings.listeners.iter().zip(paths) {
-            if listener.closed.is_some() {
+            if let Some(text) = &listener.closed {
+                if !text.chars().all(|c| matches!(c, ' '..='~')) {
+                    self.error(
+                        &format!("{path}.closed"),
+                        "has characters that no SMTP reply may have (RFC 5321 section 4.2)".into(),
+                        "write it in printable ASCII, on one line",
+                    );
+                }
                 self.warning(
                     &format!("{path}.closed"),
                     "is set: this listener turns every client away".into(),
                     "remove it and reload when the maintenance is over",
                 );
+            }
+        }
+    }
+
+    /// A client that asks for one name gets one certificate.
+    pub(super) fn repeated_server_names(&mut self, settings: &Settings, paths: &[String]) {
+        let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+        for (certificate, path) in settings.certificates.iter().zip(paths) {
+            for name in &certificate.server_names {
+                let first = seen.entry(name.to_ascii_lowercase()).or_insert(path);
+                if *first != path {
+                    let message =
+                        format!("{name} is already one of {first}, which is the one used");
+                    let key = format!("{path}.server-names");
+                    self.error(&key, message, "name each server in one [[certificate]]");
+                }
+            }
+        }
+    }
+
+    /// RFC 6376 section 3.6.2.2: one selector of a domain has one record, which is of one key.
+    pub(super) fn repeated_signers(&mut self, settings: &Settings, paths: &[String]) {
+        let entries = settings.dkim.iter().zip(paths);
+        for (n, (dkim, path)) in entries.clone().enumerate() {
+            let same = entries.clone().take(n).find(|(other, _)| {
+                other.domain == dkim.domain
+                    && other.selector.eq_ignore_ascii_case(&dkim.selector)
+                    && other.private_key != dkim.private_key
+            });
+            if let Some((_, first)) = same {
+                let message = format!(
+                    "{} of {} has another key in {first}: there can be a record in DNS for one \
+                     of them only",
+                    dkim.selector, dkim.domain
+                );
+                let key = format!("{path}.selector");
+                self.error(&key, message, "give each key a selector of its own");
             }
         }
     }
@@ -79,9 +125,51 @@ mod tests {
     }
 
     #[test]
+    fn two_for_one_name_are_refused() {
+        let dkim = |selector: &str, file: &str| {
+            format!(
+                "[[dkim]]\ndomain = \"d.test\"\nselector = \"{selector}\"\n\
+                 private-key = \"/none/{file}\"\n"
+            )
+        };
+        let certificate = |name: &str| {
+            format!(
+                "[[certificate]]\nserver-names = [\"{name}\"]\ncertificate = \"/none/c\"\n\
+                 private-key = \"/none/k\"\n"
+            )
+        };
+        for (text, want) in [
+            (dkim("s1", "a") + &dkim("S1", "b"), Some("has another key")),
+            (dkim("s1", "a") + &dkim("s1", "a"), None),
+            (dkim("s1", "a") + &dkim("s2", "b"), None),
+            (
+                certificate("a.test") + &certificate("A.test"),
+                Some("is already one of certificate[0]"),
+            ),
+            (certificate("a.test") + &certificate("b.test"), None),
+        ] {
+            let found = problems(&text).join("\n");
+            match want {
+                Some(want) => assert!(found.contains(want), "{text}: {found}"),
+                None => assert!(
+                    !found.contains("another key") && !found.contains("already one"),
+                    "{text}: {found}"
+                ),
+            }
+        }
+    }
+
+    #[test]
     fn e4_01_a_closed_listener_is_warned_of() {
         let found = problems(
             "[[listener]]\nname = \"x\"\naddress = [\"127.0.0.1:25\"]\nclosed = \"until noon\"",
+        );
+        let wrong = problems(
+            "[[listener]]\nname = \"x\"\naddress = [\"127.0.0.1:25\"]\nclosed = \"für alle\"",
+        );
+        assert!(
+            wrong.iter().any(|line| line.contains("printable ASCII")),
+            "{wrong:?}"
         );
         let told = |line: &String| line.contains("listener[0].closed: is set: this listener turns");
         assert!(found.iter().any(told), "{found:?}");

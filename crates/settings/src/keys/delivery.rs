@@ -155,7 +155,7 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Count(1, 100_000),
         "Messages sent over one connection before it is closed.",
     )
-    .default("100"),
+    .default("1000"),
     Key::new(
         "delivery.connection-lifetime",
         Kind::Duration(SECOND, HOUR),

@@ -30,7 +30,8 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Path,
         "Certificate authorities of clients, in PEM. Only if this is set are clients asked for a \
          certificate; one that does not verify ends the connection, and a client without one is \
-         served as a stranger. A self-signed client certificate may stand in the file itself.",
+         served as a stranger. A client's own certificate may stand in the file too, also a \
+         self-signed one.",
     )
     .example("\"/etc/sealpost/clients.pem\""),
     Key::new(

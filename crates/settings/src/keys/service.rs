@@ -22,7 +22,8 @@ pub(super) const KEYS: &[Key] = &[
         "server.postmaster",
         Kind::Mailbox,
         "Where mail for postmaster of this server is sent, which every server must accept \
-         (RFC 5321 section 4.5.1).",
+         (RFC 5321 section 4.5.1): <postmaster>, postmaster@ and MAILER-DAEMON@ with `server.hostname` \
+         behind it. Anybody may write there.",
     )
     .example("\"postmaster@example.org\""),
     Key::new(

@@ -43,6 +43,7 @@ fn record<'a>(from: &'a ReversePath, to: &'a Mailbox, detail: &'a str) -> Record
         gives_up: None,
         delay: Duration::ZERO,
         delays: Delays::default(),
+        side: None,
         advice: "",
     }
 }

@@ -95,14 +95,19 @@ impl Browser {
         text.as_str().unwrap_or_default().to_owned()
     }
 
-    /// Waits until an expression is true.
+    /// Waits until an expression is true. One that cannot be evaluated is not true yet: what it is about
+    /// may be drawn later.
     pub(crate) async fn until(&self, what: &str, expression: &str) {
         let script = format!("return Boolean({expression})");
-        let asked = || async { self.script(&script).await == Value::Bool(true) };
-        let seen = eventually(PATIENCE, async || asked().await.then_some(())).await;
-        if seen.is_none() {
+        let body = json!({ "script": script, "args": [] });
+        let mut last = Ok(Value::Null);
+        let seen = eventually(PATIENCE, async || {
+            last = self.call("POST", "execute/sync", &body).await;
+            (last == Ok(Value::Bool(true))).then_some(())
+        });
+        if seen.await.is_none() {
             panic!(
-                "waited in vain for {what}: {expression}\n{}",
+                "waited in vain for {what}: {expression}: {last:?}\n{}",
                 self.story().await
             );
         }
@@ -114,31 +119,42 @@ impl Browser {
         self.until(text, &expression).await;
     }
 
-    /// Waits for an element that can be seen, and names it.
-    async fn find(&self, css: &str) -> String {
+    /// Waits for an element that can be seen, and names it; an error if it is gone again meanwhile.
+    async fn find(&self, css: &str) -> Result<String, String> {
         let visible = format!(
             "[...document.querySelectorAll({0})].some(e => e.checkVisibility() && !e.disabled)",
             json!(css)
         );
         self.until(css, &visible).await;
         let wanted = json!({ "using": "css selector", "value": css });
-        let found = self.must("POST", "element", wanted).await;
+        let found = self.call("POST", "element", &wanted).await?;
         let id = found.as_object().and_then(|o| o.values().next());
-        id.and_then(Value::as_str).unwrap_or_default().to_owned()
+        Ok(id.and_then(Value::as_str).unwrap_or_default().to_owned())
     }
 
     /// A real click: it fails if something else lies on top.
     pub(crate) async fn click(&self, css: &str) {
-        let element = self.find(css).await;
-        self.must("POST", &format!("element/{element}/click"), json!({}))
-            .await;
+        self.act_on(css, "click", json!({})).await;
     }
 
     pub(crate) async fn type_into(&self, css: &str, text: &str) {
-        let element = self.find(css).await;
-        let keys = json!({ "text": text });
-        self.must("POST", &format!("element/{element}/value"), keys)
-            .await;
+        self.act_on(css, "value", json!({ "text": text })).await;
+    }
+
+    /// Once: an element that was drawn anew since it was found is found again, nothing has been done to it.
+    async fn act_on(&self, css: &str, command: &str, body: Value) {
+        let acted = eventually(PATIENCE, async || {
+            let element = self.find(css).await.ok()?;
+            let command = format!("element/{element}/{command}");
+            match self.call("POST", &command, &body).await {
+                Err(error) if error.contains("stale element reference") => None,
+                ended => Some(ended),
+            }
+        });
+        match acted.await {
+            Some(Ok(_)) => {}
+            ended => panic!("{command} {css}: {ended:?}\n{}", self.story().await),
+        }
     }
 
     /// Keys, to whatever has the focus. Special ones are in the private use area (W3C WebDriver,

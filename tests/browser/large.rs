@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use sealpost_tests::{Relay, SmtpClient, eventually};
+use sealpost_tests::{Relay, SmtpClient};
 use testkit::{RecordType, ZoneFault};
 use tokio::task::JoinSet;
 
 use crate::driver::Browser;
-use crate::net::{ADMIN, Net, PAGE, logged_in};
+use crate::net::{ADMIN, Net, PAGE, deferred, logged_in};
 
 testkit::net_test! {
     async fn each_view_is_shown_quickly_while_very_many_messages_wait() {
@@ -36,13 +36,8 @@ testkit::net_test! {
         relay.send("a@org.test", &["b@d.test"], crate::net::MESSAGE).await;
         let begun = Instant::now();
         fill(&relay, messages, domains).await;
-        let deferred = eventually(Duration::from_secs(1_800), async || {
-            let status = relay.cli(&["status", "--json"]).await.json();
-            let states = status["queue_by_state"].as_array()?;
-            let waiting = states.iter().find(|s| s[0] == "deferred")?[1].as_u64()?;
-            (waiting > messages as u64).then_some(())
-        });
-        assert!(deferred.await.is_some(), "{}", relay.story());
+        let all = deferred(&relay, messages as u64 + 1, Duration::from_secs(1_800)).await;
+        assert!(all, "{}", relay.story());
         println!("{messages} messages in {domains} domains wait after {:?}", begun.elapsed());
 
         let browser = logged_in(ADMIN).await;
@@ -79,6 +74,9 @@ async fn load(browser: &Browser, view: &str, shown: &str) -> (u64, String) {
     browser.until(view, "window.shownAfter !== undefined").await;
     browser.not_on_each_page(&script).await;
     let after = browser.script("return window.shownAfter").await;
+    // What is asked early is what the view wants.
+    let wasted = browser.script("return window.wasted.join(' ')").await;
+    assert_eq!(wasted, "", "{view}");
     let calls = browser
         .script(
             "return performance.getEntriesByType('resource').filter(e => e.name.includes('/v1/'))
@@ -157,6 +155,8 @@ const SOME: &str = "document.querySelector('main td.id, main .empty')";
 const WATCH: &str = "new MutationObserver((_, me) => {
     if (!(SHOWN)) return;
     me.disconnect();
+    const asked = performance.getEntriesByType('resource').map(e => e.name).filter(name => name.includes('/v1/'));
+    window.wasted = asked.filter((name, n) => asked.indexOf(name) !== n).concat([...window.early.keys()]);
     requestAnimationFrame(() => setTimeout(() => { window.shownAfter = performance.now(); }));
 }).observe(document, { subtree: true, childList: true, characterData: true });";
 

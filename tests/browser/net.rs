@@ -73,6 +73,17 @@ pub(crate) async fn waiting(relay: &Relay, to: &str) -> String {
     id
 }
 
+/// Waits until so many messages are deferred.
+pub(crate) async fn deferred(relay: &Relay, messages: u64, patience: Duration) -> bool {
+    let all = eventually(patience, async || {
+        let status = relay.cli(&["status", "--json"]).await.json();
+        let states = status["queue_by_state"].as_array()?;
+        let waiting = states.iter().find(|s| s[0] == "deferred")?[1].as_u64()?;
+        (waiting >= messages).then_some(())
+    });
+    all.await.is_some()
+}
+
 /// The link that the relay printed at its start.
 pub(crate) async fn link(relay: &mut Relay) -> String {
     let daemon = relay.daemon();

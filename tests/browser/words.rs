@@ -20,6 +20,8 @@ testkit::net_test! {
         let browser = logged_in(ADMIN).await;
         for id in [&html, &long] {
             browser.go(&format!("http://127.0.0.1:8025/#/queue/{id}")).await;
+            // Not the one before.
+            browser.until("the message", &format!("document.querySelector('main h1').textContent.includes('{id}')")).await;
             browser.until_says("It is given up").await;
             browser.click(".attempts details summary").await;
             let text = browser.text_of_page().await;
@@ -30,9 +32,9 @@ testkit::net_test! {
             let wide = browser.script("return document.documentElement.scrollWidth - innerWidth").await;
             assert!(wide.as_i64().unwrap() <= 0, "{wide} too wide");
         }
-        for view in ["queue", "deferrals", "events"] {
+        for (view, title) in [("queue", "Queue"), ("deferrals", "Deferrals"), ("events", "Events")] {
             browser.go(&format!("http://127.0.0.1:8025/#/{view}")).await;
-            browser.until("the view", "document.querySelector('main h1')").await;
+            browser.until("the view", &format!("document.querySelector('main h1').textContent === '{title}'")).await;
         }
         assert_eq!(browser.script("return typeof hacked").await, "undefined");
         let made = browser.script("return document.querySelectorAll('main script, main img, main b > b').length").await;

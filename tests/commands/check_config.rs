@@ -92,6 +92,63 @@ testkit::net_test! {
         }
     }
 
+    /// The first use: the files that the configuration names are those that are to be made.
+    async fn a_certificate_is_made_for_the_name_in_a_configuration_that_waits_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("sealpost.toml");
+        let text = "[server]\nhostname = \"mx1.relay.test\"\n[[listener]]\nname = \"relay\"\naddress = [\"127.0.0.1:2526\"]\n\
+                    tls = \"optional\"\ncertificate = \"mx1.pem\"\nprivate-key = \"mx1.key\"\n";
+        std::fs::write(&file, text).unwrap();
+        let directory = folder.path().display().to_string();
+        let made = cli(&file, &["cert", "self-signed", "--directory", &directory]).await;
+        assert_eq!(made.code, Some(0), "{made:?}");
+        assert!(made.stdout.contains("127.0.0.1:2526"), "{made:?}");
+        assert!(folder.path().join("mx1.relay.test.pem").exists(), "{made:?}");
+        std::fs::write(&file, "[server]\nhostname = 7\n").unwrap();
+        let wrong = cli(&file, &["cert", "self-signed", "--directory", &directory]).await;
+        assert!(wrong.code == Some(78) && wrong.stderr.contains("hostname"), "{wrong:?}");
+        // For a name that is given it is made all the same, but nobody has said where the listener is.
+        let missing = folder.path().join("mistyped.toml");
+        for (config, name, why) in [(&file, "a.test", "hostname"), (&missing, "b.test", "cannot be read")] {
+            let made = cli(config, &["cert", "self-signed", name, "--directory", &directory]).await;
+            assert_eq!(made.code, Some(0), "{made:?}");
+            assert!(made.stdout.contains("For the listener on 127.0.0.1:2525"), "{made:?}");
+            assert_eq!(made.stderr.lines().count(), 1, "{made:?}");
+            let told = made.stderr.contains("the listener is taken to be on 127.0.0.1:2525: ");
+            assert!(told && made.stderr.contains(why), "{made:?}");
+            assert!(made.stderr.contains(&config.display().to_string()), "{made:?}");
+        }
+    }
+
+    async fn g2_08_check_config_says_who_cannot_log_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, users, word] = ["sealpost.toml", "users", "word"].map(|f| folder.path().join(f));
+        let text = format!(
+            "[server]\nhostname = \"mx1.relay.test\"\ndata-dir = \"{0}\"\n\
+             [access]\nusers-file = \"{0}/users\"\n[dns]\ndnssec = \"off\"\n\
+             [[identity]]\nname = \"ann\"\nscram-only = true\n",
+            folder.path().display()
+        );
+        std::fs::write(&file, text).unwrap();
+        std::fs::write(&word, "correct horse battery\n").unwrap();
+        let word = word.display().to_string();
+        std::fs::write(&users, "# nobody yet\n").unwrap();
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&users, private).unwrap();
+        let said = cli(&file, &["check-config"]).await.stdout;
+        assert!(said.contains("nobody can log in with a password"), "{said}");
+        for (flag, warned) in [(Some("--no-scram"), true), (None, false)] {
+            let mut add = vec!["user", "add", "ann", "--password-file", &word];
+            add.extend(flag);
+            let added = cli(&file, &add).await;
+            assert_eq!(added.code, Some(0), "{added:?}");
+            let said = cli(&file, &["check-config"]).await.stdout;
+            let told = said.contains("identity[0].scram-only: \"ann\" cannot log in with a password");
+            assert_eq!(told, warned, "{said}");
+            assert!(!said.contains("nobody can log in"), "{said}");
+        }
+    }
+
     /// What is there is told from what is not.
     async fn files_of_the_commands_are_named_with_what_to_do() {
         let folder = tempfile::tempdir().unwrap();

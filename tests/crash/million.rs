@@ -105,10 +105,16 @@ async fn drain(site: &Site, peers: &Peers, messages: usize, domains: usize) {
         peers.zone.mx(&format!("m{n}.test"), 10, "mx.d.test");
     }
     let begun = Instant::now();
-    let empty = eventually(Duration::from_secs(900), async || {
-        // What was looked up just before is believed for a moment yet, and tried once more then.
-        site.ok(&["queue", "retry", "--all", "--yes"]).await;
-        tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut ordered: Option<Instant> = None;
+    let mut said = Instant::now();
+    let empty = eventually(Duration::from_secs(1_800), async || {
+        // What was looked up just before is believed for a moment yet, and tried once more then. Not too
+        // often: the order is written down for each message.
+        if ordered.is_none_or(|at| at.elapsed() > RETRY_EVERY) {
+            site.ok(&["queue", "retry", "--all", "--yes"]).await;
+            ordered = Some(Instant::now());
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
         let (_, text) = site.page("/metrics").await?;
         let counts = text
             .lines()
@@ -116,6 +122,14 @@ async fn drain(site: &Site, peers: &Peers, messages: usize, domains: usize) {
         let counts: Vec<f64> = counts
             .filter_map(|l| l.rsplit(' ').next()?.parse().ok())
             .collect();
+        if said.elapsed() > Duration::from_secs(20) {
+            said = Instant::now();
+            println!(
+                "{} left after {:?}",
+                counts.iter().sum::<f64>(),
+                begun.elapsed()
+            );
+        }
         (!counts.is_empty() && counts.iter().sum::<f64>() == 0.0).then_some(())
     });
     assert!(empty.await.is_some(), "not drained: {}", site.story());
@@ -209,6 +223,7 @@ fn memory(daemon: &Daemon) -> u64 {
     megabytes
 }
 
+const RETRY_EVERY: Duration = Duration::from_secs(20);
 const CLIENTS: usize = 30;
 const SEGMENT: u64 = 64 << 20;
 const BODY: &[u8] = b"From: s@org.test\r\nTo: u@m.test\r\nSubject: one of many\r\n\r\nHello.\r\n";

@@ -46,41 +46,25 @@ testkit::net_test! {
     async fn testssl_finds_nothing_amiss() {
         let ca = TestCa::new();
         let _relay = Relay::start(tls_listeners(&ca, "")).await;
-        let folder = tempfile::tempdir().unwrap();
-        let report = folder.path().join("report.json");
-        let testssl = program("testssl", "testssl.sh");
-        let output = tokio::process::Command::new(testssl)
-            // Its looks for old weaknesses of other libraries take minutes; by hand: --vulnerable.
-            .args(["--quiet", "--color", "0", "--protocols", "--server-defaults"])
-            .args(["--starttls", "smtp", "--nodns", "none", "--ip", "127.0.0.1", "--jsonfile"])
-            .arg(&report)
-            .arg("relay.test:2587")
-            .kill_on_drop(true)
-            .output()
-            .await
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        let text = std::fs::read_to_string(&report).unwrap_or_else(|e| panic!("{e}: {said}"));
-        let found: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let severity = |id: &str| {
-            let all = found.as_array().unwrap();
-            let row = all.iter().find(|r| r["id"] == id).unwrap_or_else(|| panic!("no {id}: {said}"));
-            (row["severity"].as_str().unwrap().to_owned(), row["finding"].to_string())
+        let found = testssl().await;
+        let finding = |id: &str| {
+            let row = found.iter().find(|r| r["id"] == id).unwrap_or_else(|| panic!("no {id}: {found:?}"));
+            row["finding"].to_string()
         };
         for old in ["SSLv2", "SSLv3", "TLS1", "TLS1_1"] {
-            let (_, finding) = severity(old);
+            let finding = finding(old);
             assert!(finding.contains("not offered"), "{old}: {finding}");
         }
         for new in ["TLS1_2", "TLS1_3"] {
-            let (_, finding) = severity(new);
+            let finding = finding(new);
             assert!(finding.contains("offered") && !finding.contains("not"), "{new}: {finding}");
         }
-        let bad: Vec<String> = found.as_array().unwrap().iter()
-            .filter(|r| matches!(r["severity"].as_str(), Some("CRITICAL" | "HIGH" | "MEDIUM")))
-            // Of the test's own authority: nobody knows it, it has no lists and no responder.
-            .filter(|r| !r["id"].as_str().is_some_and(|id| id.starts_with("cert_")))
-            .map(ToString::to_string)
-            .collect();
+        let mut bad = amiss(&found);
+        if !bad.is_empty() {
+            // Its shell gives up an answer that comes late on a busy machine: what is amiss is so each time.
+            let again = amiss(&testssl().await);
+            bad.retain(|finding| again.contains(finding));
+        }
         assert!(bad.is_empty(), "{bad:#?}");
     }
 
@@ -269,3 +253,39 @@ async fn s_client(args: &[&str], input: &str) -> (bool, String) {
 
 const STARTTLS: &str = "127.0.0.1:2587";
 const IMPLICIT: &str = "127.0.0.1:2465";
+
+/// What testssl.sh says of the submission listener.
+async fn testssl() -> Vec<serde_json::Value> {
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().join("report.json");
+    let output = tokio::process::Command::new(program("testssl", "testssl.sh"))
+        // Its looks for old weaknesses of other libraries take minutes; by hand: --vulnerable.
+        .args([
+            "--quiet",
+            "--color",
+            "0",
+            "--protocols",
+            "--server-defaults",
+        ])
+        .args(["--starttls", "smtp", "--nodns", "none", "--ip", "127.0.0.1"])
+        .arg("--jsonfile")
+        .arg(&report)
+        .arg("relay.test:2587")
+        .kill_on_drop(true)
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let text = std::fs::read_to_string(&report).unwrap_or_else(|e| panic!("{e}: {said}"));
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {said}"))
+}
+
+/// Findings that somebody should act on, but for those of the test's own authority: nobody knows it, it has
+/// no lists and no responder.
+fn amiss(found: &[serde_json::Value]) -> Vec<String> {
+    let bad = found.iter().filter(|r| {
+        matches!(r["severity"].as_str(), Some("CRITICAL" | "HIGH" | "MEDIUM"))
+            && !r["id"].as_str().is_some_and(|id| id.starts_with("cert_"))
+    });
+    bad.map(ToString::to_string).collect()
+}

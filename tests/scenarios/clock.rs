@@ -3,10 +3,10 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use sealpost_tests::{Relay, eventually};
-use testkit::FakeMx;
+use sealpost_tests::{Event, Relay, eventually};
+use testkit::{FakeMx, PolicyFault};
 
-use crate::net::{MESSAGE, Net, SOON, deferred, ok};
+use crate::net::{MESSAGE, Net, SOON, deferred, events_of, ok, time};
 
 testkit::net_test! {
     async fn h8_01_a_clock_a_year_ahead_ends_no_mail_until_an_operator_says_that_it_is_right() {
@@ -59,6 +59,36 @@ testkit::net_test! {
         relay.wait_for("delivery.sent", &id, SOON).await;
     }
 
+    /// All that is known of the domain is what the doubted clock said. When the doubt ends, the mail is neither
+    /// let go without a policy, since we just asked for it, nor put off for what was said before.
+    async fn h8_01_mail_that_waits_for_the_clock_waits_for_its_policy_when_the_clock_is_accepted() {
+        for (n, from_now) in [-DAY, YEAR].into_iter().enumerate() {
+            let net = Net::start().await;
+            let mx = net.plain_mx("d.test", "127.0.0.25").await;
+            net.enforce("d.test");
+            net.host.fault("d.test", PolicyFault::ExpiredCertificate);
+            let mut relay = net.relay().await;
+            as_if_the_last_time_was(&mut relay, from_now).await;
+            relay.wait_event(|e| e.is("clock.jumped"), SOON).await;
+            let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+            let event = deferred(&relay, &id).await;
+            assert_eq!(event.text("reason"), "policy-lookup", "{n}: {event}");
+            let doubted = |e: &Event| e.text("detail").contains("our own clock is doubted");
+            assert!(doubted(&event), "{n}: {event}");
+            net.host.heal("d.test");
+            ok(&relay, &["clock", "accept"]).await;
+            let next = |e: &Event| e.text("event").starts_with("delivery.") && e.text("queue_id") == id && !doubted(e);
+            let event = relay.wait_event(next, SOON).await;
+            assert!(event.is("delivery.deferred"), "{n}: {event}");
+            assert!(event.text("detail").contains("has to be fetched again"), "{n}: {event}");
+            let waits = time(&event, "/next_attempt") - time(&event, "/ts");
+            assert!((0..=7200).contains(&waits), "{n}: {waits} s: {event}");
+            let again = events_of(&relay, "delivery.deferred", &id).len();
+            assert_eq!(again, 2, "{n}: {}", relay.story());
+            mx.assert_no_mail();
+        }
+    }
+
     async fn h8_06_times_in_the_log_are_utc_wherever_the_machine_is() {
         // The relays of these tests run in Europe, where clocks are moved twice a year.
         let net = Net::start().await;
@@ -74,14 +104,14 @@ testkit::net_test! {
             let end = event.at("/tls/cert/not_after").as_str().unwrap();
             assert!(end.starts_with(&format!("{year}-12-31T00:00:00")) && end.ends_with('Z'), "{event}");
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-            let told = crate::net::time(&event, "/ts");
+            let told = time(&event, "/ts");
             assert!(now.abs_diff(told.try_into().unwrap()) < 60, "{event}");
             let received = mx.messages().pop().unwrap().text();
             let trace = received.split("\r\n\r\n").next().unwrap();
             assert!(trace.contains("+0000"), "RFC 5321 section 4.4: {trace}");
         }
         let relay = net.relay().await;
-        let events: Vec<i64> = relay.events().iter().map(|e| crate::net::time(e, "/ts")).collect();
+        let events: Vec<i64> = relay.events().iter().map(|e| time(e, "/ts")).collect();
         assert!(events.is_sorted(), "{}", relay.story());
     }
 

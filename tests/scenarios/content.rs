@@ -203,6 +203,20 @@ testkit::net_test! {
         assert_eq!((event.text("reason"), event.text("dsn")), ("extension-missing", "5.6.7"), "{event}");
         ascii.assert_no_mail();
         assert!(org.wait_for_message(SOON).await.text().contains("Status: 5.6.7"));
+        // What is ASCII goes on without the flag that it came with, also to a host without the extension.
+        for (to, body) in [
+            ("b@d.test", "all of it is ASCII"),
+            ("b@b\u{fc}cher.test", "the domain has an ASCII form"),
+        ] {
+            let message = format!("Subject: x\r\n\r\n{body}\r\n");
+            let id = client.send_with("a@org.test", " SMTPUTF8", &[to], "", message.as_bytes()).await;
+            sent(&relay, &id).await;
+        }
+        for mx in [&ascii, &utf8] {
+            let message = mx.messages().pop().unwrap();
+            assert!(!message.from_params.contains("SMTPUTF8"), "{message:?}");
+            assert!(message.data.is_ascii(), "{message:?}");
+        }
     }
 
     async fn e2_34_e2_37_e2_48_a_message_that_is_too_large_for_one_host_goes_to_the_next() {

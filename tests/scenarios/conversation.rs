@@ -138,8 +138,8 @@ testkit::net_test! {
     async fn h3_17_a_250_that_comes_too_late_may_double_the_message_and_never_loses_it() {
         let net = Net::start().await;
         let mx = net.mx("d.test", "127.0.0.25").await;
-        mx.rule(Rule::once(".", Action::Delay(Duration::from_secs(2))));
-        let relay = Relay::start(net.config().set("delivery.timeouts.data-done", "\"500ms\"")).await;
+        mx.rule(Rule::once(".", Action::Delay(Duration::from_secs(6))));
+        let relay = Relay::start(net.config().set("delivery.timeouts.data-done", "\"3s\"")).await;
         let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
         assert_eq!(deferred(&relay, &id).await.text("reason"), "timeout");
         mx.wait_for_message(SOON).await;
@@ -199,7 +199,7 @@ testkit::net_test! {
         let net = Net::start().await;
         let mx = net.peer("mx.shared.test", "127.0.0.25").await;
         mx.script(|s| s.extensions.more.push("LIMITS RCPTMAX=2 MAILMAX=1".into()));
-        mx.rule(Rule::always("MAIL", Action::Delay(Duration::from_secs(1))).about("a@org.test"));
+        mx.rule(Rule::always("MAIL", Action::Delay(Duration::from_secs(3))).about("a@org.test"));
         mx.rule(Rule::always("MAIL", Action::Delay(Duration::from_secs(6))).about("slow@org.test"));
         net.zone.mx("d.test", 10, "mx.shared.test").a("mx.shared.test", "127.0.0.25");
         net.zone.mx("e.test", 10, "mx.shared.test");
@@ -275,9 +275,10 @@ testkit::net_test! {
         let flooded = net.mx("flooded.test", "127.0.0.27").await;
         let other = net.mx("other.test", "127.0.0.28").await;
         net.zone.a("mx.shared.test", "127.0.0.25");
-        for mx in [&shared, &own, &flooded] {
+        for mx in [&shared, &own] {
             mx.rule(slowly.clone());
         }
+        flooded.rule(Rule::always("RCPT", Action::Delay(Duration::from_secs(1))));
         let mut to = vec!["b@own.test"];
         for (domain, mailbox) in [("a.test", "b@a.test"), ("b.test", "b@b.test"), ("c.test", "b@c.test")] {
             net.zone.mx(domain, 10, "mx.shared.test");
@@ -346,6 +347,57 @@ testkit::net_test! {
             let carried = mx.messages().iter().filter(|m| m.session == n).count();
             assert!(carried <= 2, "{}", mx.transcript_text());
         }
+    }
+
+    async fn e2_13_a_session_that_may_carry_no_more_is_followed_by_another_at_once() {
+        let net = Net::start().await;
+        let mx = net.mx("d.test", "127.0.0.25").await;
+        let relay = Relay::start(net.config().set("delivery.timeouts.idle", "\"1m\"")).await;
+        let enough = Action::ReplyThenClose("421 4.7.0 too many messages in this session".into());
+        mx.rule(Rule::nth("MAIL", 3, enough.clone()));
+        for _ in 0..3 {
+            let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+            sent(&relay, &id).await;
+        }
+        let carried: Vec<usize> = mx.messages().iter().map(|m| m.session).collect();
+        assert_eq!(carried, [0, 0, 1], "{}", mx.transcript_text());
+        // On a fresh session it is a word about the host: no third try.
+        mx.rule(Rule::always("MAIL", enough));
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        assert_eq!(deferred(&relay, &id).await.text("reason"), "remote-4xx");
+        assert_eq!(mx.sessions().len(), 3, "{}", mx.transcript_text());
+    }
+
+    async fn each_recipient_is_shown_with_what_became_of_it() {
+        let net = Net::start().await;
+        let mx = net.mx("d.test", "127.0.0.25").await;
+        mx.rule(Rule::always("RCPT", Action::Reply("550 5.1.1 no such user".into())).about("b@"));
+        mx.rule(Rule::always("RCPT", Action::Reply("450 4.2.1 greylisted".into())).about("c@"));
+        let relay = net.relay().await;
+        let all = ["a@d.test", "b@d.test", "c@d.test"];
+        let id = relay.send("a@org.test", &all, MESSAGE).await;
+        let later = of_recipient(&relay, "delivery.deferred", &id, "c@d.test").await;
+        let never = of_recipient(&relay, "delivery.bounced", &id, "b@d.test").await;
+        for (event, reason) in [(&later, "remote-4xx"), (&never, "remote-5xx")] {
+            assert_eq!(event.at("/tried/0/reason"), reason, "{event}");
+        }
+        let gone = of_recipient(&relay, "delivery.sent", &id, "a@d.test").await;
+        assert!(gone.at("/tried/0/reason").is_null(), "{gone}");
+        let shown = ok(&relay, &["queue", "show", &id, "--json"]).await.json();
+        let each: Vec<_> = shown["per_recipient"].as_array().unwrap().iter()
+            .map(|r| (r["state"].as_str().unwrap(), r["reply"].as_str().unwrap()))
+            .collect();
+        assert_eq!(each.len(), 3, "{shown}");
+        assert_eq!(each[0].0, "delivered", "{shown}");
+        assert!(each[0].1.starts_with("250"), "{shown}");
+        assert_eq!(each[1], ("bounced", "550 5.1.1 no such user"), "{shown}");
+        assert_eq!(each[2], ("pending", "450 4.2.1 greylisted"), "{shown}");
+        let whose: Vec<_> = shown["history"].as_array().unwrap().iter()
+            .map(|h| h["recipients"].clone())
+            .collect();
+        assert_eq!(whose, all.map(|r| serde_json::json!([r])), "{shown}");
+        let told = ok(&relay, &["explain", &id]).await.stdout;
+        assert!(told.contains("450 4.2.1 greylisted") && !told.contains("no such user"), "{told}");
     }
 
     async fn the_last_dialogue_is_shown_once_for_all_that_failed_alike() {

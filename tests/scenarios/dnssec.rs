@@ -98,7 +98,12 @@ testkit::net_test! {
         let config = net.config().set("dns.servers", r#"["127.0.0.99:53"]"#);
         let relay = sealpost_tests::Relay::start(config).await;
         let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
-        deferred(&relay, &id).await;
+        // It is not the recipient's side that has to act, and nobody writes to it.
+        let waits = deferred(&relay, &id).await;
+        assert_eq!((waits.text("reason"), waits.text("dsn")), ("local", "4.3.0"), "{waits}");
+        assert!(waits.text("detail").contains("127.0.0.99"), "{waits}");
+        let explained = relay.cli(&["explain", &id]).await.stdout;
+        assert!(explained.contains("Our side has to act") && !explained.contains("postmaster@d.test"), "{explained}");
         let told = relay.wait_event(|e| e.is("dns.no-answer"), SOON).await;
         assert!(told.text("reason").contains("127.0.0.99"), "{told}");
         assert!(told.text("remedy").contains("dns.servers"), "{told}");
@@ -110,10 +115,15 @@ testkit::net_test! {
         assert!(status.contains("0 look-ups answered") && !status.contains(" 0 failed"), "{status}");
 
         // Who answers again is found without anybody's help.
-        let _zone = testkit::Zone::start_on("127.0.0.99:53").await;
+        let zone = testkit::Zone::start_on("127.0.0.99:53").await;
+        zone.mail_domain("d.test", "mx.d.test", "127.0.0.25");
+        let mx = net.peer("mx.d.test", "127.0.0.25").await;
         relay.wait_event(|e| e.is("dns.answers"), 2 * SOON).await;
         let seen = relay.http_get("/readyz").await;
         assert_eq!(seen.0, 200, "{}", seen.1);
+        // So does the mail, which would have an hour to wait.
+        relay.wait_for("delivery.sent", &id, 2 * SOON).await;
+        assert_eq!(mx.messages().len(), 1);
     }
 }
 

@@ -9,6 +9,7 @@
     reason = "tests: a panic is the failure report"
 )]
 
+mod advice;
 mod api;
 mod api_document;
 mod api_hostile;
@@ -60,3 +61,4 @@ mod telemetry;
 mod testing;
 mod tls_required_no;
 mod trust;
+mod whose_move;

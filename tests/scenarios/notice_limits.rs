@@ -3,7 +3,7 @@
 use sealpost_tests::Relay;
 use testkit::{Action, Rule};
 
-use crate::net::{MESSAGE, Net, SOON, sent};
+use crate::net::{MESSAGE, Net, SOON, ok, sent};
 
 testkit::net_test! {
     async fn f4_06_beyond_the_limit_notices_are_told_in_the_log_and_to_the_postmaster() {
@@ -72,6 +72,45 @@ testkit::net_test! {
         assert_eq!(org.messages().len(), 2);
     }
 
+    async fn f4_06_a_warning_that_is_withheld_counts_once_and_for_those_it_would_have_told_of() {
+        let net = Net::start().await;
+        // Nobody listens there.
+        net.zone.mail_domain("d.test", "mx.d.test", "127.0.0.25");
+        let org = net.plain_mx("org.test", "127.0.1.9").await;
+        let config = net.config()
+            .set("queue.delay-warning", "\"1s\"")
+            .set("queue.retry", "[\"1s\"]")
+            .set("queue.notifications-per-sender", "\"1/1d\"");
+        let mut relay = Relay::start(config).await;
+        let mut client = relay.client().await;
+        let mut ids = Vec::new();
+        for _ in 0..2 {
+            client.command("MAIL FROM:<a@org.test>").await.demand(250);
+            client.command("RCPT TO:<quiet@d.test> NOTIFY=NEVER").await.demand(250);
+            client.command("RCPT TO:<loud@d.test>").await.demand(250);
+            client.command("DATA").await.demand(354);
+            client.write(MESSAGE).await;
+            ids.push(client.command(".").await.demand(250).queue_id());
+        }
+        let told = relay.wait_event(|e| e.is("dsn.sent"), SOON).await;
+        assert_eq!(told.at("/nrcpt").as_u64(), Some(1), "{told}");
+        let withheld = relay.wait_event(|e| e.is("dsn.withheld"), SOON).await;
+        assert_eq!((withheld.text("kind"), withheld.text("nrcpt")), ("delayed", "1"), "{withheld}");
+        // Later attempts find nothing to tell.
+        for _ in 0..2 {
+            let seen = relay.events().len();
+            ok(&relay, &["queue", "retry", "--all"]).await;
+            for id in &ids {
+                let again = |e: &sealpost_tests::Event| e.is("delivery.deferred") && e.text("queue_id") == id;
+                relay.wait_event_after(seen, again, SOON).await;
+            }
+        }
+        relay.terminate(SOON).await;
+        let summary = relay.wait_event(|e| e.is("dsn.withheld-summary"), SOON).await;
+        assert_eq!((summary.text("withheld"), summary.text("nrcpt")), ("1", "1"), "{summary}");
+        assert_eq!(org.messages().len(), 1);
+    }
+
     async fn f1_10_an_added_original_recipient_is_the_address_under_which_it_came() {
         let net = Net::start().await;
         let mx = net.plain_mx("d.test", "127.0.0.25").await;
@@ -90,5 +129,16 @@ testkit::net_test! {
         sent(&relay, &id).await;
         let params = mx.messages()[2].to[0].1.clone();
         assert!(params.contains("ORCPT=rfc822;old@x.test"), "{params}");
+        // What xtext has a meaning for is encoded.
+        for (n, (to, want)) in (3..).zip([
+            ("bob+tag@d.test", "ORCPT=rfc822;bob+2Btag@d.test"),
+            ("k=v@d.test", "ORCPT=rfc822;k+3Dv@d.test"),
+            ("\"a b\"@d.test", "ORCPT=rfc822;\"a+20b\"@d.test"),
+        ]) {
+            let id = client.send("a@org.test", &[to], MESSAGE).await;
+            sent(&relay, &id).await;
+            let params = mx.messages()[n].to[0].1.clone();
+            assert!(params.contains(want), "{to}: {params}");
+        }
     }
 }

@@ -150,7 +150,7 @@ testkit::net_test! {
         net.enforce("d.test");
         let config = net.config()
             .set("queue.retry", "[\"1s\"]")
-            .set("queue.lifetime", "\"3s\"");
+            .set("queue.lifetime", "\"8s\"");
         let relay = Relay::start(config).await;
         let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
         let event = relay.wait_for("delivery.expired", &id, SOON).await;
@@ -158,7 +158,7 @@ testkit::net_test! {
         assert_eq!(event.text("dsn"), "4.4.7", "{event}");
         assert_eq!(event.text("level"), "error", "{event}");
         assert!(event.at("/attempt").as_u64().unwrap() >= 3, "{event}");
-        assert!(event.at("/delay").as_f64().unwrap() >= 3.0, "{event}");
+        assert!(event.at("/delay").as_f64().unwrap() >= 8.0, "{event}");
         assert!(!events_of(&relay, "delivery.deferred", &id).is_empty());
         mx.assert_no_mail();
         let notice = org.wait_for_message(SOON).await;
@@ -208,6 +208,71 @@ testkit::net_test! {
         assert_eq!(relay.events().iter().filter(|e| e.is("dsn.sent")).count(), 1);
         assert_eq!(org.messages().len(), 1);
         mx.assert_no_mail();
+    }
+
+    async fn f1_17_f3_03_e5_01_a_delay_is_told_when_it_is_time_and_not_with_the_next_attempt() {
+        let net = Net::start().await;
+        let org = net.plain_mx("org.test", "127.0.1.9").await;
+        let mx = net.plain_mx("d.test", "127.0.0.25").await;
+        net.enforce("d.test");
+        let config = net.config()
+            .set("queue.retry", "[\"1h\"]")
+            .set("queue.delay-warning", "\"2s\"");
+        let relay = Relay::start(config).await;
+        let mut client = relay.client().await;
+        let quiet = client.send_with("a@org.test", "", &["q@d.test"], " NOTIFY=FAILURE", MESSAGE).await;
+        let id = client.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        relay.wait_for("delivery.deferred", &id, SOON).await;
+        let told = relay.wait_for("dsn.sent", &id, SOON).await;
+        assert_eq!(told.text("kind"), "delayed", "{told}");
+        let notice = org.wait_for_message(SOON).await;
+        let parts = parts(&notice);
+        let report = unfolded(&parts[1].1);
+        for line in ["Action: delayed", "Status: 4.7.10", "Final-Recipient: rfc822;b@d.test"] {
+            assert!(report.lines().any(|l| l == line), "{line}: {report}");
+        }
+        assert!(report.contains("Last-Attempt-Date: ") && report.contains("Will-Retry-Until: "), "{report}");
+        let prose = parts[0].1.replace("\r\n", " ");
+        for word in ["only a warning", "again and again", "MTA-STS, mode enforce, policy id 1", "The message waits"] {
+            assert!(prose.contains(word), "{word}: {prose}");
+        }
+        // That was no attempt, and the next one comes when it would have come.
+        assert_eq!(events_of(&relay, "delivery.deferred", &id).len(), 1, "{}", relay.story());
+        let shown = ok(&relay, &["queue", "list", "--json"]).await.stdout;
+        let item = shown.lines().find(|line| line.contains(&id)).unwrap();
+        assert!(item.contains("\"deferred\"") && item.contains("tls-not-offered"), "{item}");
+        ok(&relay, &["queue", "retry", &id]).await;
+        let second = |e: &Event| e.is("delivery.deferred") && e.text("queue_id") == id && e.at("/attempt") == 2;
+        relay.wait_event(second, SOON).await;
+        assert_eq!(events_of(&relay, "delivery.deferred", &quiet).len(), 1, "{}", relay.story());
+        assert_eq!(org.messages().len(), 1);
+        mx.assert_no_mail();
+    }
+
+    async fn f3_01_what_an_operator_returns_comes_back_with_the_policys_story() {
+        let net = Net::start().await;
+        let org = net.plain_mx("org.test", "127.0.1.9").await;
+        net.zone.mx("d.test", 10, "mx1.d.test").a("mx1.d.test", "127.0.1.1");
+        net.zone.mx("d.test", 20, "mx2.d.test").a("mx2.d.test", "127.0.1.2");
+        let _one = FakeMx::start("127.0.1.1:25", "mx1.d.test", None).await;
+        let _two = FakeMx::start("127.0.1.2:25", "mx2.d.test", None).await;
+        net.enforce_for("d.test", &["*.d.test"]);
+        let relay = net.relay().await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        relay.wait_for("delivery.deferred", &id, SOON).await;
+        ok(&relay, &["queue", "bounce", &id]).await;
+        let notice = org.wait_for_message(SOON).await;
+        let parts = parts(&notice);
+        let prose = parts[0].1.replace("\r\n", " ").replace("  ", "");
+        for word in [
+            "returned by an operator", "mx1.d.test [127.0.1.1]", "mx2.d.test [127.0.1.2]",
+            "MTA-STS, mode enforce, policy id 1", "https://mta-sts.d.test/.well-known/mta-sts.txt",
+            "What can be done", "administrator of",
+        ] {
+            assert!(prose.contains(word), "{word}: {prose}");
+        }
+        assert!(parts[1].1.contains("Last-Attempt-Date: "), "{}", parts[1].1);
+        assert!(!parts[1].1.contains("Remote-MTA: "), "no host has said so: {}", parts[1].1);
     }
 
     async fn e5_04_mail_that_was_put_off_is_warned_of_once_and_given_up_in_time() {

@@ -40,6 +40,31 @@ testkit::net_test! {
         assert_eq!((mx.messages().len(), other.messages().len()), (1, 1));
     }
 
+    async fn h7_01_what_only_helps_keeps_no_mail_waiting_when_it_cannot_be_read() {
+        let net = Net::start().await;
+        let mx = net.plain_mx("d.test", "127.0.0.25").await;
+        mx.rule(Rule::always("MAIL", Action::Stall));
+        let mut relay = net.relay().await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        in_hand(&mx, 1).await;
+        relay.kill();
+        let data = relay.folder().join("data");
+        let marks = data.join("delivery/in-hand");
+        std::fs::remove_file(&marks).unwrap();
+        std::fs::create_dir(&marks).unwrap();
+        std::fs::write(data.join("queue/FORMAT"), "").unwrap();
+        std::fs::write(data.join("policies/FORMAT"), "garbage").unwrap();
+        mx.behave();
+        relay.restart().await;
+        sent(&relay, &id).await;
+        let story = relay.story();
+        for said in ["in-hand", "queue/FORMAT", "policies/FORMAT"] {
+            assert!(story.contains(said), "{said}: {story}");
+        }
+        let format = std::fs::read_to_string(data.join("queue/FORMAT")).unwrap();
+        assert_eq!(format, "sealpost-queue 1\n");
+    }
+
     async fn h7_08_a_message_whose_content_is_damaged_is_parked_after_three_tries() {
         let net = Net::start().await;
         let mx = net.plain_mx("d.test", "127.0.0.25").await;
@@ -47,15 +72,20 @@ testkit::net_test! {
         let mut relay = Relay::start(net.config().set("queue.retry", "[\"1s\"]")).await;
         let body = [MESSAGE, b"here stands the marker\r\n"].concat();
         let id = relay.send("a@org.test", &["b@d.test"], &body).await;
+        let body = [MESSAGE, b"another marker stands in this one\r\n"].concat();
+        let other = relay.send("a@org.test", &["e@d.test"], &body).await;
         // What is damaged at the very end of the journal counts as torn: something has to follow.
         relay.send("a@org.test", &["d@d.test"], MESSAGE).await;
         in_hand(&mx, 1).await;
         relay.kill();
         let marker = b"here stands the marker";
+        let (its_segment, its_place) = find(&relay, b"another marker stands");
+        overwrite(&its_segment, its_place, b"A");
         let (segment, at) = find(&relay, marker);
         overwrite(&segment, at, b"H");
         mx.behave();
         relay.restart().await;
+        relay.wait_for("delivery.held", &other, SOON).await;
         let held = relay.wait_for("delivery.held", &id, SOON).await;
         assert_eq!((held.text("reason"), held.text("dsn")), ("parked", "4.3.0"), "{held}");
         assert_eq!(held.at("/attempt"), 3, "{held}");
@@ -68,6 +98,12 @@ testkit::net_test! {
         sent(&relay, &fine).await;
         let status = ok(&relay, &["queue", "list", "--reason", "parked", "--json"]).await.stdout;
         assert!(status.contains("\"held\""), "{status}");
+        // Returned it comes without the content, and says so.
+        let org = net.plain_mx("org.test", "127.0.1.9").await;
+        ok(&relay, &["queue", "bounce", &other]).await;
+        let notice = org.wait_for_message(SOON).await.text();
+        assert!(notice.contains("Nothing of your message is attached."), "{notice}");
+        assert!(!notice.contains("rfc822-headers"), "{notice}");
         // Mended, it is delivered when it is tried again.
         overwrite(&segment, at, b"h");
         ok(&relay, &["queue", "retry", &id]).await;

@@ -1,5 +1,7 @@
 //! A paused destination: its mail waits, also what comes later, until it is resumed.
 
+use testkit::{Action, Rule};
+
 use crate::net::{MESSAGE, Net, SOON, ok, sent};
 
 testkit::net_test! {
@@ -32,6 +34,26 @@ testkit::net_test! {
             let said = ok(&relay, &args).await.stdout;
             assert!(said.contains(word), "{args:?}: {said}");
         }
+        let told = ok(&relay, &["explain", &ids[0]]).await.stdout;
+        let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
+        for (word, is_said) in [
+            ("No attempt is made while its destination is paused.", true),
+            ("It is not given up while its destination is paused (`queue.expire-held`).", true),
+            ("`sealpost queue resume d.test` lets its mail go on", true),
+            ("It is given up", false),
+            ("due now", false),
+            ("tries it now", false),
+        ] {
+            assert_eq!(told.contains(word), is_said, "{word}: {told}");
+        }
+        let domain = ok(&relay, &["explain", "d.test"]).await.stdout;
+        assert!(domain.contains("None is given up") && !domain.contains("queue retry --domain"), "{domain}");
+        let shown = ok(&relay, &["queue", "show", &ids[0]]).await.stdout;
+        assert!(shown.contains("(paused)") && shown.contains("not while its destination is paused"), "{shown}");
+        assert!(shown.contains("they move") && !shown.contains("next attempt"), "{shown}");
+        assert!(ok(&relay, &["queue", "list"]).await.stdout.contains("(paused)"));
+        let one = ok(&relay, &["queue", "retry", &ids[0]]).await.stdout;
+        assert_eq!(one, "1 message (1 at a paused destination: not tried)\n");
         // Neither a crash nor the loss of the index lets it go.
         relay.kill();
         std::fs::remove_dir_all(relay.folder().join("data/queue/index")).unwrap();
@@ -45,7 +67,8 @@ testkit::net_test! {
         assert!(org.wait_for_message(SOON).await.text().contains("u0@d.test"));
         ok(&relay, &["queue", "cancel", &ids[1]]).await;
         // A retry is no resumption.
-        ok(&relay, &["queue", "retry", "--domain", "d.test"]).await;
+        let said = ok(&relay, &["queue", "retry", "--domain", "d.test"]).await.stdout;
+        assert_eq!(said, "2 messages (2 at paused destinations: not tried)\n");
         let fine = relay.send("a@org.test", &["d@e.test"], MESSAGE).await;
         sent(&relay, &fine).await;
         assert!(mx.sessions().is_empty(), "{}", mx.transcript_text());
@@ -57,6 +80,81 @@ testkit::net_test! {
         assert_eq!((mx.messages().len(), other.messages().len(), org.messages().len()), (2, 3, 1));
         let nonsense = relay.cli(&["queue", "pause", "-bad-.test"]).await;
         assert_eq!(nonsense.code, Some(64), "{nonsense:?}");
+    }
+
+    async fn mail_for_an_address_is_paused_and_chosen_by_the_name_that_the_summary_has() {
+        let net = Net::start().await;
+        let mx = net.plain_mx("d.test", "127.0.0.25").await;
+        let mut relay = net.relay().await;
+        let said = ok(&relay, &["queue", "pause", "[127.0.0.25]"]).await.stdout;
+        assert_eq!(said, "[127.0.0.25] is paused; 0 messages wait for it\n");
+        let id = relay.send("a@org.test", &["b@[127.0.0.25]"], MESSAGE).await;
+        relay.terminate(SOON).await;
+        relay.restart().await;
+        let summary = ok(&relay, &["queue", "summary"]).await.stdout;
+        assert!(summary.contains("[127.0.0.25] is paused since"), "{summary}");
+        let listed = ok(&relay, &["queue", "list", "--domain", "[127.0.0.25]"]).await.stdout;
+        assert!(listed.contains(&id), "{listed}");
+        let held = ok(&relay, &["queue", "hold", "--domain", "[127.0.0.25]"]).await.stdout;
+        assert_eq!(held, "1 message\n");
+        let other = ok(&relay, &["queue", "list", "--domain", "[127.0.0.26]"]).await.stdout;
+        assert_eq!(other, "no messages\n");
+        let nonsense = relay.cli(&["queue", "pause", "[127.0.0]"]).await;
+        assert_eq!(nonsense.code, Some(65), "{nonsense:?}");
+        assert!(nonsense.stderr.contains("address literal"), "{nonsense:?}");
+        ok(&relay, &["queue", "release", "--domain", "[127.0.0.25]"]).await;
+        ok(&relay, &["queue", "resume", "[127.0.0.25]"]).await;
+        sent(&relay, &id).await;
+        assert_eq!(mx.messages().len(), 1);
+    }
+
+    async fn what_is_being_delivered_may_arrive_although_it_is_cancelled_and_is_said_so() {
+        let net = Net::start().await;
+        let mx = net.plain_mx("d.test", "127.0.0.25").await;
+        mx.rule(Rule::always("MAIL", Action::Stall));
+        let relay = net.relay().await;
+        let mut ids = Vec::new();
+        for n in 1..=3 {
+            ids.push(relay.send("a@org.test", &["b@d.test"], MESSAGE).await);
+            let under_way = sealpost_tests::eventually(SOON, async || {
+                let far = mx.commands().into_iter().filter(|c| c.starts_with("MAIL"));
+                (far.count() == n).then_some(())
+            });
+            assert!(under_way.await.is_some(), "{}", relay.story());
+        }
+        ok(&relay, &["queue", "bounce", &ids[0]]).await;
+        let listed = ok(&relay, &["queue", "list", "--json"]).await;
+        assert!(listed.stdout.contains("\"active\"") && !listed.stdout.contains("1970-"), "{listed:?}");
+        let one = ok(&relay, &["queue", "cancel", &ids[1]]).await.stdout;
+        assert_eq!(one, "1 message; it was being delivered just now and may still arrive\n");
+        let answer = ok(&relay, &["queue", "cancel", "--all", "--json"]).await.json();
+        assert_eq!((&answer["matched"], &answer["under_way"]), (&2.into(), &2.into()), "{answer}");
+    }
+
+    async fn what_was_in_hand_as_it_was_returned_goes_back_although_its_destination_is_paused() {
+        let net = Net::start().await;
+        let mx = net.plain_mx("d.test", "127.0.0.25").await;
+        let org = net.plain_mx("org.test", "127.0.1.9").await;
+        mx.rule(Rule::always("MAIL", Action::Stall));
+        let config = net.config().set("delivery.connections-per-destination", "1");
+        let relay = sealpost_tests::Relay::start(config).await;
+        let under_way = relay.send("a@org.test", &["u@d.test"], MESSAGE).await;
+        mx.wait_for_command("MAIL", SOON).await;
+        let in_hand = relay.send("a@org.test", &["v@d.test"], MESSAGE).await;
+        ok(&relay, &["queue", "pause", "d.test"]).await;
+        let waits = relay.send("a@org.test", &["w@d.test"], MESSAGE).await;
+        for id in [&under_way, &in_hand, &waits] {
+            ok(&relay, &["queue", "bounce", id]).await;
+        }
+        // The round of returns is over: it saw only what was in nobody's hands.
+        let first = org.wait_for_message(SOON).await;
+        assert!(first.text().contains("w@d.test"), "{}", first.text());
+        mx.pause().await;
+        let all = org.wait_for_messages(3, SOON).await;
+        for recipient in ["u@d.test", "v@d.test"] {
+            assert!(all.iter().any(|m| m.text().contains(recipient)), "{recipient}");
+        }
+        assert!(mx.messages().is_empty());
     }
 
     async fn held_mail_is_returned_at_the_end_of_its_life_only_if_that_is_configured() {
@@ -77,5 +175,11 @@ testkit::net_test! {
         let event = relay.wait_for("delivery.expired", &id, SOON).await;
         assert_eq!((event.text("reason"), event.text("dsn")), ("local", "4.4.7"), "{event}");
         org.wait_for_messages(2, SOON).await;
+        // It was never tried, and its notice says nothing of the kind.
+        let notice = org.messages().pop().unwrap().text().replace("\r\n", " ");
+        assert!(notice.contains("It was held back here"), "{notice}");
+        for word in ["again and again", "Last-Attempt-Date", "Remote-MTA"] {
+            assert!(!notice.contains(word), "{word}: {notice}");
+        }
     }
 }

@@ -45,6 +45,19 @@ testkit::net_test! {
         let said = ok(&relay, &["explain", "d.test"]).await.stdout;
         assert!(said.contains("which MTA-STS policy d.test has"), "{said}");
         assert_eq!((mx.messages().len(), net.host.count("d.test")), (1, 1));
+        // That says nothing about the destination, however much mail waits for it.
+        for _ in 0..3 {
+            let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+            let event = deferred(&relay, &id).await;
+            assert_eq!(event.text("reason"), "policy-lookup", "{event}");
+        }
+        assert!(!relay.events().iter().any(|e| e.is("destination.suspended")));
+        // What an exemption sets aside anyway is not waited for; what else is demanded of the host still is.
+        let exempt = ["policy", "exempt", "d.test", "--dangerous", "--until", "7d", "--reason", "short life"];
+        ok(&relay, &exempt).await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        let event = sent(&relay, &id).await;
+        assert_eq!(event.text("weakened_by"), "exempt", "{event}");
     }
 
     async fn a2_19_a6_19_a7_05_queued_mail_follows_a_new_id_that_enforces() {

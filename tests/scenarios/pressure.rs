@@ -135,6 +135,10 @@ testkit::net_test! {
         // With ports again, everything goes.
         std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "32768 60999").unwrap();
         busy.pause().await;
+        // The last of those that had a port, too.
+        for id in &ids {
+            deferred(&relay, id).await;
+        }
         busy.behave().resume().await;
         ok(&relay, &["queue", "retry", "--all"]).await;
         busy.wait_for_messages(ids.len(), SOON).await;
@@ -164,10 +168,14 @@ testkit::net_test! {
         }
         assert_eq!(got[0].session, 0, "the probe comes first, alone");
         assert!(mx.most_open() <= 20, "{}", mx.most_open());
-        let order: Vec<usize> = got.iter().map(|m| number(&m.to[0].0)).collect();
-        for (place, n) in order.iter().enumerate() {
-            assert!(n.abs_diff(place) <= 20, "{n} at {place}: {order:?}");
-        }
+        // Which is made due first by the order, and how far each is overtaken while its session begins, is the
+        // machine's affair; the oldest third comes well before the youngest all the same.
+        let places = |those: std::ops::Range<usize>| -> usize {
+            let order = got.iter().map(|m| number(&m.to[0].0)).enumerate();
+            order.filter(|(_, n)| those.contains(n)).map(|(place, _)| place).sum()
+        };
+        let (oldest, youngest) = (places(0..20), places(40..60));
+        assert!(oldest + 20 * 15 < youngest, "{oldest} {youngest}: {:?}", got.iter().map(|m| &m.to).collect::<Vec<_>>());
     }
 
     async fn f1_07_parameters_of_notifications_change_no_decision() {

@@ -90,11 +90,17 @@ testkit::net_test! {
         assert_eq!(told[0].text("route"), "[127.0.2.9]:587", "{}", told[0]);
         for subject in [ids[0].as_str(), "routed.test"] {
             let said = ok(&relay, &["explain", subject]).await.stdout;
+            assert!(!said.contains("Its next attempt is due now"), "{said}");
             for words in ["routed.test via [127.0.2.9]:587", "`sealpost queue retry --domain routed.test`"] {
                 assert!(said.contains(words), "{words} is not in\n{said}");
             }
             assert!(!said.contains("route:"), "{said}");
         }
+        let rows = ok(&relay, &["queue", "summary", "--json"]).await.json()["rows"].clone();
+        let put_off = rows.as_array().unwrap().iter().find(|r| r["reason"] == "destination-suspended");
+        assert_eq!(put_off.map(|row| &row["cause"]), Some(&"connect".into()), "{rows}");
+        let table = ok(&relay, &["queue", "summary"]).await.stdout;
+        assert!(table.contains("destination-suspended (connect)"), "{table}");
         ok(&relay, &["queue", "retry", "--domain", "routed.test"]).await;
     }
 

@@ -2,6 +2,7 @@
 //! those that are there keep what they began with.
 
 use sealpost_tests::{Event, Relay, RelayConfig, SmtpClient, Users};
+use testkit::Leaf;
 
 use crate::listener::{connect, hello, reply, told};
 use crate::net::{MESSAGE, Net, SOON, ok};
@@ -101,7 +102,7 @@ testkit::net_test! {
         });
         let seen = relay.events().len();
         let refused = relay.cli(&["reload"]).await;
-        assert_ne!(refused.code, Some(0), "{refused:?}");
+        assert_eq!(refused.code, Some(78), "as check-config: {refused:?}");
         assert!(refused.stderr.contains("identity"), "{refused:?}");
         let mut client = hello("127.0.0.1", RELAY).await;
         assert!(rcpt(&mut client).await.starts_with("250 "));
@@ -109,6 +110,54 @@ testkit::net_test! {
         relay.wait_event_after(seen, |e: &Event| e.is("config.reload-failed"), SOON).await;
         let mut client = hello("127.0.0.1", RELAY).await;
         assert!(rcpt(&mut client).await.starts_with("250 "));
+    }
+
+    async fn h7_11_g1_06_certificates_come_with_their_new_paths_and_the_old_files_may_go() {
+        let net = Net::start().await;
+        let base = net.config();
+        let with = |leaf: &Leaf, address: &str, more: &str| {
+            let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            std::fs::set_permissions(&leaf.key_path, private).unwrap();
+            base.clone().append(&format!(
+                "[[listener]]\nname = \"second\"\naddress = [\"{address}\"]\n\
+                 tls = \"implicit\"\ncertificate = \"{}\"\nprivate-key = \"{}\"\n{more}\n",
+                leaf.cert_path.display(),
+                leaf.key_path.display()
+            ))
+        };
+        let gone = |leaf: &Leaf| {
+            std::fs::remove_file(&leaf.cert_path).unwrap();
+            std::fs::remove_file(&leaf.key_path).unwrap();
+        };
+        let at = SECOND.parse().unwrap();
+        let (first, next) = (net.ca.leaf(&["one.test"]), net.ca.leaf(&["two.test"]));
+        let mut relay = Relay::start(with(&first, SECOND, "")).await;
+        SmtpClient::connect_tls(at, &net.ca, "one.test").await;
+        gone(&first);
+        relay.reconfigure(|_| with(&next, SECOND, "max-recipients = 200"));
+        let said = ok(&relay, &["reload"]).await.stdout;
+        for key in ["certificate", "private-key", "max-recipients"] {
+            let key = format!("listener[1].{key}: ");
+            let line = said.lines().find(|l| l.starts_with(&key));
+            assert!(line.is_some_and(|l| l.ends_with("in effect")), "{key}: {said}");
+        }
+        SmtpClient::connect_tls(at, &net.ca, "two.test").await;
+        // Beside what needs a restart: the files of before are gone all the same.
+        let (before, next) = (next, net.ca.leaf(&["three.test"]));
+        gone(&before);
+        relay.reconfigure(|_| with(&next, "127.0.0.1:2727", "max-recipients = 300"));
+        let said = ok(&relay, &["reload"]).await.stdout;
+        for (key, effect) in [
+            ("certificate", "in effect"),
+            ("private-key", "in effect"),
+            ("max-recipients", "needs a restart"),
+            ("address", "needs a restart"),
+        ] {
+            let key = format!("listener[1].{key}: ");
+            let line = said.lines().find(|l| l.starts_with(&key));
+            assert!(line.is_some_and(|l| l.ends_with(effect)), "{key}: {said}");
+        }
+        SmtpClient::connect_tls(at, &net.ca, "three.test").await;
     }
 
     async fn h7_11_g3_07_identities_change_by_a_hangup() {

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use sealpost_tests::{CliOutput, Relay, sealpost_binary};
-use testkit::{Action, Rule};
+use testkit::{Action, Banner, Rule};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
@@ -98,6 +98,10 @@ testkit::net_test! {
             (&["-i"], None, 64),
             (&["-t"], None, 64),
             (&["-i", "a..b@d.test"], None, 64),
+            // Two words are not one address.
+            (&["john doe@d.test"], None, 64),
+            (&["a at d.test"], None, 64),
+            (&["-f", "a b", "b@d.test"], None, 64),
             (&["--server", "127.0.0.1:9", "b@d.test"], None, 75),
             (&["--server", refusing, "b@d.test"], Some("550 5.7.1 no"), 69),
             (&["--server", refusing, "b@d.test"], Some("550 5.1.2 no such domain"), 68),
@@ -109,8 +113,21 @@ testkit::net_test! {
             assert_eq!(done.code, Some(want), "{args:?} {rule:?}: {done:?}");
             assert!(done.stderr.starts_with("sealpost: ") && done.stdout.is_empty(), "{done:?}");
         }
-        // Input that cannot be read to its end: a folder.
         mx.script(|s| s.rules.clear());
+        let joined = sendmail(&relay, &["-t"], b"To: jane doe@d.test\n\nx\n").await;
+        assert_eq!(joined.code, Some(65), "{joined:?}");
+        // Closed for maintenance: nothing was refused for good.
+        mx.script(|s| s.banner = Banner::Reply("554 mx.d.test No service: moving".to_owned()));
+        let closed = sendmail(&relay, &["--server", refusing, "b@d.test"], mail).await;
+        assert_eq!(closed.code, Some(75), "{closed:?}");
+        mx.script(|s| s.banner = Banner::Greeting);
+        // No input at all.
+        let mut command = Command::new("sh");
+        command.args(["-c", r#"exec "$@" <&-"#, "sh"]).arg(sealpost_binary());
+        command.arg("sendmail").arg("--config").arg(relay.config_path()).arg("b@d.test");
+        let closed = run(command, b"").await;
+        assert_eq!(closed.code, Some(74), "{closed:?}");
+        // Input that cannot be read to its end: a folder.
         let folder = std::fs::File::open(relay.folder()).unwrap();
         let child = Command::new(sealpost_binary())
             .arg("sendmail").arg("--config").arg(relay.config_path()).arg("b@d.test")

@@ -99,38 +99,54 @@ const LARGER_CRATES: [(&str, usize); 13] = [
     // Readiness in two forms, pages of the summary.
     // What clients do wrong is counted by kind. Whose move it is, in all views.
     // What acts runs to its end. Refusals quote, filters are read strictly, and suspensions are told in words.
-    ("admin", 5700),
-    ("attempt", 3400),
-    ("audit", 2800),
-    // With what parks, pauses and limits; it wants to be split.
-    ("delivery", 9400),
+    // Each recipient and each host with what became of it.
+    // What is kept back with its destination, what an exemption would change, every host and cause in a letter.
+    ("admin", 6450),
+    // Texts for the cases of a reason, for whose demand it is, and for senders.
+    // Explanations of cases, and sentences that tools can add up.
+    ("attempt", 3780),
+    ("audit", 2830),
+    // With what parks, pauses and limits, and what spares a busy worker work; it wants to be split.
+    // And who is to blame. What earlier attempts found is told of mail that has no other.
+    ("delivery", 10_550),
     // An owner may have its order kept where a full disk refuses.
-    ("journal", 5100),
+    // What the disk does not give keeps nobody from the rest.
+    ("journal", 5200),
     // Some 700 lines of it are the suite that every store has to pass.
     // With the suite that other stores run (feature `conformance`).
     // The schedule, which knows all counts, would be a crate of its own.
-    // What a full disk refuses is kept in order, whatever it is.
-    ("outbound-queue", 9900),
+    // What a full disk refuses is kept in order, whatever it is, and compaction keeps to that order.
+    // The history knows recipients and hosts. What is returned comes before all others.
+    // The index is written anew; what only it knows of is named and kept.
+    ("outbound-queue", 10_600),
     // With the index, the second copy of the store, since the design asks for it.
     // What only our own limits keep from being fetched, and what was forgotten while it was fetched.
-    ("policy-cache", 6250),
+    // Doubted clocks, and looks that outlive an order to forget.
+    // With the end of a doubt, and what is waited for then.
+    ("policy-cache", 6500),
     // Also the listeners' certificates, sockets, checks and limits are put together here.
     // With clocks and watchdog. Traces would be a crate of their own.
     // With what a reload changes of the listeners, and memory of the control group.
     // With terms of each listener's own, and identities held against the users.
     // What clients do wrong is counted by kind. OTLP's own client.
     // And who notices that no name server answers.
-    ("sealpost", 9550),
+    // Certificates that come with a reload whatever else waits for a restart, and who cannot log in.
+    // What of a retry is not tried.
+    ("sealpost", 9780),
     // Maintenance and greeting of listeners.
-    // And which networks are too wide to be anybody's own.
-    ("settings", 5950),
+    // And which networks are too wide to be anybody's own, alone or together.
+    ("settings", 6150),
     ("smtp-client", 4500),
     // Both halves of SASL; the server's session wants splitting from the client's.
     // The header of the PROXY protocol is parsed here too.
-    ("smtp-proto", 7250),
+    // And what clients say that they may not.
+    // What is plain passes a shorter way.
+    ("smtp-proto", 7600),
     // With the ports for mail and for logins, and what identities may do.
     // With what a reload changes.
-    ("smtp-server", 3300),
+    // One timer a session.
+    // Client certificates that are listed themselves.
+    ("smtp-server", 3600),
     ("testkit", 3250),
 ];
 

@@ -402,6 +402,8 @@ async fn accept(listener: TcpListener, board: Arc<Board<State>>) {
     // Aborting this task drops the set, and with it the sessions.
     let mut sessions = JoinSet::new();
     while let Ok((stream, peer)) = listener.accept().await {
+        // Each reply is written by itself: without this the second waits for the client's delayed ACK.
+        let _ = stream.set_nodelay(true);
         while sessions.try_join_next().is_some() {}
         sessions.spawn(session::serve(stream, peer, Arc::clone(&board)));
     }

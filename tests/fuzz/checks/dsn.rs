@@ -72,6 +72,7 @@ fn notify(flags: u8, envelope: &Envelope, reply: &str, original: &[u8]) {
             dsn::Diagnostic::Local(reply)
         }),
         last_attempt: Some(NOW),
+        held: false,
         will_retry_until: Some(NOW),
         summary: reply,
         story: None,

@@ -84,7 +84,7 @@ pub enum StartTls {
     Inject(Vec<u8>),
     /// 220, then a TCP reset when the client hello comes.
     ResetInHandshake,
-    /// 220, then octets that are no TLS.
+    /// 220, then octets that are no TLS, when the client hello comes.
     Garbage,
     /// 220, then these octets in answer to the client hello, for instance an alert.
     Answer(Vec<u8>),

@@ -242,6 +242,8 @@ impl Session {
                 return Err(io::ErrorKind::ConnectionReset.into());
             }
             StartTls::Garbage => {
+                // Not with the 220: that would be injection.
+                self.wire.first_octets().await?;
                 self.wire.say(b"this is not TLS\r\n").await?;
                 self.wire.ignore().await;
                 return Ok(Next::End);

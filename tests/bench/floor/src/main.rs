@@ -3,7 +3,7 @@
 //! not need, keeps no queue, makes no record of delivery, obeys no policy, and loses mail when anything goes wrong.
 //! Its processor time per message, beside that of a real relay in the same run, says what is inherent and what is not.
 //!
-//! Usage: floor LISTEN SINK TLS-NAME CA.pem DATA-FILE [WORKERS]
+//! Usage: floor LISTEN SINK TLS-NAME CA.pem DATA-FILE [WORKERS]; with `-` as SINK it sends nothing: the floor of accepting.
 use memchr::memmem;
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
 use std::{fs::File, io::Write, sync::Arc};
@@ -24,7 +24,8 @@ struct Commit {
 
 #[derive(Clone)]
 struct Relay {
-    sink: std::net::SocketAddr,
+    /// `None`: nothing is sent.
+    sink: Option<std::net::SocketAddr>,
     name: ServerName<'static>,
     tls: TlsConnector,
     commits: std::sync::mpsc::Sender<Commit>,
@@ -48,7 +49,7 @@ fn main() -> Result<(), Failure> {
     std::thread::spawn(move || group_commit(&mut file, &waiting));
     let (outgoing, mut messages) = mpsc::unbounded_channel();
     let relay = Relay {
-        sink: sink.parse()?,
+        sink: if sink == "-" { None } else { Some(sink.parse()?) },
         name: ServerName::try_from(name.clone())?,
         tls: TlsConnector::from(Arc::new(config)),
         commits,
@@ -121,7 +122,9 @@ async fn receive(relay: Relay, mut socket: TcpStream) -> Result<(), Failure> {
                 let body = Arc::new(body);
                 relay.commits.send(Commit { body: body.clone(), durable })?;
                 synced.await?;
-                relay.outgoing.send(body)?;
+                if relay.sink.is_some() {
+                    relay.outgoing.send(body)?;
+                }
                 socket.write_all(b"250 2.0.0 Ok\r\n").await?;
             }
             b"QUIT" => {
@@ -167,7 +170,7 @@ async fn send(relay: &Relay, body: &[u8]) -> Result<(), Failure> {
 }
 
 async fn open(relay: &Relay) -> Result<TlsStream<TcpStream>, Failure> {
-    let mut socket = TcpStream::connect(relay.sink).await?;
+    let mut socket = TcpStream::connect(relay.sink.ok_or("there is no sink")?).await?;
     socket.set_nodelay(true)?;
     let mut reply = Vec::with_capacity(1024);
     replies(&mut socket, &mut reply, 1).await?;

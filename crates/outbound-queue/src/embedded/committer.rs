@@ -99,9 +99,14 @@ pub(super) fn step(shared: &Shared) -> Result<(), QueueError> {
 /// Gives room back that the index of a queue which was long takes too much. While it is not whole it stays.
 fn shrink(shared: &Shared, index: &Index) -> Result<(), QueueError> {
     let state = shared.lock();
-    let may = !state.recovering && state.core.live_count() < FEW;
+    let messages = state.core.live_count();
+    let whole = !state.recovering;
     drop(state);
-    match if may { index.shrink() } else { Ok(false) } {
+    match if whole {
+        index.shrink(messages)
+    } else {
+        Ok(false)
+    } {
         Ok(true) => tracing::debug!("the queue's index was written anew, to give room back"),
         Ok(false) => {}
         Err(error) => return Err(shared.fail_index(&mut shared.lock(), &error.to_string())),
@@ -275,8 +280,6 @@ fn row_room(message: &Stored) -> u64 {
     ROW_ROOM + message.envelope.recipients.len() as u64 * RECIPIENT_ROOM
 }
 
-/// Messages of a queue whose index may be written anew.
-const FEW: usize = 10_000;
 /// Free space that a batch of the index may need beside its rows: with less it waits.
 const INDEX_ROOM: u64 = 2 << 20;
 /// What a row or its removal takes, with all that sled writes anew for it.

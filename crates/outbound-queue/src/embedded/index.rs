@@ -10,7 +10,7 @@ use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use journal::{FlushError, Flusher, Position, await_unlocked};
@@ -28,7 +28,9 @@ pub(super) struct Index {
     cache: u64,
     suspect: PathBuf,
     /// Octets of the file from which on it is looked whether it can be smaller.
-    large: AtomicU64,
+    large: u64,
+    /// Messages below which it is.
+    few: AtomicUsize,
 }
 
 /// An open sled.
@@ -68,7 +70,8 @@ impl Index {
             directory: directory.to_owned(),
             cache,
             suspect,
-            large: AtomicU64::new(anew::LARGE),
+            large: anew::LARGE,
+            few: AtomicUsize::new(anew::FEW),
         })
     }
 

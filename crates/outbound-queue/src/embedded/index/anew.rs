@@ -14,15 +14,19 @@ use journal::await_unlocked;
 use super::{Engine, FILE, INDEX, Index, IndexError, LOCK_PATIENCE, failed, guarded};
 
 impl Index {
-    /// Gives back what the file takes too much, if it holds little. Whoever reads meanwhile waits; one thread writes,
-    /// and calls this. It never waits for readers: they may hold what it would hold up. `Ok(true)`: done.
+    /// Gives back what the file takes too much, if it holds little; `messages` is how many there are. Whoever reads
+    /// meanwhile waits; one thread writes, and calls this. It never waits for readers: they may hold what it would
+    /// hold up. `Ok(true)`: done.
     ///
     /// # Errors
     /// The index cannot be used any more; the next start rebuilds it.
-    pub(in crate::embedded) fn shrink(&self) -> Result<bool, IndexError> {
+    pub(in crate::embedded) fn shrink(&self, messages: usize) -> Result<bool, IndexError> {
+        if messages >= self.few.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
         let path = self.directory.join(INDEX);
         let size = fs::metadata(path.join(FILE)).map_err(failed)?.blocks() * 512;
-        if size < self.large.load(Ordering::Relaxed) {
+        if size < self.large {
             return Ok(false);
         }
         let Some(mut place) = self.engine.try_write() else {
@@ -33,8 +37,9 @@ impl Index {
             None => return Ok(false),
         };
         let Some(batch) = batch.filter(|_| File::create(&self.suspect).is_ok()) else {
-            // Large as it is, it works. It is looked at again if it grows.
-            self.large.store(size * 2, Ordering::Relaxed);
+            // Large as it is, it works. To read all of it costs: it is looked at again when the queue has halved.
+            self.few
+                .store(messages.div_ceil(2).max(1), Ordering::Relaxed);
             return Ok(false);
         };
         *place = None;
@@ -46,7 +51,7 @@ impl Index {
         anew.flush()?;
         *place = Some(anew);
         drop(place);
-        self.large.store(LARGE, Ordering::Relaxed);
+        self.few.store(FEW, Ordering::Relaxed);
         self.trust()?;
         Ok(true)
     }
@@ -86,6 +91,8 @@ fn contents(db: &sled::Db) -> Result<Option<sled::Batch>, IndexError> {
 pub(super) const LARGE: u64 = 32 << 20;
 /// Octets of keys and values that take well under [`LARGE`].
 const LITTLE: usize = 4 << 20;
+/// Messages whose rows may well be [`LITTLE`].
+pub(super) const FEW: usize = 10_000;
 const TRIES: u32 = 10;
 const BETWEEN_TRIES: Duration = Duration::from_millis(200);
 
@@ -99,7 +106,9 @@ mod tests {
     #[test]
     fn what_has_become_small_gives_its_room_back_and_loses_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let index = Index::open(dir.path(), 1 << 20).unwrap();
+        let mut index = Index::open(dir.path(), 1 << 20).unwrap();
+        // sled cuts free room at the very end of its file by itself, sooner or later.
+        index.large = LARGE / 8;
         index.trust().unwrap();
         let id = QueueId::from_raw;
         let at = |offset| Position { segment: 3, offset };
@@ -113,24 +122,25 @@ mod tests {
         }
         let before = size();
         assert!(before > LARGE, "{before}");
-        // All of it is wanted.
-        assert_eq!(index.shrink(), Ok(false));
+        // There is much, and then all of it is wanted.
+        assert_eq!(index.shrink(FEW), Ok(false));
+        assert_eq!(index.few.load(Ordering::Relaxed), FEW);
+        assert_eq!(index.shrink(FEW - 1), Ok(false));
         assert_eq!(index.get(id(11_999)).unwrap().unwrap().len(), 3_000);
         let rows: Vec<RowChange> = (0..11_990).map(|n| change(n, None)).collect();
         write(&rows, at(77));
         let long = vec![9; 10_000];
         write(&[change(11_999, Some(long.clone()))], at(78));
         // It was looked at not long ago.
-        assert_eq!(index.shrink(), Ok(false));
-        // sled cuts free room at the very end of its file by itself, sooner or later.
-        index.large.store(0, Ordering::Relaxed);
+        assert_eq!(index.shrink(FEW / 2), Ok(false));
         // Nobody who reads is waited for.
         let reading = index.engine().unwrap();
-        assert_eq!(index.shrink(), Ok(false));
+        assert_eq!(index.shrink(10), Ok(false));
         drop(reading);
-        assert_eq!(index.shrink(), Ok(true));
+        assert_eq!(index.shrink(10), Ok(true));
         assert!(size() < LARGE / 8, "{} octets", size());
-        assert_eq!(index.shrink(), Ok(false));
+        assert_eq!(index.shrink(10), Ok(false));
+        assert_eq!(index.few.load(Ordering::Relaxed), FEW);
         let is_whole = |index: &Index| {
             assert_eq!(index.applied(), Ok(Some(at(78))));
             assert_eq!(index.get(id(11_999)), Ok(Some(long.clone())));
@@ -152,13 +162,15 @@ mod tests {
     #[test]
     fn without_a_marker_that_it_is_to_be_rebuilt_it_stays_as_it_is() {
         let dir = tempfile::tempdir().unwrap();
-        let index = Index::open(dir.path(), 1 << 20).unwrap();
+        let mut index = Index::open(dir.path(), 1 << 20).unwrap();
         index.trust().unwrap();
         index.apply(&[change(1, Some(vec![7; 10]))], None).unwrap();
-        index.large.store(0, Ordering::Relaxed);
+        index.large = 0;
         fs::create_dir(&index.suspect).unwrap();
-        assert_eq!(index.shrink(), Ok(false));
+        assert_eq!(index.shrink(1), Ok(false));
         let row = index.get(QueueId::from_raw(1)).unwrap();
         assert_eq!(row, Some(vec![7; 10]));
+        fs::remove_dir(&index.suspect).unwrap();
+        assert_eq!(index.shrink(0), Ok(true));
     }
 }

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use sealpost_tests::Relay;
+use sealpost_tests::{Relay, eventually};
 use testkit::{Action, Rule};
 
-use crate::net::{MESSAGE, Net, ok, sent};
+use crate::net::{MESSAGE, Net, SOON, ok, sent};
 
 testkit::net_test! {
     async fn e5_05_ten_thousand_messages_of_one_sender_delay_anothers_by_seconds_at_most() {
@@ -42,6 +42,34 @@ testkit::net_test! {
         assert!(flooded > 0 && flooded < FLOOD / 2, "{flooded} of {FLOOD}");
     }
 
+    async fn a_host_that_stalls_holds_up_one_message_of_a_destination_not_what_was_taken_up_with_it() {
+        let net = Net::start().await;
+        let mut hosts = Vec::new();
+        for n in 0..DESTINATIONS {
+            let mx = net.plain_mx(&format!("d{n}.test"), &format!("127.0.1.{n}")).await;
+            mx.rule(Rule::always("MAIL", Action::Stall));
+            hosts.push(mx);
+        }
+        let relay = net.relay().await;
+        let mut wire = relay.client().await;
+        for n in 0..DESTINATIONS {
+            ok(&relay, &["queue", "pause", &format!("d{n}.test")]).await;
+            for m in 0..4 {
+                wire.send("a@org.test", &[&format!("u{m}@d{n}.test")], MESSAGE).await;
+            }
+        }
+        ok(&relay, &["queue", "hold", "--all", "--yes"]).await;
+        for n in 0..DESTINATIONS {
+            ok(&relay, &["queue", "resume", &format!("d{n}.test")]).await;
+        }
+        // All are due at once, and taken up by the first session of each while the scheduler looks at the others.
+        ok(&relay, &["queue", "release", "--all"]).await;
+        for (n, mx) in hosts.iter().enumerate() {
+            let all = eventually(SOON, async || (mx.most_open() == 4).then_some(())).await;
+            assert!(all.is_some(), "d{n}.test: {} of 4", mx.most_open());
+        }
+    }
+
     async fn notifications_come_after_mail_and_are_not_forgotten() {
         let net = Net::start().await;
         let mx = net.plain_mx("d.test", "127.0.0.25").await;
@@ -56,7 +84,7 @@ testkit::net_test! {
             wire.send("a@org.test", &[&format!("mail{n}@d.test")], MESSAGE).await;
         }
         ok(&relay, &["queue", "resume", "d.test"]).await;
-        let got = mx.wait_for_messages(80, crate::net::SOON).await;
+        let got = mx.wait_for_messages(80, SOON).await;
         let notices = |range: std::ops::Range<usize>| got[range].iter().filter(|m| m.from.is_empty()).count();
         // Although they were there first, one in ten.
         assert_eq!(notices(0..20), 2);
@@ -65,5 +93,6 @@ testkit::net_test! {
     }
 }
 
+const DESTINATIONS: usize = 30;
 const FLOOD: usize = 10_000;
 const SECONDS: Duration = Duration::from_secs(10);

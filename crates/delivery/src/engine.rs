@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use attempt::Reason;
 use mail_types::{Domain, Envelope, Recipient, Resolver, Timestamp};
 use outbound_queue::{Leased, Now, Placement, QueueError, QueueStore};
 use policy_cache::{Clock, PolicyCache};
@@ -27,7 +26,6 @@ use crate::ports::Observer;
 use crate::route::Destination;
 use crate::sessions::Sessions;
 use crate::settings::Settings;
-use crate::transcripts::Dialogue;
 use crate::{suspended, upkeep, worker};
 
 /// What an engine is made of.
@@ -102,19 +100,6 @@ pub(crate) struct Inner<S> {
     epoch: AtomicU64,
     /// The queue gave out no mail: not asked again before then; monotonic milliseconds.
     queue_pause: AtomicU64,
-}
-
-/// What one destination has in memory, for the status page.
-#[derive(Clone, Debug)]
-pub struct LaneView {
-    /// The queue's name of the destination.
-    pub destination: String,
-    /// Sessions that run.
-    pub active: u32,
-    /// Messages in hand.
-    pub backlog: usize,
-    /// Left alone for that long yet, with the cause.
-    pub suspended: Option<(Duration, String)>,
 }
 
 /// Which destinations an operator means.
@@ -354,6 +339,12 @@ impl<S: QueueStore> Delivery<S> {
         }
     }
 
+    /// Somebody has put so much of the queue's mail in a lane's hands, from where the scheduler does not see it: it
+    /// must not all wait for one peer.
+    pub(crate) fn share(&self, lane: &Arc<Lane>, work: usize) {
+        (0..work).for_each(|_| self.start(lane));
+    }
+
     fn spawn(&self, lane: &Arc<Lane>) {
         let (inner, lane) = (Arc::clone(&self.inner), Arc::clone(lane));
         // Counted before the task runs.
@@ -447,63 +438,6 @@ impl<S: QueueStore> Delivery<S> {
         self.inner.now()
     }
 
-    /// The last dialogue with a destination's hosts that ended in this cause, if it is still known.
-    #[must_use]
-    pub fn dialogue(
-        &self,
-        destination: &outbound_queue::Destination,
-        reason: Reason,
-    ) -> Option<Dialogue> {
-        self.inner.sessions.transcripts.get(destination, reason)
-    }
-
-    /// For how long a destination is left alone yet, if it is, and the last failure in a sentence.
-    #[must_use]
-    pub fn suspended(
-        &self,
-        destination: &outbound_queue::Destination,
-    ) -> Option<(Duration, String)> {
-        let lane = self.inner.lanes.get(destination)?;
-        let now = self.inner.now().monotonic;
-        let suspension = lane.suspension(now)?;
-        Some((
-            suspension.until.saturating_sub(now),
-            suspension.cause.detail,
-        ))
-    }
-
-    /// Why a destination is left alone, if it is.
-    #[must_use]
-    pub fn suspended_for(&self, destination: &outbound_queue::Destination) -> Option<Reason> {
-        let lane = self.inner.lanes.get(destination)?;
-        let suspension = lane.suspension(self.inner.now().monotonic)?;
-        Some(suspension.cause.reason)
-    }
-
-    /// Sessions that run.
-    #[must_use]
-    pub fn active(&self) -> usize {
-        self.inner.workers.load(Ordering::Relaxed)
-    }
-
-    /// What each destination has in memory.
-    #[must_use]
-    pub fn lanes(&self) -> Vec<LaneView> {
-        let now = self.inner.now().monotonic;
-        let lanes = self.inner.lanes.all();
-        lanes
-            .iter()
-            .map(|lane| LaneView {
-                destination: lane.key.to_string(),
-                active: lane.active(),
-                backlog: lane.backlog(),
-                suspended: lane
-                    .suspension(now)
-                    .map(|s| (s.until.saturating_sub(now), s.cause.detail)),
-            })
-            .collect()
-    }
-
     fn sweep(&self, now: Duration) {
         // A peer that withholds its reply to QUIT must not hold up the scheduler.
         let inner = Arc::clone(&self.inner);
@@ -595,6 +529,7 @@ const ROUND: usize = 64;
 /// Fresh messages in one lane's hands; more wait in the queue.
 const BACKLOG: usize = 500;
 const SWEEP: Duration = Duration::from_secs(5);
+/// How long the queue is not asked when it gives out no mail.
 const QUEUE_PAUSE: Duration = Duration::from_secs(1);
 const STALLED: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_secs(5);

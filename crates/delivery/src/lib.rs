@@ -53,11 +53,12 @@ mod undeliverable;
 mod unknown;
 mod upkeep;
 mod verdict;
+mod views;
 mod work;
 mod worker;
 
 pub use dice::Dice;
-pub use engine::{Delivery, LaneView, Parts, Which};
+pub use engine::{Delivery, Parts, Which};
 pub use in_hand::InHand;
 pub use notice_limit::{NoticeSettings, NoticeSummary, Rate, Withheld};
 pub use paused::{Pause, PauseError, Paused};
@@ -68,3 +69,4 @@ pub use seal::Seal;
 pub use settings::{DomainRule, Settings};
 pub use steps::{Look, Steps, Story, Visit};
 pub use transcripts::Dialogue;
+pub use views::LaneView;

@@ -10,7 +10,7 @@ use outbound_queue::{QueueError, QueueStore};
 use crate::engine::{Delivery, Which};
 use crate::lane::Lane;
 use crate::paused::{Pause, PauseError};
-use crate::{lanes, notice_limit, planner, poison, upkeep};
+use crate::{planner, poison};
 
 impl<S: QueueStore> Delivery<S> {
     /// Parks messages that an earlier process had in hand whenever it ended (row H7-08).
@@ -55,43 +55,6 @@ impl<S: QueueStore> Delivery<S> {
             self.inner.queue.suspend(&lane.key, None, now);
         }
         self.inner.progress.notify_one();
-    }
-
-    /// Whether all waiting mail is scheduled by the time that is believed now, durably: not for a moment
-    /// after a clock that was set back is believed.
-    #[must_use]
-    pub fn has_followed_the_clock(&self) -> bool {
-        upkeep::has_followed_the_clock(&self.inner)
-    }
-
-    /// A number that the scheduler raises every few seconds, whatever there is to do: if it stands
-    /// still, so does the scheduler (row H7-09).
-    #[must_use]
-    pub fn pulse(&self) -> u64 {
-        self.inner.pulse.load(Ordering::Relaxed)
-    }
-
-    /// Senders whose notifications are counted, and how many are at most.
-    #[must_use]
-    pub fn notice_senders(&self) -> (usize, usize) {
-        (self.inner.notices.senders(), notice_limit::SENDERS)
-    }
-
-    /// The destinations in memory to which mail for a domain goes, by whatever route.
-    #[must_use]
-    pub fn destinations_of(&self, domain: &str) -> Vec<outbound_queue::Destination> {
-        let lanes = self.inner.lanes.all().into_iter();
-        let of_it = lanes.filter(|lane| match &lane.destination.host {
-            Host::Domain(host) => host.as_str() == domain,
-            Host::Address(_) => lane.destination.host.to_string() == domain,
-        });
-        of_it.map(|lane| lane.key.clone()).collect()
-    }
-
-    /// Destinations in memory, and how many are at most.
-    #[must_use]
-    pub fn destinations(&self) -> (usize, usize) {
-        (self.inner.lanes.len(), lanes::MOST)
     }
 
     /// An operator has mail returned: also where its destination is paused.

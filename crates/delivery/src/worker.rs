@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use crate::books::{Books, Entry, Pace};
 use crate::concession::Concession;
 use crate::demand::Requirement;
-use crate::engine::Inner;
+use crate::engine::{Delivery, Inner};
 use crate::failure::Weight;
 use crate::findings::Findings;
 use crate::lane::{Lane, Next};
@@ -99,11 +99,16 @@ pub(crate) async fn run<S: QueueStore>(inner: Arc<Inner<S>>, lane: Arc<Lane>) {
                     }
                     continue;
                 }
+                let others = more.len() - 1;
                 for leased in more {
                     if let Err(leased) = lane.push(leased, usize::MAX) {
                         inner.give_back(&leased);
                     }
                 }
+                Delivery {
+                    inner: Arc::clone(&inner),
+                }
+                .share(&lane, others);
             }
         }
     }

@@ -41,8 +41,10 @@ pub(super) fn list(
 ) -> Result<Page, QueueError> {
     let mut page = Page::default();
     let mut misses = 0;
+    // Rows cost: if most of them match, a page needs no more than it shows.
+    let mut size = limit.saturating_add(1).min(PAGE);
     loop {
-        let (keys, mut rows) = entries(shared, filter, from)?;
+        let (keys, mut rows) = entries(shared, filter, from, size)?;
         let state = shared.lock();
         for (key, message) in &mut rows {
             if !state.core.hot.contains_key(&key.1) {
@@ -62,13 +64,14 @@ pub(super) fn list(
             page.messages.push(state.core.view(key.1, message, now));
         }
         match keys.last() {
-            Some(last) if keys.len() >= PAGE => from = Cursor::after(*last),
+            Some(last) if keys.len() >= size => from = Cursor::after(*last),
             _ => return Ok(page),
         }
         if misses >= MOST_MISSES {
             page.next = Some(Cursor::at(from));
             return Ok(page);
         }
+        size = PAGE;
     }
 }
 
@@ -78,6 +81,7 @@ fn entries(
     shared: &Shared,
     filter: &Filter,
     from: Key,
+    size: usize,
 ) -> Result<(Vec<Key>, Vec<(Key, Arc<Stored>)>), QueueError> {
     let (keys, hot) = {
         let state = shared.lock();
@@ -85,7 +89,7 @@ fn entries(
         if state.recovering {
             return Err(QueueError::Rebuilding);
         }
-        let keys = state.core.listing(filter, from, PAGE);
+        let keys = state.core.listing(filter, from, size);
         let message = |key: &Key| Some(Arc::clone(&state.core.hot.get(&key.1)?.message));
         let hot: Vec<_> = keys.iter().map(message).collect();
         (keys, hot)
@@ -352,5 +356,5 @@ fn place_of(shared: &Shared, id: QueueId) -> Result<Place, QueueError> {
 const PAGE: usize = 512;
 /// Messages that a listing looks at in vain before it answers: only they themselves say whether they
 /// match, and whoever asks hears of it soon and says whether to go on.
-const MOST_MISSES: usize = 4 * PAGE;
+const MOST_MISSES: usize = 2 * PAGE;
 const TRIES: usize = 4;

@@ -56,7 +56,7 @@ async fn fifty_thousand_messages_open_and_drain() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_listing_answers_before_it_has_looked_at_everything_in_vain() {
-    const MESSAGES: usize = 3_000;
+    const MESSAGES: usize = 1_500;
     let dir = tempfile::tempdir().unwrap();
     let store = EmbeddedStore::open(options(dir.path())).unwrap();
     let mut tasks = tokio::task::JoinSet::new();

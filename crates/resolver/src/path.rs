@@ -3,7 +3,9 @@
 //! `. DNSKEY`, or that of the zones that the trust anchors name, is asked for at the start and from
 //! then on. A path that never carried signatures is a fact of the site: mail goes out as without
 //! DNSSEC, and somebody is told. A path that did carry them and does not any more is a fault, or
-//! an attack: nothing is believed until it does again.
+//! an attack: nothing is believed until it does again. Signatures that are there and do not verify
+//! are never taken for missing ones, at the start neither (RFC 4035 section 5.5, RFC 7672 section
+//! 2.1.1): whoever could forge the keys of the root would else switch DANE off.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,6 +34,8 @@ pub enum Path {
     Unavailable(String),
     /// They cannot any more; why. Look-ups fail.
     Broken(String),
+    /// They are signed, and what DNSSEC begins with fails validation; why. Look-ups fail.
+    Bogus(String),
 }
 
 /// The last known state, and who may find out anew.
@@ -53,8 +57,10 @@ pub(crate) enum Way {
 
 enum Seen {
     Carries,
-    /// An answer from which nothing can be validated.
+    /// An answer without signatures, from which nothing can be validated.
     Strips(String),
+    /// An answer with signatures that do not verify.
+    Bogus(String),
     /// An error instead of an answer.
     Refuses(String),
     Silence(String),
@@ -77,7 +83,7 @@ impl Probe {
         match &*self.state.borrow() {
             Path::Carries => Way::Validated,
             Path::Off | Path::Unavailable(_) => Way::Plain,
-            Path::Unknown(why) | Path::Broken(why) => Way::Barred(why.clone()),
+            Path::Unknown(why) | Path::Broken(why) | Path::Bogus(why) => Way::Barred(why.clone()),
         }
     }
 
@@ -96,6 +102,7 @@ impl Probe {
             Path::Broken(why) => Some(format!(
                 "{why}; it did not before, so that nothing is believed until it is mended"
             )),
+            Path::Bogus(why) => Some(format!("{why}; nothing is believed until it is mended")),
         }
     }
 
@@ -120,15 +127,17 @@ fn next(state: &Path, seen: Seen) -> Path {
     match (state, seen) {
         (Path::Off, _) => Path::Off,
         (_, Seen::Carries) => Path::Carries,
-        (Path::Carries | Path::Broken(_), Seen::Strips(why)) => Path::Broken(why),
+        (_, Seen::Bogus(why)) => Path::Bogus(why),
+        (Path::Carries | Path::Broken(_) | Path::Bogus(_), Seen::Strips(why)) => Path::Broken(why),
         // Without an answer nothing can be validated and look-ups fail by themselves.
-        (Path::Carries, Seen::Refuses(_) | Seen::Silence(_)) => Path::Carries,
-        (Path::Broken(why), Seen::Refuses(_) | Seen::Silence(_)) => Path::Broken(why.clone()),
+        (Path::Carries | Path::Broken(_) | Path::Bogus(_), Seen::Refuses(_) | Seen::Silence(_)) => {
+            state.clone()
+        }
         (Path::Unknown(_) | Path::Unavailable(_), Seen::Strips(why) | Seen::Refuses(why)) => {
             Path::Unavailable(why)
         }
         (Path::Unknown(_), Seen::Silence(why)) => Path::Unknown(why),
-        (Path::Unavailable(why), Seen::Silence(_)) => Path::Unavailable(why.clone()),
+        (Path::Unavailable(_), Seen::Silence(_)) => state.clone(),
     }
 }
 
@@ -147,13 +156,17 @@ impl Eye {
             Self::Off => Seen::Carries,
             Self::Ad(wire) => not_only_silent(wire, look_for_ad(wire).await).await,
             Self::Ours(wire, validator) => {
+                let mut seen = Seen::Carries;
                 for zone in validator.anchors.zones.iter() {
-                    match look_for_keys(wire, validator, zone).await {
-                        Seen::Carries => {}
-                        other => return not_only_silent(wire, other).await,
+                    let its = look_for_keys(wire, validator, zone).await;
+                    match (&seen, its) {
+                        // One zone's stripped keys do not excuse another's forged ones.
+                        (_, bogus @ Seen::Bogus(_)) => return bogus,
+                        (Seen::Carries, other) => seen = other,
+                        (_, _) => {}
                     }
                 }
-                Seen::Carries
+                not_only_silent(wire, seen).await
             }
         }
     }
@@ -206,8 +219,8 @@ async fn look_for_keys(wire: &Wire, validator: &Validator, zone: &Name) -> Seen 
     }
     match validator.once(&question, Memory::Renew).await {
         Ok(message) if message.answers.iter().all(|r| r.proof == Proof::Secure) => Seen::Carries,
-        Ok(_) => Seen::Strips(untrusted(wire, zone, "")),
-        Err(Failure::Bogus(why)) => Seen::Strips(untrusted(wire, zone, &why)),
+        Ok(_) => Seen::Bogus(untrusted(wire, zone, "")),
+        Err(Failure::Bogus(why)) => Seen::Bogus(untrusted(wire, zone, &why)),
         Err(failure) => failed(wire, zone, failure),
     }
 }
@@ -242,7 +255,8 @@ fn failed(wire: &Wire, zone: &Name, failure: Failure) -> Seen {
         Failure::Net(NetError::Dns(NetDnsError::ResponseCode(code))) => Seen::Refuses(format!(
             "{servers} answers {code} when asked for the keys of {zone}"
         )),
-        Failure::Bogus(why) => Seen::Strips(why),
+        // A resolver on this host that validates says so.
+        Failure::Bogus(why) => Seen::Bogus(format!("the keys of {zone} do not verify: {why}")),
         Failure::Net(e) => silence(wire, &zone, &e),
         Failure::Chain(missing) => silence(wire, &zone, &missing.1),
     }
@@ -262,33 +276,39 @@ pub(crate) const IMPATIENT: Duration = Duration::from_secs(2);
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_path_that_carried_once_is_never_given_up() {
-        let why = || "why".to_owned();
-        let all = [
+    fn why() -> String {
+        "why".to_owned()
+    }
+
+    fn all() -> [Path; 5] {
+        [
             Path::Unknown(why()),
             Path::Carries,
             Path::Unavailable(why()),
             Path::Broken(why()),
-        ];
-        for state in &all {
-            let had = matches!(state, Path::Carries | Path::Broken(_));
+            Path::Bogus(why()),
+        ]
+    }
+
+    /// Whether DNSSEC is known to be there, so that nothing goes out as without.
+    fn had(path: &Path) -> bool {
+        matches!(path, Path::Carries | Path::Broken(_) | Path::Bogus(_))
+    }
+
+    #[test]
+    fn a_path_that_carried_once_is_never_given_up() {
+        for state in &all() {
             for seen in [
                 Seen::Strips(why()),
                 Seen::Refuses(why()),
                 Seen::Silence(why()),
             ] {
-                let next = next(state, seen);
-                assert_eq!(
-                    had,
-                    matches!(next, Path::Carries | Path::Broken(_)),
-                    "{state:?}"
-                );
+                assert_eq!(had(state), had(&next(state, seen)), "{state:?}");
             }
             assert_eq!(next(state, Seen::Carries), Path::Carries);
         }
         // Silence proves nothing, neither for nor against.
-        for state in &all {
+        for state in &all() {
             assert_eq!(next(state, Seen::Silence(why())), *state);
         }
         assert_eq!(
@@ -297,5 +317,14 @@ mod tests {
         );
         let first = next(&Path::Unknown(String::new()), Seen::Refuses(why()));
         assert_eq!(first, Path::Unavailable(why()));
+    }
+
+    #[test]
+    fn c4_06_keys_that_do_not_verify_never_pass_for_missing_ones() {
+        for state in &all() {
+            let after = next(state, Seen::Bogus(why()));
+            assert_eq!(after, Path::Bogus(why()), "{state:?}");
+            assert!(matches!(Probe::new(after).way(), Way::Barred(_)));
+        }
     }
 }

@@ -199,6 +199,15 @@ async fn dnssec(resolver: &DnsResolver) -> Option<Problem> {
             format!("DNSSEC does not get here, so that there is no DANE: {why}")
         }
         DnsPath::Broken(why) => format!("DNSSEC is lost, and mail would wait: {why}"),
+        DnsPath::Bogus(why) => {
+            return Some(Problem {
+                severity: Severity::Warning,
+                place: Place::Default,
+                key: "dns.trust-anchors".to_owned(),
+                message: format!("DNSSEC cannot be validated: {why}"),
+                remedy: crate::daemon::dnssec::BOGUS_REMEDY.to_owned(),
+            });
+        }
     };
     Some(Problem {
         severity: Severity::Warning,

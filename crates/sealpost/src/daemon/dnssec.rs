@@ -66,7 +66,7 @@ impl Watch {
             let pause = match state {
                 DnsPath::Carries => HOURLY,
                 DnsPath::Unavailable(_) => NOW_AND_THEN,
-                DnsPath::Unknown(_) | DnsPath::Broken(_) => SOON,
+                DnsPath::Unknown(_) | DnsPath::Broken(_) | DnsPath::Bogus(_) => SOON,
                 DnsPath::Off => return std::future::pending().await,
             };
             tokio::select! {
@@ -102,6 +102,10 @@ impl Watch {
                 let fields = [("reason", why.as_str()), ("remedy", remedy.as_str())];
                 say("dns.dnssec-lost", Level::Error, &fields);
             }
+            DnsPath::Bogus(why) => {
+                let fields = [("reason", why.as_str()), ("remedy", BOGUS_REMEDY)];
+                say("dns.dnssec-bogus", Level::Error, &fields);
+            }
             DnsPath::Carries => {
                 say("dane.available", Level::Info, &[]);
                 self.remember();
@@ -123,6 +127,10 @@ fn memory(data_dir: &Path) -> PathBuf {
     data_dir.join("dnssec-works")
 }
 
+/// For keys that are signed and do not verify.
+pub(crate) const BOGUS_REMEDY: &str = "mail waits; check that the files of dns.trust-anchors hold the current keys, that \
+     the clock is right, and that nobody on the way to the servers of dns.servers changes their answers; if DNSSEC is to \
+     be given up here, set dns.dnssec = \"off\"";
 const TEXT: &str = "\
 DNSSEC has reached this relay. While this file is here, a resolver that strips it is a fault: mail
 waits rather than go out without DANE. Remove it only if DNSSEC is to be given up.

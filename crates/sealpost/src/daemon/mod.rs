@@ -5,7 +5,7 @@ mod alarm;
 pub(crate) mod certificates;
 mod clock;
 mod descriptors;
-mod dnssec;
+pub(crate) mod dnssec;
 mod events;
 mod form;
 mod intake;

@@ -102,6 +102,13 @@ impl<S: QueueStore> Process<S> {
                 let text = format!("mail waits because DNSSEC is lost: {why}");
                 ready.delivering.push(text);
             }
+            DnsPath::Bogus(why) => {
+                let text = format!(
+                    "DNSSEC cannot be validated: {why}: {}",
+                    super::dnssec::BOGUS_REMEDY
+                );
+                ready.delivering.push(text);
+            }
             DnsPath::Unavailable(why) => {
                 let text = format!("DANE is not available: {why}");
                 ready.notes.push(text);

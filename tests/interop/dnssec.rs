@@ -428,6 +428,56 @@ testkit::net_test! {
 }
 
 testkit::net_test! {
+    async fn c4_06_keys_that_do_not_verify_are_not_missing_ones() {
+        let ca = TestCa::new();
+        let own = ca.cert(&["elsewhere.test"]).self_signed().issue();
+        let hex: String = own.chain[0].iter().map(|b| format!("{b:02x}")).collect();
+        let internet = Internet::with_tlsa(&format!("3 0 0 {hex}")).await;
+        let mx = FakeMx::start("127.0.0.25:25", "mx1.d.test", Some(&own)).await;
+        let anchor = internet.folder.path().join("root.key");
+        let right = std::fs::read_to_string(&anchor).unwrap();
+        std::fs::write(&anchor, wrong_key(&right)).unwrap();
+        let resolver = internet.resolver(ROOT);
+        let text = temporary(resolver.mx(&domain("d.test")).await);
+        assert!(text.contains("not those of the trust anchor"), "{text}");
+        assert!(matches!(*resolver.path().borrow(), Path::Bogus(_)));
+
+        // On the first start of all nothing goes out as without DANE, and it is ours to mend.
+        let config = RelayConfig::default()
+            .set("dns.servers", "[\"127.0.0.53:53\"]")
+            .set("dns.trust-anchors", &format!("[{:?}]", anchor.display().to_string()));
+        let mut relay = Relay::start(config).await;
+        let told = relay.wait_event(|e| e.is("dns.dnssec-bogus"), SOON).await;
+        assert!(told.text("remedy").contains("dns.trust-anchors"), "{told}");
+        let (code, ready) = relay.http_get("/readyz").await;
+        assert!(code == 503 && ready.contains("dns.trust-anchors"), "{code} {ready}");
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        let waits = relay.wait_for("delivery.deferred", &id, SOON).await;
+        assert_eq!(waits.text("reason"), "local", "{waits}");
+        assert!(waits.text("detail").contains("not those of the trust anchor"), "{waits}");
+        let explained = relay.cli(&["explain", &id]).await.stdout;
+        assert!(explained.contains("Our side has to act") && !explained.contains("postmaster@d.test"), "{explained}");
+        assert!(mx.sessions().is_empty());
+        assert!(!relay.events().iter().any(|e| e.is("dane.unavailable")));
+
+        // With the right key it goes out, and has not to wait for its next attempt.
+        relay.terminate(SOON).await;
+        std::fs::write(&anchor, right).unwrap();
+        relay.restart().await;
+        let sent = relay.wait_for("delivery.sent", &id, SOON).await;
+        assert_eq!(sent.at("/tls/authenticated"), "dane-ee", "{sent}");
+    }
+}
+
+/// The same record with one other character in its key.
+fn wrong_key(anchor: &str) -> String {
+    let end = anchor.trim_end().len();
+    let at = end - 20;
+    let other = if &anchor[at..=at] == "A" { "B" } else { "A" };
+    format!("{}{other}{}", &anchor[..at], &anchor[at + 1..])
+}
+
+testkit::net_test! {
     async fn a_trust_anchor_that_is_none_is_refused_in_words() {
         let internet = Internet::start().await;
         let refused = |text: &str| {

@@ -181,7 +181,7 @@ impl<S: QueueStore> Delivery<S> {
                 notices: NoticeLimits::default(),
                 held_looked: AtomicU64::new(0),
                 set_back: AtomicU64::new(0),
-                missed_dns: crate::silent::Missed::default(),
+                missed_dns: crate::silent::Missed::at_start(),
                 pulse: AtomicU64::new(0),
                 upkeep: tokio::sync::Mutex::new(()),
                 lanes: Lanes::default(),

@@ -1,5 +1,5 @@
-//! While our own name servers answer nobody, nothing is known of any domain, and none of them is to
-//! blame: not the recipient's side, whose administrators would get letters, and not the destination,
+//! While our own name servers answer nobody, or DNSSEC is lost on our side, nothing is known of any
+//! domain, and none of them is to blame: not the recipient's side, whose administrators would get letters, and not the destination,
 //! which would be left alone for a while longer than the silence lasts.
 
 use std::sync::Arc;
@@ -12,8 +12,7 @@ use mail_types::Resolver;
 use crate::findings::Findings;
 use crate::verdict::{Failure, Verdict};
 
-/// Mail that was put down to us for the silence of our name servers.
-#[derive(Default)]
+/// Mail that was put down to us for a fault of our look-ups.
 pub(crate) struct Missed {
     /// There is some.
     some: AtomicBool,
@@ -22,6 +21,14 @@ pub(crate) struct Missed {
 }
 
 impl Missed {
+    /// An earlier process may have left some: trust anchors and name servers are mended with a restart.
+    pub(crate) fn at_start() -> Self {
+        Self {
+            some: AtomicBool::new(true),
+            woken: AtomicU64::new(0),
+        }
+    }
+
     /// [`blame`], remembered.
     pub(crate) fn blame(&self, found: &mut Findings, resolver: &dyn Resolver) {
         if blame(found, resolver) {
@@ -65,13 +72,10 @@ fn blame(found: &mut Findings, resolver: &dyn Resolver) -> bool {
     if !reasons.any(is_by_dns) {
         return false;
     }
-    let Some(why) = resolver.silent() else {
+    let Some(fault) = resolver.fault() else {
         return false;
     };
-    let ours = Arc::new(Failure::new(
-        Reason::Local,
-        format!("No name server has answered us: {why}."),
-    ));
+    let ours = Arc::new(Failure::new(Reason::Local, fault));
     for verdict in found.verdicts.iter_mut().flatten() {
         if matches!(verdict, Verdict::Deferred(failure) if is_by_dns(failure.reason)) {
             *verdict = Verdict::Deferred(Arc::clone(&ours));
@@ -93,11 +97,9 @@ mod tests {
 
     #[test]
     fn servers_that_answer_now_and_then_wake_mail_once_in_a_while() {
-        let missed = Missed::default();
+        let missed = Missed::at_start();
         let at = Duration::from_secs;
-        assert!(!missed.take(at(1)), "there is none");
-        missed.again();
-        assert!(missed.take(at(2)));
+        assert!(missed.take(at(2)), "what an earlier process has left");
         assert!(!missed.take(at(400)), "it was made due");
         missed.again();
         assert!(missed.take(at(401)));

@@ -107,13 +107,13 @@ async fn follow_the_clock<S: QueueStore>(inner: &Inner<S>) -> Result<(), QueueEr
     Ok(())
 }
 
-/// Name servers answer us again: what was put down to us for their silence is due.
+/// Look-ups work again: what was put down to us because they did not is due.
 async fn follow_dns<S: QueueStore>(inner: &Inner<S>) -> Result<(), QueueError> {
     // Taken before the mail is made due: who is blamed from here on is woken again.
-    if inner.resolver.silent().is_some() || !inner.missed_dns.take(inner.now().monotonic) {
+    if inner.resolver.fault().is_some() || !inner.missed_dns.take(inner.now().monotonic) {
         return Ok(());
     }
-    // What was learnt of the silence is not to hold it up once more.
+    // What was learnt meanwhile is not to hold it up once more.
     inner.policies.forget_failed_look_ups(None);
     inner.look_again();
     // A message of which a part is due already is one of those that are due; held mail stays out.

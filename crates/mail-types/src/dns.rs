@@ -47,9 +47,10 @@ pub trait Resolver: Send + Sync {
         name: &'a HostName,
     ) -> BoxFuture<'a, Result<Answer<Vec<Vec<u8>>>, DnsError>>;
 
-    /// Whom was asked and what came of it, while no name server answers anything: then a look-up without
-    /// an answer says nothing about the name that was looked up.
-    fn silent(&self) -> Option<String> {
+    /// A sentence on what is wrong on our side while look-ups fail whatever is looked up: no name server
+    /// answers, or DNSSEC cannot be validated any more. A look-up without an answer then says nothing about
+    /// the name.
+    fn fault(&self) -> Option<String> {
         None
     }
 }

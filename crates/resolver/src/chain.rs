@@ -85,6 +85,16 @@ impl Upstream {
         self.probe.look(&self.eye, not_within).await;
     }
 
+    /// Why nothing at all may be asked. Trust anchors of some zones only leave the others alone.
+    pub(crate) fn barred(&self) -> Option<String> {
+        let ours = self.validator.as_ref();
+        let covers_all = ours.is_none_or(|validator| validator.anchors.cover(&Name::root()));
+        match self.probe.way() {
+            Way::Barred(why) if covers_all => Some(why),
+            Way::Barred(_) | Way::Validated | Way::Plain => None,
+        }
+    }
+
     /// All records of one type at a name, or at the end of its CNAME chain. `pick` chooses what the
     /// answer holds; records that it does not know are left out.
     pub(crate) async fn follow<T>(

@@ -154,10 +154,15 @@ fn both(v6: Answer<Vec<IpAddr>>, v4: Answer<Vec<IpAddr>>) -> Answer<Vec<IpAddr>>
 }
 
 impl Resolver for DnsResolver {
-    fn silent(&self) -> Option<String> {
+    fn fault(&self) -> Option<String> {
         let silence = self.silence();
         let silence = silence.borrow();
-        silence.as_ref().map(|silence| silence.why.clone())
+        match &*silence {
+            Some(silence) => Some(format!("No name server has answered us: {}.", silence.why)),
+            None => self.upstream.barred().map(|why| {
+                format!("Nothing is looked up, because DNSSEC cannot be validated here: {why}.")
+            }),
+        }
     }
 
     fn mx<'a>(

@@ -298,6 +298,8 @@ testkit::net_test! {
         let listed = ok(&relay, &["queue", "list", "--domain", "d.test", "--json"]).await.stdout;
         let item = listed.lines().find(|line| line.contains(&id)).unwrap();
         assert!(item.contains("is suspended for another"), "{item}");
+        // The cause comes first.
+        assert!(item.contains("\"detail\":\"No connection could be made to "), "{item}");
         let why = ok(&relay, &["explain", &id]).await.stdout;
         assert!(why.contains("is suspended for another"), "{why}");
         let summary = ok(&relay, &["queue", "summary"]).await.stdout;

@@ -82,9 +82,9 @@ fn waits_for(
     let (put_off, recipient) = recipients.find(|(r, _)| r.put_off)?;
     let host = recipient.mailbox.host();
     Some(match suspended(&put_off.destination) {
+        // The cause first: lists have room for the beginning only.
         Some((left, cause)) => format!(
-            "Delivery to {host} is suspended for another {} seconds after repeated failures. The last \
-             one: {cause}",
+            "{cause} After repeated failures delivery to {host} is suspended for another {} seconds.",
             left.as_secs()
         ),
         None => format!(

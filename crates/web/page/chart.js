@@ -41,7 +41,7 @@ export function chart(title, at, series, unit, interval = 60) {
     cursor.setAttribute("x1", n < 0 ? -9 : x(n));
     cursor.setAttribute("x2", n < 0 ? -9 : x(n));
     legend.forEach((value, s) => { value.textContent = number(series[s].values[k]); });
-    readout.textContent = n < 0 ? "now" : `${clock(at[n])} UTC`;
+    readout.textContent = n < 0 ? "last sample" : `${clock(at[n])} UTC`;
     readout.setAttribute("aria-live", n < 0 ? "off" : "polite");
   }
   const legend = series.map(() => el("b", {}));
@@ -77,6 +77,6 @@ function clock(seconds) {
 }
 
 function spoken(title, series, unit) {
-  const parts = series.map((s) => `${s.name} ${number(s.values[s.values.length - 1] || 0)} now, at most ${number(Math.max(0, ...s.values))}`);
+  const parts = series.map((s) => `${s.name} ${number(s.values[s.values.length - 1] || 0)} in the last sample, at most ${number(Math.max(0, ...s.values))}`);
   return `${title}, ${unit}: ${parts.join("; ")}. Arrow keys read single values.`;
 }

@@ -35,8 +35,8 @@ async function load(view, body) {
       page.items.map((p) => [el("a", { href: `#/policies/${encodeURIComponent(p.domain)}` }, p.domain), mode(p), foreign(hosts(p)), ago(p.fetched), ago(p.expires),
         standing(p)])) : el("p", { class: "empty" }, "No stored policy matches."),
     el("nav", { class: "row pages", "aria-label": "Pages" },
-      el("button", { type: "button", disabled: !view.before.length, onclick: () => go(view.before.pop()) }, "Previous page"),
-      el("button", { type: "button", disabled: !page.next, onclick: () => { view.before.push(view.cursor); go(page.next); } }, "Next page"),
+      el("button", { type: "button", "data-action": "previous", disabled: !view.before.length, onclick: () => go(view.before.pop()) }, "Previous page"),
+      el("button", { type: "button", "data-action": "next", disabled: !page.next, onclick: () => { view.before.push(view.cursor); go(page.next); } }, "Next page"),
       el("span", { class: "quiet" }, `${plural(page.items.length, "domain")} shown, by name.`)));
 }
 
@@ -64,7 +64,14 @@ async function one(place, domain) {
     el("p", {}, el("a", { href: "#/policies" }, "← Policies")),
     el("h1", {}, "Policy of ", foreign(p.domain)),
     mayAct() && el("div", { class: "row actions" },
-      button("Refetch now", async () => { await post(`${path("policies", domain)}/refresh`); notice("Fetched."); again(); }),
+      button("Refetch now", async () => { try {
+          await post(`${path("policies", domain)}/refresh`);
+          notice("Fetched.");
+        } finally {
+          // A failure is in the facts and the history.
+          again();
+        }
+      }),
       exempt ? button("End the exemption", () => endExemption(domain).then((done) => done && again()))
         : button("Exempt…", () => exemptFor(domain).then((done) => done && again()), "danger"),
       el("a", { class: "button", href: `#/check?domain=${encodeURIComponent(domain)}`, onclick: () => begin(domain) }, "Check live")),
@@ -85,7 +92,7 @@ function event(e) {
 }
 
 function button(title, action, kind) {
-  return el("button", { type: "button", class: kind, onclick: () => action().catch((error) => notice(error.message)) }, title);
+  return el("button", { type: "button", class: kind, "data-action": title, onclick: () => action().catch((error) => notice(error.message)) }, title);
 }
 
 async function exemptFor(domain) {
@@ -109,5 +116,6 @@ async function endExemption(domain) {
   const sure = await confirm({ title: `End the exemption of ${domain}?`, body: [el("p", {}, "Its policy counts again from the next attempt on."), el("label", { for: "x-because" }, "Why (kept in the log)"), because], action: "End it" });
   if (!sure) return false;
   await post(`${path("policies", domain)}/exempt`, { until: null, because: because.value });
+  notice("The exemption has ended.");
   return true;
 }

@@ -32,7 +32,7 @@ export async function show(place, { query }) {
     button.disabled = false;
   };
   replace(place, el("h1", {}, "Check a domain"),
-    el("p", { class: "quiet" }, mayAct() ? "Looks at a recipient domain as a delivery would: records, policy, every mail host and its certificate. No mail is sent."
+    el("p", { class: "quiet" }, mayAct() ? "Looks at what a recipient domain publishes, as a first delivery would: records, policy, every mail host and its certificate. No mail is sent."
       : "A live check connects to the domain's hosts and needs the role admin; here is what the relay knows."),
     el("form", { class: "filters", onsubmit: (event) => { event.preventDefault(); run(); } },
       el("div", { class: "field" }, el("label", { for: "c-domain" }, "Domain"), field), el("div", { class: "row" }, button)), result);
@@ -51,17 +51,21 @@ async function check(result, domain, signal) {
   await stream("POST", path("check", domain), {}, ({ event, data }) => {
     const said = JSON.parse(data);
     if (event === "progress") steps.append(el("li", {}, level("good", said.text)));
-    if (event === "report") { done = true; report(result, said); }
+    if (event === "report") { done = true; report(result, said, domain); }
   }, signal);
   if (!done) throw new Error("the check ended without a report");
 }
 
-function report(place, r) {
+function report(place, r, domain) {
+  const known = el("div", { class: "prose known" }, el("p", { class: "quiet" }, "Looking up what the relay knows of the domain…"));
+  relay(known, domain);
   const about = (group) => r.findings.filter((f) => f.group === group);
   replace(place,
     el("p", { class: `verdict ${r.ok ? "good" : "bad"}` }, level(r.ok ? "good" : r.verdict.tls ? "warning" : "error", `Mail would be ${r.verdict.result}`),
       r.verdict.host ? [" to ", foreign(r.verdict.host), ", "] : ": ", foreign(r.verdict.detail)),
-    el("p", { class: "quiet" }, "Checked at ", moment(r.checked_at)),
+    r.findings.filter((f) => f.key === "mx-routed").map((f) => el("p", {}, level("warning", f.text))),
+    el("p", { class: "quiet" }, "By what is published and configured, at ", moment(r.checked_at), ". What operators have ordered of this relay (pins, exemptions, pauses) and what waits here is not in that verdict:"),
+    el("details", { open: true }, el("summary", {}, "What this relay knows of the domain"), known),
     Object.entries(GROUPS).map(([group, title]) => about(group).length ? [el("h2", {}, title), findings(about(group)), group === "policy" && r.policy ? foreign(r.policy.text, "pre") : null] : null),
     r.mx.map((host) => [el("h2", {}, `MX ${host.preference} `, foreign(host.name)),
       el("p", {}, level(host.verdict.tls ? "good" : "error", host.verdict.tls ? "mail would be sent here" : "mail would not be sent here"), ": ", foreign(host.verdict.detail)),
@@ -69,6 +73,14 @@ function report(place, r) {
       host.addresses.map((a) => facts([["Address", a.address], ["TLS", a.tls || "none"],
         ["Certificate", a.certificate_valid === null ? null : a.certificate_valid ? level("good", "valid") : level("error", "not valid")],
         ["Names", foreign(a.certificate_names.join(", "))], ["Until", a.certificate_not_after && moment(a.certificate_not_after)], ["Error", a.error && foreign(a.error)]]))]));
+}
+
+async function relay(place, domain) {
+  try {
+    replace(place, explained(await get(path("explain", domain))));
+  } catch (error) {
+    replace(place, el("p", { class: "quiet" }, error.message));
+  }
 }
 
 function findings(list) {

@@ -46,6 +46,7 @@ testkit::net_test! {
         browser.until_says(&id).await;
         tab_to(&browser, "th button").await;
         browser.press(SPACE).await;
+        browser.until("the focus", "document.activeElement.textContent.startsWith('Id')").await;
         browser.until("the order", "document.querySelector('th[aria-sort=ascending]').textContent.startsWith('Id')").await;
         tab_to(&browser, &format!("a[href='#/queue/{id}']")).await;
         browser.press(ENTER).await;
@@ -61,6 +62,7 @@ testkit::net_test! {
         browser.press("why").await;
         browser.press(ENTER).await;
         browser.until_says("Hold: 1 message.").await;
+        browser.until("the focus", "document.activeElement.matches('[data-action=hold]')").await;
         let held = relay.cli(&["queue", "show", &id, "--json"]).await.json();
         assert_eq!(held["state"], "held", "{held}");
     }

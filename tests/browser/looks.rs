@@ -8,6 +8,8 @@ testkit::net_test! {
         let _mx = net.stubborn("d.test", "127.0.0.25").await;
         let relay = net.relay().await;
         let id = waiting(&relay, "somebody.with.a.rather.long.name@d.test").await;
+        // The whole width of a table.
+        waiting(&relay, &format!("{}@d.test", "x".repeat(64))).await;
         waiting(&relay, "b@d.test").await;
         let browser = logged_in(ADMIN).await;
         let message = format!("queue/{id}");
@@ -17,7 +19,7 @@ testkit::net_test! {
         ];
         for (scheme, dark) in [("light", false), ("dark", true)] {
             browser.prefer(scheme).await;
-            for (width, height) in [(1280, 900), (360, 740)] {
+            for (width, height) in [(1280, 900), (1100, 800), (1000, 800), (760, 800), (360, 740)] {
                 browser.resize(width, height).await;
                 for (name, view) in views {
                     browser.go("about:blank").await;

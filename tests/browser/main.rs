@@ -13,5 +13,7 @@ mod large;
 mod login;
 mod looks;
 mod net;
+mod paused;
+mod told;
 mod views;
 mod words;

@@ -168,9 +168,12 @@ testkit::net_test! {
         let first = browser.script("return document.querySelector('main td.id').innerText").await;
         browser.click("#next-page").await;
         browser.until("the next page", &format!("document.querySelector('main td.id').innerText !== {first}")).await;
+        browser.until("the focus", "document.activeElement.id === 'next-page'").await;
         browser.click("#next-page").await;
         // Of a page the first twenty rows are drawn first; after the last there is none.
         browser.until("the last page", "document.querySelector('#next-page').disabled && document.querySelectorAll('main tbody tr').length === 20").await;
+        // There is no next one now.
+        browser.until("the focus", "document.activeElement.id === 'previous-page'").await;
         let asked = browser.script(
             "return performance.getEntriesByType('resource').map(e => e.name).filter(n => n.includes('/v1/queue?')).every(n => n.includes('limit=50'))",
         ).await;

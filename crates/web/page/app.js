@@ -1,11 +1,13 @@
 // Which view is shown, and who is logged in.
-import { el, notice, replace } from "./dom.js";
+import { el, notice, refocus, replace, signOf } from "./dom.js";
 import { Refusal, forgetEarly, logIn, logOut, mayAct, session, whoAmI } from "./api.js";
 
 const main = document.getElementById("main");
 const bar = document.getElementById("bar");
 let leave = null;
 let shown = 0;
+// The address of the view that is shown.
+let address = null;
 // Whether it is known who looks, or that nobody does.
 let started = false;
 
@@ -17,6 +19,7 @@ const VIEWS = {
 };
 const message = () => import("./message.js");
 const login = () => import("./login.js");
+const pause = () => import("./pause.js");
 
 function route() {
   const [place, query] = location.hash.replace(/^#\/?/, "").split("?");
@@ -40,6 +43,9 @@ async function show() {
   leave = null;
   const turn = ++shown;
   const { view, name, rest, query } = route();
+  // A view that is drawn again keeps the focus where it was.
+  const sign = address === location.hash && main.contains(document.activeElement) ? signOf(document.activeElement) : null;
+  address = location.hash;
   for (const link of document.querySelectorAll("#nav a")) {
     const current = link.getAttribute("href") === `#/${name}`;
     if (current) link.setAttribute("aria-current", "page");
@@ -47,6 +53,7 @@ async function show() {
   }
   if (!view) {
     replace(main, el("h1", {}, "There is no such view"), el("p", {}, el("a", { href: "#/" }, "Overview")));
+    entitle(main);
     return;
   }
   const place = el("div", {});
@@ -57,10 +64,15 @@ async function show() {
     const ending = await draw(place, { rest, query });
     if (turn !== shown) { if (ending) ending(); return; }
     leave = ending || null;
-    document.title = `${place.querySelector("h1")?.textContent || "Sealpost"} – Sealpost`;
+    entitle(place);
+    if (sign && [main, document.body].includes(document.activeElement)) refocus(sign);
   } catch (error) {
     if (turn === shown) failed(place, error);
   }
+}
+
+function entitle(place) {
+  document.title = `${place.querySelector("h1")?.textContent || "Sealpost"} – Sealpost`;
 }
 
 function failed(place, error) {
@@ -71,6 +83,7 @@ function failed(place, error) {
   }
   replace(place, el("h1", {}, "This could not be shown"), el("p", { role: "alert", class: "level error" }, error.message),
     el("p", {}, el("button", { type: "button", onclick: show }, "Try again")));
+  entitle(place);
 }
 
 function enter() {
@@ -79,7 +92,7 @@ function enter() {
   document.getElementById("who").textContent = `${session.name} · ${mayAct() ? "administrator" : "read only"}`;
   document.body.classList.toggle("reader", !mayAct());
   // Whoever is in has the other views before the server can become a later version.
-  setTimeout(() => [...Object.values(VIEWS), message, login].forEach((other) => other().catch(() => {})), 1000);
+  setTimeout(() => [...Object.values(VIEWS), message, login, pause].forEach((other) => other().catch(() => {})), 1000);
 }
 
 async function ask(text) {
@@ -87,6 +100,7 @@ async function ask(text) {
   leave = null;
   const turn = ++shown;
   bar.hidden = true;
+  document.title = "Sealpost";
   const form = await login();
   if (turn !== shown) return;
   form.show(main, text, async (token) => {

@@ -19,8 +19,28 @@ function fill(node, attributes, children) {
   return node;
 }
 
+// Who was at one of the old children by keyboard is at its successor then.
 export function replace(node, ...children) {
+  const at = document.activeElement;
+  const inside = at !== node && node.contains(at);
+  const sign = inside ? signOf(at) : null;
   node.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  if (inside) refocus(sign);
+}
+
+const SIGNS = ["id", "data-action", "data-of", "href", "aria-label"];
+
+// What an element and its successor have in common: a selector, or null.
+export function signOf(node) {
+  const own = node ? SIGNS.filter((name) => node.hasAttribute(name)) : [];
+  return own.length ? own.map((name) => `[${name}="${CSS.escape(node.getAttribute(name))}"]`).join("") : null;
+}
+
+// Puts the focus there; beside it if that can do nothing now, as on the last page; else to the view.
+export function refocus(sign) {
+  const successor = sign && document.getElementById("main").querySelector(sign);
+  const able = successor && (successor.disabled ? successor.parentNode.querySelector("button:not(:disabled)") : successor);
+  (able || document.getElementById("main")).focus({ preventScroll: !able });
 }
 
 // A table whose rows become blocks on a phone. `columns` are {title, class, sort}.
@@ -28,7 +48,7 @@ export function table(caption, columns, rows, sorting, kind) {
   const head = columns.map((column, n) => {
     const sorted = sorting && sorting.column === n;
     const label = column.sort && sorting
-      ? el("button", { type: "button", class: "sort", onclick: () => sorting.by(n) }, column.title,
+      ? el("button", { type: "button", class: "sort", "data-action": `sort-${n}`, onclick: () => sorting.by(n) }, column.title,
         el("span", { "aria-hidden": "true" }, sorted ? (sorting.down ? " ▼" : " ▲") : ""))
       : column.title;
     const order = sorted ? (sorting.down ? "descending" : "ascending") : null;
@@ -77,6 +97,7 @@ export function notice(text) {
 // Asks before something is done. `ask` is {title, body, action, danger}; true if it was confirmed.
 export function confirm(ask) {
   const dialog = document.getElementById("dialog");
+  const sign = signOf(document.activeElement);
   return new Promise((resolve) => {
     const close = (answer) => { dialog.close(); resolve(answer); };
     const form = el("form", { method: "dialog", onsubmit: (event) => { event.preventDefault(); close(true); } },
@@ -86,6 +107,8 @@ export function confirm(ask) {
         el("button", { type: "button", id: "dialog-no", onclick: () => close(false) }, "Leave as is"),
         ask.action && el("button", { type: "submit", id: "dialog-yes", class: ask.danger ? "danger" : "primary" }, ask.action)));
     dialog.oncancel = () => resolve(false);
+    // The browser gives the focus back, but not to what has been drawn anew meanwhile.
+    dialog.onclose = () => { if (document.activeElement === document.body) refocus(sign); };
     replace(dialog, form);
     dialog.showModal();
     const first = dialog.querySelector("input, select, textarea") || document.getElementById("dialog-no");

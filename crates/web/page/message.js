@@ -1,8 +1,8 @@
 // One message: why it waits, every attempt, what can be done.
 import { el, facts, foreign, notice, replace, table } from "./dom.js";
 import { get, mayAct, path } from "./api.js";
-import { ACTIONS, act } from "./queue.js";
-import { ago, bytes, moment, move, number, state } from "./text.js";
+import { ACTIONS, act, pausing } from "./queue.js";
+import { ago, bytes, moment, move, number, standing, state } from "./text.js";
 
 export async function show(place, { rest: [id] }) {
   const message = await get(path("queue", id));
@@ -10,14 +10,14 @@ export async function show(place, { rest: [id] }) {
   replace(place,
     el("p", {}, el("a", { href: "#/queue" }, "← Queue")),
     el("h1", {}, "Message ", el("code", {}, message.id)),
-    actions(message.id),
+    actions(message),
     facts([
-      ["State", state(message.state)],
-      ["Reason", message.reason && [el("b", {}, message.reason), message.detail ? [": ", foreign(message.detail)] : null]],
+      ["State", standing(message)],
+      ["Reason", message.reason ? [el("b", {}, message.reason), message.detail ? [": ", foreign(message.detail)] : null] : message.detail && foreign(message.detail)],
       ["Whose move", message.side && move(message.side, true)], ["Sender", message.sender ? foreign(message.sender) : "<> (null)"], ["Size", bytes(message.size)],
       ["Arrived", [moment(message.arrived), " (", ago(message.arrived), ")"]],
       ["Next attempt", message.next_attempt ? [moment(message.next_attempt), " (", ago(message.next_attempt), ")"] : "–"],
-      ["Given up", message.expires ? [moment(message.expires), " (", ago(message.expires), ")"] : "not while it is held"],
+      ["Given up", message.expires ? [moment(message.expires), " (", ago(message.expires), ")"] : message.state === "held" ? "not while it is held" : "not while its destination is paused"],
       ["Client", message.client && foreign(message.client)], ["Message-ID", message.message_id && foreign(message.message_id)],
       ["Upstream id", message.upstream_id && foreign(message.upstream_id)],
     ]),
@@ -45,28 +45,31 @@ async function explain(place, id) {
   }
 }
 
-function actions(id) {
+function actions({ id, sender, recipients, paused }) {
   if (!mayAct()) return null;
+  const domains = [...new Set(recipients.map((address) => address.slice(address.lastIndexOf("@") + 1)))];
+  const again = () => window.dispatchEvent(new Event("hashchange"));
   return el("div", { class: "row actions", role: "group", "aria-label": "Actions on this message" }, Object.entries(ACTIONS).map(([name, action]) =>
     el("button", {
       type: "button", class: action.danger ? "danger" : null, "data-action": name,
       onclick: async () => {
         try {
-          if (!(await act(name, { ids: [id] }))) return;
+          if (!(await act(name, { ids: [id] }, sender === ""))) return;
           if (action.danger) location.hash = "#/queue";
-          else window.dispatchEvent(new Event("hashchange"));
+          else again();
         } catch (error) {
           notice(error.message);
         }
       },
-    }, action.title)));
+    }, action.title)), domains.slice(0, 3).map((domain) => pausing(domain, paused, again)));
 }
 
 function attempt(a) {
   const times = a.times > 1 ? ` · ${number(a.times)} times` : "";
   return el("li", {},
     el("div", { class: "head" }, moment(a.at), el("span", {}, a.reason ? el("b", {}, a.reason) : state("delivered")), el("span", { class: "quiet" }, times)),
-    facts([["Host", a.mx && [foreign(a.mx), a.ip ? ` (${a.ip})` : ""]], ["TLS", a.tls], ["Demands", a.policy], ["Status", a.dsn],
+    facts([["Host", a.mx && [foreign(a.mx), a.ip ? ` (${a.ip})` : ""]],
+      ["Hosts tried", a.tried && a.tried.length ? el("ul", { class: "tried" }, a.tried.map((host) => foreign(host, "li"))) : null], ["TLS", a.tls], ["Demands", a.policy], ["Status", a.dsn],
       ["What happened", a.detail && foreign(a.detail)], ["Reply", a.reply && foreign(a.reply, "pre")], ["Recipients", foreign(a.recipients.join(", "))]]),
     a.transcript && el("details", {}, el("summary", {}, "Dialogue with ", foreign(a.transcript.peer), " at ", moment(a.transcript.at)), foreign(a.transcript.text, "pre")));
 }

@@ -1,8 +1,8 @@
 // The whole relay on one screen.
-import { el, facts, replace, table } from "./dom.js";
-import { get } from "./api.js";
+import { el, facts, foreign, notice, replace, table } from "./dom.js";
+import { get, mayAct } from "./api.js";
 import { chart } from "./chart.js";
-import { ago, bytes, level, move, number, span, state } from "./text.js";
+import { ago, bytes, level, moment, move, number, plural, span, state } from "./text.js";
 
 export async function show(place) {
   const now = el("div", {});
@@ -24,7 +24,7 @@ function stale(now, error) {
 async function refresh(now, details) {
   const s = await get("/v1/status");
   const states = Object.fromEntries(s.queue_by_state);
-  replace(now, trouble(s), el("ul", { class: "tiles" },
+  replace(now, endings(s.certificates || []), trouble(s), paused(s.paused || [], () => refresh(now, details)), el("ul", { class: "tiles" },
     tile("In the queue", number(s.queue_messages), el("a", { href: "#/queue" }, "show")),
     ["deferred", "queued", "active", "held"].map((name) =>
       tile(state(name), number(states[name]), el("a", { href: `#/queue?state=${name}`, "aria-label": `show ${name} messages` }, "show"))),
@@ -46,8 +46,8 @@ async function refresh(now, details) {
     ...(s.lookups || []).map((row) => [row.type.toUpperCase(), lookups(row)]),
   ])),
   card("Disk", facts([["Queue", bytes(s.store_bytes)], ["Free", bytes(s.free_bytes)]])),
-  card("Listeners", table("Listeners", [{ title: "Name" }, { title: "Address" }, { title: "Clients", class: "n" }, { title: "State" }],
-    s.listeners.map((l) => [l.name, l.address, number(l.clients), l.closed ? level("warning", `closed: ${l.closed}`) : "open"]))),
+  card("Listeners", table("Listeners", [{ title: "Name", class: "name" }, { title: "Clients", class: "n" }, { title: "State" }],
+    s.listeners.map((l) => [[el("div", {}, l.name), el("div", { class: "quiet" }, l.address)], number(l.clients), l.closed ? level("warning", `closed: ${l.closed}`) : "open"]))),
   certificates(s.certificates || []));
 }
 
@@ -56,10 +56,43 @@ function lookups(row) {
   return [`${number(row.answered)} answered, `, failed];
 }
 
+function daysLeft(certificate) {
+  return certificate.not_after ? (Date.parse(certificate.not_after) - Date.now()) / 86400000 : -1;
+}
+
+// Certificates of ours that others refuse now, or soon.
+function endings(list) {
+  const near = list.filter((c) => daysLeft(c) < 7);
+  if (!near.length) return null;
+  return el("ul", { class: "trouble endings" }, near.map((c) => {
+    const over = daysLeft(c) < 0;
+    const mark = (text) => level(over ? "error" : "warning", text);
+    return el("li", {}, c.not_after ? [mark(`The certificate of ${c.of} ${over ? "ended" : "ends"} `), ago(c.not_after)] : mark(`The certificate of ${c.of} cannot be read.`),
+      c.not_after && (over ? ": clients that look at it refuse it." : "."));
+  }));
+}
+
+// What operators keep back, and the way to let it go on.
+function paused(list, again) {
+  if (!list.length) return null;
+  const few = list.slice(0, PAUSED);
+  return el("ul", { class: "trouble soft paused" },
+    few.map((p) => el("li", {}, el("span", { class: "shape", "aria-hidden": "true" }, "‖"), " ",
+      el("a", { href: `#/queue?${new URLSearchParams({ domain: p.domain })}` }, p.domain), " is paused since ", moment(p.since), " (", ago(p.since), ") by ", foreign(p.by), p.because ? [": ", foreign(p.because)] : null, " ",
+      mayAct() && el("button", {
+        type: "button", "data-action": "resume", "data-of": p.domain,
+        onclick: () => import("./pause.js").then(({ order }) => order("resume", p.domain)).then((done) => done && again()).catch((error) => notice(error.message)),
+      }, "Resume…"))),
+    list.length > PAUSED && el("li", {}, el("a", { href: "#/deferrals" }, `${plural(list.length - PAUSED, "more paused destination")}`)));
+}
+
+// At most so many on this view.
+const PAUSED = 5;
+
 function certificates(list) {
   if (!list.length) return null;
   return card("Certificates", table("Our certificates", [{ title: "Of" }, { title: "Ends" }], list.map((c) => {
-    const days = c.not_after ? (Date.parse(c.not_after) - Date.now()) / 86400000 : -1;
+    const days = daysLeft(c);
     const mark = days < 0 ? level("error", "ended ") : days < 14 ? level("warning", "soon: ") : "";
     return [c.of, [mark, c.not_after ? ago(c.not_after) : "cannot be read"]];
   })));

@@ -1,7 +1,7 @@
 // Waiting mail: filter, sort, page, act.
 import { confirm, el, foreign, notice, replace, table } from "./dom.js";
 import { get, mayAct, post } from "./api.js";
-import { ago, bytes, move, number, plural, state } from "./text.js";
+import { ago, bytes, level, move, number, plural, standing } from "./text.js";
 
 const PAGE = 50;
 const FIELDS = ["domain", "sender", "recipient", "reason", "state", "older", "attempts-over"];
@@ -10,7 +10,7 @@ export const ACTIONS = {
   retry: { title: "Retry now", verb: "Retry", says: "Their next attempt is made at once." },
   hold: { title: "Hold", verb: "Hold", says: "No attempt is made until they are released. They expire only if queue.expire-held is set." },
   release: { title: "Release", verb: "Release", says: "Held messages are due again." },
-  bounce: { title: "Bounce", verb: "Return", danger: true, says: "They leave the queue, and their senders are told." },
+  bounce: { title: "Bounce", verb: "Return", danger: true, says: "They leave the queue, and their senders are told, where there is one: of mail from <> nobody is." },
   cancel: { title: "Cancel", verb: "Cancel", danger: true, says: "They leave the queue for ever, and nobody is told." },
 };
 
@@ -19,9 +19,16 @@ export async function show(place, { query }) {
   const view = { filter, items: [], next: null, before: [], cursor: "", chosen: new Set(), sort: { column: 7, down: false }, body: el("div", {}), turn: 0 };
   const asked = get("/v1/reasons");
   const first = page(view, PAGE, "");
+  first.catch(() => {});
   const reasons = await asked;
   replace(place, el("h1", {}, "Queue"), form(filter, reasons), view.body);
-  await load(view, first);
+  try {
+    await load(view, first);
+  } catch (error) {
+    // What was asked for stays to be put right.
+    if (error.status !== 400) throw error;
+    replace(view.body, el("p", { role: "alert" }, level("error", error.message)));
+  }
   return () => { view.turn += 1; };
 }
 
@@ -39,16 +46,30 @@ function form(filter, reasons) {
     class: "filters", role: "search", "aria-label": "Filter the queue",
     onsubmit: (event) => {
       event.preventDefault();
-      const given = [...new FormData(event.target)].filter(([, value]) => value.trim() !== "").map(([name, value]) => [name, value.trim()]);
+      const given = [...new FormData(event.target)].filter(([, value]) => value.trim() !== "").map(([name, value]) => [name, name === "older" ? seconds(value) : value.trim()]);
       location.hash = given.length ? `#/queue?${new URLSearchParams(given)}` : "#/queue";
     },
   },
   field("domain", "Domain"), field("recipient", "Recipient"), field("sender", "Sender"),
   choice("reason", "Reason", reasons.map((reason) => reason.key)),
   choice("state", "State", ["queued", "deferred", "active", "held"]),
-  field("older", "Older than (s)", { inputmode: "numeric", pattern: "[0-9]*" }),
+  field("older", "Older than", { inputmode: "text", value: filter.older && inUnits(filter.older), pattern: " *[0-9]+ *[smhdw]? *", placeholder: "2h", title: "A time: 90s, 15m, 2h, 3d or 1w; a number alone is seconds" }),
   field("attempts-over", "Attempts over", { inputmode: "numeric", pattern: "[0-9]*" }),
   el("div", { class: "row" }, el("button", { type: "submit", class: "primary" }, "Filter"), el("a", { href: "#/queue", class: "button" }, "Clear")));
+}
+
+const UNITS = [["w", 604800], ["d", 86400], ["h", 3600], ["m", 60], ["s", 1]];
+
+// `2h` as the API wants it.
+function seconds(text) {
+  const [, count, unit] = /^\s*(\d+)\s*([smhdw]?)\s*$/.exec(text) || [null, text.trim(), ""];
+  return unit ? String(Number(count) * UNITS.find(([name]) => name === unit)[1]) : count;
+}
+
+// And back again.
+function inUnits(text) {
+  const [unit, factor] = UNITS.find(([, factor]) => Number(text) > 0 && Number(text) % factor === 0) || ["", 1];
+  return unit ? `${Number(text) / factor}${unit}` : text;
 }
 
 // A page of rows. Where only the messages themselves say whether they match, the relay looks at some
@@ -80,26 +101,41 @@ const SORTS = [null, (i) => i.id, (i) => i.sender, (i) => i.recipients[0] || "",
 function draw(view) {
   const key = SORTS[view.sort.column];
   const items = [...view.items].sort((a, b) => (key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0) * (view.sort.down ? -1 : 1));
-  const sorting = { ...view.sort, by: (column) => { view.sort = { column, down: view.sort.column === column && !view.sort.down }; draw(view); view.body.querySelectorAll("th button")[column - 1]?.focus(); } };
+  const sorting = { ...view.sort, by: (column) => { view.sort = { column, down: view.sort.column === column && !view.sort.down }; draw(view); } };
   const columns = [{ title: el("span", { class: "unseen" }, "Chosen"), class: "tick" }, { title: "Id", sort: true, class: "id" }, { title: "Sender", sort: true, class: "party" }, { title: "Recipients", sort: true, class: "party" },
     { title: "State", sort: true, class: "state" }, { title: "Reason", sort: true, class: "why" }, { title: "Attempts", sort: true, class: "n minor" },
     { title: "Next attempt", sort: true, class: "when" }, { title: "Arrived", sort: true, class: "when" }, { title: "Size", sort: true, class: "n minor" }];
   const rows = items.map((item) => [tick(view, item.id), el("a", { href: `#/queue/${item.id}` }, item.id),
     item.sender ? foreign(item.sender) : el("span", { class: "quiet" }, "<> (null)"), recipients(item),
-    state(item.state), why(view, item), number(item.attempts),
+    standing(item), why(item), number(item.attempts),
     ago(item.next_attempt), ago(item.arrived), bytes(item.size)]);
-  replace(view.body, bar(view),
+  replace(view.body, bar(view), items.length ? sorter(view, columns) : null,
     items.length ? table("Messages", columns, rows, sorting, "messages") : el("p", { class: "empty" }, view.next ? "Nothing that matches so far; looking further…" : Object.keys(view.filter).length ? "Nothing in the queue matches." : "The queue is empty."),
     el("nav", { class: "row pages", "aria-label": "Pages" },
-      el("button", { type: "button", disabled: !view.before.length, onclick: () => { view.cursor = view.before.pop(); load(view).catch(fail); } }, "Previous page"),
+      el("button", { type: "button", id: "previous-page", disabled: !view.before.length, onclick: () => { view.cursor = view.before.pop(); load(view).catch(fail); } }, "Previous page"),
       el("button", { type: "button", id: "next-page", disabled: !view.next, onclick: () => { view.before.push(view.cursor); view.cursor = view.next; load(view).catch(fail); } }, "Next page"),
-      el("span", { class: "quiet" }, view.next && items.length < PAGE ? `${plural(items.length, "message")} so far; looking further…` : `${plural(items.length, "message")} shown, by next attempt; a click on a heading sorts these.`)));
+      el("span", { class: "quiet" }, view.next && items.length < PAGE ? `${plural(items.length, "message")} so far; looking further…` : [`${plural(items.length, "message")} shown, by next attempt`, el("span", { class: "wide" }, "; a click on a heading sorts these"), "."])));
+}
+
+// What the headings do, where there are none.
+function sorter(view, columns) {
+  const options = columns.flatMap(({ title, sort }, n) => sort ? [false, true].map((down) => el("option", {
+    value: `${n} ${down}`, selected: view.sort.column === n && view.sort.down === down,
+  }, `${title} ${down ? "▼" : "▲"}`)) : []);
+  return el("p", { class: "narrow" }, el("label", { for: "sort-by" }, "Sort these by "), el("select", {
+    id: "sort-by",
+    onchange: (event) => {
+      const [column, down] = event.target.value.split(" ");
+      view.sort = { column: Number(column), down: down === "true" };
+      draw(view);
+    },
+  }, options));
 }
 
 // The reason, whose move it is, and what happened, in one sentence.
-function why(view, item) {
-  if (!item.reason) return "–";
-  return [el("b", {}, item.reason), " ", move(item.side), item.detail ? el("div", { class: "detail quiet", title: item.detail }, foreign(item.detail)) : null];
+function why(item) {
+  const detail = item.detail ? el("div", { class: "detail quiet", title: item.detail }, foreign(item.detail)) : null;
+  return item.reason ? [el("b", {}, item.reason), " ", move(item.side), detail] : detail || "–";
 }
 
 function recipients(item) {
@@ -123,7 +159,17 @@ function bar(view) {
       type: "button", class: action.danger ? "danger" : null, "data-action": name, disabled: !view.items.length,
       onclick: () => act(name, target(view)).then((done) => done && load(view)).catch(fail),
     }, action.title)),
-    el("span", { class: "quiet" }, `on ${on}`));
+    el("span", { class: "quiet" }, `on ${on}`),
+    view.filter.domain && !view.chosen.size && pausing(view.filter.domain, view.items.some((item) => item.paused), () => load(view).catch(fail)));
+}
+
+// The button that pauses a destination or lets it go on.
+export function pausing(domain, paused, then) {
+  const name = paused ? "resume" : "pause";
+  return el("button", {
+    type: "button", "data-action": name, "data-of": domain,
+    onclick: () => import("./pause.js").then(({ order }) => order(name, domain)).then((done) => done && then()).catch(fail),
+  }, `${paused ? "Resume" : "Pause"} ${domain}…`);
 }
 
 function target(view) {
@@ -133,15 +179,24 @@ function target(view) {
   return Object.keys(filter).length ? { filter } : { all: true };
 }
 
-// Counts first, asks with the count, then acts. True if something was done.
-export async function act(name, on) {
+// With `Retry now`: of how many that is not true.
+function untried({ held, paused }) {
+  return [held ? `${number(held)} of them ${held === 1 ? "is" : "are"} held, and not tried.` : null,
+    paused ? `${number(paused)} of them ${paused === 1 ? "has" : "have"} a paused destination, which is not tried.` : null].filter(Boolean).join(" ");
+}
+
+// Counts first, asks with the count, then acts. True if something was done. `silent`: nobody can be told.
+export async function act(name, on, silent = false) {
   const action = ACTIONS[name];
-  const { matched } = await post("/v1/queue/actions", { action: name, ...on, dry_run: true });
+  const found = await post("/v1/queue/actions", { action: name, ...on, dry_run: true });
+  const { matched } = found;
+  const says = name === "bounce" && silent ? "It leaves the queue. Its sender is <>: nobody is told." : action.says;
+  const spared = untried(found);
   const what = plural(matched, "message");
   const reason = el("input", { id: "act-reason", autocomplete: "off", maxlength: "500" });
   const sure = await confirm({
     title: `${action.verb} ${what}?`,
-    body: matched ? [el("p", {}, action.says), el("label", { for: "act-reason" }, "Why (kept in the log)"), reason] : el("p", {}, "No message matches any more."),
+    body: matched ? [el("p", {}, says), spared && el("p", {}, level("warning", spared)), el("label", { for: "act-reason" }, "Why (kept in the log)"), reason] : el("p", {}, "No message matches any more."),
     action: matched ? `${action.verb} ${what}` : null,
     danger: action.danger,
   });
@@ -149,7 +204,8 @@ export async function act(name, on) {
   const done = await post("/v1/queue/actions", { action: name, ...on, reason: reason.value || null });
   const gone = (done.unknown || []).length;
   const going = done.under_way ? ` Being delivered just now, and may still arrive: ${done.under_way}.` : "";
-  notice(`${action.title}: ${plural(done.matched, "message")}.${going}${gone ? ` ${plural(gone, "message")} had left the queue before.` : ""}`);
+  const kept = untried(done);
+  notice(`${action.title}: ${plural(done.matched, "message")}.${kept && ` ${kept}`}${going}${gone ? ` ${plural(gone, "message")} had left the queue before.` : ""}`);
   return true;
 }
 

@@ -40,7 +40,7 @@ export function moment(time) {
 
 const STATES = {
   active: ["▶", "active"], queued: ["○", "queued"], deferred: ["◔", "deferred"], held: ["■", "held"],
-  pending: ["◔", "pending"], delivered: ["✓", "delivered"], bounced: ["✕", "bounced"],
+  paused: ["‖", "paused"], pending: ["◔", "pending"], delivered: ["✓", "delivered"], bounced: ["✕", "bounced"],
   expired: ["✕", "expired"], cancelled: ["–", "cancelled"],
 };
 
@@ -48,6 +48,11 @@ const STATES = {
 export function state(name) {
   const [shape, word] = STATES[name] || ["·", name];
   return el("span", { class: `state ${name}` }, el("span", { class: "shape", "aria-hidden": "true" }, shape), ` ${word}`);
+}
+
+// Where a message stands. What is held stays so when its destination goes on.
+export function standing(message) {
+  return state(message.paused && message.state !== "held" ? "paused" : message.state);
 }
 
 const LEVELS = { good: "✓", note: "i", info: "i", debug: "·", warning: "▲", warn: "▲", error: "✕" };

@@ -103,7 +103,7 @@ macro_rules! script {
 }
 
 /// Name, type, content.
-const FILES: [(&str, &str, &str); 15] = [
+const FILES: [(&str, &str, &str); 16] = [
     (
         "style.css",
         "text/css; charset=utf-8",
@@ -124,6 +124,7 @@ const FILES: [(&str, &str, &str); 15] = [
     script!("queue.js"),
     script!("message.js"),
     script!("deferrals.js"),
+    script!("pause.js"),
     script!("policies.js"),
     script!("check.js"),
     script!("events.js"),

@@ -2,7 +2,7 @@
 
 use attempt::{Case, DemandedBy, Facts, Reader, Reason, Side};
 use outbound_queue::{Leased, QueueStore};
-use smtp_client::{Cause, CertificateFault};
+use smtp_client::{Cause, CertificateFault, HandshakeFault};
 use smtp_proto::{MissingExtension, Stage};
 
 use crate::books::Entry;
@@ -156,10 +156,10 @@ pub(crate) fn case(stage: Stage, cause: &Cause) -> Case {
             CertificateFault::NotYetValid { .. } => Case::NotYetValid,
             CertificateFault::Revocation("revoked") => Case::Revoked,
             CertificateFault::Revocation(_) => Case::RevocationUnknown,
+            CertificateFault::Purpose(_) => Case::WrongPurpose,
             CertificateFault::Expired { .. }
             | CertificateFault::HostMismatch { .. }
             | CertificateFault::UnknownIssuer { .. }
-            | CertificateFault::Purpose(_)
             | CertificateFault::Constraint(_)
             | CertificateFault::Algorithm(_)
             | CertificateFault::BadSignature
@@ -167,6 +167,7 @@ pub(crate) fn case(stage: Stage, cause: &Cause) -> Case {
             | CertificateFault::KeyNotProven
             | CertificateFault::Other(_) => Case::Usual,
         },
+        Cause::Handshake(HandshakeFault::CertificateTooLarge) => Case::CertificateTooLarge,
         Cause::Protocol(_) => Case::NotSmtp,
         Cause::Remote(reply)
             if reply.code() / 100 == 5
@@ -189,5 +190,30 @@ pub(crate) fn case(stage: Stage, cause: &Cause) -> Case {
         | Cause::Timeout
         | Cause::Auth(_)
         | Cause::Local(_) => Case::Usual,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use smtp_client::CertificateFailure;
+
+    #[test]
+    fn what_cannot_be_mended_by_a_chain_is_a_case_of_its_own() {
+        for purpose in [
+            "invalid-purpose",
+            "ca-used-as-end-entity",
+            "empty-extended-key-usage",
+        ] {
+            let fault = CertificateFault::Purpose(purpose);
+            let cause = Cause::Certificate(Box::new(CertificateFailure {
+                fault,
+                leaf: None,
+                presented: 1,
+            }));
+            assert_eq!(case(Stage::StartTls, &cause), Case::WrongPurpose);
+        }
+        let large = Cause::Handshake(HandshakeFault::CertificateTooLarge);
+        assert_eq!(case(Stage::StartTls, &large), Case::CertificateTooLarge);
     }
 }

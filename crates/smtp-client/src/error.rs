@@ -137,6 +137,9 @@ pub enum HandshakeFault {
     /// The peer does not hold the key of the certificate that it shows.
     #[error("the host's signature is wrong: it does not hold the certificate's key")]
     WrongSignature,
+    /// More than a TLS library reads of one message; only that with the certificates grows so large.
+    #[error("its certificate is larger than 64 KiB")]
+    CertificateTooLarge,
     /// Not TLS.
     #[error("the host sent something that is not TLS")]
     NotTls,
@@ -249,6 +252,7 @@ impl HandshakeFault {
             Self::Reset => "handshake-reset".into(),
             Self::Timeout => "handshake-timeout".into(),
             Self::WrongSignature => "handshake-signature".into(),
+            Self::CertificateTooLarge => "certificate-too-large".into(),
             Self::NotTls => "not-tls".into(),
             Self::Other(_) => "handshake-failed".into(),
         }

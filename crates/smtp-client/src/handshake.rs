@@ -149,6 +149,9 @@ fn tls_fault(error: &Error) -> HandshakeFault {
         | Error::PeerMisbehaved(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme) => {
             HandshakeFault::WrongSignature
         }
+        Error::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge) => {
+            HandshakeFault::CertificateTooLarge
+        }
         Error::InvalidMessage(
             InvalidMessage::InvalidContentType
             | InvalidMessage::UnknownProtocolVersion
@@ -192,5 +195,12 @@ mod tests {
         }
         let version = tls_fault(&Error::AlertReceived(AlertDescription::ProtocolVersion));
         assert_eq!(&*version.code(), "protocol-version");
+    }
+
+    #[test]
+    fn what_is_too_large_is_named_in_plain_words() {
+        let fault = tls_fault(&InvalidMessage::HandshakePayloadTooLarge.into());
+        assert_eq!(fault.to_string(), "its certificate is larger than 64 KiB");
+        assert_eq!(&*fault.code(), "certificate-too-large");
     }
 }

@@ -22,6 +22,8 @@ pub(super) const fn variant(reason: Reason, case: Case) -> Option<&'static Varia
         (Reason::CertNotTrusted, Case::NotYetValid) => &NOT_YET_VALID,
         (Reason::CertNotTrusted, Case::Revoked) => &REVOKED,
         (Reason::CertNotTrusted, Case::RevocationUnknown) => &REVOCATION_UNKNOWN,
+        (Reason::CertNotTrusted, Case::WrongPurpose) => &WRONG_PURPOSE,
+        (Reason::TlsHandshake, Case::CertificateTooLarge) => &CERTIFICATE_TOO_LARGE,
         (Reason::MxNotInPolicy, Case::NotInRule) => &NOT_IN_RULE,
         (Reason::MxNotInPolicy, Case::NobodyVouches) => &NOBODY_VOUCHES,
         (Reason::RequireTlsNoTls, Case::NoPolicy) => &NO_POLICY,
@@ -44,6 +46,9 @@ pub(super) const fn explanation(reason: Reason, case: Case) -> Option<&'static [
     match (reason, case) {
         (Reason::MxNotInPolicy, Case::NotInRule) => Some(OF_NOT_IN_RULE),
         (Reason::MxNotInPolicy, Case::NobodyVouches) => Some(OF_NOBODY_VOUCHES),
+        (Reason::CertNotTrusted, Case::WrongPurpose) => Some(OF_WRONG_PURPOSE),
+        (Reason::TlsHandshake, Case::CertificateTooLarge) => Some(OF_CERTIFICATE_TOO_LARGE),
+        (Reason::ConnectionLost, Case::NotSmtp) => Some(OF_NOT_SMTP),
         _ => None,
     }
 }
@@ -60,6 +65,29 @@ const OF_NOBODY_VOUCHES: &[&str] = &[
     "A rule of ours (`mta-sts = \"require\"`) lets mail for the domain go only to hosts for which somebody \
      vouches: an MTA-STS policy of the domain, a list of ours, or DNSSEC. None of them does, so the mail \
      was not even offered to the host: DNS answers can be forged.",
+];
+
+const OF_WRONG_PURPOSE: &[&str] = &[
+    "A certificate says what it may be used for (RFC 5280 sections 4.2.1.9 and 4.2.1.12). This one may not stand \
+     for a server: its extended key usage leaves serverAuth out, or it is the certificate of an authority. \
+     Intermediate certificates or other roots do not change that.",
+    "To see it: `openssl s_client -starttls smtp -connect HOST:25 -servername HOST </dev/null | \
+     openssl x509 -noout -ext extendedKeyUsage,basicConstraints`.",
+];
+
+const OF_CERTIFICATE_TOO_LARGE: &[&str] = &[
+    "In the TLS handshake a host presents its certificate and the chain that belongs to it. Here that was more than \
+     64 KiB, which TLS libraries refuse to read, so nobody can say whether it is valid. Versions and ciphers of TLS \
+     have nothing to do with it.",
+    "Usually one certificate has very many names, or a whole list of authorities is sent with it.",
+];
+
+const OF_NOT_SMTP: &[&str] = &[
+    "A connection was made, and what came over it was no SMTP: no reply codes, a reply that nothing had asked for, \
+     or one that makes no sense at that point (RFC 5321 section 4.2). The detail has what it was. The session was \
+     ended, because what follows could be taken for the answer to something else.",
+    "Usually another service listens on that port, or a filter in front of the mail server answers in its place. To \
+     see it: `openssl s_client -starttls smtp -connect HOST:25`, or `nc HOST 25`.",
 ];
 
 const NOT_ACCEPTED: &str = "The certificate of {mx} is not accepted";
@@ -102,6 +130,23 @@ const REVOCATION_UNKNOWN: Variant = Variant {
     advice: "Renew or complete the lists of revoked certificates that `tls.crls` names: those that are there \
              do not say whether this certificate is revoked.",
     request: "",
+};
+
+const WRONG_PURPOSE: Variant = Variant {
+    side: Side::RecipientAdmin,
+    sentence: NOT_ACCEPTED,
+    advice: "{Admin} should replace the certificate of {mx} by one issued for servers (extended key usage \
+             serverAuth). {ours}",
+    request: "Please replace the certificate of {mx} by one issued for servers (extended key usage serverAuth).",
+};
+
+const CERTIFICATE_TOO_LARGE: Variant = Variant {
+    side: Side::RecipientAdmin,
+    sentence: "The TLS handshake with {mx} failed",
+    advice: "{Admin} should have {mx} present a smaller certificate and only the chain that belongs to it: \
+             together they may not be larger than 64 KiB. {ours}",
+    request: "Please have {mx} present a smaller certificate and only the chain that belongs to it: together \
+              they are larger than 64 KiB, which TLS libraries do not read.",
 };
 
 const NOT_IN_RULE: Variant = Variant {

@@ -51,6 +51,10 @@ pub enum Case {
     Revoked,
     /// `cert-not-trusted`: our lists do not say whether it is revoked.
     RevocationUnknown,
+    /// `cert-not-trusted`: not issued for servers.
+    WrongPurpose,
+    /// `tls-handshake`: what the host presents is larger than TLS libraries take.
+    CertificateTooLarge,
     /// `mx-not-in-policy`: a rule or pin of ours has a list of hosts.
     NotInRule,
     /// `mx-not-in-policy`: a rule of ours wants somebody to vouch for the host, and nobody does.
@@ -109,13 +113,15 @@ impl DemandedBy {
 
 impl Case {
     /// Every case, the usual one first.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Usual,
         Self::SelfSigned,
         Self::IncompleteChain,
         Self::NotYetValid,
         Self::Revoked,
         Self::RevocationUnknown,
+        Self::WrongPurpose,
+        Self::CertificateTooLarge,
         Self::NotInRule,
         Self::NobodyVouches,
         Self::NoPolicy,
@@ -139,6 +145,8 @@ impl Case {
             Self::NotYetValid => "not-yet-valid",
             Self::Revoked => "revoked",
             Self::RevocationUnknown => "revocation-unknown",
+            Self::WrongPurpose => "wrong-purpose",
+            Self::CertificateTooLarge => "certificate-too-large",
             Self::NotInRule => "not-in-rule",
             Self::NobodyVouches => "nobody-vouches",
             Self::NoPolicy => "no-policy",

@@ -317,3 +317,22 @@ fn docs_are_up_to_date() {
         "docs/reasons.md is not what the table says: run UPDATE=1 cargo test -p attempt"
     );
 }
+
+#[test]
+fn a_case_is_not_explained_by_what_it_is_not_about() {
+    let facts = Facts {
+        domain: "d.test",
+        mx: Some("mx.d.test"),
+        case: Case::WrongPurpose,
+        ..Facts::default()
+    };
+    let advice = Reason::CertNotTrusted.advice(&facts);
+    assert!(
+        advice.contains("serverAuth") && !advice.contains("intermediate"),
+        "{advice}"
+    );
+    let said = |reason: Reason, case| reason.explanation_in(case).join(" ");
+    assert!(!said(Reason::ConnectionLost, Case::NotSmtp).contains("MTU"));
+    assert!(!said(Reason::TlsHandshake, Case::CertificateTooLarge).contains("TLS 1.0"));
+    assert!(said(Reason::CertNotTrusted, Case::WrongPurpose).contains("serverAuth"));
+}

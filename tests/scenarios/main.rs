@@ -37,6 +37,7 @@ mod notice_limits;
 mod notifications;
 mod observing;
 mod operator;
+mod ordered;
 mod parked;
 mod paused;
 mod policy_change;

@@ -148,27 +148,29 @@ fn stopped(failure: QueueError, changed: u64, dry_run: bool) -> Problem {
     }
 }
 
-/// The destinations of what is tried again are tried at once. Others stay left alone.
+/// The destinations of what is tried again are tried at once, where messages are named with these. Others
+/// stay left alone.
 async fn lift_suspensions<S: QueueStore>(control: &Control<S>, target: &Target) {
     let now = control.now();
-    let mut meant = Vec::new();
-    match target {
+    let meant: Vec<_> = match target {
         Target::Ids(ids) => {
+            let mut meant = Vec::new();
             for id in ids {
                 // One that cannot be shown cannot be tried either: the edit says why.
                 if let Ok(message) = control.queue.show(*id, now).await {
                     let open = message.recipients.into_iter();
                     let open = open.filter(|r| matches!(r.state, RecipientState::Pending(_)));
-                    meant.extend(open.map(|r| r.destination));
+                    meant.extend(open.map(|r| (*id, r.destination)));
                 }
             }
+            return control.delivery.resume(Which::Messages(&meant));
         }
         Target::Filter(filter) => match (&filter.destination, &filter.domain) {
-            (Some(destination), _) => meant.push(destination.clone()),
-            (None, Some(domain)) => meant.extend(control.delivery.destinations_of(domain)),
+            (Some(destination), _) => vec![destination.clone()],
+            (None, Some(domain)) => control.delivery.destinations_of(domain),
             (None, None) => return control.delivery.resume(Which::All),
         },
-    }
+    };
     control.delivery.resume(Which::These(&meant));
 }
 

@@ -18,6 +18,8 @@ pub struct Health {
     limit: u32,
     failures: u32,
     suspended: Option<Suspension>,
+    /// Until when it would be left alone, had an operator not wanted it tried before.
+    resumed: Option<Duration>,
     probing: bool,
 }
 
@@ -77,6 +79,7 @@ impl Health {
             limit: limit.max(1),
             failures: 0,
             suspended: None,
+            resumed: None,
             probing: false,
         }
     }
@@ -121,6 +124,7 @@ impl Health {
     /// Some host could be used.
     pub fn succeeded(&mut self) -> Recovery {
         let recovered = self.suspended.take().is_some();
+        self.resumed = None;
         self.failures = 0;
         self.probing = false;
         let before = self.window;
@@ -138,8 +142,13 @@ impl Health {
             // Sessions that were under way when it began: one outage counts once.
             return false;
         }
-        self.failures = self.failures.saturating_add(1);
         self.probing = false;
+        if let Some(until) = self.resumed.take().filter(|until| now < *until) {
+            // An operator wanted to know: the destination is left alone no longer for that.
+            self.suspended = Some(Suspension { until, cause });
+            return true;
+        }
+        self.failures = self.failures.saturating_add(1);
         self.window = (self.window / 2).max(1);
         if self.failures >= TOLERATED {
             let doublings = (self.failures - TOLERATED).min(10);
@@ -160,10 +169,11 @@ impl Health {
     }
 
     /// An operator wants it tried now: the pause is over, and a probe that gets through still wakes
-    /// what waits.
+    /// what waits. One that does not get through brings the rest of the pause back.
     pub fn resume(&mut self) {
         if let Some(suspension) = &mut self.suspended {
-            suspension.until = Duration::ZERO;
+            let until = std::mem::take(&mut suspension.until);
+            self.resumed = self.resumed.max(Some(until));
         }
         self.probing = false;
     }
@@ -255,6 +265,31 @@ mod tests {
             h.failed(cause(), NOW);
         }
         assert_eq!(h.suspension(NOW).map(|s| s.until), Some(NOW + FIRST_PAUSE));
+    }
+
+    #[test]
+    fn a_probe_that_an_operator_ordered_prolongs_nothing() {
+        let mut h = suspended();
+        let until = NOW + FIRST_PAUSE;
+        for seconds in 1..5 {
+            let now = NOW + Duration::from_secs(seconds);
+            h.resume();
+            h.resume();
+            assert_eq!(h.admit(0, now), Admission::Go);
+            assert!(h.failed(cause(), now), "left alone again");
+            assert_eq!(h.suspension(now).map(|s| s.until), Some(until));
+        }
+        // The next one is due by itself, and its failure counts.
+        assert_eq!(h.admit(0, until), Admission::Go);
+        h.failed(cause(), until);
+        let next = h.suspension(until).map(|s| s.until);
+        assert_eq!(next, Some(until + FIRST_PAUSE * 2));
+        // So does one that was ordered, and ended only after the pause would have.
+        h.resume();
+        let late = until + FIRST_PAUSE * 3;
+        h.failed(cause(), late);
+        let next = h.suspension(late).map(|s| s.until);
+        assert_eq!(next, Some(late + FIRST_PAUSE * 4));
     }
 
     #[test]

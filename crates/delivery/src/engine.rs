@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use mail_types::{Domain, Envelope, Recipient, Resolver, Timestamp};
+use mail_types::{Domain, Envelope, QueueId, Recipient, Resolver, Timestamp};
 use outbound_queue::{Leased, Now, Placement, QueueError, QueueStore};
 use policy_cache::{Clock, PolicyCache};
 use smtp_client::{Connector, Pool};
@@ -109,6 +109,8 @@ pub enum Which<'a> {
     All,
     /// These.
     These(&'a [outbound_queue::Destination]),
+    /// These messages, and nothing else of their destinations.
+    Messages(&'a [(QueueId, outbound_queue::Destination)]),
 }
 
 impl<S> Clone for Delivery<S> {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use attempt::Tried;
-use mail_types::Timestamp;
+use mail_types::{QueueId, Timestamp};
 use outbound_queue::{LeaseToken, Leased};
 use parking_lot::Mutex;
 
@@ -54,6 +54,8 @@ struct State {
     undeliverable: Option<(Timestamp, Timestamp)>,
     /// What the last attempt that failed found: the hosts tried, and the one that decided.
     seen: Option<Box<(Vec<Tried>, Option<Decider>)>>,
+    /// Messages that an operator wants tried, although the destination is left alone; at most [`ORDERED`].
+    ordered: Vec<QueueId>,
 }
 
 /// What a worker is to do next.
@@ -84,6 +86,7 @@ impl Lane {
             idle_since: now,
             undeliverable: None,
             seen: None,
+            ordered: Vec::new(),
         };
         Self {
             destination,
@@ -215,7 +218,9 @@ impl Lane {
     }
 
     pub(crate) fn succeeded(&self) -> Recovery {
-        self.state.lock().health.succeeded()
+        let mut state = self.state.lock();
+        state.ordered.clear();
+        state.health.succeeded()
     }
 
     /// Remembers what an attempt found at the hosts, for mail that is given up before the next one.
@@ -231,7 +236,13 @@ impl Lane {
 
     /// As [`Health::failed`](crate::Health::failed).
     pub(crate) fn failed(&self, cause: Cause, now: Duration) -> bool {
-        self.state.lock().health.failed(cause, now)
+        let mut state = self.state.lock();
+        let begins = state.health.failed(cause, now);
+        if begins {
+            // What was ordered of the time before has had its turn.
+            state.ordered.clear();
+        }
+        begins
     }
 
     /// How many messages a worker asks the queue for: what is not known to work is tried with one.
@@ -261,6 +272,33 @@ impl Lane {
 
     pub(crate) fn resume(&self) {
         self.state.lock().health.resume();
+    }
+
+    /// An operator wants these tried, and no others. False if the destination is not left alone, or they are
+    /// too many to be tried beside its suspension.
+    pub(crate) fn order(&self, ids: &[QueueId], now: Duration) -> bool {
+        let mut state = self.state.lock();
+        if state.health.suspension(now).is_none() {
+            state.ordered.clear();
+            return false;
+        }
+        let new: Vec<QueueId> = ids
+            .iter()
+            .filter(|id| !state.ordered.contains(id))
+            .copied()
+            .collect();
+        if state.ordered.len() + new.len() > ORDERED {
+            return false;
+        }
+        state.ordered.extend(new);
+        true
+    }
+
+    /// Whether this one was ordered, which then is done.
+    pub(crate) fn take_order(&self, id: QueueId) -> bool {
+        let mut state = self.state.lock();
+        let at = state.ordered.iter().position(|ordered| *ordered == id);
+        at.map(|at| state.ordered.swap_remove(at)).is_some()
     }
 
     pub(crate) fn suspension(&self, now: Duration) -> Option<Suspension> {
@@ -336,6 +374,8 @@ impl Lane {
 const BATCH: usize = 20;
 /// So much of the fresh mail in hand, or handed over, is done before the queue is asked again.
 const BETWEEN_ASKING: usize = 20;
+/// Messages that are tried one by one while their destination is left alone.
+const ORDERED: usize = 20;
 const BETWEEN_LOOKS: Duration = Duration::from_secs(30 * 60);
 const BELIEVED_AFTER: Duration = Duration::from_secs(4 * 3600);
 

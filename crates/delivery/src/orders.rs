@@ -1,6 +1,6 @@
 //! What operators order beside edits of the queue: pausing, parking.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -26,18 +26,24 @@ impl<S: QueueStore> Delivery<S> {
     }
 
     /// An operator wants mail tried now: policies that could not be looked up are looked up anew, plans are
-    /// made anew, and the suspensions of these destinations are lifted, or of all.
+    /// made anew, and the suspensions of these destinations are lifted, or of all. Single messages are
+    /// tried beside the suspension, which stays for the others.
     pub fn resume(&self, which: Which<'_>) {
-        let lanes = match which {
+        let lanes: Vec<Arc<Lane>> = match which {
             Which::All => self.inner.lanes.all(),
             Which::These(keys) => keys
                 .iter()
                 .filter_map(|key| self.inner.lanes.get(key))
                 .collect(),
+            Which::Messages(messages) => {
+                let keys: BTreeSet<_> = messages.iter().map(|(_, key)| key).collect();
+                let lanes = keys.into_iter();
+                lanes.filter_map(|key| self.inner.lanes.get(key)).collect()
+            }
         };
         let domains: Option<Vec<Domain>> = match which {
             Which::All => None,
-            Which::These(_) => {
+            Which::These(_) | Which::Messages(_) => {
                 let routes = &self.inner.settings.load().routes;
                 let of = |lane: &Arc<Lane>| {
                     let route = routes.get(&lane.destination);
@@ -51,6 +57,13 @@ impl<S: QueueStore> Delivery<S> {
         self.inner.look_again();
         let now = self.inner.now();
         for lane in lanes {
+            if let Which::Messages(messages) = which {
+                let its = messages.iter().filter(|(_, key)| *key == lane.key);
+                let ids: Vec<QueueId> = its.map(|(id, _)| *id).collect();
+                if lane.order(&ids, now.monotonic) {
+                    continue;
+                }
+            }
             lane.resume();
             self.inner.queue.suspend(&lane.key, None, now);
         }

@@ -158,6 +158,11 @@ async fn suspend_or_end<S: QueueStore>(
         deliver_here(inner, lane, leased).await;
         return None;
     }
+    // An operator wants this one tried; its failure is one of the outage that is known.
+    if lane.take_order(leased.id) {
+        deliver_here(inner, lane, leased).await;
+        return None;
+    }
     // RFC 8689 section 4.2.2: what suspended the destination is what this mail sets aside.
     if leased.envelope.tls_required_no && suspension.cause.reason.status().subject() == SECURITY {
         deliver_here(inner, lane, leased).await;

@@ -170,7 +170,7 @@ impl fmt::Display for Named {
 pub(super) fn suspension(named: &Named, retry: &str, left: Duration, cause: &str) -> String {
     format!(
         "Delivery to {named} is suspended for another {} seconds after repeated failures. The last one: \
-         {cause} `sealpost queue retry {retry}` ends that.",
+         {cause} `sealpost queue retry {retry}` tries it now.",
         left.as_secs()
     )
 }

@@ -1,8 +1,10 @@
-//! What an operator orders of a destination that is left alone.
+//! What an operator orders of a destination that is left alone, and where the time of an attempt
+//! has gone.
 
-use sealpost_tests::Event;
+use sealpost_tests::{Event, Relay};
+use testkit::PolicyFault;
 
-use crate::net::{MESSAGE, Net, SOON, deferred, ok};
+use crate::net::{MESSAGE, Net, SOON, deferred, ok, sent};
 
 testkit::net_test! {
     async fn a_named_message_is_the_one_that_is_tried() {
@@ -34,5 +36,18 @@ testkit::net_test! {
         // The destination is no longer left alone.
         let next = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
         relay.wait_for("delivery.sent", &next, SOON).await;
+    }
+
+    async fn the_time_that_policy_and_dns_take_is_told() {
+        let net = Net::start().await;
+        net.enforce("d.test");
+        let _mx = net.mx("d.test", "127.0.0.25").await;
+        net.host.fault("d.test", PolicyFault::Stall);
+        let config = net.config().set("policy-cache.fetch-timeout", "\"2s\"");
+        let relay = Relay::start(config).await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        let event = sent(&relay, &id).await;
+        let connect = event.at("/delays/connect").as_f64().unwrap();
+        assert!(connect >= 1.9, "{event}");
     }
 }

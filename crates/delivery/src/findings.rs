@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use attempt::{Facts, Reason, Tried, Weakened};
 use mail_types::Timestamp;
-use outbound_queue::QueueStore;
+use outbound_queue::{Now, QueueStore};
 use smtp_client::OpeningTimes;
 
 use crate::demand::Evidence;
@@ -79,6 +79,12 @@ impl Findings {
             steps: None,
             recalled: None,
         }
+    }
+
+    /// Counts what was done before as a part of connecting: policy and DNS, and an attempt that this one
+    /// replaces.
+    pub(crate) fn began_after(&mut self, asked: Now, began: Now) {
+        self.connect += began.monotonic.saturating_sub(asked.monotonic);
     }
 
     /// The same verdict for everybody, before any host was tried.
@@ -226,5 +232,24 @@ impl Findings {
             }
         };
         self.all_open(&verdict);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policy_and_dns_are_part_of_connecting() {
+        let at = |seconds| Now {
+            wall: Timestamp::from_secs(1000 - seconds),
+            monotonic: Duration::from_secs(seconds),
+        };
+        let mut found = Findings::new(1, None);
+        found.connect = Duration::from_secs(3);
+        found.transmit = Duration::from_secs(4);
+        // The wall clock may do what it likes.
+        found.began_after(at(10), at(70));
+        assert_eq!((found.connect + found.transmit).as_secs(), 60 + 3 + 4);
     }
 }

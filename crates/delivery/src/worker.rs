@@ -248,6 +248,7 @@ async fn try_once<S: QueueStore>(
         return enter(inner, &settings, leased, &found, None, &domain, began, pace).await;
     }
     let mut steps = inner.observer.times_attempts().then(Box::default);
+    let asked = now;
     let mut plan = look(inner, lane, &settings, &mut now, &mut steps).await;
     traced::plan(inner, leased, &domain, &plan);
     // RFC 8461 section 5: an enforced policy must not fail mail for good before DNS was asked for
@@ -271,7 +272,7 @@ async fn try_once<S: QueueStore>(
         now: now.wall,
     };
     let (mut found, mut requirement) = attempt(&tools, &plan, held).await;
-    Steps::gather(&mut steps, &mut found);
+    gather(&mut found, &mut steps, asked, now);
     if found.busy {
         return inner.give_back(leased);
     }
@@ -287,7 +288,7 @@ async fn try_once<S: QueueStore>(
             plan = look(inner, lane, &settings, &mut now, &mut steps).await;
             tools.now = now.wall;
             (found, requirement) = attempt(&tools, &plan, held).await;
-            Steps::gather(&mut steps, &mut found);
+            gather(&mut found, &mut steps, asked, now);
         }
         if found.busy {
             return inner.give_back(leased);
@@ -312,6 +313,12 @@ async fn try_once<S: QueueStore>(
     )
     .await;
     learn(inner, lane, &plan, &found, requirement.as_ref()).await;
+}
+
+/// Notes what was done when: before the attempt, and in it.
+fn gather(found: &mut Findings, steps: &mut Option<Box<Steps>>, asked: Now, began: Now) {
+    found.began_after(asked, began);
+    Steps::gather(steps, found);
 }
 
 pub(crate) async fn plan<S: QueueStore>(

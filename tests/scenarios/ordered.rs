@@ -1,5 +1,5 @@
-//! What an operator orders of a destination that is left alone, and where the time of an attempt
-//! has gone.
+//! What an operator orders of a destination that is left alone, what is said of its mail, and where the
+//! time of an attempt has gone.
 
 use sealpost_tests::{Event, Relay};
 use testkit::PolicyFault;
@@ -21,6 +21,11 @@ testkit::net_test! {
         let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
         let put_off = deferred(&relay, &id).await;
         assert_eq!(put_off.text("reason"), "destination-suspended", "{put_off}");
+
+        // It is what failed that somebody has to mend, and what is demanded is demanded of this one too.
+        assert!(put_off.text("advice").starts_with("recipient-admin: "), "{put_off}");
+        assert!(put_off.text("advice").contains("renew the certificate of mx.d.test"), "{put_off}");
+        assert_eq!(put_off.at("/policies/0/mode"), "enforce", "{put_off}");
 
         // The oldest ones would have their turn before.
         for _ in 0..2 {

@@ -104,11 +104,11 @@ const LARGER_CRATES: [(&str, usize); 13] = [
     ("admin", 6450),
     // Texts for the cases of a reason, for whose demand it is, and for senders.
     // Explanations of cases, and sentences that tools can add up.
-    ("attempt", 3780),
+    ("attempt", 3830),
     ("audit", 2830),
     // With what parks, pauses and limits, and what spares a busy worker work; it wants to be split.
     // And who is to blame. What earlier attempts found is told of mail that has no other.
-    ("delivery", 10_550),
+    ("delivery", 10_630),
     // An owner may have its order kept where a full disk refuses.
     // What the disk does not give keeps nobody from the rest.
     ("journal", 5200),

@@ -47,6 +47,12 @@ impl<'a> Advice<'a> {
             ..Facts::default()
         };
         let mut reason = failure.reason;
+        if let Some(cause) = entry.found.suspended.as_deref()
+            && cause.reason.side_in(cause.case, by) != Side::Wait
+        {
+            (reason, facts.case) = (cause.reason, cause.case);
+            facts.mx = cause.mx.as_deref();
+        }
         if reason.side_in(facts.case, by) == Side::Wait {
             let mut tried = entry
                 .found

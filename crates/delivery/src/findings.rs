@@ -53,6 +53,8 @@ pub(crate) struct Findings {
     pub(crate) steps: Option<Box<Steps>>,
     /// No host was asked for this: what earlier attempts found.
     pub(crate) recalled: Option<Box<Recalled>>,
+    /// Nothing was tried, because of this failure of others: it is what is to be mended.
+    pub(crate) suspended: Option<Box<crate::recalled::Cause>>,
 }
 
 impl Findings {
@@ -78,6 +80,7 @@ impl Findings {
             times: OpeningTimes::default(),
             steps: None,
             recalled: None,
+            suspended: None,
         }
     }
 

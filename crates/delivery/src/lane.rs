@@ -334,6 +334,11 @@ impl Lane {
         slot.as_ref().filter(|p| p.holds(now, made)).cloned()
     }
 
+    /// The plan that was made last, whether it still holds or not.
+    pub(crate) fn last_plan(&self) -> Option<Arc<Plan>> {
+        self.plan.try_lock().ok()?.clone()
+    }
+
     /// The plan in force, or a new one: whoever comes first makes it, the others wait for it.
     pub(crate) async fn plan<F>(
         &self,

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use attempt::Reason;
+use mail_types::Timestamp;
 use outbound_queue::{Leased, QueueStore};
 use tokio::task::JoinSet;
 
@@ -24,8 +25,10 @@ use crate::engine::Inner;
 use crate::findings::Findings;
 use crate::lane::Lane;
 use crate::learn::policy_text;
+use crate::planner::Plan;
 use crate::policy::{Judgement, is_enforced, judge};
-use crate::recalled::{Recalled, recall};
+use crate::recalled::{Cause, Recalled, recall};
+use crate::settings::Settings;
 use crate::verdict::{Failure, Verdict};
 use crate::worker::{RENEW, deliver, enter, keeping_leases, lease, plan};
 
@@ -193,16 +196,52 @@ async fn suspend_or_end<S: QueueStore>(
         reply: None,
         detail,
     };
-    let found = Findings::uniform(
+    let mut found = Findings::uniform(
         leased.recipients.len(),
         &Verdict::Deferred(Arc::new(failure)),
     );
+    let mx = lane.last_seen().and_then(|(_, decider)| decider);
+    found.suspended = Some(Box::new(Cause {
+        reason: suspension.cause.reason,
+        case: suspension.cause.case,
+        mx: mx.map(|decider| decider.shown.as_str().into()),
+    }));
+    // What is demanded is told by what was known last: nobody is asked for this.
+    let plan = lane.last_plan();
+    let requirement = plan.and_then(|plan| demands(&plan, lane, leased, &settings, now.wall));
     let pace = Pace::PutOff(now.wall + pause.max(SHORTEST));
     enter(
-        inner, &settings, leased, &found, None, &domain, now.wall, pace,
+        inner,
+        &settings,
+        leased,
+        &found,
+        requirement.as_ref(),
+        &domain,
+        now.wall,
+        pace,
     )
     .await;
     None
+}
+
+/// What a message demands, if that is known.
+fn demands(
+    plan: &Plan,
+    lane: &Lane,
+    leased: &Leased,
+    settings: &Settings,
+    now: Timestamp,
+) -> Option<Requirement> {
+    match judge(
+        plan,
+        &lane.destination.host,
+        &leased.envelope,
+        settings,
+        now,
+    ) {
+        Judgement::Known(inputs) => Some(Requirement::of(&inputs)),
+        Judgement::Wait { .. } => None,
+    }
 }
 
 /// The end of a message whose destination is suspended: what the last real attempt found counts.
@@ -229,16 +268,7 @@ async fn give_up<S: QueueStore>(
             return;
         }
     }
-    let requirement = match judge(
-        &plan,
-        &lane.destination.host,
-        &leased.envelope,
-        &settings,
-        now,
-    ) {
-        Judgement::Known(inputs) => Some(Requirement::of(&inputs)),
-        Judgement::Wait { .. } => None,
-    };
+    let requirement = demands(&plan, lane, leased, &settings, now);
     let failure = Failure {
         reason: suspension.cause.reason,
         case: suspension.cause.case,

@@ -41,7 +41,12 @@ testkit::net_test! {
         browser.until("the focus", "document.activeElement.matches('[data-action=retry]')").await;
         browser.shoot("paused-message").await;
 
+        browser.go(&format!("{PAGE}#/deferrals")).await;
+        browser.until_says("d.test is paused since").await;
+        browser.shoot("paused-deferrals").await;
         browser.go(PAGE).await;
+        browser.until_says("Overview").await;
+        browser.until_says("d.test is paused since").await;
         browser.shoot("paused-overview").await;
         browser.click("[data-action=resume]").await;
         browser.until_says("Resume delivery to d.test?").await;

@@ -12,7 +12,8 @@ export async function show(place) {
   const rows = group(summary.rows);
   const all = summary.reasons;
   const open = all.length <= 3;
-  replace(place, el("h1", {}, "Deferrals"),
+  const kept = summary.paused.length ? (await import("./pause.js")).list(summary.paused, Infinity, () => show(place)) : null;
+  replace(place, el("h1", {}, "Deferrals"), kept && [el("h2", {}, "Paused"), kept],
     el("p", { class: "quiet" }, `${plural(summary.messages, "message")} in the queue, by why they wait. A message with several domains counts for each.`),
     all.length ? SIDES.map((side) => part(side, all.filter((reason) => (reason.side || null) === side), (reason) =>
       section(reason, known.get(reason.reason), rows.get(reason.reason) || [], open))) : el("p", { class: "empty" }, "Nothing waits."));

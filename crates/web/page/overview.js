@@ -1,8 +1,8 @@
 // The whole relay on one screen.
-import { el, facts, foreign, notice, replace, table } from "./dom.js";
-import { get, mayAct } from "./api.js";
+import { el, facts, replace, table } from "./dom.js";
+import { get } from "./api.js";
 import { chart } from "./chart.js";
-import { ago, bytes, level, moment, move, number, plural, span, state } from "./text.js";
+import { ago, bytes, level, move, number, span, state } from "./text.js";
 
 export async function show(place) {
   const now = el("div", {});
@@ -24,7 +24,8 @@ function stale(now, error) {
 async function refresh(now, details) {
   const s = await get("/v1/status");
   const states = Object.fromEntries(s.queue_by_state);
-  replace(now, endings(s.certificates || []), trouble(s), paused(s.paused || [], () => refresh(now, details)), el("ul", { class: "tiles" },
+  const kept = s.paused && s.paused.length ? (await import("./pause.js")).list(s.paused, PAUSED, () => refresh(now, details)) : null;
+  replace(now, endings(s.certificates || []), trouble(s), kept, el("ul", { class: "tiles" },
     tile("In the queue", number(s.queue_messages), el("a", { href: "#/queue" }, "show")),
     ["deferred", "queued", "active", "held"].map((name) =>
       tile(state(name), number(states[name]), el("a", { href: `#/queue?state=${name}`, "aria-label": `show ${name} messages` }, "show"))),
@@ -60,6 +61,9 @@ function daysLeft(certificate) {
   return certificate.not_after ? (Date.parse(certificate.not_after) - Date.now()) / 86400000 : -1;
 }
 
+// Paused destinations on this view, at most.
+const PAUSED = 5;
+
 // Certificates of ours that others refuse now, or soon.
 function endings(list) {
   const near = list.filter((c) => daysLeft(c) < 7);
@@ -71,23 +75,6 @@ function endings(list) {
       c.not_after && (over ? ": clients that look at it refuse it." : "."));
   }));
 }
-
-// What operators keep back, and the way to let it go on.
-function paused(list, again) {
-  if (!list.length) return null;
-  const few = list.slice(0, PAUSED);
-  return el("ul", { class: "trouble soft paused" },
-    few.map((p) => el("li", {}, el("span", { class: "shape", "aria-hidden": "true" }, "‖"), " ",
-      el("a", { href: `#/queue?${new URLSearchParams({ domain: p.domain })}` }, p.domain), " is paused since ", moment(p.since), " (", ago(p.since), ") by ", foreign(p.by), p.because ? [": ", foreign(p.because)] : null, " ",
-      mayAct() && el("button", {
-        type: "button", "data-action": "resume", "data-of": p.domain,
-        onclick: () => import("./pause.js").then(({ order }) => order("resume", p.domain)).then((done) => done && again()).catch((error) => notice(error.message)),
-      }, "Resume…"))),
-    list.length > PAUSED && el("li", {}, el("a", { href: "#/deferrals" }, `${plural(list.length - PAUSED, "more paused destination")}`)));
-}
-
-// At most so many on this view.
-const PAUSED = 5;
 
 function certificates(list) {
   if (!list.length) return null;

@@ -1,7 +1,7 @@
 // Pausing a destination and letting it go on, as `sealpost queue pause` and `queue resume` do.
-import { confirm, el, notice } from "./dom.js";
-import { path, post } from "./api.js";
-import { plural } from "./text.js";
+import { confirm, el, foreign, notice } from "./dom.js";
+import { mayAct, path, post } from "./api.js";
+import { ago, moment, plural } from "./text.js";
 
 const ORDERS = {
   pause: {
@@ -10,6 +10,16 @@ const ORDERS = {
   },
   resume: { verb: "Resume", done: "Resumed", already: "was not paused", says: "Its mail is tried again when it is due." },
 };
+
+// What operators keep back, `most` of it, and the way to let it go on.
+export function list(paused, most, again) {
+  const resume = (domain) => order("resume", domain).then((done) => done && again()).catch((error) => notice(error.message));
+  return el("ul", { class: "trouble soft paused" },
+    paused.slice(0, most).map((p) => el("li", {}, el("span", { class: "shape", "aria-hidden": "true" }, "‖"), " ",
+      el("a", { href: `#/queue?${new URLSearchParams({ domain: p.domain })}` }, p.domain), " is paused since ", moment(p.since), " (", ago(p.since), ") by ", foreign(p.by), p.because ? [": ", foreign(p.because)] : null, " ",
+      mayAct() && el("button", { type: "button", "data-action": "resume", "data-of": p.domain, onclick: () => resume(p.domain) }, "Resume…"))),
+    paused.length > most && el("li", {}, el("a", { href: "#/deferrals" }, plural(paused.length - most, "more paused destination"))));
+}
 
 // Asks, then does it. True if it was done.
 export async function order(name, domain) {

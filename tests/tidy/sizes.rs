@@ -132,7 +132,8 @@ const LARGER_CRATES: [(&str, usize); 13] = [
     // And who notices that no name server answers.
     // Certificates that come with a reload whatever else waits for a restart, and who cannot log in.
     // What of a retry is not tried.
-    ("sealpost", 9780),
+    // Names and files of the commands are looked at before anything is written.
+    ("sealpost", 9800),
     // Maintenance and greeting of listeners.
     // And which networks are too wide to be anybody's own, alone or together.
     ("settings", 6150),

@@ -41,13 +41,14 @@ impl Record {
         })
     }
 
-    /// The record as it stands in a zone file.
+    /// The record as it stands in a zone file. One line, since what prints it lets no control
+    /// character through, neither line ends nor tabs.
     #[must_use]
     pub fn zone_line(&self, selector: &str, domain: &Domain) -> String {
         let strings: Vec<String> = self.strings().map(|s| format!("\"{s}\"")).collect();
         format!(
             "{selector}._domainkey.{domain}. IN TXT ( {} )",
-            strings.join("\n\t")
+            strings.join(" ")
         )
     }
 }

@@ -42,7 +42,7 @@ impl Output {
     }
 
     #[cfg(test)]
-    fn to(to: Box<dyn Write>) -> Self {
+    pub(crate) fn to(to: Box<dyn Write>) -> Self {
         Self {
             to,
             terminal: false,

@@ -141,3 +141,54 @@ fn write(file: &Path, pem: &str) -> anyhow::Result<()> {
         Failure::new(Status::CannotCreate, text).into()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::cli::Json;
+
+    fn keygen(domain: &str, bits: u16, file: &Path, json: bool) -> anyhow::Result<String> {
+        let command = DkimCommand::Keygen {
+            domain: domain.to_owned(),
+            selector: "s1".to_owned(),
+            kind: DkimKeyType::Rsa,
+            bits: Some(bits),
+            out: Some(file.to_owned()),
+            json: Json { json },
+        };
+        let written = tempfile::NamedTempFile::new()?;
+        let mut out = Output::to(Box::new(written.reopen()?));
+        run(&command, &mut out)?;
+        out.flush()?;
+        Ok(std::fs::read_to_string(written.path())?)
+    }
+
+    /// What is printed is pasted into a zone: RSA keys are longer than one string.
+    #[test]
+    fn the_printed_record_is_that_of_the_key() {
+        let directory = tempfile::tempdir().unwrap();
+        for bits in [2048, 3072, 4096] {
+            let file = directory.path().join(bits.to_string());
+            let text = keygen("d.test", bits, &file, false).unwrap();
+            assert!(!text.contains('\u{fffd}'), "{text}");
+            let line = text.lines().find(|l| l.contains(" IN TXT ")).unwrap();
+            let strings = line.strip_prefix("s1._domainkey.d.test. IN TXT ( ");
+            let strings = strings.and_then(|s| s.strip_suffix(" )")).unwrap();
+            // Nothing but blanks between the strings.
+            let parts: Vec<&str> = strings.split('"').collect();
+            let (inside, between): (Vec<_>, Vec<_>) =
+                parts.iter().enumerate().partition(|(n, _)| n % 2 == 1);
+            assert!(between.iter().all(|(_, s)| s.trim().is_empty()), "{line}");
+            assert!(inside.len() >= 2, "{line}");
+            let joined: String = inside.into_iter().map(|(_, s)| *s).collect();
+            let key = SigningKey::from_pem(&std::fs::read(&file).unwrap()).unwrap();
+            assert_eq!(joined, key.record().unwrap().as_str());
+        }
+        let file = directory.path().join("json");
+        let text = keygen("d.test", 2048, &file, true).unwrap();
+        let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let key = SigningKey::from_pem(&std::fs::read(&file).unwrap()).unwrap();
+        assert_eq!(told["record"], key.record().unwrap().as_str());
+    }
+}

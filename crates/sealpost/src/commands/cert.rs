@@ -82,13 +82,15 @@ struct Files {
 
 fn named(hostnames: Vec<String>, settings: Option<&Settings>) -> anyhow::Result<Vec<String>> {
     if !hostnames.is_empty() {
-        for name in &hostnames {
-            if mail_types::HostName::parse(name).is_err() {
-                let text = format!("{} is not a host name", admin::quoted(name));
-                return Err(Failure::new(Status::Usage, text).into());
+        // A certificate has A-labels (RFC 5280 section 7.2), whatever was typed.
+        let a_labels = |name: String| match mail_types::HostName::parse(&name) {
+            Ok(host) => Ok(host.as_str().to_owned()),
+            Err(_) => {
+                let text = format!("{} is not a host name", admin::quoted(&name));
+                Err(Failure::new(Status::Usage, text).into())
             }
-        }
-        return Ok(hostnames);
+        };
+        return hostnames.into_iter().map(a_labels).collect();
     }
     match settings {
         Some(settings) => Ok(vec![settings.server.hostname.to_string()]),
@@ -196,3 +198,19 @@ Without this hop in TLS no message can be sent on with REQUIRETLS: see docs/list
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_a_labels_in_the_certificate() {
+        let names = |list: &[&str]| named(list.iter().map(|&n| n.to_owned()).collect(), None);
+        let made = names(&["b\u{fc}.test", "Relay.Test"]).unwrap();
+        assert_eq!(made, ["xn--b-eha.test", "relay.test"]);
+        assert!(make(&made, 1).is_ok());
+        let error = names(&["a b"]).unwrap_err();
+        let failure = error.downcast_ref::<Failure>().unwrap();
+        assert_eq!(failure.status, Status::Usage);
+    }
+}

@@ -26,8 +26,7 @@ pub(super) fn run(command: &DkimCommand, out: &mut Output) -> anyhow::Result<()>
         out: file,
         json,
     } = command;
-    let domain = Domain::parse(domain)
-        .map_err(|e| Failure::new(Status::Usage, format!("--domain {domain:?}: {e}")))?;
+    let domain = signer(domain)?;
     if !is_selector(selector) {
         let text = format!("--selector {selector:?}: use letters, digits and hyphens");
         return Err(Failure::new(Status::Usage, text).into());
@@ -65,6 +64,16 @@ pub(super) fn run(command: &DkimCommand, out: &mut Output) -> anyhow::Result<()>
     let path = file.display().to_string();
     out.line(&format!("private-key = {}", serde_json::Value::from(path)))?;
     Ok(())
+}
+
+/// As `dkim.domain` takes it.
+fn signer(text: &str) -> anyhow::Result<Domain> {
+    let wrong = |why: String| Failure::new(Status::Usage, format!("--domain {text:?}: {why}"));
+    let domain = Domain::parse(text).map_err(|error| wrong(error.to_string()))?;
+    if !domain.is_fully_qualified() {
+        return Err(wrong("not fully qualified: it has only one label".into()).into());
+    }
+    Ok(domain)
 }
 
 fn is_selector(selector: &str) -> bool {
@@ -190,5 +199,17 @@ mod tests {
         let told: serde_json::Value = serde_json::from_str(&text).unwrap();
         let key = SigningKey::from_pem(&std::fs::read(&file).unwrap()).unwrap();
         assert_eq!(told["record"], key.record().unwrap().as_str());
+    }
+
+    #[test]
+    fn no_key_is_written_for_a_domain_that_the_configuration_refuses() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("key");
+        for domain in ["example", "a b", ""] {
+            let error = keygen(domain, 2048, &file, false).unwrap_err();
+            let failure = error.downcast_ref::<Failure>().unwrap();
+            assert_eq!(failure.status, Status::Usage, "{domain}: {error}");
+            assert!(!file.exists(), "{domain}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! `sealpost user`: changes the users file, without the daemon.
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -52,7 +53,13 @@ fn in_full(file: &Path, error: &FileError) -> String {
 fn add_user(file: &Path, add: &UserAdd, out: &mut Output) -> anyhow::Result<()> {
     let name = parse(&add.name)?;
     let text = match &add.password_file {
-        Some(path) => first_line(path)?,
+        Some(path) => {
+            let text = first_line(path)?;
+            if let Some(warning) = open_to_everybody(path) {
+                writeln!(io::stderr(), "sealpost: {warning}")?;
+            }
+            text
+        }
         None if io::stdin().is_terminal() => ask(&name)?,
         None => line(&mut io::stdin().lock())?,
     };
@@ -100,6 +107,17 @@ fn first_line(path: &Path) -> anyhow::Result<Zeroizing<String>> {
     })
 }
 
+/// A warning only: the file may be gone a moment later, and the users file keeps no password.
+fn open_to_everybody(path: &Path) -> Option<String> {
+    let facts = std::fs::metadata(path).ok()?;
+    let mode = facts.permissions().mode() & 0o777;
+    // A pipe or a terminal gives its octets once.
+    (facts.is_file() && mode & 0o004 != 0).then(|| {
+        let path = path.display();
+        format!("--password-file {path}: everybody may read it (mode {mode:o}): remove it, or chmod 0600 it")
+    })
+}
+
 fn line(input: &mut impl BufRead) -> anyhow::Result<Zeroizing<String>> {
     line_of(input).map_err(|e| fail(Status::Data, &format!("standard input: {e}")))
 }
@@ -144,3 +162,20 @@ fn fail(status: Status, what: &impl std::fmt::Display) -> anyhow::Error {
 }
 
 const RELOAD: &str = "a running server takes it up with `sealpost reload`";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_file_that_everybody_may_read_is_warned_of() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (mode, warned) in [(0o600, false), (0o640, false), (0o644, true), (0o604, true)] {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(file.path(), mode.clone()).unwrap();
+            let told = open_to_everybody(file.path());
+            assert_eq!(told.is_some(), warned, "{mode:?}: {told:?}");
+        }
+        assert_eq!(open_to_everybody(Path::new("/dev/null")), None);
+    }
+}

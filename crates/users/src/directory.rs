@@ -10,9 +10,10 @@ use aws_lc_rs::hmac;
 use parking_lot::Mutex;
 use smtp_proto::{ScramKeys, ScramSecret};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use zeroize::Zeroizing;
 
+use crate::judging::{First, Judging, Turn};
 use crate::recent::Recent;
 use crate::throttle::{Admission, group};
 use crate::verifier::{self, ROUNDS, SALT};
@@ -23,6 +24,7 @@ pub struct Directory {
     users: ArcSwap<UsersFile>,
     throttle: Throttle,
     recent: Recent,
+    judging: Judging,
     /// Of this installation: for users that do not exist.
     secret: hmac::Key,
     /// One for each Argon2 that may run at the same time.
@@ -68,13 +70,19 @@ pub enum Verdict {
 }
 
 /// What became of an attempt.
-enum Judged {
+enum Judged<'d> {
     /// It is right or wrong. With the place in which that was found.
-    As(bool, Option<OwnedSemaphorePermit>),
+    As(bool, Option<Place<'d>>),
     /// Nobody looked: it has to wait for so long, is known at this address or not, and was told at this time.
     HeldOff(Duration, bool, Instant),
     /// Too much to do.
     Busy,
+}
+
+/// Kept until the verdict counts.
+struct Place<'d> {
+    _permit: OwnedSemaphorePermit,
+    _first: Option<First<'d>>,
 }
 
 impl Directory {
@@ -88,6 +96,7 @@ impl Directory {
             users: ArcSwap::from_pointee(users),
             throttle: Throttle::default(),
             recent: Recent::new(&Secret::random()?),
+            judging: Judging::new(&Secret::random()?),
             secret: hmac::Key::new(hmac::HMAC_SHA256, secret.octets()),
             places: Arc::new(Semaphore::new(places.max(1))),
             place_of_known: Arc::new(Semaphore::new(1)),
@@ -217,33 +226,67 @@ impl Directory {
         Arc::clone(turn.or_insert_with(|| Arc::new(Semaphore::new(1))))
     }
 
-    /// Whether it is this user's password, when there is a place to judge it.
+    /// Whether it is this user's password, when there is a place to judge it. Who comes while the
+    /// same is being judged waits for that, and takes no place in the queue.
     async fn password(
         &self,
         (address, spelt): (IpAddr, &str),
         user: Option<&User>,
         text: &str,
-    ) -> Judged {
+    ) -> Judged<'_> {
         let password = Password::parse(text);
         if self.was_right(user, password.as_ref()) {
             return Judged::As(true, None);
         }
+        let until = Instant::now() + PATIENCE;
+        let first = match self.judging.begin(spelt, text) {
+            Turn::First(first) => Some(first),
+            Turn::Behind(behind) => {
+                if timeout_at(until, behind.ended()).await.is_err() {
+                    return Judged::Busy;
+                }
+                if let Some(judged) = self.meanwhile((address, spelt), user, password.as_ref()) {
+                    return judged;
+                }
+                None
+            }
+        };
         let Some(_waiting) = self.queue_up(group(address)) else {
             return Judged::Busy;
         };
-        let place = timeout(PATIENCE, Arc::clone(&self.places).acquire_owned()).await;
+        let place = timeout_at(until, Arc::clone(&self.places).acquire_owned()).await;
         let Ok(Ok(place)) = place else {
             return Judged::Busy;
         };
-        // Others failed while this one waited: many at once are no way around the pause.
-        let now = Instant::now();
-        if let Admission::HeldOff { wait, known } = self.throttle.admit(address, spelt, now) {
-            return Judged::HeldOff(wait, known, now);
+        if let Some(judged) = self.meanwhile((address, spelt), user, password.as_ref()) {
+            return judged;
         }
         match self.work(place, user, password).await {
-            Some((right, place)) => Judged::As(right, Some(place)),
+            Some((right, permit)) => {
+                let place = Place {
+                    _permit: permit,
+                    _first: first,
+                };
+                Judged::As(right, Some(place))
+            }
             None => Judged::Busy,
         }
+    }
+
+    /// What others have brought about while this one waited.
+    fn meanwhile(
+        &self,
+        (address, spelt): (IpAddr, &str),
+        user: Option<&User>,
+        password: Option<&Password>,
+    ) -> Option<Judged<'_>> {
+        // They failed: many at once are no way around the pause.
+        let now = Instant::now();
+        if let Admission::HeldOff { wait, known } = self.throttle.admit(address, spelt, now) {
+            return Some(Judged::HeldOff(wait, known, now));
+        }
+        self.was_right(user, password)
+            .then_some(Judged::As(true, None))
     }
 
     fn was_right(&self, user: Option<&User>, password: Option<&Password>) -> bool {

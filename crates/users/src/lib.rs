@@ -16,6 +16,7 @@ mod blocks;
 mod directory;
 mod edit;
 mod file;
+mod judging;
 mod prepared;
 mod recent;
 mod secret;

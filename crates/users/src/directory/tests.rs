@@ -133,6 +133,65 @@ async fn a_password_that_was_right_is_known_again_while_others_wait() {
     assert!(d.is_empty());
 }
 
+/// Nothing is known yet, as after a restart; more than may wait, of one address and in all.
+#[tokio::test(start_paused = true)]
+async fn right_logins_at_once_are_all_let_in() {
+    for places in [1, 4] {
+        let d = Arc::new(directory(places));
+        let verdicts = at_once(&d, 2 * MOST_WAITING, "correct horse").await;
+        let accepted = |v: &Verdict| matches!(v, Verdict::Accepted(_));
+        assert!(verdicts.iter().all(accepted), "{places}: {verdicts:?}");
+        assert!(d.waiting.lock().is_empty());
+    }
+}
+
+/// What another login found meanwhile is taken: here what no work would find right.
+#[tokio::test(start_paused = true)]
+async fn who_waited_for_a_place_asks_the_memory_again() {
+    let d = Arc::new(directory(1));
+    let place = Arc::clone(&d.places).acquire_owned().await.unwrap();
+    let login = tokio::spawn({
+        let d = Arc::clone(&d);
+        async move { d.judge(HERE, "ann", password("planted word")).await }
+    });
+    while d.waiting.lock().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let (name, planted) = (Name::parse("ann"), Password::parse("planted word"));
+    let ann = d.users.load().user(&name.unwrap()).cloned().unwrap();
+    let now = Instant::now();
+    d.recent
+        .keep(&ann.name, &ann.verifier, &planted.unwrap(), now);
+    drop(place);
+    assert_eq!(login.await.unwrap(), Verdict::Accepted(ann.name));
+}
+
+#[tokio::test(start_paused = true)]
+async fn g2_11_wrong_logins_at_once_are_judged_each_and_counted() {
+    let d = Arc::new(directory(1));
+    let verdicts = at_once(&d, 40, "wrong wrong").await;
+    let count = |what: fn(&Verdict) -> bool| verdicts.iter().filter(|v| what(v)).count();
+    let rejected = count(|v| matches!(v, Verdict::Rejected(_)));
+    assert_eq!(rejected, 5, "{verdicts:?}");
+    assert_eq!(
+        count(|v| matches!(v, Verdict::Accepted(_))),
+        0,
+        "{verdicts:?}"
+    );
+    // All but the first had to queue up.
+    assert_eq!(count(|v| *v == Verdict::Busy), 39 - MOST_WAITING_OF_ADDRESS);
+}
+
+/// Logins of ann from one address.
+async fn at_once(d: &Arc<Directory>, number: usize, text: &'static str) -> Vec<Verdict> {
+    let mut logins = tokio::task::JoinSet::new();
+    for _ in 0..number {
+        let d = Arc::clone(d);
+        logins.spawn(async move { d.judge(HERE, "ann", password(text)).await });
+    }
+    logins.join_all().await
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_waits_too_long_is_told_to_come_again() {
     let d = directory(1);

@@ -1,10 +1,10 @@
 //! DATA and BDAT: from the command to the message as a whole.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use mail_types::{
-    Arrival, BodyType, EnhancedStatus, Envelope, Host, Mailbox, MessageClass, QueueId, Recipient,
-    ReversePath, Submitter, Timestamp,
+    Arrival, BodyType, EnhancedStatus, Envelope, Host, Mailbox, MessageClass, Notify, QueueId,
+    Recipient, ReversePath, Submitter, Timestamp,
 };
 
 use super::{Action, Pending, Session, State, Transaction, errors};
@@ -14,19 +14,54 @@ use crate::server::trace::{Protocol, Trace};
 use crate::server::{Cause, Incident, Refusal, Settings, Stage, TlsRequiredNo};
 use crate::{BdatReader, Command, ContentCounts, DataDecoder, Piece};
 
-/// Each mailbox once, as it was named first: who names one again asks for no second copy.
-fn without_repeats(mut recipients: Vec<Recipient>) -> Vec<Recipient> {
+/// Each mailbox once, where it was named first: who names one again asks for no second copy, but
+/// may ask to be told of more.
+fn without_repeats(recipients: Vec<Recipient>) -> Vec<Recipient> {
     if recipients.len() < 2 {
         return recipients;
     }
-    let mut seen = HashSet::with_capacity(recipients.len());
-    let new: Vec<bool> = recipients
-        .iter()
-        .map(|recipient| seen.insert(&recipient.mailbox))
-        .collect();
-    let mut new = new.into_iter();
-    recipients.retain(|_| new.next().unwrap_or(true));
-    recipients
+    let mut first = HashMap::with_capacity(recipients.len());
+    let mut asked: Vec<Option<Notify>> = Vec::with_capacity(recipients.len());
+    for (n, recipient) in recipients.iter().enumerate() {
+        let first = *first.entry(&recipient.mailbox).or_insert(n);
+        let before = asked.get_mut(first).and_then(Option::as_mut);
+        if let Some(before) = before {
+            *before = both(*before, recipient.notify);
+        }
+        asked.push((first == n).then_some(recipient.notify));
+    }
+    let kept = recipients.into_iter().zip(asked);
+    kept.filter_map(|(mut recipient, asked)| {
+        recipient.notify = asked?;
+        Some(recipient)
+    })
+    .collect()
+}
+
+/// Whoever asks for nothing forbids nothing that is asked for besides.
+fn both(one: Notify, other: Notify) -> Notify {
+    let told = |notify| match notify {
+        Notify::Never => [false; 3],
+        // What is told unasked (RFC 3461 section 4.1).
+        Notify::Unspecified => [false, true, true],
+        Notify::On {
+            success,
+            failure,
+            delay,
+        } => [success, failure, delay],
+    };
+    match (one, other) {
+        (Notify::Never, notify) | (notify, Notify::Never) => notify,
+        _ if one == other => one,
+        _ => {
+            let ([s1, f1, d1], [s2, f2, d2]) = (told(one), told(other));
+            Notify::On {
+                success: s1 || s2,
+                failure: f1 || f2,
+                delay: d1 || d2,
+            }
+        }
+    }
 }
 
 /// The content of one message while it comes in.

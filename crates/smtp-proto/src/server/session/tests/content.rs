@@ -1,7 +1,7 @@
 use super::login::{ann, starts};
 use super::*;
 use crate::server::{Cause, Stage, TlsRequiredNo};
-use mail_types::BodyType;
+use mail_types::{BodyType, Notify};
 
 const START: &str = "EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\n";
 
@@ -400,5 +400,39 @@ fn g3_09_an_identity_may_have_a_smaller_limit_on_size() {
         starts(&d.told(&format!("{lines}\r\n.")), "552 5.3.4 ");
         d.told("MAIL FROM:<a@b.test> SIZE=90\r\nRCPT TO:<x@far.test>\r\nDATA");
         starts(&d.told("Subject: x\r\n\r\nx\r\n."), "250");
+    }
+}
+
+/// Nobody who asked to be told is left without, in whatever order a mailbox is named twice.
+#[test]
+fn a_mailbox_named_again_is_told_all_that_was_asked() {
+    let on = |success, failure, delay| Notify::On {
+        success,
+        failure,
+        delay,
+    };
+    for (one, other, want) in [
+        ("", "", Notify::Unspecified),
+        (" NOTIFY=NEVER", " NOTIFY=NEVER", Notify::Never),
+        (" NOTIFY=NEVER", "", Notify::Unspecified),
+        (" NOTIFY=NEVER", " NOTIFY=FAILURE", on(false, true, false)),
+        (" NOTIFY=SUCCESS", " NOTIFY=DELAY", on(true, false, true)),
+        (" NOTIFY=SUCCESS", "", on(true, true, true)),
+    ] {
+        for (first, second) in [(one, other), (other, one)] {
+            let mut driver = Driver::new(settings(), peer());
+            let text = format!(
+                "EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>{first}\r\n\
+                 RCPT TO:<x@d.test>\r\nRCPT TO:<c@d.test>{second}\r\nDATA\r\n.\r\n"
+            );
+            driver.send(text.as_bytes());
+            let recipients = &driver.only_message().0.recipients;
+            let told: Vec<_> = recipients
+                .iter()
+                .map(|r| (r.mailbox.as_str(), r.notify))
+                .collect();
+            let other = ("x@d.test", Notify::Unspecified);
+            assert_eq!(told, [("c@d.test", want), other], "{first} {second}");
+        }
     }
 }

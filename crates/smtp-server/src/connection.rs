@@ -170,8 +170,8 @@ impl<I: Intake, O: Observer> Drive<'_, I, O> {
     /// after `patience`.
     async fn over_tcp(&mut self, mut stream: TcpStream, patience: Duration) {
         if self.context().settings().tls != TlsMode::Implicit {
-            let early = unless_ending(self.phase(), talks_early(&stream, patience)).await;
-            self.greet(early.unwrap_or(false));
+            let early = unless_ending(self.phase(), said_early(&stream, patience)).await;
+            self.greet(&early.unwrap_or_default());
             match self.run(&mut stream).await {
                 Exit::StartTls => {}
                 Exit::Closed => return,
@@ -200,7 +200,7 @@ impl<I: Intake, O: Observer> Drive<'_, I, O> {
         let certificate = identities.of_certificate(certificate.as_ref());
         self.session_mut().tls_client(certificate, exporter);
         if self.context().settings().tls == TlsMode::Implicit {
-            self.greet(false);
+            self.greet(&[]);
         }
         // STARTTLS is not taken inside TLS (RFC 3207 section 4.2), so this ends in `Closed`.
         let (Exit::Closed | Exit::StartTls) = self.run(&mut stream).await;
@@ -282,13 +282,19 @@ pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// Whether the client talked before the greeting (row E4-23).
-async fn talks_early(stream: &TcpStream, patience: Duration) -> bool {
-    if patience.is_zero() {
-        return has_spoken(stream);
+/// The first octets of what the client said before the greeting (row E4-23).
+async fn said_early(stream: &TcpStream, patience: Duration) -> Vec<u8> {
+    let patience = match (patience.is_zero(), has_spoken(stream)) {
+        (true, false) => return Vec::new(),
+        // They are there.
+        (_, true) => LOOK,
+        (false, false) => patience,
+    };
+    let mut front = [0; FRONT];
+    match timeout(patience, stream.peek(&mut front)).await {
+        Ok(Ok(n)) => front.get(..n).unwrap_or_default().to_vec(),
+        Ok(Err(_)) | Err(_) => Vec::new(),
     }
-    let looked = timeout(patience, stream.peek(&mut [0])).await;
-    matches!(looked, Ok(Ok(n)) if n > 0)
 }
 
 /// One look, no waiting.
@@ -300,7 +306,7 @@ fn has_spoken(stream: &TcpStream) -> bool {
 /// Whether a stranger sends a PROXY header where TLS is expected (row H5-08). Waits for its first
 /// octets, but not beyond the handshake's own limit: that sees to it.
 async fn says_proxy(stream: &TcpStream) -> bool {
-    let mut front = [0; 16];
+    let mut front = [0; FRONT];
     let looked = timeout(LOOK, stream.peek(&mut front)).await;
     matches!(looked, Ok(Ok(n)) if ProxyHeader::begins(&front[..n]))
 }
@@ -321,6 +327,8 @@ fn facts(stream: &TlsStream<TcpStream>) -> TlsFacts {
     }
 }
 
+/// Enough to tell a PROXY header of either version.
+const FRONT: usize = 16;
 const LOOK: Duration = Duration::from_secs(5);
 
 /// What `tls-exporter` binds to (RFC 9266 section 2). Only with TLS 1.3: in TLS 1.2 it would depend

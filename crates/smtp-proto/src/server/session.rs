@@ -181,16 +181,22 @@ impl Session {
         }
     }
 
-    /// Writes the greeting. `early`: the client talked before it (row E4-23).
-    pub fn greet(&mut self, early: bool) {
+    /// Writes the greeting. `early`: the first octets of what the client said before it, empty if
+    /// it waited (row E4-23).
+    pub fn greet(&mut self, early: &[u8]) {
         self.state = State::Command;
-        if early {
+        let refused = !early.is_empty() && self.settings.refuse_early_talkers;
+        // Otherwise the header is found behind the greeting.
+        if refused && is_proxy_header(early) {
+            return self.proxy_untrusted();
+        }
+        if !early.is_empty() {
             self.incident(Incident::EarlyTalker);
         }
         let settings = Arc::clone(&self.settings);
         let name = &settings.hostname;
         // RFC 2034 section 4: no enhanced status in a greeting.
-        if early && settings.refuse_early_talkers {
+        if refused {
             self.reply(554, None, &format!("{name} You talk before the greeting"));
             self.state = State::Closed;
         } else if let Some(why) = &settings.closed {
@@ -385,6 +391,11 @@ impl Session {
         std::mem::replace(&mut self.state, State::Command)
     }
 
+    fn proxy_untrusted(&mut self) {
+        self.incident(Incident::ProxyUntrusted);
+        self.state = State::Closed;
+    }
+
     /// One command line, if it is there.
     fn line<'i>(&mut self, input: &'i [u8], now: Timestamp) -> (usize, Option<Action<'i>>) {
         if input.is_empty() {
@@ -398,9 +409,8 @@ impl Session {
         }
         // Only proxies that are known send such a header, and their sessions begin behind it (row
         // H5-08).
-        if self.helo.is_none() && PROXY_HEADERS.iter().any(|h| input.starts_with(h)) {
-            self.incident(Incident::ProxyUntrusted);
-            self.state = State::Closed;
+        if self.helo.is_none() && is_proxy_header(input) {
+            self.proxy_untrusted();
             return (input.len(), None);
         }
         let auth = self.is_auth_line(input);
@@ -571,6 +581,10 @@ impl Session {
     fn incident(&mut self, incident: Incident) {
         self.notices.push(Notice::Incident(incident));
     }
+}
+
+fn is_proxy_header(input: &[u8]) -> bool {
+    PROXY_HEADERS.iter().any(|h| input.starts_with(h))
 }
 
 /// Octets of a command line with CRLF. RFC 5321 section 4.5.3.1.4 asks for 512; with DSN, SIZE,

@@ -107,7 +107,7 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
         self.messages
     }
 
-    pub(super) fn greet(&mut self, early: bool) {
+    pub(super) fn greet(&mut self, early: &[u8]) {
         self.session.greet(early);
     }
 

@@ -100,7 +100,7 @@ fn pair(capacity: usize) -> Pair {
             .peer(address.ip(), context.bare_newline());
         let session = Session::new(Arc::clone(context.settings()), peer);
         let mut drive = Drive::new(&context, session, address, phase);
-        drive.greet(false);
+        drive.greet(&[]);
         if let Exit::StartTls = drive.run(&mut stream).await {
             tokio::time::sleep(HANDSHAKE).await;
             drive.tls_established(tls(), None);

@@ -62,7 +62,7 @@ pub(super) fn tls() -> TlsFacts {
 impl Driver {
     pub(super) fn new(settings: Settings, peer: Peer) -> Self {
         let mut session = Session::new(Arc::new(settings), peer);
-        session.greet(false);
+        session.greet(&[]);
         let mut driver = Self {
             session,
             replies: String::new(),

@@ -58,6 +58,6 @@ impl Session {
         self.exporter = None;
         self.impersonates = true;
         self.forwarded = Forwarded::default();
-        self.greet(false);
+        self.greet(&[]);
     }
 }

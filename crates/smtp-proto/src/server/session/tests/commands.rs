@@ -326,8 +326,9 @@ fn e3_13_too_many_recipients() {
 fn e4_23_early_talkers() {
     let mut options = settings();
     options.refuse_early_talkers = true;
-    let mut session = Session::new(Arc::new(options), peer());
-    session.greet(true);
+    let options = Arc::new(options);
+    let mut session = Session::new(Arc::clone(&options), peer());
+    session.greet(b"EHLO c.test\r\n");
     assert!(session.output().starts_with(b"554 relay.test "));
     assert!(session.is_closed());
     assert!(
@@ -335,6 +336,17 @@ fn e4_23_early_talkers() {
             .take_notices()
             .any(|n| n == Notice::Incident(Incident::EarlyTalker))
     );
+    // A load balancer that is not in proxy-hosts, and not a spammer (row H5-08).
+    for header in [
+        &b"PROXY TCP4 192.0.2.1 "[..],
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c",
+    ] {
+        let mut session = Session::new(Arc::clone(&options), peer());
+        session.greet(header);
+        assert!(session.output().is_empty() && session.is_closed());
+        let notices: Vec<Notice> = session.take_notices().collect();
+        assert_eq!(notices, [Notice::Incident(Incident::ProxyUntrusted)]);
+    }
 }
 
 #[test]

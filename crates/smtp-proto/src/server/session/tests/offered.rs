@@ -18,7 +18,7 @@ fn e4_11_replies_are_ascii() {
     let mut options = settings();
     options.closed = Some("f\u{fc}r alle".into());
     let mut session = Session::new(Arc::new(options), peer());
-    session.greet(false);
+    session.greet(&[]);
     assert_eq!(
         &session.output()[..],
         b"554 relay.test No service: f?r alle\r\n"
@@ -80,7 +80,7 @@ fn e4_01_closed_for_maintenance() {
     let mut options = settings();
     options.closed = Some("maintenance".into());
     let mut session = Session::new(Arc::new(options.clone()), peer());
-    session.greet(false);
+    session.greet(&[]);
     assert_eq!(
         &session.output()[..],
         b"554 relay.test No service: maintenance\r\n"

@@ -40,5 +40,5 @@ pub use terms::{Change, Reins};
 pub use timeouts::Timeouts;
 pub use tls::{
     CertificateDates, KeyPairFiles, LoadedTls, NamedKeyPair, ServerTls, TlsFiles, TlsLoadError,
-    VerifiedCertificate,
+    VerifiedCertificate, handshake_fault,
 };

@@ -69,7 +69,7 @@ pub enum Event<'a> {
     TlsFailed {
         /// With whom.
         client: Client<'a>,
-        /// Why.
+        /// Why; [`crate::handshake_fault`] has words for it.
         error: &'a io::Error,
     },
     /// `message.received`: a message is in the queue.

@@ -6,6 +6,7 @@
 //! G1-09). A client that presents none is served as a stranger.
 
 mod error;
+mod fault;
 mod listed;
 mod load;
 mod names;
@@ -19,6 +20,7 @@ use mail_types::Timestamp;
 use rustls::ServerConfig;
 
 pub use self::error::TlsLoadError;
+pub use self::fault::handshake_fault;
 pub use self::peer::VerifiedCertificate;
 pub(crate) use self::peer::client_certificate;
 

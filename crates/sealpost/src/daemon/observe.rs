@@ -12,6 +12,7 @@ use mail_types::{EnhancedStatus, Timestamp};
 use policy_cache::{Clock, EventSink, PolicyEvent};
 use smtp_server::{
     Cause, Client, Event, Incident, Limit, LoginResult, SaslMechanism, TimeoutStage,
+    handshake_fault,
 };
 
 use super::alarm::CertificateAlarm;
@@ -354,7 +355,7 @@ impl Observer {
                     "smtp.in.tls-failed",
                     Level::Warn,
                     client,
-                    &[("cause", &error.to_string())],
+                    &[("cause", &handshake_fault(error))],
                 );
             }
             Event::Incident { client, incident } => {

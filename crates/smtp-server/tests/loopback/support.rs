@@ -99,7 +99,9 @@ impl Observer for Events {
                 format!("tls {} {}", tls.version, tls.cipher)
             }
             Event::ProxyRefused { error, .. } => format!("proxy-refused {error}"),
-            Event::TlsFailed { error, .. } => format!("tls-failed {error}"),
+            Event::TlsFailed { error, .. } => {
+                format!("tls-failed {}", smtp_server::handshake_fault(error))
+            }
             Event::Received(r) => format!("received {} {} {}", r.id, r.sender, r.recipients),
             Event::Refused { stage, cause, .. } => {
                 format!("refused {} {}", stage.key(), cause.key())

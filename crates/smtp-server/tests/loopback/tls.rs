@@ -132,7 +132,9 @@ async fn g1_02_implicit_tls() {
     assert!(client.told("EHLO c").await.contains("REQUIRETLS"));
     let mut plain = server.silent_client().await;
     plain.send("EHLO c\r\n").await;
-    server.event("tls-failed").await;
+    let event = server.event("tls-failed").await;
+    let why = "plain text where TLS was due (received corrupt message";
+    assert!(event.contains(why), "{event}");
     assert!(!plain.rest().await.contains("250"));
 }
 

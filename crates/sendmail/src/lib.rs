@@ -15,6 +15,7 @@ mod dialogue;
 mod failure;
 mod message;
 mod options;
+mod qualify;
 mod text;
 
 pub use dialogue::{Handover, hand_over, pass_through};

@@ -1,8 +1,9 @@
 //! The message: its final lines, its sender, its recipients.
 
 use mail_types::{Domain, Field, Mailbox, Ret, ReversePath, Timestamp, header_fields};
-use submission::{Fixups, addresses};
+use submission::{Covered, Fixups, addresses};
 
+use crate::qualify;
 use crate::text::{encoded_words, lines, printable};
 use crate::{Exit, Failure, Options};
 
@@ -70,7 +71,8 @@ impl Message {
     }
 }
 
-/// Mended as a submission server would (RFC 6409 section 8), and with a From.
+/// Mended as a submission server would (RFC 6409 section 8), with a From, and with a domain behind
+/// each address.
 fn content(
     options: &Options,
     fields: &[Field<'_>],
@@ -90,8 +92,14 @@ fn content(
     if !fields.iter().any(|f| f.is("From") || f.is("Resent-From")) {
         content.extend_from_slice(from(options, sender, site).as_bytes());
     }
+    let covered = Covered::by(fields);
     for field in &mended.kept {
-        content.extend_from_slice(field.raw());
+        let name = String::from_utf8_lossy(field.name());
+        let whole = match covered.holds(&name) {
+            true => None,
+            false => qualify::qualified(field, &site.hostname),
+        };
+        content.extend_from_slice(whole.as_deref().unwrap_or_else(|| field.raw()));
     }
     if !rest.starts_with(b"\r\n") {
         content.extend_from_slice(b"\r\n");
@@ -214,8 +222,17 @@ mod tests {
         let root = Mailbox::parse("root@host.test").unwrap();
         assert_eq!(mail.sender, ReversePath::Mailbox(root));
         assert_eq!(mail.recipients, [Mailbox::parse("root@host.test").unwrap()]);
-        let want = format!("{ADDED}From: \"(Cron Daemon)\" <root>\r\nTo: root\r\n\r\nhello\r\n");
+        let want = format!(
+            "{ADDED}From: \"(Cron Daemon)\" <root@host.test>\r\nTo: root@host.test\r\n\r\nhello\r\n"
+        );
         assert_eq!(content(&mail), want);
+        let signed = "DKIM-Signature: v=1; h=from : subject; b=x\n";
+        let mail = message("root", &format!("{signed}From: root\nTo: root\n\nx\n")).unwrap();
+        let text = content(&mail);
+        assert!(
+            text.contains("From: root\r\nTo: root@host.test\r\n"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -23,4 +23,5 @@ pub use addresses::addresses;
 pub use composer::{Composed, Composer, Origin};
 pub use fixups::{Fixups, Mended};
 pub use rejection::Rejection;
+pub use signed::Covered;
 pub use signing::{SignedBy, SigningRule, SigningRules};

@@ -4,12 +4,14 @@ use mail_types::Field;
 
 /// The `h=` lists of the signatures in a header (RFC 6376 section 3.5, RFC 8617 section 4.1.2).
 #[derive(Debug, Default)]
-pub(crate) struct Covered {
+pub struct Covered {
     lists: Vec<Vec<String>>,
 }
 
 impl Covered {
-    pub(crate) fn by(fields: &[Field<'_>]) -> Self {
+    /// Of the signatures among these fields.
+    #[must_use]
+    pub fn by(fields: &[Field<'_>]) -> Self {
         let signatures = fields
             .iter()
             .filter(|f| f.is("DKIM-Signature") || f.is("ARC-Message-Signature"));
@@ -19,7 +21,8 @@ impl Covered {
     }
 
     /// Whether a field of this name is signed, so that it must stay as it is.
-    pub(crate) fn holds(&self, name: &str) -> bool {
+    #[must_use]
+    pub fn holds(&self, name: &str) -> bool {
         (0..self.lists.len()).any(|n| self.count(n, name) > 0)
     }
 

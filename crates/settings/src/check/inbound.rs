@@ -22,6 +22,18 @@ impl Findings<'_> {
                 );
             }
         }
+        self.storytellers(settings);
+    }
+
+    /// Nobody gets in by XFORWARD, so the daemon starts.
+    fn storytellers(&mut self, settings: &Settings) {
+        for wide in too_wide(&settings.access.xforward_hosts) {
+            self.warning(
+                "access.xforward-hosts",
+                format!("{wide}: anybody there may put other clients' names into the log"),
+                "name the addresses of your own servers",
+            );
+        }
     }
 
     /// Row E4-01: whoever forgets it finds it here.
@@ -90,6 +102,13 @@ impl Findings<'_> {
                     "set tls, certificate and private-key, or remove it",
                 );
             }
+            if listener.tls == ListenerTls::Off && listener.key_pair.is_some() {
+                self.error(
+                    &format!("{path}.certificate"),
+                    "is not used: this listener has no TLS".into(),
+                    "write tls = \"optional\" (or \"required\", \"implicit\"), or remove it and private-key",
+                );
+            }
         }
         let tls = settings.listeners.iter().any(|l| match l.tls {
             ListenerTls::Off => false,
@@ -122,6 +141,33 @@ mod tests {
         let some = settings("access.relay-networks = [\"::ffff:10.0.0.0/104\", \"::/127\"]");
         let networks = some.access.relay_networks.iter().map(ToString::to_string);
         assert_eq!(networks.collect::<Vec<_>>(), ["10.0.0.0/8", "::/127"]);
+    }
+
+    /// Or its clients get no STARTTLS, and nobody says why.
+    #[test]
+    fn a_certificate_without_tls_is_refused() {
+        let listener = |tls: &str| {
+            problems(&format!(
+                "[[listener]]\nname = \"x\"\naddress = [\"127.0.0.1:25\"]\n\
+                 certificate = \"/none/c\"\nprivate-key = \"/none/k\"\n{tls}"
+            ))
+        };
+        let told = |line: &String| line.contains("listener[0].certificate: is not used");
+        for off in ["", "tls = \"off\""] {
+            assert!(listener(off).iter().any(told), "{:?}", listener(off));
+        }
+        let found = listener("tls = \"optional\"");
+        assert!(!found.iter().any(told), "{found:?}");
+    }
+
+    #[test]
+    fn xforward_of_everybody_is_warned_of() {
+        let found = problems("access.xforward-hosts = [\"0.0.0.0/0\"]");
+        let told = |line: &String| line.contains("access.xforward-hosts: 0.0.0.0/0 is everybody");
+        assert!(found.iter().any(told), "{found:?}");
+        let found = problems("access.xforward-hosts = [\"10.0.0.0/8\", \"127.0.0.1\"]");
+        let about = |line: &String| line.contains("xforward-hosts");
+        assert!(!found.iter().any(about), "{found:?}");
     }
 
     #[test]

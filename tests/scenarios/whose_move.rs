@@ -1,6 +1,9 @@
 //! Whose move it is, and what is said of it: by the log, `explain`, `queue show` and notifications.
 
+use std::collections::BTreeMap;
+
 use sealpost_tests::{Event, Relay, eventually};
+use serde_json::Value;
 use testkit::{Action, Banner, FakeMx, ReceivedMessage, Rule, StartTls};
 
 use crate::net::{MESSAGE, Net, SOON, bounced, deferred, ok};
@@ -43,6 +46,62 @@ testkit::net_test! {
             assert!(listed.contains(r#""side":"us""#), "{listed}");
             assert!(!told.contains("policy that the domain published"), "of our own rule: {told}");
         }
+    }
+
+    async fn every_count_says_whose_move_it_is_as_the_messages_do() {
+        let net = Net::start().await;
+        // Ours: a route's next hop, a rule's list of hosts, a host that wants no mail from us.
+        let hop = net.peer("hop.test", "127.0.0.23").await;
+        hop.certificate(&net.expired("hop.test"));
+        net.zone.a("hop.test", "127.0.0.23");
+        let _listed = net.mx("r-list.test", "127.0.0.21").await;
+        let refusing = net.mx("block.test", "127.0.0.22").await;
+        refusing.script(|s| s.banner = Banner::Reply("554 5.7.1 listed".into()));
+        net.zone.mx("block.test", 20, "down.block.test").a("down.block.test", "127.0.0.29");
+        // Theirs, though the answer that decides is one that passes; and what only passes.
+        net.enforce_for("theirs.test", &["*.theirs.test"]);
+        net.zone.mx("theirs.test", 10, "a.theirs.test").a("a.theirs.test", "127.0.0.24");
+        net.zone.mx("theirs.test", 20, "b.theirs.test").a("b.theirs.test", "127.0.0.25");
+        let theirs = net.peer("a.theirs.test", "127.0.0.24").await;
+        theirs.certificate(&net.expired("a.theirs.test"));
+        let busy = net.peer("b.theirs.test", "127.0.0.25").await;
+        busy.rule(Rule::always("MAIL", Action::Reply("421 4.3.2 too busy".into())));
+        let grey = net.mx("grey.test", "127.0.0.26").await;
+        grey.rule(Rule::always("RCPT", Action::Reply("450 4.2.1 later".into())));
+        let config = net.config().set("queue.retry", r#"["1s", "1h"]"#).append(
+            "[[domain]]\nname = \"r-list.test\"\nmta-sts = \"require\"\nmx = [\"mx.elsewhere.test\"]\n\
+             [[route]]\nrecipient-domain = \"r-route.test\"\nrelay = \"hop.test:25\"\ntls = \"verified\"\n",
+        );
+        let relay = Relay::start(config).await;
+        for domain in ["r-list.test", "block.test", "theirs.test", "grey.test"] {
+            let id = relay.send("a@org.test", &[&format!("b@{domain}")], MESSAGE).await;
+            deferred(&relay, &id).await;
+        }
+        for n in 0..3 {
+            let id = relay.send("a@org.test", &[&format!("u{n}@r-route.test")], MESSAGE).await;
+            deferred(&relay, &id).await;
+        }
+        relay.wait_event(|e| e.is("destination.suspended"), SOON).await;
+        let untried = relay.send("a@org.test", &["last@r-route.test"], MESSAGE).await;
+        let event = deferred(&relay, &untried).await;
+        assert_eq!(event.text("reason"), "destination-suspended", "{event}");
+        // Those that were tried come up again, and are put off with it.
+        let mut seen = Seen::default();
+        let agreed = eventually(4 * SOON, async || {
+            seen = Seen::of(&relay).await;
+            seen.agree().then_some(())
+        });
+        assert!(agreed.await.is_some(), "{seen:?}");
+        // Each reason is told as it is here.
+        let of = |reason: &str| seen.reasons.iter().find(|r| r["reason"] == reason).unwrap();
+        let listed = of("mx-not-in-policy");
+        assert!(listed["said"]["sentence"].as_str().unwrap().starts_with("Our own rule for"), "{listed}");
+        assert!(listed["said"]["advice"].as_str().unwrap().contains("`[[domain]]`"), "{listed}");
+        let blocked = of("remote-5xx");
+        assert!(blocked["said"]["advice"].as_str().unwrap().contains("block list"), "{blocked}");
+        assert!(of("destination-suspended")["said"].is_null());
+        let told = ok(&relay, &["explain", &untried]).await.stdout;
+        assert!(told.contains("Our side has to act.") && !told.contains("Nobody has to act"), "{told}");
     }
 
     async fn a_message_that_an_operator_returns_has_its_last_cause_in_the_notice() {
@@ -230,4 +289,65 @@ async fn notice(org: &FakeMx) -> String {
     let first = || org.messages().into_iter().next();
     let notice: Option<ReceivedMessage> = eventually(2 * SOON, async || first()).await;
     notice.expect("a notification").text()
+}
+
+/// Whose move it is, by all who count it.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Message by message.
+    items: Vec<Value>,
+    /// `status`, the rows of the summary, and its reasons.
+    totals: [BTreeMap<String, u64>; 3],
+    reasons: Vec<Value>,
+}
+
+impl Seen {
+    async fn of(relay: &Relay) -> Self {
+        let listed = ok(relay, &["queue", "list", "--json"]).await.stdout;
+        let status = ok(relay, &["status", "--json"]).await.json();
+        let summary = ok(relay, &["queue", "summary", "--json"]).await.json();
+        let array = |value: &Value| value.as_array().cloned().unwrap_or_default();
+        let count = |(side, n): (&Value, &Value)| Some((side.as_str()?.to_owned(), n.as_u64()?));
+        let by_side = |rows: &Value| {
+            let mut sums = BTreeMap::new();
+            let rows = array(rows);
+            let counts = rows
+                .iter()
+                .filter_map(|row| count((&row["side"], &row["messages"])));
+            counts.for_each(|(side, n)| *sums.entry(side).or_default() += n);
+            sums
+        };
+        let waiting = array(&status["waiting_for"]);
+        Self {
+            items: listed
+                .lines()
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect(),
+            totals: [
+                waiting
+                    .iter()
+                    .filter_map(|pair| count((&pair[0], &pair[1])))
+                    .collect(),
+                by_side(&summary["rows"]),
+                by_side(&summary["reasons"]),
+            ],
+            reasons: array(&summary["reasons"]),
+        }
+    }
+
+    /// Whether all is settled, and everybody says the same.
+    fn agree(&self) -> bool {
+        let expected = [("us", 6), ("recipient-admin", 1), ("wait", 1)];
+        let expected: BTreeMap<String, u64> = expected.map(|(side, n)| (side.to_owned(), n)).into();
+        let mut by_message: BTreeMap<String, u64> = BTreeMap::new();
+        let sides = self.items.iter().filter_map(|item| item["side"].as_str());
+        sides.for_each(|side| *by_message.entry(side.to_owned()).or_default() += 1);
+        let put_off = |tried: bool| {
+            self.items.iter().any(|item| {
+                item["reason"] == "destination-suspended" && (item["attempts"] != 0) == tried
+            })
+        };
+        let same = self.totals.iter().all(|total| *total == expected);
+        same && by_message == expected && put_off(true) && put_off(false)
+    }
 }

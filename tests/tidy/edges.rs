@@ -149,7 +149,7 @@ const EDGES: [(&str, &[&str]); 25] = [
     // A signature is part of the form that a message leaves in.
     ("submission", &["dkim", "mail-types"]),
     ("journal", &[]),
-    ("outbound-queue", &["journal", "mail-types"]),
+    ("outbound-queue", &["attempt", "journal", "mail-types"]),
     ("policy-cache", &["journal", "mail-types", "mta-sts"]),
     ("resolver", &["mail-types"]),
     ("sendmail", &["mail-types", "submission"]),

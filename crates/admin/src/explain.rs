@@ -24,7 +24,7 @@ mod letter;
 mod message;
 mod remedy;
 
-pub(crate) use message::{is_parked, side};
+pub(crate) use message::is_parked;
 
 /// Plain words about a message or a domain.
 #[utoipa::path(get, path = "/v1/explain/{subject}", tag = "explain", params(
@@ -218,7 +218,7 @@ fn put_off<S: QueueStore>(control: &Control<S>, view: &MessageView) -> Vec<Strin
             out.extend(message::meaning(
                 Reason::DestinationSuspended,
                 &named.host,
-                None,
+                domain::suspended_side(control, &lane.destination),
             ));
         }
     }

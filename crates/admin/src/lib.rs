@@ -42,7 +42,7 @@ pub use problem::{Problem, ProblemKind, quoted};
 pub use routes::{Route, Routes};
 pub use serve::{ServeError, refusing_router, serve_socket};
 pub use types::{
-    ActionRequest, ActionResult, AttemptView, CertificateView, ClockView, ConfigChange,
+    ActionRequest, ActionResult, AttemptView, CaseView, CertificateView, ClockView, ConfigChange,
     DestinationSummary, ExemptRequest, ExemptionView, Explanation, Filter, ListenerView,
     LookupView, Page, PauseRequest, PauseResult, PausedView, PinRequest, PinView, PolicyDetail,
     PolicyView, ProblemDetails, QueueAction, QueueDetail, QueueItem, QueueSummary, ReasonSummary,

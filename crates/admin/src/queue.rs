@@ -1,17 +1,17 @@
 //! `/v1/queue`: list, show, summary.
-use attempt::{Case, DemandedBy};
+use attempt::{Facts, Side};
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Json;
 use delivery::RouteTable;
 use mail_types::{Host, MailboxError, QueueId};
-use outbound_queue::{Addresses, Cursor, MessageState, QueueStore, ReasonCount};
+use outbound_queue::{Addresses, Blame, Cursor, MessageState, QueueStore, ReasonCount};
 
 use crate::kept_back::KeptBack;
 use crate::paused;
 use crate::problem::{Problem, quoted};
 use crate::queue_view::{detail, item};
 use crate::{
-    Control, DestinationSummary, Filter, Page, ProblemDetails, QueueDetail, QueueItem,
+    CaseView, Control, DestinationSummary, Filter, Page, ProblemDetails, QueueDetail, QueueItem,
     QueueSummary, ReasonSummary,
 };
 
@@ -47,7 +47,9 @@ pub(crate) async fn list<S: QueueStore>(
     let suspended = |destination: &_| control.delivery.suspended(destination);
     let kept = KeptBack::of(&control.delivery);
     let items = page.messages.iter();
-    let items = items.map(|view| item(view, suspended, &kept)).collect();
+    let sides = |destination: &_| Some(control.delivery.suspended_for(destination)?.1);
+    let items = items.map(|view| item(view, suspended, sides, &kept));
+    let items = items.collect();
     Ok(Json(Page {
         items,
         next: page.next.map(Cursor::to_text),
@@ -70,7 +72,8 @@ pub(crate) async fn show<S: QueueStore>(
     let dialogue = |destination: &_, reason| control.delivery.dialogue(destination, reason);
     let suspended = |destination: &_| control.delivery.suspended(destination);
     let kept = KeptBack::of(&control.delivery);
-    Ok(Json(detail(&view, dialogue, suspended, &kept)))
+    let sides = |destination: &_| Some(control.delivery.suspended_for(destination)?.1);
+    Ok(Json(detail(&view, dialogue, suspended, sides, &kept)))
 }
 
 /// Waiting mail by domain and reason.
@@ -87,7 +90,9 @@ pub(crate) async fn summary<S: QueueStore>(
 ) -> Result<Json<QueueSummary>, Problem> {
     let (limit, from) = page_of_summary(query.as_deref().unwrap_or_default())?;
     let now = control.now();
-    let summary = control.queue.summary(now, from, limit);
+    let summary = control
+        .queue
+        .summary(now, from, limit, &control.delivery.suspended_sides());
     let to = from.saturating_add(limit);
     let next = (to < summary.total).then(|| to.to_string());
     let settings = control.delivery.settings();
@@ -99,17 +104,12 @@ pub(crate) async fn summary<S: QueueStore>(
         let cause = (row.reason.as_deref() == put_off)
             .then(|| control.delivery.suspended_for(&row.destination))
             .flatten();
-        let reason = cause.map(attempt::Reason::key);
         let next = row.next_attempt.filter(|_| !is_paused(&domain));
-        let by = match route {
-            Some(_) => DemandedBy::Route,
-            None => DemandedBy::Recipient,
-        };
         DestinationSummary {
             domain,
             route,
-            side: side_of(reason.or(row.reason.as_deref()), by),
-            cause: reason.map(str::to_owned),
+            side: row.side.map(in_a_word),
+            cause: cause.map(|(reason, _)| reason.key().to_owned()),
             reason: row.reason.map(|r| r.to_string()),
             messages: row.count,
             oldest: row.oldest.rfc3339(),
@@ -160,16 +160,33 @@ fn in_words(
     }
 }
 
-/// Whose move it is.
-fn side_of(reason: Option<&str>, by: DemandedBy) -> Option<String> {
-    let reason = attempt::Reason::from_key(reason?)?;
-    let side = reason.side_in(Case::Usual, by);
-    Some(side.key().to_owned())
+fn in_a_word(side: Side) -> String {
+    side.key().to_owned()
+}
+
+/// What is said of mail for which something else is to be said than usually of its reason.
+fn said(reason: Option<&str>, blame: Option<Blame>) -> Option<CaseView> {
+    let is_usual = |b: &Blame| reason == Some(b.reason.key()) && *b == b.reason.into();
+    let blame = blame.filter(|blame| !is_usual(blame))?;
+    let Blame { reason, case, by } = blame;
+    let facts = Facts {
+        case,
+        by,
+        ..Facts::default()
+    };
+    let explanation = reason.explanation_in(case).iter();
+    Some(CaseView {
+        sentence: reason.sentence(&facts),
+        advice: reason.advice(&facts),
+        explanation: explanation.map(|text| (*text).to_owned()).collect(),
+        clause: (!reason.is_explained_apart(case)).then(|| reason.clause().to_owned()),
+    })
 }
 
 fn by_reason(reasons: Vec<ReasonCount>) -> Vec<ReasonSummary> {
     let rows = reasons.into_iter().map(|row| ReasonSummary {
-        side: side_of(row.reason.as_deref(), DemandedBy::Recipient),
+        side: row.side.map(in_a_word),
+        said: said(row.reason.as_deref(), row.blame),
         reason: row.reason.map(|reason| reason.to_string()),
         messages: row.messages,
         domains: row.destinations,

@@ -2,21 +2,22 @@
 
 use std::time::Duration;
 
-use attempt::Reason;
+use attempt::{Reason, Side};
 use delivery::Dialogue;
 use mail_types::Timestamp;
 use outbound_queue::{
     AttemptEntry, Destination, Done, HostNote, MessageState, MessageView, RecipientState,
 };
 
-use crate::explain::side;
 use crate::kept_back::KeptBack;
 use crate::{AttemptView, QueueDetail, QueueItem, RecipientView, TranscriptView};
 
-/// `suspended` knows which destinations are left alone: for how long yet, and why.
+/// `suspended` knows which destinations are left alone: for how long yet, and why; `sides` whose move
+/// that is.
 pub(crate) fn item(
     view: &MessageView,
     suspended: impl Fn(&Destination) -> Option<(Duration, String)>,
+    sides: impl Fn(&Destination) -> Option<Side>,
     kept: &KeptBack,
 ) -> QueueItem {
     let pending = view.recipients.iter().zip(&view.envelope.recipients);
@@ -50,14 +51,23 @@ pub(crate) fn item(
         detail: keeps_back(view, kept)
             .or_else(|| waits_for(view, suspended))
             .or_else(|| last.map(|entry| entry.note.detail.to_string())),
-        side: reason
-            .and_then(Reason::from_key)
-            .map(|reason| {
-                last.and_then(|entry| side(&entry.note))
-                    .unwrap_or_else(|| reason.side())
-            })
+        side: waiting
+            .and_then(|(n, _)| side(view, n, sides))
             .map(|side| side.key().to_owned()),
     }
+}
+
+/// Whose move it is for a recipient: as all counts have it, what a suspension began with says so of all
+/// that is put off for it.
+fn side(
+    view: &MessageView,
+    recipient: usize,
+    sides: impl Fn(&Destination) -> Option<Side>,
+) -> Option<Side> {
+    let state = view.recipients.get(recipient)?;
+    let put_off = state.reason.as_deref() == Some(Reason::DestinationSuspended.key());
+    let suspended = put_off.then(|| sides(&state.destination)).flatten();
+    suspended.or_else(|| view.side(recipient))
 }
 
 /// The first pause that keeps it back.
@@ -99,12 +109,13 @@ pub(crate) fn detail(
     view: &MessageView,
     dialogue: impl Fn(&Destination, Reason) -> Option<Dialogue>,
     suspended: impl Fn(&Destination) -> Option<(Duration, String)>,
+    sides: impl Fn(&Destination) -> Option<Side>,
     kept: &KeptBack,
 ) -> QueueDetail {
     let arrival = &view.envelope.arrival;
     let recipients = view.recipients.iter().zip(&view.envelope.recipients);
     QueueDetail {
-        item: item(view, suspended, kept),
+        item: item(view, suspended, sides, kept),
         upstream_id: arrival.upstream_id.as_deref().map(str::to_owned),
         message_id: arrival.message_id.as_deref().map(str::to_owned),
         client: arrival.client.map(|ip| format!("{ip} ({})", arrival.helo)),

@@ -1,8 +1,5 @@
 //! `/v1/status`: one screen.
 
-use std::sync::Arc;
-
-use attempt::{Reason, Side};
 use axum::extract::State;
 use axum::response::Json;
 use outbound_queue::QueueStore;
@@ -15,6 +12,8 @@ use crate::{Control, StatusView, clock, paused};
 ))]
 pub(crate) async fn status<S: QueueStore>(State(control): State<Control<S>>) -> Json<StatusView> {
     let queue = control.queue.stats(control.now());
+    let suspended = control.delivery.suspended_sides();
+    let waiting_for = control.queue.by_side(&suspended);
     let policies = control.policies.stats();
     let problems = control.daemon.problems();
     let (delivered, deferred, bounced) = control.daemon.counts();
@@ -32,7 +31,10 @@ pub(crate) async fn status<S: QueueStore>(State(control): State<Control<S>>) -> 
             ("deferred".to_owned(), queue.deferred),
             ("held".to_owned(), queue.held),
         ],
-        waiting_for: waiting_for(&queue.reasons),
+        waiting_for: waiting_for
+            .into_iter()
+            .map(|(side, count)| (side.key().to_owned(), count))
+            .collect(),
         clock: clock::view(&control.policies),
         paused: paused::list(&control.delivery),
         oldest: queue.oldest.map(|(_, at)| at.rfc3339()),
@@ -53,18 +55,4 @@ pub(crate) async fn status<S: QueueStore>(State(control): State<Control<S>>) -> 
         store_bytes: queue.disk_bytes,
         free_bytes: control.daemon.free_bytes(),
     })
-}
-
-/// Counts by reason, added up by whose move it is.
-fn waiting_for(reasons: &[(Arc<str>, u64)]) -> Vec<(String, u64)> {
-    let sides = [Side::Us, Side::RecipientAdmin, Side::Wait];
-    let count = |side| {
-        let of_side = reasons
-            .iter()
-            .filter(|(key, _)| Reason::from_key(key).is_some_and(|reason| reason.side() == side));
-        of_side.map(|(_, count)| count).sum()
-    };
-    sides
-        .map(|side| (side.key().to_owned(), count(side)))
-        .into()
 }

@@ -233,12 +233,12 @@ pub struct ActionResult {
 pub struct QueueSummary {
     /// Messages in the queue.
     pub messages: u64,
-    /// Rows by domain and reason, most messages first.
+    /// Rows by domain, reason and whose move it is, most messages first.
     pub rows: Vec<DestinationSummary>,
     /// The `cursor` of the next page; `null` on the last one.
     #[serde(default)]
     pub next: Option<String>,
-    /// The same by reason alone, most messages first; of all rows, even if fewer are shown.
+    /// The same by reason and whose move it is, most messages first; of all rows, even if fewer are shown.
     #[serde(default)]
     pub reasons: Vec<ReasonSummary>,
     /// Destinations whose mail an operator keeps back.
@@ -246,7 +246,7 @@ pub struct QueueSummary {
     pub paused: Vec<PausedView>,
 }
 
-/// What waits for one reason.
+/// What waits for one reason, for the same to act.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReasonSummary {
     /// Key of the last reason; `null` for mail that was not tried yet.
@@ -254,10 +254,26 @@ pub struct ReasonSummary {
     /// Whose move it is: `recipient-admin`, `us` or `wait`.
     #[serde(default)]
     pub side: Option<String>,
+    /// What is to be said of most of it, if that is not what `/v1/reasons` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<CaseView>,
     /// Messages; one with several domains counts for each.
     pub messages: u64,
     /// Domains or routes.
     pub domains: u64,
+}
+
+/// What is said of a failure in a case of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CaseView {
+    /// What happened.
+    pub sentence: String,
+    /// What to do.
+    pub advice: String,
+    /// What it means, in paragraphs.
+    pub explanation: Vec<String>,
+    /// The clause that speaks of it, if one does.
+    pub clause: Option<String>,
 }
 
 /// A paused destination.

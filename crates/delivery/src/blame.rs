@@ -1,7 +1,7 @@
 //! Who demands what a host did not meet, and what is said of the host then.
 
-use attempt::{Case, DemandedBy, Facts, Reader, Reason, Side};
-use outbound_queue::{Leased, QueueStore};
+use attempt::{Case, DemandedBy, Facts, Reader, Reason, Side, Tried};
+use outbound_queue::{Destination, Leased, QueueStore};
 use smtp_client::{Cause, CertificateFault, HandshakeFault};
 use smtp_proto::{MissingExtension, Stage};
 
@@ -15,10 +15,37 @@ use crate::work::Attempt;
 
 /// Whose demands decide on a message.
 pub(crate) fn demanded_by(leased: &Leased, requirement: Option<&Requirement>) -> DemandedBy {
-    if leased.destination.as_str().starts_with("route:") {
+    demanded_at(&leased.destination, requirement)
+}
+
+/// The same, at a destination.
+fn demanded_at(destination: &Destination, requirement: Option<&Requirement>) -> DemandedBy {
+    if destination.as_str().starts_with("route:") {
         return DemandedBy::Route;
     }
     requirement.map_or(DemandedBy::Recipient, Requirement::demanded_by)
+}
+
+/// Whose move it is at a destination after an attempt that failed like this.
+pub(crate) fn side(
+    destination: &Destination,
+    requirement: Option<&Requirement>,
+    (reason, case): (Reason, Case),
+    tried: &[Tried],
+) -> Side {
+    let by = demanded_at(destination, requirement);
+    match reason.side_in(case, by) {
+        Side::Wait => {
+            more_serious(tried, by).map_or(Side::Wait, |(host, its)| its.side_in(host.case, by))
+        }
+        side => side,
+    }
+}
+
+/// The first host that somebody has to act on.
+fn more_serious(tried: &[Tried], by: DemandedBy) -> Option<(&Tried, Reason)> {
+    let mut tried = tried.iter().filter_map(|t| Some((t, t.reason?)));
+    tried.find(|(t, reason)| reason.is_more_serious(t.case, by))
 }
 
 /// What is to be done about a failure, and by whom.
@@ -53,16 +80,10 @@ impl<'a> Advice<'a> {
             (reason, facts.case) = (cause.reason, cause.case);
             facts.mx = cause.mx.as_deref();
         }
-        if reason.side_in(facts.case, by) == Side::Wait {
-            let mut tried = entry
-                .found
-                .tried
-                .iter()
-                .filter_map(|t| Some((t, t.reason?)));
-            let serious = tried.find(|(t, reason)| reason.is_more_serious(t.case, by));
-            if let Some((host, its)) = serious {
-                (reason, facts.mx, facts.case) = (its, Some(&*host.mx), host.case);
-            }
+        if reason.side_in(facts.case, by) == Side::Wait
+            && let Some((host, its)) = more_serious(&entry.found.tried, by)
+        {
+            (reason, facts.mx, facts.case) = (its, Some(&*host.mx), host.case);
         }
         let (side, text) = (reason.side_in(facts.case, by), reason.advice(&facts));
         if let Some(cause) = recalled.and_then(|recalled| recalled.cause.as_ref()) {

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use attempt::{Case, Reason};
+use attempt::{Case, Reason, Side};
 use mail_types::EnhancedStatus;
 
 /// What is remembered of a destination between attempts.
@@ -39,6 +39,8 @@ pub struct Cause {
     pub reason: Reason,
     /// In which case of it.
     pub case: Case,
+    /// Whose move it is.
+    pub side: Side,
     /// Its status.
     pub status: EnhancedStatus,
     /// One sentence.
@@ -113,6 +115,12 @@ impl Health {
     #[must_use]
     pub fn suspension(&self, now: Duration) -> Option<&Suspension> {
         self.suspended.as_ref().filter(|s| now < s.until)
+    }
+
+    /// What the destination is left alone for, also while a probe is out or due.
+    #[must_use]
+    pub fn left_alone_for(&self) -> Option<&Cause> {
+        self.suspended.as_ref().map(|s| &s.cause)
     }
 
     /// Whether the last attempts failed.
@@ -202,6 +210,7 @@ mod tests {
         Cause {
             reason: Reason::Connect,
             case: Case::Usual,
+            side: Side::Wait,
             status: EnhancedStatus::transient(4, 1),
             detail: "refused".into(),
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use attempt::Tried;
+use attempt::{Reason, Side, Tried};
 use mail_types::{QueueId, Timestamp};
 use outbound_queue::{LeaseToken, Leased};
 use parking_lot::Mutex;
@@ -303,6 +303,12 @@ impl Lane {
 
     pub(crate) fn suspension(&self, now: Duration) -> Option<Suspension> {
         self.state.lock().health.suspension(now).cloned()
+    }
+
+    pub(crate) fn left_alone_for(&self) -> Option<(Reason, Side)> {
+        let state = self.state.lock();
+        let cause = state.health.left_alone_for()?;
+        Some((cause.reason, cause.side))
     }
 
     pub(crate) fn backlog(&self) -> usize {

@@ -114,6 +114,7 @@ mod tests {
         let cause = Cause {
             reason: Reason::Connect,
             case: attempt::Case::Usual,
+            side: attempt::Side::Wait,
             status: EnhancedStatus::transient(4, 1),
             detail: "refused".into(),
         };
@@ -142,6 +143,7 @@ mod tests {
         let cause = Cause {
             reason: Reason::Connect,
             case: attempt::Case::Usual,
+            side: attempt::Side::Wait,
             status: EnhancedStatus::transient(4, 1),
             detail: "refused".into(),
         };

@@ -7,6 +7,7 @@ use mta_sts::Mode;
 use outbound_queue::{Edit, Filter, MessageState, QueueStore, Target};
 use policy_cache::{Discovery, Outcome};
 
+use crate::blame;
 use crate::demand::Requirement;
 use crate::destination::{Cause, Recovery};
 use crate::engine::Inner;
@@ -42,6 +43,7 @@ pub(crate) async fn learn<S: QueueStore>(
         testing(inner, plan, found, requirement);
         return;
     }
+    let side = |reason, case| blame::side(&lane.key, requirement, (reason, case), &found.tried);
     let Some(failure) = found.failures.last() else {
         // What is wrong with this message here says nothing about the destination.
         if let Some(Some(Verdict::Deferred(failure))) = found.verdicts.first()
@@ -51,6 +53,7 @@ pub(crate) async fn learn<S: QueueStore>(
             let cause = Cause {
                 reason: failure.reason,
                 case: failure.case,
+                side: side(failure.reason, failure.case),
                 status: failure.status,
                 detail: failure.detail.clone(),
             };
@@ -67,6 +70,7 @@ pub(crate) async fn learn<S: QueueStore>(
     let cause = Cause {
         reason: failure.reason,
         case: failure.case,
+        side: side(failure.reason, failure.case),
         status: as_transient(failure.status),
         detail: failure.detail.clone(),
     };

@@ -3,9 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use attempt::Reason;
+use attempt::{Reason, Side};
 use mail_types::Host;
-use outbound_queue::QueueStore;
+use outbound_queue::{QueueStore, SuspendedSides};
 
 use crate::engine::Delivery;
 use crate::transcripts::Dialogue;
@@ -50,12 +50,23 @@ impl<S: QueueStore> Delivery<S> {
         ))
     }
 
-    /// Why a destination is left alone, if it is.
+    /// Why a destination is left alone, if it is, and whose move that is. So it stays until an attempt
+    /// gets through, whether or not one may be made at this moment.
     #[must_use]
-    pub fn suspended_for(&self, destination: &outbound_queue::Destination) -> Option<Reason> {
-        let lane = self.inner.lanes.get(destination)?;
-        let suspension = lane.suspension(self.inner.now().monotonic)?;
-        Some(suspension.cause.reason)
+    pub fn suspended_for(
+        &self,
+        destination: &outbound_queue::Destination,
+    ) -> Option<(Reason, Side)> {
+        self.inner.lanes.get(destination)?.left_alone_for()
+    }
+
+    /// Whose move it is at all destinations that are left alone.
+    #[must_use]
+    pub fn suspended_sides(&self) -> SuspendedSides {
+        let lanes = self.inner.lanes.all().into_iter();
+        lanes
+            .filter_map(|lane| Some((lane.key.clone(), lane.left_alone_for()?.1)))
+            .collect()
     }
 
     /// Sessions that run.

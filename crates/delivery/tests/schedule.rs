@@ -212,6 +212,7 @@ impl<'a> World<'a> {
         let cause = Cause {
             reason: Reason::Connect,
             case: attempt::Case::Usual,
+            side: attempt::Side::Wait,
             status: EnhancedStatus::transient(4, 1),
             detail: "refused".into(),
         };

@@ -18,7 +18,7 @@ use mail_types::{QueueId, Timestamp};
 use crate::samples::{ByDomain, envelope};
 use crate::{
     Addresses, Cursor, Done, Edit, Filter, Incoming, MessageState, NewMessage, Outcome, Placement,
-    QueueError, QueueStore, RecipientState, Target,
+    QueueError, QueueStore, RecipientState, SuspendedSides, Target,
 };
 
 pub(crate) use crate::samples::{DELIVERED, at, deferred, ending, put, read, to};
@@ -296,7 +296,7 @@ async fn deferral_keeps_history_and_comes_back<S: QueueStore>(store: S) {
         .unwrap();
     assert_eq!(store.next_due(at(2)), Some(Timestamp::from_secs(300)));
     assert!(store.due_destinations(at(299), None, 9).is_empty());
-    let summary = store.summary(at(2), 0, 9).rows;
+    let summary = store.summary(at(2), 0, 9, &SuspendedSides::new()).rows;
     assert_eq!(summary.len(), 1);
     assert_eq!(
         (summary[0].reason.as_deref(), summary[0].count),
@@ -379,7 +379,7 @@ async fn expired_and_bounced_mail_is_leased_with_a_flag<S: QueueStore>(store: S)
         .unwrap()
         .messages[0]
         .next_attempt;
-    let row = store.summary(at(12), 0, 9).rows[0].next_attempt;
+    let row = store.summary(at(12), 0, 9, &SuspendedSides::new()).rows[0].next_attempt;
     assert_eq!((next, row), (Some(at(12).wall), Some(at(12).wall)), "now");
     let lease = store.lease(&to("d.test"), 9, at(12)).await.unwrap();
     assert!(lease[0].bounce && !lease[0].expired);

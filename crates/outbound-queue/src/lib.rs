@@ -22,6 +22,7 @@ mod lease;
 mod leases;
 mod memory;
 mod message;
+mod moves;
 mod outcome;
 mod pieces;
 mod retry;
@@ -43,6 +44,7 @@ pub use memory::{MemoryIncoming, MemoryStore};
 pub use message::{
     AttemptEntry, AttemptNote, HostNote, MessageState, MessageView, RecipientState, RecipientView,
 };
+pub use moves::{Blame, SuspendedSides};
 pub use outcome::{Done, Durable, Finish, Finished, NewMessage, Outcome};
 pub use retry::RetrySchedule;
 pub use stats::{DestinationCount, Health, ReasonCount, Stats, Summary, SummaryRow};

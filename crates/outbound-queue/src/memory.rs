@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use attempt::Side;
 use bytes::Bytes;
 use mail_types::{Envelope, QueueId, Timestamp};
 use parking_lot::Mutex;
@@ -18,7 +19,7 @@ use crate::state::Stored;
 use crate::{
     Body, Committed, Cursor, Destination, DueDestination, Durable, Edit, EditError, Edited, Filter,
     Finish, Finished, Health, HeldBody, Incoming, LeaseToken, Leased, MessageView, Now, Page,
-    Placement, QueueError, QueueStore, Stats, Summary, Target,
+    Placement, QueueError, QueueStore, Stats, Summary, SuspendedSides, Target,
 };
 
 /// The queue in memory.
@@ -293,12 +294,13 @@ impl QueueStore for MemoryStore {
         stats
     }
 
-    fn summary(&self, now: Now, from: usize, limit: usize) -> Summary {
-        self.inner
-            .lock()
-            .core
-            .schedule
-            .summary(now.wall, from, limit)
+    fn summary(&self, now: Now, from: usize, limit: usize, suspended: &SuspendedSides) -> Summary {
+        let schedule = &mut self.inner.lock().core.schedule;
+        schedule.summary(now.wall, from, limit, suspended)
+    }
+
+    fn by_side(&self, suspended: &SuspendedSides) -> Vec<(Side, u64)> {
+        self.inner.lock().core.schedule.by_side(suspended)
     }
 
     fn health(&self) -> Health {

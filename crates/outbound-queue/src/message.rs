@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use attempt::Side;
 use mail_types::{EnhancedStatus, Envelope, QueueId, Timestamp};
 
+use crate::moves::{LastOf, side_of};
 use crate::{Destination, Done};
 
 /// A message as `queue show` has it.
@@ -90,38 +92,23 @@ impl MessageView {
     #[must_use]
     pub fn last_attempt(&self, recipient: usize) -> Option<&AttemptEntry> {
         let state = self.recipients.get(recipient)?;
-        let alone = self.recipients.len() == 1;
-        let number = u32::try_from(recipient).ok()?;
-        self.attempts.iter().rfind(|entry| match &entry.recipients {
-            Some(those) => those.contains(&number),
-            None if entry.destination != state.destination => false,
-            None => match state.state {
-                RecipientState::Pending(_) => {
-                    let reason = state.reason.as_deref();
-                    alone
-                        || reason == Some(&*entry.note.reason)
-                        || reason == Some(PUT_OFF) && self.is_alike(entry)
-                }
-                RecipientState::Done(_) => alone,
-            },
-        })
+        let of = LastOf {
+            number: u32::try_from(recipient).ok()?,
+            alone: self.recipients.len() == 1,
+            destination: &state.destination,
+            pending: matches!(state.state, RecipientState::Pending(_)),
+            reason: state.reason.as_deref(),
+        };
+        of.find(&self.attempts)
     }
 
-    /// Whether all that is remembered of attempts at a destination is one and the same. Then who was put off with it, and so
-    /// has not been tried again, had that, too.
-    fn is_alike(&self, entry: &AttemptEntry) -> bool {
-        let there = self
-            .attempts
-            .iter()
-            .filter(|e| e.destination == entry.destination);
-        there
-            .map(|e| &e.note.reason)
-            .all(|r| *r == entry.note.reason)
+    /// Whose move it is for a recipient that waits, if there is a reason.
+    #[must_use]
+    pub fn side(&self, recipient: usize) -> Option<Side> {
+        let reason = self.recipients.get(recipient)?.reason.as_deref()?;
+        side_of(reason, self.last_attempt(recipient))
     }
 }
-
-/// The reason of what waits with its destination.
-const PUT_OFF: &str = "destination-suspended";
 
 /// What is remembered of an attempt. Texts are for people; control characters in them are replaced.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -166,6 +153,7 @@ pub struct HostNote {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::moves::PUT_OFF;
 
     fn entry(reason: &str) -> AttemptEntry {
         AttemptEntry {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use mail_types::{Envelope, QueueId, Timestamp};
 
+use crate::moves::{Blame, LastOf};
 use crate::{AttemptEntry, AttemptNote, Destination, Done, Filter, Placement};
 
 /// Everything about a message but its content.
@@ -46,6 +47,8 @@ pub(crate) struct When {
     /// Or before, as soon as the destination is not suspended.
     pub(crate) put_off: bool,
     pub(crate) reason: Option<Arc<str>>,
+    /// What its last attempt says on whose move it is.
+    pub(crate) blame: Option<Blame>,
     /// Some of the recipients there have another reason.
     pub(crate) mixed: bool,
     /// Nothing of the message is pending elsewhere.
@@ -219,20 +222,36 @@ impl Stored {
     /// When a destination's part is next to be looked at: as its earliest pending recipient; `None`
     /// if nothing is pending there.
     pub(crate) fn due_at(&self, destination: &Destination) -> Option<When> {
-        let pending = self
-            .recipients
-            .iter()
-            .filter(|r| r.done.is_none() && r.destination == *destination);
-        let first = pending.clone().min_by_key(|r| r.next)?;
-        let put_off = pending.clone().find(|r| r.put_off && !self.held);
-        let reason = &put_off.unwrap_or(first).reason;
+        let pending = (0u32..)
+            .zip(&self.recipients)
+            .filter(|(_, r)| r.done.is_none() && r.destination == *destination);
+        let first = pending.clone().min_by_key(|(_, r)| r.next)?;
+        let put_off = pending.clone().find(|(_, r)| r.put_off && !self.held);
+        let (number, told) = put_off.unwrap_or(first);
+        let reason = &told.reason;
         Some(When {
-            time: if self.held { NEVER } else { first.next },
+            time: if self.held { NEVER } else { first.1.next },
             put_off: put_off.is_some(),
             reason: reason.clone(),
-            mixed: pending.clone().any(|r| r.reason != *reason),
+            blame: self.blame(number, told),
+            mixed: pending.clone().any(|(_, r)| r.reason != *reason),
             alone: pending.count() == self.recipients.iter().filter(|r| r.done.is_none()).count(),
         })
+    }
+
+    /// What a recipient's last attempt says on whose move it is, as [`MessageView::side`] does.
+    ///
+    /// [`MessageView::side`]: crate::MessageView::side
+    fn blame(&self, number: u32, recipient: &RecipientEntry) -> Option<Blame> {
+        let reason = recipient.reason.as_deref()?;
+        let of = LastOf {
+            number,
+            alone: self.recipients.len() == 1,
+            destination: &recipient.destination,
+            pending: recipient.done.is_none(),
+            reason: Some(reason),
+        };
+        Blame::of(reason, of.find(&self.attempts))
     }
 
     /// When the message's part at what a filter is about is next to be looked at: the order of listings.

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use attempt::Side;
 use mail_types::{QueueId, Timestamp};
 
-use crate::Destination;
+use crate::{Blame, Destination};
 
 /// Counts for metrics and the status page. A message with several destinations counts once in
 /// `messages` and once per destination elsewhere.
@@ -43,35 +44,41 @@ pub struct DestinationCount {
     pub messages: u64,
 }
 
-/// Waiting mail by destination and reason, or a part of that.
+/// Waiting mail by destination, reason and whose move it is, or a part of that.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// The rows that were asked for, the largest count first.
     pub rows: Vec<SummaryRow>,
     /// How many rows there are in all.
     pub total: usize,
-    /// By reason alone, over all rows, the largest count first.
+    /// By reason and side, over all rows, the largest count first.
     pub reasons: Vec<ReasonCount>,
 }
 
-/// Waiting mail of one reason. A message with several destinations counts for each.
+/// Waiting mail of one reason and side. A message with several destinations counts for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReasonCount {
     /// Why it waits; `None` before the first attempt.
     pub reason: Option<Arc<str>>,
+    /// Whose move it is; `None` before the first attempt.
+    pub side: Option<Side>,
+    /// What says so of most of it; `None` also where that is what a suspension began with.
+    pub blame: Option<Blame>,
     /// How many.
     pub messages: u64,
     /// For how many destinations.
     pub destinations: u64,
 }
 
-/// Waiting mail of one destination and reason.
+/// Waiting mail of one destination, reason and side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SummaryRow {
     /// Where to.
     pub destination: Destination,
     /// Why it waits; `None` before the first attempt.
     pub reason: Option<Arc<str>>,
+    /// Whose move it is; `None` before the first attempt.
+    pub side: Option<Side>,
     /// How many.
     pub count: u64,
     /// About when the oldest arrived (from its id).

@@ -8,13 +8,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use attempt::Side;
 use bytes::Bytes;
 use mail_types::{Envelope, Host, QueueId, Recipient, Timestamp};
 use tokio::sync::Notify;
 
 use crate::{
     Body, Cursor, DueDestination, Edit, EditError, Edited, Filter, Finish, Finished, Health,
-    LeaseToken, Leased, MessageView, Page, QueueError, Stats, Summary, Target,
+    LeaseToken, Leased, MessageView, Page, QueueError, Stats, Summary, SuspendedSides, Target,
 };
 
 /// The durable queue of outgoing mail.
@@ -135,8 +136,13 @@ pub trait QueueStore: Send + Sync + 'static {
     /// Counts for metrics and the status page.
     fn stats(&self, now: Now) -> Stats;
 
-    /// Waiting mail by destination and reason, the largest count first: `limit` rows from `from` on.
-    fn summary(&self, now: Now, from: usize, limit: usize) -> Summary;
+    /// Waiting mail by destination, reason and whose move it is, the largest count first: `limit` rows
+    /// from `from` on.
+    fn summary(&self, now: Now, from: usize, limit: usize, suspended: &SuspendedSides) -> Summary;
+
+    /// How much waits for whom to act: what [`QueueStore::summary`] adds up to, without a look at each
+    /// destination.
+    fn by_side(&self, suspended: &SuspendedSides) -> Vec<(Side, u64)>;
 
     /// Whether the store can do its work.
     fn health(&self) -> Health;

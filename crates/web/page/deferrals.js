@@ -16,12 +16,18 @@ export async function show(place) {
   replace(place, el("h1", {}, "Deferrals"), kept && [el("h2", {}, "Paused"), kept],
     el("p", { class: "quiet" }, `${plural(summary.messages, "message")} in the queue, by why they wait. A message with several domains counts for each.`),
     all.length ? SIDES.map((side) => part(side, all.filter((reason) => (reason.side || null) === side), (reason) =>
-      section(reason, known.get(reason.reason), rows.get(reason.reason) || [], open))) : el("p", { class: "empty" }, "Nothing waits."));
+      section(reason, told(reason, known), rows.get(kind(reason)) || [], open))) : el("p", { class: "empty" }, "Nothing waits."));
 }
 
 function part(side, reasons, shown) {
   if (!reasons.length) return null;
   return [el("h2", {}, side ? move(side, true) : "Not tried yet"), reasons.map(shown)];
+}
+
+// What is to be said of a reason in the case that most of its mail is in.
+function told(total, known) {
+  const usual = known.get(total.reason);
+  return usual && { ...usual, ...total.said };
 }
 
 // A route is no domain that could be asked for.
@@ -30,9 +36,14 @@ function messages(row) {
   return new URLSearchParams({ ...domain, ...(row.reason ? { reason: row.reason } : { state: "queued" }) });
 }
 
+// One reason may be for one to act on here, and for another there.
+function kind(row) {
+  return `${row.reason} ${row.side}`;
+}
+
 function group(rows) {
   const groups = new Map();
-  for (const row of rows) groups.set(row.reason, [...(groups.get(row.reason) || []), row]);
+  for (const row of rows) groups.set(kind(row), [...(groups.get(kind(row)) || []), row]);
   return groups;
 }
 
@@ -46,10 +57,18 @@ function section(total, reason, rows, open) {
       el("span", { class: "says" }, reason ? reason.sentence : "Its first attempt is still to come."), el("span", { class: "names quiet" }, foreign(names))),
     reason && [el("div", { class: "prose" }, el("p", {}, el("b", {}, "To do: "), reason.advice), reason.explanation.map((text) => el("p", {}, text))),
       facts([["Status", reason.dsn], ["Standard", reason.clause]])],
-    table(title, [{ title: "Domain" }, { title: "Messages", class: "n" }, { title: "Oldest" }, { title: "Next attempt" }, { title: "" }],
-      rows.slice(0, 50).map((row) => [foreign(name(row)), number(row.messages), ago(row.oldest), ago(row.next_attempt),
-        el("a", { href: `#/queue?${messages(row)}` }, "messages")])),
+    domains(title, rows),
     rows.length > 50 || missing > 0 ? el("p", { class: "quiet" }, `The ${Math.min(50, rows.length)} domains with the most messages; sealpost queue summary lists all.`) : null);
+}
+
+// Where a destination is left alone, with what began that.
+function domains(title, rows) {
+  const cause = rows.some((row) => row.cause);
+  const columns = [{ title: "Domain" }, ...(cause ? [{ title: "Cause" }] : []), { title: "Messages", class: "n" },
+    { title: "Oldest" }, { title: "Next attempt" }, { title: "" }];
+  return table(title, columns,
+    rows.slice(0, 50).map((row) => [foreign(name(row)), ...(cause ? [row.cause || "–"] : []), number(row.messages), ago(row.oldest), ago(row.next_attempt),
+      el("a", { href: `#/queue?${messages(row)}` }, "messages")]));
 }
 
 function name(row) {

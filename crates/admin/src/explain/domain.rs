@@ -3,10 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use attempt::Reason;
+use attempt::{Reason, Side};
 use delivery::Destination;
 use mail_types::{Domain, Host};
-use outbound_queue::{AttemptEntry, Filter, MessageState, QueueStore, SummaryRow};
+use outbound_queue::{
+    AttemptEntry, Destination as Key, Filter, MessageState, QueueStore, SummaryRow,
+};
 
 use super::{message, time};
 use crate::Control;
@@ -22,10 +24,11 @@ impl Waiting {
     pub(super) async fn find<S: QueueStore>(control: &Control<S>, domain: &Domain) -> Self {
         let now = control.now();
         let mut rows = Vec::new();
-        for row in control.queue.summary(now, 0, usize::MAX).rows {
-            if !is_for(row.destination.as_str(), domain) {
-                continue;
-            }
+        let suspended = control.delivery.suspended_sides();
+        let summary = control.queue.summary(now, 0, usize::MAX, &suspended);
+        let own = summary.rows.into_iter();
+        let own = own.filter(|row| is_for(row.destination.as_str(), domain));
+        for row in by_reason(own) {
             let filter = Filter {
                 destination: Some(row.destination.clone()),
                 reason: row.reason.as_deref().map(Into::into),
@@ -166,6 +169,11 @@ impl fmt::Display for Named {
     }
 }
 
+/// Whose move it is at a destination that is being left alone.
+pub(super) fn suspended_side<S: QueueStore>(control: &Control<S>, key: &str) -> Option<Side> {
+    Some(control.delivery.suspended_for(&Key::new(key))?.1)
+}
+
 /// A destination that is being left alone; `retry` is what `queue retry` has to be told.
 pub(super) fn suspension(named: &Named, retry: &str, left: Duration, cause: &str) -> String {
     format!(
@@ -173,6 +181,26 @@ pub(super) fn suspension(named: &Named, retry: &str, left: Duration, cause: &str
          {cause} `sealpost queue retry {retry}` tries it now.",
         left.as_secs()
     )
+}
+
+/// One row for each destination and reason, whoever has to act.
+fn by_reason(rows: impl Iterator<Item = SummaryRow>) -> Vec<SummaryRow> {
+    let mut out: Vec<SummaryRow> = Vec::new();
+    for row in rows {
+        let same = |other: &&mut SummaryRow| {
+            (&other.destination, &other.reason) == (&row.destination, &row.reason)
+        };
+        match out.iter_mut().find(same) {
+            Some(other) => {
+                other.count += row.count;
+                other.oldest = other.oldest.min(row.oldest);
+                let next = [other.next_attempt, row.next_attempt];
+                other.next_attempt = next.into_iter().flatten().min();
+            }
+            None => out.push(row),
+        }
+    }
+    out
 }
 
 /// One row of the summary, and what an attempt that ended so found.
@@ -202,7 +230,7 @@ pub(super) fn why(
     )];
     match (entry, Reason::from_key(key)) {
         (Some(entry), _) => out.extend(message::failure(entry, domain)),
-        (None, Some(reason)) => out.extend(message::meaning(reason, domain, None)),
+        (None, Some(reason)) => out.extend(message::meaning(reason, domain, row.side)),
         (None, None) => {}
     }
     out

@@ -27,16 +27,10 @@ impl<'a> Told<'a> {
             case: Case::from_key(&note.case),
             ..Facts::default()
         };
-        if reason.side_in(facts.case, facts.by) == Side::Wait {
-            let serious = |host: &&HostNote| {
-                let its = Reason::from_key(&host.reason);
-                its.is_some_and(|r| r.is_more_serious(Case::from_key(&host.case), facts.by))
-            };
-            if let Some(host) = note.tried.iter().find(serious) {
-                return Self::of_host(host, &facts);
-            }
+        match note.blame()? {
+            (_, Some(host)) => Self::of_host(host, &facts),
+            (_, None) => Some(Self { reason, facts }),
         }
-        Some(Self { reason, facts })
     }
 
     fn is_same(&self, other: &Self) -> bool {
@@ -54,12 +48,6 @@ impl<'a> Told<'a> {
             },
         })
     }
-}
-
-/// Whose move it is after an attempt.
-pub(crate) fn side(note: &AttemptNote) -> Option<Side> {
-    let told = Told::of(note, "")?;
-    Some(told.reason.side_in(told.facts.case, told.facts.by))
 }
 
 /// Since when it waits, for whom, when it is tried next and when it is given up.
@@ -223,17 +211,16 @@ fn hosts(note: &AttemptNote, domain: &str) -> Vec<String> {
     each.collect()
 }
 
-/// Whose move it is, the explanation of a reason, and the clause.
-pub(super) fn meaning(reason: Reason, domain: &str, mx: Option<&str>) -> Vec<String> {
+/// Whose move it is, the explanation of a reason, and the clause. `side` where the reason alone does not say it.
+pub(super) fn meaning(reason: Reason, domain: &str, side: Option<Side>) -> Vec<String> {
     let facts = Facts {
         domain,
-        mx,
         ..Facts::default()
     };
     let told = Told { reason, facts };
     // It would send its reader here.
     let to_here = format!(" `sealpost explain {domain}` has the cause.");
-    let advice = next_move(&told).map(|text| text.replace(&to_here, ""));
+    let advice = next_move_of(&told, side).map(|text| text.replace(&to_here, ""));
     let mut out: Vec<String> = advice.into_iter().collect();
     out.extend(background(&told));
     out
@@ -241,12 +228,16 @@ pub(super) fn meaning(reason: Reason, domain: &str, mx: Option<&str>) -> Vec<Str
 
 /// Who has to do what, if anything is to be done.
 fn next_move(told: &Told<'_>) -> Option<String> {
+    next_move_of(told, None)
+}
+
+fn next_move_of(told: &Told<'_>, side: Option<Side>) -> Option<String> {
     let (reason, facts) = (told.reason, &told.facts);
     let advice = reason.advice(facts);
     if advice.is_empty() {
         return None;
     }
-    let who = match reason.side_in(facts.case, facts.by) {
+    let who = match side.unwrap_or_else(|| reason.side_in(facts.case, facts.by)) {
         _ if reason.is_for_sender(facts.case) => "The sender has to act.",
         Side::RecipientAdmin => "The recipient's side has to act.",
         Side::Us => "Our side has to act.",

@@ -1,17 +1,20 @@
 //! Counters, summaries and filters that need no message, held against a scan of all messages.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use attempt::Side;
 use mail_types::{QueueId, Timestamp};
 
 use crate::samples::{DELIVERED, at, deferred, ending, put, to};
 use crate::{
     Addresses, Destination, Edit, Filter, Leased, MessageState, MessageView, Now, QueueStore,
-    RecipientState, Target,
+    RecipientState, SuspendedSides, Target,
 };
 
-/// By destination and reason: how many, the oldest, the next attempt.
-type Rows = BTreeMap<(String, Option<String>), (u64, Timestamp, Option<Timestamp>)>;
+/// By destination, reason and whose move it is: how many, the oldest, the next attempt.
+type Rows = BTreeMap<(String, Kind), (u64, Timestamp, Option<Timestamp>)>;
+type Kind = (Option<String>, Option<&'static str>);
 
 /// Five hundred random things happen to fifty messages; every so often all that is counted is counted
 /// anew by reading all.
@@ -64,6 +67,7 @@ fn end_one<S: QueueStore>(store: &S, leases: &mut Vec<Leased>, random: &mut Rand
     finish.put_off = random.below(3) == 0;
     finish.looked = !finish.put_off && random.below(3) == 0;
     finish.notes[0].reason = REASONS[random.below(3) as usize].into();
+    finish.notes[0].by = ["", "route"][random.below(2) as usize].into();
     // A cancelled message has taken its lease along.
     let _ = store.finish(finish, now);
 }
@@ -103,10 +107,12 @@ async fn compare<S: QueueStore>(store: &S, leases: &[Leased], now: Now) {
     let leased: BTreeSet<(QueueId, &Destination)> =
         leases.iter().map(|l| (l.id, &l.destination)).collect();
     let (mut rows, mut counts) = (Rows::new(), [0; 3]);
+    let suspended = [("d0.test", Side::Us), ("d1.test", Side::RecipientAdmin)];
+    let suspended: SuspendedSides = suspended.map(|(d, side)| (to(d), side)).into();
     for message in &all {
-        for (destination, reason, next) in parts(message, &leased) {
+        for (destination, kind, next) in parts(message, &leased, &suspended) {
             let held = message.next_attempt.is_none() && next.is_none();
-            let row = rows.entry((destination, reason));
+            let row = rows.entry((destination, kind));
             let row = row.or_insert((0, Timestamp::from_millis(u64::MAX), None));
             row.0 += 1;
             row.1 = row.1.min(crate::schedule::arrival_of(message.id));
@@ -123,41 +129,45 @@ async fn compare<S: QueueStore>(store: &S, leases: &[Leased], now: Now) {
         rows: summary,
         total,
         reasons: by_reason,
-    } = store.summary(now, 0, usize::MAX);
+    } = store.summary(now, 0, usize::MAX, &suspended);
     assert!(summary.is_sorted_by(|a, b| a.count >= b.count));
     assert_eq!(total, summary.len());
-    let mut sums: BTreeMap<Option<String>, (u64, u64)> = BTreeMap::new();
+    let mut sums: BTreeMap<Kind, (u64, u64)> = BTreeMap::new();
     for row in &summary {
-        let sum = sums.entry(row.reason.as_ref().map(ToString::to_string));
+        let sum = sums.entry(kind(row.reason.as_ref(), row.side));
         let (messages, destinations) = sum.or_default();
         (*messages, *destinations) = (*messages + row.count, *destinations + 1);
     }
     let by_reason = by_reason.into_iter();
     let by_reason = by_reason.map(|r| {
-        (
-            r.reason.map(|r| r.to_string()),
-            (r.messages, r.destinations),
-        )
+        let counts = (r.messages, r.destinations);
+        (kind(r.reason.as_ref(), r.side), counts)
     });
     assert_eq!(by_reason.collect::<BTreeMap<_, _>>(), sums);
     // A page is a part of the whole.
-    let part = store.summary(now, 1, 2);
+    let part = store.summary(now, 1, 2, &suspended);
     assert_eq!(part.total, total);
     let wanted = summary.iter().skip(1).take(2);
     assert!(part.rows.iter().eq(wanted), "{part:?} of {summary:?}");
     let summary = summary.into_iter().map(|row| {
-        let reason = row.reason.map(|r| r.to_string());
         let value = (row.count, row.oldest, row.next_attempt);
-        ((row.destination.to_string(), reason), value)
+        let kind = kind(row.reason.as_ref(), row.side);
+        ((row.destination.to_string(), kind), value)
     });
     assert_eq!(summary.collect::<Rows>(), rows);
     let (mut reasons, mut destinations) = (BTreeMap::new(), BTreeMap::new());
-    for ((destination, reason), (count, ..)) in rows {
+    let mut sides = [("us", 0), ("recipient-admin", 0), ("wait", 0)];
+    for ((destination, (reason, side)), (count, ..)) in rows {
+        let its = sides.iter_mut().filter(|(key, _)| Some(*key) == side);
+        its.for_each(|(_, sum)| *sum += count);
         *destinations.entry(destination).or_default() += count;
         if let Some(reason) = reason {
             *reasons.entry(reason).or_default() += count;
         }
     }
+    let counted = store.by_side(&suspended).into_iter();
+    let counted: Vec<_> = counted.map(|(side, n)| (side.key(), n)).collect();
+    assert_eq!(counted, sides);
     let counted = stats.reasons.iter().map(|(r, n)| (r.to_string(), *n));
     assert_eq!(counted.collect::<BTreeMap<_, u64>>(), reasons);
     let counted = stats.destinations.iter();
@@ -227,25 +237,32 @@ async fn same<'a, S: QueueStore>(
 fn parts(
     message: &MessageView,
     leased: &BTreeSet<(QueueId, &Destination)>,
-) -> Vec<(String, Option<String>, Option<Timestamp>)> {
-    let mut parts: BTreeMap<&Destination, (bool, Timestamp, Option<String>)> = BTreeMap::new();
-    for r in &message.recipients {
+    suspended: &SuspendedSides,
+) -> Vec<(String, Kind, Option<Timestamp>)> {
+    let mut parts: BTreeMap<&Destination, (bool, Timestamp, Kind)> = BTreeMap::new();
+    for (n, r) in message.recipients.iter().enumerate() {
         let RecipientState::Pending(next) = r.state else {
             continue;
         };
         if leased.contains(&(message.id, &r.destination)) {
             continue;
         }
-        let reason = r.reason.as_ref().map(ToString::to_string);
+        let is_put_off = r.reason.as_deref() == Some("destination-suspended");
+        let of_suspension = suspended.get(&r.destination).filter(|_| is_put_off);
+        let side = of_suspension.copied().or_else(|| message.side(n));
+        let kind = kind(r.reason.as_ref(), side);
         let put_off = r.put_off && message.state != MessageState::Held;
         // All recipients of a message at one destination share everything in this test.
-        parts.insert(&r.destination, (put_off, next, reason));
+        parts.insert(&r.destination, (put_off, next, kind));
     }
     let held = message.next_attempt.is_none();
     let parts = parts.into_iter();
-    let parts =
-        parts.map(|(d, (_, next, reason))| (d.to_string(), reason, (!held).then_some(next)));
+    let parts = parts.map(|(d, (_, next, kind))| (d.to_string(), kind, (!held).then_some(next)));
     parts.collect()
+}
+
+fn kind(reason: Option<&Arc<str>>, side: Option<Side>) -> Kind {
+    (reason.map(ToString::to_string), side.map(Side::key))
 }
 
 /// A message to two people at one place, of whom one waits for another reason.
@@ -307,4 +324,4 @@ impl Random {
     }
 }
 
-const REASONS: [&str; 3] = ["connect", "rejected", "destination-suspended"];
+const REASONS: [&str; 3] = ["connect", "cert-expired", "destination-suspended"];

@@ -3,7 +3,7 @@
 use mail_types::QueueId;
 
 use crate::samples::{at, deferred, ending, put, to};
-use crate::{Edit, Filter, Finish, Leased, MessageState, QueueStore, Target};
+use crate::{Edit, Filter, Finish, Leased, MessageState, QueueStore, SuspendedSides, Target};
 
 /// Puts everything off that a lease covers; it is looked at again at `secs`.
 fn put_off(lease: &Leased, secs: u64) -> Finish {
@@ -32,7 +32,7 @@ pub(super) async fn e5_04_a_suspended_destination_holds_what_was_put_off<S: Queu
         (MessageState::Deferred, Some(at(60).wall))
     );
     assert_eq!(view.recipients[0].attempts, 0, "no attempt was made");
-    let row = &store.summary(at(9), 0, 9).rows[0];
+    let row = &store.summary(at(9), 0, 9, &SuspendedSides::new()).rows[0];
     assert_eq!((row.count, row.next_attempt), (3, Some(at(60).wall)));
     assert_eq!(row.reason.as_deref(), Some("destination-suspended"));
     // The probe: what it does not need goes back, and is not touched.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use attempt::Side;
 use journal::Urgency;
 use mail_types::{QueueId, Timestamp};
 use parking_lot::Mutex;
@@ -19,7 +20,7 @@ use crate::state::Stored;
 use crate::{
     Body, Cursor, Destination, DueDestination, Durable, Edit, EditError, Edited, Filter, Finish,
     Finished, Health, LeaseToken, Leased, MessageView, Now, Page, QueueError, QueueStore, Stats,
-    Summary, Target,
+    Summary, SuspendedSides, Target,
 };
 
 /// The queue on disk. Cheap to clone; the last clone that is dropped ends its threads, and whatever was
@@ -273,12 +274,13 @@ impl QueueStore for EmbeddedStore {
         }
     }
 
-    fn summary(&self, now: Now, from: usize, limit: usize) -> Summary {
-        self.shared
-            .lock()
-            .core
-            .schedule
-            .summary(now.wall, from, limit)
+    fn summary(&self, now: Now, from: usize, limit: usize, suspended: &SuspendedSides) -> Summary {
+        let schedule = &mut self.shared.lock().core.schedule;
+        schedule.summary(now.wall, from, limit, suspended)
+    }
+
+    fn by_side(&self, suspended: &SuspendedSides) -> Vec<(Side, u64)> {
+        self.shared.lock().core.schedule.by_side(suspended)
     }
 
     fn health(&self) -> Health {

@@ -1,18 +1,21 @@
 //! What the schedule knows of itself without looking at its entries one by one: counts, and which
 //! entries a listing has to look at.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use attempt::Side;
 use mail_types::{QueueId, Timestamp};
 
 use super::group::{Entry, Group};
+use super::reasons::{AsTold, Kind, Reasons};
 use super::waiting::Part;
 use super::{Key, Schedule, arrival_of, sender_number};
+use crate::moves::PUT_OFF;
 use crate::state::{FIRST, NEVER};
 use crate::{
     Addresses, Destination, DestinationCount, Filter, MessageState, ReasonCount, Summary,
-    SummaryRow,
+    SummaryRow, SuspendedSides,
 };
 
 impl Schedule {
@@ -65,29 +68,61 @@ impl Schedule {
         counts.collect()
     }
 
-    /// Destination by reason, the largest count first: `limit` rows from `from` on. A row costs a count;
-    /// what else it says is found out for those that are wanted.
-    pub(crate) fn summary(&mut self, now: Timestamp, from: usize, limit: usize) -> Summary {
-        let mut all: Vec<(u64, &Destination, u16)> = Vec::with_capacity(self.destinations.len());
-        let mut sums: BTreeMap<u16, (u64, u64)> = BTreeMap::new();
+    /// Waiting entries by whose move it is, those with a reason.
+    pub(crate) fn by_side(&self, suspended: &SuspendedSides) -> Vec<(Side, u64)> {
+        let mut counts: HashMap<Side, u64> = HashMap::new();
+        for (side, count) in self.reasons.sides() {
+            *counts.entry(side).or_default() += count;
+        }
+        for (destination, side) in suspended {
+            let waiting = self.destinations.get(destination);
+            for (part, group) in waiting.iter().flat_map(|waiting| waiting.groups()) {
+                let blame = self.reasons.blame(part.reason);
+                if let Some(blame) = blame.filter(|_| self.reasons.is_of(part.reason, PUT_OFF)) {
+                    let count = group.len() as u64;
+                    *counts.entry(*side).or_default() += count;
+                    *counts.entry(blame.side()).or_default() -= count;
+                }
+            }
+        }
+        let sides = [Side::Us, Side::RecipientAdmin, Side::Wait];
+        sides
+            .map(|side| (side, counts.get(&side).copied().unwrap_or_default()))
+            .into()
+    }
+
+    /// Destination by reason and side, the largest count first: `limit` rows from `from` on. A row costs a
+    /// count; what else it says is found out for those that are wanted.
+    pub(crate) fn summary(
+        &mut self,
+        now: Timestamp,
+        from: usize,
+        limit: usize,
+        suspended: &SuspendedSides,
+    ) -> Summary {
+        let told = self.reasons.as_told(suspended);
+        let mut all: Vec<(u64, &Destination, Kind)> = Vec::with_capacity(self.destinations.len());
+        let mut sums: BTreeMap<Kind, Sum> = BTreeMap::new();
         for (destination, waiting) in &self.destinations {
             let first = all.len();
             for (part, group) in waiting.groups() {
                 let count = group.len() as u64;
-                let (messages, destinations) = sums.entry(part.reason).or_default();
-                *messages += count;
+                let (kind, is_put_off) = told.kind(destination, part.reason);
+                let sum = sums.entry(kind).or_default();
+                let cause = if is_put_off { 0 } else { part.reason };
+                *sum.causes.entry(cause).or_default() += count;
                 let mut own = all.iter_mut().skip(first);
-                match own.find(|row| row.2 == part.reason) {
+                match own.find(|row| row.2 == kind) {
                     Some(row) => row.0 += count,
                     None => {
-                        *destinations += 1;
-                        all.push((count, destination, part.reason));
+                        sum.destinations += 1;
+                        all.push((count, destination, kind));
                     }
                 }
             }
         }
         let total = all.len();
-        let order = |a: &(u64, &Destination, u16), b: &(u64, &Destination, u16)| {
+        let order = |a: &(u64, &Destination, Kind), b: &(u64, &Destination, Kind)| {
             b.0.cmp(&a.0).then_with(|| (a.1, a.2).cmp(&(b.1, b.2)))
         };
         let to = from.saturating_add(limit);
@@ -97,34 +132,49 @@ impl Schedule {
         }
         all.sort_unstable_by(order);
         let wanted = all.into_iter().skip(from);
-        let wanted: Vec<_> = wanted
-            .map(|(n, to, reason)| (n, to.clone(), reason))
-            .collect();
+        let wanted: Vec<_> = wanted.map(|(n, to, kind)| (n, to.clone(), kind)).collect();
         let rows = wanted.into_iter();
-        let rows = rows.map(|(count, to, reason)| self.row(now, count, to, reason));
+        let rows = rows.map(|(count, to, kind)| self.row(now, count, to, kind, &told));
         let rows = rows.collect();
-        let reasons = sums
-            .into_iter()
-            .map(|(reason, (messages, destinations))| ReasonCount {
-                reason: self.reasons.text(reason),
-                messages,
-                destinations,
-            });
-        let mut reasons: Vec<_> = reasons.collect();
-        reasons.sort_by(|a, b| (b.messages, &a.reason).cmp(&(a.messages, &b.reason)));
         Summary {
             rows,
             total,
-            reasons,
+            reasons: self.sums(sums),
         }
     }
 
-    /// What waits at a destination for a reason.
-    fn row(&mut self, now: Timestamp, count: u64, to: Destination, reason: u16) -> SummaryRow {
+    fn sums(&self, sums: BTreeMap<Kind, Sum>) -> Vec<ReasonCount> {
+        let reasons = sums.into_iter().map(|(kind, sum)| {
+            let (reason, side) = self.reasons.kind_text(kind);
+            let most = sum.causes.iter().max_by_key(|(_, count)| **count);
+            ReasonCount {
+                reason,
+                side,
+                blame: most.and_then(|(cause, _)| self.reasons.blame(*cause)),
+                messages: sum.causes.values().sum(),
+                destinations: sum.destinations,
+            }
+        });
+        let mut reasons: Vec<_> = reasons.collect();
+        reasons.sort_by(|a, b| (b.messages, &a.reason).cmp(&(a.messages, &b.reason)));
+        reasons
+    }
+
+    /// What waits at a destination for a reason, for the same to act.
+    fn row(
+        &mut self,
+        now: Timestamp,
+        count: u64,
+        to: Destination,
+        kind: Kind,
+        told: &AsTold<'_>,
+    ) -> SummaryRow {
         let until = self.suspensions.until(&to);
         let until = until.map_or(now, |until| until.max(now));
+        let (reason, side) = self.reasons.kind_text(kind);
         let mut row = SummaryRow {
-            reason: self.reasons.text(reason),
+            reason,
+            side,
             count,
             oldest: NEVER,
             next_attempt: None,
@@ -132,7 +182,8 @@ impl Schedule {
         };
         let waiting = self.destinations.get_mut(&row.destination);
         let groups = waiting.into_iter().flat_map(|waiting| waiting.groups_mut());
-        for (part, group) in groups.filter(|(part, _)| part.reason == reason) {
+        let is_its = |part: Part| told.kind(&row.destination, part.reason).0 == kind;
+        for (part, group) in groups.filter(|(part, _)| is_its(*part)) {
             let oldest = group.oldest().map_or(NEVER, arrival_of);
             row.oldest = row.oldest.min(oldest);
             let next = group.first().map(|(time, _)| time);
@@ -152,10 +203,8 @@ impl Schedule {
     /// one message at several destinations come once each.
     pub(crate) fn keys_from(&self, from: Key, limit: usize, filter: &Filter) -> Vec<Key> {
         let wanted = Wanted {
-            reason: filter
-                .reason
-                .as_deref()
-                .map(|reason| self.reasons.known(reason)),
+            reason: filter.reason.as_deref(),
+            reasons: &self.reasons,
             sender: filter.sender.as_ref().and_then(|sender| match sender {
                 Addresses::Null => Some(sender_number(None)),
                 Addresses::One(mailbox) => Some(sender_number(Some(mailbox))),
@@ -196,15 +245,24 @@ impl Schedule {
 }
 
 /// What entries know of a filter.
-struct Wanted {
-    /// Its number, if any entry has it.
-    reason: Option<Option<u16>>,
+struct Wanted<'a> {
+    reason: Option<&'a str>,
+    reasons: &'a Reasons,
     sender: Option<u16>,
 }
 
-impl Wanted {
+/// What waits for one reason, for the same to act.
+#[derive(Default)]
+struct Sum {
+    /// Messages by the number of their cause.
+    causes: BTreeMap<u16, u64>,
+    destinations: u64,
+}
+
+impl Wanted<'_> {
     fn is_reason(&self, part: Part) -> bool {
-        self.reason.is_none_or(|wanted| wanted == Some(part.reason))
+        self.reason
+            .is_none_or(|wanted| self.reasons.is_of(part.reason, wanted))
     }
 
     fn has_some(&self, part: Part, group: &Group) -> bool {

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
+use attempt::{Case, DemandedBy, Reason, Side};
+
 use super::*;
+use crate::SuspendedSides;
+use crate::moves::{Blame, PUT_OFF};
 use proptest::prelude::*;
 
 /// Adds an entry that was not put off.
@@ -11,6 +15,7 @@ fn insert(s: &mut Schedule, d: &Destination, key: Key, sender: u16, reason: Opti
         time: key.0,
         put_off: false,
         reason: reason.cloned(),
+        blame: None,
         mixed: false,
         alone: true,
     };
@@ -19,6 +24,120 @@ fn insert(s: &mut Schedule, d: &Destination, key: Key, sender: u16, reason: Opti
 
 fn key(time: u64, id: u64) -> Key {
     (Timestamp::from_millis(time), QueueId::from_raw(id))
+}
+
+const fn usual(reason: Reason) -> Blame {
+    Blame {
+        reason,
+        case: Case::Usual,
+        by: DemandedBy::Recipient,
+    }
+}
+
+/// Two destinations, with mail for everybody to act on.
+fn for_all_to_act_on() -> Schedule {
+    let mut s = Schedule::default();
+    let (d, e) = (Destination::new("d.test"), Destination::new("e.test"));
+    let put_off = usual(Reason::DestinationSuspended);
+    let listed = |by| Blame {
+        case: Case::AtGreeting,
+        by,
+        ..usual(Reason::Remote5xx)
+    };
+    let ours = Blame {
+        by: DemandedBy::Route,
+        ..usual(Reason::CertExpired)
+    };
+    let entries = [
+        (&d, "remote-5xx", usual(Reason::Remote5xx)),
+        (&d, "remote-5xx", listed(DemandedBy::Recipient)),
+        (&d, "remote-5xx", listed(DemandedBy::Rule)),
+        // What passes, but for a host of which somebody has to take care.
+        (&d, "remote-4xx", usual(Reason::CertExpired)),
+        // Put off: one that failed before, two that never were tried; and elsewhere.
+        (&e, PUT_OFF, ours),
+        (&e, PUT_OFF, put_off),
+        (&e, PUT_OFF, put_off),
+        (&d, PUT_OFF, put_off),
+    ];
+    for (n, (to, reason, blame)) in (1..).zip(entries) {
+        let when = When {
+            time: Timestamp::from_millis(100 * n),
+            put_off: false,
+            reason: Some(reason.into()),
+            blame: Some(blame),
+            mixed: false,
+            alone: true,
+        };
+        s.insert(to, QueueId::from_raw(n), &when, 7);
+    }
+    insert(&mut s, &e, key(5, 99), 7, None);
+    s
+}
+
+#[test]
+fn whose_move_it_is_is_counted_as_each_entry_has_it() {
+    let mut s = for_all_to_act_on();
+    let e = Destination::new("e.test");
+    let sides = |us, theirs, wait| {
+        [
+            (Side::Us, us),
+            (Side::RecipientAdmin, theirs),
+            (Side::Wait, wait),
+        ]
+    };
+    assert_eq!(s.by_side(&SuspendedSides::new()), sides(3, 2, 3));
+    let suspended: SuspendedSides = [(e.clone(), Side::Us)].into();
+    assert_eq!(s.by_side(&suspended), sides(5, 2, 1));
+    // Metrics know the reason alone, and so do filters.
+    let by_reason: BTreeMap<Arc<str>, u64> = s.by_reason().into_iter().collect();
+    let expected = [("remote-5xx", 3), ("remote-4xx", 1), (PUT_OFF, 4)];
+    assert_eq!(by_reason, expected.map(|(text, n)| (text.into(), n)).into());
+    let filter = Filter {
+        reason: Some("remote-5xx".into()),
+        ..Filter::default()
+    };
+    assert_eq!(s.keys_from(key(0, 0), 9, &filter).len(), 3);
+    let summary = s.summary(Timestamp::default(), 0, 9, &suspended);
+    let rows = summary.rows.iter();
+    let mut rows: Vec<_> = rows
+        .map(|row| {
+            (
+                row.destination.as_str(),
+                row.reason.as_deref(),
+                row.side,
+                row.count,
+            )
+        })
+        .collect();
+    rows.sort_by_key(|row| (row.0.to_owned(), row.3, row.1.map(str::to_owned)));
+    let expected = [
+        ("d.test", Some(PUT_OFF), Some(Side::Wait), 1),
+        ("d.test", Some("remote-4xx"), Some(Side::RecipientAdmin), 1),
+        ("d.test", Some("remote-5xx"), Some(Side::RecipientAdmin), 1),
+        ("d.test", Some("remote-5xx"), Some(Side::Us), 2),
+        ("e.test", None, None, 1),
+        ("e.test", Some(PUT_OFF), Some(Side::Us), 3),
+    ];
+    assert_eq!(rows, expected);
+    let of = |reason, side| {
+        let mut all = summary.reasons.iter();
+        all.find(|r| r.reason.as_deref() == reason && r.side == side)
+            .unwrap()
+    };
+    let put_off = of(Some(PUT_OFF), Some(Side::Us));
+    assert_eq!(
+        (put_off.messages, put_off.destinations, put_off.blame),
+        (3, 1, None)
+    );
+    assert_eq!(
+        of(Some("remote-4xx"), Some(Side::RecipientAdmin)).blame,
+        Some(usual(Reason::CertExpired))
+    );
+    // Gone, it counts no more.
+    assert!(s.remove(&e, key(500, 5)));
+    assert_eq!(s.by_side(&suspended), sides(4, 2, 1));
+    assert_eq!(s.by_side(&SuspendedSides::new()), sides(2, 2, 3));
 }
 
 #[test]
@@ -103,6 +222,7 @@ fn what_an_operator_returns_comes_before_all_others() {
                 time: key(n, n).0,
                 put_off: true,
                 reason: None,
+                blame: None,
                 mixed: false,
                 alone: true,
             };
@@ -223,7 +343,7 @@ proptest! {
                     if let Some((time, _)) = before {
                         prop_assert!(s.remove(&destination, key(time, id)));
                     }
-                    let when = When { time: Timestamp::from_millis(time), put_off, reason: None, mixed: false, alone: true };
+                    let when = When { time: Timestamp::from_millis(time), put_off, reason: None, blame: None, mixed: false, alone: true };
                     s.insert(&destination, QueueId::from_raw(id), &when, id as u16 % 5);
                 }
                 2 => {

@@ -27,7 +27,7 @@ pub(super) struct Part {
     pub(super) put_off: bool,
     /// With the null reverse-path.
     pub(super) notice: bool,
-    /// Number of the reason.
+    /// Number of the reason, and of what says whose move it is.
     pub(super) reason: u16,
 }
 

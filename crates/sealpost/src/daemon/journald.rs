@@ -16,6 +16,8 @@ use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use serde_json::Value;
 
+use super::log_writer::Lost;
+
 /// A connection to the journal.
 #[derive(Debug)]
 pub(super) struct Journal {
@@ -39,14 +41,18 @@ impl Journal {
     }
 
     /// Events as [`attempt::Format::Journal`] writes them: a line of JSON and a line of text each.
-    pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+    pub(super) fn write(&mut self, lines: &[u8]) -> Result<(), Lost> {
         let mut lines = lines.split(|b| *b == b'\n').filter(|l| !l.is_empty());
+        let mut lost: Option<Lost> = None;
         while let (Some(fields), Some(text)) = (lines.next(), lines.next()) {
             self.entry.clear();
             self.fill(fields, text);
-            self.send()?;
+            if let Err(error) = self.send() {
+                let events = lost.map_or(0, |lost| lost.events) + 1;
+                lost = Some(Lost { events, error });
+            }
         }
-        Ok(())
+        lost.map_or(Ok(()), Err)
     }
 
     fn fill(&mut self, fields: &[u8], text: &[u8]) {

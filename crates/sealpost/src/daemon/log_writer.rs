@@ -4,15 +4,16 @@
 //! After each write the thread lets lines gather for [`GATHER`]: under load a wake-up and a write
 //! per line would cost more than the lines themselves.
 //! A sink that blocks (a full pipe, a slow disk) never stops delivery: beyond [`CAP`] octets
-//! events are dropped, counted, and the count is written as soon as the sink takes lines again.
+//! events are dropped and counted, and so is each that a write loses; the count is told on standard error. Of a
+//! line that was torn by a full disk the next begins anew. Nor does such a sink keep the process from ending.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use attempt::{Formatter, LogEvent};
 use parking_lot::{Condvar, Mutex};
@@ -30,6 +31,8 @@ struct Shared {
     feed: Arc<web::Feed>,
     state: Mutex<State>,
     more: Condvar,
+    /// The writer has ended.
+    over: Condvar,
     dropped: AtomicU64,
 }
 
@@ -40,6 +43,7 @@ struct State {
     /// What is still to be written where it was meant to go, and where the rest goes.
     switches: Vec<(Vec<u8>, Sink)>,
     closing: bool,
+    ended: bool,
     /// The writer sleeps until there is something to write: nobody else needs to wake it.
     asleep: bool,
 }
@@ -59,10 +63,9 @@ pub(crate) enum Target<'a> {
     Journal(&'a str),
 }
 
-/// Ends the log when it is dropped: everything that was said is written first.
+/// Ends the log when it is dropped: everything that was said is written first, if the sink takes it in time.
 pub(crate) struct Guard {
     log: EventLog,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl EventLog {
@@ -80,25 +83,25 @@ impl EventLog {
                 unsaid: 0,
                 switches: Vec::new(),
                 closing: false,
+                ended: false,
                 asleep: false,
             }),
             more: Condvar::new(),
+            over: Condvar::new(),
             dropped: AtomicU64::new(0),
         };
         let log = Self {
             shared: Arc::new(shared),
         };
         let writer = log.clone();
-        let thread = std::thread::Builder::new()
+        std::thread::Builder::new()
             .name("event-log".to_owned())
-            .spawn(move || writer.write_all(sink))?;
-        Ok((
-            log.clone(),
-            Guard {
-                log,
-                thread: Some(thread),
-            },
-        ))
+            .spawn(move || {
+                writer.write_all(sink);
+                writer.shared.state.lock().ended = true;
+                writer.shared.over.notify_all();
+            })?;
+        Ok((log.clone(), Guard { log }))
     }
 
     /// Says that something happened.
@@ -190,9 +193,9 @@ impl EventLog {
 
 impl EventLog {
     fn pass_on(&self, sink: &mut Sink, lines: &[u8]) {
-        if let Err(error) = sink.write(lines) {
-            tracing::error!(%error, "the event log cannot be written; events are lost");
-            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        if let Err(Lost { events, error }) = sink.write(lines) {
+            tracing::error!(%error, events, "the event log cannot be written; events are lost");
+            self.shared.dropped.fetch_add(events, Ordering::Relaxed);
         }
     }
 }
@@ -204,8 +207,10 @@ impl Outlet {
     /// The system's words.
     pub(crate) fn open(formatter: Formatter, target: Target<'_>) -> io::Result<Self> {
         let sink = match target {
-            Target::Stdout => Sink::Stdout(io::stdout()),
-            Target::File(path) => Sink::File(append(path)?),
+            Target::Stdout => Sink::Lines(Lines::new(File::from(
+                io::stdout().as_fd().try_clone_to_owned()?,
+            ))),
+            Target::File(path) => Sink::Lines(Lines::new(append(path)?)),
             Target::Journal(identifier) => {
                 Sink::Journal(Journal::connect(Path::new(journald::SOCKET), identifier)?)
             }
@@ -216,31 +221,80 @@ impl Outlet {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.log.shared.state.lock().closing = true;
-        self.log.shared.more.notify_one();
-        if let Some(thread) = self.thread.take() {
-            // The writer does not panic; if it did, there is nobody left to tell.
-            let _ = thread.join();
+        let shared = &self.log.shared;
+        let mut state = shared.state.lock();
+        state.closing = true;
+        shared.more.notify_one();
+        let end = Instant::now() + LAST_WORDS;
+        while !state.ended {
+            if shared.over.wait_until(&mut state, end).timed_out() {
+                let octets = state.buffer.len();
+                drop(state);
+                tracing::error!(
+                    octets,
+                    "the event log takes nothing; what waits there is lost"
+                );
+                return;
+            }
         }
     }
 }
 
 enum Sink {
-    Stdout(io::Stdout),
-    File(File),
+    Lines(Lines<File>),
     Journal(Journal),
 }
 
+/// What a write has lost.
+#[derive(Debug)]
+pub(super) struct Lost {
+    pub(super) events: u64,
+    pub(super) error: io::Error,
+}
+
 impl Sink {
-    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+    fn write(&mut self, lines: &[u8]) -> Result<(), Lost> {
         match self {
-            Self::Stdout(out) => {
-                out.write_all(lines)?;
-                out.flush()
-            }
-            Self::File(file) => file.write_all(lines),
+            Self::Lines(out) => out.write(lines),
             Self::Journal(journal) => journal.write(lines),
         }
+    }
+}
+
+/// A file or a pipe that takes lines.
+struct Lines<W> {
+    out: W,
+    /// The last line was not written to its end.
+    torn: bool,
+}
+
+impl<W: Write> Lines<W> {
+    const fn new(out: W) -> Self {
+        Self { out, torn: false }
+    }
+
+    fn write(&mut self, lines: &[u8]) -> Result<(), Lost> {
+        let mut left = lines;
+        while !left.is_empty() {
+            let next: &[u8] = if self.torn { b"\n" } else { left };
+            match self.out.write(next) {
+                Ok(0) => return Err(self.lost(left, io::ErrorKind::WriteZero.into())),
+                Ok(_) if self.torn => self.torn = false,
+                Ok(n) => left = &left[n..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    let begun = lines.len() - left.len();
+                    self.torn |= begun > 0 && lines[begun - 1] != b'\n';
+                    return Err(self.lost(left, error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn lost(&self, left: &[u8], error: io::Error) -> Lost {
+        let events = left.iter().filter(|b| **b == b'\n').count() as u64;
+        Lost { events, error }
     }
 }
 
@@ -250,6 +304,8 @@ fn append(path: &Path) -> io::Result<File> {
 
 /// How long lines gather after a write before the next.
 const GATHER: Duration = Duration::from_millis(10);
+/// How long an orderly end waits for what is still to be written.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Octets that may wait to be written.
 const CAP: usize = 8 * 1024 * 1024;
 
@@ -274,6 +330,53 @@ mod tests {
         fn fields(&self, fields: &mut Fields<'_>) {
             fields.add("n", &self.0);
         }
+    }
+
+    /// A disk that is full for a while.
+    struct Full {
+        written: Vec<u8>,
+        room: usize,
+    }
+
+    impl Write for Full {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            let n = octets.len().min(self.room);
+            if n == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.room -= n;
+            self.written.extend_from_slice(&octets[..n]);
+            Ok(n)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn h9_07_each_event_that_a_full_disk_takes_is_counted_and_spoils_no_other() {
+        let disk = |room| Full {
+            written: Vec::new(),
+            room,
+        };
+        let mut lines = Lines::new(disk(7));
+        let lost = lines.write(b"one\ntwo\nthree\n").unwrap_err();
+        assert_eq!(
+            (lost.events, lost.error.kind()),
+            (2, io::ErrorKind::StorageFull)
+        );
+        assert_eq!(lines.write(b"four\n").unwrap_err().events, 1);
+        lines.out.room = 100;
+        lines.write(b"five\n").unwrap();
+        lines.write(b"six\n").unwrap();
+        assert_eq!(lines.out.written, b"one\ntwo\nfive\nsix\n");
+        // Between two lines nothing is torn.
+        let mut lines = Lines::new(disk(4));
+        assert_eq!(lines.write(b"one\ntwo\n").unwrap_err().events, 1);
+        lines.out.room = 100;
+        lines.write(b"three\n").unwrap();
+        assert_eq!(lines.out.written, b"one\nthree\n");
     }
 
     #[test]

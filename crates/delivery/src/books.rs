@@ -226,6 +226,9 @@ impl<S: QueueStore> Books<'_, S> {
         let (arrived, retry) = (envelope.arrival.at, &self.settings.retry);
         let late = retry.is_warning_due(entry.now.wall, arrived);
         let warning = retry.warning_due(arrived).filter(|_| !late);
+        // One throw for all of them: what is due at different times goes out one by one, each with a copy of its
+        // own (RFC 5321 section 4.5.4.1).
+        let chance = self.dice.unit();
         slots
             .filter_map(|(slot, verdict)| {
                 let recipient = entry.leased.envelope.recipients.get(slot.index)?;
@@ -235,6 +238,7 @@ impl<S: QueueStore> Books<'_, S> {
                     slot.index,
                     slot.attempts,
                     verdict.as_ref()?,
+                    chance,
                 );
                 let is_open = !slot.warned && line.ended == Ended::Deferred;
                 line.warn = late && is_open;
@@ -254,6 +258,7 @@ impl<S: QueueStore> Books<'_, S> {
         index: usize,
         attempts: u32,
         verdict: &'a Verdict,
+        chance: f64,
     ) -> Line<'a> {
         let attempt = match entry.pace {
             Pace::Attempted => attempts + 1,
@@ -329,7 +334,7 @@ impl<S: QueueStore> Books<'_, S> {
                         ..line
                     };
                 }
-                let next = retry.next(attempt, now, expires, self.dice.unit());
+                let next = retry.next(attempt, now, expires, chance);
                 // Not before the look-up that it waits for (decision AMB-01).
                 let look = entry.found.not_before.map(|at| at.min(expires));
                 let next = look.map_or(next, |at| next.max(at));

@@ -37,12 +37,14 @@ pub(crate) struct Cause {
     pub(crate) mx: Option<Box<str>>,
 }
 
-/// The last attempt at a recipient, by index in the envelope's.
+/// The last attempt at a recipient, by index in the envelope's; that it was returned is none.
 fn last_attempt(leased: &Leased, index: usize) -> Option<&AttemptEntry> {
     let number = u32::try_from(index).ok()?;
     let is_its = |entry: &&AttemptEntry| {
         let those = entry.recipients.as_deref();
-        entry.destination == leased.destination && those.is_none_or(|r| r.contains(&number))
+        entry.destination == leased.destination
+            && those.is_none_or(|r| r.contains(&number))
+            && *entry.note.case != *Case::ByOperator.key()
     };
     leased.attempts.iter().rfind(is_its)
 }
@@ -89,8 +91,8 @@ pub(crate) fn warning(
 /// Without an attempt: an operator wants it so, or it was held for all its life.
 pub(crate) fn returned(leased: &Leased, is_too_old: bool) -> Findings {
     let (tried, recalled) = recall(leased);
-    // What was found out before is what somebody wants to know.
-    let before = match leased.attempts.last().map(|last| &*last.note.detail) {
+    // What was found out before is what somebody wants to know: each recipient's own.
+    let before = |index| match last_attempt(leased, index).map(|last| &*last.note.detail) {
         Some(detail) if !detail.is_empty() => {
             format!("; the last attempt: {}", detail.trim_end_matches('.'))
         }
@@ -100,19 +102,24 @@ pub(crate) fn returned(leased: &Leased, is_too_old: bool) -> Findings {
         case: Case::ByOperator,
         ..Failure::new(Reason::Local, detail)
     };
-    let verdict = if is_too_old {
-        let detail =
-            format!("The message was held on this relay until the end of its lifetime{before}.");
-        // Its time is over: that makes it a failure for good, with 4.4.7 (decision AMB-28).
-        Verdict::Deferred(Arc::new(local(detail)))
-    } else {
+    let verdict = |before: String| {
+        if is_too_old {
+            let detail = format!(
+                "The message was held on this relay until the end of its lifetime{before}."
+            );
+            // Its time is over: that makes it a failure for good, with 4.4.7 (decision AMB-28).
+            return Verdict::Deferred(Arc::new(local(detail)));
+        }
         let detail = format!("The message was returned by an operator of this relay{before}.");
         Verdict::Bounced(Arc::new(Failure {
             status: EnhancedStatus::permanent(0, 0),
             ..local(detail)
         }))
     };
-    let mut found = Findings::uniform(leased.recipients.len(), &verdict);
+    let mut found = Findings::new(leased.recipients.len(), None);
+    for (slot, told) in leased.recipients.iter().zip(&mut found.verdicts) {
+        *told = Some(verdict(before(slot.index)));
+    }
     found.tried = tried;
     found.recalled = Some(Box::new(Recalled {
         // Nobody's answer is told as the reason.

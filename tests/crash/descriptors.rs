@@ -23,7 +23,6 @@ testkit::net_test! {
         for _ in 0..200 {
             crowd.push(tokio::net::TcpStream::connect(crate::site::MAIL_IN).await.unwrap());
         }
-        let begun = processor_time(daemon.id());
         let mut accepted = 0;
         for n in 0..20 {
             let to = format!("crowded{n}@d.test");
@@ -32,6 +31,7 @@ testkit::net_test! {
             assert!(code == 250 || (400..500).contains(&code), "{text}");
             accepted += usize::from(code == 250);
         }
+        let begun = processor_time(daemon.id());
         tokio::time::sleep(Duration::from_secs(2)).await;
         let spent = processor_time(daemon.id()) - begun;
         assert!(spent < Duration::from_millis(1_500), "it spins: {spent:?} in two seconds");

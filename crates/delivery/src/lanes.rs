@@ -120,7 +120,7 @@ mod tests {
         };
         assert!((0..3).any(|_| dead.failed(cause.clone(), NOW)));
         let busy = lanes.of(&key(1), 20, NOW);
-        assert_eq!(busy.admit(NOW), crate::destination::Admission::Go);
+        assert_eq!(busy.admit(NOW, false), crate::destination::Admission::Go);
         drop((dead, busy));
         for n in 2..150_000 {
             drop(lanes.of(&key(n), 20, NOW));

@@ -31,13 +31,13 @@ pub(crate) async fn learn<S: QueueStore>(
         if found.weakened_by == Some(Weakened::TlsRequiredNo) {
             return; // That says nothing about mail whose demands hold.
         }
-        match lane.succeeded() {
+        match lane.succeeded(inner.now().monotonic) {
             Recovery::None => {}
             // Mail that is due may wait for nothing but this.
-            Recovery::Grown => inner.progress.notify_one(),
+            Recovery::Grown => inner.workers.progress.notify_one(),
             Recovery::Recovered => {
                 wake(inner, lane).await;
-                inner.progress.notify_one();
+                inner.workers.progress.notify_one();
             }
         }
         testing(inner, plan, found, requirement);

@@ -67,13 +67,13 @@ impl<S: QueueStore> Delivery<S> {
             lane.resume();
             self.inner.queue.suspend(&lane.key, None, now);
         }
-        self.inner.progress.notify_one();
+        self.inner.workers.progress.notify_one();
     }
 
     /// An operator has mail returned: also where its destination is paused.
     pub fn mail_is_returned(&self) {
         self.inner.returns.fetch_add(1, Ordering::AcqRel);
-        self.inner.progress.notify_one();
+        self.inner.workers.progress.notify_one();
     }
 
     /// Keeps back all mail for a domain or address literal, whenever it comes, until it is [resumed](Self::unpause); durable
@@ -91,7 +91,7 @@ impl<S: QueueStore> Delivery<S> {
     /// The list cannot be written, or not durably.
     pub fn unpause(&self, host: &Host) -> Result<bool, PauseError> {
         let was = self.inner.paused.resume(host);
-        self.inner.progress.notify_one();
+        self.inner.workers.progress.notify_one();
         was
     }
 

@@ -120,7 +120,7 @@ pub(crate) fn later<S: QueueStore>(inner: &Arc<Inner<S>>, leased: &Leased) {
             if leased.bounce || !inner.paused.list().is_empty() {
                 // A paused destination looks for what is returned only when told; it may have been meanwhile.
                 inner.returns.fetch_add(1, Ordering::AcqRel);
-                inner.progress.notify_one();
+                inner.workers.progress.notify_one();
             }
         }
     });

@@ -20,6 +20,7 @@ use smtp_client::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::at_work::Workers;
 use crate::demand::{Assurance, SeenDane, SeenTls, SessionFacts};
 use crate::ports::{Observer, SessionEvent};
 use crate::standing::Standing;
@@ -35,6 +36,7 @@ pub(crate) struct Sessions {
     hosts: Mutex<HashMap<Place, Arc<Host>>>,
     per_host: usize,
     spacing: Option<Duration>,
+    workers: Arc<Workers>,
 }
 
 /// What has a limit of its own: many names may share an address, and many addresses a name.
@@ -110,6 +112,7 @@ pub(crate) enum Source {
 
 impl Sessions {
     pub(crate) fn new(
+        workers: Arc<Workers>,
         pool: Pool,
         observer: Arc<dyn Observer>,
         per_host: usize,
@@ -123,6 +126,7 @@ impl Sessions {
             hosts: Mutex::default(),
             per_host: per_host.max(1),
             spacing,
+            workers,
         }
     }
 
@@ -151,7 +155,11 @@ impl Sessions {
         self.make_room(&Place::Name(way.name.clone())).await;
         self.make_room(&at).await;
         let began = Instant::now();
-        let first = way.connector.connect_with(&peer, posture).await;
+        // Nothing has begun yet that a stop would have to wait for.
+        let first = tokio::select! {
+            first = way.connector.connect_with(&peer, posture) => first,
+            () = self.workers.stopped() => return Err(NoSession::Busy),
+        };
         let (result, fell_back) = match first {
             // Without any demand a failed handshake is answered with one try in plain text, on a
             // new connection (decision AMB-15); what is remembered of it ends with this session.
@@ -240,15 +248,26 @@ impl Sessions {
             *next = turn + spacing;
             turn
         };
-        tokio::time::sleep_until(turn).await;
+        tokio::select! {
+            () = tokio::time::sleep_until(turn) => {}
+            () = self.workers.stopped() => {}
+        }
     }
 
-    /// A place among the sessions to this host; `None` if others keep all of them for too long.
+    /// A place among the sessions to this host; `None` if others keep all of them for too long. Who waits takes
+    /// no place from mail for other hosts (row E5-04).
     async fn place(&self, place: Place) -> Option<OwnedSemaphorePermit> {
         let slots = Arc::clone(&self.host(place).slots);
-        // Nobody closes the semaphore: there is always a place to come.
-        let permit = tokio::time::timeout(PATIENCE, slots.acquire_owned()).await;
-        permit.ok()?.ok()
+        if let Ok(permit) = Arc::clone(&slots).try_acquire_owned() {
+            return Some(permit);
+        }
+        let aside = self.workers.step_aside()?;
+        let permit = tokio::select! {
+            // Nobody closes the semaphore: there is always a place to come.
+            permit = tokio::time::timeout(ASIDE, slots.acquire_owned()) => permit.ok()?.ok()?,
+            () = self.workers.stopped() => return None,
+        };
+        aside.back().await.then_some(permit)
     }
 
     /// Closes idle connections to this host until those and the sessions in use are within the
@@ -462,7 +481,9 @@ const fn is_tls(cause: &Cause) -> bool {
 }
 
 const MAX_HOSTS: usize = 10_000;
-/// A worker waits no longer for its turn at a host: other destinations need its place.
+/// Who stands aside waits in the order of arrival, but not for ever: its message may be held or cancelled.
+const ASIDE: Duration = Duration::from_secs(10);
+/// How long QUIT may take to be answered.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// A family of addresses that is not answered keeps the other one waiting no longer than this:
 /// time for three tries of TCP (row E1-22).

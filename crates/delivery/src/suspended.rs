@@ -16,7 +16,6 @@ use mail_types::Timestamp;
 use outbound_queue::{Leased, QueueStore};
 use tokio::task::JoinSet;
 
-use crate::at_work::AtWork;
 use crate::blame::demanded_by;
 use crate::books::Pace;
 use crate::demand::Requirement;
@@ -120,7 +119,7 @@ pub(crate) async fn put_off_backlog<S: QueueStore>(inner: &Arc<Inner<S>>, lane: 
 
 /// Delivers outside of a worker, and counts as one: a stop waits for it.
 async fn deliver_here<S: QueueStore>(inner: &Arc<Inner<S>>, lane: &Arc<Lane>, leased: &Leased) {
-    let _worker = AtWork::begin(inner);
+    let _worker = inner.workers.begin();
     // Not before that: whoever stops us either sees this worker, or this one the stop.
     if inner.is_stopping() {
         return inner.give_back(leased);

@@ -103,7 +103,7 @@ async fn follow_the_clock<S: QueueStore>(inner: &Inner<S>) -> Result<(), QueueEr
         .edit(&deferred, Edit::Retry, false, inner.now())
         .await?;
     inner.set_back.store(millis, Ordering::Relaxed);
-    inner.progress.notify_one();
+    inner.workers.progress.notify_one();
     Ok(())
 }
 
@@ -129,7 +129,7 @@ async fn follow_dns<S: QueueStore>(inner: &Inner<S>) -> Result<(), QueueError> {
             return Err(error.into());
         }
     }
-    inner.progress.notify_one();
+    inner.workers.progress.notify_one();
     Ok(())
 }
 
@@ -175,7 +175,7 @@ async fn expire_held<S: QueueStore>(inner: &Inner<S>, now: Timestamp) -> Result<
     }
     if changed > 0 {
         inner.returns.fetch_add(1, Ordering::AcqRel);
-        inner.progress.notify_one();
+        inner.workers.progress.notify_one();
     }
     Ok(())
 }

@@ -72,7 +72,7 @@ impl<S: QueueStore> Delivery<S> {
     /// Sessions that run.
     #[must_use]
     pub fn active(&self) -> usize {
-        self.inner.workers.load(Ordering::Relaxed)
+        self.inner.workers.count()
     }
 
     /// What each destination has in memory.

@@ -52,7 +52,7 @@ pub(crate) async fn run<S: QueueStore>(inner: Arc<Inner<S>>, lane: Arc<Lane>) {
         fed |= handed.is_some();
         let next = handed
             .take()
-            .map_or_else(|| lane.next(now.monotonic), Next::Work);
+            .map_or_else(|| lane.next(now.monotonic, held.is_some()), Next::Work);
         match next {
             Next::Work(leased)
                 if inner.is_stopping() || inner.paused.is_paused(&lane.destination.host) =>
@@ -62,6 +62,10 @@ pub(crate) async fn run<S: QueueStore>(inner: Arc<Inner<S>>, lane: Arc<Lane>) {
             Next::Work(leased) => {
                 let work = pin!(deliver(&inner, &lane, &leased, &mut held, now));
                 keeping_leases(&inner, &lane, &leased, timers.renewal.as_mut(), work).await;
+            }
+            Next::Left(backlog) => {
+                backlog.iter().for_each(|leased| inner.give_back(leased));
+                break;
             }
             Next::Suspended(suspension, backlog) => {
                 for leased in backlog {
@@ -249,7 +253,12 @@ async fn try_once<S: QueueStore>(
     }
     let mut steps = inner.observer.times_attempts().then(Box::default);
     let asked = now;
-    let mut plan = look(inner, lane, &settings, &mut now, &mut steps).await;
+    let mut plan = tokio::select! {
+        biased;
+        plan = look(inner, lane, &settings, &mut now, &mut steps) => plan,
+        // A policy host may be silent for a minute: a stop does not wait for what has not begun.
+        () = inner.workers.stopped() => return inner.give_back(leased),
+    };
     traced::plan(inner, leased, &domain, &plan);
     // RFC 8461 section 5: an enforced policy must not fail mail for good before DNS was asked for
     // an updated one. Mail at the end of its life gets its last attempt under a fresh policy.
@@ -273,7 +282,7 @@ async fn try_once<S: QueueStore>(
     };
     let (mut found, mut requirement) = attempt(&tools, &plan, held).await;
     gather(&mut found, &mut steps, asked, now);
-    if found.busy {
+    if is_crowded(inner, lane, &found) {
         return inner.give_back(leased);
     }
     // The same before a bounce that a policy had a part in (decision AMB-04).
@@ -290,7 +299,7 @@ async fn try_once<S: QueueStore>(
             (found, requirement) = attempt(&tools, &plan, held).await;
             gather(&mut found, &mut steps, asked, now);
         }
-        if found.busy {
+        if is_crowded(inner, lane, &found) {
             return inner.give_back(leased);
         }
         // Who has it must not get it again: the others wait for an attempt of their own.
@@ -319,6 +328,15 @@ async fn try_once<S: QueueStore>(
 fn gather(found: &mut Findings, steps: &mut Option<Box<Steps>>, asked: Now, began: Now) {
     found.began_after(asked, began);
     Steps::gather(steps, found);
+}
+
+/// No attempt was made: there was no place at a host, or it took no more sessions than those that go on.
+fn is_crowded<S: QueueStore>(inner: &Inner<S>, lane: &Lane, found: &Findings) -> bool {
+    let now = inner.now().monotonic;
+    if found.busy {
+        lane.crowded(now);
+    }
+    found.busy || found.is_turned_away() && lane.has_enough(now)
 }
 
 pub(crate) async fn plan<S: QueueStore>(

@@ -63,6 +63,8 @@ pub struct Extensions {
 pub enum Banner {
     /// 220.
     Greeting,
+    /// 220 for so many sessions at once; 421 for those beyond.
+    AtMost(usize),
     /// Something else, for instance `554 5.3.2 no`; then it closes, unless it is a 2xx reply.
     Reply(String),
     /// Nothing: the client waits.

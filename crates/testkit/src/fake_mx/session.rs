@@ -83,7 +83,12 @@ impl Session {
             .board
             .read(|s| (s.script.banner.clone(), s.script.hostname.clone()));
         match banner {
-            Banner::Greeting => {
+            Banner::AtMost(most) if self.open_sessions() > most => {
+                self.reply("421 4.7.0 too many sessions from you").await?;
+                self.wire.close().await;
+                return Ok(());
+            }
+            Banner::Greeting | Banner::AtMost(_) => {
                 let greeting = format!("220 {hostname} ESMTP ready");
                 self.reply(&greeting).await?;
             }
@@ -108,6 +113,12 @@ impl Session {
         }
         self.wire.close().await;
         Ok(())
+    }
+
+    /// This one among them.
+    fn open_sessions(&self) -> usize {
+        let open = |s: &State| s.sessions.iter().filter(|s| !s.closed).count();
+        self.board.read(open)
     }
 
     async fn command(&mut self, line: &str) -> io::Result<Next> {

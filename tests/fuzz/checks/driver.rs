@@ -57,7 +57,7 @@ pub(super) fn session(peer: Peer, inside_tls: bool) -> Session {
         });
         session.tls_client(ClientCertificate::Unknown, Some(EXPORTER));
     }
-    session.greet(false);
+    session.greet(b"");
     session
 }
 

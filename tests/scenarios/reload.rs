@@ -98,16 +98,27 @@ testkit::net_test! {
         // All or nothing: the good key beside the bad one is not taken either.
         relay.reconfigure(|_| {
             second(base.clone().set("access.relay-networks", r#"["127.0.0.9/32"]"#), &at)
+                .append("closed = \"soon back\"")
                 .append("[[identity]]\nname = \"x\"\nsenders = [\"not an address\"]")
         });
         let seen = relay.events().len();
         let refused = relay.cli(&["reload"]).await;
         assert_eq!(refused.code, Some(78), "as check-config: {refused:?}");
         assert!(refused.stderr.contains("identity"), "{refused:?}");
+        let told = |text: &str| {
+            let error = text.find("identity[0]").unwrap_or_else(|| panic!("{text}"));
+            let warning = text.find("warning: ").unwrap_or_else(|| panic!("{text}"));
+            assert!(error < warning, "first why it was refused: {text}");
+        };
+        told(&refused.stderr);
         let mut client = hello("127.0.0.1", RELAY).await;
         assert!(rcpt(&mut client).await.starts_with("250 "));
         relay.hang_up();
-        relay.wait_event_after(seen, |e: &Event| e.is("config.reload-failed"), SOON).await;
+        let failed = |e: &Event| e.is("config.reload-failed");
+        let failed = relay.wait_event_after(seen, failed, SOON).await;
+        told(failed.text("detail"));
+        let words = failed.text("detail").split("warning: ").next().unwrap();
+        assert!(words.contains("; ") && !words.contains('\n'), "{words}");
         let mut client = hello("127.0.0.1", RELAY).await;
         assert!(rcpt(&mut client).await.starts_with("250 "));
     }

@@ -96,9 +96,12 @@ impl fmt::Display for Place {
     }
 }
 
+/// One on each line. Errors come first: whoever reads only the beginning reads why it was refused.
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, problem) in self.0.iter().enumerate() {
+        let of = |severity| self.0.iter().filter(move |p| p.severity == severity);
+        let ordered = of(Severity::Error).chain(of(Severity::Warning));
+        for (n, problem) in ordered.enumerate() {
             if n > 0 {
                 writeln!(f)?;
             }
@@ -117,4 +120,23 @@ pub(super) fn printable(text: &str) -> String {
 
 fn as_text<S: serde::Serializer>(place: &Place, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_refuses_stands_before_what_only_warns() {
+        let line = |n| Place::Line("a.toml".into(), n);
+        let error = ConfigError(vec![
+            Problem::warning(line(1), "x", "is odd".into(), ""),
+            Problem::error(line(2), "y", "is wrong".into(), ""),
+            Problem::error(line(3), "z", "is wrong".into(), ""),
+        ]);
+        assert_eq!(
+            error.to_string(),
+            "a.toml:2: y: is wrong\na.toml:3: z: is wrong\na.toml:1: warning: x: is odd"
+        );
+    }
 }

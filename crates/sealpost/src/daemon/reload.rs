@@ -44,8 +44,18 @@ impl<S> Reloading<S> {
 }
 
 impl<S: QueueStore> Process<S> {
+    /// As [`Self::read_anew`]; the log alone says what is wrong.
+    pub(super) fn reload_by_signal(&self) {
+        let Err(error) = self.read_anew() else { return };
+        // An event is one line.
+        let detail = error.lines().collect::<Vec<_>>().join("; ");
+        let fields = [("detail", &*detail)];
+        self.observer
+            .process("config.reload-failed", Level::Error, &fields);
+    }
+
     /// # Errors
-    /// The first thing that is wrong; everything stays as it was.
+    /// What is wrong, errors first, each on a line; everything stays as it was.
     pub(super) fn read_anew(&self) -> Result<ReloadResult, String> {
         let now = self.observer.clock.wall();
         // First: of two at the same time the one that read the older file must not be the last word.

@@ -570,10 +570,7 @@ impl Running {
 
     fn reload(&self) {
         notify(&[sd_notify::NotifyState::Reloading]);
-        if let Err(error) = admin::Daemon::reload(&*self.process) {
-            self.observer
-                .process("config.reload-failed", Level::Error, &[("detail", &error)]);
-        }
+        self.process.reload_by_signal();
         notify(&[sd_notify::NotifyState::Ready]);
     }
 }

@@ -278,6 +278,7 @@ testkit::net_test! {
         }
         for (path, name) in [
             ("/v1/queue?limit=many", "limit"), ("/v1/queue?older=soon", "older"), ("/v1/queue?cursor=x", "cursor"),
+            ("/v1/queue?state=x", "state"), ("/v1/queue?reason=%ff", "reason"), ("/v1/queue?domain=", "domain"),
             ("/v1/policies?mode=strict", "mode"), ("/v1/history?minutes=-1", "minutes"), ("/v1/queue/summary?limit=", "limit"),
             ("/v1/queue?limit=0", "limit"), ("/v1/queue/summary?limit=0", "limit"), ("/v1/policies?limit=0", "limit"),
             ("/v1/queue?domain=a.test&domain=b.test", "domain"), ("/v1/events?event=%ff", "event"),
@@ -302,6 +303,8 @@ testkit::net_test! {
         ] {
             refused(&ask(http, method, path, &[ADMIN], body).await, status, problem);
         }
+        let answer = ask(http, "GET", "/v1/nonsense", &[ADMIN], "").await;
+        assert!(answer.json()["detail"].as_str().unwrap().contains("openapi.json"), "{answer:?}");
     }
 
     async fn h10_04_what_is_done_over_http_is_audited_and_paged() {

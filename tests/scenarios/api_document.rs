@@ -34,6 +34,11 @@ testkit::net_test! {
                     let answer = http.send(&method, &concrete, &[ADMIN], body).await.unwrap();
                     let described = &operation["responses"][answer.status.to_string()];
                     assert!(!described.is_null(), "{method} {concrete} {body}: {answer:?} is not described");
+                    let types = described["content"].as_object();
+                    let types: Vec<&str> = types.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+                    let of_answer = answer.header("content-type").split(';').next().unwrap_or_default();
+                    let is_empty = of_answer.is_empty() && types.is_empty();
+                    assert!(is_empty || types.contains(&of_answer), "{method} {concrete} {body}: {types:?}: {answer:?}");
                     if answer.status >= 400 {
                         assert_ne!(answer.problem(), "", "{method} {concrete}: {answer:?}");
                     } else if answer.header("content-type") == "application/json" {
@@ -45,6 +50,11 @@ testkit::net_test! {
             }
         }
         assert!(asked > 30, "{asked}");
+        for path in ["/v1/queue", "/v1/queue/summary", "/v1/policies"] {
+            let parameters = document["paths"][path]["get"]["parameters"].as_array().unwrap();
+            let limit = parameters.iter().find(|p| p["name"] == "limit").unwrap();
+            assert_eq!(limit["schema"]["minimum"], 1, "{path}: {limit}");
+        }
         let status = over_socket(&relay.folder().join("control.sock"), "/v1/openapi.json").await;
         assert_eq!(status["paths"], document["paths"], "one API, wherever it is asked for");
     }

@@ -36,7 +36,7 @@ pub use metrics::{
     ReportResult, Resource, SessionResult, Snapshot, SpanResult, Stage, Store, TlsResult,
     TlsVersion, Usage, metrics_markdown,
 };
-pub use openapi::api_document;
+pub use openapi::{api_document, refusals_as_problems};
 pub use operator::{Operator, Role};
 pub use problem::{Problem, ProblemKind, quoted};
 pub use routes::{Route, Routes};

@@ -1,15 +1,44 @@
 //! The description of the API (OpenAPI), made from the handlers.
 
 use utoipa::OpenApi;
+use utoipa::openapi::{OpenApi as OpenApiDocument, RefOr};
 
 use crate::{
     actions, clock, control, explain, local_rules, paused, policies, queue, status, traces,
 };
 
-/// What [`control_routes`](crate::control_routes) serves. Whoever adds routes merges theirs.
+/// What [`control_routes`](crate::control_routes) serves. Whoever adds routes merges theirs, and sees to
+/// their [refusals](refusals_as_problems) too.
 #[must_use]
-pub fn api_document() -> utoipa::openapi::OpenApi {
-    Document::openapi()
+pub fn api_document() -> OpenApiDocument {
+    let mut document = Document::openapi();
+    refusals_as_problems(&mut document);
+    document
+}
+
+/// Gives every refusal the media type that it has: [`Problem`](crate::Problem) is all that refuses, so it is
+/// said here once and not at each handler.
+pub fn refusals_as_problems(document: &mut OpenApiDocument) {
+    for item in document.paths.paths.values_mut() {
+        let operations = [
+            &mut item.get,
+            &mut item.put,
+            &mut item.post,
+            &mut item.delete,
+            &mut item.patch,
+        ];
+        for operation in operations.into_iter().flatten() {
+            for (status, response) in &mut operation.responses.responses {
+                if let RefOr::T(response) = response
+                    && status.starts_with(['4', '5'])
+                    && let Some(content) = response.content.shift_remove("application/json")
+                {
+                    let content_type = "application/problem+json".to_owned();
+                    response.content.insert(content_type, content);
+                }
+            }
+        }
+    }
 }
 
 #[derive(OpenApi)]

@@ -18,7 +18,7 @@ use crate::{
 #[utoipa::path(get, path = "/v1/policies", tag = "policies", params(
     ("contains" = Option<String>, Query, description = "Only domains with this in their name."),
     ("mode" = Option<String>, Query, description = "`enforce`, `testing` or `none`."),
-    ("limit" = Option<u64>, Query, description = "Rows of a page; all unless told."),
+    ("limit" = Option<u64>, Query, minimum = 1, description = "Rows of a page; all unless told."),
     ("cursor" = Option<String>, Query, description = "`next` of the page before."),
 ), responses(
     (status = 200, description = "A page.", body = Page<PolicyView>),
@@ -286,7 +286,7 @@ impl Wanted {
         };
         for pair in query.split('&').filter(|p| !p.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = decode(value)?;
+            let value = decode(name, value)?;
             match name {
                 "contains" => out.contains = Some(value.to_ascii_lowercase()),
                 "mode" if ["enforce", "testing", "none"].contains(&value.as_str()) => {

@@ -223,6 +223,19 @@ impl Problem {
         }
     }
 
+    /// The same, and at fault is the value of this parameter.
+    pub(crate) fn of_parameter(self, name: &str) -> Self {
+        Self {
+            parameter: Some(name.to_owned()),
+            ..self
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn named_parameter(&self) -> Option<&str> {
+        self.parameter.as_deref()
+    }
+
     /// There is no such thing.
     #[must_use]
     pub fn not_found(detail: impl Into<String>) -> Self {

@@ -26,7 +26,7 @@ use crate::{
     ("state" = Option<String>, Query, description = "`queued`, `deferred`, `active` or `held`."),
     ("older" = Option<u64>, Query, description = "In the queue for longer than this many seconds."),
     ("attempts-over" = Option<u32>, Query, description = "More attempts than this."),
-    ("limit" = Option<u64>, Query, description = "Rows of a page: 100 unless told, 10,000 at most."),
+    ("limit" = Option<u64>, Query, minimum = 1, description = "Rows of a page: 100 unless told, 10,000 at most."),
     ("cursor" = Option<String>, Query, description = "`next` of the page before."),
 ), responses(
     (status = 200, description = "A page.", body = Page<QueueItem>),
@@ -78,7 +78,7 @@ pub(crate) async fn show<S: QueueStore>(
 
 /// Waiting mail by domain and reason.
 #[utoipa::path(get, path = "/v1/queue/summary", tag = "queue", params(
-    ("limit" = Option<u64>, Query, description = "Rows at most; all unless told."),
+    ("limit" = Option<u64>, Query, minimum = 1, description = "Rows at most; all unless told."),
     ("cursor" = Option<String>, Query, description = "`next` of the page before. Rows that have changed places since may be missed or come twice."),
 ), responses(
     (status = 200, description = "Rows, most messages first.", body = QueueSummary),
@@ -214,7 +214,7 @@ impl ListQuery {
         };
         for pair in query.split('&').filter(|p| !p.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = decode(value)?;
+            let value = decode(name, value)?;
             let number = || {
                 value.parse::<u64>().map_err(|_| {
                     Problem::parameter(name, format!("{name} is not a number: {}", quoted(&value)))
@@ -267,15 +267,17 @@ pub(crate) fn to_filter(
     filter: &Filter,
     now: mail_types::Timestamp,
 ) -> Result<outbound_queue::Filter, Problem> {
-    let domain = filter.domain.as_deref().map(parse_host).transpose()?;
+    let domain = filter.domain.as_deref().map(parse_host).transpose();
+    let domain = domain.map_err(|problem| problem.of_parameter("domain"))?;
     if let Some(reason) = &filter.reason
         && attempt::Reason::from_key(reason).is_none()
     {
         let keys = attempt::Reason::ALL.map(attempt::Reason::key).join(", ");
-        return Err(Problem::bad_request(format!(
+        let detail = format!(
             "there is no reason {}; the reasons are {keys}",
             quoted(reason)
-        )));
+        );
+        return Err(Problem::parameter("reason", detail));
     }
     let state = match filter.state.as_deref() {
         None => None,
@@ -284,10 +286,11 @@ pub(crate) fn to_filter(
         Some("active") => Some(MessageState::Active),
         Some("held") => Some(MessageState::Held),
         Some(other) => {
-            return Err(Problem::bad_request(format!(
+            let detail = format!(
                 "there is no state {}; the states are queued, deferred, active and held",
                 quoted(other)
-            )));
+            );
+            return Err(Problem::parameter("state", detail));
         }
     };
     Ok(outbound_queue::Filter {
@@ -330,8 +333,8 @@ fn address(name: &str, text: Option<&str>) -> Result<Option<Addresses>, Problem>
     }
 }
 
-/// Percent-decoding of a query value (RFC 3986 section 2.1; `+` is a space in query strings).
-pub(crate) fn decode(value: &str) -> Result<String, Problem> {
+/// Percent-decoding of a parameter's value (RFC 3986 section 2.1; `+` is a space in query strings).
+pub(crate) fn decode(name: &str, value: &str) -> Result<String, Problem> {
     let mut out = Vec::with_capacity(value.len());
     let mut bytes = value.bytes();
     while let Some(b) = bytes.next() {
@@ -343,10 +346,8 @@ pub(crate) fn decode(value: &str) -> Result<String, Problem> {
                 match (hi, lo) {
                     (Some(hi), Some(lo)) => u8::try_from(hi * 16 + lo).unwrap_or_default(),
                     _ => {
-                        return Err(Problem::bad_request(format!(
-                            "{} is not percent-encoded",
-                            quoted(value)
-                        )));
+                        let detail = format!("{} is not percent-encoded", quoted(value));
+                        return Err(Problem::parameter(name, detail));
                     }
                 }
             }
@@ -354,7 +355,7 @@ pub(crate) fn decode(value: &str) -> Result<String, Problem> {
         });
     }
     String::from_utf8(out)
-        .map_err(|_| Problem::bad_request(format!("{} is not UTF-8", quoted(value))))
+        .map_err(|_| Problem::parameter(name, format!("{} is not UTF-8", quoted(value))))
 }
 
 /// Of the list.
@@ -392,6 +393,31 @@ mod tests {
             "limit=0",
         ] {
             assert!(ListQuery::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_wrong_with_a_value_names_its_parameter() {
+        let now = mail_types::Timestamp::from_secs(1000);
+        for query in [
+            "domain=a%20b",
+            "domain=",
+            "domain=%ff",
+            "sender=x",
+            "sender=%zz",
+            "recipient=x",
+            "reason=x",
+            "reason=%ff",
+            "state=x",
+            "older=x",
+            "attempts-over=x",
+            "limit=0",
+            "cursor=x",
+        ] {
+            let parsed = ListQuery::parse(query);
+            let problem = parsed.and_then(|q| to_filter(&q.filter, now)).unwrap_err();
+            let name = query.split('=').next();
+            assert_eq!(problem.named_parameter(), name, "{query}");
         }
     }
 

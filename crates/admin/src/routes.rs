@@ -150,10 +150,16 @@ impl Routes<()> {
     }
 }
 
-async fn no_such_route() -> Problem {
-    Problem::not_found(
-        "this version of sealpost has no such command; is the daemon older than the command?",
-    )
+async fn no_such_route(request: Request) -> Problem {
+    Problem::not_found(match request.extensions().get::<Operator>() {
+        // The commands ask for nothing that their own version does not have.
+        Some(Operator::Socket { .. }) => {
+            "this version of sealpost has no such command; is the daemon older than the command?"
+        }
+        Some(Operator::Http { .. }) | None => {
+            "there is no such path in the API; /v1/openapi.json names all"
+        }
+    })
 }
 
 /// The one place that says who may act: everybody looks, only administrators act.

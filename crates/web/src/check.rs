@@ -39,13 +39,16 @@ impl Checker {
     }
 }
 
-/// Audit a domain as `sealpost check` does: `text/event-stream` with `progress` events and one `report`.
-/// It connects to the domain's hosts, so it needs the role admin.
+/// Audit a domain as `sealpost check` does. It answers with server-sent events: first some
+/// `event: progress` whose `data` is `{"text": "…"}`, what has been done, for people; at the end one
+/// `event: report` whose `data` is the JSON object that `sealpost check --json` prints (its fields are in
+/// docs/check.md). Without a `report` the audit was broken off. It connects to the domain's hosts, so it needs the role admin.
 #[utoipa::path(post, path = "/v1/check/{domain}", tag = "explain", params(
     ("domain" = String, Path, description = "Recipient domain."),
 ), responses(
-    (status = 200, description = "Progress, then the report as `sealpost check --json` prints it.",
-        content_type = "text/event-stream", body = String),
+    (status = 200, description = "`event: progress`, several times, and one `event: report`.",
+        content_type = "text/event-stream", body = String,
+        example = "event: progress\ndata: {\"text\":\"policy host asked\"}\n\nevent: report\ndata: {\"domain\":\"d.test\",\"ok\":true}\n\n"),
     (status = 400, description = "Not a whole domain name.", body = admin::ProblemDetails),
     (status = 503, description = "Enough audits are running.", body = admin::ProblemDetails),
 ))]

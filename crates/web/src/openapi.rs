@@ -9,6 +9,7 @@ use crate::{api, check, feed, history, reasons, session};
 pub fn document() -> utoipa::openapi::OpenApi {
     let mut document = admin::api_document();
     document.merge(Own::openapi());
+    admin::refusals_as_problems(&mut document);
     document
 }
 

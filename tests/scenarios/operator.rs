@@ -68,6 +68,18 @@ testkit::net_test! {
 
         // A held message stays when the others go.
         ok(&relay, &["queue", "hold", &ids[0]]).await;
+        // Of what is not held nothing is released, and what is held is not held once more.
+        for (args, want) in [
+            (["queue", "release", "--all", "--dry-run"], "1 message would be meant (2 more are not held)\n"),
+            (["queue", "hold", "--all", "--dry-run"], "2 messages would be meant (1 more is held already)\n"),
+            (["queue", "release", "--recipient", "c@d.test"], "0 messages (1 more is not held)\n"),
+        ] {
+            assert_eq!(ok(&relay, &args).await.stdout, want, "{args:?}");
+        }
+        let audited = relay.wait_event(
+            |e| e.is("admin.action") && e.text("action") == "queue release", SOON,
+        ).await;
+        assert_eq!(audited.text("matched"), "0", "{audited}");
         mx.certificate(&net.ca.leaf(&["mx.d.test"]));
         let dry = ok(&relay, &["queue", "retry", "--domain", "d.test", "--dry-run"]).await.stdout;
         assert!(dry.starts_with("3 ") || dry.starts_with("2 "), "{dry}");

@@ -6,7 +6,9 @@ use axum::extract::{Extension, State};
 use axum::response::Json;
 use delivery::Which;
 use mail_types::QueueId;
-use outbound_queue::{Edit, Filter, MessageState, QueueError, QueueStore, RecipientState, Target};
+use outbound_queue::{
+    Edit, Edited, Filter, MessageState, QueueError, QueueStore, RecipientState, Target,
+};
 
 use crate::explain::is_parked;
 use crate::kept_back::KeptBack;
@@ -68,6 +70,7 @@ pub(crate) async fn act<S: QueueStore>(
         let detail = format!("not in the queue: {}", some_of(&unknown));
         return Err(Problem::not_found(detail));
     }
+    let (matched, already) = concerned(edit, &edited);
     let under_way = edited.cancelled.iter().filter(|c| c.under_way).count();
     for message in &edited.cancelled {
         control.daemon.cancelled(message);
@@ -82,7 +85,7 @@ pub(crate) async fn act<S: QueueStore>(
             // The same number as in the answer.
             matched: match failure {
                 Some(_) => edited.changed,
-                None => edited.matched,
+                None => matched,
             },
             reason: request.reason.as_deref(),
             error: error.as_deref(),
@@ -91,12 +94,26 @@ pub(crate) async fn act<S: QueueStore>(
     match failure {
         Some(failure) => Err(stopped(failure, edited.changed, request.dry_run)),
         None => Ok(Json(ActionResult {
-            matched: edited.matched,
+            matched,
+            already,
             unknown,
             under_way: under_way as u64,
             held,
             paused,
         })),
+    }
+}
+
+/// How many it concerns, and how many were that way already: what is held is not held once more.
+const fn concerned(edit: Edit, edited: &Edited) -> (u64, u64) {
+    match edit {
+        Edit::Hold | Edit::Release => {
+            let already = edited.matched.saturating_sub(edited.changed);
+            (edited.changed, already)
+        }
+        Edit::Retry | Edit::Cancel | Edit::Bounce | Edit::Park | Edit::Regroup => {
+            (edited.matched, 0)
+        }
     }
 }
 

@@ -212,8 +212,11 @@ pub enum QueueAction {
 /// Answer to [`ActionRequest`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ActionResult {
-    /// Messages that matched; with `dry_run` nothing was done to them.
+    /// Messages that it concerns; with `dry_run` nothing was done to them.
     pub matched: u64,
+    /// With `hold` and `release`: how many more match and were held, or were not held, already.
+    #[serde(default)]
+    pub already: u64,
     /// Ids that were named and are not in the queue: done with, or never there.
     #[serde(default)]
     pub unknown: Vec<String>,

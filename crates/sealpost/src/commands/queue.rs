@@ -372,7 +372,7 @@ async fn act(
     if selection.json.json {
         out.json(&answer)?;
     } else {
-        told(&result, selection.dry_run, out)?;
+        told(&result, action, selection.dry_run, out)?;
     }
     for id in result.unknown.iter().take(NAMED) {
         eprintln!("sealpost: {id} is not in the queue");
@@ -384,7 +384,12 @@ async fn act(
     Ok(())
 }
 
-fn told(result: &ActionResult, dry_run: bool, out: &mut Output) -> anyhow::Result<()> {
+fn told(
+    result: &ActionResult,
+    action: QueueAction,
+    dry_run: bool,
+    out: &mut Output,
+) -> anyhow::Result<()> {
     let suffix = match (dry_run, result.under_way, result.matched) {
         (true, ..) => " would be meant".to_owned(),
         (false, 0, _) => String::new(),
@@ -395,7 +400,20 @@ fn told(result: &ActionResult, dry_run: bool, out: &mut Output) -> anyhow::Resul
         }
     };
     let untried = untried(result);
-    Ok(out.line(&format!("{}{suffix}{untried}", messages(result.matched)))?)
+    let already = already(result, action);
+    let count = messages(result.matched);
+    Ok(out.line(&format!("{count}{suffix}{untried}{already}"))?)
+}
+
+/// What matches and needs nothing.
+fn already(result: &ActionResult, action: QueueAction) -> String {
+    match (action, result.already) {
+        (_, 0) => String::new(),
+        (QueueAction::Release, 1) => " (1 more is not held)".to_owned(),
+        (QueueAction::Release, n) => format!(" ({n} more are not held)"),
+        (_, 1) => " (1 more is held already)".to_owned(),
+        (_, n) => format!(" ({n} more are held already)"),
+    }
 }
 
 /// What of it no attempt is made on.

@@ -25,6 +25,9 @@ testkit::net_test! {
         sent(&relay, &fine).await;
         let again = ok(&relay, &["queue", "pause", "d.test", "--json"]).await.json();
         assert_eq!((&again["changed"], &again["messages"]), (&false.into(), &3.into()), "{again}");
+        let again = ok(&relay, &["queue", "pause", "d.test", "--because", "another"]).await.stdout;
+        assert!(again.contains("by uid 0: they move\n"), "{again}");
+        assert!(again.contains("d.test was paused already, and nothing was changed; 3 "), "{again}");
         for (args, word) in [
             (vec!["queue", "summary"], "d.test is paused since"),
             (vec!["status"], "they move"),

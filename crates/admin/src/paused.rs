@@ -78,13 +78,19 @@ pub(crate) async fn resume<S: QueueStore>(
 /// The paused destinations, for the summary and the status.
 pub(crate) fn list<S: QueueStore>(delivery: &Delivery<S>) -> Vec<PausedView> {
     let paused = delivery.paused();
-    let views = paused.iter().map(|(host, pause)| PausedView {
+    paused
+        .iter()
+        .map(|(host, pause)| view(host, pause))
+        .collect()
+}
+
+fn view(host: &Host, pause: &Pause) -> PausedView {
+    PausedView {
         domain: host.to_string(),
         since: pause.since.rfc3339(),
         by: pause.by.to_string(),
         because: pause.reason.to_string(),
-    });
-    views.collect()
+    }
 }
 
 fn read(body: &[u8]) -> Result<PauseRequest, Problem> {
@@ -143,5 +149,10 @@ async fn answer<S: QueueStore>(
         domain: host.to_string(),
         changed,
         messages,
+        paused: control
+            .delivery
+            .paused()
+            .get(host)
+            .map(|pause| view(host, pause)),
     }))
 }

@@ -320,6 +320,9 @@ pub struct PauseResult {
     pub changed: bool,
     /// Messages that wait for it now; `null` while the index is rebuilt.
     pub messages: Option<u64>,
+    /// The pause that holds now; what was given with a second one does not replace it.
+    #[serde(default)]
+    pub paused: Option<PausedView>,
 }
 
 /// One row of [`QueueSummary`].

@@ -10,7 +10,7 @@ use clap_complete::Shell;
 
 /// A sending-side SMTP delivery agent that enforces MTA-STS.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "sealpost", version, long_version = long_version(), about, max_term_width = 100)]
+#[command(name = "sealpost", version, long_version = long_version(), max_term_width = 100)]
 pub(crate) struct Cli {
     /// The configuration file [default: /etc/sealpost/sealpost.toml, else config/sealpost.toml].
     #[arg(long, global = true, value_name = "PATH")]

@@ -50,6 +50,18 @@ impl Output {
         }
     }
 
+    /// What somebody reads on a screen: there no cell of a list is wider than this. A program that reads on
+    /// gets all of it.
+    pub(crate) fn cut(&self, text: &str, width: usize) -> String {
+        match text.char_indices().nth(width) {
+            Some(_) if self.terminal => {
+                let kept = text.chars().take(width.saturating_sub(1));
+                kept.chain(std::iter::once('…')).collect()
+            }
+            _ => text.to_owned(),
+        }
+    }
+
     /// One line of text.
     pub(crate) fn line(&mut self, text: &str) -> io::Result<()> {
         writeln!(self.to, "{}", printable(text))
@@ -277,6 +289,15 @@ mod tests {
         assert!(lines[1].starts_with("  warning  word"), "{text}");
         assert!(lines[2].starts_with("           word"), "{text}");
         assert_eq!(lines[3], "           so");
+    }
+
+    #[test]
+    fn long_cells_are_cut_on_a_terminal_only() {
+        let mut out = Output::to(Box::new(Shared::default()));
+        assert_eq!(out.cut("abcdef", 5), "abcdef");
+        out.terminal = true;
+        assert_eq!(out.cut("abcdef", 5), "abcd…");
+        assert_eq!(out.cut("äbcde", 5), "äbcde");
     }
 
     #[test]

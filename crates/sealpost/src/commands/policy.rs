@@ -88,6 +88,7 @@ async fn list(client: &ControlClient, json: bool, out: &mut Output) -> anyhow::R
     ]);
     let mut cursor: Option<String> = None;
     let mut listed = 0;
+    let now = Timestamp::from_system(SystemTime::now());
     let mut progress = Progress::new(json);
     loop {
         let query: Vec<_> = cursor
@@ -104,7 +105,7 @@ async fn list(client: &ControlClient, json: bool, out: &mut Output) -> anyhow::R
                 out.json(item)?;
             }
         } else {
-            let rows: Vec<_> = page.items.iter().map(row).collect();
+            let rows: Vec<_> = page.items.iter().map(|policy| row(policy, now)).collect();
             table.rows(out, &rows)?;
         }
         listed += page.items.len();
@@ -119,7 +120,16 @@ async fn list(client: &ControlClient, json: bool, out: &mut Output) -> anyhow::R
     Ok(())
 }
 
-fn row(policy: &PolicyView) -> Vec<String> {
+/// When it expires, with a word if that is over: it protects nothing any more.
+fn expiry(policy: &PolicyView, now: Timestamp) -> Option<String> {
+    let end = policy.expires.as_deref()?;
+    let seconds = end.parse().map(jiff::Timestamp::as_second);
+    let over = seconds.is_ok_and(|end| u64::try_from(end).is_ok_and(|end| end <= now.as_secs()));
+    let word = if over { " (expired)" } else { "" };
+    Some(format!("{}{word}", time(end)))
+}
+
+fn row(policy: &PolicyView, now: Timestamp) -> Vec<String> {
     let refresh = match (&policy.refresh_failure, &policy.fetched) {
         (Some(why), _) => format!("failed: {why}"),
         (None, fetched) => time_or_dash(fetched.as_deref()),
@@ -135,7 +145,7 @@ fn row(policy: &PolicyView) -> Vec<String> {
         policy.domain.clone(),
         or_dash(policy.mode.as_deref()),
         or_dash(policy.id.as_deref()),
-        time_or_dash(policy.expires.as_deref()),
+        or_dash(expiry(policy, now).as_deref()),
         policy.mx.join(" "),
         refresh,
         local.join(" "),
@@ -160,7 +170,8 @@ fn show(answer: &serde_json::Value, json: bool, out: &mut Output) -> anyhow::Res
     let max_age = detail.max_age.map(|secs| format!("{secs} seconds"));
     out.field("max_age", max_age.as_deref())?;
     out.field("fetched", policy.fetched.as_deref().map(time).as_deref())?;
-    out.field("expires", policy.expires.as_deref().map(time).as_deref())?;
+    let now = Timestamp::from_system(SystemTime::now());
+    out.field("expires", expiry(policy, now).as_deref())?;
     let next = detail.next_refresh.as_deref().map(time);
     out.field("next refresh", Some(&or_dash(next.as_deref())))?;
     out.field("last failure", policy.refresh_failure.as_deref())?;
@@ -243,6 +254,21 @@ struct Nothing {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_policy_that_has_run_out_is_marked() {
+        let policy: PolicyView = serde_json::from_value(serde_json::json!({
+            "domain": "d.test", "mode": "enforce", "mx": ["mx.d.test"],
+            "expires": "1970-01-01T01:00:00Z",
+        }))
+        .unwrap();
+        for (now, want) in [
+            (3599, "1970-01-01T01:00:00Z"),
+            (3600, "1970-01-01T01:00:00Z (expired)"),
+        ] {
+            assert_eq!(row(&policy, Timestamp::from_secs(now))[3], want, "{now}");
+        }
+    }
 
     #[test]
     fn an_exemption_ends_at_a_time() {

@@ -78,7 +78,12 @@ async fn list(
                 out.json(item)?;
             }
         } else {
-            let rows: Vec<_> = page.items.iter().take(left).map(row).collect();
+            let rows: Vec<_> = page
+                .items
+                .iter()
+                .take(left)
+                .map(|item| row(item, out))
+                .collect();
             table.rows(out, &rows)?;
         }
         listed += page.items.len().min(left);
@@ -94,11 +99,12 @@ async fn list(
     Ok(())
 }
 
-fn row(item: &QueueItem) -> Vec<String> {
+fn row(item: &QueueItem, out: &Output) -> Vec<String> {
+    let short = |address: &str| out.cut(address, WIDEST);
     let recipients = match item.recipients.as_slice() {
         [] => "-".to_owned(),
-        [one] => one.clone(),
-        [first, rest @ ..] => format!("{first} +{}", rest.len()),
+        [one] => short(one),
+        [first, rest @ ..] => format!("{} +{}", short(first), rest.len()),
     };
     vec![
         item.id.clone(),
@@ -106,7 +112,7 @@ fn row(item: &QueueItem) -> Vec<String> {
         time(&item.arrived),
         or_dash(item.next_attempt.as_deref().map(time).as_deref()),
         item.attempts.to_string(),
-        sender(&item.sender),
+        short(&sender(&item.sender)),
         recipients,
         or_dash(item.reason.as_deref()),
     ]
@@ -311,9 +317,12 @@ async fn pause(
         return Ok(out.json(&answer)?);
     }
     let result: PauseResult = typed(&answer)?;
+    if let ("pause", false, Some(paused)) = (action, result.changed, &result.paused) {
+        out.line(&paused_line(paused))?;
+    }
     let what = match (action, result.changed) {
         ("pause", true) => "is paused",
-        ("pause", false) => "was paused already",
+        ("pause", false) => "was paused already, and nothing was changed",
         (_, true) => "goes on",
         (_, false) => "was not paused",
     };
@@ -485,6 +494,8 @@ fn sender(address: &str) -> String {
 const NAMED: usize = 100;
 const ACTIONS: &str = "/v1/queue/actions";
 const PAGE: usize = 500;
+/// Characters of an address in a list on a terminal; `queue show` has it whole.
+const WIDEST: usize = 32;
 /// More than this is not cancelled or bounced by a slip of the hand.
 const MANY: u64 = 10;
 

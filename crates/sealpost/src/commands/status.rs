@@ -1,7 +1,10 @@
 //! `sealpost status`, `explain` and `reload`.
 
-use admin::{ClockView, Explanation, LookupView, PauseRequest, ReloadResult, StatusView};
+use std::time::SystemTime;
 
+use admin::{
+    CertificateView, ClockView, Explanation, LookupView, PauseRequest, ReloadResult, StatusView,
+};
 use mail_types::Timestamp;
 
 use crate::cli::ClockCommand;
@@ -37,6 +40,10 @@ pub(super) async fn status(
         by_name(&status.queue_by_state)
     );
     out.field("queue", Some(&queue))?;
+    if counted_more_than_once(&status) {
+        let note = "by state a message counts once for each destination";
+        out.field("", Some(note))?;
+    }
     let waiting: Vec<String> = status
         .waiting_for
         .iter()
@@ -50,6 +57,10 @@ pub(super) async fn status(
     if !waiting.is_empty() {
         let waiting = format!("{} (`sealpost queue summary`)", waiting.join(", "));
         out.field("waiting", Some(&waiting))?;
+    }
+    let now = Timestamp::from_system(SystemTime::now());
+    for certificate in &status.certificates {
+        out.field("certificate", certificate_line(certificate, now).as_deref())?;
     }
     out.field("clock", clock_line(&status.clock).as_deref())?;
     for paused in &status.paused {
@@ -143,6 +154,35 @@ pub(super) async fn clock(
     out.field("time", Some(&time(&clock.judged)))?;
     out.field("clock", clock_line(&clock).as_deref())?;
     Ok(())
+}
+
+/// A certificate of ours that somebody should look at: it has ended, or soon ends, or cannot be read.
+fn certificate_line(certificate: &CertificateView, now: Timestamp) -> Option<String> {
+    let of = &certificate.of;
+    let Some(end) = &certificate.not_after else {
+        return Some(format!("{of}: cannot be read"));
+    };
+    let parsed: jiff::Timestamp = end.parse().ok()?;
+    let left = parsed.as_second() - i64::try_from(now.as_secs()).ok()?;
+    if left < 0 {
+        return Some(format!("{of}: ended {} ago ({})", rough(-left), time(end)));
+    }
+    (left < SOON).then(|| format!("{of}: ends in {} ({})", rough(left), time(end)))
+}
+
+/// In the largest unit of which there is one.
+fn rough(seconds: i64) -> String {
+    match seconds {
+        s if s >= 86_400 => format!("{} d", s / 86_400),
+        s if s >= 3600 => format!("{} h", s / 3600),
+        s => format!("{} min", s / 60),
+    }
+}
+
+/// Whether the states add up to more messages than there are.
+fn counted_more_than_once(status: &StatusView) -> bool {
+    let counted: u64 = status.queue_by_state.iter().map(|(_, n)| n).sum();
+    counted > status.queue_messages
 }
 
 /// What is doubted, if anything.
@@ -245,9 +285,38 @@ fn rounded(bytes: u64) -> String {
     }
 }
 
+/// Seconds: certificates that end within 30 days are told.
+const SOON: i64 = 30 * 86_400;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn certificates_are_told_when_they_have_ended_or_soon_end() {
+        let now = Timestamp::from_secs(1_772_366_400); // 2026-03-01T12:00:00Z
+        let said = |end: Option<&str>| {
+            let certificate = CertificateView {
+                of: "listener tls".to_owned(),
+                not_after: end.map(str::to_owned),
+            };
+            certificate_line(&certificate, now)
+        };
+        for (end, want) in [
+            (
+                Some("2026-02-27T11:00:00Z"),
+                Some("listener tls: ended 2 d ago (2026-02-27T11:00:00Z)"),
+            ),
+            (
+                Some("2026-03-01T15:30:00.5Z"),
+                Some("listener tls: ends in 3 h (2026-03-01T15:30:00Z)"),
+            ),
+            (Some("2026-03-31T12:00:00Z"), None),
+            (None, Some("listener tls: cannot be read")),
+        ] {
+            assert_eq!(said(end).as_deref(), want, "{end:?}");
+        }
+    }
 
     #[test]
     fn what_was_delivered_lately_is_a_sum_and_not_rounded_up() {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use attempt::{Case, Facts, Reason, Tried};
 use mail_types::{EnhancedStatus, HostName, StatusClass};
-use smtp_client::{Cause, CertificateFault, DaneFault, SocketFault};
+use smtp_client::{Cause, CertificateFault, DaneFault, SocketFault, few_names};
 use smtp_proto::{MissingExtension, Stage};
 
 use crate::demand::{Evidence, Requirement, SeenDane, SeenTls};
@@ -310,7 +310,7 @@ pub fn specifics(cause: &Cause) -> String {
                 "it has no name at all".to_owned()
             }
             CertificateFault::HostMismatch { names, .. } => {
-                format!("it is for {}", names.join(", "))
+                format!("it is for {}", few_names(names))
             }
             fault => fault.to_string(),
         },

@@ -182,7 +182,13 @@ impl AttemptNote {
     pub(crate) fn printable(&self) -> Self {
         let text = |t: &str| -> Box<str> {
             let clean = t.chars().map(|c| if c.is_control() { '?' } else { c });
-            clean.take(LONGEST_TEXT).collect::<String>().into()
+            match t.char_indices().nth(LONGEST_TEXT) {
+                None => clean.collect::<String>().into(),
+                Some(_) => {
+                    let kept = clean.take(LONGEST_TEXT - 1);
+                    kept.chain(['…']).collect::<String>().into()
+                }
+            }
         };
         let optional = |t: &Option<Box<str>>| t.as_deref().map(text);
         Self {
@@ -245,3 +251,23 @@ const IN_HAND: &str =
     "The relay ended unexpectedly several times while this message was being delivered.";
 /// Characters of a text in the history.
 const LONGEST_TEXT: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_is_cut_says_so() {
+        let kept = |detail: String| {
+            let note = AttemptNote {
+                detail: detail.into(),
+                ..AttemptNote::default()
+            };
+            note.printable().detail
+        };
+        assert_eq!(*kept("ä\u{1b}".repeat(256)), *"ä?".repeat(256));
+        let cut = kept("ä".repeat(513));
+        assert_eq!(cut.chars().count(), 512);
+        assert!(cut.ends_with("ä…"), "{cut}");
+    }
+}

@@ -161,5 +161,44 @@ fn names_or_none(names: &[Box<str>]) -> String {
     if names.is_empty() {
         return "no name at all".to_owned();
     }
-    names.join(", ")
+    few_names(names)
+}
+
+/// The first names of a certificate, which tell whose it is, and how many more there are: it may have
+/// hundreds.
+#[must_use]
+pub fn few_names(names: &[Box<str>]) -> String {
+    let shown = &names[..names.len().min(NAMES)];
+    match names.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+/// Of a certificate, in a sentence.
+const NAMES: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_names_a_few_are_told() {
+        let names = |n: usize| {
+            (0..n)
+                .map(|n| format!("n{n}.test").into())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(few_names(&names(2)), "n0.test, n1.test");
+        assert!(few_names(&names(5)).ends_with("n3.test, n4.test"));
+        let fault = CertificateFault::HostMismatch {
+            expected: "mx.d.test".into(),
+            names: names(92),
+        };
+        let said = fault.to_string();
+        assert!(
+            said.contains("n4.test and 87 more") && !said.contains("n5.test"),
+            "{said}"
+        );
+    }
 }

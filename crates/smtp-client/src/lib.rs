@@ -29,7 +29,7 @@ mod wire;
 
 pub use account::{Account, AccountKey};
 pub use body::Body;
-pub use certificate::{CertificateFailure, CertificateFault};
+pub use certificate::{CertificateFailure, CertificateFault, few_names};
 pub use config::{Clock, ConnectorConfig, Peer, Timeouts};
 pub use connection::Connection;
 pub use connector::Connector;

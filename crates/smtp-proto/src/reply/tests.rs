@@ -76,6 +76,14 @@ fn e2_06_h3_12_what_is_no_reply() {
 }
 
 #[test]
+fn h3_32_what_is_not_seen_is_replaced_too() {
+    for c in ['\u{ad}', '\u{200b}', '\u{2060}', '\u{feff}', '\u{e0041}'] {
+        let reply = one(&format!("550 5.1.1 no{c}body\r\n"));
+        assert!(reply.to_string().contains("no?body"), "{c:?}: {reply}");
+    }
+}
+
+#[test]
 fn h3_12_h3_32_text_is_made_printable() {
     let reply = one("550 5.1.1 \u{1b}[31mred\u{7} \u{202e}x\ty\r\n");
     assert_eq!(reply.to_string(), "550 5.1.1 ?[31mred? ?x y");

@@ -226,20 +226,14 @@ impl<S: QueueStore> Books<'_, S> {
         let (arrived, retry) = (envelope.arrival.at, &self.settings.retry);
         let late = retry.is_warning_due(entry.now.wall, arrived);
         let warning = retry.warning_due(arrived).filter(|_| !late);
-        // One throw for all of them: what is due at different times goes out one by one, each with a copy of its
-        // own (RFC 5321 section 4.5.4.1).
+        // One for all: what is due at different times goes out one by one (RFC 5321 section 4.5.4.1).
         let chance = self.dice.unit();
         slots
             .filter_map(|(slot, verdict)| {
                 let recipient = entry.leased.envelope.recipients.get(slot.index)?;
-                let mut line = self.line(
-                    entry,
-                    recipient,
-                    slot.index,
-                    slot.attempts,
-                    verdict.as_ref()?,
-                    chance,
-                );
+                let verdict = verdict.as_ref()?;
+                let tries = (slot.attempts, chance);
+                let mut line = self.line(entry, recipient, slot.index, tries, verdict);
                 let is_open = !slot.warned && line.ended == Ended::Deferred;
                 line.warn = late && is_open;
                 // Looked at in time, and not with the first attempt after it.
@@ -256,9 +250,8 @@ impl<S: QueueStore> Books<'_, S> {
         entry: &'a Entry<'_>,
         recipient: &'a Recipient,
         index: usize,
-        attempts: u32,
+        (attempts, chance): (u32, f64),
         verdict: &'a Verdict,
-        chance: f64,
     ) -> Line<'a> {
         let attempt = match entry.pace {
             Pace::Attempted => attempts + 1,

@@ -253,25 +253,17 @@ async fn try_once<S: QueueStore>(
     }
     let mut steps = inner.observer.times_attempts().then(Box::default);
     let asked = now;
-    let mut plan = tokio::select! {
-        biased;
-        plan = look(inner, lane, &settings, &mut now, &mut steps) => plan,
-        // A policy host may be silent for a minute: a stop does not wait for what has not begun.
-        () = inner.workers.stopped() => return inner.give_back(leased),
+    let made = plan_of(
+        inner,
+        lane,
+        &settings,
+        (leased, &domain),
+        &mut now,
+        &mut steps,
+    );
+    let Some(mut plan) = made.await else {
+        return inner.give_back(leased);
     };
-    traced::plan(inner, leased, &domain, &plan);
-    // RFC 8461 section 5: an enforced policy must not fail mail for good before DNS was asked for
-    // an updated one. Mail at the end of its life gets its last attempt under a fresh policy.
-    let last = began >= leased.expires;
-    if last
-        && is_enforced(plan.discovery.as_ref(), began)
-        && let Some(policy_domain) = &plan.policy_domain
-    {
-        let _look = inner.policies.fresh_look(policy_domain).await;
-        inner.look_again();
-        now = inner.now();
-        plan = look(inner, lane, &settings, &mut now, &mut steps).await;
-    }
     let mut tools = Tools {
         inner,
         lane,
@@ -322,6 +314,37 @@ async fn try_once<S: QueueStore>(
     )
     .await;
     learn(inner, lane, &plan, &found, requirement.as_ref()).await;
+}
+
+/// The plan of an attempt; `None`: everything is to end, and it has not begun.
+async fn plan_of<S: QueueStore>(
+    inner: &Inner<S>,
+    lane: &Lane,
+    settings: &Settings,
+    (leased, domain): (&Leased, &str),
+    now: &mut Now,
+    steps: &mut Option<Box<Steps>>,
+) -> Option<Arc<Plan>> {
+    let began = now.wall;
+    let plan = tokio::select! {
+        biased;
+        plan = look(inner, lane, settings, now, steps) => plan,
+        // A policy host may be silent for a minute: a stop does not wait for what has not begun.
+        () = inner.workers.stopped() => return None,
+    };
+    traced::plan(inner, leased, domain, &plan);
+    // RFC 8461 section 5: an enforced policy must not fail mail for good before DNS was asked for
+    // an updated one. Mail at the end of its life gets its last attempt under a fresh policy.
+    if began >= leased.expires
+        && is_enforced(plan.discovery.as_ref(), began)
+        && let Some(policy_domain) = &plan.policy_domain
+    {
+        let _look = inner.policies.fresh_look(policy_domain).await;
+        inner.look_again();
+        *now = inner.now();
+        return Some(look(inner, lane, settings, now, steps).await);
+    }
+    Some(plan)
 }
 
 /// Notes what was done when: before the attempt, and in it.

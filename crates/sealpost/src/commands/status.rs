@@ -89,6 +89,10 @@ pub(super) async fn status(
     );
     out.field("disk", Some(&disk))?;
     out.line("")?;
+    listeners(&status, out)
+}
+
+fn listeners(status: &StatusView, out: &mut Output) -> anyhow::Result<()> {
     let rows: Vec<_> = status
         .listeners
         .iter()

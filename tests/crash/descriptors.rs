@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use sealpost_tests::Event;
+
 use crate::load::Session;
 use crate::mounts::own_processes;
 use crate::peers::Peers;
@@ -48,6 +50,9 @@ testkit::net_test! {
             assert_eq!(late.message("a@org.test", &to, BODY).await.unwrap().0, 250);
         }
         site.retried(Duration::from_secs(60), || peers.taken.messages().len() >= accepted + 10).await;
+        // Nobody else is to blame, and no destination is left alone for it.
+        let blamed = |e: &Event| e.is("destination.suspended") || e.text("reason") == "connect";
+        assert!(!site.events().iter().any(blamed), "{}", site.story());
         assert!(daemon.status().is_none(), "{}", site.story());
         assert!(!site.printed().contains("panicked"), "{}", site.story());
         daemon.kill();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use rustix::io::Errno;
 use rustls::crypto::CryptoProvider;
 use smtp_proto::{
     AuthAction, Authentication, Extensions, Opening, OpeningAction, OpeningFault, Stage,
@@ -104,7 +105,8 @@ impl Connector {
         peer: &Peer,
         posture: Posture,
     ) -> Result<Connection, Cause> {
-        let tcp = self.tcp(peer).await.map_err(Cause::Connect)?;
+        let socket = new_socket(peer.addr)?;
+        let tcp = self.tcp(socket, peer).await.map_err(Cause::Connect)?;
         session.times.connected = Some(Instant::now());
         let source = tcp.local_addr().ok().map(|a| a.ip());
         let transcript = std::mem::take(&mut session.transcript);
@@ -174,13 +176,8 @@ impl Connector {
         }
     }
 
-    async fn tcp(&self, peer: &Peer) -> Result<TcpStream, SocketFault> {
+    async fn tcp(&self, socket: TcpSocket, peer: &Peer) -> Result<TcpStream, SocketFault> {
         let addr = peer.addr;
-        let socket = if addr.is_ipv4() {
-            TcpSocket::new_v4()?
-        } else {
-            TcpSocket::new_v6()?
-        };
         if let Some(source) = self.config.source(addr) {
             socket.bind(SocketAddr::new(source, 0))?;
         }
@@ -435,6 +432,22 @@ fn cause_of(fault: OpeningFault) -> Cause {
         OpeningFault::StartTlsRefused(reply) => Cause::StartTlsRefused(reply),
         OpeningFault::Unexpected(reply) => Cause::Protocol(ProtocolFault::Unexpected(reply)),
     }
+}
+
+/// That there is none to be had (descriptors, memory) says nothing about the host (row H9-01).
+fn new_socket(addr: SocketAddr) -> Result<TcpSocket, Cause> {
+    let socket = if addr.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    };
+    socket.map_err(|error| match Errno::from_io_error(&error) {
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+            let text = format!("no connection can be begun here, to whatever host: {error}");
+            Cause::Local(text.into())
+        }
+        _ => Cause::Connect(error.into()),
+    })
 }
 
 fn no_socket() -> Cause {

@@ -34,6 +34,15 @@ testkit::net_test! {
         let id = relay.send("a@org.test", &["b@d.test"], &message("counted")).await;
         relay.wait_for("delivery.sent", &id, SOON).await;
         let work = tempfile::tempdir().unwrap();
+        // Who does not ask for OpenMetrics gets what Prometheus' own check takes.
+        let scraped = work.path().join("metrics");
+        std::fs::write(&scraped, relay.http_get("/metrics").await.1).unwrap();
+        let checked = Command::new(program("promtool", "prometheus"))
+            .args(["check", "metrics"])
+            .stdin(std::fs::File::open(&scraped).unwrap())
+            .output()
+            .unwrap();
+        assert!(checked.status.success(), "{checked:?}");
         let rules = folder().join("rules.yml");
         let config = std::fs::read_to_string(folder().join("prometheus.yml")).unwrap()
             .replace("scrape_interval: 15s", "scrape_interval: 1s")

@@ -9,12 +9,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
 
+use crate::exposition::negotiated;
+
 /// What probes and scrapers ask.
 pub trait Readiness: Send + Sync {
     /// Whether mail is accepted and delivered, and why not.
     fn readiness(&self) -> Ready;
 
-    /// The metrics as Prometheus text.
+    /// The metrics as OpenMetrics.
     fn metrics(&self) -> String;
 }
 
@@ -58,7 +60,11 @@ pub fn public_router(readiness: Arc<dyn Readiness>) -> Router {
         )
         .route(
             "/metrics",
-            get(move || async move { ([(header::CONTENT_TYPE, PROMETHEUS)], metrics.metrics()) }),
+            get(move |headers: HeaderMap| async move {
+                let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
+                let (kind, text) = negotiated(accept, metrics.metrics());
+                ([(header::CONTENT_TYPE, kind)], text)
+            }),
         )
 }
 
@@ -120,8 +126,6 @@ impl<'a> Answer<'a> {
         }
     }
 }
-
-const PROMETHEUS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 use sealpost_tests::{Event, Relay};
 use testkit::{Action, FakeMx, ReceivedMessage, Rule};
 
-use crate::net::{MESSAGE, Net, SOON, bounced, events_of, ok, sent};
+use crate::net::{MESSAGE, Net, SOON, bounced, events_of, ok, sent, time};
 
 testkit::net_test! {
     async fn f1_15_f1_21_f2_01_f2_02_f3_05_f4_01_a_failed_message_comes_back_in_good_form() {
@@ -273,6 +273,23 @@ testkit::net_test! {
         }
         assert!(parts[1].1.contains("Last-Attempt-Date: "), "{}", parts[1].1);
         assert!(!parts[1].1.contains("Remote-MTA: "), "no host has said so: {}", parts[1].1);
+    }
+
+    async fn the_time_of_a_warning_is_shown_as_no_attempt() {
+        let net = Net::start().await;
+        let mx = net.plain_mx("d.test", "127.0.0.25").await;
+        mx.rule(Rule::always("RCPT", Action::Reply("450 4.2.1 later".into())));
+        let config = net.config()
+            .set("queue.retry", r#"["1h"]"#)
+            .set("queue.delay-warning", r#""20m""#);
+        let relay = Relay::start(config).await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        let event = relay.wait_for("delivery.deferred", &id, SOON).await;
+        let listed = ok(&relay, &["queue", "list", "--json"]).await.stdout;
+        let item = Event(serde_json::from_str(&listed).unwrap());
+        // Of an hour and up to a tenth the hour is certain.
+        let spread = time(&event, "/next_attempt") - time(&item, "/next_attempt");
+        assert!((0..=361).contains(&spread), "{item} {event}");
     }
 
     async fn e5_04_mail_that_was_put_off_is_warned_of_once_and_given_up_in_time() {

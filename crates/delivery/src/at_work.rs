@@ -1,6 +1,7 @@
 //! Who is counted among the workers, and who waits outside for a place at a crowded host: as long as one is
 //! at work or waits a stop waits too.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -12,6 +13,8 @@ pub(crate) struct Workers {
     count: AtomicUsize,
     /// Those that wait for a place at a host, without a connection.
     aside: AtomicUsize,
+    /// Both of them, so that a stop never sees one in between.
+    all: AtomicUsize,
     /// `delivery.connections`.
     limit: AtomicUsize,
     stopping: AtomicBool,
@@ -39,6 +42,7 @@ impl Workers {
         Self {
             count: AtomicUsize::new(0),
             aside: AtomicUsize::new(0),
+            all: AtomicUsize::new(0),
             limit: AtomicUsize::new(limit),
             stopping: AtomicBool::new(false),
             progress: Notify::new(),
@@ -49,7 +53,8 @@ impl Workers {
     }
 
     pub(crate) fn begin(self: &Arc<Self>) -> AtWork {
-        self.count.fetch_add(1, Ordering::Relaxed);
+        self.all.fetch_add(1, Ordering::AcqRel);
+        self.count.fetch_add(1, Ordering::AcqRel);
         AtWork(Arc::clone(self))
     }
 
@@ -61,6 +66,7 @@ impl Workers {
     /// So many connections at most from now on.
     pub(crate) fn set_limit(&self, limit: usize) {
         self.limit.store(limit, Ordering::Relaxed);
+        self.freed.notify_waiters();
     }
 
     /// A worker that waits for a place at a host keeps none of ours: others have work (row E5-04). `None`: so
@@ -114,7 +120,7 @@ impl Workers {
 
     /// Those at work and those that wait.
     pub(crate) fn left(&self) -> usize {
-        self.count.load(Ordering::Acquire) + self.aside.load(Ordering::Acquire)
+        self.all.load(Ordering::Acquire)
     }
 
     fn free(&self) {
@@ -128,7 +134,7 @@ impl Drop for AtWork {
         let workers = &self.0;
         workers.count.fetch_sub(1, Ordering::AcqRel);
         workers.freed.notify_one();
-        if workers.left() == 0 {
+        if workers.all.fetch_sub(1, Ordering::AcqRel) == 1 {
             workers.drained.notify_waiters();
         }
     }
@@ -139,7 +145,9 @@ impl Aside<'_> {
     pub(crate) async fn back(mut self) -> bool {
         let workers = self.workers;
         loop {
-            let freed = workers.freed.notified();
+            let mut freed = pin!(workers.freed.notified());
+            // Before the look: what is freed meanwhile is for whoever waits already.
+            freed.as_mut().enable();
             if workers.is_stopping() {
                 return false;
             }
@@ -163,7 +171,6 @@ impl Drop for Aside<'_> {
         if !self.counts {
             self.workers.count.fetch_add(1, Ordering::AcqRel);
         }
-        // After that: a stop must not find nobody in between.
         self.workers.aside.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -185,9 +185,18 @@ impl Health {
         self.ceiling = Some((most, now + CEILING_HOLDS));
     }
 
-    /// Forgets how many sessions were too many, when that is long ago.
+    /// Forgets how many sessions were too many, when that is long ago: one more may try.
     pub fn lift(&mut self, now: Duration) {
-        self.ceiling = self.ceiling.filter(|(_, until)| now < *until);
+        if let Some((most, _)) = self.ceiling.take_if(|(_, until)| now >= *until) {
+            self.window = self.window.max(most + 1).min(self.limit);
+        }
+    }
+
+    /// How many sessions there may be at most for now, if one more was too many.
+    #[must_use]
+    pub fn ceiling(&self, now: Duration) -> Option<u32> {
+        let holds = self.ceiling.filter(|(_, until)| now < *until);
+        holds.map(|(most, _)| most)
     }
 
     /// The probe ended without saying anything about the destination.
@@ -358,8 +367,10 @@ mod tests {
         h.lift(almost);
         assert_eq!((h.succeeded(), h.window()), (Recovery::None, 3));
         assert!(!h.is_doubtful() && h.suspension(NOW).is_none());
+        assert_eq!(h.ceiling(almost), Some(3));
         h.lift(NOW + CEILING_HOLDS);
-        assert_eq!((h.succeeded(), h.window()), (Recovery::Grown, 4));
+        assert_eq!((h.ceiling(NOW + CEILING_HOLDS), h.window()), (None, 4));
+        assert_eq!((h.succeeded(), h.window()), (Recovery::Grown, 5));
         // The last one that goes on is never given up.
         h.crowded(1, NOW);
         assert_eq!(h.window(), 1);

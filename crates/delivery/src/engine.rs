@@ -213,6 +213,10 @@ impl<S: QueueStore> Delivery<S> {
             let Err(leased) = lane.hand(leased, self.inner.now().monotonic) else {
                 continue;
             };
+            if lane.is_narrow(self.inner.now().monotonic) {
+                self.inner.give_back(&leased);
+                continue;
+            }
             match lane.push(*leased, BACKLOG) {
                 Ok(()) => self.start(&lane),
                 Err(leased) => self.inner.give_back(&leased),
@@ -362,9 +366,15 @@ impl<S: QueueStore> Delivery<S> {
     }
 
     /// Somebody has put so much of the queue's mail in a lane's hands, from where the scheduler does not see it: it
-    /// must not all wait for one peer.
+    /// must not all wait for one peer. The last places are for fresh mail.
     pub(crate) fn share(&self, lane: &Arc<Lane>, work: usize) {
-        (0..work).for_each(|_| self.start(lane));
+        let limit = self.inner.settings.load().connections;
+        for _ in 0..work {
+            if self.inner.workers.count() >= limit - limit / 4 {
+                return;
+            }
+            self.start(lane);
+        }
     }
 
     fn spawn(&self, lane: &Arc<Lane>) {

@@ -30,6 +30,8 @@ pub(crate) struct Findings {
     pub(crate) decider: Option<Decider>,
     /// Some host talked to us about this mail: the destination is alive.
     pub(crate) alive: bool,
+    /// A session ended after MAIL.
+    pub(crate) begun: bool,
     /// A host may have taken the message without saying so (row E5-12).
     pub(crate) unknown: bool,
     /// No attempt was made: the host has as many sessions as it may have.
@@ -67,6 +69,7 @@ impl Findings {
             mail_refused: None,
             decider: None,
             alive: false,
+            begun: false,
             unknown: false,
             busy: false,
             held_back: false,
@@ -114,7 +117,7 @@ impl Findings {
     /// Whether all that came of it are hosts that took no session for now (4yz before any mail was spoken of).
     pub(crate) fn is_turned_away(&self) -> bool {
         let for_now = |f: &HostFailure| f.reason == Reason::Remote4xx;
-        !self.alive && !self.failures.is_empty() && self.failures.iter().all(for_now)
+        !self.alive && !self.begun && !self.failures.is_empty() && self.failures.iter().all(for_now)
     }
 
     /// Whether a host has taken the message for somebody, or may have.

@@ -60,6 +60,8 @@ struct State {
     known: bool,
     /// There was no place at its hosts: nobody without a session begins before then; monotonic.
     crowded: Duration,
+    /// How often in a row that was so.
+    crowds: u32,
 }
 
 /// What a worker is to do next.
@@ -69,8 +71,8 @@ pub(crate) enum Next {
     Work(Box<Leased>),
     /// Nothing is in hand, or the queue's mail has its turn: ask the queue, or leave.
     Empty,
-    /// Others have as many sessions as there may be, and this one, which has none, has left; these, which nobody
-    /// else here would take up, go back.
+    /// Others have as many sessions as there may be, and this one, which has none, has left; these go back, since
+    /// those that are there may be held up.
     Left(Vec<Leased>),
     /// The destination is to be left alone: these go back with the cause.
     Suspended(Suspension, Vec<Leased>),
@@ -96,6 +98,7 @@ impl Lane {
             ordered: Vec::new(),
             known: false,
             crowded: Duration::ZERO,
+            crowds: 0,
         };
         Self {
             destination,
@@ -153,6 +156,7 @@ impl Lane {
     pub(crate) fn admit(&self, now: Duration, scarce: bool) -> Admission {
         let mut state = self.state.lock();
         let active = state.active;
+        state.health.lift(now);
         let is_unknown = !state.known && active > 0;
         if now < state.crowded || scarce && is_unknown {
             return Admission::Wait;
@@ -179,7 +183,19 @@ impl Lane {
 
     /// Nobody had a place for another session at the hosts: whoever has none leaves for a moment.
     pub(crate) fn crowded(&self, now: Duration) {
-        self.state.lock().crowded = now + CROWDED;
+        let mut state = self.state.lock();
+        if now >= state.crowded {
+            state.crowded = now + CROWDED * (1 << state.crowds.min(2));
+            state.crowds += 1;
+        }
+    }
+
+    /// Whether nobody new may begin here for now, whatever there is to do: it waits in the queue, where whoever
+    /// has a session takes it up.
+    pub(crate) fn is_narrow(&self, now: Duration) -> bool {
+        let state = self.state.lock();
+        let full = |most| state.active >= most;
+        now < state.crowded || state.health.ceiling(now).is_some_and(full)
     }
 
     /// A session was refused for now. Whether that may only mean that there are enough: others are at work. There
@@ -196,19 +212,19 @@ impl Lane {
     /// The next piece of work for a running worker, which has a session or not.
     pub(crate) fn next(&self, now: Duration, has_session: bool) -> Next {
         let mut state = self.state.lock();
-        let is_one_too_many = state.active > state.health.window();
-        if !has_session && (now < state.crowded || is_one_too_many) {
-            state.active = state.active.saturating_sub(1);
-            if state.active > 0 {
-                return Next::Left(Vec::new());
-            }
-            state.idle_since = now;
-            state.health.inconclusive();
-            return Next::Left(mem::take(&mut state.backlog).into());
-        }
         if let Some(s) = state.health.suspension(now).cloned() {
             // With its room: ten thousand destinations may be left alone.
             return Next::Suspended(s, mem::take(&mut state.backlog).into());
+        }
+        let too_many = |most| state.active > most;
+        let is_one_too_many = state.health.ceiling(now).is_some_and(too_many);
+        if !has_session && (now < state.crowded || is_one_too_many) {
+            state.active = state.active.saturating_sub(1);
+            if state.active == 0 {
+                state.idle_since = now;
+                state.health.inconclusive();
+            }
+            return Next::Left(mem::take(&mut state.backlog).into());
         }
         if state.overflowed && state.since_asked >= BETWEEN_ASKING {
             return Next::Empty;
@@ -260,6 +276,7 @@ impl Lane {
     pub(crate) fn succeeded(&self, now: Duration) -> Recovery {
         let mut state = self.state.lock();
         state.known = true;
+        state.crowds = 0;
         state.ordered.clear();
         state.health.lift(now);
         state.health.succeeded()
@@ -289,7 +306,8 @@ impl Lane {
 
     /// How many messages a worker asks the queue for: what is not known to work is tried with one.
     pub(crate) fn batch(&self) -> usize {
-        if self.state.lock().health.is_doubtful() {
+        let state = self.state.lock();
+        if state.health.is_doubtful() || state.crowds > 0 {
             1
         } else {
             BATCH
@@ -493,5 +511,45 @@ mod tests {
         // More came than anybody could take: the queue has some of it.
         assert!(lane.push(fresh(&store).await, 0).is_err());
         assert!(!lane.is_fed());
+    }
+
+    #[tokio::test]
+    async fn e5_04_whoever_leaves_a_crowded_host_leaves_nothing_to_those_that_may_hang_there() {
+        let store = MemoryStore::new(placement(), LEASE_TIME);
+        let key = outbound_queue::Destination::new("d.test");
+        let destination = Destination::parse("d.test").unwrap();
+        let lane = Lane::new(destination, key, 5, NOW.monotonic);
+        let now = NOW.monotonic;
+        let second = Duration::from_secs(1);
+        for _ in 0..3 {
+            assert_eq!(lane.admit(now, false), Admission::Go);
+        }
+        // Most connections are taken, and nobody has heard of its hosts.
+        assert_eq!(lane.admit(now, true), Admission::Wait);
+        lane.push(fresh(&store).await, 9).unwrap();
+        // One session was refused; two may go on.
+        assert!(lane.has_enough(now) && lane.is_narrow(now));
+        let Next::Left(back) = lane.next(now, false) else {
+            panic!("the third is one too many");
+        };
+        assert_eq!((back.len(), lane.active(), lane.backlog()), (1, 2, 0));
+        lane.push(fresh(&store).await, 9).unwrap();
+        assert!(matches!(lane.next(now, false), Next::Work(_)));
+        assert_eq!(lane.admit(now, false), Admission::Wait);
+        // After a while one more may try.
+        assert_eq!(lane.admit(now + 60 * second, false), Admission::Go);
+        // No place at all: each time for longer, until somebody succeeds.
+        let now = now + 60 * second;
+        assert_eq!(lane.batch(), BATCH);
+        lane.crowded(now);
+        lane.crowded(now);
+        assert_eq!(lane.batch(), 1);
+        assert_eq!(lane.admit(now + second, false), Admission::Wait);
+        assert!(matches!(lane.next(now + second, false), Next::Left(_)));
+        assert!(matches!(lane.next(now + second, true), Next::Empty));
+        lane.crowded(now + 2 * second);
+        assert!(lane.is_narrow(now + 5 * second) && !lane.is_narrow(now + 6 * second));
+        let _ = lane.succeeded(now + 6 * second);
+        assert_eq!(lane.batch(), BATCH);
     }
 }

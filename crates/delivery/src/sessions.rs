@@ -238,9 +238,12 @@ impl Sessions {
         session.places.iter().all(is_free)
     }
 
-    /// Waits until another transaction may begin at this host (`delivery.rate-per-host`).
-    pub(crate) async fn pace(&self, name: &HostName) {
-        let Some(spacing) = self.spacing else { return };
+    /// Waits until another transaction may begin at this host (`delivery.rate-per-host`). False: everything is to
+    /// end.
+    pub(crate) async fn pace(&self, name: &HostName) -> bool {
+        let Some(spacing) = self.spacing else {
+            return true;
+        };
         let turn = {
             let host = self.host(Place::Name(name.clone()));
             let mut next = host.next.lock();
@@ -249,8 +252,8 @@ impl Sessions {
             turn
         };
         tokio::select! {
-            () = tokio::time::sleep_until(turn) => {}
-            () = self.workers.stopped() => {}
+            () = tokio::time::sleep_until(turn) => true,
+            () = self.workers.stopped() => false,
         }
     }
 

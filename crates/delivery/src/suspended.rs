@@ -55,6 +55,9 @@ pub(crate) async fn put_off<S: QueueStore>(inner: &Arc<Inner<S>>, lane: &Arc<Lan
             }
         }
         while ends.join_next().await.is_some() {}
+        if lane.is_narrow(inner.now().monotonic) {
+            return; // What went back for want of a place would come again at once.
+        }
     }
 }
 

@@ -341,7 +341,9 @@ impl<S: QueueStore> Attempt<'_, S> {
                     return After::Settled;
                 }
             };
-            self.sessions.pace(way.name).await;
+            if !self.sessions.pace(way.name).await {
+                return After::Busy;
+            }
             let reused = session.connection.transactions() > 0;
             match session.connection.transact(&transaction, body).await {
                 Ok(outcomes) => {
@@ -512,6 +514,7 @@ impl<S: QueueStore> Attempt<'_, S> {
             HostFailure::from_cause(&self.about(), way.name, ip, port, error.stage, &error.cause);
         failure.tls = session.tls();
         found.ours |= matches!(error.cause, Cause::Local(_)); // damaged content
+        found.begun |= error.stage != Stage::Mail;
         self.remember(way.name, ip, failure.reason, &error.transcript);
         self.trace(way.name, ip, &error.transcript);
         if error.after_final_dot {

@@ -10,6 +10,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -210,7 +211,7 @@ impl Outlet {
             Target::Stdout => Sink::Lines(Lines::new(File::from(
                 io::stdout().as_fd().try_clone_to_owned()?,
             ))),
-            Target::File(path) => Sink::Lines(Lines::new(append(path)?)),
+            Target::File(path) => Sink::Lines(append(path)?),
             Target::Journal(identifier) => {
                 Sink::Journal(Journal::connect(Path::new(journald::SOCKET), identifier)?)
             }
@@ -230,10 +231,17 @@ impl Drop for Guard {
             if shared.over.wait_until(&mut state, end).timed_out() {
                 let octets = state.buffer.len();
                 drop(state);
-                tracing::error!(
-                    octets,
-                    "the event log takes nothing; what waits there is lost"
-                );
+                // Standard error may go where nobody reads, too.
+                let said = std::thread::spawn(move || {
+                    tracing::error!(
+                        octets,
+                        "the event log takes nothing; what waits there is lost"
+                    );
+                });
+                let end = Instant::now() + Duration::from_millis(500);
+                while !said.is_finished() && Instant::now() < end {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
                 return;
             }
         }
@@ -298,8 +306,19 @@ impl<W: Write> Lines<W> {
     }
 }
 
-fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
+/// A line that an earlier process, or this one before a reload, could not end is ended first.
+fn append(path: &Path) -> io::Result<Lines<File>> {
+    let out = OpenOptions::new().create(true).append(true).open(path)?;
+    let kind = out.metadata()?;
+    let mut last = [b'\n'];
+    // What may only be written counts as whole.
+    if let (true, Some(end), Ok(file)) =
+        (kind.is_file(), kind.len().checked_sub(1), File::open(path))
+    {
+        let _ = file.read_at(&mut last, end);
+    }
+    let torn = last != [b'\n'];
+    Ok(Lines { out, torn })
 }
 
 /// How long lines gather after a write before the next.
@@ -371,12 +390,34 @@ mod tests {
         lines.write(b"five\n").unwrap();
         lines.write(b"six\n").unwrap();
         assert_eq!(lines.out.written, b"one\ntwo\nfive\nsix\n");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), b"one\ntw").unwrap();
+        append(file.path()).unwrap().write(b"three\n").unwrap();
+        append(file.path()).unwrap().write(b"four\n").unwrap();
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        assert_eq!(text, "one\ntw\nthree\nfour\n");
         // Between two lines nothing is torn.
         let mut lines = Lines::new(disk(4));
         assert_eq!(lines.write(b"one\ntwo\n").unwrap_err().events, 1);
         lines.out.room = 100;
         lines.write(b"three\n").unwrap();
         assert_eq!(lines.out.written, b"one\nthree\n");
+    }
+
+    #[test]
+    fn h6_03_a_reader_that_has_stopped_keeps_nobody_from_ending() {
+        let (reader, writer) = io::pipe().unwrap();
+        let outlet = Outlet {
+            formatter: Formatter::new(Format::Json, "h.test", "sealpost", 1),
+            sink: Sink::Lines(Lines::new(File::from(std::os::fd::OwnedFd::from(writer)))),
+        };
+        let (log, guard) = EventLog::start(outlet).unwrap();
+        // More than a pipe holds.
+        for n in 0..10_000 {
+            log.write(&Said(n));
+        }
+        drop(guard);
+        drop(reader);
     }
 
     #[test]

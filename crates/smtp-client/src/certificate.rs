@@ -171,12 +171,18 @@ pub fn few_names(names: &[Box<str>]) -> String {
     let shown = &names[..names.len().min(NAMES)];
     match names.len() - shown.len() {
         0 => shown.join(", "),
+        // Of a long list the rest was not kept.
+        more if names.len() >= NAMES_KEPT => {
+            format!("{} and at least {more} more", shown.join(", "))
+        }
         more => format!("{} and {more} more", shown.join(", ")),
     }
 }
 
 /// Of a certificate, in a sentence.
 const NAMES: usize = 5;
+/// Of a certificate, in the record of a session.
+pub(crate) const NAMES_KEPT: usize = 32;
 
 #[cfg(test)]
 mod tests {

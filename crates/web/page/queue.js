@@ -193,10 +193,11 @@ export async function act(name, on, silent = false) {
   const says = name === "bounce" && silent ? "It leaves the queue. Its sender is <>: nobody is told." : action.says;
   const spared = untried(found);
   const what = plural(matched, "message");
+  const none = found.already ? `${plural(found.already, "message")} ${found.already === 1 ? "is" : "are"} ${name === "hold" ? "held already" : "not held"}.` : "No message matches any more.";
   const reason = el("input", { id: "act-reason", autocomplete: "off", maxlength: "500" });
   const sure = await confirm({
     title: `${action.verb} ${what}?`,
-    body: matched ? [el("p", {}, says), spared && el("p", {}, level("warning", spared)), el("label", { for: "act-reason" }, "Why (kept in the log)"), reason] : el("p", {}, "No message matches any more."),
+    body: matched ? [el("p", {}, says), spared && el("p", {}, level("warning", spared)), el("label", { for: "act-reason" }, "Why (kept in the log)"), reason] : el("p", {}, none),
     action: matched ? `${action.verb} ${what}` : null,
     danger: action.danger,
   });

@@ -137,7 +137,8 @@ const WRONG_PURPOSE: Variant = Variant {
     sentence: NOT_ACCEPTED,
     advice: "{Admin} should replace the certificate of {mx} by one issued for servers (extended key usage \
              serverAuth). {ours}",
-    request: "Please replace the certificate of {mx} by one issued for servers (extended key usage serverAuth).",
+    request: "Please replace the certificate of {mx} by one issued for servers (extended key usage serverAuth) \
+              that is not an authority's own.",
 };
 
 const CERTIFICATE_TOO_LARGE: Variant = Variant {

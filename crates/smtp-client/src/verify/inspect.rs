@@ -9,6 +9,7 @@ use x509_parser::public_key::PublicKey;
 use x509_parser::time::ASN1Time;
 use x509_parser::x509::X509Name;
 
+use crate::certificate::NAMES_KEPT;
 use crate::{CertificateFault, LeafCertificate};
 
 /// What is shown of a certificate; `None` if it cannot be read.
@@ -24,7 +25,7 @@ pub(super) fn leaf(der: &CertificateDer<'_>) -> Option<LeafCertificate> {
         });
     let fingerprint = digest(&SHA256, der);
     Some(LeafCertificate {
-        subject_alt_names: dns_names.take(NAMES_SHOWN).collect(),
+        subject_alt_names: dns_names.take(NAMES_KEPT).collect(),
         issuer: name(certificate.issuer()),
         not_before: timestamp(certificate.validity().not_before),
         not_after: timestamp(certificate.validity().not_after),
@@ -111,6 +112,5 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-const NAMES_SHOWN: usize = 32;
 const TEXT_SHOWN: usize = 256;
 const ED25519: &str = "1.3.101.112";

@@ -75,6 +75,8 @@ pub struct TlsSeen {
 pub struct SessionSeen {
     /// The client's address.
     pub peer: SocketAddr,
+    /// How many messages this server had taken when it began.
+    pub after: usize,
     /// The session's TLS, if a handshake succeeded.
     pub tls: Option<TlsSeen>,
     /// Why a handshake failed, if one did.

@@ -40,8 +40,10 @@ pub(super) enum Next {
 
 pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, board: Arc<Board<State>>) {
     let id = board.update(|s| {
+        let after = s.messages.len();
         s.sessions.push(SessionSeen {
             peer,
+            after,
             tls: None,
             handshake_error: None,
             plain_after_starttls: Vec::new(),

@@ -13,13 +13,13 @@ use mail_types::{EnhancedStatus, Recipient, Timestamp};
 use outbound_queue::{
     AttemptNote, Done, Finish, HostNote, Leased, NewMessage, Now, Outcome, QueueError, QueueStore,
 };
+use parking_lot::Mutex;
 
 use crate::blame::Advice;
 use crate::content;
 use crate::demand::Requirement;
 use crate::dice::Dice;
 use crate::findings::Findings;
-use crate::notice_limit::NoticeLimits;
 use crate::notify::{self, Notice};
 use crate::ports::{NoticeWithheld, Observer};
 use crate::recalled::{self, policy_line};
@@ -27,6 +27,7 @@ use crate::settings::Settings;
 use crate::steps::Story;
 use crate::undeliverable::NOT_BELIEVED;
 use crate::verdict::{Decider, Failure, Verdict};
+use dsn::NoticeLimits;
 
 /// What the books are kept with.
 pub(crate) struct Books<'a, S> {
@@ -34,7 +35,7 @@ pub(crate) struct Books<'a, S> {
     pub(crate) observer: &'a dyn Observer,
     pub(crate) settings: &'a Settings,
     pub(crate) dice: &'a Dice,
-    pub(crate) limits: &'a NoticeLimits,
+    pub(crate) limits: &'a Mutex<NoticeLimits>,
 }
 
 /// One attempt to be entered.
@@ -422,8 +423,9 @@ impl<S> Books<'_, S> {
         };
         let (queue_id, recipients) = (entry.leased.id, notices.len());
         let about = (queue_id, recipients);
+        let at = (entry.now.wall, entry.now.monotonic);
         let limits = &self.settings.notices;
-        let Some(limit) = self.limits.check(limits, to, about, entry.now) else {
+        let Some(limit) = self.limits.lock().check(limits, to, about, at) else {
             return false;
         };
         self.observer.notice_withheld(&NoticeWithheld {

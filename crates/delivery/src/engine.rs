@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use mail_types::{Domain, Envelope, QueueId, Recipient, Resolver, Timestamp};
 use outbound_queue::{Leased, Now, Placement, QueueError, QueueStore};
+use parking_lot::Mutex;
 use policy_cache::{Clock, PolicyCache};
 use smtp_client::{Connector, Pool};
 
@@ -16,7 +17,6 @@ use crate::dice::Dice;
 use crate::in_hand::InHand;
 use crate::lane::Lane;
 use crate::lanes::Lanes;
-use crate::notice_limit::NoticeLimits;
 use crate::nxdomain_guard::NxdomainGuard;
 use crate::paused::Paused;
 use crate::planner::{Hosts, Made, Planner};
@@ -26,6 +26,7 @@ use crate::route::Destination;
 use crate::sessions::Sessions;
 use crate::settings::Settings;
 use crate::{suspended, upkeep, worker};
+use dsn::NoticeLimits;
 
 /// What an engine is made of.
 pub struct Parts<S> {
@@ -78,7 +79,7 @@ pub(crate) struct Inner<S> {
     /// Raised when an operator returns mail, which a paused destination does not keep back.
     pub(crate) returns: AtomicU64,
     pub(crate) strikes: Strikes,
-    pub(crate) notices: NoticeLimits,
+    pub(crate) notices: Mutex<NoticeLimits>,
     /// When held mail was last looked through for what is too old; monotonic milliseconds.
     pub(crate) held_looked: AtomicU64,
     /// By how many milliseconds next attempts have followed a clock that was set back.
@@ -187,7 +188,7 @@ impl<S: QueueStore> Delivery<S> {
                 paused: parts.paused,
                 returns: AtomicU64::new(1),
                 strikes: Strikes::default(),
-                notices: NoticeLimits::default(),
+                notices: Mutex::default(),
                 held_looked: AtomicU64::new(0),
                 set_back: AtomicU64::new(0),
                 missed_dns: crate::silent::Missed::at_start(),

@@ -25,7 +25,6 @@ mod lane;
 mod lanes;
 mod learn;
 mod lingering;
-mod notice_limit;
 mod notice_summary;
 mod notify;
 mod nxdomain_guard;
@@ -58,9 +57,9 @@ mod work;
 mod worker;
 
 pub use dice::Dice;
+pub use dsn::{NoticeSettings, NoticeSummary, Rate, Withheld};
 pub use engine::{Delivery, Parts, Which};
 pub use in_hand::InHand;
-pub use notice_limit::{NoticeSettings, NoticeSummary, Rate, Withheld};
 pub use paused::{Pause, PauseError, Paused};
 pub use planner::{Hosts, Plan};
 pub use ports::{NoticeWithheld, Observer, PossibleDuplicate, SessionEvent, TracedPart};

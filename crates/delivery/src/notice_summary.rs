@@ -6,8 +6,8 @@ use mail_types::{
     Timestamp,
 };
 
-use crate::notice_limit::NoticeSummary;
 use crate::settings::Settings;
+use dsn::NoticeSummary;
 
 /// One message for all summaries; `None` if there is no postmaster, or nothing to tell.
 pub(crate) fn compose(

@@ -7,8 +7,8 @@ use attempt::{DsnKind, DsnSent, Record, Removed};
 use mail_types::{HostName, Mailbox, QueueId};
 
 use crate::destination::Suspension;
-use crate::notice_limit::{NoticeSummary, Withheld};
 use crate::steps::Story;
+use dsn::{NoticeSummary, Withheld};
 
 /// Is told of everything that happens to mail. Called from the workers: it must not block.
 pub trait Observer: Send + Sync {

@@ -10,9 +10,9 @@ use mta_sts::MxPattern;
 use outbound_queue::RetrySchedule;
 
 use crate::demand::{DaneRule, LocalRule, RequiredTls};
-use crate::notice_limit::NoticeSettings;
 use crate::route::RouteTable;
 use crate::seal::Seal;
+use dsn::NoticeSettings;
 
 /// What delivery is told by the configuration. Replaced as a whole on reload.
 #[derive(Clone, Debug)]

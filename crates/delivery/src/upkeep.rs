@@ -10,8 +10,8 @@ use mail_types::Timestamp;
 use outbound_queue::{Edit, Filter, Incoming, MessageState, QueueError, QueueStore, Target};
 
 use crate::engine::Inner;
-use crate::notice_limit::NoticeSummary;
 use crate::notice_summary;
+use dsn::NoticeSummary;
 
 /// `running` for so long.
 pub(crate) async fn look<S: QueueStore>(inner: &Arc<Inner<S>>, running: Duration) {
@@ -24,7 +24,7 @@ pub(crate) async fn look<S: QueueStore>(inner: &Arc<Inner<S>>, running: Duration
     }
     let settings = inner.settings.load_full();
     let now = inner.now();
-    let ended = inner.notices.ended(&settings.notices, now.monotonic);
+    let ended = inner.notices.lock().ended(&settings.notices, now.monotonic);
     summarise(inner, &ended).await;
     if let Err(error) = follow_the_clock(inner).await {
         tracing::warn!(%error, "mail that waits for a time which the clock has gone back before could not be made due");
@@ -45,7 +45,7 @@ pub(crate) async fn look<S: QueueStore>(inner: &Arc<Inner<S>>, running: Duration
 /// An orderly end: what was withheld is told now.
 pub(crate) async fn end<S: QueueStore>(inner: &Inner<S>) {
     let settings = inner.settings.load_full();
-    let all = inner.notices.ended(&settings.notices, Duration::MAX);
+    let all = inner.notices.lock().ended(&settings.notices, Duration::MAX);
     summarise(inner, &all).await;
 }
 

@@ -9,7 +9,7 @@ use outbound_queue::{QueueStore, SuspendedSides};
 
 use crate::engine::Delivery;
 use crate::transcripts::Dialogue;
-use crate::{lanes, notice_limit, upkeep};
+use crate::{lanes, upkeep};
 
 /// What one destination has in memory, for the status page.
 #[derive(Clone, Debug)]
@@ -110,7 +110,7 @@ impl<S: QueueStore> Delivery<S> {
     /// Senders whose notifications are counted, and how many are at most.
     #[must_use]
     pub fn notice_senders(&self) -> (usize, usize) {
-        (self.inner.notices.senders(), notice_limit::SENDERS)
+        (self.inner.notices.lock().senders(), dsn::SENDERS)
     }
 
     /// The destinations in memory to which mail for a domain goes, by whatever route.

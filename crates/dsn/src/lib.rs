@@ -3,7 +3,7 @@
 //! [`entitled`] says who may be told, [`build`] makes one notification for the recipients that may.
 //! Everything that peers and senders wrote is untrusted: it reaches the message only through one
 //! function per place (structured field, plain text, MIME part), each of which cannot emit a line
-//! break, a control character or the boundary.
+//! break, a control character or the boundary. [`NoticeLimits`] says how many may be sent.
 
 mod address;
 mod build;
@@ -11,6 +11,7 @@ mod encode;
 mod entitled;
 mod error;
 mod fields;
+mod limits;
 mod original;
 mod redact;
 mod report;
@@ -25,6 +26,7 @@ pub use address::addr_xtext;
 pub use build::{Built, build};
 pub use entitled::entitled;
 pub use error::DsnError;
+pub use limits::{NoticeLimits, NoticeSettings, NoticeSummary, Rate, SENDERS, Withheld};
 pub use redact::redact;
 pub use report::{
     Action, Diagnostic, Host, Notification, Original, Policy, RecipientReport, Reporter,

@@ -13,7 +13,6 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use mail_types::{Mailbox, QueueId, Timestamp};
-use parking_lot::Mutex;
 
 /// So many per period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,10 +61,7 @@ pub struct NoticeSummary {
 
 /// The windows.
 #[derive(Default)]
-pub(crate) struct NoticeLimits(Mutex<State>);
-
-#[derive(Default)]
-struct State {
+pub struct NoticeLimits {
     senders: HashMap<Box<str>, Window>,
     all: Count,
     others: Option<Others>,
@@ -147,56 +143,57 @@ impl Window {
 }
 
 impl NoticeLimits {
-    /// Whether a notification of so many `recipients` of a message may be made; `now` on both clocks.
-    pub(crate) fn check(
-        &self,
+    /// Whether a notification about a message and so many of its recipients may be made; now on both clocks.
+    pub fn check(
+        &mut self,
         settings: &NoticeSettings,
         sender: &Mailbox,
         about: (QueueId, usize),
-        now: outbound_queue::Now,
+        (wall, monotonic): (Timestamp, Duration),
     ) -> Option<Withheld> {
         if settings.per_sender.is_none() && settings.in_all.is_none() {
             return None;
         }
-        let state = &mut *self.0.lock();
+        let state = self;
         let name: Box<str> = sender.as_str().to_ascii_lowercase().into();
         // Windows that have ended are swept away every few seconds ([`NoticeLimits::ended`]).
         if state.senders.len() >= SENDERS && !state.senders.contains_key(&name) {
             let others = state.others.get_or_insert_with(Others::new);
-            let withheld = if !others.fits(&name, settings.per_sender, now.monotonic) {
+            let withheld = if !others.fits(&name, settings.per_sender, monotonic) {
                 Withheld::PerSender
-            } else if !state.all.fits(settings.in_all, now.monotonic) {
+            } else if !state.all.fits(settings.in_all, monotonic) {
                 Withheld::InAll
             } else {
                 return None;
             };
             if others.over.is_none() {
-                others.since = now.monotonic;
+                others.since = monotonic;
             }
-            note(&mut others.over, None, about, now.wall);
+            note(&mut others.over, None, about, wall);
             return Some(withheld);
         }
         let window = state.senders.entry(name);
-        let window = window.or_insert_with(|| Window::new(now.monotonic));
-        if window.is_over(settings.period(), now.monotonic) {
+        let window = window.or_insert_with(|| Window::new(monotonic));
+        if window.is_over(settings.period(), monotonic) {
             // A flood goes on: what was kept back until now is told all the same.
             state.ended.extend(window.over.take());
-            *window = Window::new(now.monotonic);
+            *window = Window::new(monotonic);
         }
         let withheld = if !window.fits(settings.per_sender) {
             Withheld::PerSender
-        } else if !state.all.fits(settings.in_all, now.monotonic) {
+        } else if !state.all.fits(settings.in_all, monotonic) {
             Withheld::InAll
         } else {
             return None;
         };
-        note(&mut window.over, Some(sender), about, now.wall);
+        note(&mut window.over, Some(sender), about, wall);
         Some(withheld)
     }
 
     /// The summaries of windows that have ended; all that there are with `now` at the end of time.
-    pub(crate) fn ended(&self, settings: &NoticeSettings, now: Duration) -> Vec<NoticeSummary> {
-        let state = &mut *self.0.lock();
+    #[must_use]
+    pub fn ended(&mut self, settings: &NoticeSettings, now: Duration) -> Vec<NoticeSummary> {
+        let state = self;
         let period = settings.period();
         let mut summaries = std::mem::take(&mut state.ended);
         let senders = state.senders.values_mut();
@@ -217,8 +214,9 @@ impl NoticeLimits {
     }
 
     /// Senders that are remembered.
-    pub(crate) fn senders(&self) -> usize {
-        self.0.lock().senders.len()
+    #[must_use]
+    pub fn senders(&self) -> usize {
+        self.senders.len()
     }
 }
 
@@ -270,7 +268,7 @@ impl NoticeSettings {
 }
 
 /// Senders that have a window of their own.
-pub(crate) const SENDERS: usize = 10_000;
+pub const SENDERS: usize = 10_000;
 /// Windows that the others share: 400 KiB, while there are so many.
 const SHARED: usize = 16_384;
 const DAY: Duration = Duration::from_hours(24);
@@ -278,13 +276,11 @@ const DAY: Duration = Duration::from_hours(24);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use outbound_queue::Now;
-
-    fn at(secs: u64) -> Now {
-        Now {
-            wall: Timestamp::from_secs(1_800_000_000 + secs),
-            monotonic: Duration::from_secs(secs),
-        }
+    fn at(secs: u64) -> (Timestamp, Duration) {
+        (
+            Timestamp::from_secs(1_800_000_000 + secs),
+            Duration::from_secs(secs),
+        )
     }
 
     fn rate(count: u32, secs: u64) -> Option<Rate> {
@@ -308,7 +304,7 @@ mod tests {
 
     #[test]
     fn f4_06_ten_thousand_failures_of_one_sender_are_a_few_notices_and_one_summary() {
-        let limits = NoticeLimits::default();
+        let mut limits = NoticeLimits::default();
         let settings = settings(rate(100, 86_400), None);
         let sender: Mailbox = "News@Org.test".parse().unwrap();
         let other: Mailbox = "b@org.test".parse().unwrap();
@@ -341,7 +337,7 @@ mod tests {
 
     #[test]
     fn f4_06_forged_senders_share_the_limit_in_all() {
-        let limits = NoticeLimits::default();
+        let mut limits = NoticeLimits::default();
         let settings = settings(rate(5, 3600), rate(50, 3600));
         let sent = (0..30_000u64).filter(|n| {
             let sender = format!("u{n}@org.test").parse().unwrap();
@@ -359,7 +355,7 @@ mod tests {
 
     #[test]
     fn f4_06_who_comes_when_all_windows_are_taken_is_limited_too() {
-        let limits = NoticeLimits::default();
+        let mut limits = NoticeLimits::default();
         let settings = settings(rate(5, 3600), None);
         for n in 0..SENDERS as u64 {
             let sender = format!("u{n}@org.test").parse().unwrap();
@@ -396,7 +392,7 @@ mod tests {
 
     #[test]
     fn f4_06_a_flood_that_goes_on_is_summarised_each_period() {
-        let limits = NoticeLimits::default();
+        let mut limits = NoticeLimits::default();
         let settings = settings(rate(2, 100), None);
         let sender: Mailbox = "a@org.test".parse().unwrap();
         let mut told = Vec::new();
@@ -411,7 +407,7 @@ mod tests {
 
     #[test]
     fn f4_06_with_the_limit_in_all_alone_there_is_a_summary_a_period_too() {
-        let limits = NoticeLimits::default();
+        let mut limits = NoticeLimits::default();
         let settings = settings(None, rate(2, 100));
         let sender: Mailbox = "a@org.test".parse().unwrap();
         // The machine has been up for long.
@@ -426,7 +422,7 @@ mod tests {
 
     #[test]
     fn f4_06_without_limits_nothing_is_kept_back_or_remembered() {
-        let limits = NoticeLimits::default();
+        let mut limits = NoticeLimits::default();
         let sender: Mailbox = "a@org.test".parse().unwrap();
         for n in 0..1000 {
             assert_eq!(

@@ -137,6 +137,7 @@ pub(crate) fn detail(
             .iter()
             .map(|entry| attempt(entry, view, &dialogue))
             .collect(),
+        history_left_out: view.left_out,
     }
 }
 

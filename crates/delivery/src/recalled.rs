@@ -70,13 +70,17 @@ pub(crate) fn warning(
     }
     let attempts = leased.recipients.iter().map(|slot| slot.attempts).max()?;
     let (tried, recalled) = recall(leased);
-    let next = retry.next(attempts, recalled.at?, leased.expires, dice.unit());
+    // Of a message with very many results not all are remembered: it is not tried for that.
+    let last = recalled.at.unwrap_or(now);
+    let next = retry.next(attempts, last, leased.expires, dice.unit());
     if next <= now {
         return None;
     }
     let mut found = Findings::new(leased.recipients.len(), None);
     for (slot, verdict) in leased.recipients.iter().zip(&mut found.verdicts) {
-        let failure = failure(last_attempt(leased, slot.index)?)?;
+        let remembered = last_attempt(leased, slot.index).and_then(failure);
+        let reason = slot.reason.filter(|_| slot.attempts > 0);
+        let failure = remembered.or_else(|| Some(of_reason(leased, reason?)))?;
         *verdict = Some(Verdict::Deferred(Arc::new(failure)));
     }
     found.tried = tried;
@@ -138,10 +142,7 @@ pub(crate) fn recall(leased: &Leased) -> (Vec<Tried>, Recalled) {
     };
     let note = &last.note;
     let by = DemandedBy::from_key(&note.by);
-    let domain = match leased.destination.as_str() {
-        route if route.starts_with("route:") => "",
-        domain => domain,
-    };
+    let domain = domain(leased);
     let tried = note.tried.iter().map(|host| tried(host, domain, by));
     let recalled = Recalled {
         at: Some(last.last),
@@ -158,6 +159,14 @@ pub(crate) fn recall(leased: &Leased) -> (Vec<Tried>, Recalled) {
     (tried.collect(), recalled)
 }
 
+/// The domain that mail goes to, unless that is a route's.
+fn domain(leased: &Leased) -> &str {
+    match leased.destination.as_str() {
+        route if route.starts_with("route:") => "",
+        domain => domain,
+    }
+}
+
 fn failure(entry: &AttemptEntry) -> Option<Failure> {
     let note = &entry.note;
     let reason = Reason::from_key(&note.reason)?;
@@ -168,6 +177,15 @@ fn failure(entry: &AttemptEntry) -> Option<Failure> {
         reply: note.reply.as_deref().map(Into::into),
         detail: note.detail.as_ref().into(),
     })
+}
+
+/// What is told where the reason is all that is known.
+fn of_reason(leased: &Leased, reason: Reason) -> Failure {
+    let facts = Facts {
+        domain: domain(leased),
+        ..Facts::default()
+    };
+    Failure::new(reason, reason.sentence(&facts))
 }
 
 fn tried(host: &HostNote, domain: &str, by: DemandedBy) -> Tried {
@@ -265,14 +283,15 @@ mod tests {
         AttemptNote, Destination, Finish, Incoming, MemoryStore, Now, Outcome, QueueStore,
     };
 
-    fn envelope(at: Timestamp) -> Envelope {
+    fn envelope(at: Timestamp, recipients: usize) -> Envelope {
+        let recipients = (0..recipients).map(|n| Recipient {
+            mailbox: format!("b{n}@d.test").parse().unwrap(),
+            notify: Notify::Unspecified,
+            orcpt: None,
+        });
         Envelope {
             reverse_path: ReversePath::Mailbox("a@org.test".parse().unwrap()),
-            recipients: vec![Recipient {
-                mailbox: "b@d.test".parse().unwrap(),
-                notify: Notify::Unspecified,
-                orcpt: None,
-            }],
+            recipients: recipients.collect(),
             body: BodyType::SevenBit,
             smtputf8: false,
             requiretls: false,
@@ -301,7 +320,7 @@ mod tests {
         let store = MemoryStore::new(placement(), LEASE_TIME);
         let key = Destination::new("d.test");
         let incoming = store.begin(None, at(1000)).unwrap();
-        let committed = incoming.commit(envelope(at(1000).wall), true, at(1000));
+        let committed = incoming.commit(envelope(at(1000).wall, 1), true, at(1000));
         let committed = committed.await.unwrap();
         let first = committed.leases.into_iter().next().unwrap();
         assert!(
@@ -348,6 +367,53 @@ mod tests {
         // And if its next attempt has come meanwhile.
         let retry = RetrySchedule::new(vec![Duration::from_secs(1)], day, day, hour / 2);
         assert!(warning(&again, &retry, at(due).wall, &dice).is_none());
+    }
+
+    #[tokio::test]
+    async fn f1_17_e5_01_a_warning_is_no_attempt_however_many_answers_there_were() {
+        let at = |secs: u64| Now {
+            wall: Timestamp::from_secs(secs),
+            monotonic: Duration::from_secs(secs),
+        };
+        let (hour, day) = (Duration::from_hours(1), Duration::from_hours(24));
+        let retry = RetrySchedule::new(vec![hour], day, day, hour / 2);
+        let due = 1000 + 1800;
+        for recipients in [8, 40] {
+            let store = MemoryStore::new(placement(), LEASE_TIME);
+            let incoming = store.begin(None, at(1000)).unwrap();
+            let envelope = envelope(at(1000).wall, recipients);
+            let committed = incoming.commit(envelope, true, at(1000)).await.unwrap();
+            let first = committed.leases.into_iter().next().unwrap();
+            let deferred = |note| Outcome::Deferred {
+                next_attempt: Timestamp::from_secs(due),
+                note,
+            };
+            let note = |n| AttemptNote {
+                reason: "remote-4xx".into(),
+                reply: Some(format!("451 {n}").into()),
+                ..AttemptNote::default()
+            };
+            let finish = Finish {
+                lease: first.token,
+                outcomes: (0..recipients).map(|n| (n, deferred(n))).collect(),
+                notes: (0..recipients).map(note).collect(),
+                told: Vec::new(),
+                warned: Vec::new(),
+                put_off: false,
+                looked: false,
+                messages: Vec::new(),
+            };
+            store.finish(finish, at(1010)).unwrap();
+            let key = Destination::new("d.test");
+            let again = store.lease(&key, 1, at(due)).await.unwrap().remove(0);
+            let warned = warning(&again, &retry, at(due).wall, &Dice::seeded(1));
+            let (found, _) = warned.expect("there is no attempt");
+            let of_it = |v: &Option<Verdict>| matches!(v, Some(Verdict::Deferred(f)) if f.reason == Reason::Remote4xx);
+            assert_eq!(
+                found.verdicts.iter().filter(|v| of_it(v)).count(),
+                recipients
+            );
+        }
     }
 
     #[test]

@@ -7,13 +7,14 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use attempt::Reason;
 use mail_types::{Envelope, QueueId, Timestamp};
 use tokio::sync::Notify;
 
 use crate::disk::{Large, Place};
 use crate::leases::{Lease, Leases};
 use crate::schedule::{Key, Schedule, arrival_of, sender_number};
-use crate::state::{Change, Deferral, Stored};
+use crate::state::{Change, Deferral, RecipientEntry, Stored};
 use crate::{
     Destination, Done, Finish, HeldBody, LeaseToken, Leased, LeasedRecipient, Now, Outcome,
     Placement, QueueError, Stats,
@@ -385,17 +386,12 @@ impl Core {
         let expires = self.placement.expires(&message.envelope);
         let expired = expires <= now.wall;
         let all = expired || message.bounce;
-        let recipients: Vec<(u32, u32, bool)> = (0u32..)
+        let recipients: Vec<(u32, &RecipientEntry)> = (0u32..)
             .zip(&message.recipients)
             .filter(|(_, r)| r.done.is_none() && r.destination == destination)
             .filter(|(_, r)| all || r.put_off || r.next <= now.wall)
-            .map(|(index, r)| (index, r.attempts, r.warned))
             .collect();
-        let put_off = |(index, ..): &(u32, u32, bool)| {
-            let entry = message.recipients.get(*index as usize);
-            entry.is_some_and(|r| r.put_off)
-        };
-        let put_off = recipients.iter().all(put_off);
+        let put_off = recipients.iter().all(|(_, r)| r.put_off);
         let due = message.due_at(&destination)?.time;
         let leased = Leased {
             token: self.leases.grant(
@@ -409,10 +405,11 @@ impl Core {
             envelope: Arc::clone(&message.envelope),
             recipients: recipients
                 .iter()
-                .map(|(index, attempts, warned)| LeasedRecipient {
+                .map(|(index, r)| LeasedRecipient {
                     index: *index as usize,
-                    attempts: *attempts,
-                    warned: *warned,
+                    attempts: r.attempts,
+                    reason: r.reason.as_deref().and_then(Reason::from_key),
+                    warned: r.warned,
                 })
                 .collect(),
             due,
@@ -420,7 +417,7 @@ impl Core {
             expires,
             expired,
             bounce: message.bounce,
-            attempts: message.attempts.clone(),
+            attempts: message.history.entries.clone(),
             body: hot.body.clone(),
         };
         Some(leased)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use attempt::Reason;
 use mail_types::{Envelope, QueueId, Timestamp};
 
 use crate::{AttemptEntry, Destination, HeldBody};
@@ -30,7 +31,7 @@ pub struct Leased {
     pub expired: bool,
     /// An operator asked for a bounce: no attempt, but the DSN that says so.
     pub bounce: bool,
-    /// The history of attempts: the first and the last five, equal repeats counted.
+    /// The history: results of the first attempt and of the last ones, equal repeats counted.
     pub attempts: Vec<AttemptEntry>,
     /// The content, if it is still in memory.
     pub body: Option<HeldBody>,
@@ -43,6 +44,8 @@ pub struct LeasedRecipient {
     pub index: usize,
     /// Attempts so far, not counting this one.
     pub attempts: u32,
+    /// What it waits for, if it is known.
+    pub reason: Option<Reason>,
     /// The sender was told of its delay already.
     pub warned: bool,
 }

@@ -18,6 +18,7 @@ mod error;
 mod filter;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+mod history;
 mod lease;
 mod leases;
 mod memory;

@@ -28,8 +28,10 @@ pub struct MessageView {
     pub warned: bool,
     /// An operator asked for a bounce.
     pub bounce: bool,
-    /// The first attempt and the last five, equal repeats counted.
+    /// The history: results of the first attempt and of the last five, equal repeats counted.
     pub attempts: Vec<AttemptEntry>,
+    /// Results that are not kept.
+    pub left_out: u32,
 }
 
 /// What a message waits for.
@@ -191,6 +193,7 @@ mod tests {
             warned: false,
             bounce: false,
             attempts: vec![entry("connect-timeout"), entry("connect-timeout")],
+            left_out: 0,
         };
         let last = view.last_attempt(1).map(|e| &*e.note.reason);
         assert_eq!(last, Some("connect-timeout"));

@@ -67,7 +67,8 @@ impl Core {
             expires: self.placement.expires(&message.envelope),
             warned: message.recipients.iter().any(|r| r.warned),
             bounce: message.bounce,
-            attempts: message.attempts.clone(),
+            attempts: message.history.entries.clone(),
+            left_out: message.history.left_out,
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use mail_types::{Envelope, QueueId, Timestamp};
 
+use crate::history::History;
 use crate::moves::{Blame, LastOf};
 use crate::{AttemptEntry, AttemptNote, Destination, Done, Filter, Placement};
 
@@ -20,7 +21,7 @@ pub(crate) struct Stored {
     pub(crate) bounce: bool,
     /// One per recipient of the envelope, in its order.
     pub(crate) recipients: Vec<RecipientEntry>,
-    pub(crate) attempts: Vec<AttemptEntry>,
+    pub(crate) history: History,
     /// The record by which it was last made due together with others; zero if none was.
     pub(crate) retried: QueueId,
 }
@@ -117,7 +118,7 @@ impl Stored {
             held: false,
             bounce: false,
             recipients,
-            attempts: Vec::new(),
+            history: History::default(),
             retried: QueueId::from_raw(0),
         }
     }
@@ -191,19 +192,18 @@ impl Stored {
                 r.done.get_or_insert(*done);
             }
         }
-        for (n, (destination, note)) in (0u32..).zip(&change.notes) {
-            if change.put_off || change.looked {
-                break;
-            }
-            let entry = AttemptEntry {
+        if !(change.put_off || change.looked) {
+            let entries = (0u32..).zip(&change.notes);
+            let entries = entries.map(|(n, (destination, note))| AttemptEntry {
                 note: note.clone(),
                 destination: destination.clone(),
                 recipients: self.named(change.of_note(n)),
                 first: change.at,
                 last: change.at,
                 count: 1,
-            };
-            self.remember(entry);
+            });
+            let entries = entries.collect();
+            self.history.remember(entries, &self.recipients);
         }
         true
     }
@@ -251,7 +251,7 @@ impl Stored {
             pending: recipient.done.is_none(),
             reason: Some(reason),
         };
-        Blame::of(reason, of.find(&self.attempts))
+        Blame::of(reason, of.find(&self.history.entries))
     }
 
     /// When the message's part at what a filter is about is next to be looked at: the order of listings.
@@ -290,23 +290,6 @@ impl Stored {
         let some = !recipients.is_empty() && recipients.len() < self.recipients.len();
         some.then(|| recipients.into())
     }
-
-    fn remember(&mut self, entry: AttemptEntry) {
-        if let Some(last) = self.attempts.last_mut()
-            && last.note == entry.note
-            && last.destination == entry.destination
-            && last.recipients == entry.recipients
-        {
-            last.last = entry.last;
-            last.count = last.count.saturating_add(1);
-            return;
-        }
-        if self.attempts.len() > LAST_ATTEMPTS {
-            // The first stays: how it began is what people ask.
-            self.attempts.remove(1);
-        }
-        self.attempts.push(entry);
-    }
 }
 
 impl Change {
@@ -328,8 +311,6 @@ pub(crate) const NEVER: Timestamp = Timestamp::from_millis(u64::MAX);
 /// The due time of what an operator returns: before everything else, so that where its destination is paused this is
 /// all that goes.
 pub(crate) const FIRST: Timestamp = Timestamp::from_millis(0);
-/// Kept beside the first attempt.
-const LAST_ATTEMPTS: usize = 5;
 
 #[cfg(test)]
 mod tests {
@@ -392,7 +373,7 @@ mod tests {
         let r = &m.recipients[0];
         assert_eq!((r.attempts, r.next), (1, Timestamp::from_secs(2900)));
         assert_eq!(r.reason.as_deref(), Some("destination-suspended"));
-        let seen: Vec<&str> = m.attempts.iter().map(|a| &*a.note.reason).collect();
+        let seen: Vec<&str> = m.history.entries.iter().map(|a| &*a.note.reason).collect();
         assert_eq!(seen, ["connect"]);
         // Nor what only came up to have its sender told of the delay, which waits for nothing else.
         m.apply(&Change {
@@ -403,7 +384,10 @@ mod tests {
         let r = &m.recipients[0];
         assert_eq!((r.attempts, r.next), (1, Timestamp::from_secs(9000)));
         assert!(r.warned && !r.put_off);
-        assert_eq!((m.attempts.len(), m.attempts[0].count), (1, 1));
+        assert_eq!(
+            (m.history.entries.len(), m.history.entries[0].count),
+            (1, 1)
+        );
     }
 
     #[test]
@@ -436,7 +420,8 @@ mod tests {
             m.apply(&deferral(n as u32 + 1, reason, 100 + n as u64));
         }
         let seen: Vec<(&str, u32)> = m
-            .attempts
+            .history
+            .entries
             .iter()
             .map(|a| (&*a.note.reason, a.count))
             .collect();
@@ -463,18 +448,23 @@ mod tests {
             told: vec![(0, 0), (1, 1)],
             ..Change::default()
         });
-        let whose: Vec<_> = m.attempts.iter().map(|a| a.recipients.as_deref()).collect();
+        let whose: Vec<_> = m
+            .history
+            .entries
+            .iter()
+            .map(|a| a.recipients.as_deref())
+            .collect();
         assert_eq!(whose, [Some(&[0][..]), Some(&[1]), Some(&[2])]);
         // Once more for the last one: the same cause for the same recipient.
         let mut again = deferral(2, "remote-4xx", 200);
         again.deferred[0].recipient = 2;
         m.apply(&again);
-        assert_eq!(m.attempts.len(), 3);
-        assert_eq!(m.attempts[2].count, 2);
+        assert_eq!(m.history.entries.len(), 3);
+        assert_eq!(m.history.entries[2].count, 2);
         // Everybody is nobody in particular.
         let mut alone = stored(&["a@d.test"]);
         alone.apply(&deferral(1, "connect", 100));
-        assert_eq!(alone.attempts[0].recipients, None);
+        assert_eq!(alone.history.entries[0].recipients, None);
     }
 
     #[test]

@@ -26,7 +26,8 @@ export async function show(place, { rest: [id] }) {
     table("Recipients", [{ title: "Address" }, { title: "State" }, { title: "Status" }, { title: "Reply" }],
       message.per_recipient.map((r) => [foreign(r.address), state(r.state), r.dsn || "–", r.reply ? foreign(shortened(r.reply)) : "–"])),
     el("h2", {}, `Attempts (${number(message.attempts)})`),
-    message.history.length ? el("ol", { class: "attempts" }, [...message.history].reverse().map(attempt)) : el("p", { class: "quiet" }, "None yet."));
+    message.history.length ? el("ol", { class: "attempts" }, [...message.history].reverse().map(attempt)) : el("p", { class: "quiet" }, "None yet."),
+    message.history_left_out ? el("p", { class: "quiet" }, `And ${number(message.history_left_out)} more results in between, which are not kept.`) : null);
   explain(why, id);
 }
 

@@ -7,6 +7,7 @@ use mail_types::{Envelope, QueueId, Timestamp};
 use minicbor::{Decode, Encode};
 
 use super::Unreadable;
+use crate::history::History;
 use crate::state::{RecipientEntry, Stored};
 use crate::{AttemptEntry, AttemptNote, Destination, Done, HostNote};
 
@@ -32,6 +33,9 @@ pub(super) struct StateForm<'a> {
     /// Key of the last [`DUE`](super::DUE) record that was applied.
     #[n(6)]
     retried: Option<u64>,
+    /// Results of attempts that are not kept.
+    #[n(7)]
+    left_out: Option<u32>,
 }
 
 #[derive(Encode, Decode)]
@@ -126,7 +130,8 @@ impl<'a> StateForm<'a> {
             })
             .collect();
         let attempts = m
-            .attempts
+            .history
+            .entries
             .iter()
             .map(|a| AttemptForm {
                 note: NoteForm::of(&a.note),
@@ -146,6 +151,7 @@ impl<'a> StateForm<'a> {
             recipients,
             attempts,
             retried: (m.retried.raw() != 0).then(|| m.retried.raw()),
+            left_out: (m.history.left_out != 0).then_some(m.history.left_out),
         }
     }
 
@@ -189,7 +195,10 @@ impl<'a> StateForm<'a> {
             held: self.flags & HELD != 0,
             bounce: self.flags & BOUNCE != 0,
             recipients,
-            attempts,
+            history: History {
+                entries: attempts,
+                left_out: self.left_out.unwrap_or_default(),
+            },
             retried: QueueId::from_raw(self.retried.unwrap_or_default()),
         })
     }

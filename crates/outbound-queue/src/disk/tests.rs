@@ -4,6 +4,7 @@ use mail_types::{Notify, Ret, Submitter, Timestamp};
 use proptest::prelude::*;
 
 use super::*;
+use crate::history::History;
 use crate::samples::{ByDomain, envelope};
 use crate::state::Deferral;
 use crate::{AttemptNote, Destination, Done, HostNote};
@@ -110,6 +111,10 @@ fn everything_comes_back() {
     assert_eq!(decode_gone(&encode_gone(&[7])), Ok(vec![7]));
     let retried = Stored {
         retried: QueueId::from_raw(77),
+        history: History {
+            left_out: 14,
+            ..m.history.clone()
+        },
         ..m.clone()
     };
     assert_eq!(decode_state(&encode_state(&retried), &m), Ok(retried));
@@ -165,7 +170,7 @@ fn hosts_cases_and_whose_attempt_it_was_come_back() {
         reason: "cert-not-trusted".into(),
         case: case.into(),
     };
-    let entry = &mut m.attempts[0];
+    let entry = &mut m.history.entries[0];
     entry.recipients = Some([1].into());
     entry.note.case = "self-signed".into();
     entry.note.by = "rule".into();

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use attempt::{Case, DemandedBy, Facts, PolicyResult, PolicySource, PolicyUse, Reason, Tried};
-use mail_types::{EnhancedStatus, Timestamp};
-use outbound_queue::{AttemptEntry, HostNote, Leased, RetrySchedule};
+use mail_types::{EnhancedStatus, RetrySchedule, Timestamp};
+use outbound_queue::{AttemptEntry, HostNote, Leased};
 
 use crate::dice::Dice;
 use crate::findings::Findings;

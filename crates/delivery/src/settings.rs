@@ -5,9 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use mail_types::{AddressClass, Domain, Mailbox, Timestamp, unwrapped};
+use mail_types::{AddressClass, Domain, Mailbox, RetrySchedule, Timestamp, unwrapped};
 use mta_sts::MxPattern;
-use outbound_queue::RetrySchedule;
 
 use crate::demand::{DaneRule, LocalRule, RequiredTls};
 use crate::route::RouteTable;

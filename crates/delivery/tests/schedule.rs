@@ -11,11 +11,11 @@ use attempt::Reason;
 use delivery::destination::{Admission, Cause, Health, Recovery};
 use mail_types::{
     Arrival, BodyType, EnhancedStatus, Envelope, MessageClass, Notify, QueueId, Recipient,
-    ReversePath, Timestamp,
+    RetrySchedule, ReversePath, Timestamp,
 };
 use outbound_queue::{
     AttemptNote, Destination, Done, Edit, Filter, Finish, Incoming, Leased, MemoryStore,
-    MessageState, Now, Outcome, Placement, QueueStore, RetrySchedule, Target,
+    MessageState, Now, Outcome, Placement, QueueStore, Target,
 };
 use proptest::prelude::*;
 

@@ -1,4 +1,5 @@
-//! The words that all crates share: domain names, mailboxes, envelopes, queue ids, DNS answers.
+//! The words that all crates share: domain names, mailboxes, envelopes, queue ids, DNS answers, times of
+//! attempts.
 //!
 //! Each type is parsed once and then keeps its promise: a [`Domain`] is always in A-label normal
 //! form, a [`Mailbox`] always has a valid local part and host. Nothing here does I/O or reads a
@@ -10,6 +11,7 @@ mod envelope;
 mod header;
 mod mailbox;
 mod queue_id;
+mod retry;
 mod senders;
 mod special_use;
 mod status;
@@ -24,6 +26,7 @@ pub use envelope::{
 pub use header::{Field, header_fields};
 pub use mailbox::{Host, Mailbox, MailboxError};
 pub use queue_id::{QueueId, QueueIdError};
+pub use retry::RetrySchedule;
 pub use senders::{SenderPattern, Senders};
 pub use special_use::{AddressClass, unwrapped};
 pub use status::{EnhancedStatus, StatusClass, StatusError};

@@ -26,7 +26,6 @@ mod message;
 mod moves;
 mod outcome;
 mod pieces;
-mod retry;
 #[cfg(any(test, feature = "conformance"))]
 mod samples;
 mod schedule;
@@ -47,6 +46,5 @@ pub use message::{
 };
 pub use moves::{Blame, SuspendedSides};
 pub use outcome::{Done, Durable, Finish, Finished, NewMessage, Outcome};
-pub use retry::RetrySchedule;
 pub use stats::{DestinationCount, Health, ReasonCount, Stats, Summary, SummaryRow};
 pub use store::{Committed, Destination, Incoming, Now, Placement, QueueStore};

@@ -179,22 +179,12 @@ async fn show(
     for attempt in &detail.history {
         show_attempt(attempt, &item.id, out)?;
     }
-    if let Some(left_out) = left_out(detail.history_left_out) {
+    if detail.history_left_out > 0 {
+        let more = detail.history_left_out;
         out.line("")?;
-        out.line(&left_out)?;
+        out.line(&format!("and {more} more results in between, not kept"))?;
     }
     Ok(())
-}
-
-/// What the history does not have.
-fn left_out(results: u32) -> Option<String> {
-    match results {
-        0 => None,
-        1 => Some("and 1 more result in between, which is not kept".to_owned()),
-        n => Some(format!(
-            "and {n} more results in between, which are not kept"
-        )),
-    }
 }
 
 fn show_attempt(attempt: &AttemptView, id: &str, out: &mut Output) -> anyhow::Result<()> {

@@ -9,9 +9,8 @@ use delivery::{
     DomainPattern, DomainRule, HopTarget, NextHop, NoticeSettings, Rate, Route, RouteTable,
     RouteTls,
 };
-use mail_types::Mailbox;
+use mail_types::{Mailbox, RetrySchedule};
 use mta_sts::MxPattern;
-use outbound_queue::RetrySchedule;
 use settings::Settings;
 use smtp_client::{Account, Clock, ConnectorConfig, PoolLimits, RootSource, Timeouts};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mail_types::{Envelope, Timestamp};
+use crate::{Envelope, Timestamp};
 
 /// The retry table (RFC 5321 section 4.5.4.1; rows E5-01 to E5-03).
 #[derive(Clone, Debug, PartialEq, Eq)]

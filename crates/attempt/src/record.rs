@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::fields::{ser_time, ser_time_option};
 use crate::{Case, Reason, Side};
 
+mod colonless;
 mod log;
 
 /// Everything about one attempt on one recipient: complete in itself.

@@ -248,7 +248,7 @@ fn postfix_lines_are_what_pflogsumm_counts() {
             ..unresolved
         },
     );
-    let said = "(The certificate of mx.d.test has expired - it was valid until 2026-01-02T03.04.05Z, at [2001:db8::25].)";
+    let said = "(The certificate of mx.d.test has expired - it was valid until 2026-01-02 03h04 UTC, at [2001:db8::25].)";
     assert!(text.contains(said), "{text}");
 }
 

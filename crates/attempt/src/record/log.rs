@@ -6,6 +6,7 @@ use std::time::Duration;
 use mail_types::Timestamp;
 use serde::Serialize;
 
+use super::colonless::for_adders;
 use super::{Authenticated, Outcome, Record};
 use crate::Reason;
 use crate::event::{Level, LogEvent};
@@ -212,10 +213,10 @@ impl Record<'_> {
             }
             (Outcome::Expired, None) => {
                 line.push(format_args!("given up, "))
-                    .clause(&colonless(self.detail));
+                    .clause(&for_adders(self.detail));
             }
             (_, None) => {
-                line.clause(&colonless(self.detail));
+                line.clause(&for_adders(self.detail));
             }
         }
     }
@@ -335,25 +336,3 @@ impl fmt::Display for Rough {
 
 /// Candidates named on one line; the rest are counted.
 const MAX_TRIED: usize = 16;
-
-/// Our own sentence for tools that add up reasons: pflogsumm shortens what is long by taking away
-/// everything before a colon, which would leave of ours what differs from one line to the next.
-fn colonless(sentence: &str) -> String {
-    let mut out = String::with_capacity(sentence.len());
-    let mut rest = sentence;
-    while let Some(at) = rest.find(':') {
-        let (before, after) = (&rest[..at], &rest[at + 1..]);
-        out.push_str(before);
-        // `T07:30:00Z`; in an address colons stay.
-        let digits = out.len() - out.trim_end_matches(|c: char| c.is_ascii_digit()).len();
-        let is_time = digits == 2 && out[..out.len() - 2].ends_with(['T', '.']);
-        out.push_str(match after.starts_with(' ') {
-            true => " -",
-            false if is_time => ".",
-            false => ":",
-        });
-        rest = after;
-    }
-    out.push_str(rest);
-    out
-}

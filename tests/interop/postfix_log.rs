@@ -3,8 +3,11 @@
 use std::process::Command;
 use std::time::Duration;
 
+use attempt::{Delays, Facts, Format, Formatter, Outcome, Reason, Record};
+use mail_types::{Mailbox, QueueId, ReversePath, Timestamp};
 use sealpost_tests::{Relay, program};
 
+use crate::exporters::READER;
 use crate::recipient::{Recipient, front_setup, message};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -67,6 +70,102 @@ testkit::net_test! {
             assert_eq!(total(&report, what), Some(number), "{what}\n{report}\n{text}");
         }
     }
+}
+
+/// Every reason, also where a point of time is told: pflogsumm adds up what people can read, exporters and
+/// Grok find the fields, and none of them stumbles over what stands behind the parenthesis.
+#[test]
+fn tools_read_the_line_of_every_reason() {
+    let work = tempfile::tempdir().unwrap();
+    let (log, script) = (work.path().join("log"), work.path().join("read.py"));
+    std::fs::write(&log, every_reason()).unwrap();
+    std::fs::write(&script, READER).unwrap();
+    let output = Command::new(program("pflogsumm", "pflogsumm"))
+        .args(["--syslog-name", "postfix"])
+        .arg(&log)
+        .output()
+        .unwrap();
+    let report = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{output:?}"
+    );
+    let number = Reason::ALL.len() as u64;
+    assert_eq!(total(&report, "deferred"), Some(number), "{report}");
+    assert!(
+        report.contains(&format!("({number}  deferrals)")),
+        "{report}"
+    );
+    let sums: Vec<&str> = report.lines().filter(|l| l.contains("UTC")).collect();
+    assert!(
+        sums.iter()
+            .any(|l| l.contains("asked us to try again later - 2026-01-02 03h04 UTC")),
+        "{report}"
+    );
+    // Not what a colon of the time would have left of it.
+    assert!(
+        !report.contains("   04:05Z") && !report.contains("   05Z"),
+        "{report}"
+    );
+    let wanted = format!(r#"{{"deferred": {number}}}"#);
+    let read = Command::new(program("python3", "python3"))
+        .arg(&script)
+        .args([log.as_os_str(), wanted.as_ref()])
+        .output()
+        .unwrap();
+    assert!(
+        read.status.success(),
+        "{}",
+        String::from_utf8_lossy(&read.stdout)
+    );
+}
+
+/// A message for each reason that waits for it, since a point of time that is told.
+fn every_reason() -> Vec<u8> {
+    let formatter = Formatter::new(Format::Postfix, "relay.test", "postfix", 7);
+    let now = Timestamp::from_secs(1_772_366_400);
+    let (from, to) = (ReversePath::Null, Mailbox::parse("b@d.test").unwrap());
+    let mut log = Vec::new();
+    for (n, reason) in (1..).zip(Reason::ALL) {
+        let facts = Facts {
+            domain: "d.test",
+            mx: Some("m.d.test"),
+            specifics: Some("2026-01-02T03:04:05Z"),
+            ..Facts::default()
+        };
+        let (detail, advice) = (reason.sentence(&facts), reason.advice(&facts));
+        let record = Record {
+            at: now,
+            outcome: Outcome::Deferred,
+            queue_id: QueueId::from_raw(n),
+            upstream_id: None,
+            message_id: None,
+            from: &from,
+            to: &to,
+            domain: "d.test",
+            mx: None,
+            ip: None,
+            port: None,
+            tried: &[],
+            reason: Some(reason),
+            dsn: reason.status(),
+            reply: None,
+            detail: &detail,
+            policies: &[],
+            first_contact: false,
+            weakened_by: None,
+            tls: None,
+            attempt: 1,
+            next_attempt: Some(now + Duration::from_secs(900)),
+            gives_up: None,
+            delay: Duration::ZERO,
+            delays: Delays::default(),
+            side: None,
+            advice: &advice,
+        };
+        formatter.write(&record, &mut log);
+    }
+    log
 }
 
 /// The number in the line `  3   delivered` of the grand totals.

@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::clean::replacement;
 use crate::{
-    Authenticated, Case, Certificate, Delays, DsnKind, DsnSent, Level, Outcome, PolicyFrom,
+    Authenticated, Case, Certificate, Delays, DsnKind, DsnSent, Facts, Level, Outcome, PolicyFrom,
     PolicyResult, PolicySource, PolicyUse, Reason, Received, Record, Refused, RefusedBy, Removed,
-    RemovedBecause, TlsSession, Tried, Weakened,
+    RemovedBecause, Side, TlsSession, Tried, Weakened,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_772_366_400_250);
@@ -180,7 +180,7 @@ fn postfix_lines_are_what_pflogsumm_counts() {
         line(Format::Postfix, &scene.deferred()),
         format!(
             "{start}relay=mx2.d.test[192.0.2.2]:25, {tail}, dsn=4.7.5, status=deferred \
-             (The certificate of mx1.d.test has expired [on 2026-02-03].) reason=cert-expired \
+             (The certificate of mx1.d.test has expired [on 2026-02-03].) reason=cert-expired side=recipient-admin \
              policy=mta-sts:enforce:20260101T000000:failed \
              mx-tried=mx1.d.test[192.0.2.1]:cert-expired,mx2.d.test[2001:db8::2]:connect \
              attempt=2 next-attempt=2026-03-01T12:15:00.250Z upstream-id=4XyZ12\n"
@@ -212,7 +212,7 @@ fn postfix_lines_are_what_pflogsumm_counts() {
         format!(
             "{start}relay=mx2.d.test[192.0.2.2]:25, {tail}, dsn=5.1.1, status=bounced \
              (host mx2.d.test[192.0.2.2] said: 550 5.1.1 No such user [here] foo) \
-             reason=remote-5xx attempt=2\n"
+             reason=remote-5xx side=recipient-admin attempt=2\n"
         )
     );
     let unresolved = Record {
@@ -233,7 +233,7 @@ fn postfix_lines_are_what_pflogsumm_counts() {
         ),
         format!(
             "{start}relay=none, {tail}, dsn=4.4.7, status=bounced (given up, No answer.) \
-             reason=dns-temporary attempt=2\n"
+             reason=dns-temporary side=wait attempt=2\n"
         ),
         "what expires has come back: bounced"
     );
@@ -259,7 +259,7 @@ fn text_says_what_failed_and_what_comes_next() {
         line(Format::Text { colour: false }, &scene.deferred()),
         format!(
             "2026-03-01 12:00:00 delivery.deferred {ID} to <Bob@d.test> via mx2.d.test[192.0.2.2]  \
-             cert-expired  The certificate of mx1.d.test has expired (on 2026-02-03).  \
+             cert-expired  The certificate of mx1.d.test has expired (on 2026-02-03).  The recipient's side has to act.  \
              dsn=4.7.5 attempt=2 policy=mta-sts:enforce:failed mx-tried=mx1.d.test:cert-expired,mx2.d.test:connect  \
              next attempt in 15 min, gives up in 5 days\n"
         )
@@ -297,6 +297,62 @@ fn text_says_what_failed_and_what_comes_next() {
         "danger is shown"
     );
     assert_eq!(exempt.level(), Level::Warn);
+}
+
+/// Whose move it is, in the words of each format: beside the key, and as a sentence that follows the others.
+#[test]
+fn every_reason_says_whose_move_it_is() {
+    let scene = Scene::new();
+    let facts = Facts {
+        domain: "d.test",
+        mx: Some("mx1.d.test"),
+        ..Facts::default()
+    };
+    for reason in Reason::ALL {
+        let (detail, advice) = (reason.sentence(&facts), reason.advice(&facts));
+        let record = Record {
+            reason: Some(reason),
+            detail: &detail,
+            advice: &advice,
+            ..scene.deferred()
+        };
+        let postfix = line(Format::Postfix, &record);
+        let said = format!(") reason={reason} side={} policy=", reason.side());
+        assert!(postfix.contains(&said), "{postfix}");
+        let words = match (reason, reason.side()) {
+            _ if reason.is_for_sender(Case::Usual) => "The sender has to act.",
+            (Reason::Remote5xx, _) => "The sender or the recipient's side has to act.",
+            (_, Side::Us) => "Our side has to act.",
+            (_, Side::RecipientAdmin) => "The recipient's side has to act.",
+            (_, Side::Wait) => "Nobody has to act yet.",
+        };
+        let text = line(Format::Text { colour: false }, &record);
+        let said = format!("  {reason}  {detail}  {words}  dsn=");
+        assert!(text.contains(&said), "{text}");
+    }
+    // Whose move it really is goes before what the reason says, and what is over waits for nobody.
+    let ours = Record {
+        side: Some(Side::Us),
+        ..scene.deferred()
+    };
+    assert!(line(Format::Postfix, &ours).contains(" side=us "));
+    assert!(line(Format::Text { colour: false }, &ours).contains("  Our side has to act.  "));
+    let over = Record {
+        outcome: Outcome::Expired,
+        side: Some(Side::Wait),
+        ..scene.deferred()
+    };
+    assert!(line(Format::Text { colour: false }, &over).contains("  Nobody has to act.  "));
+    // What an operator has ended asks for nothing.
+    let ended = Record {
+        reason: Some(Reason::Local),
+        advice: "",
+        ..over
+    };
+    for format in [Format::Postfix, Format::Text { colour: false }] {
+        let got = line(format, &ended);
+        assert!(!got.contains("side=") && !got.contains(" act"), "{got}");
+    }
 }
 
 #[test]

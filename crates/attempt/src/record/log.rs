@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use super::colonless::for_adders;
 use super::{Authenticated, Outcome, Record};
-use crate::Reason;
 use crate::event::{Level, LogEvent};
 use crate::fields::{Fields, seconds};
 use crate::format::{Paint, PostfixLine, TextLine};
+use crate::{Case, Reason, Side};
 
 impl LogEvent for Record<'_> {
     fn event(&self) -> &'static str {
@@ -62,15 +62,8 @@ impl LogEvent for Record<'_> {
             .time_option("gives_up", self.gives_up)
             .seconds("delay", self.delay)
             .add("delays", &DelaySeconds::from(self));
-        match self.reason.filter(|_| !self.advice.is_empty()) {
-            Some(reason) => f.display(
-                "advice",
-                &format_args!(
-                    "{}: {}",
-                    self.side.unwrap_or_else(|| reason.side()),
-                    self.advice
-                ),
-            ),
+        match self.whose_move() {
+            Some((side, _)) => f.display("advice", &format_args!("{side}: {}", self.advice)),
             None => f.add("advice", &()),
         };
     }
@@ -137,6 +130,9 @@ impl LogEvent for Record<'_> {
         if let Some(weakened) = self.weakened_by {
             line.push(format_args!("  [policy set aside: {}]", weakened.key()));
         }
+        if let Some(said) = self.who_has_to_act() {
+            line.push(format_args!("  {said}"));
+        }
         if self.reason.is_some() {
             self.text_extras(line);
         }
@@ -168,6 +164,29 @@ impl Record<'_> {
             Some(tls) if tls.authenticated == Authenticated::None => "TLS, unverified",
             Some(_) => "TLS, verified",
         }
+    }
+
+    /// Whose move it is, where something is to be done or waited for.
+    fn whose_move(&self) -> Option<(Side, Reason)> {
+        let reason = self.reason.filter(|_| !self.advice.is_empty())?;
+        Some((self.side.unwrap_or_else(|| reason.side()), reason))
+    }
+
+    /// The same as a sentence, in the words of `sealpost explain`.
+    fn who_has_to_act(&self) -> Option<&'static str> {
+        let (side, reason) = self.whose_move()?;
+        let over = matches!(self.outcome, Outcome::Bounced | Outcome::Expired);
+        Some(match side {
+            Side::Us if reason.is_for_sender(Case::Usual) => "The sender has to act.",
+            Side::Us => "Our side has to act.",
+            // An address that is wrong, or a host that is: the reply tells.
+            Side::RecipientAdmin if reason == Reason::Remote5xx => {
+                "The sender or the recipient's side has to act."
+            }
+            Side::RecipientAdmin => "The recipient's side has to act.",
+            Side::Wait if over => "Nobody has to act.",
+            Side::Wait => "Nobody has to act yet.",
+        })
     }
 
     /// What a failure is looked into with, in the words of the Postfix format.
@@ -224,6 +243,9 @@ impl Record<'_> {
     fn postfix_extras(&self, line: &mut PostfixLine<'_>) {
         if let Some(reason) = self.reason {
             line.push(format_args!(" reason={reason}"));
+        }
+        if let Some((side, _)) = self.whose_move() {
+            line.push(format_args!(" side={side}"));
         }
         if !self.policies.is_empty() {
             line.push(format_args!(" policy="));

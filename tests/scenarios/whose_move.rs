@@ -104,6 +104,26 @@ testkit::net_test! {
         assert!(told.contains("Our side has to act.") && !told.contains("Nobody has to act"), "{told}");
     }
 
+    async fn a_block_list_that_a_reply_names_is_ours_to_put_right() {
+        let net = Net::start().await;
+        let mx = net.mx("d.test", "127.0.0.25").await;
+        let listed = "Client host [192.0.2.1] blocked using bl.example.net";
+        mx.rule(Rule::always("RCPT", Action::Reply(format!("450 4.7.1 {listed}"))).about("now@"));
+        mx.rule(Rule::always("RCPT", Action::Reply(format!("554 5.7.1 {listed}"))).about("never@"));
+        let relay = Relay::start(net.config()).await;
+        let id = relay.send("a@org.test", &["now@d.test"], MESSAGE).await;
+        let event = deferred(&relay, &id).await;
+        let told = ok(&relay, &["explain", &id]).await.stdout;
+        let id = relay.send("a@org.test", &["never@d.test"], MESSAGE).await;
+        let returned = bounced(&relay, &id).await;
+        for event in [&event, &returned] {
+            let advice = event.text("advice");
+            assert!(advice.starts_with("us: Look up in the list"), "{event}");
+            assert!(event.text("detail").contains("because of a block list"), "{event}");
+        }
+        assert!(told.contains("Our side has to act. Look up in the list"), "{told}");
+    }
+
     async fn a_message_that_an_operator_returns_has_its_last_cause_in_the_notice() {
         let net = Net::start().await;
         let org = net.plain_mx("org.test", "127.0.3.1").await;

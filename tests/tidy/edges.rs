@@ -243,6 +243,7 @@ const EDGES: [(&str, &[&str]); 25] = [
     (
         "sealpost-tests",
         &[
+            "attempt",
             "dane",
             "dkim",
             "dsn",

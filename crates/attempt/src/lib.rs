@@ -22,9 +22,7 @@ pub use event::{Level, LogEvent, PostfixLine, TextLine};
 pub use fields::Fields;
 pub use format::{Format, Formatter};
 pub use message::{DsnKind, DsnSent, Received, Refused, RefusedBy, Removed, RemovedBecause};
-pub use reason::{
-    Case, DemandedBy, Facts, Reader, Reason, ReportCondition, Side, reasons_markdown,
-};
+pub use reason::{Case, DemandedBy, Facts, Reader, Reason, ReportCondition, Side};
 pub use record::{
     Authenticated, Certificate, DaneUse, Delays, Outcome, PolicyFrom, PolicyResult, PolicySource,
     PolicyUse, Record, TlsSession, Tried, Weakened,

@@ -9,14 +9,12 @@ mod cases;
 mod dane;
 mod facts;
 mod local;
-mod markdown;
 mod network;
 mod remote;
 mod sender;
 mod tls;
 
 pub use facts::{Case, DemandedBy, Facts, Reader};
-pub use markdown::reasons_markdown;
 
 use cases::Variant;
 use facts::fill;
@@ -324,12 +322,6 @@ impl Reason {
             DemandedBy::Route => false,
         };
         (theirs && !text.is_empty()).then(|| fill(text, facts))
-    }
-
-    /// The reason's cases in which something else is said, the usual one left out.
-    pub(crate) fn cases(self) -> impl Iterator<Item = Case> {
-        let all = Case::ALL.into_iter();
-        all.filter(move |case| cases::variant(self, *case).is_some())
     }
 
     /// What is said in this case.

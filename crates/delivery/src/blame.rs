@@ -2,8 +2,8 @@
 
 use attempt::{Case, DemandedBy, Facts, Reader, Reason, Side, Tried};
 use outbound_queue::{Destination, Leased, QueueStore};
-use smtp_client::{Cause, CertificateFault, HandshakeFault};
-use smtp_proto::{MissingExtension, Stage};
+use smtp_client::{Cause, CertificateFault, HandshakeFault, names_a_block_list};
+use smtp_proto::{MissingExtension, Reply, Stage};
 
 use crate::books::Entry;
 use crate::demand::{Evidence, Requirement};
@@ -200,13 +200,16 @@ pub(crate) fn case(stage: Stage, cause: &Cause) -> Case {
             if reply.code() / 100 == 5
                 && matches!(stage, Stage::Banner | Stage::Ehlo | Stage::EhloTls) =>
         {
-            Case::AtGreeting
+            match of_reply(reply) {
+                Case::Usual => Case::AtGreeting,
+                said => said,
+            }
         }
+        Cause::Remote(reply) => of_reply(reply),
         Cause::Missing(MissingExtension::Size { .. }) => Case::TooBig,
         Cause::Missing(MissingExtension::EightBitMime) => Case::EightBit,
         Cause::Missing(MissingExtension::SmtpUtf8) => Case::NotAscii,
         Cause::Missing(MissingExtension::RequireTls)
-        | Cause::Remote(_)
         | Cause::Connect(_)
         | Cause::StartTlsNotOffered(_)
         | Cause::StartTlsRefused(_)
@@ -220,10 +223,43 @@ pub(crate) fn case(stage: Stage, cause: &Cause) -> Case {
     }
 }
 
+/// In so far as the host's own words tell it.
+pub(crate) fn of_reply(reply: &Reply) -> Case {
+    match names_a_block_list(reply) {
+        true => Case::Listed,
+        false => Case::Usual,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use smtp_client::CertificateFailure;
+
+    #[test]
+    fn a_reply_that_names_a_block_list_is_ours_to_put_right() {
+        let listed = Reply::new(554, None, "Client host blocked using zen.spamhaus.org");
+        let other = Reply::new(554, None, "No SMTP service here");
+        for (stage, usual) in [
+            (Stage::Banner, Case::AtGreeting),
+            (Stage::Mail, Case::Usual),
+            (Stage::Dot, Case::Usual),
+        ] {
+            let said = |reply: &Reply| case(stage, &Cause::Remote(reply.clone()));
+            assert_eq!(said(&listed), Case::Listed);
+            assert_eq!(said(&other), usual);
+        }
+        let mx = mail_types::HostName::parse("mx.d.test").unwrap();
+        let mut refused = Failure::refused("d.test", &mx, Stage::Rcpt, &listed);
+        assert_eq!(refused.case, Case::Listed);
+        // Also where it is not the last word.
+        refused.is_not_final(&Facts::default(), 1);
+        let side = refused.reason.side_in(refused.case, DemandedBy::Recipient);
+        assert_eq!(side, Side::Us);
+        assert!(
+            refused.detail.contains("spamhaus") && refused.detail.ends_with("could not be asked.")
+        );
+    }
 
     #[test]
     fn what_cannot_be_mended_by_a_chain_is_a_case_of_its_own() {

@@ -7,6 +7,7 @@ use attempt::{Case, Facts, Reason, TlsSession};
 use mail_types::{EnhancedStatus, HostName};
 use smtp_proto::{Reply, Stage};
 
+use crate::blame::of_reply;
 use crate::demand::{Deciding, Evidence, Requirement, SeenDane};
 use crate::failure::HostFailure;
 use crate::planner::{LITERAL_PREFIX, literal_name};
@@ -120,7 +121,7 @@ impl Failure {
             1 => "another host could not be asked".to_owned(),
             n => format!("{n} other hosts could not be asked"),
         };
-        if self.case == Case::AtGreeting {
+        if matches!(self.case, Case::AtGreeting | Case::Listed) {
             self.detail = format!("{}; {why}.", self.detail.trim_end_matches('.'));
             return;
         }
@@ -149,7 +150,9 @@ impl Failure {
             _ => "at the end of the data",
         };
         let specifics = format!("{reply} ({what})");
+        let case = of_reply(reply);
         let facts = Facts {
+            case,
             domain,
             mx: Some(mx.as_str()),
             specifics: Some(&specifics),
@@ -157,7 +160,7 @@ impl Failure {
         };
         Self {
             reason,
-            case: Case::Usual,
+            case,
             status: status_of(reply).unwrap_or_else(|| reason.status()),
             reply: Some(reply.to_string()),
             detail: reason.sentence(&facts),

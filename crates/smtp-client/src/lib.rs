@@ -18,6 +18,7 @@ mod dane_verdict;
 mod error;
 mod facts;
 mod handshake;
+mod listed;
 mod pool;
 mod posture;
 mod revocation;
@@ -40,6 +41,7 @@ pub use error::{
 pub use facts::{
     LeafCertificate, OpeningTimes, SessionFacts, SignatureCheck, TlsSession, TlsVerdict,
 };
+pub use listed::names_a_block_list;
 pub use pool::{Pool, PoolKey, PoolLimits};
 pub use posture::Posture;
 pub use revocation::{Revocation, RevocationError, RevocationFailure, RevocationList};

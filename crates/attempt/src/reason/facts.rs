@@ -67,6 +67,8 @@ pub enum Case {
     NotSmtp,
     /// `remote-5xx`: the host wants no mail from us at all.
     AtGreeting,
+    /// `remote-4xx`, `remote-5xx`: the reply names a block list that we are on, or our reputation.
+    Listed,
     /// `remote-5xx`: not the last word, since others could not be asked.
     NotFinal,
     /// `extension-missing`: SIZE.
@@ -113,7 +115,7 @@ impl DemandedBy {
 
 impl Case {
     /// Every case, the usual one first.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Usual,
         Self::SelfSigned,
         Self::IncompleteChain,
@@ -128,6 +130,7 @@ impl Case {
         Self::NotBelieved,
         Self::NotSmtp,
         Self::AtGreeting,
+        Self::Listed,
         Self::NotFinal,
         Self::TooBig,
         Self::EightBit,
@@ -153,6 +156,7 @@ impl Case {
             Self::NotBelieved => "not-believed",
             Self::NotSmtp => "not-smtp",
             Self::AtGreeting => "at-greeting",
+            Self::Listed => "listed",
             Self::NotFinal => "not-final",
             Self::TooBig => "too-big",
             Self::EightBit => "eight-bit",

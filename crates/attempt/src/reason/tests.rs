@@ -1,5 +1,17 @@
 use super::*;
 
+use markdown::reasons_markdown;
+
+mod markdown;
+
+impl Reason {
+    /// The reason's cases in which something else is said, the usual one left out.
+    pub(crate) fn cases(self) -> impl Iterator<Item = Case> {
+        let all = Case::ALL.into_iter();
+        all.filter(move |case| cases::variant(self, *case).is_some())
+    }
+}
+
 #[test]
 fn every_reason_stands_at_its_index_with_a_key_of_its_own() {
     for (i, reason) in Reason::ALL.into_iter().enumerate() {

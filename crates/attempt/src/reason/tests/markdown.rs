@@ -2,11 +2,10 @@
 
 use std::fmt::Write;
 
-use super::{Facts, Reason, ReportCondition, Side};
+use crate::reason::{Facts, Reason, ReportCondition, Side};
 
 /// The text of `docs/reasons.md`.
-#[must_use]
-pub fn reasons_markdown() -> String {
+pub(super) fn reasons_markdown() -> String {
     let mut out = String::with_capacity(32 * 1024);
     out.push_str(HEAD);
     for reason in Reason::ALL {

@@ -1,6 +1,7 @@
 //! What no single key shows: contradictions, duplicates, danger without its permission.
 
 mod inbound;
+mod limits;
 mod world;
 
 use std::collections::BTreeMap;
@@ -37,6 +38,7 @@ pub(super) fn check(built: &Built, places: &Places, now: Timestamp) -> Vec<Probl
     let logins = super::identity::check(built, places);
     found.problems.extend(logins);
     found.queue(settings);
+    found.idle_limits(settings);
     found.tls(settings);
     found.dns(settings);
     for (route, path) in settings.routes.iter().zip(&built.routes) {

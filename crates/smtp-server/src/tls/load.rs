@@ -11,7 +11,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use x509_parser::prelude::{FromDer, X509Certificate, X509Error, X509Version};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 
 use super::listed::ListedOrIssued;
 use super::names::{ByName, names_in};
@@ -139,17 +139,19 @@ fn client_verifier(
 /// Whether what a certificate signs counts. WebPKI does not ask that of a trust anchor. "If the basic
 /// constraints extension is not present in a version 3 public key certificate, or the extension is
 /// present but the cA boolean is not asserted, then the certified public key MUST NOT be used to
-/// verify certificate signatures" (RFC 5280 section 4.2.1.9); nor without keyCertSign in a key usage (section 4.2.1.3). Those before version 3 cannot say it.
-fn may_sign(der: &CertificateDer<'_>) -> Result<bool, X509Error> {
-    let (_, certificate) = X509Certificate::from_der(der).map_err(|e| match e {
-        x509_parser::nom::Err::Error(e) | x509_parser::nom::Err::Failure(e) => e,
-        x509_parser::nom::Err::Incomplete(_) => X509Error::InvalidCertificate,
-    })?;
+/// verify certificate signatures" (RFC 5280 section 4.2.1.9); nor without keyCertSign in a key usage
+/// (section 4.2.1.3). Those before version 3 cannot say it, and rustls takes none of them as a client's.
+fn may_sign(der: &CertificateDer<'_>) -> Result<bool, String> {
+    let (_, certificate) = X509Certificate::from_der(der).map_err(|e| e.to_string())?;
     if certificate.version() != X509Version::V3 {
-        return Ok(true);
+        return Err(format!(
+            "{} is of an X.509 version before 3, which cannot say whether it may sign others",
+            certificate.subject()
+        ));
     }
-    let is_ca = certificate.basic_constraints()?.is_some_and(|c| c.value.ca);
-    let usage = certificate.key_usage()?;
+    let constraints = certificate.basic_constraints().map_err(|e| e.to_string())?;
+    let usage = certificate.key_usage().map_err(|e| e.to_string())?;
+    let is_ca = constraints.is_some_and(|c| c.value.ca);
     Ok(is_ca && usage.is_none_or(|usage| usage.value.key_cert_sign()))
 }
 

@@ -108,3 +108,31 @@ fn g1_06_the_end_of_a_chain_is_its_earliest() {
     };
     assert_eq!(tls.current().certificates(), [want]);
 }
+
+/// It would count as an authority: what the holder of a listed client's key signs would be taken.
+#[test]
+fn g1_09_a_client_certificate_that_cannot_say_whether_it_may_sign_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let pair = write_pair(dir.path(), "one", &["a.test"]);
+    let mut files = TlsFiles::new(&pair.certificate, &pair.private_key);
+    let listed = dir.path().join("clients.pem");
+    std::fs::write(&listed, VERSION_1).unwrap();
+    files.client_roots = Some(listed);
+    let error = ServerTls::load(&files).unwrap_err().to_string();
+    assert!(
+        error.contains("clients.pem cannot be used: CN=old is of an X.509 version before 3"),
+        "{error}"
+    );
+}
+
+/// Self-signed, of X.509 version 1.
+const VERSION_1: &str = "\
+-----BEGIN CERTIFICATE-----\n\
+MIIBGTCBvwIUSb7xBVMZi41bYbTFyuvQsDJu9bswCgYIKoZIzj0EAwIwDjEMMAoG\n\
+A1UEAwwDb2xkMCAXDTI2MTEyMzA3MTk1MloYDzIwODEwODI2MDcxOTUyWjAOMQww\n\
+CgYDVQQDDANvbGQwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAASc07zuLt0TtF3w\n\
+XupWhxJ7JyRCWF/BQTs9feKjif3+wglfNLeGuFEIJ4EUwQUNY4O04+asF5Ww5BDR\n\
+z9GSeU0uMAoGCCqGSM49BAMCA0kAMEYCIQCGwmyCpvR576Bd35pXWk6z7j6uWfq5\n\
+C0nb3Z3R3ChOWQIhAIZa2P1Z+D4xaSizAPHgHDxWs0X5T46H0Yu4egw7xtl8\n\
+-----END CERTIFICATE-----\n\
+";

@@ -16,6 +16,7 @@ mod senders;
 mod special_use;
 mod status;
 mod timestamp;
+pub mod xtext;
 
 pub use dns::{Answer, BoxFuture, DnsError, MxRecord, Resolver, Security, TlsaRecord};
 pub use domain::{Domain, DomainError, HostName};

@@ -7,7 +7,6 @@ mod data_out;
 mod reply;
 mod scram;
 pub mod server;
-pub mod xtext;
 
 pub use client::{
     AuthAction, AuthFault, Authentication, Credentials, CredentialsError, Exchange, ExchangeAction,
@@ -20,5 +19,6 @@ pub use command::{
 };
 pub use data_in::{BareNewline, BdatReader, ContentCounts, DataDecoder, Piece};
 pub use data_out::{DataEncoder, WireQueue};
+pub use mail_types::xtext;
 pub use reply::{Reply, ReplyClass, ReplyError, ReplyLimits, ReplyParser, write_reply};
 pub use scram::{ScramKeys, ScramSecret};

@@ -112,7 +112,9 @@ testkit::net_test! {
         let mut silent = connect("127.0.0.5", RELAY).await;
         silent.write_all(b"EHLO c.test\r\n").await.unwrap();
         assert_eq!(rest(&mut silent).await, "");
-        relay.wait_event(|e| e.is("smtp.in.proxy-header-missing"), SOON).await;
+        let event = relay.wait_event(|e| e.is("smtp.in.proxy-header-missing"), SOON).await;
+        assert_eq!(event.text("cause"), r#""EHLO c.test\r\n" came instead of a PROXY header"#);
+        assert!(event.text("remedy").contains("take it out of access.proxy-hosts"), "{event}");
         let (_, metrics) = relay.http_get("/metrics").await;
         let line = "sealpost_connections_refused_total{limit=\"proxy\"} 2";
         assert!(metrics.lines().any(|l| l == line), "{metrics}");

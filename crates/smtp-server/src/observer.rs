@@ -39,13 +39,12 @@ pub enum Event<'a> {
         /// Too many of what.
         limit: Limit,
     },
-    /// A host that must begin with a PROXY header did not; its connection was closed. Row H5-08's
-    /// other half, a header from a stranger, is an [`Event::Incident`].
+    /// A host that must begin with a PROXY header did not; a stranger's is an [`Event::Incident`].
     ProxyRefused {
         /// The host itself.
         client: Client<'a>,
-        /// What it did instead.
-        error: &'a io::Error,
+        /// What it did instead, in words.
+        instead: &'a str,
     },
     /// A connection is gone.
     Disconnected {

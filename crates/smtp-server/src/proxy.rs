@@ -6,30 +6,40 @@
 //! health check, has no rights: the balancer's own address may be one that relays.
 
 use std::io;
+use std::time::Duration;
 
 use smtp_proto::server::{ProxyHeader, ProxySource};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-/// Reads the header, and nothing behind it.
-///
-/// # Errors
-/// [`io::ErrorKind::InvalidData`] if there is none; else what reading says.
-pub(crate) async fn read(stream: &mut TcpStream) -> io::Result<ProxySource> {
+/// Reads the header, and nothing behind it. The error is what came instead, in words.
+pub(crate) async fn read(stream: &mut TcpStream, limit: Duration) -> Result<ProxySource, String> {
     let mut taken = Vec::with_capacity(ProxyHeader::V1_LONGEST);
+    let then = match timeout(limit, header(stream, &mut taken)).await {
+        Ok(Ok(Some(source))) => return Ok(source),
+        Ok(Ok(None)) => String::new(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_elapsed) => format!("{} s were over", limit.as_secs()),
+    };
+    Err(ProxyHeader::instead(&taken, &then))
+}
+
+/// `None`: what was taken is no header.
+async fn header(stream: &mut TcpStream, taken: &mut Vec<u8>) -> io::Result<Option<ProxySource>> {
     let mut ahead = [0; ProxyHeader::V1_LONGEST];
     loop {
         let n = stream.peek(&mut ahead).await?;
         let before = taken.len();
         taken.extend_from_slice(&ahead[..n]);
-        let (used, source) = match ProxyHeader::parse(&taken) {
+        let (used, source) = match ProxyHeader::parse(taken) {
             ProxyHeader::Complete(len, source) => (len.saturating_sub(before), Some(source)),
             ProxyHeader::Incomplete if n > 0 => (n, None),
-            ProxyHeader::Incomplete => return Err(io::ErrorKind::UnexpectedEof.into()),
-            ProxyHeader::Invalid => return Err(io::ErrorKind::InvalidData.into()),
+            ProxyHeader::Incomplete => return Err(io::Error::other("the end of the connection")),
+            ProxyHeader::Invalid => return Ok(None),
         };
         stream.read_exact(&mut ahead[..used]).await?;
-        if let Some(source) = source {
+        if source.is_some() {
             return Ok(source);
         }
     }

@@ -344,10 +344,10 @@ impl Observer {
     fn trouble(&self, event: Event<'_>) {
         match event {
             Event::TurnedAway { client, limit } => self.turned_away(client, limit),
-            Event::ProxyRefused { client, error } => {
+            Event::ProxyRefused { client, instead } => {
                 self.metrics.turned_away(ConnectionLimit::Proxy);
-                let error = error.to_string();
-                self.sparingly("smtp.in.proxy-header-missing", client, &[("cause", &error)]);
+                let fields = [("cause", instead), ("remedy", NO_PROXY)];
+                self.sparingly("smtp.in.proxy-header-missing", client, &fields);
             }
             Event::TlsFailed { client, error } => {
                 self.metrics.incident(ClientIncident::TlsFailed);
@@ -475,6 +475,8 @@ impl Observer {
     }
 }
 
+const NO_PROXY: &str = "let this host begin with a PROXY header of version 1 or 2 (HAProxy: \
+                        send-proxy), or, if it is no proxy, take it out of access.proxy-hosts";
 const LOGIN_FAILED: &str = "smtp.in.login-failed";
 
 /// What happened as it is counted, one to one.

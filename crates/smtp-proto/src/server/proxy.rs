@@ -44,6 +44,26 @@ impl ProxyHeader {
         }
     }
 
+    /// In words, what came where a header should be, and `then`, if that is not what ended it.
+    #[must_use]
+    pub fn instead(taken: &[u8], then: &str) -> String {
+        let shown = taken.get(..SHOWN).unwrap_or(taken);
+        let came = match (taken.len(), taken.len() - shown.len()) {
+            (0, _) => "nothing".to_owned(),
+            (_, 0) => format!("\"{}\"", shown.escape_ascii()),
+            (_, more) => format!("\"{}\" and {more} octets more", shown.escape_ascii()),
+        };
+        if !then.is_empty() {
+            format!("no whole PROXY header: {came} came, then {then}")
+        } else if Self::begins(taken) {
+            format!("a PROXY header came that breaks the protocol: {came}")
+        } else if let [0x16, 0x03, ..] = taken {
+            "a TLS handshake came instead of a PROXY header".to_owned()
+        } else {
+            format!("{came} came instead of a PROXY header")
+        }
+    }
+
     /// Whether a header begins here, for those who may not send one.
     #[must_use]
     pub fn begins(input: &[u8]) -> bool {
@@ -151,6 +171,8 @@ const V2_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 const V2_HEAD: usize = 16;
 /// Far more than addresses and the usual TLVs take.
 const V2_LONGEST: usize = 4096;
+/// Enough to tell what it is.
+const SHOWN: usize = 60;
 const UNSPECIFIED: u8 = 0x00;
 const TCP_OVER_IPV4: u8 = 0x11;
 const TCP_OVER_IPV6: u8 = 0x21;
@@ -269,5 +291,36 @@ mod tests {
             let want = ProxyHeader::Complete(header.len(), at("192.0.2.1:5000"));
             assert_eq!(ProxyHeader::parse(&behind), want);
         }
+    }
+
+    #[test]
+    fn g3_05_what_came_instead_is_told() {
+        for (taken, want) in [
+            (
+                &b"EHLO c.test\r\n"[..],
+                r#""EHLO c.test\r\n" came instead of a PROXY header"#,
+            ),
+            (
+                b"\x16\x03\x01\x02\0",
+                "a TLS handshake came instead of a PROXY header",
+            ),
+            (
+                b"PROXY TCP4 192.0.2.1\r\n",
+                r#"a PROXY header came that breaks the protocol: "PROXY TCP4 192.0.2.1\r\n""#,
+            ),
+            (
+                b"\0\x1b[2J",
+                r#""\x00\x1b[2J" came instead of a PROXY header"#,
+            ),
+        ] {
+            assert_eq!(ProxyHeader::instead(taken, ""), want);
+        }
+        let long = ProxyHeader::instead(&[b'x'; 100], "");
+        assert!(long.contains("\" and 40 octets more came"), "{long}");
+        let late = ProxyHeader::instead(b"", "10 s were over");
+        assert_eq!(
+            late,
+            "no whole PROXY header: nothing came, then 10 s were over"
+        );
     }
 }

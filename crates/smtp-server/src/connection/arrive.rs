@@ -1,12 +1,11 @@
 //! Who is there: an address of its own, or that which a trusted proxy names.
 
-use std::io;
 use std::net::SocketAddr;
 
 use smtp_proto::server::{Peer, ProxySource};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::{Context, Phase};
 use crate::limits::Slot;
@@ -26,19 +25,19 @@ pub(super) async fn arrive<I, O: Observer>(
         return Some((address, access.peer(address.ip(), context.bare_newline())));
     }
     let header = tokio::select! {
-        header = timeout(context.timeouts().proxy, proxy::read(stream)) => header,
+        header = proxy::read(stream, context.timeouts().proxy) => header,
         _ = phase.wait_for(|p| *p != Phase::Open) => return None,
     };
-    let source = match header.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+    let source = match header {
         Ok(source) => source,
-        Err(error) => {
+        Err(instead) => {
             context.observer.event(Event::ProxyRefused {
                 client: Client {
                     listener: &context.settings().listener,
                     address,
                     helo: "",
                 },
-                error: &error,
+                instead: &instead,
             });
             return None;
         }

@@ -98,7 +98,7 @@ impl Observer for Events {
                 let _ = self.0.send(certificate_line(certificate));
                 format!("tls {} {}", tls.version, tls.cipher)
             }
-            Event::ProxyRefused { error, .. } => format!("proxy-refused {error}"),
+            Event::ProxyRefused { instead, .. } => format!("proxy-refused {instead}"),
             Event::TlsFailed { error, .. } => {
                 format!("tls-failed {}", smtp_server::handshake_fault(error))
             }

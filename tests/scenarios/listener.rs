@@ -139,6 +139,34 @@ testkit::net_test! {
         assert!(refused.starts_with("550 5.7.0 "), "{refused}");
     }
 
+    async fn g5_06_events_name_the_client_of_a_server_in_front() {
+        let net = Net::start().await;
+        let config = net.config().set("access.xforward-hosts", r#"["127.0.0.7"]"#);
+        let relay = Relay::start(config).await;
+        let mut front = hello("127.0.0.7", RELAY).await;
+        for (line, code) in [
+            ("XFORWARD ADDR=999.1.1.1", "501 5.5.4 "),
+            ("XFORWARD NAME=spike.test ADDR=192.0.2.7 PORT=4711 HELO=spike PROTO=ESMTP", "250 "),
+            ("MAIL FROM:<s@org.test>", "250 "),
+            ("RCPT TO:<b@c@d.test>", "501 5.1.3 "),
+            ("RCPT TO:<a@d.test>", "250 "),
+            ("BDAT 2 LAST\r\n", "250 "),
+        ] {
+            let reply = told(&mut front, &format!("{line}\r\n")).await;
+            assert!(reply.starts_with(code), "{line}: {reply}");
+        }
+        for event in ["message.refused", "message.received"] {
+            let event = relay.wait_event(|e| e.is(event), SOON).await;
+            for (field, want) in [("name", "spike.test"), ("ip", "192.0.2.7"), ("helo", "spike"), ("proto", "ESMTP")] {
+                assert_eq!(event.at(&format!("/orig_client/{field}")), want, "{event}");
+            }
+            assert_eq!(event.at("/orig_client/port"), 4711, "{event}");
+            assert_eq!((event.text("client"), event.text("from")), ("127.0.0.7", "s@org.test"), "{event}");
+        }
+        let refused = relay.wait_event(|e| e.is("message.refused"), SOON).await;
+        assert_eq!(refused.text("to"), "b@c@d.test", "{refused}");
+    }
+
     async fn g5_06_g3_07_who_a_proxy_says_has_logged_in_has_that_identitys_rules() {
         let net = Net::start().await;
         // Decomposed and with a no-break space, which no user's name can have.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use mail_types::{EnhancedStatus, Mailbox, QueueId, ReversePath, Timestamp, TlsFacts};
+use mail_types::{EnhancedStatus, Mailbox, OrigClient, QueueId, ReversePath, Timestamp, TlsFacts};
 
 mod log;
 
@@ -19,6 +19,8 @@ pub struct Received<'a> {
     pub message_id: Option<&'a str>,
     /// The client's address; `None` for our own messages.
     pub client: Option<IpAddr>,
+    /// Whose mail it is, where the client is a server in front of us.
+    pub orig_client: Option<&'a OrigClient>,
     /// What the client called itself in EHLO.
     pub helo: &'a str,
     /// The listener's name.
@@ -42,6 +44,8 @@ pub struct Refused<'a> {
     pub at: Timestamp,
     /// The client's address.
     pub client: IpAddr,
+    /// Whose mail it is, where the client is a server in front of us.
+    pub orig_client: Option<&'a OrigClient>,
     /// What the client called itself in EHLO; empty if it has not.
     pub helo: &'a str,
     /// The listener's name.
@@ -56,9 +60,9 @@ pub struct Refused<'a> {
     pub dsn: EnhancedStatus,
     /// Our reply's text.
     pub detail: &'a str,
-    /// `MAIL FROM`, if there was one.
-    pub from: Option<&'a ReversePath>,
-    /// The `RCPT TO` argument as given, if there was one.
+    /// The sender, if there was one: as given, where it is no address.
+    pub from: Option<&'a str>,
+    /// The recipient, if one was refused: as given, where it is no address.
     pub to: Option<&'a str>,
 }
 

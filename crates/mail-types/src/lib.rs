@@ -10,6 +10,7 @@ mod domain;
 mod envelope;
 mod header;
 mod mailbox;
+mod orig_client;
 mod queue_id;
 mod retry;
 mod senders;
@@ -26,6 +27,7 @@ pub use envelope::{
 };
 pub use header::{Field, header_fields};
 pub use mailbox::{Host, Mailbox, MailboxError};
+pub use orig_client::OrigClient;
 pub use queue_id::{QueueId, QueueIdError};
 pub use retry::RetrySchedule;
 pub use senders::{SenderPattern, Senders};

@@ -252,13 +252,15 @@ fn report<O: Observer>(observer: &O, client: Client<'_>, notice: &Notice) {
             refusal,
             sender,
             recipient,
+            orig_client,
         } => Event::Refused {
             client,
             stage: *stage,
             cause: *cause,
             refusal,
-            sender: sender.as_ref(),
+            sender: sender.as_deref(),
             recipient: recipient.as_deref(),
+            orig_client: orig_client.as_deref(),
         },
         Notice::Login {
             mechanism,

@@ -4,8 +4,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use mail_types::{QueueId, ReversePath, TlsFacts};
-use smtp_proto::server::{Cause, Forwarded, Incident, LoginResult, Refusal, SaslMechanism, Stage};
+use mail_types::{OrigClient, QueueId, ReversePath, TlsFacts};
+use smtp_proto::server::{Cause, Incident, LoginResult, Refusal, SaslMechanism, Stage};
 
 use crate::{Limit, VerifiedCertificate};
 
@@ -83,10 +83,12 @@ pub enum Event<'a> {
         cause: Cause,
         /// What the client was told.
         refusal: &'a Refusal,
-        /// The sender, once it is known.
-        sender: Option<&'a ReversePath>,
-        /// The recipient, if one was refused.
+        /// The sender, once it is known; as given, where it is no address.
+        sender: Option<&'a str>,
+        /// The recipient, if one was refused; as given, where it is no address.
         recipient: Option<&'a str>,
+        /// Whose mail it is, where the client is a server in front of us.
+        orig_client: Option<&'a OrigClient>,
     },
     /// A login was tried.
     Login {
@@ -155,8 +157,8 @@ pub struct Received<'a> {
     pub helo: &'a str,
     /// Who authenticated.
     pub identity: Option<&'a str>,
-    /// What XFORWARD said of the message's origin.
-    pub forwarded: &'a Forwarded,
+    /// Whose mail it is, where the client is a server in front of us.
+    pub orig_client: Option<&'a OrigClient>,
     /// The reverse-path.
     pub sender: &'a ReversePath,
     /// Number of recipients.

@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mail_types::{EnhancedStatus, Mailbox, QueueId, ReversePath, Timestamp};
+use mail_types::{EnhancedStatus, Mailbox, OrigClient, QueueId, ReversePath, Timestamp};
 use proptest::prelude::*;
 
 use super::*;
@@ -364,6 +364,7 @@ fn the_life_of_a_message_in_postfix_lines() {
         upstream_id: None,
         message_id: Some("<1@s.test>"),
         client: Some("192.0.2.9".parse().unwrap()),
+        orig_client: None,
         helo: "c.test",
         listener: "relay",
         identity: None,
@@ -384,6 +385,7 @@ fn the_life_of_a_message_in_postfix_lines() {
     let refused = Refused {
         at: NOW,
         client: "192.0.2.9".parse().unwrap(),
+        orig_client: None,
         helo: "c.test",
         listener: "relay",
         stage: "RCPT",
@@ -391,7 +393,7 @@ fn the_life_of_a_message_in_postfix_lines() {
         code: 554,
         dsn: EnhancedStatus::permanent(7, 1),
         detail: "Relay access denied",
-        from: Some(&scene.from),
+        from: Some("a@s.test"),
         to: Some("b@d.test"),
     };
     assert_eq!(
@@ -571,10 +573,13 @@ proptest! {
         };
         let expired = Record { outcome: Outcome::Expired, reply: None, ..deferred };
         let sent = Record { reason: None, outcome: Outcome::Sent, ..deferred };
+        let origin = OrigClient { ip, helo: Some(s[2].as_str().into()), ..OrigClient::default() };
         let refused = Refused {
-            at: NOW, client: IpAddr::from([192, 0, 2, 1]), helo: &s[0], listener: &s[1],
+            at: NOW, client: IpAddr::from([192, 0, 2, 1]),
+            orig_client: Some(&origin),
+            helo: &s[0], listener: &s[1],
             stage: &s[2], cause: RefusedBy::Syntax, code: 500, dsn: EnhancedStatus::permanent(5, 2),
-            detail: &s[3], from: None, to: Some(&s[4]),
+            detail: &s[3], from: Some(&s[5]), to: Some(&s[4]),
         };
         let changed = PolicyChanged(&s[7]);
         let events: [&dyn LogEvent; 5] = [&deferred, &expired, &sent, &refused, &changed];

@@ -1,6 +1,6 @@
 //! How the events of a message's life are written.
 
-use mail_types::{ReversePath, Timestamp, TlsFacts};
+use mail_types::{OrigClient, Timestamp, TlsFacts};
 use serde::Serialize;
 
 use super::{DsnKind, DsnSent, Received, Refused, Removed, RemovedBecause};
@@ -26,6 +26,7 @@ impl LogEvent for Received<'_> {
             .text_option("upstream_id", self.upstream_id)
             .text_option("message_id", self.message_id)
             .add("client", &self.client)
+            .add("orig_client", &self.orig_client)
             .text("helo", self.helo)
             .text("listener", self.listener)
             .text_option("identity", self.identity)
@@ -47,6 +48,8 @@ impl LogEvent for Received<'_> {
                 if let Some(identity) = self.identity {
                     line.push(format_args!(", sasl_username=")).word(&identity);
                 }
+                let origin = OrigClient::led_by(self.orig_client, ", orig_client=");
+                line.push(format_args!("{origin}"));
             }
             None => {
                 line.begin("pickup")
@@ -84,7 +87,8 @@ impl LogEvent for Received<'_> {
                 self.size
             ));
         if let Some(ip) = self.client {
-            line.push(format_args!(", client {ip}"));
+            let origin = OrigClient::led_by(self.orig_client, " for ");
+            line.push(format_args!(", client {ip}{origin}"));
         }
         if let Some(identity) = self.identity {
             line.push(format_args!(" as ")).clip(identity);
@@ -110,6 +114,7 @@ impl LogEvent for Refused<'_> {
 
     fn fields(&self, f: &mut Fields<'_>) {
         f.add("client", &self.client)
+            .add("orig_client", &self.orig_client)
             .add("helo", self.helo)
             .add("listener", self.listener)
             .add("stage", self.stage)
@@ -117,7 +122,7 @@ impl LogEvent for Refused<'_> {
             .add("code", &self.code)
             .display("dsn", &self.dsn)
             .add("detail", self.detail)
-            .add("from", &self.from.map(ReversePath::to_string))
+            .add("from", &self.from)
             .add("to", &self.to);
     }
 
@@ -134,24 +139,30 @@ impl LogEvent for Refused<'_> {
         }
         line.clause(self.detail).push(format_args!("; "));
         if let Some(from) = self.from {
-            line.address("from", from).push(format_args!(" "));
+            line.address("from", &from).push(format_args!(" "));
         }
         if let Some(to) = self.to {
             line.address("to", &to).push(format_args!(" "));
         }
+        let origin = OrigClient::led_by(self.orig_client, " orig_client=");
         line.push(format_args!("proto=ESMTP "))
             .address("helo", &self.helo)
-            .push(format_args!(" cause={}", self.cause.key()));
+            .push(format_args!("{origin} cause={}", self.cause.key()));
     }
 
     fn text(&self, line: &mut TextLine<'_>) {
-        line.push(format_args!("{} from {}  ", self.stage, self.client))
-            .push(format_args!("{} {} ", self.code, self.dsn))
-            .clip(self.detail);
-        if let Some(to) = self.to {
-            line.push(format_args!("  to <"))
-                .clip(to)
-                .push(format_args!(">"));
+        let origin = OrigClient::led_by(self.orig_client, " for ");
+        line.push(format_args!(
+            "{} from {}{origin}  ",
+            self.stage, self.client
+        ))
+        .push(format_args!("{} {} ", self.code, self.dsn))
+        .clip(self.detail);
+        for (lead, address) in [("  from <", self.from), ("  to <", self.to)] {
+            if let Some(address) = address {
+                line.push(format_args!("{lead}")).clip(address);
+                line.push(format_args!(">"));
+            }
         }
     }
 }

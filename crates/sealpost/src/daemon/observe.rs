@@ -311,6 +311,7 @@ impl smtp_server::Observer for Observer {
                 refusal,
                 sender,
                 recipient,
+                orig_client,
             } => {
                 let cause = match refused_by(cause) {
                     RefusedBy::Queue if refusal.status() == DISK_FULL => RefusedBy::DiskFull,
@@ -323,6 +324,7 @@ impl smtp_server::Observer for Observer {
                 self.log.write(&Refused {
                     at: self.now(),
                     client: client.address.ip(),
+                    orig_client,
                     helo: client.helo,
                     listener: client.listener,
                     stage: stage.key(),
@@ -464,6 +466,7 @@ impl Observer {
             upstream_id: r.upstream_id,
             message_id: r.message_id,
             client: Some(r.client),
+            orig_client: r.orig_client,
             helo: r.helo,
             listener: r.listener,
             identity: r.identity,

@@ -1,6 +1,6 @@
 //! What a session has to tell those who count and log.
 
-use mail_types::ReversePath;
+use mail_types::OrigClient;
 
 use super::{Refusal, SaslMechanism};
 
@@ -15,10 +15,13 @@ pub enum Notice {
         cause: Cause,
         /// What the client was told.
         refusal: Refusal,
-        /// The sender, once it is known.
-        sender: Option<ReversePath>,
-        /// The recipient, if one was refused.
+        /// The sender, once it is known; as given, cut and without control characters, where it is
+        /// no address.
+        sender: Option<Box<str>>,
+        /// The recipient, if one was refused; as given where it is no address, as the sender.
         recipient: Option<Box<str>>,
+        /// Whose mail it is, where the client is a server in front of us.
+        orig_client: Option<Box<OrigClient>>,
     },
     /// Something about the client's behaviour.
     Incident(Incident),

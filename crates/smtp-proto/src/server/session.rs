@@ -381,12 +381,6 @@ impl Session {
         self.tls.as_ref()
     }
 
-    /// What XFORWARD said for the transaction under way.
-    #[must_use]
-    pub const fn forwarded(&self) -> &Forwarded {
-        &self.forwarded
-    }
-
     fn take_state(&mut self) -> State {
         std::mem::replace(&mut self.state, State::Command)
     }

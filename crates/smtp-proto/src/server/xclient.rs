@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use super::names::prepared_name;
-use super::xforward::{address, decode};
+use super::xforward::{address, decode, port};
 
 /// What one XCLIENT command said. No control characters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,8 +92,8 @@ impl ClaimedClient {
             }
             ("ADDR", None) => self.address = Claimed::Unknown,
             ("PORT", value) => {
-                let port = value.map(|v| v.parse()).transpose();
-                self.port = port.map_err(|_| bad)?;
+                let port = value.map(|v| port(&v).ok_or(bad));
+                self.port = port.transpose()?;
             }
             ("PROTO", Some(value)) => {
                 let extended = value.eq_ignore_ascii_case("ESMTP");
@@ -167,6 +167,7 @@ mod tests {
             ),
             ("ADDR=spike.test", XclientError::Value("ADDR")),
             ("PORT=65536", XclientError::Value("PORT")),
+            ("PORT=+2B25", XclientError::Value("PORT")),
             ("PROTO=HTTP", XclientError::Value("PROTO")),
             ("LOGIN=", XclientError::Value("LOGIN")),
             ("LOGIN=+C2+AD", XclientError::Value("LOGIN")),

@@ -5,21 +5,15 @@
 
 use std::net::IpAddr;
 
+use mail_types::{HostName, OrigClient};
+
 use crate::xtext;
 
-/// The attributes of the upstream client, as far as they are known. No control characters.
+/// The attributes, as far as they are known. No control characters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Forwarded {
-    /// `NAME`: the client's host name; not necessarily a DNS name.
-    pub name: Option<Box<str>>,
-    /// `ADDR`, if it is an IP address (the protocol also allows others; they are not kept).
-    pub address: Option<IpAddr>,
-    /// `PORT`.
-    pub port: Option<u16>,
-    /// `PROTO`: how the upstream received the mail, for instance `ESMTP`.
-    pub protocol: Option<Box<str>>,
-    /// `HELO`: what the client called itself.
-    pub helo: Option<Box<str>>,
+    /// `NAME`, `ADDR`, `PORT`, `HELO`, `PROTO`: whose mail it is.
+    pub client: OrigClient,
     /// `IDENT`: the upstream's queue id.
     pub ident: Option<Box<str>>,
     /// `SOURCE`.
@@ -78,14 +72,20 @@ impl Forwarded {
             Some(_) => Err(bad),
         };
         match *known {
-            "NAME" => self.name = text(MAX_NAME)?,
-            "HELO" => self.helo = text(MAX_NAME)?,
-            "PROTO" => self.protocol = text(MAX_PROTOCOL)?,
+            "NAME" => {
+                let name = value.map(|v| HostName::parse(&v).map_err(|_| bad));
+                self.client.name = name.transpose()?.map(|name| name.as_str().into());
+            }
+            "HELO" => self.client.helo = text(MAX_NAME)?,
+            "PROTO" => self.client.proto = text(MAX_PROTOCOL)?,
             "IDENT" => self.ident = text(MAX_NAME)?,
-            "ADDR" => self.address = value.as_deref().and_then(address),
+            "ADDR" => {
+                let address = value.map(|v| address(&v).ok_or(bad));
+                self.client.ip = address.transpose()?;
+            }
             "PORT" => {
-                let port = value.map(|v| v.parse()).transpose();
-                self.port = port.map_err(|_| bad)?;
+                let port = value.map(|v| port(&v).ok_or(bad));
+                self.client.port = port.transpose()?;
             }
             _ => {
                 self.source = match value {
@@ -128,6 +128,12 @@ pub(super) fn address(text: &str) -> Option<IpAddr> {
     bare.parse().ok().map(|a: IpAddr| a.to_canonical())
 }
 
+/// Digits alone: no sign.
+pub(super) fn port(text: &str) -> Option<u16> {
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten()
+}
+
 const UNAVAILABLE: &str = "[UNAVAILABLE]";
 const ATTRIBUTES: &[&str] = &["NAME", "ADDR", "PORT", "PROTO", "HELO", "IDENT", "SOURCE"];
 const MAX_NAME: usize = 255;
@@ -144,21 +150,22 @@ mod tests {
             .unwrap();
         f.update("HELO=spike+2Etest IDENT=4RZ3Yk5Xm1z9tqF  SOURCE=remote PORT=25")
             .unwrap();
-        assert_eq!(f.name.as_deref(), Some("spike.test"));
-        assert_eq!(f.address, "192.0.2.9".parse().ok());
-        assert_eq!(f.protocol.as_deref(), Some("ESMTP"));
-        assert_eq!(f.helo.as_deref(), Some("spike.test"));
+        assert_eq!(f.client.name.as_deref(), Some("spike.test"));
+        assert_eq!(f.client.ip, "192.0.2.9".parse().ok());
+        assert_eq!(f.client.proto.as_deref(), Some("ESMTP"));
+        assert_eq!(f.client.helo.as_deref(), Some("spike.test"));
         assert_eq!(f.ident.as_deref(), Some("4RZ3Yk5Xm1z9tqF"));
-        assert_eq!((f.source, f.port), (Some(Source::Remote), Some(25)));
+        assert_eq!((f.source, f.client.port), (Some(Source::Remote), Some(25)));
         f.update("IDENT=[unavailable] ADDR=IPv6:2001:db8::1")
             .unwrap();
         assert_eq!(f.ident, None);
-        assert_eq!(f.address, "2001:db8::1".parse().ok());
+        assert_eq!(f.client.ip, "2001:db8::1".parse().ok());
     }
 
+    /// As Postfix 3.7 answers them, but for ports above 65535 and `+zz`, which it takes.
     #[test]
-    fn a_bad_command_changes_nothing() {
-        let long = format!("NAME={}", "a".repeat(256));
+    fn g5_06_a_bad_command_changes_nothing() {
+        let long = format!("NAME={}", "a".repeat(64));
         for (bad, want) in [
             ("IDENT", XforwardError::Form),
             ("LOGIN=x", XforwardError::Name),
@@ -166,6 +173,16 @@ mod tests {
             ("IDENT=", XforwardError::Value("IDENT")),
             ("SOURCE=MARS", XforwardError::Value("SOURCE")),
             ("PORT=65536", XforwardError::Value("PORT")),
+            ("PORT=+2B25", XforwardError::Value("PORT")),
+            ("PORT=-1", XforwardError::Value("PORT")),
+            ("ADDR=999.1.1.1", XforwardError::Value("ADDR")),
+            ("ADDR=[192.0.2.9]", XforwardError::Value("ADDR")),
+            ("ADDR=[TEMPUNAVAIL]", XforwardError::Value("ADDR")),
+            ("ADDR=/run/mail.sock", XforwardError::Value("ADDR")),
+            ("NAME=a..test", XforwardError::Value("NAME")),
+            ("NAME=-a.test", XforwardError::Value("NAME")),
+            ("NAME=spike+20test", XforwardError::Value("NAME")),
+            ("NAME=192.0.2.9", XforwardError::Value("NAME")),
             (&long, XforwardError::Value("NAME")),
         ] {
             let mut f = Forwarded::default();
@@ -179,7 +196,16 @@ mod tests {
         let mut f = Forwarded::default();
         f.update("IDENT=a+0Ab+00").unwrap();
         assert_eq!(f.ident.as_deref(), Some("a?b?"));
-        f.update("ADDR=/run/mail.sock").unwrap();
-        assert_eq!(f.address, None);
+    }
+
+    #[test]
+    fn g5_06_what_is_not_available_is_not_known() {
+        let mut f = Forwarded::default();
+        for attribute in ["NAME", "ADDR", "PORT", "PROTO", "HELO", "IDENT", "SOURCE"] {
+            f.update(&format!("{attribute}=[UNAVAILABLE]")).unwrap();
+        }
+        assert_eq!(f, Forwarded::default());
+        f.update("NAME=my_host.test PORT=0 PROTO=XX").unwrap();
+        assert_eq!(f.client.name.as_deref(), Some("my_host.test"));
     }
 }

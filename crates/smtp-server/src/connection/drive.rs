@@ -357,7 +357,7 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
                 client: self.address.ip(),
                 helo: &arrival.helo,
                 identity: arrival.identity.as_deref(),
-                forwarded: self.session.forwarded(),
+                orig_client: self.session.orig_client(),
                 sender: &envelope.reverse_path,
                 recipients: envelope.recipients.len(),
                 size: envelope.size,

@@ -1,6 +1,6 @@
 //! What each command does.
 
-use mail_types::{EnhancedStatus, Mailbox, Notify, Recipient, ReversePath, Timestamp};
+use mail_types::{EnhancedStatus, Mailbox, Notify, OrigClient, Recipient, ReversePath, Timestamp};
 
 use super::{Action, Helo, Pending, Session, State, errors};
 use crate::server::{
@@ -91,12 +91,21 @@ impl Session {
         let refusal = errors::command(error);
         let verb = line.get(..4).unwrap_or_default();
         if verb.eq_ignore_ascii_case(b"MAIL") {
-            self.notice(Stage::Mail, errors::cause(error), &refusal, None, None);
+            let given = given_path(line, "FROM:");
+            self.notice(
+                Stage::Mail,
+                errors::cause(error),
+                &refusal,
+                Some(given),
+                None,
+            );
         } else if verb.eq_ignore_ascii_case(b"RCPT") {
             if let Some(transaction) = &mut self.transaction {
                 transaction.had_rcpt = true;
             }
-            self.notice(Stage::Rcpt, errors::cause(error), &refusal, None, None);
+            let given = given_path(line, "TO:");
+            let (sender, cause) = (self.sender_text(), errors::cause(error));
+            self.notice(Stage::Rcpt, cause, &refusal, sender, Some(&given));
         }
         if verb.eq_ignore_ascii_case(b"EHLO") || verb.eq_ignore_ascii_case(b"HELO") {
             // RFC 2034 section 4: no enhanced status in a reply to these two.
@@ -232,7 +241,8 @@ impl Session {
             return None;
         }
         if let Some((cause, refusal)) = self.sender_refused(&mail) {
-            self.notice(Stage::Mail, cause, &refusal, Some(&mail.path), None);
+            let sender = Some(mail.path.to_string());
+            self.notice(Stage::Mail, cause, &refusal, sender, None);
             self.refusal(&refusal);
             return None;
         }
@@ -307,7 +317,7 @@ impl Session {
         } else {
             Cause::SenderDomain
         };
-        self.notice(Stage::Mail, cause, &refusal, Some(&sender), None);
+        self.notice(Stage::Mail, cause, &refusal, Some(sender.to_string()), None);
         self.refuse_for_now(&refusal);
     }
 
@@ -433,9 +443,8 @@ impl Session {
     }
 
     fn refuse_recipient(&mut self, cause: Cause, refusal: Refusal, recipient: &Mailbox) {
-        let sender = self.transaction.as_ref().map(|t| t.mail.path.clone());
-        let to = Some(recipient.as_str());
-        self.notice(Stage::Rcpt, cause, &refusal, sender.as_ref(), to);
+        let (sender, to) = (self.sender_text(), Some(recipient.as_str()));
+        self.notice(Stage::Rcpt, cause, &refusal, sender, to);
         match cause {
             // A long list of recipients may have many of these: no mistake of the client.
             Cause::Recipient | Cause::TooManyRecipients => self.refuse_for_now(&refusal),
@@ -493,20 +502,55 @@ impl Session {
         }
     }
 
+    /// The sender of the transaction, as events name it.
+    pub(super) fn sender_text(&self) -> Option<String> {
+        let transaction = self.transaction.as_ref()?;
+        Some(transaction.mail.path.to_string())
+    }
+
+    /// Whose mail it is, if XFORWARD said anything of that.
+    #[must_use]
+    pub fn orig_client(&self) -> Option<&OrigClient> {
+        Some(&self.forwarded.client).filter(|client| client.is_known())
+    }
+
     pub(super) fn notice(
         &mut self,
         stage: Stage,
         cause: Cause,
         refusal: &Refusal,
-        sender: Option<&ReversePath>,
+        sender: Option<String>,
         recipient: Option<&str>,
     ) {
         self.notices.push(Notice::Refused {
             stage,
             cause,
             refusal: refusal.clone(),
-            sender: sender.cloned(),
+            sender: sender.map(Into::into),
             recipient: recipient.map(Into::into),
+            orig_client: self.orig_client().cloned().map(Box::new),
         });
     }
 }
+
+/// What stands where an address should, for whoever looks for the mail that was refused: without
+/// control characters, and no longer than a path may be (RFC 5321 section 4.5.3.1.3).
+fn given_path(line: &[u8], keyword: &str) -> String {
+    let text = String::from_utf8_lossy(line.get(4..).unwrap_or_default());
+    let text = text.trim_matches(' ');
+    let head = text.get(..keyword.len());
+    let text = match head {
+        Some(head) if head.eq_ignore_ascii_case(keyword) => &text[keyword.len()..],
+        _ => text,
+    };
+    let text = text.trim_start_matches(' ');
+    let path = match text.strip_prefix('<') {
+        Some(inner) => inner.split_once("> ").map_or(inner, |(path, _)| path),
+        None => text,
+    };
+    let path = path.strip_suffix('>').unwrap_or(path);
+    let clean = |c: char| if c.is_control() { '?' } else { c };
+    path.chars().take(MAX_PATH).map(clean).collect()
+}
+
+const MAX_PATH: usize = 256;

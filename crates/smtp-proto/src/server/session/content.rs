@@ -309,8 +309,8 @@ impl Session {
                 trace
             }
             Err(refusal) => {
-                let sender = self.transaction.as_ref().map(|t| t.mail.path.clone());
-                self.notice(Stage::Begin, Cause::Queue, &refusal, sender.as_ref(), None);
+                let sender = self.sender_text();
+                self.notice(Stage::Begin, Cause::Queue, &refusal, sender, None);
                 self.end_transaction();
                 self.refuse_for_now(&refusal);
                 None
@@ -334,8 +334,8 @@ impl Session {
                 trace
             }
             Err(refusal) => {
-                let sender = self.transaction.as_ref().map(|t| t.mail.path.clone());
-                self.notice(Stage::Begin, Cause::Queue, &refusal, sender.as_ref(), None);
+                let sender = self.sender_text();
+                self.notice(Stage::Begin, Cause::Queue, &refusal, sender, None);
                 self.end_transaction();
                 self.begin_skip(size, refusal);
                 None
@@ -454,8 +454,8 @@ impl Session {
 
     /// Refuses the whole message; the transaction is over.
     pub(super) fn refuse_content(&mut self, cause: Cause, refusal: Refusal) {
-        let sender = self.transaction.as_ref().map(|t| t.mail.path.clone());
-        self.notice(Stage::Content, cause, &refusal, sender.as_ref(), None);
+        let sender = self.sender_text();
+        self.notice(Stage::Content, cause, &refusal, sender, None);
         self.end_transaction();
         self.refuse_for_now(&refusal);
     }

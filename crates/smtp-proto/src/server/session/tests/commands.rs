@@ -499,15 +499,15 @@ fn g5_06_xforward_gives_the_upstream_id() {
     assert!(driver.told("XFORWARD WHAT=1").starts_with("501 5.5.4 "));
     driver.told("MAIL FROM:<>");
     assert!(driver.told("XFORWARD IDENT=x").starts_with("503 5.5.1 "));
-    assert_eq!(driver.session.forwarded().source, Some(Source::Local));
+    assert_eq!(driver.session.forwarded.source, Some(Source::Local));
     driver.send(b"RCPT TO:<a@b.test>\r\nDATA\r\nReceived: by x id THEIRS; d\r\n\r\n.\r\n");
     assert_eq!(
         driver.only_message().0.arrival.upstream_id.as_deref(),
         Some("ABC")
     );
     assert_eq!(
-        driver.session.forwarded(),
-        &Forwarded::default(),
+        driver.session.forwarded,
+        Forwarded::default(),
         "for one transaction"
     );
 }

@@ -105,3 +105,59 @@ fn e4_01_closed_for_maintenance() {
         "nobody knows where the chunk ends"
     );
 }
+
+/// Whoever looks for mail that was refused finds it by its addresses, good or bad.
+#[test]
+fn who_was_refused_is_told_as_given() {
+    let front = Peer {
+        xforward: true,
+        ..peer()
+    };
+    let long = "x".repeat(1000);
+    for (line, sender, recipient) in [
+        ("MAIL FROM:<a b@c.test> SIZE=1", "a b@c.test", None),
+        ("MAIL FROM:a@b.test", "a@b.test", None),
+        ("mail a@b.test", "a@b.test", None),
+        ("MAIL FROM:<a@b.test> WHAT=1", "a@b.test", None),
+        ("MAIL FROM:<a\u{1}@b.test>", "a?@b.test", None),
+        ("RCPT TO:<c@d@e>", "s@b.test", Some("c@d@e")),
+        (
+            "rcpt to: c@d.test NOTIFY=NEVER",
+            "s@b.test",
+            Some("c@d.test NOTIFY=NEVER"),
+        ),
+        ("RCPT TO:<>", "s@b.test", Some("")),
+        ("RCPT TO:<c@d.test> WHAT=1", "s@b.test", Some("c@d.test")),
+        (
+            &format!("RCPT TO:<{long}@d.test>"),
+            "s@b.test",
+            Some(&long[..256]),
+        ),
+    ] {
+        let mut driver = Driver::new(settings(), front);
+        driver.send(EHLO.as_bytes());
+        driver.send(b"XFORWARD NAME=spike.test\r\n");
+        if recipient.is_some() {
+            driver.send(b"MAIL FROM:<s@b.test>\r\n");
+        }
+        assert!(driver.told(line).starts_with('5'), "{line}");
+        let [
+            Notice::Refused {
+                sender: from,
+                recipient: to,
+                orig_client,
+                ..
+            },
+        ] = driver.notices.as_slice()
+        else {
+            panic!("{line}: {:?}", driver.notices);
+        };
+        assert_eq!(
+            (from.as_deref(), to.as_deref()),
+            (Some(sender), recipient),
+            "{line}"
+        );
+        let name = orig_client.as_ref().and_then(|c| c.name.as_deref());
+        assert_eq!(name, Some("spike.test"), "{line}");
+    }
+}

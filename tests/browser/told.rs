@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use testkit::{FakeMx, PolicyFault};
 
-use crate::net::{ADMIN, Net, PAGE, logged_in, waiting};
+use crate::net::{ADMIN, MESSAGE, Net, PAGE, logged_in, waiting};
 
 testkit::net_test! {
     async fn a_certificate_of_ours_that_has_ended_comes_first() {
@@ -26,6 +26,30 @@ testkit::net_test! {
             assert!(text.contains(part), "{part}: {text}");
         }
         browser.shoot("endings").await;
+    }
+
+    async fn h9_07_a_log_that_loses_events_is_told_while_it_does() {
+        let net = Net::start().await;
+        let relay = net.relay().await;
+        let config = std::fs::read_to_string(relay.config_path()).unwrap();
+        let file = config.lines().find(|line| line.starts_with("file = ")).unwrap();
+        let browser = logged_in(ADMIN).await;
+        browser.until("the first view", "document.querySelector('.ready')").await;
+        // From now on each write fails: there is no space.
+        std::fs::write(relay.config_path(), config.replace(file, "file = \"/dev/full\"")).unwrap();
+        relay.cli(&["reload"]).await;
+        relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        browser.until_says("The event log has lost ").await;
+        let told = browser.script("return document.querySelector('.trouble.log').innerText").await;
+        let told = told.as_str().unwrap();
+        assert!(told.contains("and has not gone on: No space left on device"), "{told}");
+        browser.shoot("log-lost").await;
+        std::fs::write(relay.config_path(), &config).unwrap();
+        relay.cli(&["reload"]).await;
+        let resumed = relay.wait_event(|e| e.is("log.resumed"), crate::net::SOON).await;
+        assert!(resumed.text("cause").starts_with("No space left"), "{resumed}");
+        browser.until("it is over", "!document.querySelector('.trouble.log')").await;
+        assert_eq!(browser.complaints().await, [""; 0]);
     }
 
     async fn each_host_that_was_tried_is_shown() {

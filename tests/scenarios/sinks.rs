@@ -111,17 +111,23 @@ testkit::net_test! {
             mx.messages().iter().any(|m| m.recipients().contains(&"last@d.test")).then_some(())
         });
         assert!(delivered.await.is_some(), "{before} and no more");
-        ok(&piped.relay, &["status"]).await;
-        // Somebody reads again: what comes now is written.
+        let told = ok(&piped.relay, &["status"]).await.stdout;
+        let line = told.lines().find(|l| l.starts_with("log ")).unwrap_or_else(|| panic!("{told}"));
+        assert!(line.contains(" lost since 20") && line.contains("nobody takes the events"), "{line}");
+        // Somebody reads again: what comes now is written, and that it is.
         let mut pipe = piped.child.stdout.take().unwrap();
         let reading = std::thread::spawn(move || {
             let mut text = Vec::new();
             let mut buffer = vec![0; 1 << 16];
-            while !String::from_utf8_lossy(&text).contains("after@d.test") {
+            let (mut resumed, mut after) = (false, false);
+            while !(resumed && after) {
                 let n = pipe.read(&mut buffer).unwrap();
                 assert!(n > 0, "the log ended");
                 text.drain(..text.len().saturating_sub(1 << 16));
                 text.extend_from_slice(&buffer[..n]);
+                let said = String::from_utf8_lossy(&text);
+                resumed |= said.contains(r#""event":"log.resumed","lost":"#);
+                after |= said.contains("after@d.test");
             }
         });
         let dropped = piped.dropped().await;

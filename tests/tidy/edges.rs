@@ -138,7 +138,7 @@ const FOR_PURE: [&str; 13] = [
 const FOR_TESTS: [&str; 1] = ["testkit"];
 
 /// Crate, and the workspace's crates that it may use.
-const EDGES: [(&str, &[&str]); 25] = [
+const EDGES: [(&str, &[&str]); 27] = [
     ("mail-types", &[]),
     ("attempt", &["mail-types"]),
     ("dane", &["mail-types"]),
@@ -148,7 +148,9 @@ const EDGES: [(&str, &[&str]); 25] = [
     ("smtp-proto", &["mail-types"]),
     // A signature is part of the form that a message leaves in.
     ("submission", &["dkim", "mail-types"]),
+    ("event-log", &["attempt", "mail-types"]),
     ("journal", &[]),
+    ("metrics", &["attempt", "mail-types"]),
     ("outbound-queue", &["attempt", "journal", "mail-types"]),
     ("policy-cache", &["journal", "mail-types", "mta-sts"]),
     ("resolver", &["mail-types"]),
@@ -221,8 +223,10 @@ const EDGES: [(&str, &[&str]); 25] = [
             "delivery",
             "dkim",
             "dsn",
+            "event-log",
             "journal",
             "mail-types",
+            "metrics",
             "mta-sts",
             "outbound-queue",
             "policy-cache",

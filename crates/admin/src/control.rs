@@ -13,8 +13,8 @@ use crate::operator::Operator;
 use crate::problem::Problem;
 use crate::routes::{Route, Routes};
 use crate::{
-    CertificateView, ListenerView, LookupView, ProblemDetails, ReloadResult, TraceView, actions,
-    clock, explain, local_rules, paused, policies, queue, status, traces,
+    CertificateView, ListenerView, LogLossView, LookupView, ProblemDetails, ReloadResult,
+    TraceView, actions, clock, explain, local_rules, paused, policies, queue, status, traces,
 };
 
 /// What the API acts on. Cloning shares.
@@ -50,6 +50,9 @@ pub trait Daemon: Send + Sync {
 
     /// Certificates that are shown to others.
     fn certificates(&self) -> Vec<CertificateView>;
+
+    /// The events that the log is losing just now, if it is.
+    fn log_loss(&self) -> Option<LogLossView>;
 
     /// Bytes free on the data directory's file system.
     fn free_bytes(&self) -> u64;

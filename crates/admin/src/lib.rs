@@ -1,4 +1,4 @@
-//! The control API over the unix socket; metrics and health over HTTP.
+//! The control API over the unix socket; health, and the text of the metrics, over HTTP.
 //!
 //! [`control_routes`] is the API on queue, policies, explanations and status. It is served on the
 //! control socket, whose file mode says who may, and by the crate `web` over HTTP to those who have a
@@ -15,7 +15,6 @@ mod exposition;
 mod health;
 mod kept_back;
 mod local_rules;
-mod metrics;
 mod openapi;
 mod operator;
 mod paused;
@@ -31,12 +30,6 @@ mod types;
 
 pub use control::{Audit, Control, Daemon, control_routes, control_table};
 pub use health::{Readiness, Ready, public_router};
-pub use metrics::{
-    Cap, ClientIncident, ConnectionLimit, DaneResult, DnsResult, DnsSeries, DnsType,
-    HistogramSnapshot, Label, LoginResult, Metrics, PolicyLookup, PolicyModes, QueueState,
-    ReportResult, Resource, SessionResult, Snapshot, SpanResult, Stage, Store, TlsResult,
-    TlsVersion, Usage, metrics_markdown,
-};
 pub use openapi::{api_document, refusals_as_problems};
 pub use operator::{Operator, Role};
 pub use problem::{Problem, ProblemKind, quoted};
@@ -45,8 +38,8 @@ pub use serve::{ServeError, refusing_router, serve_socket};
 pub use types::{
     ActionRequest, ActionResult, AttemptView, CaseView, CertificateView, ClockView, ConfigChange,
     DestinationSummary, ExemptRequest, ExemptionView, Explanation, Filter, ListenerView,
-    LookupView, Page, PauseRequest, PauseResult, PausedView, PinRequest, PinView, PolicyDetail,
-    PolicyView, ProblemDetails, QueueAction, QueueDetail, QueueItem, QueueSummary, ReasonSummary,
-    RecipientView, ReloadResult, Section, StatusView, TestingFailureView, TraceRequest, TraceView,
-    TranscriptView,
+    LogLossView, LookupView, Page, PauseRequest, PauseResult, PausedView, PinRequest, PinView,
+    PolicyDetail, PolicyView, ProblemDetails, QueueAction, QueueDetail, QueueItem, QueueSummary,
+    ReasonSummary, RecipientView, ReloadResult, Section, StatusView, TestingFailureView,
+    TraceRequest, TraceView, TranscriptView,
 };

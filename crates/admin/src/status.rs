@@ -52,6 +52,7 @@ pub(crate) async fn status<S: QueueStore>(State(control): State<Control<S>>) -> 
         lookups: control.daemon.lookups(),
         certificates: control.daemon.certificates(),
         dnssec: control.daemon.dnssec().to_owned(),
+        log: control.daemon.log_loss(),
         store_bytes: queue.disk_bytes,
         free_bytes: control.daemon.free_bytes(),
     })

@@ -10,7 +10,10 @@ mod attempt;
 mod process;
 
 pub use attempt::{AttemptView, TranscriptView};
-pub use process::{ConfigChange, ReloadResult, TraceRequest, TraceView};
+pub use process::{
+    CertificateView, ConfigChange, ListenerView, LogLossView, LookupView, ReloadResult,
+    TraceRequest, TraceView,
+};
 
 /// A page of a list: `GET /v1/queue`, `GET /v1/policies`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -496,45 +499,13 @@ pub struct StatusView {
     /// Certificates that this relay shows to others.
     #[serde(default)]
     pub certificates: Vec<CertificateView>,
+    /// The events of the log that are being lost; `null` if none are.
+    #[serde(default)]
+    pub log: Option<LogLossView>,
     /// Bytes used in the data directory.
     pub store_bytes: u64,
     /// Bytes free on its file system.
     pub free_bytes: u64,
-}
-
-/// One listener in [`StatusView`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct ListenerView {
-    /// Its name.
-    pub name: String,
-    /// Address and port.
-    pub address: String,
-    /// Clients connected now.
-    pub clients: u64,
-    /// What clients are told while it is closed for maintenance; absent if it is open.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub closed: Option<String>,
-}
-
-/// DNS look-ups of one type in [`StatusView`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct LookupView {
-    /// `mx`, `address`, `txt` or `tlsa`.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// Answered, if only that there is nothing.
-    pub answered: u64,
-    /// No answer, or one that DNSSEC refuses.
-    pub failed: u64,
-}
-
-/// A certificate in [`StatusView`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct CertificateView {
-    /// The listener, or `admin.http`.
-    pub of: String,
-    /// Its last valid moment; `null` if the file cannot be read.
-    pub not_after: Option<String>,
 }
 
 /// An error, `application/problem+json` (RFC 9457).

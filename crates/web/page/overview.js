@@ -1,8 +1,8 @@
 // The whole relay on one screen.
-import { el, facts, replace, table } from "./dom.js";
+import { el, facts, foreign, replace, table } from "./dom.js";
 import { get } from "./api.js";
 import { chart } from "./chart.js";
-import { ago, bytes, level, move, number, span, state } from "./text.js";
+import { ago, bytes, level, move, number, plural, span, state } from "./text.js";
 
 export async function show(place) {
   const now = el("div", {});
@@ -85,7 +85,13 @@ function certificates(list) {
   })));
 }
 
+// What is wrong; and an event log that loses events, which keeps no mail back.
 function trouble(s) {
+  const log = s.log && el("ul", { class: "trouble soft log", role: "alert" }, el("li", {}, level("error", `The event log has lost ${plural(s.log.lost, "event")} since `), ago(s.log.since), ", and has not gone on: ", foreign(s.log.cause)));
+  return [readiness(s), log];
+}
+
+function readiness(s) {
   if (s.ready) return el("p", { class: "ready" }, level("good", "Accepts and delivers mail."));
   return el("ul", { class: "trouble", role: "alert" }, s.problems.map((text) => el("li", {}, level("error", text))));
 }

@@ -1,4 +1,4 @@
-//! Reloads and traces.
+//! The process: its parts in the status, reloads, traces.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -47,4 +47,50 @@ pub struct TraceView {
     pub until: String,
     /// Events that it may still write.
     pub events_left: u32,
+}
+
+/// One listener in [`StatusView`](super::StatusView).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ListenerView {
+    /// Its name.
+    pub name: String,
+    /// Address and port.
+    pub address: String,
+    /// Clients connected now.
+    pub clients: u64,
+    /// What clients are told while it is closed for maintenance; absent if it is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<String>,
+}
+
+/// DNS look-ups of one type in [`StatusView`](super::StatusView).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LookupView {
+    /// `mx`, `address`, `txt` or `tlsa`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Answered, if only that there is nothing.
+    pub answered: u64,
+    /// No answer, or one that DNSSEC refuses.
+    pub failed: u64,
+}
+
+/// A certificate in [`StatusView`](super::StatusView).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CertificateView {
+    /// The listener, or `admin.http`.
+    pub of: String,
+    /// Its last valid moment; `null` if the file cannot be read.
+    pub not_after: Option<String>,
+}
+
+/// Events that the log could not be told, in [`StatusView`](super::StatusView).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogLossView {
+    /// When the first of them happened.
+    pub since: String,
+    /// How many so far.
+    pub lost: u64,
+    /// Why.
+    pub cause: String,
 }

@@ -3,7 +3,8 @@
 use std::time::SystemTime;
 
 use admin::{
-    CertificateView, ClockView, Explanation, LookupView, PauseRequest, ReloadResult, StatusView,
+    CertificateView, ClockView, Explanation, LogLossView, LookupView, PauseRequest, ReloadResult,
+    StatusView,
 };
 use mail_types::Timestamp;
 
@@ -34,6 +35,7 @@ pub(super) async fn status(
     for problem in &status.problems {
         out.field("problem", Some(problem))?;
     }
+    out.field("log", status.log.as_ref().map(log_line).as_deref())?;
     let queue = format!(
         "{}{}",
         messages(status.queue_messages),
@@ -198,6 +200,19 @@ fn clock_line(clock: &ClockView) -> Option<String> {
         time(wall),
         clock.steady.unwrap_or_default() / 60
     ))
+}
+
+/// Events are being lost: how many, since when, why.
+fn log_line(loss: &LogLossView) -> String {
+    let events = match loss.lost {
+        1 => "1 event was".to_owned(),
+        n => format!("{n} events were"),
+    };
+    format!(
+        "{events} lost since {}, and it has not gone on: {}",
+        time(&loss.since),
+        loss.cause
+    )
 }
 
 /// Plain words about a message or a domain.

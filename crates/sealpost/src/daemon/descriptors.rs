@@ -4,8 +4,8 @@
 //! the listeners would not get the connections that they may have (they pause and go on), and
 //! deliveries would fail for a while.
 
-use admin::Usage;
 use attempt::Level;
+use metrics::Usage;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use settings::Settings;
 
@@ -49,7 +49,7 @@ pub(crate) fn refuse_core_dumps() {
 pub(crate) fn usage() -> Usage {
     let open = std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
     Usage {
-        resource: admin::Resource::Descriptors,
+        resource: metrics::Resource::Descriptors,
         in_use: open,
         limit: getrlimit(Resource::Nofile).current,
     }

@@ -9,8 +9,6 @@ pub(crate) mod dnssec;
 mod events;
 mod form;
 mod intake;
-mod journald;
-mod log_writer;
 pub(crate) mod logins;
 mod observe;
 pub(crate) mod open;

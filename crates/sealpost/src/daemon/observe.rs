@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use admin::{ClientIncident, ConnectionLimit, Metrics, SessionResult, TlsResult, TlsVersion};
 use attempt::{DsnSent, Level, Outcome, Received, Record, Refused, RefusedBy, Removed};
 use delivery::destination::Suspension;
 use delivery::{NoticeSummary, NoticeWithheld, PossibleDuplicate, SessionEvent, Story, TracedPart};
+use event_log::EventLog;
 use mail_types::{EnhancedStatus, Timestamp};
+use metrics::{ClientIncident, ConnectionLimit, Metrics, SessionResult, TlsResult, TlsVersion};
 use policy_cache::{Clock, EventSink, PolicyEvent};
 use smtp_server::{
     Cause, Client, Event, Incident, Limit, LoginResult, SaslMechanism, TimeoutStage,
@@ -17,7 +18,6 @@ use smtp_server::{
 
 use super::alarm::CertificateAlarm;
 use super::events::{PolicyLine, ProcessLine, TraceLine, sha256};
-use super::log_writer::EventLog;
 use super::otlp::{Exporter, Telemetry};
 use super::sparing::Sparing;
 use super::trace::{About, Traces};
@@ -444,10 +444,10 @@ impl Observer {
     /// Never with a password; the name is the client's word, in which people do type one.
     fn login(&self, client: Client<'_>, mechanism: SaslMechanism, user: &str, result: LoginResult) {
         let (login, event, level) = match result {
-            LoginResult::Accepted => (admin::LoginResult::Accepted, "smtp.in.login", Level::Info),
-            LoginResult::Rejected => (admin::LoginResult::Rejected, LOGIN_FAILED, Level::Warn),
-            LoginResult::TooWeak => (admin::LoginResult::TooWeak, LOGIN_FAILED, Level::Warn),
-            LoginResult::NotNow => (admin::LoginResult::NotNow, LOGIN_FAILED, Level::Warn),
+            LoginResult::Accepted => (metrics::LoginResult::Accepted, "smtp.in.login", Level::Info),
+            LoginResult::Rejected => (metrics::LoginResult::Rejected, LOGIN_FAILED, Level::Warn),
+            LoginResult::TooWeak => (metrics::LoginResult::TooWeak, LOGIN_FAILED, Level::Warn),
+            LoginResult::NotNow => (metrics::LoginResult::NotNow, LOGIN_FAILED, Level::Warn),
         };
         self.metrics.login(login);
         let fields = [

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use attempt::{Format, Formatter, Level};
 use delivery::{Delivery, Dice, InHand, Parts, Paused};
+use event_log::{EventLog, Guard, JOURNAL_SOCKET, Outlet, Target, stdout_is_the_journal};
 use journal::DirLock;
 use mail_types::{QueueId, Resolver, Timestamp};
 use outbound_queue::{EmbeddedOptions, EmbeddedStore};
@@ -20,8 +21,6 @@ use smtp_server::{
 
 use super::activation::Activated;
 use super::certificates::Certificates;
-use super::journald;
-use super::log_writer::{Outlet, Target};
 use super::observe::Observer;
 use super::page::Page;
 use super::placed::Placed;
@@ -347,6 +346,14 @@ pub(super) fn lock(data_dir: &Path) -> anyhow::Result<DirLock> {
     DirLock::acquire(data_dir).map_err(|e| fail(Status::CannotCreate, &e))
 }
 
+/// The event log, and where whoever watches reads along.
+pub(super) fn event_log(s: &Settings) -> anyhow::Result<(EventLog, Arc<web::Feed>, Guard)> {
+    let feed: Arc<web::Feed> = Arc::default();
+    let watcher = Arc::clone(&feed);
+    let (log, guard) = EventLog::start(outlet(s)?, move |event| watcher.offer(event))?;
+    Ok((log, feed, guard))
+}
+
 /// Where events go, opened.
 pub(super) fn outlet(s: &Settings) -> anyhow::Result<Outlet> {
     use std::io::IsTerminal;
@@ -357,7 +364,7 @@ pub(super) fn outlet(s: &Settings) -> anyhow::Result<Outlet> {
         LogFormat::Text => Format::Text { colour: terminal },
         LogFormat::Journald => Format::Journal,
         LogFormat::Auto if terminal => Format::Text { colour: true },
-        LogFormat::Auto if s.log.file.is_none() && journald::is_stdout() => Format::Journal,
+        LogFormat::Auto if s.log.file.is_none() && stdout_is_the_journal() => Format::Journal,
         LogFormat::Auto => Format::Json,
     };
     let target = match (format, &s.log.file) {
@@ -375,7 +382,7 @@ pub(super) fn outlet(s: &Settings) -> anyhow::Result<Outlet> {
         let text = match target {
             Target::Journal(_) => format!(
                 "the systemd journal cannot be reached at {}: {e}; set another log.format",
-                journald::SOCKET
+                JOURNAL_SOCKET
             ),
             Target::File(file) => format!("log.file {} cannot be opened: {e}", file.display()),
             Target::Stdout => format!("standard output cannot be used: {e}"),

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use admin::{
-    Audit, CertificateView, Daemon, ListenerView, LookupView, Operator, Readiness, Ready,
-    ReloadResult, TraceView,
+    Audit, CertificateView, Daemon, ListenerView, LogLossView, LookupView, Operator, Readiness,
+    Ready, ReloadResult, TraceView,
 };
 use attempt::{Level, Removed, RemovedBecause};
 use mail_types::Timestamp;
@@ -196,6 +196,15 @@ impl<S: QueueStore> Daemon for Process<S> {
                 not_after: end.map(Timestamp::rfc3339),
             })
             .collect()
+    }
+
+    fn log_loss(&self) -> Option<LogLossView> {
+        let losing = self.observer.log.losing()?;
+        Some(LogLossView {
+            since: losing.since.rfc3339(),
+            lost: losing.events,
+            cause: losing.cause,
+        })
     }
 
     fn free_bytes(&self) -> u64 {

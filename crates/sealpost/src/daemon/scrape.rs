@@ -3,11 +3,12 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
-use admin::{
+use delivery::Delivery;
+use event_log::EventLog;
+use metrics::{
     DnsResult, DnsSeries, DnsType, HistogramSnapshot, Metrics, PolicyLookup, PolicyModes,
     QueueState, Resource, Snapshot, Store, Usage,
 };
-use delivery::Delivery;
 use outbound_queue::{EmbeddedStore, Now, QueueStore};
 use policy_cache::{Clock, PolicyCache};
 use resolver::{BUCKETS, DnsResolver, Kind, Outcome};
@@ -15,7 +16,6 @@ use smtp_server::Reins;
 
 use super::certificates::Certificates;
 use super::descriptors;
-use super::log_writer::EventLog;
 use super::observe::Counts;
 
 /// Everything that is asked. The policy cache and the engine are missing while the policy store is

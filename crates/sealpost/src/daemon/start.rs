@@ -28,7 +28,6 @@ use super::certificates::Certificates;
 use super::clock::{self, MachineClock};
 use super::form::Forms;
 use super::intake::{QueueIntake, Rules};
-use super::log_writer::EventLog;
 use super::logins::Logins;
 use super::observe::Observer;
 use super::otlp::{self, Exporter};
@@ -64,7 +63,7 @@ pub(crate) async fn run(
     let _lock = open::lock(&settings.server.data_dir)?;
     let (logins, server) = with_logins(server, &settings)?;
     make_room(&settings);
-    let (log, _log_guard) = EventLog::start(open::outlet(&settings)?)?;
+    let (log, feed, _log_guard) = open::event_log(&settings)?;
     let (metrics, scraped) = scrape::metrics();
     let mut observer = Observer::new(log, Arc::clone(&clock), metrics);
     let exporter = observer.trace_to(otlp::open(&settings, &trust.roots)?);
@@ -128,6 +127,7 @@ pub(crate) async fn run(
         queue,
         clock,
         observer,
+        feed,
         dns,
         suspects,
         exporter,
@@ -216,6 +216,8 @@ struct Running {
     queue: Arc<EmbeddedStore>,
     clock: Arc<dyn Clock>,
     observer: Observer,
+    /// Events as they happen, for the page.
+    feed: Arc<web::Feed>,
     dns: Arc<DnsResolver>,
     /// Messages that earlier processes had in hand whenever they ended.
     suspects: Vec<QueueId>,
@@ -341,7 +343,7 @@ impl Running {
                 daemon: Arc::clone(&self.process) as _,
             },
             history: Arc::default(),
-            feed: Arc::clone(self.observer.log.feed()),
+            feed: Arc::clone(&self.feed),
             checker: Arc::new(Checker::new(Arc::new(make))),
         })
     }

@@ -4,32 +4,34 @@
 //! After each write the thread lets lines gather for [`GATHER`]: under load a wake-up and a write
 //! per line would cost more than the lines themselves.
 //! A sink that blocks (a full pipe, a slow disk) never stops delivery: beyond [`CAP`] octets
-//! events are dropped and counted, and so is each that a write loses; the count is told on standard error. Of a
+//! events are dropped and counted, and so is each that a write loses; the count is told on standard error, by
+//! `status` while it lasts, and by `log.resumed` once the sink takes events again. Of a
 //! line that was torn by a full disk the next begins anew. Nor does such a sink keep the process from ending.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::File;
+use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use attempt::{Formatter, LogEvent};
+use attempt::{Fields, Formatter, Level, LogEvent};
+use mail_types::Timestamp;
 use parking_lot::{Condvar, Mutex};
 
-use super::journald::{self, Journal};
+use crate::journald::{self, Journal};
+use crate::sink::{Batch, Lines, Lost, Sink, append};
 
 /// The event log. Cloning shares.
 #[derive(Clone)]
-pub(crate) struct EventLog {
+pub struct EventLog {
     shared: Arc<Shared>,
 }
 
 struct Shared {
     /// Whoever watches live.
-    feed: Arc<web::Feed>,
+    watcher: Box<Watcher>,
     state: Mutex<State>,
     more: Condvar,
     /// The writer has ended.
@@ -37,51 +39,71 @@ struct Shared {
     dropped: AtomicU64,
 }
 
+type Watcher = dyn Fn(&dyn LogEvent) + Send + Sync;
+
 struct State {
     formatter: Formatter,
-    buffer: Vec<u8>,
+    buffer: Batch,
     unsaid: u64,
+    losing: Option<Losing>,
     /// What is still to be written where it was meant to go, and where the rest goes.
-    switches: Vec<(Vec<u8>, Sink)>,
+    switches: Vec<(Batch, Sink)>,
     closing: bool,
     ended: bool,
     /// The writer sleeps until there is something to write: nobody else needs to wake it.
     asleep: bool,
 }
 
+/// Events are being lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Losing {
+    /// When the first of them happened.
+    pub since: Timestamp,
+    /// How many so far.
+    pub events: u64,
+    /// Why the last of them was.
+    pub cause: String,
+}
+
 /// How events are written, and where: opened, so that nothing can go wrong any more.
-pub(crate) struct Outlet {
+pub struct Outlet {
     formatter: Formatter,
     sink: Sink,
 }
 
 /// Where events go.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Target<'a> {
+pub enum Target<'a> {
+    /// Standard output.
     Stdout,
+    /// This file, behind what it has.
     File(&'a Path),
     /// The systemd journal, with `log.syslog-name`.
     Journal(&'a str),
 }
 
 /// Ends the log when it is dropped: everything that was said is written first, if the sink takes it in time.
-pub(crate) struct Guard {
+pub struct Guard {
     log: EventLog,
 }
 
 impl EventLog {
-    /// Starts the writer.
+    /// Starts the writer. Each event is shown to `watcher` as well, whether or not it can be written.
     ///
     /// # Errors
     /// There is no thread to be had.
-    pub(crate) fn start(outlet: Outlet) -> io::Result<(Self, Guard)> {
+    pub fn start(
+        outlet: Outlet,
+        watcher: impl Fn(&dyn LogEvent) + Send + Sync + 'static,
+    ) -> io::Result<(Self, Guard)> {
         let Outlet { formatter, sink } = outlet;
         let shared = Shared {
-            feed: Arc::default(),
+            watcher: Box::new(watcher),
             state: Mutex::new(State {
                 formatter,
-                buffer: Vec::new(),
+                buffer: Batch::default(),
                 unsaid: 0,
+                losing: None,
                 switches: Vec::new(),
                 closing: false,
                 ended: false,
@@ -106,18 +128,19 @@ impl EventLog {
     }
 
     /// Says that something happened.
-    pub(crate) fn write(&self, event: &dyn LogEvent) {
-        self.shared.feed.offer(event);
+    pub fn write(&self, event: &dyn LogEvent) {
+        (self.shared.watcher)(event);
         let mut state = self.shared.state.lock();
         if state.buffer.len() > CAP {
             state.unsaid += 1;
+            state.lose(event.at(), 1, BLOCKED);
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let State {
             formatter, buffer, ..
         } = &mut *state;
-        formatter.write(event, buffer);
+        buffer.add(formatter, event);
         let wake = std::mem::take(&mut state.asleep);
         drop(state);
         if wake {
@@ -127,7 +150,7 @@ impl EventLog {
 
     /// Events from now on are written in another way or elsewhere, or to a file of the same name
     /// after it was rotated. What was said before goes where it was meant to go.
-    pub(crate) fn switch(&self, outlet: Outlet) {
+    pub fn switch(&self, outlet: Outlet) {
         let mut state = self.shared.state.lock();
         let before = std::mem::take(&mut state.buffer);
         state.switches.push((before, outlet.sink));
@@ -136,26 +159,26 @@ impl EventLog {
         self.shared.more.notify_one();
     }
 
-    /// Where live events come from.
-    pub(crate) fn feed(&self) -> &Arc<web::Feed> {
-        &self.shared.feed
-    }
-
     /// Octets that wait to be written, and how many may.
-    pub(crate) fn waiting(&self) -> (usize, usize) {
+    pub fn waiting(&self) -> (usize, usize) {
         (self.shared.state.lock().buffer.len(), CAP)
     }
 
     /// Events that were dropped since the start.
-    pub(crate) fn dropped(&self) -> u64 {
+    pub fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
     }
 
+    /// What is being lost just now, if anything is.
+    pub fn losing(&self) -> Option<Losing> {
+        self.shared.state.lock().losing.clone()
+    }
+
     fn write_all(&self, mut sink: Sink) {
-        let mut full = Vec::new();
+        let mut full = Batch::default();
         let mut wrote = false;
         loop {
-            let (switches, closing, unsaid) = {
+            let (switches, closing, unsaid, lost) = {
                 let mut state = self.shared.state.lock();
                 if wrote && !state.closing && state.switches.is_empty() {
                     self.shared.more.wait_for(&mut state, GATHER);
@@ -171,13 +194,16 @@ impl EventLog {
                     std::mem::take(&mut state.switches),
                     state.closing,
                     std::mem::take(&mut state.unsaid),
+                    state.lost(),
                 )
             };
             for (before, next) in switches {
                 self.pass_on(&mut sink, &before);
                 sink = next;
             }
-            self.pass_on(&mut sink, &full);
+            if self.pass_on(&mut sink, &full) {
+                self.resume(lost);
+            }
             full.clear();
             if unsaid > 0 {
                 tracing::error!(
@@ -193,11 +219,83 @@ impl EventLog {
 }
 
 impl EventLog {
-    fn pass_on(&self, sink: &mut Sink, lines: &[u8]) {
-        if let Err(Lost { events, error }) = sink.write(lines) {
-            tracing::error!(%error, events, "the event log cannot be written; events are lost");
-            self.shared.dropped.fetch_add(events, Ordering::Relaxed);
+    /// Whether something was written, and all of it.
+    fn pass_on(&self, sink: &mut Sink, batch: &Batch) -> bool {
+        let Err(Lost { events, error }) = sink.write(batch) else {
+            return !batch.is_empty();
+        };
+        tracing::error!(%error, events, "the event log cannot be written; events are lost");
+        let mut state = self.shared.state.lock();
+        state.lose(now(), events, &error.to_string());
+        drop(state);
+        self.shared.dropped.fetch_add(events, Ordering::Relaxed);
+        false
+    }
+
+    /// The sink has taken everything: tells what was lost before, unless more has been since there were `lost`.
+    fn resume(&self, lost: u64) {
+        let mut state = self.shared.state.lock();
+        if lost == 0 || state.lost() != lost {
+            return;
         }
+        let Some(over) = state.losing.take() else {
+            return;
+        };
+        let resumed = Resumed { at: now(), over };
+        let State {
+            formatter, buffer, ..
+        } = &mut *state;
+        buffer.add(formatter, &resumed);
+        drop(state);
+        (self.shared.watcher)(&resumed);
+        let Losing { events, since, .. } = resumed.over;
+        tracing::warn!(events, %since, "the event log is written again");
+    }
+}
+
+/// The log takes events again.
+struct Resumed {
+    at: Timestamp,
+    over: Losing,
+}
+
+impl LogEvent for Resumed {
+    fn event(&self) -> &'static str {
+        "log.resumed"
+    }
+
+    fn level(&self) -> Level {
+        Level::Warn
+    }
+
+    fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    fn fields(&self, fields: &mut Fields<'_>) {
+        fields
+            .add("lost", &self.over.events)
+            .time("since", self.over.since)
+            .add("cause", self.over.cause.as_str());
+    }
+}
+
+impl State {
+    fn lose(&mut self, at: Timestamp, events: u64, cause: &str) {
+        let losing = self.losing.get_or_insert_with(|| Losing {
+            since: at,
+            events: 0,
+            cause: String::new(),
+        });
+        losing.events += events;
+        if losing.cause != cause {
+            losing.cause = cause.to_owned();
+        }
+    }
+
+    /// Events lost since it began.
+    fn lost(&self) -> u64 {
+        self.losing.as_ref().map_or(0, |losing| losing.events)
     }
 }
 
@@ -206,7 +304,7 @@ impl Outlet {
     ///
     /// # Errors
     /// The system's words.
-    pub(crate) fn open(formatter: Formatter, target: Target<'_>) -> io::Result<Self> {
+    pub fn open(formatter: Formatter, target: Target<'_>) -> io::Result<Self> {
         let sink = match target {
             Target::Stdout => Sink::Lines(Lines::new(File::from(
                 io::stdout().as_fd().try_clone_to_owned()?,
@@ -248,91 +346,24 @@ impl Drop for Guard {
     }
 }
 
-enum Sink {
-    Lines(Lines<File>),
-    Journal(Journal),
-}
-
-/// What a write has lost.
-#[derive(Debug)]
-pub(super) struct Lost {
-    pub(super) events: u64,
-    pub(super) error: io::Error,
-}
-
-impl Sink {
-    fn write(&mut self, lines: &[u8]) -> Result<(), Lost> {
-        match self {
-            Self::Lines(out) => out.write(lines),
-            Self::Journal(journal) => journal.write(lines),
-        }
-    }
-}
-
-/// A file or a pipe that takes lines.
-struct Lines<W> {
-    out: W,
-    /// The last line was not written to its end.
-    torn: bool,
-}
-
-impl<W: Write> Lines<W> {
-    const fn new(out: W) -> Self {
-        Self { out, torn: false }
-    }
-
-    fn write(&mut self, lines: &[u8]) -> Result<(), Lost> {
-        let mut left = lines;
-        while !left.is_empty() {
-            let next: &[u8] = if self.torn { b"\n" } else { left };
-            match self.out.write(next) {
-                Ok(0) => return Err(self.lost(left, io::ErrorKind::WriteZero.into())),
-                Ok(_) if self.torn => self.torn = false,
-                Ok(n) => left = &left[n..],
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    let begun = lines.len() - left.len();
-                    self.torn |= begun > 0 && lines[begun - 1] != b'\n';
-                    return Err(self.lost(left, error));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn lost(&self, left: &[u8], error: io::Error) -> Lost {
-        let events = left.iter().filter(|b| **b == b'\n').count() as u64;
-        Lost { events, error }
-    }
-}
-
-/// A line that an earlier process, or this one before a reload, could not end is ended first.
-fn append(path: &Path) -> io::Result<Lines<File>> {
-    let out = OpenOptions::new().create(true).append(true).open(path)?;
-    let kind = out.metadata()?;
-    let mut last = [b'\n'];
-    // What may only be written counts as whole.
-    if let (true, Some(end), Ok(file)) =
-        (kind.is_file(), kind.len().checked_sub(1), File::open(path))
-    {
-        let _ = file.read_at(&mut last, end);
-    }
-    let torn = last != [b'\n'];
-    Ok(Lines { out, torn })
-}
-
 /// How long lines gather after a write before the next.
 const GATHER: Duration = Duration::from_millis(10);
 /// How long an orderly end waits for what is still to be written.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// Where whoever reads the log has stopped, or is slower than what happens.
+const BLOCKED: &str = "nobody takes the events as fast as they come";
 /// Octets that may wait to be written.
 const CAP: usize = 8 * 1024 * 1024;
+
+/// The writer tells of its own doings, without the clock of mail.
+fn now() -> Timestamp {
+    Timestamp::from_system(SystemTime::now())
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use attempt::{Fields, Format, Level};
-    use mail_types::Timestamp;
+    use attempt::Format;
 
     struct Said(u32);
 
@@ -351,59 +382,6 @@ mod tests {
         }
     }
 
-    /// A disk that is full for a while.
-    struct Full {
-        written: Vec<u8>,
-        room: usize,
-    }
-
-    impl Write for Full {
-        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-            let n = octets.len().min(self.room);
-            if n == 0 {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-            self.room -= n;
-            self.written.extend_from_slice(&octets[..n]);
-            Ok(n)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn h9_07_each_event_that_a_full_disk_takes_is_counted_and_spoils_no_other() {
-        let disk = |room| Full {
-            written: Vec::new(),
-            room,
-        };
-        let mut lines = Lines::new(disk(7));
-        let lost = lines.write(b"one\ntwo\nthree\n").unwrap_err();
-        assert_eq!(
-            (lost.events, lost.error.kind()),
-            (2, io::ErrorKind::StorageFull)
-        );
-        assert_eq!(lines.write(b"four\n").unwrap_err().events, 1);
-        lines.out.room = 100;
-        lines.write(b"five\n").unwrap();
-        lines.write(b"six\n").unwrap();
-        assert_eq!(lines.out.written, b"one\ntwo\nfive\nsix\n");
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), b"one\ntw").unwrap();
-        append(file.path()).unwrap().write(b"three\n").unwrap();
-        append(file.path()).unwrap().write(b"four\n").unwrap();
-        let text = std::fs::read_to_string(file.path()).unwrap();
-        assert_eq!(text, "one\ntw\nthree\nfour\n");
-        // Between two lines nothing is torn.
-        let mut lines = Lines::new(disk(4));
-        assert_eq!(lines.write(b"one\ntwo\n").unwrap_err().events, 1);
-        lines.out.room = 100;
-        lines.write(b"three\n").unwrap();
-        assert_eq!(lines.out.written, b"one\nthree\n");
-    }
-
     #[test]
     fn h6_03_a_reader_that_has_stopped_keeps_nobody_from_ending() {
         let (reader, writer) = io::pipe().unwrap();
@@ -411,13 +389,46 @@ mod tests {
             formatter: Formatter::new(Format::Json, "h.test", "sealpost", 1),
             sink: Sink::Lines(Lines::new(File::from(std::os::fd::OwnedFd::from(writer)))),
         };
-        let (log, guard) = EventLog::start(outlet).unwrap();
+        let (log, guard) = EventLog::start(outlet, |_| ()).unwrap();
         // More than a pipe holds.
         for n in 0..10_000 {
             log.write(&Said(n));
         }
         drop(guard);
         drop(reader);
+    }
+
+    /// A pipe that nobody reads, until somebody does.
+    #[test]
+    fn h9_07_it_is_told_that_events_are_lost_and_that_it_goes_on() {
+        let (reader, writer) = io::pipe().unwrap();
+        let outlet = Outlet {
+            formatter: Formatter::new(Format::Json, "h.test", "sealpost", 1),
+            sink: Sink::Lines(Lines::new(File::from(std::os::fd::OwnedFd::from(writer)))),
+        };
+        let (log, guard) = EventLog::start(outlet, |_| ()).unwrap();
+        log.write(&Said(0));
+        assert_eq!(log.losing(), None);
+        let mut said: u64 = 1;
+        while log.dropped() < 5 {
+            log.write(&Said(0));
+            said += 1;
+        }
+        let losing = log.losing().unwrap();
+        assert_eq!((losing.events, losing.since), (5, Timestamp::from_secs(1)));
+        let lines = io::BufRead::lines(io::BufReader::new(reader)).map(Result::unwrap);
+        let mut read = 0;
+        let mut lines = lines.inspect(|_| read += 1);
+        let resumed = lines.find(|line| line.contains("log.resumed")).unwrap();
+        assert!(
+            resumed
+                .contains(r#""lost":5,"since":"1970-01-01T00:00:01.000Z","cause":"nobody takes"#),
+            "{resumed}"
+        );
+        drop(lines);
+        assert_eq!(read, said - 5 + 1, "each that was kept, and this");
+        assert_eq!(log.losing(), None);
+        drop(guard);
     }
 
     #[test]
@@ -428,7 +439,7 @@ mod tests {
             let formatter = Formatter::new(format, "h.test", "sealpost", 1);
             Outlet::open(formatter, Target::File(&path)).unwrap()
         };
-        let (log, guard) = EventLog::start(outlet(Format::Json)).unwrap();
+        let (log, guard) = EventLog::start(outlet(Format::Json), |_| ()).unwrap();
         for n in 0..1000 {
             log.write(&Said(n));
         }

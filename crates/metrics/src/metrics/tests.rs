@@ -284,6 +284,6 @@ fn docs_are_up_to_date() {
     let have = std::fs::read_to_string(path).unwrap_or_default();
     assert!(
         have == want,
-        "docs/metrics.md is not what the table says: run UPDATE=1 cargo test -p admin metrics"
+        "docs/metrics.md is not what the table says: run UPDATE=1 cargo test -p metrics"
     );
 }

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use serde_json::Value;
 
-use super::log_writer::Lost;
+use crate::sink::Lost;
 
 /// A connection to the journal.
 #[derive(Debug)]
@@ -144,7 +144,8 @@ fn priority(level: &str) -> &'static [u8] {
 
 /// Whether standard output leads to the journal: systemd names it in `JOURNAL_STREAM`
 /// (systemd.exec(5)).
-pub(super) fn is_stdout() -> bool {
+#[must_use]
+pub fn is_stdout() -> bool {
     let Ok(named) = std::env::var("JOURNAL_STREAM") else {
         return false;
     };
@@ -153,7 +154,7 @@ pub(super) fn is_stdout() -> bool {
 }
 
 /// Where the journal listens.
-pub(super) const SOCKET: &str = "/run/systemd/journal/socket";
+pub const SOCKET: &str = "/run/systemd/journal/socket";
 /// Fields whose names mean something else to the journal, or say too little there.
 const NAMES: [(&str, &str); 4] = [
     ("message_id", "MAIL_MESSAGE_ID"),

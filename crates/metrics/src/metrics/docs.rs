@@ -51,5 +51,5 @@ those, see the log and `sealpost queue summary`. The values of `reason` are expl
 
 Counters begin at 0 when the process starts.
 
-<!-- Made from crates/admin/src/metrics/families.rs by its tests: UPDATE=1 cargo test -p admin metrics -->
+<!-- Made from crates/metrics/src/metrics/families.rs by its tests: UPDATE=1 cargo test -p metrics -->
 ";

@@ -98,7 +98,7 @@ families! {
         "TLS reports (RFC 8460), by result.";
     LOG_EVENTS_DROPPED = Counter "log_events_dropped" []
         "Log events that could not be written because the log did not take them."
-        alert "Any: the log is incomplete.";
+        alert "Any: the log is incomplete. `sealpost status` says so while it lasts, and the event `log.resumed` tells how many were lost.";
     TRACE_SPANS = Counter "trace_spans" ["result"]
         "Spans of delivery traces (`telemetry.otlp.endpoint`): exported, or dropped since the collector did not take them or more came than it took."
         alert "`result=\"dropped\"` rising: the collector is down or too slow, or `telemetry.otlp.sample-one-in` is too low. Mail does not wait for it.";

@@ -1,0 +1,11 @@
+//! What is counted, and how it is shown to Prometheus: one table of families, from which registration
+//! and `docs/metrics.md` are made.
+
+mod metrics;
+
+pub use metrics::{
+    Cap, ClientIncident, ConnectionLimit, DaneResult, DnsResult, DnsSeries, DnsType,
+    HistogramSnapshot, Label, LoginResult, Metrics, PolicyLookup, PolicyModes, QueueState,
+    ReportResult, Resource, SessionResult, Snapshot, SpanResult, Stage, Store, TlsResult,
+    TlsVersion, Usage, metrics_markdown,
+};

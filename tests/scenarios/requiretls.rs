@@ -1,10 +1,11 @@
 //! REQUIRETLS (RFC 8689), from EHLO to the notification.
 
+use mail_types::Timestamp;
 use sealpost_tests::{Relay, RelayConfig, SmtpClient};
 use testkit::{Action, FakeMx, Rule};
 
 use crate::net::{
-    MESSAGE, Net, SOON, TLS_LISTENER, bounced, deferred, events_of, of_recipient, sent,
+    MESSAGE, Net, SOON, TLS_LISTENER, bounced, deferred, events_of, of_recipient, ok, sent,
 };
 
 testkit::net_test! {
@@ -196,6 +197,29 @@ testkit::net_test! {
             assert!(event.at("/delay").as_f64().unwrap() >= 3.0, "{event}");
             let notice = org.wait_for_messages(n + 1, SOON).await.pop().unwrap();
             assert!(notice.text().contains(&format!("Status: {status}")), "{}", notice.text());
+        }
+    }
+
+    async fn amb_23_what_waits_for_tls_says_when_it_is_given_up() {
+        let net = Net::start().await;
+        let config = net.config().set("delivery.patience", r#""2h""#);
+        let relay = Relay::start(net.tls_listener(config)).await;
+        let _plain = net.plain_mx("plain.test", "127.0.1.1").await;
+        net.enforce("plain.test");
+        let mut client = net.tls_client().await;
+        let began = Timestamp::from_system(std::time::SystemTime::now());
+        let id = tagged(&mut client, "b@plain.test").await;
+        let ordinary = client.send("a@org.test", &["b@plain.test"], MESSAGE).await;
+        // Two hours and not five days; mail without the tag lives its whole life.
+        let within = (began + SOON * 240 - SOON, began + SOON * 250);
+        let within = (within.0.rfc3339(), within.1.rfc3339());
+        for (id, is_limited) in [(&id, true), (&ordinary, false)] {
+            let event = deferred(&relay, id).await;
+            let shown = ok(&relay, &["queue", "show", id, "--json"]).await.json();
+            for end in [event.text("gives_up"), shown["expires"].as_str().unwrap()] {
+                let is_within = *within.0 < *end && *end < *within.1;
+                assert_eq!(is_within, is_limited, "{end}: {event}");
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use attempt::Reason;
 use delivery::{Delivery, Pause, Settings};
 use mail_types::{Host, Timestamp};
 use outbound_queue::{MessageState, MessageView, QueueStore, RecipientState};
@@ -74,7 +75,20 @@ impl KeptBack {
     pub(crate) fn gives_up(&self, view: &MessageView) -> Option<Timestamp> {
         let is_kept = view.state == MessageState::Held || self.keeps(view);
         let next = self.next_attempt(view).unwrap_or_default();
-        (self.settings.expire_held || !is_kept).then(|| view.expires.max(next))
+        (self.settings.expire_held || !is_kept).then(|| {
+            let ends = pending(view).map(|(n, ..)| self.ends(view, n));
+            ends.min().unwrap_or(view.expires).max(next)
+        })
+    }
+
+    /// When one of its recipients is given up, by what its last attempt met.
+    fn ends(&self, view: &MessageView, recipient: usize) -> Timestamp {
+        let last = view.last_attempt(recipient);
+        let reason = last.and_then(|last| Reason::from_key(&last.note.reason));
+        let (envelope, expires) = (&view.envelope, view.expires);
+        let requiretls = envelope.requiretls && !envelope.reverse_path.is_null();
+        self.settings
+            .gives_up(reason, requiretls, envelope.arrival.at, expires)
     }
 }
 

@@ -19,6 +19,7 @@ use crate::blame::Advice;
 use crate::content;
 use crate::demand::Requirement;
 use crate::dice::Dice;
+use crate::ending;
 use crate::findings::Findings;
 use crate::notify::{self, Notice};
 use crate::ports::{NoticeWithheld, Observer};
@@ -126,7 +127,7 @@ impl<S: QueueStore> Books<'_, S> {
         let policies = policies.or_else(recalled).unwrap_or_default();
         let records: Vec<Record<'_>> = lines
             .iter()
-            .map(|line| record(entry, line, &policies))
+            .map(|line| record(entry, line, self.settings, &policies))
             .collect();
         let Notices {
             messages,
@@ -460,6 +461,7 @@ fn tried_for<'a>(entry: &Entry<'a>, failure: &Failure) -> Cow<'a, [Tried]> {
 fn record<'a>(
     entry: &'a Entry<'_>,
     line: &'a Line<'_>,
+    settings: &Settings,
     policies: &'a [attempt::PolicyUse],
 ) -> Record<'a> {
     let envelope = &entry.leased.envelope;
@@ -497,7 +499,7 @@ fn record<'a>(
         tls: decider.and_then(|d| d.tls.as_deref()),
         attempt: line.attempt,
         next_attempt: line.next,
-        gives_up: line.next.map(|_| entry.leased.expires),
+        gives_up: ending::of(settings, entry, line.failure.as_deref(), line.next),
         delay: entry.now.wall.since(arrival.began),
         delays,
         side: line.advice.as_ref().map(|a| a.side),

@@ -17,6 +17,7 @@ mod content;
 pub mod demand;
 pub mod destination;
 mod dice;
+mod ending;
 mod engine;
 pub mod failure;
 mod findings;

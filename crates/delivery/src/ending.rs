@@ -1,0 +1,66 @@
+//! When mail that waits is given up.
+
+use attempt::Reason;
+use mail_types::Timestamp;
+
+use crate::books::Entry;
+use crate::demand::Requirement;
+use crate::settings::Settings;
+use crate::verdict::Failure;
+
+impl Settings {
+    /// When mail that waits for `reason` is given up if nothing changes: at the end of its life, but where hosts
+    /// do not fit it (an extension that none has, REQUIRETLS without verified TLS) once
+    /// [`patience`](Self::patience) is over, as [`conclude`](crate::failure::conclude) does (rows E5-11, D1-12,
+    /// decision AMB-23).
+    #[must_use]
+    pub fn gives_up(
+        &self,
+        reason: Option<Reason>,
+        requiretls: bool,
+        arrived: Timestamp,
+        expires: Timestamp,
+    ) -> Timestamp {
+        match reason.is_some_and(|reason| is_misfit(reason, requiretls)) {
+            true => expires.min(arrived + self.patience),
+            false => expires,
+        }
+    }
+}
+
+/// Whether the hosts do not fit the mail, other than for a while.
+const fn is_misfit(reason: Reason, requiretls: bool) -> bool {
+    match reason {
+        Reason::ExtensionMissing | Reason::RequireTlsUnsupported => true,
+        Reason::StarttlsNotOffered
+        | Reason::StarttlsRefused
+        | Reason::StarttlsInjection
+        | Reason::TlsHandshake
+        | Reason::CertExpired
+        | Reason::CertHostMismatch
+        | Reason::CertNotTrusted
+        | Reason::MxNotInPolicy
+        | Reason::DaneMismatch
+        | Reason::DaneUnusable
+        | Reason::DaneRequired
+        | Reason::RequireTlsNoTls => requiretls,
+        _ => false,
+    }
+}
+
+/// The same of an attempt's deferral: never before the `next` attempt, which carries it out.
+pub(crate) fn of(
+    settings: &Settings,
+    entry: &Entry<'_>,
+    failure: Option<&Failure>,
+    next: Option<Timestamp>,
+) -> Option<Timestamp> {
+    let envelope = &entry.leased.envelope;
+    // A notification goes without TLS in the end, see `Concession`.
+    let requiretls =
+        entry.requirement.is_some_and(Requirement::requiretls) && !envelope.reverse_path.is_null();
+    let reason = failure.map(|failure| failure.reason);
+    let (arrived, expires) = (envelope.arrival.at, entry.leased.expires);
+    let end = settings.gives_up(reason, requiretls, arrived, expires);
+    next.map(|next| end.max(next))
+}

@@ -106,13 +106,14 @@ pub(crate) fn members(metadata: &Metadata) -> Vec<&Package> {
     metadata.workspace_packages()
 }
 
-const PURE: [&str; 8] = [
+const PURE: [&str; 9] = [
     "attempt",
     "dane",
     "dkim",
     "dsn",
     "mail-types",
     "mta-sts",
+    "reasons",
     "smtp-proto",
     "submission",
 ];
@@ -138,13 +139,14 @@ const FOR_PURE: [&str; 13] = [
 const FOR_TESTS: [&str; 1] = ["testkit"];
 
 /// Crate, and the workspace's crates that it may use.
-const EDGES: [(&str, &[&str]); 27] = [
+const EDGES: [(&str, &[&str]); 28] = [
     ("mail-types", &[]),
-    ("attempt", &["mail-types"]),
+    ("attempt", &["mail-types", "reasons"]),
     ("dane", &["mail-types"]),
     ("dkim", &["mail-types"]),
     ("dsn", &["mail-types"]),
     ("mta-sts", &["mail-types"]),
+    ("reasons", &["mail-types"]),
     ("smtp-proto", &["mail-types"]),
     // A signature is part of the form that a message leaves in.
     ("submission", &["dkim", "mail-types"]),

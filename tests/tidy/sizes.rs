@@ -91,7 +91,7 @@ const LONGEST_FILE: usize = 600;
 const LARGEST_CRATE: usize = 2750;
 
 /// Larger ones and what they may have at most: these numbers go down, or a crate is split.
-const LARGER_CRATES: [(&str, usize); 13] = [
+const LARGER_CRATES: [(&str, usize); 12] = [
     // With what is said in plain words of a message or a domain, and the API's description at its
     // handlers. The metrics would be a crate of their own.
     // Pauses and the clock have routes of their own.
@@ -103,9 +103,6 @@ const LARGER_CRATES: [(&str, usize); 13] = [
     // What is kept back with its destination, what an exemption would change, every host and cause in a letter.
     // Metrics in two formats, and when mail is tried that is looked at before.
     ("admin", 6500),
-    // Texts for the cases of a reason, for whose demand it is, and for senders.
-    // Explanations of cases, and sentences that tools can add up.
-    ("attempt", 3830),
     ("audit", 2830),
     // With what parks, pauses and limits, and what spares a busy worker work; it wants to be split.
     // And who is to blame. What earlier attempts found is told of mail that has no other.

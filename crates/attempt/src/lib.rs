@@ -1,4 +1,4 @@
-//! The record of a delivery attempt: reason keys with status, explanation and advice; its formats.
+//! The record of a delivery attempt, and its formats.
 //!
 //! A [`Record`] says all there is to say of one attempt on one recipient. It borrows from the
 //! facts of the attempt, so that a transaction with a hundred recipients makes a hundred records
@@ -14,7 +14,6 @@ mod event;
 mod fields;
 mod format;
 mod message;
-mod reason;
 mod record;
 
 pub use clean::Clean;
@@ -22,8 +21,9 @@ pub use event::{Level, LogEvent, PostfixLine, TextLine};
 pub use fields::Fields;
 pub use format::{Format, Formatter};
 pub use message::{DsnKind, DsnSent, Received, Refused, RefusedBy, Removed, RemovedBecause};
-pub use reason::{Case, DemandedBy, Facts, Reader, Reason, ReportCondition, Side};
 pub use record::{
     Authenticated, Certificate, DaneUse, Delays, Outcome, PolicyFrom, PolicyResult, PolicySource,
     PolicyUse, Record, TlsSession, Tried, Weakened,
 };
+// With the record, since they are a part of it.
+pub use reasons::{Case, DemandedBy, Facts, Reader, Reason, ReportCondition, Side};

@@ -103,7 +103,7 @@ Every attempt that does not deliver has one of these reasons, in the log (`reaso
 `sealpost explain` and in the metrics. A status that begins with 4 means: the mail waits and is tried again. One that
 begins with 5 means: it goes back to its sender.
 
-<!-- Made from crates/attempt/src/reason by its tests: UPDATE=1 cargo test -p attempt -->
+<!-- Made from crates/reasons/src by its tests: UPDATE=1 cargo test -p reasons -->
 
 | reason | status | who has to act | in TLS reports (RFC 8460) |
 |---|---|---|---|

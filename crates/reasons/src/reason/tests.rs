@@ -326,7 +326,7 @@ fn docs_are_up_to_date() {
     let have = std::fs::read_to_string(path).unwrap_or_default();
     assert!(
         have == want,
-        "docs/reasons.md is not what the table says: run UPDATE=1 cargo test -p attempt"
+        "docs/reasons.md is not what the table says: run UPDATE=1 cargo test -p reasons"
     );
 }
 

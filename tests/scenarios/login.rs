@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use sealpost_tests::{Relay, RelayConfig};
-use testkit::{Action, FakeMx, Login, Rule};
+use testkit::{Action, FakeMx, Login, Rule, StartTls};
 
 use crate::net::{MESSAGE, Net, SOON, bounced, deferred, ok, sent};
 
@@ -133,6 +133,42 @@ testkit::net_test! {
         assert!(event.text("reply").starts_with("530 5.7.0"), "{event}");
         let transcript = mx.transcript_text();
         assert!(!transcript.contains("C AUTH"), "{transcript}");
+    }
+
+    async fn d2_08_a_login_that_a_host_wants_is_not_told_as_tls() {
+        let net = Net::start().await;
+        let mx = net.plain_mx("d.test", "127.0.0.25").await;
+        mx.rule(Rule::always("MAIL", Action::Reply("530 5.7.0 Authentication required".into())));
+        let must = net.plain_mx("e.test", "127.0.0.26").await;
+        must.script(|s| s.tls_required = true);
+        let broken = net.mx("f.test", "127.0.0.27").await;
+        broken.script(|s| {
+            s.starttls = StartTls::Refuse("454 4.7.0 TLS is not available".into());
+            s.tls_required = true;
+        });
+        let relay = Relay::start(net.config().append(
+            "[[route]]\nrecipient-domain = \"r.test\"\nrelay = \"[127.0.0.25]:25\"\ntls = \"dangerous-off\"\n",
+        )).await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        let event = bounced(&relay, &id).await;
+        assert_eq!((event.text("reason"), event.text("dsn")), ("remote-5xx", "5.7.0"), "{event}");
+        assert!(event.text("detail").contains("takes mail only from its own users"), "{event}");
+        assert!(event.text("advice").starts_with("recipient-admin: "), "{event}");
+        // Which one of the two it is that TLS lacks.
+        for (domain, words) in [
+            ("e.test", "but does not offer it (STARTTLS)"),
+            ("f.test", "a TLS session with it could not be set up"),
+        ] {
+            let id = relay.send("a@org.test", &[&format!("b@{domain}")], MESSAGE).await;
+            let event = bounced(&relay, &id).await;
+            assert_eq!(event.text("reason"), "tls-required-by-peer", "{event}");
+            assert!(event.text("detail").contains(words), "{event}");
+        }
+        // A next hop of ours: it is our route that lacks the login.
+        let id = relay.send("a@org.test", &["b@r.test"], MESSAGE).await;
+        let event = deferred(&relay, &id).await;
+        assert_eq!(event.text("reason"), "route-auth", "{event}");
+        assert!(event.text("advice").starts_with("us: "), "{event}");
     }
 
     async fn a_next_hop_that_wants_a_login_that_we_do_not_have_makes_the_mail_wait() {

@@ -2,13 +2,14 @@
 
 use attempt::{Case, DemandedBy, Facts, Reader, Reason, Side, Tried};
 use outbound_queue::{Destination, Leased, QueueStore};
-use smtp_client::{Cause, CertificateFault, HandshakeFault, names_a_block_list};
-use smtp_proto::{MissingExtension, Reply, Stage};
+use smtp_client::{Cause, CertificateFault, HandshakeFault};
+use smtp_proto::{MissingExtension, Stage};
 
 use crate::books::Entry;
 use crate::demand::{Evidence, Requirement};
 use crate::failure::{HostFailure, Weight};
 use crate::plan::Candidate;
+use crate::replies;
 use crate::sessions::{Session, Way};
 use crate::verdict::Failure;
 use crate::work::Attempt;
@@ -200,12 +201,12 @@ pub(crate) fn case(stage: Stage, cause: &Cause) -> Case {
             if reply.code() / 100 == 5
                 && matches!(stage, Stage::Banner | Stage::Ehlo | Stage::EhloTls) =>
         {
-            match of_reply(reply) {
+            match replies::case(reply) {
                 Case::Usual => Case::AtGreeting,
                 said => said,
             }
         }
-        Cause::Remote(reply) => of_reply(reply),
+        Cause::Remote(reply) => replies::case(reply),
         Cause::Missing(MissingExtension::Size { .. }) => Case::TooBig,
         Cause::Missing(MissingExtension::EightBitMime) => Case::EightBit,
         Cause::Missing(MissingExtension::SmtpUtf8) => Case::NotAscii,
@@ -223,18 +224,11 @@ pub(crate) fn case(stage: Stage, cause: &Cause) -> Case {
     }
 }
 
-/// In so far as the host's own words tell it.
-pub(crate) fn of_reply(reply: &Reply) -> Case {
-    match names_a_block_list(reply) {
-        true => Case::Listed,
-        false => Case::Usual,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use smtp_client::CertificateFailure;
+    use smtp_proto::Reply;
 
     #[test]
     fn a_reply_that_names_a_block_list_is_ours_to_put_right() {

@@ -13,6 +13,7 @@ use smtp_client::{Cause, CertificateFault, DaneFault, SocketFault, few_names};
 use smtp_proto::{MissingExtension, Stage};
 
 use crate::demand::{Evidence, Requirement, SeenDane, SeenTls};
+use crate::replies::wants_tls;
 use crate::standing::Standing;
 use crate::verdict::{Failure, Verdict};
 
@@ -120,8 +121,7 @@ impl HostFailure {
     ) -> Self {
         let mut reason = Reason::from_key(cause.reason_key()).unwrap_or(Reason::Local);
         let reply = cause.reply();
-        // 530: "Must issue a STARTTLS command first" (RFC 3207 section 4, row D2-08).
-        if reply.is_some_and(|r| r.code() == 530) && reason == Reason::Remote5xx {
+        if reply.is_some_and(wants_tls) && reason == Reason::Remote5xx {
             reason = Reason::TlsRequiredByPeer;
         }
         let status = match (reason, cause) {
@@ -168,6 +168,18 @@ impl HostFailure {
             standing: Standing::default(),
             tls: None,
         }
+    }
+
+    /// That TLS is demanded of us which we do not have, by what became of it.
+    pub(crate) fn without_tls(&mut self, about: &Facts<'_>, unmet: Case) {
+        let shown = crate::verdict::shown(&self.mx, self.ip);
+        self.case = unmet;
+        self.detail = self.reason.sentence(&Facts {
+            mx: Some(&shown),
+            specifics: self.reply.as_deref(),
+            case: unmet,
+            ..*about
+        });
     }
 
     /// The verdict on a recipient that this host alone decided: not this time.

@@ -38,6 +38,7 @@ mod poison;
 mod policy;
 mod ports;
 mod recalled;
+mod replies;
 pub mod route;
 mod seal;
 mod sessions;

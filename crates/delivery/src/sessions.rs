@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use attempt::{Authenticated, Certificate, Reason, TlsSession};
+use attempt::{Authenticated, Case, Certificate, Reason, TlsSession};
 use dane::HostRecords;
 use mail_types::HostName;
 use parking_lot::Mutex;
@@ -367,6 +367,15 @@ impl Session {
     /// Why this session is in plain text although TLS was offered, if it is.
     pub(crate) const fn fell_back(&self) -> Option<Reason> {
         self.fell_back
+    }
+
+    /// Why a session in plain text has no TLS, for who demands it.
+    pub(crate) fn without_tls(&self) -> Case {
+        match (self.fell_back, &self.connection.facts().starttls) {
+            (Some(_), _) | (None, StartTls::Refused(_)) => Case::TlsFailed,
+            (None, StartTls::NotTried) => Case::NoTlsByRoute,
+            (None, StartTls::Used | StartTls::NotOffered) => Case::Usual,
+        }
     }
 
     pub(crate) fn tls(&self) -> Option<Arc<TlsSession>> {

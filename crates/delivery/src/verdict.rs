@@ -7,10 +7,10 @@ use attempt::{Case, Facts, Reason, TlsSession};
 use mail_types::{EnhancedStatus, HostName};
 use smtp_proto::{Reply, Stage};
 
-use crate::blame::of_reply;
 use crate::demand::{Deciding, Evidence, Requirement, SeenDane};
 use crate::failure::HostFailure;
 use crate::planner::{LITERAL_PREFIX, literal_name};
+use crate::replies;
 use crate::standing::Standing;
 
 /// What became of one recipient.
@@ -121,7 +121,10 @@ impl Failure {
             1 => "another host could not be asked".to_owned(),
             n => format!("{n} other hosts could not be asked"),
         };
-        if matches!(self.case, Case::AtGreeting | Case::Listed) {
+        if matches!(
+            self.case,
+            Case::AtGreeting | Case::Listed | Case::LoginWanted
+        ) {
             self.detail = format!("{}; {why}.", self.detail.trim_end_matches('.'));
             return;
         }
@@ -150,7 +153,7 @@ impl Failure {
             _ => "at the end of the data",
         };
         let specifics = format!("{reply} ({what})");
-        let case = of_reply(reply);
+        let case = replies::case(reply);
         let facts = Facts {
             case,
             domain,

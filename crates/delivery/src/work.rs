@@ -25,6 +25,7 @@ use crate::findings::Findings;
 use crate::orcpt;
 use crate::plan::{Candidate, shuffle_equals};
 use crate::ports::PossibleDuplicate;
+use crate::replies::wants_a_login;
 use crate::sessions::{NoSession, Session, Sessions, Source, Way, failed_record, judged};
 use crate::unknown;
 use crate::verdict::{Failure, Verdict, shown};
@@ -390,10 +391,12 @@ impl<S: QueueStore> Attempt<'_, S> {
                     reply: reply.to_string().into(),
                     dsn,
                 },
-                // RFC 4954 section 6: 530 inside TLS wants a login. A next hop of ours may want one
-                // that we do not have; for everybody else it is a refusal like any other.
+                // RFC 4954 section 6: a next hop of ours may want a login that we do not have; for everybody
+                // else it is a refusal like any other.
                 RecipientOutcome::Refused { reply, .. }
-                    if reply.code() == AUTH_REQUIRED && self.routed && !in_clear =>
+                    if reply.code() == AUTH_REQUIRED
+                        && self.routed
+                        && (!in_clear || wants_a_login(&reply)) =>
                 {
                     let (ip, port) = session.address();
                     let cause = Cause::Auth(AuthFault::Wanted(reply));
@@ -433,14 +436,18 @@ impl<S: QueueStore> Attempt<'_, S> {
         let cause = Cause::Remote(reply);
         let mut failure =
             HostFailure::from_cause(&self.about(), way.name, ip, port, Stage::Mail, &cause);
-        // The host offers TLS, and it failed: whoever stands between us may have made it fail.
-        if let Some(reason) = session
-            .fell_back()
-            .filter(|_| failure.reason == Reason::TlsRequiredByPeer)
-        {
-            failure.reason = reason;
-            failure.status = reason.status();
-            failure.weight = Weight::Unfit;
+        if failure.reason == Reason::TlsRequiredByPeer {
+            match session.without_tls() {
+                Case::Usual => {}
+                unmet => failure.without_tls(&self.about(), unmet),
+            }
+            // The host offers TLS, and it failed: whoever stands between us may have made it fail.
+            if let Some(reason) = session.fell_back() {
+                failure.reason = reason;
+                failure.case = Case::Usual;
+                failure.status = reason.status();
+                failure.weight = Weight::Unfit;
+            }
         }
         let transcript = session.connection.transcript();
         self.remember(way.name, ip, failure.reason, transcript);

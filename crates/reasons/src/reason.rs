@@ -11,6 +11,7 @@ mod facts;
 mod local;
 mod network;
 mod remote;
+mod replies;
 mod sender;
 mod tls;
 

@@ -1,7 +1,7 @@
 //! Cases of a reason in which there is something else to be said than usually. The keys stay: an
 //! operator's filters hang on them.
 
-use super::{Case, Reason, Side};
+use super::{Case, Reason, Side, replies};
 
 /// What is said in such a case, in the place of what the reason says.
 #[derive(Clone, Copy)]
@@ -31,14 +31,13 @@ pub(super) const fn variant(reason: Reason, case: Case) -> Option<&'static Varia
         (Reason::NullMx, Case::NotBelieved) => &NULL_MX_YET,
         (Reason::NoUsableMx, Case::NotBelieved) => &NO_USABLE_MX_YET,
         (Reason::ConnectionLost, Case::NotSmtp) => &NOT_SMTP,
-        (Reason::Remote5xx, Case::AtGreeting) => &AT_GREETING,
-        (Reason::Remote4xx, Case::Listed) => &LISTED_FOR_NOW,
-        (Reason::Remote5xx, Case::Listed) => &LISTED,
-        (Reason::Remote5xx, Case::NotFinal) => &NOT_FINAL,
         (Reason::ExtensionMissing, Case::TooBig) => &TOO_BIG,
         (Reason::ExtensionMissing, Case::EightBit) => &EIGHT_BIT,
         (Reason::ExtensionMissing, Case::NotAscii) => &NOT_ASCII,
         (Reason::Local, Case::ByOperator) => &BY_OPERATOR,
+        (Reason::Remote4xx | Reason::Remote5xx, _) => return replies::variant(reason, case),
+        (Reason::TlsRequiredByPeer, Case::TlsFailed) => &TLS_FAILED,
+        (Reason::TlsRequiredByPeer, Case::NoTlsByRoute) => &NO_TLS_BY_ROUTE,
         _ => return None,
     })
 }
@@ -51,7 +50,7 @@ pub(super) const fn explanation(reason: Reason, case: Case) -> Option<&'static [
         (Reason::CertNotTrusted, Case::WrongPurpose) => Some(OF_WRONG_PURPOSE),
         (Reason::TlsHandshake, Case::CertificateTooLarge) => Some(OF_CERTIFICATE_TOO_LARGE),
         (Reason::ConnectionLost, Case::NotSmtp) => Some(OF_NOT_SMTP),
-        (Reason::Remote4xx | Reason::Remote5xx, Case::Listed) => Some(OF_LISTED),
+        (Reason::Remote4xx | Reason::Remote5xx, _) => replies::explanation(case),
         _ => None,
     }
 }
@@ -91,16 +90,6 @@ const OF_NOT_SMTP: &[&str] = &[
      ended, because what follows could be taken for the answer to something else.",
     "Usually another service listens on that port, or a filter in front of the mail server answers in its place. To \
      see it: `openssl s_client -starttls smtp -connect HOST:25`, or `nc HOST 25`.",
-];
-
-const OF_LISTED: &[&str] = &[
-    "The host asks a list of senders whose mail is not wanted, public like Spamhaus or its own, and finds this relay's \
-     address or the sender's domain there. Most such replies name the list, and the page where one can look up why \
-     and ask to be taken off.",
-    "An address comes onto a list because unwanted mail came from it (a stolen password, a web form, a list of \
-     recipients that was bought), because it is in a range from which no mail is expected, or because a neighbour sends \
-     such mail. Lists that are asked to take an address off before that has ended put it back. To try more often \
-     makes it worse.",
 ];
 
 const NOT_ACCEPTED: &str = "The certificate of {mx} is not accepted";
@@ -219,44 +208,6 @@ const NOT_SMTP: Variant = Variant {
     request: "Please see what answers on port 25 of {mx}: what it says is no SMTP.",
 };
 
-const AT_GREETING: Variant = Variant {
-    side: Side::Us,
-    sentence: "{mx} refuses mail from us",
-    advice: "Read the host's reply: the host did not look at sender or recipient, so it speaks of this relay. \
-             Check whether our address stands on a block list, and its reverse DNS.",
-    request: "Please tell us what we have to do to have our mail accepted: your server refuses us \
-              before it knows what the mail is.",
-};
-
-const LISTED: Variant = Variant {
-    side: Side::Us,
-    sentence: "{mx} refuses mail from us because of a block list or our reputation",
-    advice: TO_BE_TAKEN_OFF,
-    request: OF_OUR_REPUTATION,
-};
-
-const LISTED_FOR_NOW: Variant = Variant {
-    side: Side::Us,
-    sentence: "{mx} puts off mail from us because of a block list or our reputation",
-    advice: TO_BE_TAKEN_OFF,
-    request: OF_OUR_REPUTATION,
-};
-
-const TO_BE_TAKEN_OFF: &str = "Look up in the list that the host's reply names what of ours it lists (the address of this \
-                               relay, the sender's domain) and why, end the cause, and ask that list to take it off. \
-                               The recipient's administrator can help only if the list is their own.";
-
-const OF_OUR_REPUTATION: &str = "Please tell us what we have to do to have our mail accepted: your server's reply speaks of \
-                                 a block list or of our reputation.";
-
-const NOT_FINAL: Variant = Variant {
-    side: Side::Wait,
-    sentence: "{mx} refused the message, but that is not the last word",
-    advice: "It is tried again. Read the host's reply: if it speaks of us (reputation, block list, SPF, DKIM, \
-             DMARC), it is ours to put right.",
-    request: "Please tell us what we have to do to have our mail accepted.",
-};
-
 const TOO_BIG: Variant = Variant {
     side: Side::Us,
     sentence: "No mail server of {domain} takes a message of this size",
@@ -275,6 +226,20 @@ const NOT_ASCII: Variant = Variant {
     side: Side::Us,
     sentence: "No mail server of {domain} takes addresses that are not ASCII",
     advice: "{sender} should use addresses of ASCII characters only, also in the header.",
+    request: "",
+};
+
+const TLS_FAILED: Variant = Variant {
+    side: Side::RecipientAdmin,
+    sentence: "{mx} accepts mail only over TLS, but a TLS session with it could not be set up",
+    advice: "{Admin} should repair TLS on {mx}: it demands what does not work there. {ours}",
+    request: "Please repair TLS on {mx}: it accepts mail only over TLS, and a TLS session with it cannot be set up.",
+};
+
+const NO_TLS_BY_ROUTE: Variant = Variant {
+    side: Side::Us,
+    sentence: "{mx} accepts mail only over TLS, and our own route for {domain} forbids TLS",
+    advice: "Remove `tls = \"dangerous-off\"` from the `[[route]]`, so that TLS is used with {mx}.",
     request: "",
 };
 

@@ -69,8 +69,14 @@ pub enum Case {
     AtGreeting,
     /// `remote-4xx`, `remote-5xx`: the reply names a block list that we are on, or our reputation.
     Listed,
+    /// `remote-5xx`: the host is one for its own users, who log in.
+    LoginWanted,
     /// `remote-5xx`: not the last word, since others could not be asked.
     NotFinal,
+    /// `tls-required-by-peer`: it is offered, and failed.
+    TlsFailed,
+    /// `tls-required-by-peer`: our route forbids it.
+    NoTlsByRoute,
     /// `extension-missing`: SIZE.
     TooBig,
     /// `extension-missing`: 8BITMIME.
@@ -115,7 +121,7 @@ impl DemandedBy {
 
 impl Case {
     /// Every case, the usual one first.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::Usual,
         Self::SelfSigned,
         Self::IncompleteChain,
@@ -131,7 +137,10 @@ impl Case {
         Self::NotSmtp,
         Self::AtGreeting,
         Self::Listed,
+        Self::LoginWanted,
         Self::NotFinal,
+        Self::TlsFailed,
+        Self::NoTlsByRoute,
         Self::TooBig,
         Self::EightBit,
         Self::NotAscii,
@@ -157,7 +166,10 @@ impl Case {
             Self::NotSmtp => "not-smtp",
             Self::AtGreeting => "at-greeting",
             Self::Listed => "listed",
+            Self::LoginWanted => "login-wanted",
             Self::NotFinal => "not-final",
+            Self::TlsFailed => "tls-failed",
+            Self::NoTlsByRoute => "no-tls-by-route",
             Self::TooBig => "too-big",
             Self::EightBit => "eight-bit",
             Self::NotAscii => "not-ascii",

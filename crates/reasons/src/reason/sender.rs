@@ -46,15 +46,16 @@ pub(super) const TLS_REQUIRED_BY_PEER: Entry = Entry {
     statuses: &[EnhancedStatus::permanent(7, 10)],
     report: ReportCondition::Never,
     side: Side::RecipientAdmin,
-    sentence: "{mx} accepts mail only over TLS, but a TLS session with it could not be set up",
-    advice: "{Admin} should repair TLS on {mx}: it demands what it does not \
-             provide. {ours}",
-    request: "Please repair TLS on {mx}: it accepts mail only over TLS, and a TLS session with \
-              it cannot be set up.",
+    sentence: "{mx} accepts mail only over TLS, but does not offer it (STARTTLS)",
+    advice: "{Admin} should enable STARTTLS on {mx}, or check whether a firewall or mail filter in front of it \
+             removes STARTTLS: it demands what it does not provide. {ours}",
+    request: "Please enable STARTTLS on {mx}, or see whether a firewall or mail filter in front of it removes the \
+              keyword STARTTLS from its answer to EHLO: it accepts mail only over TLS, and does not offer it.",
     clause: "RFC 3207 section 4",
     explanation: &[
         "The host answered `530 Must issue a STARTTLS command first`, and either offers no STARTTLS or \
-         fails at the handshake. No sender can deliver to it in this state.",
+         fails at the handshake: the sentence says which. No sender can deliver to it in this state. The same \
+         code without a word of TLS wants a login: that is `remote-5xx`.",
     ],
 };
 

@@ -1,0 +1,69 @@
+//! What a host's reply says beyond its code: what is the matter, and so whose move it is (pure).
+
+use attempt::Case;
+use smtp_client::names_a_block_list;
+use smtp_proto::Reply;
+
+/// In which case of `remote-4xx` or `remote-5xx` a host has refused mail with this reply, in so far as its
+/// own words tell it.
+pub(crate) fn case(reply: &Reply) -> Case {
+    if names_a_block_list(reply) {
+        Case::Listed
+    } else if wants_a_login(reply) {
+        Case::LoginWanted
+    } else {
+        Case::Usual
+    }
+}
+
+/// "Must issue a STARTTLS command first" (RFC 3207 section 4, row D2-08). The same code may want a login
+/// (RFC 4954 section 6), and only its words say which.
+pub(crate) fn wants_tls(reply: &Reply) -> bool {
+    let text = reply.to_string().to_ascii_lowercase();
+    let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
+    reply.code() == REQUIRED
+        && words.any(|word| {
+            matches!(
+                word,
+                "starttls" | "tls" | "ssl" | "encryption" | "encrypted"
+            )
+        })
+}
+
+/// The host takes mail only from its own users.
+pub(crate) fn wants_a_login(reply: &Reply) -> bool {
+    reply.code() == REQUIRED && !wants_tls(reply)
+}
+
+/// A login (RFC 4954 section 6), or STARTTLS before anything else (RFC 3207 section 4).
+const REQUIRED: u16 = 530;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(text: &str) -> Reply {
+        Reply::parse(&format!("{text}\r\n")).unwrap()
+    }
+
+    #[test]
+    fn d2_08_a_login_is_not_tls() {
+        for text in [
+            "530 5.7.0 Must issue a STARTTLS command first",
+            "530 5.7.10 Encryption required for requested authentication mechanism",
+            "530 Use TLS",
+        ] {
+            assert!(wants_tls(&said(text)), "{text}");
+            assert_eq!(case(&said(text)), Case::Usual, "{text}");
+        }
+        for text in [
+            "530 5.7.0 Authentication required",
+            "530 5.7.57 Client not authenticated to send mail",
+            "530 5.5.1 Subtlstuff: log in first",
+            "530",
+        ] {
+            assert!(!wants_tls(&said(text)), "{text}");
+            assert_eq!(case(&said(text)), Case::LoginWanted, "{text}");
+        }
+    }
+}

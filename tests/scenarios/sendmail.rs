@@ -106,6 +106,8 @@ testkit::net_test! {
             (&["--server", refusing, "b@d.test"], Some("550 5.7.1 no"), 69),
             (&["--server", refusing, "b@d.test"], Some("550 5.1.2 no such domain"), 68),
             (&["--server", refusing, "b@d.test"], Some("450 4.2.0 later"), 75),
+            // Later there will be as many.
+            (&["--server", refusing, "b@d.test"], Some("452 4.5.3 too many recipients"), 69),
         ] {
             let rules = rule.map(|reply| Rule::always("RCPT", Action::Reply(reply.to_owned())));
             mx.script(|s| s.rules = rules.into_iter().collect());
@@ -116,6 +118,8 @@ testkit::net_test! {
         mx.script(|s| s.rules.clear());
         let joined = sendmail(&relay, &["-t"], b"To: jane doe@d.test\n\nx\n").await;
         assert_eq!(joined.code, Some(65), "{joined:?}");
+        let latin = sendmail(&relay, &["-t"], b"To: \xfc@d.test\n\nx\n").await;
+        assert_eq!(latin.code, Some(65), "{latin:?}");
         // Closed for maintenance: nothing was refused for good.
         mx.script(|s| s.banner = Banner::Reply("554 mx.d.test No service: moving".to_owned()));
         let closed = sendmail(&relay, &["--server", refusing, "b@d.test"], mail).await;

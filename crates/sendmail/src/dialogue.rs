@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use mail_types::Ret;
+use mail_types::{Ret, xtext};
 
 use crate::text::{LineEnds, WithoutChunking, printable};
 use crate::{Exit, Failure, Message};
@@ -157,7 +157,7 @@ impl Dialogue<'_> {
                 None => "",
             });
             if let Some(envid) = &message.envid {
-                let _ = write!(mail, " ENVID={}", xtext(envid));
+                let _ = write!(mail, " ENVID={}", xtext::encode(envid.as_bytes()));
             }
         }
         let answer = self.command(&mail)?;
@@ -231,6 +231,15 @@ impl Dialogue<'_> {
             return Ok(reply);
         }
         let text = reply.lines.join(" ");
+        // RFC 5321 section 4.5.3.1.10: later there will be as many, and nobody has the message.
+        if reply.code == 452 && text.starts_with("4.5.3 ") {
+            let text = format!(
+                "{} takes no more recipients of one message, and none was given it: name fewer at \
+                 once, or raise listener.max-recipients",
+                self.server
+            );
+            return Err(Failure::new(Exit::Unavailable, text));
+        }
         let exit = match reply.code / 100 {
             4 => Exit::Temporary,
             // The recipient's domain does not exist, or takes no mail (RFC 7505).
@@ -245,19 +254,6 @@ impl Dialogue<'_> {
         let text = format!("the connection to {} was lost: {error}", self.server);
         Failure::new(Exit::Temporary, text)
     }
-}
-
-/// RFC 3461 section 4.
-fn xtext(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for b in text.bytes() {
-        if b.is_ascii_graphic() && !matches!(b, b'+' | b'=') {
-            encoded.push(char::from(b));
-        } else {
-            let _ = write!(encoded, "+{b:02X}");
-        }
-    }
-    encoded
 }
 
 const CONNECT: Duration = Duration::from_secs(30);

@@ -168,6 +168,11 @@ fn recipients(
 
 /// An address without a domain is one here.
 fn qualified(address: &str, site: &Site, exit: Exit) -> Result<Mailbox, Failure> {
+    // What is no UTF-8 was replaced on its way here: mail for it would go to somebody else.
+    if address.contains(char::REPLACEMENT_CHARACTER) {
+        let text = format!("<{}>: it is not in UTF-8", printable(address));
+        return Err(Failure::new(exit, text));
+    }
     let parsed = if address.contains('@') {
         Mailbox::parse(address)
     } else {
@@ -262,6 +267,14 @@ mod tests {
             let joined = message("-t", &format!("To: {list}\n\n"));
             assert_eq!(joined.unwrap_err().exit, Exit::Data, "{list}");
         }
+    }
+
+    #[test]
+    fn an_address_that_is_no_utf8_is_no_address() {
+        let options = Options::parse(["-t".to_owned()]).unwrap();
+        let failed = Message::new(&options, b"To: \xfc@d.test\n\nx\n", &site()).unwrap_err();
+        assert_eq!(failed.exit, Exit::Data, "{failed}");
+        assert!(failed.message.contains("not in UTF-8"), "{failed}");
     }
 
     #[test]

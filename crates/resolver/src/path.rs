@@ -10,6 +10,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use hickory_resolver::net::{DnsError as NetDnsError, NetError};
 use hickory_resolver::proto::dnssec::Proof;
 use hickory_resolver::proto::op::{Query, ResponseCode};
@@ -100,7 +101,7 @@ impl Probe {
             Path::Off | Path::Carries | Path::Unavailable(_) => None,
             Path::Unknown(why) => Some(why.clone()),
             Path::Broken(why) => Some(format!(
-                "{why}; it did not before, so that nothing is believed until it is mended"
+                "{why}; DNSSEC was there before, so that nothing is believed until it is back"
             )),
             Path::Bogus(why) => Some(format!("{why}; nothing is believed until it is mended")),
         }
@@ -157,8 +158,10 @@ impl Eye {
             Self::Ad(wire) => not_only_silent(wire, look_for_ad(wire).await).await,
             Self::Ours(wire, validator) => {
                 let mut seen = Seen::Carries;
-                for zone in validator.anchors.zones.iter() {
-                    let its = look_for_keys(wire, validator, zone).await;
+                // All at once: each that is silent takes as long as a resolver may.
+                let zones = validator.anchors.zones.iter();
+                let looks = zones.map(|zone| look_for_keys(wire, validator, zone));
+                for its in join_all(looks).await {
                     match (&seen, its) {
                         // One zone's stripped keys do not excuse another's forged ones.
                         (_, bogus @ Seen::Bogus(_)) => return bogus,
@@ -196,7 +199,7 @@ async fn look_for_ad(wire: &Wire) -> Seen {
             } else {
                 Seen::Strips(format!(
                     "{} does not validate: it gives the root's keys without the AD bit",
-                    wire.names()
+                    wire.whoever()
                 ))
             }
         }
@@ -213,7 +216,7 @@ async fn look_for_keys(wire: &Wire, validator: &Validator, zone: &Name) -> Seen 
     if !reply.answers.iter().any(|r| covered(r).is_some()) {
         return Seen::Strips(format!(
             "{} strips DNSSEC: it gives the keys of {} without signatures",
-            wire.names(),
+            wire.whoever(),
             named(zone)
         ));
     }
@@ -234,7 +237,7 @@ fn untrusted(wire: &Wire, zone: &Name, why: &str) -> String {
     };
     format!(
         "the keys of {zone} that {} gives are not those of the trust anchor{why}",
-        wire.names()
+        wire.whoever()
     )
 }
 
@@ -249,7 +252,8 @@ fn failed(wire: &Wire, zone: &Name, failure: Failure) -> Seen {
                 _ => "that there are none",
             };
             Seen::Strips(format!(
-                "{servers} says of the keys of {zone}, which DNSSEC begins with, {what}"
+                "{} says of the keys of {zone}, which DNSSEC begins with, {what}",
+                wire.whoever()
             ))
         }
         Failure::Net(NetError::Dns(NetDnsError::ResponseCode(code))) => Seen::Refuses(format!(
@@ -274,7 +278,10 @@ pub(crate) const IMPATIENT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
+    use hickory_resolver::proto::op::Message;
+
     use super::*;
+    use crate::anchors::Anchors;
 
     fn why() -> String {
         "why".to_owned()
@@ -325,6 +332,50 @@ mod tests {
             let after = next(state, Seen::Bogus(why()));
             assert_eq!(after, Path::Bogus(why()), "{state:?}");
             assert!(matches!(Probe::new(after).way(), Way::Barred(_)));
+        }
+    }
+
+    fn wire(servers: Vec<std::net::SocketAddr>) -> Wire {
+        Wire::new(&crate::Config {
+            servers: crate::Servers::List(servers),
+            timeout: Duration::from_secs(3600),
+            ..crate::Config::default()
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn of_several_servers_one_has_answered() {
+        let at = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
+        assert_eq!(wire(vec![at(53)]).whoever(), "127.0.0.1");
+        let two = wire(vec![at(53), at(5353)]).whoever();
+        assert_eq!(two, "one of 127.0.0.1 and 127.0.0.1:5353");
+    }
+
+    /// Nobody answers, and no time-out ends: each zone is asked all the same.
+    #[tokio::test]
+    async fn no_zone_waits_for_one_that_is_silent() {
+        let silent = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let wire = wire(vec![silent.local_addr().unwrap()]);
+        let zones = ["a.test.", "b.test.", "c.test."].map(|name| Name::from_ascii(name).unwrap());
+        let anchors = Anchors {
+            keys: Arc::default(),
+            zones: Arc::new(zones.clone()),
+        };
+        let validator = Arc::new(Validator::new(wire.clone(), anchors, None));
+        let eye = Eye::Ours(wire, validator);
+        let asked = async {
+            let mut left = zones.to_vec();
+            let mut octets = [0; 512];
+            while !left.is_empty() {
+                let n = silent.recv(&mut octets).await.unwrap();
+                let question = Message::from_vec(&octets[..n]).unwrap();
+                left.retain(|zone| question.queries.iter().all(|q| q.name() != zone));
+            }
+        };
+        tokio::select! {
+            _ = eye.look() => panic!("nobody answered"),
+            asked = tokio::time::timeout(Duration::from_secs(120), asked) => asked.unwrap(),
         }
     }
 }

@@ -90,6 +90,16 @@ impl Wire {
         &self.0.names
     }
 
+    /// Who has given an answer, for a reader: of several, nobody knows which.
+    pub(crate) fn whoever(&self) -> String {
+        let one_of = if self.0.each.is_empty() {
+            ""
+        } else {
+            "one of "
+        };
+        format!("{one_of}{}", self.0.names)
+    }
+
     /// Whether anybody answers.
     pub(crate) fn quiet(&self) -> watch::Receiver<Option<Silence>> {
         self.0.quiet.subscribe()

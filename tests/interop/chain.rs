@@ -41,6 +41,8 @@ testkit::net_test! {
         assert_eq!(sent.text("upstream_id"), upstream, "{sent}");
         let received = relay.wait_for("message.received", id, SOON).await;
         assert_eq!(received.text("upstream_id"), upstream, "{received}");
+        assert_eq!(received.at("/orig_client/proto"), "ESMTP", "{received}");
+        assert!(received.at("/orig_client/ip").is_string(), "{received}");
     }
 
     async fn a_wrong_certificate_defers_until_it_is_mended() {

@@ -68,6 +68,32 @@ testkit::net_test! {
         assert_eq!(browser.complaints().await, [""; 0]);
     }
 
+    async fn the_button_goes_by_what_is_paused_and_not_by_the_mail_that_is_shown() {
+        let net = Net::start().await;
+        let _mx = net.stubborn("d.test", "127.0.0.25").await;
+        let relay = net.relay().await;
+        waiting(&relay, "b@d.test").await;
+        let browser = logged_in(ADMIN).await;
+        // Without mail, and written as nobody else writes it.
+        relay.cli(&["queue", "pause", "xn--bcher-kva.test", "--because", "they move"]).await;
+        for domain in ["xn--bcher-kva.test", "B%C3%BCcher.test"] {
+            browser.go("about:blank").await;
+            browser.go(&format!("{PAGE}#/queue?domain={domain}")).await;
+            browser.until_says("Nothing in the queue matches.").await;
+            browser.until("it can go on", "document.querySelector('[data-action=resume]')").await;
+        }
+        browser.click("[data-action=resume]").await;
+        browser.click("#dialog-yes").await;
+        browser.until_says("Resumed: Bücher.test.").await;
+        browser.until("it can be paused", "document.querySelector('[data-action=pause]')").await;
+        // Of two domains the one that is paused goes on, and the other can be paused.
+        relay.cli(&["queue", "pause", "e.test"]).await;
+        let both = relay.send("a@org.test", &["c@d.test", "c@e.test"], MESSAGE).await;
+        browser.go(&format!("{PAGE}#/queue/{both}")).await;
+        browser.until("of each", "document.querySelector('[data-action=resume][data-of=\"e.test\"]') && document.querySelector('[data-action=pause][data-of=\"d.test\"]')").await;
+        assert_eq!(browser.complaints().await, [""; 0]);
+    }
+
     async fn who_may_only_look_sees_a_pause_and_no_button() {
         let net = Net::start().await;
         let _mx = net.stubborn("d.test", "127.0.0.25").await;

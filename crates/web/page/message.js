@@ -1,16 +1,16 @@
 // One message: why it waits, every attempt, what can be done.
 import { el, facts, foreign, notice, replace, table } from "./dom.js";
 import { get, mayAct, path } from "./api.js";
-import { ACTIONS, act, pausing } from "./queue.js";
+import { ACTIONS, act, pausedNow, pausing } from "./queue.js";
 import { ago, bytes, moment, move, number, standing, state } from "./text.js";
 
 export async function show(place, { rest: [id] }) {
-  const message = await get(path("queue", id));
+  const [message, kept] = await Promise.all([get(path("queue", id)), pausedNow()]);
   const why = el("section", { class: "prose" }, el("p", { class: "quiet" }, "Looking up what is known of the domain…"));
   replace(place,
     el("p", {}, el("a", { href: "#/queue" }, "← Queue")),
     el("h1", {}, "Message ", el("code", {}, message.id)),
-    actions(message),
+    actions(message, kept),
     facts([
       ["State", standing(message)],
       ["Reason", message.reason ? [el("b", {}, message.reason), message.detail ? [": ", foreign(message.detail)] : null] : message.detail && foreign(message.detail)],
@@ -46,7 +46,7 @@ async function explain(place, id) {
   }
 }
 
-function actions({ id, sender, recipients, paused }) {
+function actions({ id, sender, recipients }, kept) {
   if (!mayAct()) return null;
   const domains = [...new Set(recipients.map((address) => address.slice(address.lastIndexOf("@") + 1)))];
   const again = () => window.dispatchEvent(new Event("hashchange"));
@@ -62,7 +62,7 @@ function actions({ id, sender, recipients, paused }) {
           notice(error.message);
         }
       },
-    }, action.title)), domains.slice(0, 3).map((domain) => pausing(domain, paused, again)));
+    }, action.title)), domains.slice(0, 3).map((domain) => pausing(domain, kept, again)));
 }
 
 function attempt(a) {

@@ -1,6 +1,6 @@
 // Waiting mail: filter, sort, page, act.
 import { confirm, el, foreign, notice, replace, table } from "./dom.js";
-import { get, mayAct, post } from "./api.js";
+import { get, known, mayAct, post } from "./api.js";
 import { ago, bytes, level, move, number, plural, standing } from "./text.js";
 
 const PAGE = 50;
@@ -16,7 +16,7 @@ export const ACTIONS = {
 
 export async function show(place, { query }) {
   const filter = Object.fromEntries(FIELDS.filter((name) => query[name]).map((name) => [name, query[name]]));
-  const view = { filter, items: [], next: null, before: [], cursor: "", chosen: new Set(), sort: { column: 7, down: false }, body: el("div", {}), turn: 0 };
+  const view = { filter, items: [], next: null, before: [], cursor: "", chosen: new Set(), paused: [], sort: { column: 7, down: false }, body: el("div", {}), turn: 0 };
   const asked = get("/v1/reasons");
   const first = page(view, PAGE, "");
   first.catch(() => {});
@@ -76,9 +76,9 @@ function inUnits(text) {
 // and says where to go on: the rest is asked for behind what is shown already.
 async function load(view, first) {
   const turn = ++view.turn;
-  const found = await (first || page(view, PAGE, view.cursor));
+  const [found, paused] = await Promise.all([first || page(view, PAGE, view.cursor), view.filter.domain ? pausedNow() : []]);
   if (turn !== view.turn) return;
-  Object.assign(view, { items: found.items, next: found.next });
+  Object.assign(view, { items: found.items, next: found.next, paused });
   view.chosen.clear();
   draw(view);
   more(view, turn).catch((error) => turn === view.turn && fail(error));
@@ -160,16 +160,28 @@ function bar(view) {
       onclick: () => act(name, target(view)).then((done) => done && load(view)).catch(fail),
     }, action.title)),
     el("span", { class: "quiet" }, `on ${on}`),
-    view.filter.domain && !view.chosen.size && pausing(view.filter.domain, view.items.some((item) => item.paused), () => load(view).catch(fail)));
+    view.filter.domain && !view.chosen.size && pausing(view.filter.domain, view.paused, () => load(view).catch(fail)));
 }
 
-// The button that pauses a destination or lets it go on.
+// Destinations that operators keep back now, with mail or without; asked only for those who may change it.
+export async function pausedNow() {
+  await known();
+  return mayAct() ? (await get("/v1/status")).paused.map((p) => p.domain) : [];
+}
+
+// As the relay writes it: in lower case, and in ASCII.
+function hostname(domain) {
+  const url = `http://${domain}/`;
+  return URL.canParse(url) ? new URL(url).hostname : domain.toLowerCase();
+}
+
+// The button that pauses a destination or lets it go on; `paused` are all that are kept back.
 export function pausing(domain, paused, then) {
-  const name = paused ? "resume" : "pause";
+  const name = paused.includes(domain) || paused.includes(hostname(domain)) ? "resume" : "pause";
   return el("button", {
     type: "button", "data-action": name, "data-of": domain,
     onclick: () => import("./pause.js").then(({ order }) => order(name, domain)).then((done) => done && then()).catch(fail),
-  }, `${paused ? "Resume" : "Pause"} ${domain}…`);
+  }, `${name === "resume" ? "Resume" : "Pause"} ${domain}…`);
 }
 
 function target(view) {

@@ -2,10 +2,40 @@
 
 use mail_types::Timestamp;
 use sealpost_tests::{Event, Relay};
+use testkit::PolicyFault;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 
 use crate::net::{MESSAGE, Net, SOON, deferred, ok, sent};
 
 testkit::net_test! {
+    async fn explain_tells_what_is_known_at_once_and_waits_for_a_policy_host_only_so_long() {
+        let net = Net::start().await;
+        let _mx = net.mx("d.test", "127.0.0.25").await;
+        net.enforce("d.test");
+        let relay = net.relay().await;
+        // What is known here: nobody is asked for it.
+        let mut socket = UnixStream::connect(relay.folder().join("control.sock")).await.unwrap();
+        let asked = "GET /v1/explain/d.test?live=false HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        socket.write_all(asked.as_bytes()).await.unwrap();
+        let mut known = String::new();
+        socket.read_to_string(&mut known).await.unwrap();
+        assert!(known.starts_with("HTTP/1.1 200 ") && known.contains("What happens"), "{known}");
+        assert!(!known.contains("What applies") && net.host.requests().is_empty(), "{known}");
+        // A fetch has a minute.
+        net.host.fault("d.test", PolicyFault::Stall);
+        let told = ok(&relay, &["explain", "d.test"]).await.stdout;
+        let flat = told.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(flat.contains("has not answered within 5 s: run `sealpost check d.test` for the whole story"), "{told}");
+        assert!(flat.contains("mx.d.test (127.0.0.25)"), "DNS has answered: {told}");
+        for title in ["What happens", "What applies to d.test", "What can be done"] {
+            let times = told.lines().filter(|line| *line == title).count();
+            assert_eq!(times, 1, "{title}: {told}");
+        }
+        let json = ok(&relay, &["explain", "d.test", "--json"]).await.json();
+        assert!(json.to_string().contains("has not answered within 5 s"), "{json}");
+    }
+
     async fn a_trace_shows_the_plan_and_the_dialogue_until_it_ends() {
         let net = Net::start().await;
         let _mx = net.mx("d.test", "127.0.1.1").await;

@@ -179,7 +179,7 @@ fn routes<S: QueueStore>() -> Routes<Control<S>> {
             &[],
             local_rules::exempt::<S>,
         )
-        .get("/v1/explain/{subject}", &[], explain::explain::<S>)
+        .get("/v1/explain/{subject}", &["live"], explain::explain::<S>)
         .get("/v1/status", &[], status::status::<S>)
         .post("/v1/reload", &[], reload::<S>)
         .get("/v1/traces", &[], traces::list::<S>)

@@ -6,12 +6,14 @@
 //! on an answer of DNS, or on our configuration.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use attempt::Reason;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::response::Json;
 use mail_types::{Domain, QueueId, Timestamp};
 use outbound_queue::{AttemptEntry, MessageView, QueueStore, RecipientState};
+use tokio::time::Instant;
 
 use crate::kept_back::KeptBack;
 use crate::problem::{Problem, quoted};
@@ -29,15 +31,25 @@ pub(crate) use message::is_parked;
 /// Plain words about a message or a domain.
 #[utoipa::path(get, path = "/v1/explain/{subject}", tag = "explain", params(
     ("subject" = String, Path, description = "A queue id or a domain."),
+    ("live" = Option<bool>, Query, description = "With `false` only what is known here, at once; else DNS and policy hosts are asked, for five seconds at most."),
 ), responses(
     (status = 200, description = "Paragraphs.", body = Explanation),
-    (status = 400, description = "Neither a queue id nor a domain.", body = ProblemDetails),
+    (status = 400, description = "Neither a queue id nor a domain, or a wrong parameter.", body = ProblemDetails),
     (status = 404, description = "No such message.", body = ProblemDetails),
 ))]
 pub(crate) async fn explain<S: QueueStore>(
     State(control): State<Control<S>>,
     Path(subject): Path<String>,
+    RawQuery(query): RawQuery,
 ) -> Result<Json<Explanation>, Problem> {
+    let end = match query.as_deref() {
+        None | Some("" | "live=true") => Some(Instant::now() + PATIENCE),
+        Some("live=false") => None,
+        Some(other) => {
+            let detail = format!("{} is not live=true or live=false", quoted(other));
+            return Err(Problem::bad_request(detail));
+        }
+    };
     if subject.len() > LONGEST_SUBJECT {
         return Err(Problem::bad_request(format!(
             "a queue id has 11 characters and a domain {LONGEST_SUBJECT} at most; this has {}",
@@ -47,7 +59,7 @@ pub(crate) async fn explain<S: QueueStore>(
     // Eleven letters and digits without a dot are no domain that mail could go to.
     if let Ok(id) = subject.parse::<QueueId>() {
         let view = control.queue.show(id, control.now()).await?;
-        return Ok(Json(of_message(&control, &view, subject).await));
+        return Ok(Json(of_message(&control, &view, subject, end).await));
     }
     let domain = Domain::parse(&subject).map_err(|e| {
         Problem::bad_request(format!(
@@ -55,13 +67,14 @@ pub(crate) async fn explain<S: QueueStore>(
             quoted(&subject)
         ))
     })?;
-    Ok(Json(of_domain(&control, &domain, subject).await))
+    Ok(Json(of_domain(&control, &domain, subject, end).await))
 }
 
 async fn of_message<S: QueueStore>(
     control: &Control<S>,
     view: &MessageView,
     subject: String,
+    end: Option<Instant>,
 ) -> Explanation {
     let mut sections = Sections::default();
     let kept = KeptBack::of(&control.delivery);
@@ -97,8 +110,10 @@ async fn of_message<S: QueueStore>(
                 message::failure(cause.entry, name),
             );
         }
-        let Some(domain) = &domain else { continue };
-        let look = demands::Look::take(control, domain).await;
+        let (Some(domain), Some(end)) = (&domain, end) else {
+            continue;
+        };
+        let look = demands::Look::take(control, domain, end).await;
         sections.add(
             &format!("What applies to {domain}"),
             look.paragraphs(control, domain),
@@ -125,9 +140,9 @@ async fn of_message<S: QueueStore>(
         sections.add("How to reach them", hint.into_iter().collect());
     }
     if waiting_for(view).is_empty()
-        && let Some(domain) = untried(view)
+        && let (Some(domain), Some(end)) = (untried(view), end)
     {
-        let look = demands::Look::take(control, &domain).await;
+        let look = demands::Look::take(control, &domain, end).await;
         sections.add(
             &format!("What applies to {domain}"),
             look.paragraphs(control, &domain),
@@ -144,9 +159,9 @@ async fn of_domain<S: QueueStore>(
     control: &Control<S>,
     domain: &Domain,
     subject: String,
+    end: Option<Instant>,
 ) -> Explanation {
     let mut sections = Sections::default();
-    let look = demands::Look::take(control, domain).await;
     let waiting = domain::Waiting::find(control, domain).await;
     sections.add("What happens", waiting.situation(control, domain));
     let paused = domain::pause(control, domain).is_some();
@@ -156,6 +171,10 @@ async fn of_domain<S: QueueStore>(
             domain::why(row, entry.as_ref(), domain.as_str(), paused),
         );
     }
+    let Some(end) = end else {
+        return sections.finish(subject, None);
+    };
+    let look = demands::Look::take(control, domain, end).await;
     sections.add(
         &format!("What applies to {domain}"),
         look.paragraphs(control, domain),
@@ -333,6 +352,8 @@ impl Sections {
     }
 }
 
+/// How long DNS and policy hosts are waited for, all together: somebody waits for the answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Instead of a domain that is none: an address literal.
 const SOMEWHERE: &str = "the recipient's host";
 /// Octets of a domain (RFC 5321 section 4.5.3.1.2), with room for a trailing dot.

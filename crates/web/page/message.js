@@ -40,6 +40,8 @@ export function explained({ sections, paragraphs, letter }) {
 
 async function explain(place, id) {
   try {
+    // What is known here comes at once, what others have to be asked for a little later.
+    replace(place, explained(await get(path("explain", id), { live: false })), el("p", { class: "quiet" }, "Asking DNS and the policy host…"));
     replace(place, explained(await get(path("explain", id))));
   } catch (error) {
     replace(place, el("p", { class: "quiet" }, error.message));

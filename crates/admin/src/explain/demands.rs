@@ -7,14 +7,15 @@ use mail_types::{Domain, Mailbox, ReversePath};
 use mta_sts::Mode;
 use outbound_queue::QueueStore;
 use policy_cache::{Discovery, NoPolicy, Outcome, Waiting};
+use tokio::time::{Instant, timeout_at};
 
-use super::{hosts, time};
+use super::{PATIENCE, hosts, time};
 use crate::Control;
 
-/// A look at everything that applies to a domain, taken once.
+/// A look at everything that applies to a domain, taken once. What did not answer in time is missing.
 pub(super) struct Look {
-    discovery: Discovery,
-    hosts: Hosts,
+    discovery: Option<Discovery>,
+    hosts: Option<Hosts>,
     /// Whether an operator has set the policy aside for now.
     is_exempt: bool,
 }
@@ -22,13 +23,22 @@ pub(super) struct Look {
 impl Look {
     /// Asks DNS, and the policy host if the policy is not stored; then it is stored, as for a message.
     /// The role `read` may have that done: it adds protection and takes none away (`docs/admin.md`).
-    pub(super) async fn take<S: QueueStore>(control: &Control<S>, domain: &Domain) -> Self {
+    /// Whoever asks waits until `end` and no longer; the fetch goes on.
+    pub(super) async fn take<S: QueueStore>(
+        control: &Control<S>,
+        domain: &Domain,
+        end: Instant,
+    ) -> Self {
         let (discovery, hosts) = tokio::join!(
-            control.policies.shown(domain),
-            control.delivery.hosts(domain)
+            timeout_at(end, control.policies.shown(domain)),
+            timeout_at(end, control.delivery.hosts(domain))
         );
-        let local = discovery.local.as_ref();
-        let exemption = local.and_then(|l| l.exemption.as_ref());
+        let (discovery, hosts) = (discovery.ok(), hosts.ok());
+        let local = match &discovery {
+            Some(discovery) => discovery.local.clone(),
+            None => control.policies.show(domain).and_then(|view| view.local),
+        };
+        let exemption = local.as_ref().and_then(|l| l.exemption.as_ref());
         let is_exempt = exemption.is_some_and(|e| e.is_active(control.now().wall));
         Self {
             discovery,
@@ -44,7 +54,7 @@ impl Look {
 
     /// The mode of the policy, if there is one.
     pub(super) fn policy_mode(&self) -> Option<Mode> {
-        match &self.discovery.outcome {
+        match &self.discovery.as_ref()?.outcome {
             Outcome::Policy(applied) => Some(applied.policy.mode()),
             Outcome::NoPolicy(_) | Outcome::Wait { .. } => None,
         }
@@ -52,7 +62,7 @@ impl Look {
 
     /// For the facts of a letter.
     pub(super) fn policy_in_short(&self) -> Option<String> {
-        let Outcome::Policy(applied) = &self.discovery.outcome else {
+        let Outcome::Policy(applied) = &self.discovery.as_ref()?.outcome else {
             return None;
         };
         let stored = &applied.policy;
@@ -74,14 +84,26 @@ impl Look {
         if let Some(route) = route(control, domain) {
             out.push(by_route(domain, &route));
             // Its own policy is not asked then.
-        } else {
-            out.push(policy(domain, &self.discovery, self.is_exempt));
-            out.extend(text(&self.discovery));
+        } else if let Some(discovery) = &self.discovery {
+            out.push(policy(domain, discovery, self.is_exempt));
+            out.extend(text(discovery));
             if self.policy_mode() == Some(Mode::Testing) {
                 out.extend(noted(control, domain));
             }
+        } else {
+            out.push(format!(
+                "The policy host of {domain}, or the DNS that names it, has not answered within {} s: run \
+                 `sealpost check {domain}` for the whole story.",
+                PATIENCE.as_secs()
+            ));
         }
-        out.extend(hosts::paragraphs(&self.hosts));
+        match &self.hosts {
+            Some(found) => out.extend(hosts::paragraphs(found)),
+            None => out.push(format!(
+                "DNS has not said within {} s where mail for {domain} goes.",
+                PATIENCE.as_secs()
+            )),
+        }
         out.extend(rule(control, domain));
         out.extend(set_by_operator(control, domain));
         out

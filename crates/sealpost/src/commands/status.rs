@@ -1,10 +1,11 @@
 //! `sealpost status`, `explain` and `reload`.
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use admin::{
     CertificateView, ClockView, Explanation, LogLossView, LookupView, PauseRequest, ReloadResult,
-    StatusView,
+    Section, StatusView,
 };
 use mail_types::Timestamp;
 
@@ -223,27 +224,43 @@ pub(super) async fn explain(
     out: &mut Output,
 ) -> anyhow::Result<()> {
     let path = format!("/v1/explain/{}", segment(subject));
+    // What is known here is told before anybody else is asked.
+    let mut told = BTreeSet::new();
+    if !json {
+        let known = client.get(&path, &[("live", "false".to_owned())]).await?;
+        let known: Explanation = typed(&known)?;
+        sections(&known.sections, &told, out)?;
+        told.extend(known.sections.into_iter().map(|section| section.title));
+        out.flush()?;
+    }
     let asked = client.get(&path, &[]);
-    let doing = "looking up what is known";
+    let doing = "asking DNS and the policy host";
     let answer = Progress::new(json).during(doing, asked).await?;
     if json {
         return Ok(out.json(&answer)?);
     }
     let explanation: Explanation = typed(&answer)?;
-    for (n, section) in explanation.sections.iter().enumerate() {
-        if n > 0 {
-            out.line("")?;
-        }
-        out.heading(&section.title)?;
-        for paragraph in &section.paragraphs {
-            out.paragraph(paragraph)?;
-        }
-    }
+    sections(&explanation.sections, &told, out)?;
     if let Some(letter) = &explanation.letter {
         out.line("")?;
         out.heading("A letter to the recipient's administrator, ready to be sent")?;
         for line in letter.lines() {
             out.line(&format!("  | {line}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Those whose titles have not been told yet.
+fn sections(all: &[Section], told: &BTreeSet<String>, out: &mut Output) -> anyhow::Result<()> {
+    let new = all.iter().filter(|section| !told.contains(&section.title));
+    for (n, section) in new.enumerate() {
+        if n > 0 || !told.is_empty() {
+            out.line("")?;
+        }
+        out.heading(&section.title)?;
+        for paragraph in &section.paragraphs {
+            out.paragraph(paragraph)?;
         }
     }
     Ok(())

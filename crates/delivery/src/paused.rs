@@ -2,14 +2,9 @@
 //! until they are resumed. Nothing is given up meanwhile unless the configuration says so; what an
 //! operator bounces or cancels goes all the same.
 //!
-//! The list is a file of its own, a line each, written anew and synced before the command is answered:
-//! neither a crash nor the loss of the queue's index forgets it.
-//!
-//! ```text
-//! DATA/delivery/paused    domain or [address] TAB since (Unix milliseconds) TAB by TAB reason
-//! ```
+//! The list is a file of its own, written anew and synced before the command is answered: neither a
+//! crash nor the loss of the queue's index forgets it.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -19,10 +14,12 @@ use arc_swap::ArcSwap;
 use mail_types::{Host, Timestamp};
 use parking_lot::Mutex;
 
+use crate::paused_list::{self, DamagedPause, List};
+
 /// The domains that are paused, and hosts of address literals.
 pub struct Paused {
     path: Option<PathBuf>,
-    list: ArcSwap<BTreeMap<Host, Pause>>,
+    list: ArcSwap<List>,
     /// One change at a time.
     writing: Mutex<()>,
     /// Makes a new name in a directory durable.
@@ -57,31 +54,23 @@ pub struct Pause {
 impl Paused {
     /// Reads the list in `directory`, which is there.
     ///
-    /// A line of which only the domain can be read still pauses it: rather too little mail than what
-    /// somebody has stopped. Of the others, which are given too, a copy is kept beside the list in
-    /// `paused.unreadable`.
+    /// What is damaged is given too, and kept beside the list in `paused.unreadable`.
     ///
     /// # Errors
     /// The file cannot be read, or the copy not be made.
-    pub fn open(directory: &Path) -> io::Result<(Self, Vec<String>)> {
+    pub fn open(directory: &Path) -> io::Result<(Self, Vec<DamagedPause>)> {
         let path = directory.join("paused");
-        let text = match fs::read(&path) {
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(error),
+        let bytes = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            read => read?,
         };
-        let mut list = BTreeMap::new();
-        let mut unreadable = Vec::new();
-        for line in text.lines() {
-            match read_line(line) {
-                Some((host, pause)) => drop(list.insert(host, pause)),
-                None => unreadable.push(line.to_owned()),
-            }
-        }
-        if !unreadable.is_empty() {
+        let (list, damaged) = paused_list::read(&bytes);
+        if !damaged.is_empty() {
             let beside = directory.join("paused.unreadable");
             let mut copy = File::options().create(true).append(true).open(beside)?;
-            copy.write_all(format!("{}\n", unreadable.join("\n")).as_bytes())?;
+            for damaged in &damaged {
+                copy.write_all(format!("{}\n", damaged.line).as_bytes())?;
+            }
             copy.sync_all()?;
             write(&path, &list)?;
         }
@@ -91,7 +80,7 @@ impl Paused {
             writing: Mutex::default(),
             sync: |directory| File::open(directory)?.sync_all(),
         };
-        Ok((paused, unreadable))
+        Ok((paused, damaged))
     }
 
     /// Nothing is paused, and what will be is forgotten with the process: for tests.
@@ -107,7 +96,7 @@ impl Paused {
 
     /// All of them.
     #[must_use]
-    pub fn list(&self) -> Arc<BTreeMap<Host, Pause>> {
+    pub fn list(&self) -> Arc<List> {
         self.list.load_full()
     }
 
@@ -131,12 +120,9 @@ impl Paused {
         self.change(|list| list.remove(host).is_some())
     }
 
-    fn change(
-        &self,
-        edit: impl FnOnce(&mut BTreeMap<Host, Pause>) -> bool,
-    ) -> Result<bool, PauseError> {
+    fn change(&self, edit: impl FnOnce(&mut List) -> bool) -> Result<bool, PauseError> {
         let _one = self.writing.lock();
-        let mut list = BTreeMap::clone(&self.list.load());
+        let mut list = List::clone(&self.list.load());
         let changed = edit(&mut list);
         // Said again it is made durable again: the last time may have failed.
         if let Some(path) = &self.path {
@@ -152,38 +138,12 @@ impl Paused {
 }
 
 /// Puts a new list in the place of the old one.
-fn write(path: &Path, list: &BTreeMap<Host, Pause>) -> io::Result<()> {
-    let text: String = list.iter().map(line).collect();
+fn write(path: &Path, list: &List) -> io::Result<()> {
     let new = path.with_extension("new");
     let mut file = File::create(&new)?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(&paused_list::write(list))?;
     file.sync_all()?;
     fs::rename(&new, path)
-}
-
-fn line((host, pause): (&Host, &Pause)) -> String {
-    let plain = |text: &str| -> String {
-        let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-        clean.collect()
-    };
-    let since = pause.since.as_millis();
-    let (by, reason) = (plain(&pause.by), plain(&pause.reason));
-    format!("{host}\t{since}\t{by}\t{reason}\n")
-}
-
-fn read_line(line: &str) -> Option<(Host, Pause)> {
-    let mut parts = line.splitn(4, '\t');
-    let host = Host::parse(parts.next()?).ok()?;
-    let since = parts.next().and_then(|millis| millis.parse().ok());
-    let pause = Pause {
-        since: Timestamp::from_millis(since.unwrap_or_default()),
-        by: parts.next().unwrap_or("?").into(),
-        reason: parts
-            .next()
-            .unwrap_or("the rest of the line cannot be read")
-            .into(),
-    };
-    Some((host, pause))
 }
 
 #[cfg(test)]
@@ -221,11 +181,12 @@ mod tests {
         let good = "e.test\t1800000000000\tuid 0\twhy\n";
         let damaged = format!("d.test\tx\n{good}j\u{fffd}nk \u{1}\n");
         fs::write(dir.path().join("paused"), damaged).unwrap();
-        let (paused, unreadable) = Paused::open(dir.path()).unwrap();
+        let (paused, damaged) = Paused::open(dir.path()).unwrap();
         for domain in ["d.test", "e.test"] {
             assert!(paused.is_paused(&Host::parse(domain).unwrap()));
         }
-        assert_eq!(unreadable, ["j\u{fffd}nk \u{1}"]);
+        assert_eq!(damaged.len(), 1);
+        assert_eq!(damaged[0].line, "j\u{fffd}nk \u{1}");
         let copy = fs::read_to_string(dir.path().join("paused.unreadable")).unwrap();
         assert_eq!(copy, "j\u{fffd}nk \u{1}\n");
         assert_eq!(

@@ -147,7 +147,9 @@ impl FormatFile {
 
     fn parse(&self, text: &[u8]) -> Option<u32> {
         let (name, version) = std::str::from_utf8(text).ok()?.trim_end().split_once(' ')?;
-        version.parse().ok().filter(|_| name == self.name)
+        // Versions begin with 1: nobody has written another.
+        let version = version.parse().ok().filter(|version| *version > 0);
+        version.filter(|_| name == self.name)
     }
 }
 
@@ -232,6 +234,7 @@ mod tests {
             ("queue", "no version"),
             ("queue two\n", "no number"),
             ("other 1\n", "another's"),
+            ("queue 0\n", "no version that there is"),
         ] {
             let directory = tempfile::tempdir().unwrap();
             std::fs::write(directory.path().join("FORMAT"), text).unwrap();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use attempt::{Format, Formatter, Level};
-use delivery::{Delivery, Dice, InHand, Parts, Paused};
+use delivery::{DamagedPause, Delivery, Dice, InHand, Parts, Paused};
 use event_log::{EventLog, Guard, JOURNAL_SOCKET, Outlet, Target, stdout_is_the_journal};
 use journal::DirLock;
 use mail_types::{QueueId, Resolver, Timestamp};
@@ -89,7 +89,7 @@ impl Opening<'_> {
             tracing::warn!(%error, "`in-hand` or `suspects` in {directory} cannot be read or written: a message that ends the relay again and again is not found out before the next start; mend their permissions, or remove both");
             (InHand::none(), Vec::new())
         });
-        let (paused, unreadable) = Paused::open(&directory).map_err(|e| {
+        let (paused, damaged) = Paused::open(&directory).map_err(|e| {
             let file = directory.join("paused");
             let text = format!(
                 "the list of paused destinations cannot be read: {}: {e}; mend its permissions, or \
@@ -98,12 +98,16 @@ impl Opening<'_> {
             );
             fail(Status::Io, &text)
         })?;
-        for line in &unreadable {
+        for DamagedPause { line, became } in &damaged {
             let kept = directory.join("paused.unreadable").display().to_string();
             let fields = [
                 ("line", line.as_str()),
+                ("became", became),
                 ("kept", kept.as_str()),
-                ("remedy", "`sealpost queue pause DOMAIN`, if it named one"),
+                (
+                    "remedy",
+                    "`sealpost status` lists what is paused; pause what is missing",
+                ),
             ];
             self.observer
                 .process("queue.pause-unreadable", Level::Error, &fields);

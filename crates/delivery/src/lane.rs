@@ -296,12 +296,7 @@ impl Lane {
     /// As [`Health::failed`](crate::Health::failed).
     pub(crate) fn failed(&self, cause: Cause, now: Duration) -> bool {
         let mut state = self.state.lock();
-        let begins = state.health.failed(cause, now);
-        if begins {
-            // What was ordered of the time before has had its turn.
-            state.ordered.clear();
-        }
-        begins
+        state.health.failed(cause, now)
     }
 
     /// How many messages a worker asks the queue for: what is not known to work is tried with one.
@@ -354,11 +349,14 @@ impl Lane {
         true
     }
 
-    /// Whether this one was ordered, which then is done.
-    pub(crate) fn take_order(&self, id: QueueId) -> bool {
-        let mut state = self.state.lock();
-        let at = state.ordered.iter().position(|ordered| *ordered == id);
-        at.map(|at| state.ordered.swap_remove(at)).is_some()
+    /// Whether this one was ordered.
+    pub(crate) fn is_ordered(&self, id: QueueId) -> bool {
+        self.state.lock().ordered.contains(&id)
+    }
+
+    /// What was ordered of this one is done.
+    pub(crate) fn done(&self, id: QueueId) {
+        self.state.lock().ordered.retain(|ordered| *ordered != id);
     }
 
     pub(crate) fn suspension(&self, now: Duration) -> Option<Suspension> {

@@ -164,7 +164,8 @@ async fn suspend_or_end<S: QueueStore>(
         return None;
     }
     // An operator wants this one tried; its failure is one of the outage that is known.
-    if lane.take_order(leased.id) {
+    // The order stands until there was an attempt: the host may have no place just now.
+    if lane.is_ordered(leased.id) {
         deliver_here(inner, lane, leased).await;
         return None;
     }

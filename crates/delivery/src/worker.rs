@@ -224,6 +224,7 @@ pub(crate) async fn deliver<S: QueueStore>(
         caught(work).await
     };
     if let Err(panic) = done {
+        lane.done(leased.id);
         poison::panicked(inner, lane, leased, &panic).await;
     }
 }
@@ -299,6 +300,7 @@ async fn try_once<S: QueueStore>(
             found.defer_bounces();
         }
     }
+    lane.done(leased.id);
     found.steps = steps;
     inner.missed_dns.blame(&mut found, &*inner.resolver);
     poison::judge(inner, leased, &mut found);

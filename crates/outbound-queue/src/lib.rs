@@ -4,8 +4,6 @@
 //! ([`Leased`]), and what came of it is handed back ([`Finish`]). Behind it stand
 //! [`EmbeddedStore`] (journal segments as the truth, sled as a lagging index) and [`MemoryStore`]
 //! (nothing on disk: for the tests of the crates above).
-//!
-//! The retry table is [`RetrySchedule`], a pure function.
 
 mod addresses;
 mod body;

@@ -222,6 +222,25 @@ testkit::net_test! {
         assert_eq!(got, ["a@d.test b@d.test", "b@e.test", "c@d.test"]);
     }
 
+    async fn e4_13_who_has_no_answer_as_the_relay_is_stopped_is_told_that_and_nothing_of_the_host() {
+        let net = Net::start().await;
+        let mx = net.mx("d.test", "127.0.0.25").await;
+        mx.script(|s| s.extensions.more.push("LIMITS RCPTMAX=1 MAILMAX=1".into()));
+        mx.rule(Rule::nth("MAIL", 1, Action::Delay(Duration::from_secs(10))));
+        let config = net.config().set("server.drain-timeout", "\"1h\"");
+        let mut relay = Relay::start(config).await;
+        let id = relay.send("a@org.test", &["a@d.test", "b@d.test"], MESSAGE).await;
+        mx.wait_for_command("MAIL FROM:", SOON).await;
+        assert!(relay.terminate(SOON).await.success());
+        of_recipient(&relay, "delivery.sent", &id, "a@d.test").await;
+        let event = of_recipient(&relay, "delivery.deferred", &id, "b@d.test").await;
+        let detail = event.text("detail");
+        assert!(detail.contains("was stopped before it could go on with mx.d.test"), "{event}");
+        relay.restart().await;
+        ok(&relay, &["queue", "retry", &id]).await;
+        of_recipient(&relay, "delivery.sent", &id, "b@d.test").await;
+    }
+
     async fn what_was_tried_names_each_hosts_own_reason() {
         let net = Net::start().await;
         for (n, ip) in [(1, "127.0.0.21"), (2, "127.0.0.22")] {

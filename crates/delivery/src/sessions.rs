@@ -130,6 +130,11 @@ impl Sessions {
         }
     }
 
+    /// Everything is to end: who has no session gets none.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.workers.is_stopping()
+    }
+
     /// A session to this host that was opened with exactly this assurance.
     pub(crate) async fn open(&self, way: &Way<'_>, source: Source) -> Result<Session, NoSession> {
         let Some(by_name) = self.place(Place::Name(way.name.clone())).await else {

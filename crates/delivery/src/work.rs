@@ -153,15 +153,20 @@ impl<S: QueueStore> Attempt<'_, S> {
         }
     }
 
-    /// No place at this host in good time. As long as no recipient has a verdict no attempt was made; after
+    /// No place at this host in good time, or everything is to end. As long as no recipient has a verdict no attempt was made; after
     /// that the others wait for an attempt of their own: whoever has the mail must not get it again.
     fn crowded(&self, way: &Way<'_>, mut found: Findings) -> Findings {
         if found.verdicts.iter().all(Option::is_none) {
             found.busy = true;
             return found;
         }
+        let why = if self.sessions.is_stopping() {
+            "This relay was stopped before it could go on with"
+        } else {
+            "As many sessions from here as there may be are open to"
+        };
         let detail = format!(
-            "{} has as many sessions from here as it may have; the other recipients have their answer.",
+            "{why} {}; the other recipients have their answer.",
             way.name
         );
         let (ip, port) = (way.address.ip(), way.address.port());

@@ -228,8 +228,9 @@ impl<S: QueueStore> Books<'_, S> {
         let (arrived, retry) = (envelope.arrival.at, &self.settings.retry);
         let late = retry.is_warning_due(entry.now.wall, arrived);
         let warning = retry.warning_due(arrived).filter(|_| !late);
-        // One for all: what is due at different times goes out one by one (RFC 5321 section 4.5.4.1).
-        let chance = self.dice.unit();
+        // One for all, also of another attempt: what is due at different times goes out one by one (RFC 5321
+        // section 4.5.4.1).
+        let chance = self.dice.unit_of(entry.leased.id);
         slots
             .filter_map(|(slot, verdict)| {
                 let recipient = entry.leased.envelope.recipients.get(slot.index)?;

@@ -72,7 +72,7 @@ pub(crate) fn warning(
     let (tried, recalled) = recall(leased);
     // Of a message with very many results not all are remembered: it is not tried for that.
     let last = recalled.at.unwrap_or(now);
-    let next = retry.next(attempts, last, leased.expires, dice.unit());
+    let next = retry.next(attempts, last, leased.expires, dice.unit_of(leased.id));
     if next <= now {
         return None;
     }
@@ -354,6 +354,9 @@ mod tests {
         let (found, next) = warning(&again, &retry, at(due).wall, &dice).unwrap();
         let table = Timestamp::from_secs(1010 + 3600)..Timestamp::from_secs(1010 + 3960);
         assert!(table.contains(&next), "{next:?}");
+        // As for the recipients of whose delay nobody is to be told: they go out together.
+        let others = retry.next(1, at(1010).wall, again.expires, dice.unit_of(again.id));
+        assert_eq!(next, others);
         let recalled = found.recalled.unwrap();
         assert_eq!(recalled.at, Some(at(1010).wall));
         assert_eq!(recalled.policies[0].id.as_deref(), Some("7"));

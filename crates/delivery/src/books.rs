@@ -5,13 +5,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use attempt::{
-    Authenticated, Delays, DemandedBy, DsnKind, DsnSent, Outcome as Ended, Reason, Record, Removed,
-    RemovedBecause, TlsSession, Tried,
+    Delays, DsnKind, DsnSent, Outcome as Ended, Reason, Record, Removed, RemovedBecause, Tried,
 };
 use dsn::Action;
 use mail_types::{EnhancedStatus, Recipient, Timestamp};
 use outbound_queue::{
-    AttemptNote, Done, Finish, HostNote, Leased, NewMessage, Now, Outcome, QueueError, QueueStore,
+    AttemptNote, Done, Finish, Leased, NewMessage, Now, Outcome, QueueError, QueueStore,
 };
 use parking_lot::Mutex;
 
@@ -21,9 +20,10 @@ use crate::demand::Requirement;
 use crate::dice::Dice;
 use crate::ending;
 use crate::findings::Findings;
+use crate::noted::note;
 use crate::notify::{self, Notice};
 use crate::ports::{NoticeWithheld, Observer};
-use crate::recalled::{self, policy_line};
+use crate::recalled;
 use crate::settings::Settings;
 use crate::steps::Story;
 use crate::undeliverable::NOT_BELIEVED;
@@ -146,7 +146,10 @@ impl<S: QueueStore> Books<'_, S> {
                 return (line.index, outcome(line, 0));
             }
             let note = match entry.pace {
-                Pace::Attempted => note(record, line),
+                Pace::Attempted => {
+                    let case = line.failure.as_ref().map_or("", |f| f.case.key());
+                    note(record, case, line.advice.as_ref().map(|a| a.facts.by))
+                }
                 // What is no attempt has no history: the reason is all that is kept.
                 Pace::PutOff(_) | Pace::Looked(_) => AttemptNote {
                     reason: record.reason.map_or("", Reason::key).into(),
@@ -523,75 +526,6 @@ fn outcome(line: &Line<'_>, note: usize) -> Outcome {
         },
     }
 }
-
-fn note(record: &Record<'_>, line: &Line<'_>) -> AttemptNote {
-    let by = line.advice.as_ref().map(|a| a.facts.by);
-    let by = by.filter(|by| *by != DemandedBy::Recipient);
-    let tried = record.tried.iter().take(HOSTS_NOTED).map(|t| HostNote {
-        mx: t.mx.clone(),
-        ip: t.ip,
-        reason: t.reason.map_or("", Reason::key).into(),
-        case: t.case.key().into(),
-    });
-    AttemptNote {
-        reason: record.reason.map_or("", Reason::key).into(),
-        status: Some(record.dsn),
-        reply: record.reply.map(Into::into),
-        detail: record.detail.into(),
-        mx: record.mx.map(Into::into),
-        ip: record.ip,
-        tls: record.tls.map(tls_line),
-        policy: policy_line(record.policies),
-        case: line.failure.as_ref().map_or("", |f| f.case.key()).into(),
-        by: by.map_or("", DemandedBy::key).into(),
-        tried: if record.tried.len() > 1 {
-            tried.collect()
-        } else {
-            Box::default()
-        },
-    }
-}
-
-fn tls_line(tls: &TlsSession) -> Box<str> {
-    let verified = match (tls.authenticated, tls.would_verify) {
-        (Authenticated::DaneEe | Authenticated::DaneTa, _) => "certificate as TLSA records name it",
-        (Authenticated::Pkix | Authenticated::None, true) => "certificate valid",
-        (Authenticated::Pkix | Authenticated::None, false) => "certificate not valid",
-    };
-    let certificate = tls.cert.as_ref().map(certificate).unwrap_or_default();
-    if tls.version == UNKNOWN {
-        // The handshake ended over the certificate, for a reason that is told elsewhere.
-        return format!("certificate refused{certificate}").into();
-    }
-    format!("{} {} ({verified}{certificate})", tls.version, tls.cipher).into()
-}
-
-/// Names, issuer and end, as far as a phrase has room for them.
-fn certificate(cert: &attempt::Certificate) -> String {
-    let shown: Vec<&str> = cert
-        .subject_alt_names
-        .iter()
-        .map(|n| &**n)
-        .take(3)
-        .collect();
-    let more = match cert.subject_alt_names.len() {
-        n if n > shown.len() => format!(" and {} more", n - shown.len()),
-        0 => "no name".to_owned(),
-        _ => String::new(),
-    };
-    format!(
-        ": for {}{more}; issued by {}; valid until {}",
-        shown.join(", "),
-        cert.issuer,
-        cert.not_after.rfc3339().replace(".000Z", "Z")
-    )
-}
-
-/// Hosts of an attempt that the queue remembers.
-const HOSTS_NOTED: usize = 8;
-
-/// What a session is called that never came to be.
-const UNKNOWN: &str = "unknown";
 
 fn sent_detail(entry: &Entry<'_>, reply: &str) -> String {
     match entry.found.decider.as_ref().map(|d| &d.tls) {

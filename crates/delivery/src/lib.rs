@@ -26,6 +26,7 @@ mod lane;
 mod lanes;
 mod learn;
 mod lingering;
+mod noted;
 mod notice_summary;
 mod notify;
 mod nxdomain_guard;

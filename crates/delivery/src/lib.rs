@@ -27,7 +27,6 @@ mod lanes;
 mod learn;
 mod lingering;
 mod noted;
-mod notice_summary;
 mod notify;
 mod nxdomain_guard;
 mod orcpt;

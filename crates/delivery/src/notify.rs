@@ -35,6 +35,15 @@ pub(crate) fn octets_needed(leased: &Leased, settings: &Settings) -> usize {
     }
 }
 
+/// Who speaks in notifications.
+pub(crate) fn reporter(settings: &Settings) -> Reporter<'_> {
+    Reporter {
+        hostname: &settings.hostname,
+        from: &settings.bounce_from,
+        max_returned: settings.max_returned,
+    }
+}
+
 /// One message for all recipients of one action, of whom the sender may be told ([`dsn::entitled`]).
 /// `original` is what of it there is, `None` if it cannot be read. `None` if no message can be made.
 pub(crate) fn compose(
@@ -78,11 +87,7 @@ pub(crate) fn compose(
         // What every way back carries (decision AMB-35).
         return_path: ReturnPath::SevenBit,
     };
-    let reporter = Reporter {
-        hostname: &settings.hostname,
-        from: &settings.bounce_from,
-        max_returned: settings.max_returned,
-    };
+    let reporter = reporter(settings);
     // From the ids alone, so that the same notification comes out the same after a crash (H7-04).
     let mut random = [0u8; 16];
     random[..8].copy_from_slice(&leased.id.raw().to_be_bytes());

@@ -10,7 +10,7 @@ use mail_types::Timestamp;
 use outbound_queue::{Edit, Filter, Incoming, MessageState, QueueError, QueueStore, Target};
 
 use crate::engine::Inner;
-use crate::notice_summary;
+use crate::notify;
 use dsn::NoticeSummary;
 
 /// `running` for so long.
@@ -68,10 +68,18 @@ async fn send<S: QueueStore>(
     let (settings, now) = (inner.settings.load_full(), inner.now());
     let mut incoming = inner.queue.begin(None, now)?;
     let id = incoming.id();
-    let Some((envelope, text)) = notice_summary::compose(summaries, &settings, id, now.wall) else {
+    let notices = &settings.notices;
+    let summary = dsn::summarise(
+        summaries,
+        notices,
+        &notify::reporter(&settings),
+        id,
+        now.wall,
+    );
+    let Some((envelope, text)) = summary else {
         return Ok(());
     };
-    incoming.write(&text).await?;
+    incoming.write(text.as_bytes()).await?;
     incoming.commit(envelope, false, now).await?;
     Ok(())
 }

@@ -15,6 +15,7 @@ mod limits;
 mod original;
 mod redact;
 mod report;
+mod summary;
 mod text;
 
 #[cfg(test)]
@@ -32,3 +33,4 @@ pub use report::{
     Action, Diagnostic, Host, Notification, Original, Policy, RecipientReport, Reporter,
     ReturnPath, Story,
 };
+pub use summary::summarise;

@@ -1,26 +1,26 @@
 //! The message that tells the postmaster what senders were not told (row F4-06).
 
-use bytes::Bytes;
 use mail_types::{
     Arrival, BodyType, Envelope, Mailbox, MessageClass, Notify, QueueId, Recipient, ReversePath,
     Timestamp,
 };
 
-use crate::settings::Settings;
-use dsn::NoticeSummary;
+use crate::{NoticeSettings, NoticeSummary, Reporter};
 
 /// One message for all summaries; `None` if there is no postmaster, or nothing to tell.
-pub(crate) fn compose(
+#[must_use]
+pub fn summarise(
     summaries: &[NoticeSummary],
-    settings: &Settings,
+    settings: &NoticeSettings,
+    reporter: &Reporter<'_>,
     id: QueueId,
     now: Timestamp,
-) -> Option<(Envelope, Bytes)> {
-    let postmaster = settings.notices.postmaster.as_ref()?;
+) -> Option<(Envelope, String)> {
+    let postmaster = settings.postmaster.as_ref()?;
     if summaries.is_empty() {
         return None;
     }
-    let text = text(summaries, settings, postmaster, id, now);
+    let text = text(summaries, reporter, postmaster, id, now);
     let envelope = Envelope {
         reverse_path: ReversePath::Null,
         recipients: vec![Recipient {
@@ -46,21 +46,21 @@ pub(crate) fn compose(
             ..Arrival::default()
         },
     };
-    Some((envelope, text.into()))
+    Some((envelope, text))
 }
 
 fn text(
     summaries: &[NoticeSummary],
-    settings: &Settings,
+    reporter: &Reporter<'_>,
     postmaster: &Mailbox,
     id: QueueId,
     now: Timestamp,
 ) -> String {
     let total: u64 = summaries.iter().map(|s| s.withheld).sum();
-    let hostname = &settings.hostname;
+    let hostname = reporter.hostname;
     let mut lines = vec![
         format!("Date: {}", now.rfc5322()),
-        format!("From: Mail Delivery System <{}>", settings.bounce_from),
+        format!("From: Mail Delivery System <{}>", reporter.from),
         format!("To: <{postmaster}>"),
         format!("Subject: {total} delivery notifications were not sent by {hostname}"),
         format!("Message-ID: <{id}.summary@{hostname}>"),

@@ -122,7 +122,7 @@ fn not_fetched(domain: &Domain, found: &Outcome, is_had: bool) -> Problem {
             "whether {domain} has a policy could not be looked up: {cause}"
         )),
         Outcome::Wait {
-            why: why @ (Waiting::FetchLimit | Waiting::Clock(_)),
+            why: why @ (Waiting::FetchLimit | Waiting::Clock(_) | Waiting::Local(_)),
             ..
         } => Problem::unavailable(why.to_string()),
     }

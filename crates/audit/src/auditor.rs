@@ -100,7 +100,9 @@ impl Auditor {
             Err(DnsError::NoSuchName { .. } | DnsError::NoRecords { .. }) => {
                 TxtAnswer::Records(Vec::new())
             }
-            Err(error @ (DnsError::Temporary(_) | DnsError::Bogus(_))) => TxtAnswer::Failed(error),
+            Err(error @ (DnsError::Temporary(_) | DnsError::Bogus(_) | DnsError::Local(_))) => {
+                TxtAnswer::Failed(error)
+            }
         }
     }
 
@@ -334,6 +336,7 @@ fn no_address(error: &DnsError) -> Unreachable {
         DnsError::NoSuchName { .. } | DnsError::NoRecords { .. } => (Reason::NoUsableMx, true),
         DnsError::Temporary(_) => (Reason::DnsTemporary, false),
         DnsError::Bogus(_) => (Reason::DnsBogus, false),
+        DnsError::Local(_) => (Reason::Local, false),
     };
     Unreachable {
         reason,

@@ -68,7 +68,9 @@ impl Reading {
             },
             // A denial is either proven, or about an unsigned zone.
             Err(DnsError::NoSuchName { .. } | DnsError::NoRecords { .. }) => Self::Absent,
-            Err(error @ (DnsError::Temporary(_) | DnsError::Bogus(_))) => Self::Failed(error),
+            Err(error @ (DnsError::Temporary(_) | DnsError::Bogus(_) | DnsError::Local(_))) => {
+                Self::Failed(error)
+            }
         }
     }
 }

@@ -107,6 +107,12 @@ pub fn read_mx(
                 detail: format!("the MX look-up failed: {why}"),
             };
         }
+        Err(error @ DnsError::Local(_)) => {
+            return MxVerdict::Unknown {
+                reason: Reason::Local,
+                detail: format!("its MX records are not known: {error}"),
+            };
+        }
         Err(DnsError::Bogus(why)) => {
             return MxVerdict::Unknown {
                 reason: Reason::DnsBogus,

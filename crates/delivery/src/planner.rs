@@ -428,6 +428,7 @@ fn unreachable_by_dns(name: &HostName, error: &DnsError) -> Unreachable {
         DnsError::NoSuchName { .. } | DnsError::NoRecords { .. } => (Reason::NoUsableMx, true),
         DnsError::Temporary(_) => (Reason::DnsTemporary, false),
         DnsError::Bogus(_) => (Reason::DnsBogus, false),
+        DnsError::Local(_) => (Reason::Local, false),
     };
     Unreachable {
         reason,

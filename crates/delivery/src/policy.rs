@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use attempt::PolicyFrom;
+use attempt::{PolicyFrom, Reason};
 use mail_types::{Envelope, Host, MessageClass, Timestamp};
 use mta_sts::Mode;
 use policy_cache::{Discovery, NoPolicy, Origin, Outcome, Waiting};
@@ -22,6 +22,8 @@ pub(crate) enum Judgement {
         detail: String,
         /// Our own limits, or clock, keep it from being asked: that says nothing about the destination.
         held_back: bool,
+        /// The look-up failed, or something of ours.
+        reason: Reason,
     },
 }
 
@@ -88,7 +90,7 @@ pub(crate) fn judge(
             // Reports of ours go whatever the policy says (RFC 8460 section 3).
             if !report && !inputs.not_waited_for {
                 let detail = match why {
-                    Waiting::Clock(_) => {
+                    Waiting::Clock(_) | Waiting::Local(_) => {
                         format!("It is not known which MTA-STS policy {domain} has: {why}.")
                     }
                     Waiting::Dns { .. } => format!(
@@ -102,6 +104,12 @@ pub(crate) fn judge(
                     until: *until,
                     detail,
                     held_back: matches!(why, Waiting::FetchLimit | Waiting::Clock(_)),
+                    reason: match why {
+                        Waiting::Local(_) => Reason::Local,
+                        Waiting::Dns { .. } | Waiting::FetchLimit | Waiting::Clock(_) => {
+                            Reason::PolicyLookup
+                        }
+                    },
                 };
             }
         }

@@ -58,6 +58,8 @@ pub enum HostDane {
         base: HostName,
         /// One phrase: what exactly was answered.
         detail: Box<str>,
+        /// We could not ask.
+        ours: bool,
     },
 }
 
@@ -109,7 +111,9 @@ impl HostDane {
             ttl = ttl.min(match &answer {
                 Ok(answer) => answer.ttl,
                 Err(DnsError::NoSuchName { ttl, .. } | DnsError::NoRecords { ttl, .. }) => *ttl,
-                Err(DnsError::Temporary(_) | DnsError::Bogus(_)) => Duration::ZERO,
+                Err(DnsError::Temporary(_) | DnsError::Bogus(_) | DnsError::Local(_)) => {
+                    Duration::ZERO
+                }
             });
             match Reading::of(answer) {
                 Reading::Absent => {}
@@ -123,12 +127,13 @@ impl HostDane {
                 }
                 Reading::Failed(error) => {
                     let name = format!("_{port}._tcp.{base}");
+                    let ours = matches!(error, DnsError::Local(_));
                     let error = error.to_string();
                     let detail = match error.contains(&name) {
                         true => error.into(),
                         false => format!("{name}: {error}").into(),
                     };
-                    return (Self::Failed { base, detail }, ttl);
+                    return (Self::Failed { base, detail, ours }, ttl);
                 }
             }
         }

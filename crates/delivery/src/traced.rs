@@ -111,6 +111,6 @@ fn tlsa(dane: &HostDane) -> String {
             format!("TLSA at {}: {}", records.base, shown.join(", "))
         }
         HostDane::Unusable { base, why } => format!("TLSA at {base} of no use: {why}"),
-        HostDane::Failed { base, detail } => format!("TLSA at {base} not known: {detail}"),
+        HostDane::Failed { base, detail, .. } => format!("TLSA at {base} not known: {detail}"),
     }
 }

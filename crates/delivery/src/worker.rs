@@ -479,8 +479,9 @@ async fn attempt<S: QueueStore>(
             until,
             detail,
             held_back,
+            reason,
         } => {
-            let failure = Failure::new(Reason::PolicyLookup, detail);
+            let failure = Failure::new(reason, detail);
             let mut found = all(Verdict::Deferred(Arc::new(failure)));
             found.not_before = Some(until);
             found.held_back = held_back;

@@ -159,6 +159,10 @@ pub enum DnsError {
     /// The answer failed DNSSEC validation.
     #[error("DNSSEC validation failed: {0}")]
     Bogus(String),
+    /// Our own machine could not ask: no file descriptor, no memory, no port. It says nothing about the name
+    /// or its servers.
+    #[error("we could not ask DNS: {0}")]
+    Local(String),
 }
 
 impl DnsError {

@@ -9,6 +9,7 @@ mod dns;
 mod domain;
 mod envelope;
 mod header;
+mod lack;
 mod mailbox;
 mod orig_client;
 mod queue_id;
@@ -26,6 +27,7 @@ pub use envelope::{
     TlsFacts,
 };
 pub use header::{Field, header_fields};
+pub use lack::socket_lack;
 pub use mailbox::{Host, Mailbox, MailboxError};
 pub use orig_client::OrigClient;
 pub use queue_id::{QueueId, QueueIdError};

@@ -119,7 +119,7 @@ impl Entry {
     pub(crate) fn forget_failure(&mut self) {
         let failed = self.memo.as_ref().is_some_and(|m| match &m.outcome {
             Outcome::Wait {
-                why: Waiting::Dns { .. } | Waiting::Clock(_),
+                why: Waiting::Dns { .. } | Waiting::Clock(_) | Waiting::Local(_),
                 ..
             }
             | Outcome::NoPolicy(NoPolicy::Unknown { .. }) => true,

@@ -20,6 +20,7 @@
 //! | 3 | found | failed | unexpired | cached, fallback told | kept |
 //! | 4 | found | failed | expired, absent | nothing: as if no MTA-STS (section 3.3) | kept |
 //! | 4a | found | owed | expired, absent | mail waits until it may be fetched | kept |
+//! | 4b | found | failed for a fault of ours | expired, absent | mail waits until we can fetch | kept |
 //! | 5 | no usable record | not needed | unexpired | cached, fallback told | kept |
 //! | 6 | no usable record | valid | unexpired | fetched | replaced |
 //! | 7 | no usable record | failed | unexpired | cached, fallback told | kept |
@@ -27,10 +28,11 @@
 //! | 9 | DNS failure | not needed, failed | unexpired | cached, fallback told | kept |
 //! | 10 | DNS failure | valid | unexpired | fetched | replaced |
 //! | 11 | DNS failure | any | expired, absent | unknown: decision AMB-01 | kept |
+//! | 11a | we could not ask | any | expired, absent | mail waits until we can | kept |
 //!
 //! A fetch is *owed* if nothing but our own limits on fetches stands against it, and the host answered the
-//! last time with a policy that was to be enforced, or all that ended the last fetch was a clock that was
-//! doubted. Section 3.3 lets mail go where no policy "can be
+//! last time with a policy that was to be enforced, or all that ended the last fetch was a fault of ours or
+//! a clock that was doubted. Section 3.3 lets mail go where no policy "can be
 //! fetched"; this one can be, if not now (decision AMB-06: it expires when it says, and the limits hold).
 //!
 //! Invariant: an unexpired policy is only ever replaced by a complete, valid HTTPS fetch. There is
@@ -86,6 +88,8 @@ pub(crate) enum Fetched {
     Failed(FetchError),
     /// Not asked for because of our own limits; not before this monotonic time.
     Owed(Duration),
+    /// Nothing was learnt, because something of ours failed: what.
+    Local(FetchError),
     /// Nothing was learnt, because our own clock is wrong, or may be; not again before this monotonic time.
     Doubted(Duration, FetchError),
 }
@@ -105,6 +109,8 @@ pub(crate) enum Decision {
     Doubted(Duration, FetchError),
     /// Nothing is known and DNS does not answer.
     Unknown(DnsError),
+    /// Nothing is known, because something of ours failed: what.
+    Local(FetchError),
 }
 
 pub(crate) fn need(purpose: Purpose, txt: &Txt, cached: &Cached) -> Need {
@@ -137,6 +143,12 @@ pub(crate) fn decide(txt: Txt, fetched: Fetched, cached: &Cached) -> Decision {
         (Txt::Found(_), Fetched::Doubted(until, cause), Cached::Expired | Cached::Absent) => {
             Decision::Doubted(until, cause)
         }
+        (Txt::Found(_), Fetched::Local(what), Cached::Expired | Cached::Absent) => {
+            Decision::Local(what)
+        }
+        (Txt::Found(id), Fetched::Local(cause), Cached::Unexpired { .. }) => {
+            Decision::UseCached(Some(Fallback::Fetch { id, cause }))
+        }
         (Txt::Found(id), Fetched::Doubted(_, cause), Cached::Unexpired { .. }) => {
             Decision::UseCached(Some(Fallback::Fetch { id, cause }))
         }
@@ -145,13 +157,16 @@ pub(crate) fn decide(txt: Txt, fetched: Fetched, cached: &Cached) -> Decision {
             Decision::UseCached(Some(Fallback::Fetch { id, cause }))
         }
         // `need` never leaves it at that; if it did, nothing was fetched.
-        (Txt::Found(id), Fetched::NotNeeded, Cached::Expired | Cached::Absent) => {
-            let cause = FetchError::Local("the policy was not fetched".into());
-            Decision::NoPolicy(NoPolicy::Fetch { id, cause })
+        (Txt::Found(_), Fetched::NotNeeded, Cached::Expired | Cached::Absent) => {
+            Decision::Local(FetchError::Local("the policy was not fetched".into()))
         }
         (
             Txt::NoRecord(trouble),
-            Fetched::NotNeeded | Fetched::Failed(_) | Fetched::Owed(_) | Fetched::Doubted(..),
+            Fetched::NotNeeded
+            | Fetched::Failed(_)
+            | Fetched::Owed(_)
+            | Fetched::Local(_)
+            | Fetched::Doubted(..),
             Cached::Unexpired { .. },
         ) => Decision::UseCached(Some(Fallback::Record(trouble))),
         (Txt::NoRecord(trouble), _, Cached::Expired | Cached::Absent) => {
@@ -159,9 +174,16 @@ pub(crate) fn decide(txt: Txt, fetched: Fetched, cached: &Cached) -> Decision {
         }
         (
             Txt::Failed(error),
-            Fetched::NotNeeded | Fetched::Failed(_) | Fetched::Owed(_) | Fetched::Doubted(..),
+            Fetched::NotNeeded
+            | Fetched::Failed(_)
+            | Fetched::Owed(_)
+            | Fetched::Local(_)
+            | Fetched::Doubted(..),
             Cached::Unexpired { .. },
         ) => Decision::UseCached(Some(Fallback::Dns(error))),
+        (Txt::Failed(DnsError::Local(what)), _, Cached::Expired | Cached::Absent) => {
+            Decision::Local(FetchError::Local(what))
+        }
         (Txt::Failed(error), _, Cached::Expired | Cached::Absent) => Decision::Unknown(error),
     }
 }
@@ -311,6 +333,25 @@ mod tests {
         }
         let got = decide(found("b"), Fetched::Owed(until), &unexpired());
         let (id, cause) = (id("b"), FetchError::RateLimited);
+        assert_eq!(
+            got,
+            Decision::UseCached(Some(Fallback::Fetch { id, cause }))
+        );
+    }
+
+    #[test]
+    fn rows_4b_and_11a_h9_01_a_fault_of_ours_is_no_missing_policy() {
+        let lack = || "this process has no file descriptor left".to_owned();
+        let what = || FetchError::Local(lack());
+        for cached in [Cached::Expired, Cached::Absent] {
+            let got = decide(found("b"), Fetched::Local(what()), &cached);
+            assert_eq!(got, Decision::Local(what()));
+            let unasked = Txt::Failed(DnsError::Local(lack()));
+            let got = decide(unasked, Fetched::NotNeeded, &cached);
+            assert_eq!(got, Decision::Local(what()));
+        }
+        let got = decide(found("b"), Fetched::Local(what()), &unexpired());
+        let (id, cause) = (id("b"), what());
         assert_eq!(
             got,
             Decision::UseCached(Some(Fallback::Fetch { id, cause }))

@@ -64,6 +64,9 @@ pub enum Waiting {
     /// What the policy host showed was judged by a clock that is doubted (row H8-01).
     #[error("{0}")]
     Clock(FetchError),
+    /// Something of ours failed: descriptors, memory, our own name servers. It lasts until that is mended.
+    #[error("{0}")]
+    Local(FetchError),
 }
 
 /// A policy in force, and how we came by it.

@@ -113,8 +113,9 @@ pub enum FetchError {
     /// Not tried now: this domain has been asked too often of late (rows A4-11, H1-07).
     #[error("not fetched now: the policy host has been asked too often of late")]
     RateLimited,
-    /// Something of ours failed: memory, descriptors, the TLS configuration.
-    #[error("local failure: {0}")]
+    /// Something of ours failed: memory, descriptors, the name servers that we ask, the TLS configuration.
+    /// It says nothing about the policy host.
+    #[error("our own side failed: {0}")]
     Local(String),
 }
 
@@ -252,6 +253,20 @@ impl FetchError {
             | Self::ClockDoubted(_)
             | Self::Local(_) => ResultType::StsPolicyFetchError,
         }
+    }
+
+    /// Whether it is no fault of the policy host or its domain: nothing is known of the policy then, and mail
+    /// must not go as if there were none.
+    #[must_use]
+    pub const fn is_ours(&self) -> bool {
+        matches!(
+            self,
+            Self::Local(_)
+                | Self::Timeout {
+                    stage: Stage::Queue,
+                    ..
+                }
+        )
     }
 
     /// A short fixed word for the log and for grouping, for instance `http_status`.

@@ -31,6 +31,11 @@ impl Failed {
     const fn is_doubted(&self) -> bool {
         matches!(self.cause, FetchError::ClockDoubted(_))
     }
+
+    /// Nothing spoke against the host.
+    const fn says_nothing(&self) -> bool {
+        self.is_doubted() || self.cause.is_ours()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -114,10 +119,14 @@ impl Gate {
         failure: &FetchFailure,
         now: Duration,
     ) -> Duration {
-        let wait = failure
-            .retry_after
-            .unwrap_or_default()
-            .clamp(BACK_OFF, MAX_BACK_OFF);
+        let wait = match failure.cause.is_ours() {
+            // The host need not be spared for it.
+            true => PER_DOMAIN_EVERY,
+            false => failure
+                .retry_after
+                .unwrap_or_default()
+                .clamp(BACK_OFF, MAX_BACK_OFF),
+        };
         self.enforced = false;
         self.failed = Some(Failed {
             id: id.cloned(),
@@ -135,10 +144,10 @@ impl Gate {
 
     /// When our own limits let the next fetch begin, if all that keeps mail from being protected is that
     /// they do not now: the host answered the last time, and its policy was to be enforced, or all that spoke
-    /// against it was a clock that is doubted.
+    /// against it was a fault of ours or a clock that is doubted.
     pub(crate) fn owes(&self, now: Duration) -> Option<Duration> {
-        let doubted = self.failed.as_ref().is_some_and(|f| f.is_doubted());
-        (self.enforced || doubted).then(|| self.within_limits(now).unwrap_or(now))
+        let unheard = self.failed.as_ref().is_some_and(Failed::says_nothing);
+        (self.enforced || unheard).then(|| self.within_limits(now).unwrap_or(now))
     }
 
     /// When a minute has passed since the last fetch and there are fewer than 20 within an hour, if that

@@ -87,6 +87,7 @@ impl Inner {
                     match cause {
                         _ if recently_checked => Fetched::NotNeeded,
                         FetchError::ClockDoubted(_) => Fetched::Doubted(until, cause),
+                        cause if cause.is_ours() => Fetched::Local(cause),
                         FetchError::RateLimited => match self.owed(domain) {
                             Some(until) => Fetched::Owed(until),
                             None => Fetched::Failed(cause),
@@ -105,6 +106,7 @@ impl Inner {
                     Err(cause @ FetchError::ClockDoubted(_)) => {
                         Fetched::Doubted(self.clock.monotonic() + BACK_OFF, cause)
                     }
+                    Err(cause) if cause.is_ours() => Fetched::Local(cause),
                     Err(cause) => {
                         if first_contact && answered {
                             let result = "fetch-failure";
@@ -119,7 +121,10 @@ impl Inner {
             && match &fetched {
                 Fetched::Valid => true,
                 Fetched::NotNeeded => recently_checked || first_contact,
-                Fetched::Failed(_) | Fetched::Owed(_) | Fetched::Doubted(..) => false,
+                Fetched::Failed(_)
+                | Fetched::Owed(_)
+                | Fetched::Local(_)
+                | Fetched::Doubted(..) => false,
             };
         let decided = (decide(txt, fetched, &cached), fresh);
         let outcome = self.outcome(domain, decided, contact, trigger).await;
@@ -160,6 +165,10 @@ impl Inner {
             (Decision::Doubted(until, cause), _) => Outcome::Wait {
                 until: now + until.saturating_sub(mono),
                 why: Waiting::Clock(cause),
+            },
+            (Decision::Local(what), _) => Outcome::Wait {
+                until: now + DNS_RETRY,
+                why: Waiting::Local(what),
             },
             (Decision::Unknown(cause), _) => self.unknown(domain, contact, cause, trigger).await,
         }
@@ -285,8 +294,16 @@ impl Inner {
             Ok(slot) => {
                 self.counters.fetches.fetch_add(1, Ordering::Relaxed);
                 let _running = self.counters.running(trigger == Trigger::Refresh);
-                let result = self.fetcher.fetch(domain, left()).await;
+                let given = left();
+                let mut result = self.fetcher.fetch(domain, given).await;
                 drop(slot);
+                if given < within / 2
+                    && let Err(failure) = &mut result
+                    && let FetchError::Timeout { stage, .. } = &mut failure.cause
+                {
+                    // Most of the time had gone by before the host was asked.
+                    *stage = Stage::Queue;
+                }
                 result
             }
             Err(_) => Err(FetchError::Timeout {
@@ -540,7 +557,7 @@ impl Inner {
             Outcome::NoPolicy(NoPolicy::Fetch { cause, .. }) => ttl.min(retry(cause)),
             Outcome::Wait {
                 until,
-                why: Waiting::FetchLimit | Waiting::Clock(_),
+                why: Waiting::FetchLimit | Waiting::Clock(_) | Waiting::Local(_),
             } => ttl.min(until.since(now)),
             Outcome::NoPolicy(NoPolicy::Record(_) | NoPolicy::Unknown { .. })
             | Outcome::Wait {

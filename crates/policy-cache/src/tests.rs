@@ -5,6 +5,7 @@ mod first_contact;
 mod known_policy;
 mod on_disk;
 mod orders;
+mod own_faults;
 mod parallel;
 mod world;
 mod year;

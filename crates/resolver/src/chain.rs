@@ -16,6 +16,7 @@ use crate::config::{BuildError, Config, Dnssec};
 use crate::path::{Eye, IMPATIENT, Path, Probe, Way};
 use crate::records::printable;
 use crate::stats::Counters;
+use crate::trouble::ours;
 use crate::validate::Validator;
 use crate::wire::{Failure, Want, Wire};
 
@@ -310,9 +311,17 @@ impl Chain {
     fn failure(&mut self, failure: Failure, servers: &str) -> DnsError {
         let denied = match failure {
             Failure::Net(NetError::Dns(NetDnsError::NoRecordsFound(denied))) => denied,
-            Failure::Net(e) => return DnsError::Temporary(plain(&e, self.end(), servers)),
+            Failure::Net(e) => {
+                if let Some(lack) = ours(&e) {
+                    return unasked(&lack, self.end(), servers);
+                }
+                return DnsError::Temporary(plain(&e, self.end(), servers));
+            }
             Failure::Chain(missing) => {
                 let (question, e) = *missing;
+                if let Some(lack) = ours(&e) {
+                    return unasked(&lack, question.name(), servers);
+                }
                 return DnsError::Temporary(format!(
                     "{} cannot be validated without the {} records of {}: {}",
                     printable(self.end()),
@@ -398,7 +407,7 @@ fn plain(error: &NetError, name: &Name, servers: &str) -> String {
             };
             format!("{servers} answered {word} for {name}")
         }
-        NetError::Io(e) => format!("cannot talk to {servers} about {name}: {e}"),
+        NetError::Io(e) => format!("cannot talk to {servers} about {name}: {}", words(e)),
         NetError::NoConnections => {
             format!("cannot talk to {servers} about {name}: no connection")
         }
@@ -407,9 +416,22 @@ fn plain(error: &NetError, name: &Name, servers: &str) -> String {
                 "the answer of {servers} for {name} is too long for UDP and does not come over TCP"
             )
         }
-        NetError::Busy => format!("too many questions are open: {name} was not asked for"),
         other => format!("the answer of {servers} for {name} is broken: {other}"),
     }
+}
+
+/// The system's words without their number, which says no more.
+fn words(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error") {
+        Some((words, _)) => words.to_lowercase(),
+        None => text,
+    }
+}
+
+fn unasked(lack: &str, name: &Name, servers: &str) -> DnsError {
+    let name = printable(name);
+    DnsError::Local(format!("{lack}: {servers} was not asked for {name}"))
 }
 
 fn absolute(name: &str) -> Result<Name, DnsError> {

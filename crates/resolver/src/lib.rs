@@ -20,6 +20,7 @@ mod prune;
 mod records;
 mod silence;
 mod stats;
+mod trouble;
 mod validate;
 mod wildcard;
 mod wire;

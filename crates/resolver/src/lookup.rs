@@ -93,7 +93,8 @@ impl DnsResolver {
         };
         let took = start.elapsed();
         self.upstream.counters.record(kind, outcome(&result), took);
-        if let Err(e @ (DnsError::Temporary(_) | DnsError::Bogus(_))) = &result {
+        if let Err(e @ (DnsError::Temporary(_) | DnsError::Bogus(_) | DnsError::Local(_))) = &result
+        {
             tracing::debug!(?kind, name, error = %e, ?took, "look-up failed");
         }
         result
@@ -230,6 +231,7 @@ fn interleave(v6: Vec<IpAddr>, v4: Vec<IpAddr>) -> Vec<IpAddr> {
 fn neither(v6: DnsError, v4: DnsError) -> DnsError {
     match (v6, v4) {
         (bogus @ DnsError::Bogus(_), _) | (_, bogus @ DnsError::Bogus(_)) => bogus,
+        (ours @ DnsError::Local(_), _) | (_, ours @ DnsError::Local(_)) => ours,
         (temporary @ DnsError::Temporary(_), _) | (_, temporary @ DnsError::Temporary(_)) => {
             temporary
         }
@@ -294,7 +296,7 @@ fn outcome<T>(result: &Result<T, DnsError>) -> Outcome {
         Ok(_) => Outcome::Answer,
         Err(DnsError::NoSuchName { .. }) => Outcome::NoSuchName,
         Err(DnsError::NoRecords { .. }) => Outcome::NoRecords,
-        Err(DnsError::Temporary(_)) => Outcome::Temporary,
+        Err(DnsError::Temporary(_) | DnsError::Local(_)) => Outcome::Temporary,
         Err(DnsError::Bogus(_)) => Outcome::Bogus,
     }
 }

@@ -19,6 +19,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::anchors::named;
 use crate::prune::covered;
+use crate::trouble::ours;
 use crate::validate::{Memory, Validator};
 use crate::wire::{Failure, Want, Wire};
 
@@ -65,6 +66,8 @@ enum Seen {
     /// An error instead of an answer.
     Refuses(String),
     Silence(String),
+    /// We could not ask.
+    Ours(String),
 }
 
 impl Probe {
@@ -131,14 +134,15 @@ fn next(state: &Path, seen: Seen) -> Path {
         (_, Seen::Bogus(why)) => Path::Bogus(why),
         (Path::Carries | Path::Broken(_) | Path::Bogus(_), Seen::Strips(why)) => Path::Broken(why),
         // Without an answer nothing can be validated and look-ups fail by themselves.
-        (Path::Carries | Path::Broken(_) | Path::Bogus(_), Seen::Refuses(_) | Seen::Silence(_)) => {
-            state.clone()
-        }
+        (
+            Path::Carries | Path::Broken(_) | Path::Bogus(_),
+            Seen::Refuses(_) | Seen::Silence(_) | Seen::Ours(_),
+        ) => state.clone(),
         (Path::Unknown(_) | Path::Unavailable(_), Seen::Strips(why) | Seen::Refuses(why)) => {
             Path::Unavailable(why)
         }
-        (Path::Unknown(_), Seen::Silence(why)) => Path::Unknown(why),
-        (Path::Unavailable(_), Seen::Silence(_)) => state.clone(),
+        (Path::Unknown(_), Seen::Silence(why) | Seen::Ours(why)) => Path::Unknown(why),
+        (Path::Unavailable(_), Seen::Silence(_) | Seen::Ours(_)) => state.clone(),
     }
 }
 
@@ -267,6 +271,12 @@ fn failed(wire: &Wire, zone: &Name, failure: Failure) -> Seen {
 }
 
 fn silence(wire: &Wire, zone: &str, error: &NetError) -> Seen {
+    if let Some(lack) = ours(error) {
+        return Seen::Ours(format!(
+            "{} could not be asked for the keys of {zone}, which DNSSEC begins with: {lack}",
+            wire.names()
+        ));
+    }
     Seen::Silence(format!(
         "{} gave no answer when asked for the keys of {zone}, which DNSSEC begins with: {error}",
         wire.names()

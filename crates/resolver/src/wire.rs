@@ -21,6 +21,7 @@ use tokio::sync::watch;
 
 use crate::config::{BuildError, Config, Dnssec};
 use crate::silence::{Quiet, Silence};
+use crate::trouble::{Trouble, ours};
 
 /// The name servers. Clones share connections.
 #[derive(Clone)]
@@ -49,7 +50,11 @@ pub(crate) enum Want {
     Signatures,
 }
 
-type Servers = NameServerPool<Transport>;
+/// A pool with what its sockets have met.
+struct Servers {
+    pool: NameServerPool<Transport>,
+    trouble: Trouble,
+}
 
 impl Wire {
     pub(crate) fn new(config: &Config) -> Result<Self, BuildError> {
@@ -63,11 +68,14 @@ impl Wire {
         let context = Arc::new(PoolContext::new(settings, tls));
         let believe_ad = config.dnssec == Dnssec::TrustAd;
         let pool = |servers: Vec<NameServerConfig>| {
+            let trouble = Trouble::default();
             let transport = Transport {
                 runtime: TokioRuntimeProvider::default(),
                 believe_ad,
+                trouble: trouble.clone(),
             };
-            NameServerPool::from_config(servers, Arc::clone(&context), transport)
+            let pool = NameServerPool::from_config(servers, Arc::clone(&context), transport);
+            Servers { pool, trouble }
         };
         let names = names(&servers);
         let each = match servers.len() {
@@ -107,7 +115,7 @@ impl Wire {
 
     /// Asks whether anybody answers.
     pub(crate) async fn knock(&self) {
-        if self.0.is_anybody_there().await {
+        if self.0.is_anybody_there().await == Some(true) {
             self.0.quiet.answered();
         }
     }
@@ -225,6 +233,10 @@ impl Inner {
 impl Inner {
     /// A resolver is silent too when a zone's servers are: it is asked something that it knows.
     async fn unanswered(&self, error: &NetError) {
+        // They were not asked at all.
+        if ours(error).is_some() {
+            return;
+        }
         let Ok(_asking) = self.asking.try_lock() else {
             return;
         };
@@ -232,22 +244,28 @@ impl Inner {
             return;
         }
         let since = Instant::now();
-        if !self.is_anybody_there().await {
+        if self.is_anybody_there().await == Some(false) {
             let why = format!("{}: {error}", self.names);
             self.quiet.nobody_answered(since, why);
         }
     }
 
-    async fn is_anybody_there(&self) -> bool {
+    /// `None` if we cannot ask.
+    async fn is_anybody_there(&self) -> Option<bool> {
         let root = Query::query(Name::root(), RecordType::SOA);
         let request = DnsRequest::from_query(root, self.options);
-        let reply = tokio::time::timeout(BRIEFLY, send(&self.all, &request)).await;
-        matches!(reply, Ok(Ok(_) | Err(NetError::Dns(_))))
+        match tokio::time::timeout(BRIEFLY, send(&self.all, &request)).await {
+            Ok(Ok(_) | Err(NetError::Dns(_))) => Some(true),
+            Ok(Err(error)) if ours(&error).is_some() => None,
+            Ok(Err(_)) | Err(_) => Some(false),
+        }
     }
 }
 
 async fn send(servers: &Servers, request: &DnsRequest) -> Result<DnsResponse, NetError> {
-    servers.send(request.clone()).first_answer().await
+    let since = Instant::now();
+    let reply = servers.pool.send(request.clone()).first_answer().await;
+    reply.map_err(|error| servers.trouble.explain(error, since))
 }
 
 pub(crate) type Reply = Pin<Box<dyn Stream<Item = Result<DnsResponse, NetError>> + Send>>;
@@ -258,6 +276,7 @@ pub(crate) type Reply = Pin<Box<dyn Stream<Item = Result<DnsResponse, NetError>>
 struct Transport {
     runtime: TokioRuntimeProvider,
     believe_ad: bool,
+    trouble: Trouble,
 }
 
 impl ConnectionProvider for Transport {
@@ -273,10 +292,13 @@ impl ConnectionProvider for Transport {
     ) -> Result<Self::FutureConn, NetError> {
         let opening = self.runtime.new_connection(ip, config, cx)?;
         let believe_ad = self.believe_ad;
+        let trouble = self.trouble.clone();
         Ok(Box::pin(async move {
+            let exchange = opening.await.inspect_err(|e| trouble.note(e))?;
             Ok(Connection {
-                exchange: opening.await?,
+                exchange,
                 believe_ad,
+                trouble,
             })
         }))
     }
@@ -290,6 +312,7 @@ impl ConnectionProvider for Transport {
 struct Connection {
     exchange: DnsExchange<TokioRuntimeProvider>,
     believe_ad: bool,
+    trouble: Trouble,
 }
 
 impl DnsHandle for Connection {
@@ -297,7 +320,9 @@ impl DnsHandle for Connection {
     type Runtime = TokioRuntimeProvider;
 
     fn send(&self, request: DnsRequest) -> Self::Response {
+        let trouble = self.trouble.clone();
         let replies = self.exchange.send(request);
+        let replies = replies.map(move |reply| reply.inspect_err(|e| trouble.note(e)));
         if !self.believe_ad {
             return Box::pin(replies);
         }

@@ -263,7 +263,7 @@ fn policy(domain: &Domain, discovery: &Discovery, is_exempt: bool) -> String {
         Outcome::Wait { why, .. } => {
             let unknown = match why {
                 Waiting::Dns { .. } => format!("whether {domain} has an MTA-STS policy"),
-                Waiting::FetchLimit | Waiting::Clock(_) => {
+                Waiting::FetchLimit | Waiting::Clock(_) | Waiting::Local(_) => {
                     format!("at the moment which MTA-STS policy {domain} has")
                 }
             };

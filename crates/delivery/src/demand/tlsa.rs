@@ -238,7 +238,8 @@ impl Dane {
     fn outcome(self, last: &Deciding<'_>) -> (PolicyResult, Option<Reason>) {
         let failed = |reason| (PolicyResult::Failed, Some(reason));
         match (&last.standing.dane, last.evidence, last.dane) {
-            (HostDane::Failed { .. }, _, _) => failed(Reason::DaneLookup),
+            (HostDane::Failed { ours: true, .. }, _, _) => failed(Reason::Local),
+            (HostDane::Failed { ours: false, .. }, _, _) => failed(Reason::DaneLookup),
             (HostDane::Absent, _, _) => (PolicyResult::NotEvaluated, None),
             (_, Evidence::Session(SeenTls::None(reason)), _) => failed(*reason),
             (HostDane::Usable(_), _, SeenDane::Matched) => (PolicyResult::Satisfied, None),

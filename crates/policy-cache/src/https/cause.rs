@@ -31,7 +31,9 @@ fn cause(error: &reqwest::Error, host: &HostName, progress: &Progress, bytes: us
         }
     }
     if error.is_builder() {
-        return FetchError::Local(words(error));
+        // All that a request has of a domain is the name. What is wrong with that is no fault of ours.
+        let what = format!("its name cannot stand in a URL: {}", words(error));
+        return FetchError::Connect(what);
     }
     if error.is_connect() && error.is_timeout() {
         let stage = progress.stage();
@@ -39,6 +41,9 @@ fn cause(error: &reqwest::Error, host: &HostName, progress: &Progress, bytes: us
     }
     if error.is_connect() {
         let io = chain(error).find_map(|e| e.downcast_ref::<io::Error>());
+        if let Some(lack) = io.and_then(mail_types::socket_lack) {
+            return FetchError::Local(lack);
+        }
         let what = io.map_or_else(|| words(error), ToString::to_string);
         return match progress.stage() {
             Stage::Tls => FetchError::Tls(printable(what.as_bytes())),

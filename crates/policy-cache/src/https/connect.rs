@@ -87,7 +87,10 @@ async fn addresses(
     name: &str,
 ) -> Result<Vec<IpAddr>, FetchError> {
     let host = HostName::parse(name).map_err(|e| FetchError::Local(e.to_string()))?;
-    let answer = resolver.addresses(&host).await.map_err(FetchError::Dns)?;
+    let answer = resolver
+        .addresses(&host)
+        .await
+        .map_err(|error| unanswered(error, resolver))?;
     let mut refused = None;
     let mut good = answer.value;
     good.retain(|ip| {
@@ -102,6 +105,17 @@ async fn addresses(
         (true, Some((address, class))) => Err(FetchError::RefusedAddress { address, class }),
         (true, None) => Err(FetchError::Dns(DnsError::Temporary("no address".into()))),
         (false, _) => Ok(good),
+    }
+}
+
+/// Name servers of ours that answer nobody say nothing about this host.
+fn unanswered(error: DnsError, resolver: &dyn Resolver) -> FetchError {
+    match (&error, resolver.fault()) {
+        (DnsError::Local(_), _) => FetchError::Local(error.to_string()),
+        (DnsError::Temporary(_), Some(fault)) => {
+            FetchError::Local(fault.trim_end_matches('.').to_owned())
+        }
+        _ => FetchError::Dns(error),
     }
 }
 

@@ -46,6 +46,7 @@ pub(super) enum Txt {
     Records(&'static [&'static str], u64),
     Nxdomain,
     Servfail,
+    Unasked,
 }
 
 pub(super) const START: u64 = 1_700_000_000;
@@ -283,6 +284,9 @@ impl Resolver for Fake {
                     security: Security::Insecure,
                 }),
                 Txt::Servfail => Err(DnsError::Temporary("SERVFAIL".into())),
+                Txt::Unasked => Err(DnsError::Local(
+                    "this process has no file descriptor left (EMFILE)".into(),
+                )),
             }
         })
     }

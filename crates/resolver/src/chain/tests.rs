@@ -28,3 +28,19 @@ async fn h1_02_what_has_just_become_broken_is_not_gone_around() {
     upstream.probe = Probe::new(Path::Unavailable("never did".into()));
     assert!(upstream.ask(question(), Cache::Use).await.is_ok());
 }
+
+#[test]
+fn h9_01_what_this_machine_lacks_is_not_put_down_to_the_servers() {
+    // EMFILE.
+    let lack = || NetError::from(std::io::Error::from_raw_os_error(24));
+    let question = Query::query(absolute("test").unwrap(), RecordType::DNSKEY);
+    for failure in [
+        Failure::Net(lack()),
+        Failure::Net(NetError::Busy),
+        Failure::Chain(Box::new((question, lack()))),
+    ] {
+        let mut chain = Chain::new(absolute("d.test").unwrap(), Dnssec::Validate);
+        let error = chain.failure(failure, "192.0.2.1");
+        assert!(matches!(error, DnsError::Local(_)), "{error:?}");
+    }
+}

@@ -97,9 +97,12 @@ impl DomainCheck {
         };
         match answer {
             Err(DnsError::NoSuchName { .. }) => Verdict::NoSuchDomain,
-            Err(DnsError::NoRecords { .. } | DnsError::Temporary(_) | DnsError::Bogus(_)) => {
-                Verdict::Unsuspicious
-            }
+            Err(
+                DnsError::NoRecords { .. }
+                | DnsError::Temporary(_)
+                | DnsError::Bogus(_)
+                | DnsError::Local(_),
+            ) => Verdict::Unsuspicious,
             Ok(answer) => {
                 let null =
                     !answer.value.is_empty() && answer.value.iter().all(|mx| *mx == MxRecord::Null);

@@ -53,6 +53,7 @@ pub(in crate::findings) fn rows() -> Vec<(Kind, Change)> {
             dane(HostDane::Failed {
                 base,
                 detail: "SERVFAIL".into(),
+                ours: false,
             }),
         ),
         row(Kind::DaneGood, |f| {

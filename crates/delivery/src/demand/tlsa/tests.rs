@@ -50,6 +50,7 @@ fn failed() -> Standing {
     with(HostDane::Failed {
         base: mx(),
         detail: "SERVFAIL".into(),
+        ours: false,
     })
 }
 

@@ -139,7 +139,7 @@ const FOR_PURE: [&str; 13] = [
 const FOR_TESTS: [&str; 1] = ["testkit"];
 
 /// Crate, and the workspace's crates that it may use.
-const EDGES: [(&str, &[&str]); 28] = [
+const EDGES: [(&str, &[&str]); 29] = [
     ("mail-types", &[]),
     ("attempt", &["mail-types", "reasons"]),
     ("dane", &["mail-types"]),
@@ -154,7 +154,11 @@ const EDGES: [(&str, &[&str]); 28] = [
     ("journal", &[]),
     ("metrics", &["attempt", "mail-types"]),
     ("outbound-queue", &["attempt", "journal", "mail-types"]),
-    ("policy-cache", &["journal", "mail-types", "mta-sts"]),
+    (
+        "policy-cache",
+        &["journal", "mail-types", "mta-sts", "policy-fetch"],
+    ),
+    ("policy-fetch", &["mail-types", "mta-sts"]),
     ("resolver", &["mail-types"]),
     ("sendmail", &["mail-types", "submission"]),
     // check-config reads a DKIM key as the daemon does.

@@ -123,7 +123,7 @@ const LARGER_CRATES: [(&str, usize); 12] = [
     // What only our own limits keep from being fetched, and what was forgotten while it was fetched.
     // Doubted clocks, and looks that outlive an order to forget.
     // With the end of a doubt, and what is waited for then.
-    ("policy-cache", 6500),
+    ("policy-cache", 5700),
     // Also the listeners' certificates, sockets, checks and limits are put together here.
     // With clocks and watchdog. Traces would be a crate of their own.
     // With what a reload changes of the listeners, and memory of the control group.

@@ -47,7 +47,15 @@ mod tests {
             let error = io::Error::from_raw_os_error(theirs);
             assert_eq!(socket_lack(&error), None, "{error}");
         }
-        for ours in [EPERM, ENOMEM, EACCES, ENFILE, EMFILE, EADDRNOTAVAIL, ENOBUFS] {
+        for ours in [
+            EPERM,
+            ENOMEM,
+            EACCES,
+            ENFILE,
+            EMFILE,
+            EADDRNOTAVAIL,
+            ENOBUFS,
+        ] {
             let error = io::Error::from_raw_os_error(ours);
             assert!(socket_lack(&error).is_some(), "{error}");
         }

@@ -21,12 +21,12 @@ use crate::clock::{Clock, Jitter};
 use crate::discovery::{Discovery, NoPolicy, Outcome, StoredPolicy};
 use crate::disk::{Disk, OpenStore, Repair};
 use crate::event::{EventKind, EventSink, PolicyEvent, StorePart};
-use crate::fetch::{FetchError, PolicyFetcher};
 use crate::flight::Flights;
 use crate::guard::{ClockGuard, ClockHeld, ClockNews};
 use crate::lookup::Trigger;
 use crate::stats::Counters;
 use crate::store::{Loaded, Store};
+use policy_fetch::{FetchError, PolicyFetcher};
 
 /// A handle; cloning shares.
 #[derive(Clone)]

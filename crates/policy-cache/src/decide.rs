@@ -46,7 +46,7 @@ use mail_types::DnsError;
 use mta_sts::PolicyId;
 
 use crate::discovery::{Fallback, NoPolicy, RecordTrouble};
-use crate::fetch::FetchError;
+use policy_fetch::FetchError;
 
 /// What the TXT look-up gave.
 #[derive(Clone, Debug, PartialEq)]

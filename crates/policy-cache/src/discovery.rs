@@ -6,7 +6,7 @@ use std::time::Duration;
 use mail_types::{DnsError, Domain, Timestamp};
 use mta_sts::{Mode, MxPattern, NoRecord, Policy, PolicyId};
 
-use crate::fetch::FetchError;
+use policy_fetch::FetchError;
 
 /// The answer for one policy domain. Cloning shares, it never copies a policy.
 #[derive(Clone, Debug)]

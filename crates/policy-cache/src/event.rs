@@ -6,8 +6,8 @@ use mail_types::{Domain, Timestamp};
 use mta_sts::{Mode, PolicyId, Warning};
 
 use crate::discovery::Fallback;
-use crate::fetch::FetchError;
 use crate::guard::ClockNews;
+use policy_fetch::FetchError;
 
 /// Where events go. Called from the tasks of the cache: it must not block.
 pub trait EventSink: Send + Sync {

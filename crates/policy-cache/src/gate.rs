@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mta_sts::PolicyId;
 
-use crate::fetch::{FetchError, FetchFailure};
+use policy_fetch::{FetchError, FetchFailure};
 
 /// Back-off and rate cap of one domain. Times are monotonic.
 #[derive(Clone, Debug, Default)]
@@ -182,7 +182,7 @@ mod tests {
     use mail_types::Timestamp;
 
     use super::*;
-    use crate::fetch::PkixError;
+    use policy_fetch::PkixError;
 
     fn id(n: u32) -> PolicyId {
         PolicyId::parse(&format!("id{n}")).unwrap()

@@ -13,11 +13,9 @@ mod decide;
 mod discovery;
 mod disk;
 mod event;
-mod fetch;
 mod flight;
 mod gate;
 mod guard;
-mod https;
 mod index;
 mod lookup;
 mod mend;
@@ -38,10 +36,12 @@ pub use discovery::{
     RecordTrouble, StoredPolicy, Waiting,
 };
 pub use event::{EventKind, EventSink, PolicyEvent, Severity, StorePart};
-pub use fetch::{FetchError, FetchFailure, PkixError, PolicyFetcher, ResultType, Stage};
 pub use guard::{ClockHeld, ClockNews};
-pub use https::{HttpsFetcher, HttpsFetcherError, TlsSource};
 pub use orders::{PolicyView, TestingFailure};
+pub use policy_fetch::{
+    FetchError, FetchFailure, HttpsFetcher, HttpsFetcherError, PkixError, PolicyFetcher,
+    ResultType, Stage, TlsSource,
+};
 pub use stats::{Lookups, Stats};
 
 #[cfg(test)]

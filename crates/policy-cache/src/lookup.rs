@@ -14,9 +14,9 @@ use crate::discovery::{
     Applied, Fallback, NoPolicy, Origin, Outcome, RecordTrouble, StoredPolicy, Waiting,
 };
 use crate::event::EventKind;
-use crate::fetch::{FetchError, FetchFailure, PkixError, Stage};
 use crate::gate::{BACK_OFF, Pass};
 use crate::row::Row;
+use policy_fetch::{FetchError, FetchFailure, PkixError, Stage};
 
 /// Who wants to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,10 +11,10 @@ use crate::book::Entry;
 use crate::cache::{CacheError, PolicyCache};
 use crate::discovery::{Exemption, LocalRules, Order, Pin, StoredPolicy};
 use crate::event::EventKind;
-use crate::fetch::FetchError;
 use crate::row::Row;
 use crate::schedule::Refresh;
 use crate::stats::Stats;
+use policy_fetch::FetchError;
 
 /// What is stored about a domain.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mail_types::{Domain, Timestamp};
 use mta_sts::Mode;
 
-use crate::fetch::FetchError;
+use policy_fetch::FetchError;
 
 /// The due times of all policies.
 #[derive(Debug, Default)]

@@ -8,8 +8,8 @@ use mail_types::{Domain, Timestamp};
 use mta_sts::Mode;
 
 use super::world::{START, Txt, World, mode, name};
-use crate::fetch::{FetchError, PkixError};
 use crate::{NoPolicy, Outcome, PolicyCache, Waiting};
+use policy_fetch::{FetchError, PkixError};
 
 /// A wrong clock calls good certificates expired. It must not make mail go as if nothing had been
 /// published, while it is doubted for the very same reason.

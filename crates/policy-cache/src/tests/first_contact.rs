@@ -5,8 +5,8 @@ use std::time::Duration;
 use mta_sts::Mode;
 
 use super::world::{START, Txt, World, mode, name};
-use crate::fetch::FetchError;
 use crate::{Config, Discovery, NoPolicy, Outcome, RecordTrouble, Waiting};
+use policy_fetch::FetchError;
 
 #[tokio::test]
 async fn a2_16_a7_06_no_record_no_fetch() {

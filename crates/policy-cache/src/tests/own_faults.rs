@@ -3,8 +3,8 @@
 use mta_sts::Mode;
 
 use super::world::{Txt, World, mode, name};
-use crate::fetch::{FetchError, Stage};
 use crate::{Outcome, Waiting};
+use policy_fetch::{FetchError, Stage};
 
 fn lack() -> String {
     "this process has no file descriptor left (EMFILE)".to_owned()

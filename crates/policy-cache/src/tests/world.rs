@@ -15,10 +15,10 @@ use parking_lot::Mutex;
 
 use crate::clock::{Clock, Jitter};
 use crate::event::{EventKind, PolicyEvent};
-use crate::fetch::{FetchError, FetchFailure, PolicyFetcher};
 use crate::row::{self, Decoded, Row};
 use crate::store::{Loaded, LoadedDomain, Store, StoreError};
 use crate::{Config, Discovery, Outcome, PolicyCache, Ports};
+use policy_fetch::{FetchError, FetchFailure, PolicyFetcher};
 
 pub(super) struct World {
     pub(super) dns: Mutex<HashMap<String, Txt>>,

@@ -14,8 +14,8 @@ use mta_sts::Mode;
 
 use super::world::{START, Txt, World, mode, name};
 use crate::clock::Jitter;
-use crate::fetch::FetchError;
 use crate::schedule::{Life, Schedule};
+use policy_fetch::FetchError;
 
 const HOUR: u64 = 3600;
 const DAY: u64 = 86_400;

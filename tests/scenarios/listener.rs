@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use sealpost_tests::{Event, Relay, RelayConfig, SmtpClient};
 use testkit::TestCa;
@@ -229,13 +230,15 @@ testkit::net_test! {
         let net = Net::start().await;
         let mx = net.plain_mx("d.test", "127.0.0.25").await;
         let relay = Relay::start(net.config()).await;
-        // Often enough that the reply meets a connection that is gone.
-        for _ in 0..50 {
+        // Often enough that the reply meets a connection that is gone: later and later, since what was
+        // not read yet goes with the connection.
+        for n in 0..2000 {
             let mut client = hello("127.0.0.1", RELAY).await;
             for command in ["MAIL FROM:<a@org.test>\r\n", "RCPT TO:<b@d.test>\r\n", "DATA\r\n"] {
                 told(&mut client, command).await;
             }
             client.write_all(b"Message-ID: <vanish@org.test>\r\n\r\nx\r\n.\r\n").await.unwrap();
+            tokio::time::sleep(Duration::from_micros(n % 50 * 100)).await;
             // A reset, not a goodbye.
             client.set_zero_linger().unwrap();
             drop(client);

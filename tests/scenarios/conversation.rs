@@ -8,6 +8,37 @@ use testkit::{Action, FakeMx, Rule};
 use crate::net::{MESSAGE, Net, SOON, bounced, deferred, of_recipient, ok, sent};
 
 testkit::net_test! {
+    async fn f1_20_each_recipient_has_its_own_answer_and_nobody_elses() {
+        let net = Net::start().await;
+        let relay = Relay::start(net.config()).await;
+        let org = net.mx("org.test", "127.0.1.9").await;
+        let mx = net.mx("d.test", "127.0.1.1").await;
+        for (who, reply) in [
+            ("never@", "550 5.1.1 <never@d.test>: unknown"),
+            ("gone@", "550 5.1.1 <gone@d.test>: unknown"),
+            ("full@", "450 4.2.2 <full@d.test>: full"),
+        ] {
+            mx.rule(Rule::always("RCPT", Action::Reply(reply.into())).about(who));
+        }
+        let mut client = relay.client().await;
+        client.command("MAIL FROM:<a@org.test>").await;
+        client.command("RCPT TO:<never@d.test> NOTIFY=NEVER").await;
+        client.command("RCPT TO:<gone@d.test>").await;
+        client.command("RCPT TO:<full@d.test>").await;
+        client.command("DATA").await.demand(354);
+        let id = client.command("Subject: hello\r\n\r\nHello.\r\n.").await.queue_id();
+        for (to, ending, code) in [("never", "bounced", "550"), ("gone", "bounced", "550"), ("full", "deferred", "450")] {
+            let (kind, to_address) = (format!("delivery.{ending}"), format!("{to}@d.test"));
+            let event = of_recipient(&relay, &kind, &id, &to_address).await;
+            let said = event.at("/tried/0/detail").to_string();
+            assert!(said.contains(&format!("{code} ")) && said.contains(to), "{event}");
+            let others = ["never", "gone", "full"].into_iter().filter(|other| *other != to);
+            assert!(others.clone().all(|other| !event.to_string().contains(&format!("<{other}@d.test>"))), "{event}");
+        }
+        let notice = org.wait_for_message(SOON).await.text();
+        assert!(notice.contains("<gone@d.test>") && !notice.contains("never@"), "{notice}");
+    }
+
     async fn e1_11_as_many_addresses_are_tried_as_may_be() {
         let net = Net::start().await;
         for (n, ip) in ["127.0.1.1", "127.0.1.2", "127.0.1.3"].into_iter().enumerate() {

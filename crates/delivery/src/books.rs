@@ -234,12 +234,14 @@ impl<S: QueueStore> Books<'_, S> {
         // One for all, also of another attempt: what is due at different times goes out one by one (RFC 5321
         // section 4.5.4.1).
         let chance = self.dice.unit_of(entry.leased.id);
-        slots
-            .filter_map(|(slot, verdict)| {
+        (0..)
+            .zip(slots)
+            .filter_map(|(n, (slot, verdict))| {
                 let recipient = entry.leased.envelope.recipients.get(slot.index)?;
                 let verdict = verdict.as_ref()?;
                 let tries = (slot.attempts, chance);
-                let mut line = self.line(entry, recipient, slot.index, tries, verdict);
+                let which = (slot.index, n);
+                let mut line = self.line(entry, recipient, which, tries, verdict);
                 let is_open = !slot.warned && line.ended == Ended::Deferred;
                 line.warn = late && is_open;
                 // Looked at in time, and not with the first attempt after it.
@@ -255,7 +257,7 @@ impl<S: QueueStore> Books<'_, S> {
         &self,
         entry: &'a Entry<'_>,
         recipient: &'a Recipient,
-        index: usize,
+        (index, of_lease): (usize, usize),
         (attempts, chance): (u32, f64),
         verdict: &'a Verdict,
     ) -> Line<'a> {
@@ -293,7 +295,7 @@ impl<S: QueueStore> Books<'_, S> {
                 detail: detail.to_owned(),
                 advice: Some(Advice::of(entry, failure, given_up)),
                 failure: Some(Arc::clone(failure)),
-                tried: tried_for(entry, failure),
+                tried: entry.found.tried_for(of_lease, failure),
                 ..base
             }
         };
@@ -442,24 +444,6 @@ impl<S> Books<'_, S> {
         });
         true
     }
-}
-
-/// What was tried for a recipient that did not get the message: the host that took it for others has
-/// its answer to this one in the list.
-fn tried_for<'a>(entry: &Entry<'a>, failure: &Failure) -> Cow<'a, [Tried]> {
-    let tried = &entry.found.tried;
-    let decider = entry.found.decider.as_ref();
-    let its = |t: &Tried| {
-        t.reason.is_none() && decider.is_some_and(|d| d.ip == t.ip && *d.shown == *t.mx)
-    };
-    let Some(at) = tried.iter().rposition(its) else {
-        return Cow::Borrowed(tried);
-    };
-    let mut own = tried.clone();
-    own[at].reason = Some(failure.reason);
-    own[at].case = failure.case;
-    own[at].detail = failure.detail.as_str().into();
-    Cow::Owned(own)
 }
 
 fn record<'a>(

@@ -200,6 +200,15 @@ impl HostFailure {
     }
 }
 
+impl HostFailure {
+    /// A host that nobody has asked, since the policy or our rule leaves it out: what those met that were asked
+    /// is what keeps the mail.
+    fn is_passed_over(&self) -> bool {
+        matches!(self.reason, Reason::MxNotInPolicy | Reason::DaneRequired)
+            && matches!(self.evidence, Evidence::Nothing)
+    }
+}
+
 /// What the failures of all candidates amount to, for mail that arrived `age` ago. `None` if there
 /// are none.
 ///
@@ -218,7 +227,7 @@ pub fn conclude(
     let telling = failures
         .iter()
         .enumerate()
-        .max_by_key(|(n, f)| (f.weight, *n))
+        .max_by_key(|(n, f)| (!f.is_passed_over(), f.weight, *n))
         .map(|(n, _)| n)?;
     let all = |w: Weight| failures.iter().all(|f| f.weight == w);
     let any = |w: Weight| failures.iter().any(|f| f.weight == w);
@@ -401,6 +410,23 @@ mod tests {
             Some(Conclusion::Defer(0))
         );
         assert_eq!(conclude(&[], &none(), Duration::ZERO), None);
+    }
+
+    #[test]
+    fn f3_01_what_the_hosts_met_that_were_tried_is_told_not_that_another_is_left_out() {
+        let down = failure(Weight::Unreachable, Reason::Connect);
+        let expired = failure(Weight::Unfit, Reason::CertExpired);
+        let left_out = failure(Weight::Unfit, Reason::MxNotInPolicy);
+        for first in [down, expired] {
+            assert_eq!(
+                conclude(&[first, left_out.clone()], &none(), Duration::ZERO),
+                Some(Conclusion::Defer(0))
+            );
+        }
+        assert_eq!(
+            conclude(&[left_out.clone(), left_out], &none(), Duration::ZERO),
+            Some(Conclusion::Defer(1))
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What one attempt found out, and what that means for those without a verdict.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub(crate) struct Findings {
     /// One per recipient of the lease, in its order; none where no host was tried to the end.
     pub(crate) verdicts: Vec<Option<Verdict>>,
     pub(crate) tried: Vec<Tried>,
+    /// Which of `tried` has answered each recipient for itself: the last, unless its session broke.
+    answered: Option<usize>,
     /// Recipients that had their verdict from another address before the one whose turn it is.
     earlier: Vec<usize>,
     pub(crate) failures: Vec<HostFailure>,
@@ -64,6 +67,7 @@ impl Findings {
         Self {
             verdicts: vec![None; recipients],
             tried: Vec::new(),
+            answered: None,
             earlier: Vec::new(),
             failures: Vec::new(),
             mail_refused: None,
@@ -170,8 +174,29 @@ impl Findings {
         })
     }
 
+    /// What was tried for a recipient that did not get the message. Of the host that answered each for itself
+    /// it has its own answer: what was said of others is not its sender's business, and explains nothing.
+    pub(crate) fn tried_for(&self, recipient: usize, failure: &Failure) -> Cow<'_, [Tried]> {
+        let Some(at) = self.answered else {
+            return Cow::Borrowed(&self.tried);
+        };
+        if self.earlier.binary_search(&recipient).is_ok() {
+            return Cow::Borrowed(self.tried.get(..at).unwrap_or_default());
+        }
+        let is_own = |t: &Tried| t.reason == Some(failure.reason) && *t.detail == *failure.detail;
+        if self.tried.get(at).is_none_or(is_own) {
+            return Cow::Borrowed(&self.tried);
+        }
+        let mut own = self.tried.clone();
+        own[at].reason = Some(failure.reason);
+        own[at].case = failure.case;
+        own[at].detail = failure.detail.as_str().into();
+        Cow::Owned(own)
+    }
+
     pub(crate) fn push_tried(&mut self, way: &Way<'_>, session: &Session) {
         let (ip, _) = session.address();
+        self.answered = Some(self.tried.len());
         let refused = self.refusal();
         self.tried.push(Tried {
             mx: shown(way.name, Some(ip)).into(),

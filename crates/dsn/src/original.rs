@@ -35,17 +35,26 @@ pub(crate) fn decide<'a>(
     return_path: ReturnPath,
 ) -> Returned<'a> {
     let envelope = notification.envelope;
-    let whole = match notification.original {
-        Original::Withheld => return Returned::Nothing,
-        Original::Headers(h) => return cap(h, reporter.max_returned, Why::Usual),
-        Original::Whole(w) => w,
-    };
-    let headers = header_section(whole);
     let failure = notification
         .recipients
         .iter()
         .any(|r| matches!(r.action, Action::Failed | Action::Expired));
     let asked = envelope.ret == Some(Ret::Full) && failure && !envelope.requiretls;
+    let whole = match notification.original {
+        Original::Withheld => return Returned::Nothing,
+        // What is too big is not even read.
+        Original::Headers(h) => {
+            let fits = u64::try_from(reporter.max_returned).is_ok_and(|max| envelope.size <= max);
+            let why = if asked && !fits {
+                Why::TooBig
+            } else {
+                Why::Usual
+            };
+            return cap(h, reporter.max_returned, why);
+        }
+        Original::Whole(w) => w,
+    };
+    let headers = header_section(whole);
     if !asked {
         return cap(headers, reporter.max_returned, Why::Usual);
     }

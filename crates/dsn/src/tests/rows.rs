@@ -236,6 +236,25 @@ fn f1_22_what_is_returned() {
 }
 
 #[test]
+fn f1_22_of_what_is_too_big_only_the_header_is_read_and_the_sender_is_told_why() {
+    let r = recipient("b@d.test");
+    for (size, note) in [
+        (2001, "Your message is too big to be sent back"),
+        (2000, "The header of"),
+    ] {
+        let mut case = Case {
+            max_returned: 2000,
+            original: Original::Headers(b"Subject: hello\r\n"),
+            ..Case::default()
+        };
+        case.envelope.ret = Some(Ret::Full);
+        case.envelope.size = size;
+        let report = case.read(&[reported(&r, Action::Failed)]);
+        assert!(report.prose().contains(note), "{size}: {}", report.prose());
+    }
+}
+
+#[test]
 fn d1_16_requiretls_mail_comes_back_as_headers_over_requiretls() {
     let mut case = Case::default();
     case.envelope.ret = Some(Ret::Full);

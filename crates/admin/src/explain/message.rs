@@ -75,6 +75,9 @@ pub(super) fn situation(
         }
         (MessageState::Due | MessageState::Deferred, at) => {
             match suspended.map(|end| at.map_or(end, |at| at.max(end))).or(at) {
+                Some(at) if kept.gives_up(view).is_some_and(|end| end < at) => {
+                    "No further attempt comes before its end, while its destination is suspended.".to_owned()
+                }
                 // A part of it may be due, and kept back.
                 Some(at) if at > now || view.state == MessageState::Deferred => {
                     format!("Its next attempt is at {}.", time(at))

@@ -37,6 +37,8 @@ testkit::net_test! {
         assert!(accepted > 50, "{accepted}");
         let (status, told) = site.page("/readyz").await.unwrap();
         assert!(status == 503 && told.contains("queue.minimum-free-space"), "{status} {told}");
+        let told = site.event("store.full").await;
+        assert!(told.contains(r#""kind":"space""#) && told.contains("(4 MiB)"), "{told}");
         // Now somebody else takes the rest, to the last octet.
         let filler = site.data().join("somebody-elses");
         fill(&filler);
@@ -79,6 +81,28 @@ testkit::net_test! {
         markers.dedup();
         assert_eq!(markers.len(), accepted + 1);
         assert!(!site.printed().contains("panicked"), "{}", site.story());
+    }
+
+    async fn h6_10_without_inodes_mail_is_refused_and_the_cause_is_told() {
+        let _peers = Peers::start().await;
+        let site = Site::new(&Peers::config().set("queue.minimum-free-space", "\"4MiB\""));
+        tmpfs(&site.data(), "64m,nr_inodes=3000");
+        let mut daemon = site.start().await;
+        let others = site.data().join("somebody-elses");
+        std::fs::create_dir(&others).unwrap();
+        let made = (0..).take_while(|n| File::create(others.join(n.to_string())).is_ok()).count();
+        assert!(made > 1000, "{made}");
+        let told = site.event("store.full").await;
+        assert!(told.contains(r#""kind":"inodes""#) && told.contains("df -i"), "{told}");
+        let (status, told) = site.page("/readyz").await.unwrap();
+        assert!(status == 503 && told.contains("inodes left"), "{status} {told}");
+        assert!(!told.contains("MiB are free"), "{told}");
+        let mut session = Session::open().await.unwrap();
+        assert!(hand_over(&mut session, 0).await.1.starts_with("452 4.3.1"));
+        std::fs::remove_dir_all(&others).unwrap();
+        site.event("store.has-room").await;
+        assert_eq!(hand_over(&mut session, 0).await.0, 250);
+        daemon.kill();
     }
 }
 

@@ -172,6 +172,20 @@ impl Site {
         parsed.filter_map(Result::ok).map(Event).collect()
     }
 
+    /// The first event of this name, once there is one.
+    pub(crate) async fn event(&self, name: &str) -> String {
+        let found = eventually(READY_WITHIN, async || {
+            self.events()
+                .iter()
+                .find(|e| e.is(name))
+                .map(Event::to_string)
+        });
+        match found.await {
+            Some(event) => event,
+            None => panic!("no {name}:\n{}", self.story()),
+        }
+    }
+
     /// What all processes printed so far.
     pub(crate) fn printed(&self) -> String {
         let bytes = std::fs::read(self.path().join("output")).unwrap_or_default();

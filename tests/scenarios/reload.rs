@@ -111,10 +111,14 @@ testkit::net_test! {
             assert!(error < warning, "first why it was refused: {text}");
         };
         told(&refused.stderr);
+        let failed = |e: &Event| e.is("config.reload-failed");
+        // Whoever asked for it, the log has why.
+        let by_command = relay.wait_event_after(seen, failed, SOON).await;
+        told(by_command.text("detail"));
+        let seen = relay.events().len();
         let mut client = hello("127.0.0.1", RELAY).await;
         assert!(rcpt(&mut client).await.starts_with("250 "));
         relay.hang_up();
-        let failed = |e: &Event| e.is("config.reload-failed");
         let failed = relay.wait_event_after(seen, failed, SOON).await;
         told(failed.text("detail"));
         let words = failed.text("detail").split("warning: ").next().unwrap();

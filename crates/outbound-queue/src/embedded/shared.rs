@@ -22,6 +22,7 @@ use crate::body::Budget;
 use crate::core::{Core, Hot, Step};
 use crate::disk::{Place, decode_row};
 use crate::state::Stored;
+use crate::stats::Shortage;
 
 pub(super) struct Shared {
     state: Mutex<State>,
@@ -159,14 +160,23 @@ impl Shared {
     /// Whether there is room for `more` bytes above the floor.
     pub(super) fn check_room(&self, more: u64) -> Result<(), QueueError> {
         let floor = self.options.free_space_floor;
-        // Unknown is not full: the journal itself notices a full disk.
-        let Some(free) = self.free_space(floor.saturating_add(more).saturating_add(PLENTY)) else {
-            return Ok(());
-        };
-        if free.bytes < floor.saturating_add(more) || free.inodes.is_some_and(|n| n < FEW_INODES) {
-            return Err(QueueError::DiskFull { floor });
+        match self.shortage(more) {
+            Some(_) => Err(QueueError::DiskFull { floor }),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// What `more` bytes would lack.
+    pub(super) fn shortage(&self, more: u64) -> Option<Shortage> {
+        let floor = self.options.free_space_floor;
+        // Unknown is not full: the journal itself notices a full disk.
+        let free = self.free_space(floor.saturating_add(more).saturating_add(PLENTY))?;
+        let inodes = free.inodes.filter(|&n| n < FEW_INODES);
+        if free.bytes < floor.saturating_add(more) {
+            let free = free.bytes;
+            return Some(Shortage::Space { free, floor });
+        }
+        inodes.map(|free| Shortage::Inodes { free })
     }
 
     /// What is free. With more than `plenty` an answer is good for a moment: three system calls a

@@ -19,8 +19,8 @@ use crate::disk::encode_message;
 use crate::state::Stored;
 use crate::{
     Body, Cursor, Destination, DueDestination, Durable, Edit, EditError, Edited, Filter, Finish,
-    Finished, Health, LeaseToken, Leased, MessageView, Now, Page, QueueError, QueueStore, Stats,
-    Summary, SuspendedSides, Target,
+    Finished, Health, LeaseToken, Leased, MessageView, Now, Page, QueueError, QueueStore, Shortage,
+    Stats, Summary, SuspendedSides, Target,
 };
 
 /// The queue on disk. Cheap to clone; the last clone that is dropped ends its threads, and whatever was
@@ -285,11 +285,11 @@ impl QueueStore for EmbeddedStore {
 
     fn health(&self) -> Health {
         let failure = self.shared.journal.health().err();
-        let full = self.shared.check_room(0).is_err();
+        let full = self.shared.shortage(0);
         let state = self.shared.lock();
         Health {
             failed: failure.map(|failure| failure.to_string()),
-            disk_full: full || state.is_behind(),
+            full: full.or(state.is_behind().then_some(Shortage::Unrecorded)),
             recovering: state.recovering,
             index_rebuilt: state.index_rebuilt.clone(),
             index_failed: state.index_failed.clone(),

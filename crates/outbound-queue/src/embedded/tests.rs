@@ -13,7 +13,9 @@ use super::shared::Shared;
 use super::*;
 use crate::conformance::{DELIVERED, at, deferred, ending, put, read, to};
 use crate::samples::ByDomain;
-use crate::{Done, Edit, Filter, Incoming, NewMessage, Outcome, QueueError, QueueStore, Target};
+use crate::{
+    Done, Edit, Filter, Incoming, NewMessage, Outcome, QueueError, QueueStore, Shortage, Target,
+};
 
 mod crash;
 mod damage;
@@ -226,10 +228,17 @@ async fn e4_17_h6_01_below_the_floor_nothing_is_accepted() {
     );
     free.store(499, Ordering::Relaxed);
     assert_eq!(store.begin(None, at(1)).err(), Some(full));
-    assert!(store.health().disk_full);
+    let lack = store.health().full.unwrap();
+    assert_eq!(
+        lack,
+        Shortage::Space {
+            free: 499,
+            floor: 500
+        }
+    );
     free.store(1000, Ordering::Relaxed);
     put(&store, "s@a.test", &["r@d.test"], b"x", false, at(2)).await;
-    assert!(!store.health().disk_full);
+    assert_eq!(store.health().full, None);
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ impl<S: QueueStore> Intake for QueueIntake<S> {
         if health.failed.is_some() {
             return Err(Refusal::local_error());
         }
-        if health.disk_full {
+        if health.full.is_some() {
             return Err(Refusal::disk_full());
         }
         Ok(())

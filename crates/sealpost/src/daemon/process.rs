@@ -1,7 +1,7 @@
 //! What the control API and the probes ask of the process.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use admin::{
@@ -35,6 +35,8 @@ pub(crate) struct Process<S> {
     pub(crate) logins: Option<Arc<Logins>>,
     /// Listeners by name and bound address.
     pub(crate) listeners: Vec<(String, std::net::SocketAddr)>,
+    /// Whether the log knows that the disk is full.
+    pub(crate) told_full: AtomicBool,
     /// What has been wrong since the start, for instance a lost policy store.
     pub(crate) standing: Vec<String>,
     /// Whether any name server answers.
@@ -48,9 +50,32 @@ pub(crate) struct Process<S> {
 }
 
 impl<S: QueueStore> Process<S> {
+    /// Begin and end of a full disk (rows H6-01, H6-10): without a client there would be no word of it.
+    pub(crate) fn tell_of_full_disk(&self) {
+        let full = self.queue.health().full;
+        if self.told_full.swap(full.is_some(), Ordering::Relaxed) == full.is_some() {
+            return;
+        }
+        let directory = self.settings.server.data_dir.display().to_string();
+        let Some(lack) = full else {
+            let fields = [("path", &*directory), ("detail", "mail is accepted again")];
+            return self
+                .observer
+                .process("store.has-room", Level::Info, &fields);
+        };
+        let detail = format!("nothing is accepted until there is room: {lack}");
+        let fields = [
+            ("kind", lack.key()),
+            ("path", &directory),
+            ("detail", &detail),
+        ];
+        self.observer.process("store.full", Level::Error, &fields);
+    }
+
     /// A revocation list that is out of date is an alert: whoever keeps it fresh has stopped (row
-    /// I3-08).
-    pub(crate) fn tell_of_outdated_crls(&self) {
+    /// I3-08). So is a certificate that ends.
+    pub(crate) fn tell_of_what_ends(&self) {
+        self.certificates.tell(&self.observer);
         let roots = self.trust.roots.current();
         for list in roots.revocation().outdated(self.observer.clock.wall()) {
             let file = list.file.display().to_string();
@@ -78,9 +103,9 @@ impl<S: QueueStore> Process<S> {
             ready.accepting.push(text.clone());
             ready.delivering.push(text);
         }
-        if health.disk_full {
+        if let Some(lack) = health.full {
             ready.accepting.push(format!(
-                "{} is below queue.minimum-free-space; nothing is accepted until space is freed",
+                "nothing is accepted until there is room in {}: {lack}",
                 self.settings.server.data_dir.display()
             ));
         }
@@ -226,7 +251,7 @@ impl<S: QueueStore> Daemon for Process<S> {
 
     fn reload(&self) -> Result<ReloadResult, String> {
         // It reads files, on disks that may be slow: what else this thread would do goes to another.
-        tokio::task::block_in_place(|| self.read_anew())
+        tokio::task::block_in_place(|| self.reload())
     }
 
     fn trace(&self, subject: &str, span: Duration) -> Result<(), String> {

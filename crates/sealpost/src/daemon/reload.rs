@@ -44,9 +44,15 @@ impl<S> Reloading<S> {
 }
 
 impl<S: QueueStore> Process<S> {
-    /// As [`Self::read_anew`]; the log alone says what is wrong.
-    pub(super) fn reload_by_signal(&self) {
-        let Err(error) = self.read_anew() else { return };
+    /// Reads the configuration anew; whoever asked for it, the log has what is wrong (row H7-11).
+    ///
+    /// # Errors
+    /// As [`Self::read_anew`].
+    pub(super) fn reload(&self) -> Result<ReloadResult, String> {
+        self.read_anew().inspect_err(|error| self.refused(error))
+    }
+
+    fn refused(&self, error: &str) {
         // An event is one line.
         let detail = error.lines().collect::<Vec<_>>().join("; ");
         let fields = [("detail", &*detail)];
@@ -56,7 +62,7 @@ impl<S: QueueStore> Process<S> {
 
     /// # Errors
     /// What is wrong, errors first, each on a line; everything stays as it was.
-    pub(super) fn read_anew(&self) -> Result<ReloadResult, String> {
+    fn read_anew(&self) -> Result<ReloadResult, String> {
         let now = self.observer.clock.wall();
         // First: of two at the same time the one that read the older file must not be the last word.
         let mut running = self.reloading.running.lock();
@@ -108,7 +114,7 @@ impl<S: QueueStore> Process<S> {
         values.take_over(&loaded.values, |key| takes_effect(key, ports));
         *old = next;
         drop(running);
-        self.tell_of_outdated_crls();
+        self.tell_of_what_ends();
         self.certificates.tell(&self.observer);
         self.tell(&changes);
         Ok(result(

@@ -72,7 +72,7 @@ impl Sources {
             fsync: histogram(&journal.sync_seconds),
             group_commit: histogram(&journal.groups_per_sync),
             stores: vec![(Store::Queue, queue.disk_bytes)],
-            queue_healthy: health.failed.is_none() && !health.disk_full,
+            queue_healthy: health.failed.is_none() && health.full.is_none(),
             damaged_records: health.damaged_records,
             started_at: self.started_at,
             certificates: self.certificates(),

@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use admin::{Control, Readiness};
@@ -114,6 +114,7 @@ pub(crate) async fn run(
         logins,
         listeners: named(&server),
         standing,
+        told_full: AtomicBool::new(false),
         dns_silence: dns.silence(),
         dns_path: dns.path(),
         resolver: Arc::clone(&dns),
@@ -518,9 +519,9 @@ impl Running {
                     }
                 }
                 _ = tick.tick() => {
+                    self.process.tell_of_full_disk();
                     if ticks.is_multiple_of(CRL_ALERT) {
-                        self.process.tell_of_outdated_crls();
-                        self.process.certificates.tell(&self.observer);
+                        self.process.tell_of_what_ends();
                     }
                     if ticks.is_multiple_of(REMINDER) {
                         self.remind(ticks > 0);
@@ -572,7 +573,7 @@ impl Running {
 
     fn reload(&self) {
         notify(&[sd_notify::NotifyState::Reloading]);
-        self.process.reload_by_signal();
+        let _ = self.process.reload();
         notify(&[sd_notify::NotifyState::Ready]);
     }
 }

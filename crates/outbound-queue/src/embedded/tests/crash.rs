@@ -325,7 +325,7 @@ async fn h6_02_an_outcome_that_a_full_disk_refused_is_recorded_first() {
         matches!(refused, Err(QueueError::DiskFull { .. })),
         "{refused:?}"
     );
-    assert!(store.health().disk_full && store.begin(None, at(2)).is_err());
+    assert!(store.health().full.is_some() && store.begin(None, at(2)).is_err());
     committer::step(&store.shared).unwrap();
     disk.set_capacity(None);
     committer::step(&store.shared).unwrap();

@@ -162,6 +162,7 @@ mod tests {
             upstream_id: None,
             message_id: None,
             client: None,
+            orig_client: None,
             helo: "c.test",
             listener: "relay",
             identity: None,

@@ -358,7 +358,8 @@ fn plain_after(cause: &Cause) -> Option<Reason> {
         | Cause::Protocol(_)
         | Cause::Missing(_)
         | Cause::Auth(_)
-        | Cause::Local(_) => None,
+        | Cause::Local(_)
+        | Cause::Configured(_) => None,
     }
 }
 

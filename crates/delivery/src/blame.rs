@@ -220,7 +220,8 @@ pub(crate) fn case(stage: Stage, cause: &Cause) -> Case {
         | Cause::Lost(_)
         | Cause::Timeout
         | Cause::Auth(_)
-        | Cause::Local(_) => Case::Usual,
+        | Cause::Local(_)
+        | Cause::Configured(_) => Case::Usual,
     }
 }
 

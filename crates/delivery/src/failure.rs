@@ -129,6 +129,7 @@ impl HostFailure {
                 .and_then(smtp_proto::Reply::status)
                 .unwrap_or_else(|| reason.status()),
             (_, Cause::Missing(missing)) => missing_status(*missing),
+            (_, Cause::Configured(_)) => EnhancedStatus::transient(3, 5),
             _ => reason.status(),
         };
         let specifics = match stage {
@@ -270,7 +271,8 @@ fn weigh(cause: &Cause) -> Weight {
         | Cause::Lost(_)
         | Cause::Timeout
         | Cause::Protocol(_)
-        | Cause::Local(_) => Weight::Unreachable,
+        | Cause::Local(_)
+        | Cause::Configured(_) => Weight::Unreachable,
         Cause::StartTlsNotOffered(_)
         | Cause::StartTlsRefused(_)
         | Cause::StartTlsInjection
@@ -299,7 +301,8 @@ fn evidence(reason: Reason, cause: &Cause) -> Evidence {
         | Cause::Protocol(_)
         | Cause::Auth(_)
         | Cause::Missing(_)
-        | Cause::Local(_) => Evidence::Nothing,
+        | Cause::Local(_)
+        | Cause::Configured(_) => Evidence::Nothing,
     }
 }
 
@@ -340,7 +343,11 @@ pub fn specifics(cause: &Cause) -> String {
             fault => fault.to_string(),
         },
         Cause::Protocol(fault) => fault.to_string(),
-        Cause::Timeout | Cause::Auth(_) | Cause::Missing(_) | Cause::Local(_) => cause.to_string(),
+        Cause::Timeout
+        | Cause::Auth(_)
+        | Cause::Missing(_)
+        | Cause::Local(_)
+        | Cause::Configured(_) => cause.to_string(),
     }
 }
 

@@ -446,7 +446,8 @@ fn refused_record(cause: &Cause) -> Option<TlsSession> {
         | Cause::Remote(_)
         | Cause::Protocol(_)
         | Cause::Missing(_)
-        | Cause::Local(_) => return None,
+        | Cause::Local(_)
+        | Cause::Configured(_) => return None,
     };
     Some(TlsSession {
         version: Cow::Borrowed("unknown"),

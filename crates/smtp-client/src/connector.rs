@@ -1,6 +1,6 @@
 //! Opens sessions: TCP, banner, EHLO, STARTTLS, EHLO.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -106,7 +106,7 @@ impl Connector {
         posture: Posture,
     ) -> Result<Connection, Cause> {
         let socket = new_socket(peer.addr)?;
-        let tcp = self.tcp(socket, peer).await.map_err(Cause::Connect)?;
+        let tcp = self.tcp(socket, peer).await?;
         session.times.connected = Some(Instant::now());
         let source = tcp.local_addr().ok().map(|a| a.ip());
         let transcript = std::mem::take(&mut session.transcript);
@@ -176,20 +176,21 @@ impl Connector {
         }
     }
 
-    async fn tcp(&self, socket: TcpSocket, peer: &Peer) -> Result<TcpStream, SocketFault> {
+    async fn tcp(&self, socket: TcpSocket, peer: &Peer) -> Result<TcpStream, Cause> {
         let addr = peer.addr;
         if let Some(source) = self.config.source(addr) {
-            socket.bind(SocketAddr::new(source, 0))?;
+            let bound = socket.bind(SocketAddr::new(source, 0));
+            bound.map_err(|error| no_source(source, &error))?;
         }
         // Whole flights are written at once: nothing is gained by waiting for more.
-        socket.set_nodelay(true)?;
+        socket.set_nodelay(true).map_err(unconnected)?;
         let limit = self.config.timeouts.connect;
         let limit = peer
             .connect_within
             .map_or(limit, |within| within.min(limit));
         match timeout(limit, socket.connect(addr)).await {
-            Ok(connected) => Ok(connected?),
-            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+            Ok(connected) => connected.map_err(unconnected),
+            Err(_) => Err(unconnected(std::io::ErrorKind::TimedOut.into())),
         }
     }
 
@@ -441,13 +442,31 @@ fn new_socket(addr: SocketAddr) -> Result<TcpSocket, Cause> {
     } else {
         TcpSocket::new_v6()
     };
-    socket.map_err(|error| match Errno::from_io_error(&error) {
+    socket.map_err(unconnected)
+}
+
+/// What this machine lacks is no fault of the host. Ports are counted for each host: that there is none left
+/// towards this one (row H9-08) says nothing about others.
+fn unconnected(error: std::io::Error) -> Cause {
+    match Errno::from_io_error(&error) {
         Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
             let text = format!("no connection can be begun here, to whatever host: {error}");
             Cause::Local(text.into())
         }
         _ => Cause::Connect(error.into()),
-    })
+    }
+}
+
+/// All mail of this family waits for it, whatever the host.
+fn no_source(source: IpAddr, error: &std::io::Error) -> Cause {
+    let what = match error.kind() {
+        std::io::ErrorKind::AddrNotAvailable => "is not an address of this machine".to_owned(),
+        std::io::ErrorKind::AddrInUse => "has no free port left".to_owned(),
+        _ => format!("cannot be used: {error}"),
+    };
+    Cause::Configured(
+        format!("the source address {source} of egress.source-addresses {what}").into(),
+    )
 }
 
 fn no_socket() -> Cause {

@@ -103,6 +103,9 @@ pub enum Cause {
     /// Our own side failed: the content could not be read, the MX name cannot be a TLS name.
     #[error("local trouble: {0}")]
     Local(Box<str>),
+    /// Something is configured here that does not work, whatever the host.
+    #[error("{0}")]
+    Configured(Box<str>),
 }
 
 /// An error of the socket, as a value.
@@ -185,7 +188,7 @@ impl Cause {
                 | MissingExtension::SmtpUtf8
                 | MissingExtension::Size { .. },
             ) => "extension-missing",
-            Self::Local(_) => "local",
+            Self::Local(_) | Self::Configured(_) => "local",
         }
     }
 
@@ -208,7 +211,8 @@ impl Cause {
             | Self::Protocol(_)
             | Self::Auth(_)
             | Self::Missing(_)
-            | Self::Local(_) => None,
+            | Self::Local(_)
+            | Self::Configured(_) => None,
         }
     }
 
@@ -236,7 +240,8 @@ impl Cause {
                 | AuthFault::Protocol,
             )
             | Self::Missing(_)
-            | Self::Local(_) => None,
+            | Self::Local(_)
+            | Self::Configured(_) => None,
         }
     }
 }
@@ -273,9 +278,7 @@ impl From<io::Error> for SocketFault {
         let text = match error.kind() {
             // Row H9-08. The system's words ("cannot assign requested address") say nothing to anybody.
             io::ErrorKind::AddrNotAvailable => {
-                "this machine has no free port left towards that address, or does not have the source \
-                 address that is configured (EADDRNOTAVAIL)"
-                    .into()
+                "this machine has no free port left towards that address (EADDRNOTAVAIL)".into()
             }
             // Over TLS without its "close_notify": the library's words are for programmers.
             io::ErrorKind::UnexpectedEof => CLOSED.into(),

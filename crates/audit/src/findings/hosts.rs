@@ -177,7 +177,8 @@ fn failed(cause: &Cause) -> (Kind, String) {
         | Cause::Protocol(_)
         | Cause::Auth(_)
         | Cause::Missing(_)
-        | Cause::Local(_) => Kind::HostLost,
+        | Cause::Local(_)
+        | Cause::Configured(_) => Kind::HostLost,
     };
     (kind, cause.to_string())
 }

@@ -1,5 +1,7 @@
 //! `sealpost check-config`: what the daemon would say, without starting it.
 
+use std::io::ErrorKind;
+use std::net::{IpAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
@@ -68,6 +70,7 @@ async fn found(sources: &Sources) -> Vec<Problem> {
         Err(error) => problems.push(no_resolver(&error)),
     }
     problems.extend(no_roots(settings));
+    problems.extend(elsewhere(&settings.egress.source_addresses));
     problems.extend(certificates(settings, sources.now));
     problems
 }
@@ -220,6 +223,23 @@ async fn dnssec(resolver: &DnsResolver) -> Option<Problem> {
     })
 }
 
+/// Source addresses that no connection can be made from: mail of their family would wait.
+fn elsewhere(sources: &[IpAddr]) -> Vec<Problem> {
+    let missing = sources.iter().filter(|address| {
+        let bound = UdpSocket::bind((**address, 0));
+        bound.is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable)
+    });
+    missing
+        .map(|address| Problem {
+            severity: Severity::Warning,
+            place: Place::Default,
+            key: "egress.source-addresses".to_owned(),
+            message: format!("{address} is not an address of this machine: no mail leaves from it"),
+            remedy: "name addresses that `ip address` shows, or leave the list out".to_owned(),
+        })
+        .collect()
+}
+
 /// The listeners' TLS as the daemon would make it, and which certificates end soon (row G1-06).
 fn certificates(settings: &Settings, now: Timestamp) -> Vec<Problem> {
     let problem = |severity, key: String, message: String| Problem {
@@ -249,3 +269,18 @@ fn count(problems: &[Problem], severity: Severity) -> usize {
 }
 
 const PATIENCE: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn source_addresses_that_this_machine_does_not_have_are_warned_of() {
+        let sources = ["127.0.0.1", "192.0.2.1"].map(|text| text.parse().unwrap());
+        let problems = elsewhere(&sources);
+        let [problem] = &problems[..] else {
+            panic!("{problems:?}")
+        };
+        assert!(problem.message.starts_with("192.0.2.1 is not"), "{problem}");
+    }
+}

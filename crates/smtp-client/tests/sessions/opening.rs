@@ -51,6 +51,23 @@ fn with_starttls(reply: &str) -> Vec<Step> {
     script
 }
 
+/// It is no host's fault, whichever it is.
+#[tokio::test]
+async fn h9_08_a_source_address_that_is_not_ours_is_told_as_our_configuration() {
+    let mut config = config();
+    config.sources = vec!["192.0.2.1".parse().unwrap()];
+    let connector = Connector::new(config, roots(&Ca::new("Root")));
+    let scripted = Scripted::start(greet(&[]));
+    let peer = peer_of(&scripted);
+    let connected = connector.connect_with(&peer, Posture::DangerousPlain);
+    let error = refused(connected.await);
+    assert_eq!(error.cause.reason_key(), "local");
+    assert_eq!(
+        error.cause.to_string(),
+        "the source address 192.0.2.1 of egress.source-addresses is not an address of this machine"
+    );
+}
+
 #[tokio::test]
 async fn h3_01_h3_02_no_starttls() {
     for posture in NEED_TLS {

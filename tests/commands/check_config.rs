@@ -75,6 +75,17 @@ testkit::net_test! {
         assert!(!said.stdout.contains("not asked yet"), "{said:?}");
     }
 
+    async fn a_data_directory_without_room_for_mail_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("sealpost.toml");
+        let free = rustix::fs::statvfs(folder.path()).unwrap();
+        let config = RelayConfig::default().set("queue.minimum-free-space", r#""1TiB""#);
+        std::fs::write(&file, config.text(folder.path())).unwrap();
+        let said = cli(&file, &["check-config"]).await;
+        let told = said.stdout.contains("warning: queue.minimum-free-space: the file system of ");
+        assert_eq!(told, free.f_bavail.saturating_mul(free.f_frsize) < 1 << 40, "{said:?}");
+    }
+
     /// Every problem in the form that was asked for, those of the file itself too.
     async fn a_file_that_is_no_text_is_a_problem_with_a_line() {
         let folder = tempfile::tempdir().unwrap();

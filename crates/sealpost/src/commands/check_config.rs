@@ -5,11 +5,13 @@ use std::net::{IpAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
+use journal::{FreeSpace, free_space};
 use mail_types::Timestamp;
 use resolver::{BuildError, DnsResolver, Path as DnsPath};
 use settings::{Place, Problem, Settings, Severity, Sources, is_local_address, mail_loop_warning};
 use tokio::time::timeout;
 
+use super::status::rounded;
 use crate::daemon::certificates::ending;
 use crate::daemon::logins::{identities, nobodys, without_scram};
 use crate::daemon::open::{resolver_config, roots};
@@ -71,6 +73,7 @@ async fn found(sources: &Sources) -> Vec<Problem> {
     }
     problems.extend(no_roots(settings));
     problems.extend(elsewhere(&settings.egress.source_addresses));
+    problems.extend(no_room(settings));
     problems.extend(certificates(settings, sources.now));
     problems
 }
@@ -174,6 +177,43 @@ fn no_roots(settings: &Settings) -> Option<Problem> {
         key: "tls.roots".to_owned(),
         message: error.to_string(),
         remedy: String::new(),
+    })
+}
+
+/// The data directory, or what it would be made in, has less room than mail is refused for.
+fn no_room(settings: &Settings) -> Option<Problem> {
+    let dir = &settings.server.data_dir;
+    let space = dir.ancestors().find_map(|at| free_space(at).ok())?;
+    little_room(dir, space, settings.queue.minimum_free_space)
+}
+
+fn little_room(dir: &Path, space: FreeSpace, minimum: u64) -> Option<Problem> {
+    let (least, dir) = (rounded(minimum), dir.display());
+    let (message, remedy) = if space.total_bytes <= minimum {
+        (
+            format!(
+                "the file system of {dir} holds {} in all, and with less than {least} free no mail is accepted",
+                rounded(space.total_bytes)
+            ),
+            "set queue.minimum-free-space to a part of that, or put server.data-dir on a larger file system",
+        )
+    } else if space.bytes < minimum {
+        (
+            format!(
+                "the file system of {dir} has {} free, and with less than {least} no mail is accepted",
+                rounded(space.bytes)
+            ),
+            "free space there, put server.data-dir elsewhere, or set queue.minimum-free-space lower",
+        )
+    } else {
+        return None;
+    };
+    Some(Problem {
+        severity: Severity::Warning,
+        place: Place::Default,
+        key: "queue.minimum-free-space".to_owned(),
+        message,
+        remedy: remedy.to_owned(),
     })
 }
 
@@ -282,5 +322,32 @@ mod tests {
             panic!("{problems:?}")
         };
         assert!(problem.message.starts_with("192.0.2.1 is not"), "{problem}");
+    }
+
+    #[test]
+    fn g5_05_a_file_system_without_room_for_mail_is_told_with_both_figures() {
+        let said = |bytes, total_bytes| {
+            let space = FreeSpace {
+                bytes,
+                total_bytes,
+                inodes: None,
+            };
+            let problem = little_room(Path::new("/data"), space, 256 << 20)?;
+            assert_eq!(problem.severity, Severity::Warning);
+            Some(format!("{}; {}", problem.message, problem.remedy))
+        };
+        let small = said(90 << 20, 100 << 20).unwrap();
+        assert!(
+            small.contains("/data holds 100.0 MiB in all, and with less than 256.0 MiB"),
+            "{small}"
+        );
+        assert!(small.contains("larger file system"), "{small}");
+        let full = said(90 << 20, 1 << 40).unwrap();
+        assert!(
+            full.contains("/data has 90.0 MiB free, and with less than 256.0 MiB"),
+            "{full}"
+        );
+        assert!(full.contains("free space there"), "{full}");
+        assert_eq!(said(256 << 20, 1 << 40), None);
     }
 }

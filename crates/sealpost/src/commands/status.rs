@@ -310,7 +310,7 @@ fn by_name(counts: &[(String, u64)]) -> String {
 }
 
 /// For people: three digits or so, in the largest unit that fits.
-fn rounded(bytes: u64) -> String {
+pub(super) fn rounded(bytes: u64) -> String {
     let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     match units.iter().find(|(_, factor)| bytes >= *factor) {
         Some((name, factor)) => {

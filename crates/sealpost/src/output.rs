@@ -62,6 +62,15 @@ impl Output {
         }
     }
 
+    /// Columns of the terminal, if it is one and tells.
+    pub(crate) fn columns(&self) -> Option<usize> {
+        let size = self
+            .terminal
+            .then(|| rustix::termios::tcgetwinsize(io::stdout()));
+        let columns = usize::from(size?.ok()?.ws_col);
+        (columns > 0).then_some(columns)
+    }
+
     /// One line of text.
     pub(crate) fn line(&mut self, text: &str) -> io::Result<()> {
         writeln!(self.to, "{}", printable(text))

@@ -59,6 +59,7 @@ async fn list(
     let mut cursor: Option<String> = None;
     let mut listed = 0;
     let mut progress = Progress::new(json);
+    let widest = widest(out.columns());
     while left > 0 {
         let mut query = query(filter);
         query.push(("limit", left.min(PAGE).to_string()));
@@ -82,7 +83,7 @@ async fn list(
                 .items
                 .iter()
                 .take(left)
-                .map(|item| row(item, out))
+                .map(|item| row(item, widest, out))
                 .collect();
             table.rows(out, &rows)?;
         }
@@ -99,8 +100,14 @@ async fn list(
     Ok(())
 }
 
-fn row(item: &QueueItem, out: &Output) -> Vec<String> {
-    let short = |address: &str| out.cut(address, WIDEST);
+/// Characters of an address in a list on a terminal of so many columns; `queue show` has it whole.
+fn widest(columns: Option<usize>) -> usize {
+    let left = columns.unwrap_or_default().saturating_sub(BESIDE_ADDRESSES);
+    (left / 2).max(NARROW)
+}
+
+fn row(item: &QueueItem, widest: usize, out: &Output) -> Vec<String> {
+    let short = |address: &str| out.cut(address, widest);
     let recipients = match item.recipients.as_slice() {
         [] => "-".to_owned(),
         [one] => short(one),
@@ -499,14 +506,29 @@ fn sender(address: &str) -> String {
 const NAMED: usize = 100;
 const ACTIONS: &str = "/v1/queue/actions";
 const PAGE: usize = 500;
-/// Characters of an address in a list on a terminal; `queue show` has it whole.
-const WIDEST: usize = 32;
+/// Characters of an address where a terminal is narrow.
+const NARROW: usize = 32;
+/// What the other columns of a list take with a long reason, and how many recipients there are besides.
+const BESIDE_ADDRESSES: usize = 112;
 /// More than this is not cancelled or bounced by a slip of the hand.
 const MANY: u64 = 10;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_have_the_room_that_the_terminal_has() {
+        for (columns, want) in [
+            (None, 32),
+            (Some(80), 32),
+            (Some(176), 32),
+            (Some(200), 44),
+            (Some(300), 94),
+        ] {
+            assert_eq!(widest(columns), want, "{columns:?}");
+        }
+    }
 
     #[test]
     fn a_filter_becomes_the_query_that_the_api_takes() {

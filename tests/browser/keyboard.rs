@@ -39,8 +39,10 @@ testkit::net_test! {
         browser.until_says("Accepts and delivers mail").await;
 
         tab_to(&browser, ".plot").await;
+        let told = "/^Queue: a chart of messages by state, from \\d\\d:\\d\\d to \\d\\d:\\d\\d UTC\\. .*\\. The arrow keys/";
+        browser.until("sentences", &format!("{told}.test(document.activeElement.getAttribute('aria-label'))")).await;
         browser.press(LEFT).await;
-        browser.until("a reading", "document.querySelector('.readout').textContent.includes('UTC')").await;
+        browser.until("a reading with its values", "/UTC: \\d+ deferred, /.test(document.querySelector('.readout').textContent)").await;
         tab_to(&browser, "#nav a[href='#/queue']").await;
         browser.press(ENTER).await;
         browser.until_says(&id).await;

@@ -20,7 +20,7 @@ export function chart(title, at, series, unit, interval = 60) {
   const grid = [0.25, 0.5, 0.75, 1].map((part) => svg("line", { class: "grid", x1: 0, x2: WIDTH, y1: y(top * part), y2: y(top * part) }));
   const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" }, grid, lines, cursor);
   const plot = el("div", {
-    class: "plot", tabindex: "0", role: "img", "aria-label": spoken(title, series, unit),
+    class: "plot", tabindex: "0", role: "img", "aria-label": spoken(title, at, series, unit),
     onpointermove: (event) => {
       const box = plot.getBoundingClientRect();
       point(nearest(at, first + ((event.clientX - box.left) / box.width) * width));
@@ -41,7 +41,8 @@ export function chart(title, at, series, unit, interval = 60) {
     cursor.setAttribute("x1", n < 0 ? -9 : x(n));
     cursor.setAttribute("x2", n < 0 ? -9 : x(n));
     legend.forEach((value, s) => { value.textContent = number(series[s].values[k]); });
-    readout.textContent = n < 0 ? "last sample" : `${clock(at[n])} UTC`;
+    readout.replaceChildren(n < 0 ? "last sample" : `${clock(at[n])} UTC`,
+      n < 0 ? "" : el("span", { class: "unseen" }, `: ${series.map((s) => `${number(s.values[n])} ${s.name}`).join(", ")}`));
     readout.setAttribute("aria-live", n < 0 ? "off" : "polite");
   }
   const legend = series.map(() => el("b", {}));
@@ -76,7 +77,10 @@ function clock(seconds) {
   return new Date(seconds * 1000).toISOString().slice(11, 16);
 }
 
-function spoken(title, series, unit) {
-  const parts = series.map((s) => `${s.name} ${number(s.values[s.values.length - 1] || 0)} in the last sample, at most ${number(Math.max(0, ...s.values))}`);
-  return `${title}, ${unit}: ${parts.join("; ")}. Arrow keys read single values.`;
+// The chart in sentences; of what has been nothing all the time nothing is said.
+function spoken(title, at, series, unit) {
+  if (!at.length) return `${title}: no samples yet.`;
+  const said = series.filter((s) => Math.max(0, ...s.values) > 0)
+    .map((s) => `${number(s.values[s.values.length - 1])} ${s.name} in the last sample, ${number(Math.max(...s.values))} at most`);
+  return `${title}: a chart of ${unit}, from ${clock(at[0])} to ${clock(at[at.length - 1])} UTC. ${said.length ? said.join("; ") : "There were none in that time"}. The arrow keys read single samples.`;
 }

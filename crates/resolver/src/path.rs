@@ -18,9 +18,10 @@ use hickory_resolver::proto::rr::{Name, RecordType};
 use tokio::sync::{Mutex, watch};
 
 use crate::anchors::named;
+use crate::diagnose::out_of_time;
 use crate::prune::covered;
 use crate::trouble::ours;
-use crate::validate::{Memory, Validator};
+use crate::validate::{Memory, Validator, now};
 use crate::wire::{Failure, Want, Wire};
 
 /// What is known about the way to DNSSEC.
@@ -227,7 +228,10 @@ async fn look_for_keys(wire: &Wire, validator: &Validator, zone: &Name) -> Seen 
     match validator.once(&question, Memory::Renew).await {
         Ok(message) if message.answers.iter().all(|r| r.proof == Proof::Secure) => Seen::Carries,
         Ok(_) => Seen::Bogus(untrusted(wire, zone, "")),
-        Err(Failure::Bogus(why)) => Seen::Bogus(untrusted(wire, zone, &why)),
+        Err(Failure::Bogus(why)) => {
+            let late = out_of_time(&named(zone), &reply.answers, now());
+            Seen::Bogus(late.unwrap_or_else(|| untrusted(wire, zone, &why)))
+        }
         Err(failure) => failed(wire, zone, failure),
     }
 }

@@ -128,8 +128,8 @@ fn memory(data_dir: &Path) -> PathBuf {
 }
 
 /// For keys that are signed and do not verify.
-pub(crate) const BOGUS_REMEDY: &str = "mail waits; check that the files of dns.trust-anchors hold the current keys, that \
-     the clock is right, and that nobody on the way to the servers of dns.servers changes their answers; if DNSSEC is to \
+pub(crate) const BOGUS_REMEDY: &str = "mail waits; check that the clock is right, that the files of dns.trust-anchors hold the \
+     current keys, and that nobody on the way to the servers of dns.servers changes their answers; if DNSSEC is to \
      be given up here, set dns.dnssec = \"off\"";
 const TEXT: &str = "\
 DNSSEC has reached this relay. While this file is here, a resolver that strips it is a fault: mail

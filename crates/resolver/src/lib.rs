@@ -11,6 +11,7 @@
 
 mod anchors;
 mod chain;
+mod closed;
 mod config;
 mod diagnose;
 mod dname;

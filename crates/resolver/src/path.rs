@@ -281,8 +281,13 @@ fn silence(wire: &Wire, zone: &str, error: &NetError) -> Seen {
             wire.names()
         ));
     }
+    let more = match (wire.silent(), error) {
+        (Some(why), _) => format!(" ({why})"),
+        (None, NetError::Timeout) => String::new(),
+        (None, other) => format!(" ({other})"),
+    };
     Seen::Silence(format!(
-        "{} gave no answer when asked for the keys of {zone}, which DNSSEC begins with: {error}",
+        "{} gave no answer when asked for the keys of {zone}, which DNSSEC begins with{more}",
         wire.names()
     ))
 }

@@ -19,6 +19,7 @@ use hickory_resolver::proto::rr::{Name, RecordType};
 use hickory_resolver::{ConnectionProvider, NameServerPool, PoolContext, TlsConfig};
 use tokio::sync::watch;
 
+use crate::closed::why_silent;
 use crate::config::{BuildError, Config, Dnssec};
 use crate::silence::{Quiet, Silence};
 use crate::trouble::{Trouble, ours};
@@ -34,6 +35,7 @@ struct Inner {
     retries: usize,
     options: DnsRequestOptions,
     names: String,
+    addresses: Vec<SocketAddr>,
     quiet: Quiet,
     /// Held by whoever finds out whether that is everybody's silence.
     asking: tokio::sync::Mutex<()>,
@@ -78,6 +80,7 @@ impl Wire {
             Servers { pool, trouble }
         };
         let names = names(&servers);
+        let addresses = servers.iter().map(address).collect();
         let each = match servers.len() {
             1 => Vec::new(),
             _ => servers.iter().map(|s| pool(vec![s.clone()])).collect(),
@@ -88,6 +91,7 @@ impl Wire {
             retries: config.retries,
             options,
             names,
+            addresses,
             quiet: Quiet::new(),
             asking: tokio::sync::Mutex::new(()),
         })))
@@ -111,6 +115,13 @@ impl Wire {
     /// Whether anybody answers.
     pub(crate) fn quiet(&self) -> watch::Receiver<Option<Silence>> {
         self.0.quiet.subscribe()
+    }
+
+    /// What is said of the servers, if none has answered.
+    pub(crate) fn silent(&self) -> Option<String> {
+        let quiet = self.0.quiet.subscribe();
+        let silence = quiet.borrow();
+        silence.as_ref().map(|silence| silence.why.clone())
     }
 
     /// Asks whether anybody answers.
@@ -245,7 +256,7 @@ impl Inner {
         }
         let since = Instant::now();
         if self.is_anybody_there().await == Some(false) {
-            let why = format!("{}: {error}", self.names);
+            let why = why_silent(&self.addresses).await;
             self.quiet.nobody_answered(since, why);
         }
     }
@@ -343,19 +354,24 @@ fn note_ad(mut response: DnsResponse) -> DnsResponse {
     response
 }
 
+fn address(server: &NameServerConfig) -> SocketAddr {
+    let port = server.connections.first().map_or(53, |c| c.port);
+    SocketAddr::new(server.ip, port)
+}
+
 fn names(servers: &[NameServerConfig]) -> String {
     let mut text = String::new();
     for (i, server) in servers.iter().enumerate() {
-        let port = server.connections.first().map_or(53, |c| c.port);
+        let address = address(server);
         let and = match i {
             0 => "",
             _ if i + 1 == servers.len() => " and ",
             _ => ", ",
         };
         // Writing to a String does not fail.
-        let _ = match port {
+        let _ = match address.port() {
             53 => write!(text, "{and}{}", server.ip),
-            _ => write!(text, "{and}{}", SocketAddr::new(server.ip, port)),
+            _ => write!(text, "{and}{address}"),
         };
     }
     text

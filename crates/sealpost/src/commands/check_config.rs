@@ -225,7 +225,10 @@ async fn dnssec(resolver: &DnsResolver) -> Option<Problem> {
         DnsPath::Unknown(why) => {
             let why = match looked {
                 Ok(()) => why.clone(),
-                Err(_elapsed) => format!("{} is silent", resolver.servers()),
+                Err(_elapsed) => match &*resolver.silence().borrow() {
+                    Some(silence) => silence.why.clone(),
+                    None => format!("{} is silent", resolver.servers()),
+                },
             };
             return Some(Problem {
                 severity: Severity::Warning,

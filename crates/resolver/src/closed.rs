@@ -1,0 +1,75 @@
+//! Which name servers are not there at all. hickory's sockets are not connected, so that a closed port looks to
+//! it like silence; for whoever has to mend it, a resolver that does not run is another fault than packets that
+//! are dropped.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::net::UdpSocket;
+use tokio::time::timeout;
+
+/// What is to be said of these servers, none of which has answered.
+pub(crate) async fn why_silent(servers: &[SocketAddr]) -> String {
+    let looks = servers.iter().map(|server| is_closed(*server));
+    let closed = futures_util::future::join_all(looks).await;
+    let said: Vec<String> = servers
+        .iter()
+        .zip(closed)
+        .map(|(server, closed)| match closed {
+            true => format!(
+                "{}: nothing answers on port {} there (connection refused)",
+                server.ip(),
+                server.port()
+            ),
+            false => format!("{}: no answer in time", server.ip()),
+        })
+        .collect();
+    said.join("; ")
+}
+
+async fn is_closed(server: SocketAddr) -> bool {
+    let asked = timeout(BRIEFLY, ask(server)).await;
+    asked.is_ok_and(|result| {
+        result.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
+    })
+}
+
+/// A connected socket is told that the port is closed.
+async fn ask(server: SocketAddr) -> std::io::Result<usize> {
+    let any: IpAddr = match server {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).await?;
+    socket.connect(server).await?;
+    socket.send(&ROOT_SOA).await?;
+    socket.recv(&mut [0; 512]).await
+}
+
+/// `. SOA`, recursion desired. The answer is not looked at.
+const ROOT_SOA: [u8; 17] = [0x5e, 0xa1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 6, 0, 1];
+const BRIEFLY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn h1_02_a_closed_port_is_told_from_a_silent_one() {
+        // Bound and never read.
+        let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (open, closed) = (silent.local_addr().unwrap(), free.local_addr().unwrap());
+        drop(free);
+        assert_eq!(why_silent(&[open]).await, "127.0.0.1: no answer in time");
+        let said = why_silent(&[closed, open]).await;
+        let port = closed.port();
+        assert_eq!(
+            said,
+            format!(
+                "127.0.0.1: nothing answers on port {port} there (connection refused); \
+                 127.0.0.1: no answer in time"
+            )
+        );
+    }
+}

@@ -1,6 +1,6 @@
 //! What operators do on the page: find mail, read why it waits, act on it; policies, checks, events.
 
-use crate::net::{ADMIN, Net, SOON, deferred, logged_in, waiting};
+use crate::net::{ADMIN, Net, PAGE, SOON, deferred, logged_in, waiting};
 
 testkit::net_test! {
     async fn mail_is_found_explained_and_cancelled() {
@@ -93,6 +93,39 @@ testkit::net_test! {
         assert_eq!(browser.complaints().await, [""; 0]);
     }
 
+    async fn mail_of_one_reason_and_several_causes_has_a_remedy_for_each() {
+        let net = Net::start().await;
+        let relay = net.relay().await;
+        let mut peers = Vec::new();
+        let certificates = [
+            ("self.test", net.ca.cert(&["mx.self.test"]).self_signed().issue()),
+            ("chain.test", net.ca.cert(&["mx.chain.test"]).missing_intermediate().issue()),
+        ];
+        for (n, (domain, leaf)) in certificates.iter().enumerate() {
+            let mx = net.stubborn(domain, &format!("127.0.1.{}", n + 1)).await;
+            mx.certificate(leaf);
+            waiting(&relay, &format!("b@{domain}")).await;
+            peers.push(mx);
+        }
+        let summary = relay.cli(&["queue", "summary", "--json"]).await.json();
+        let cases = summary["reasons"][0]["cases"].as_array().unwrap();
+        assert_eq!(cases.len(), 2, "{summary}");
+        assert!(cases.iter().all(|case| case["messages"] == 1), "{summary}");
+        assert!(summary["reasons"][0].get("said").is_none(), "neither speaks for both: {summary}");
+        let browser = logged_in(ADMIN).await;
+        browser.go(&format!("{PAGE}#/deferrals")).await;
+        browser.until_says("2 causes, most of them:").await;
+        let shown = browser.text_of_page().await;
+        for case in cases {
+            for part in ["sentence", "advice"] {
+                let text = case[part].as_str().unwrap();
+                assert!(shown.contains(text), "{text}: {shown}");
+            }
+        }
+        browser.shoot("several-causes").await;
+        assert_eq!(browser.complaints().await, [""; 0]);
+    }
+
     async fn a_policy_that_has_run_out_is_not_called_ok() {
         let net = Net::start().await;
         let _mx = net.stubborn("d.test", "127.0.0.25").await;
@@ -141,12 +174,12 @@ testkit::net_test! {
         let browser = logged_in(ADMIN).await;
         browser.until_says("Accepts and delivers mail").await;
         browser.go("about:blank").await;
-        browser.go(&format!("{}#/check?domain=d.test", crate::net::PAGE)).await;
+        browser.go(&format!("{}#/check?domain=d.test", PAGE)).await;
         browser.until("the domain", "document.querySelector('#c-domain')?.value === 'd.test'").await;
         let begun = browser.script("return document.querySelector('.steps') !== null").await;
         assert_eq!(begun, false);
         // The page's own button does.
-        browser.go(&format!("{}#/policies/d.test", crate::net::PAGE)).await;
+        browser.go(&format!("{}#/policies/d.test", PAGE)).await;
         browser.click("main a[href^='#/check']").await;
         browser.until_says("Mail would be deferred").await;
         assert_eq!(browser.complaints().await, [""; 0]);

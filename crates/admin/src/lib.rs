@@ -36,10 +36,10 @@ pub use problem::{Problem, ProblemKind, quoted};
 pub use routes::{Route, Routes};
 pub use serve::{ServeError, refusing_router, serve_socket};
 pub use types::{
-    ActionRequest, ActionResult, AttemptView, CaseView, CertificateView, ClockView, ConfigChange,
-    DestinationSummary, ExemptRequest, ExemptionView, Explanation, Filter, ListenerView,
-    LogLossView, LookupView, Page, PauseRequest, PauseResult, PausedView, PinRequest, PinView,
-    PolicyDetail, PolicyView, ProblemDetails, QueueAction, QueueDetail, QueueItem, QueueSummary,
-    ReasonSummary, RecipientView, ReloadResult, Section, StatusView, TestingFailureView,
-    TraceRequest, TraceView, TranscriptView,
+    ActionRequest, ActionResult, AttemptView, CaseCount, CaseView, CertificateView, ClockView,
+    ConfigChange, DestinationSummary, ExemptRequest, ExemptionView, Explanation, Filter,
+    ListenerView, LogLossView, LookupView, Page, PauseRequest, PauseResult, PausedView, PinRequest,
+    PinView, PolicyDetail, PolicyView, ProblemDetails, QueueAction, QueueDetail, QueueItem,
+    QueueSummary, ReasonSummary, RecipientView, ReloadResult, Section, StatusView,
+    TestingFailureView, TraceRequest, TraceView, TranscriptView,
 };

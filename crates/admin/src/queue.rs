@@ -11,8 +11,8 @@ use crate::paused;
 use crate::problem::{Problem, quoted};
 use crate::queue_view::{detail, item};
 use crate::{
-    CaseView, Control, DestinationSummary, Filter, Page, ProblemDetails, QueueDetail, QueueItem,
-    QueueSummary, ReasonSummary,
+    CaseCount, CaseView, Control, DestinationSummary, Filter, Page, ProblemDetails, QueueDetail,
+    QueueItem, QueueSummary, ReasonSummary,
 };
 
 /// Waiting messages that match, in the order of their next attempt. A page may have fewer than `limit`,
@@ -167,7 +167,10 @@ fn in_a_word(side: Side) -> String {
 /// What is said of mail for which something else is to be said than usually of its reason.
 fn said(reason: Option<&str>, blame: Option<Blame>) -> Option<CaseView> {
     let is_usual = |b: &Blame| reason == Some(b.reason.key()) && *b == b.reason.into();
-    let blame = blame.filter(|blame| !is_usual(blame))?;
+    blame.filter(|blame| !is_usual(blame)).map(in_case)
+}
+
+fn in_case(blame: Blame) -> CaseView {
     let Blame { reason, case, by } = blame;
     let facts = Facts {
         case,
@@ -175,21 +178,49 @@ fn said(reason: Option<&str>, blame: Option<Blame>) -> Option<CaseView> {
         ..Facts::default()
     };
     let explanation = reason.explanation_in(case).iter();
-    Some(CaseView {
+    CaseView {
         sentence: reason.sentence(&facts),
         advice: reason.advice(&facts),
         explanation: explanation.map(|text| (*text).to_owned()).collect(),
         clause: (!reason.is_explained_apart(case)).then(|| reason.clause().to_owned()),
-    })
+    }
+}
+
+/// What is said of each case; one remedy must not stand for mail that needs another.
+fn cases(counts: &[(Option<Blame>, u64)]) -> Vec<CaseCount> {
+    let mut cases: Vec<CaseCount> = Vec::new();
+    for (blame, messages) in counts {
+        let Some(said) = blame.map(in_case) else {
+            continue;
+        };
+        match cases.iter_mut().find(|case| case.said == said) {
+            Some(case) => case.messages += messages,
+            None => cases.push(CaseCount {
+                messages: *messages,
+                said,
+            }),
+        }
+    }
+    cases
 }
 
 fn by_reason(reasons: Vec<ReasonCount>) -> Vec<ReasonSummary> {
-    let rows = reasons.into_iter().map(|row| ReasonSummary {
-        side: row.side.map(in_a_word),
-        said: said(row.reason.as_deref(), row.blame),
-        reason: row.reason.map(|reason| reason.to_string()),
-        messages: row.messages,
-        domains: row.destinations,
+    let rows = reasons.into_iter().map(|row| {
+        let cases = cases(&row.cases);
+        let said = match &*row.cases {
+            [(blame, _)] => said(row.reason.as_deref(), *blame),
+            // Of several that are told alike.
+            _ => cases.first().map(|case| case.said.clone()),
+        };
+        let is_one = cases.len() < 2;
+        ReasonSummary {
+            side: row.side.map(in_a_word),
+            said: said.filter(|_| is_one),
+            cases: if is_one { Vec::new() } else { cases },
+            reason: row.reason.map(|reason| reason.to_string()),
+            messages: row.messages,
+            domains: row.destinations,
+        }
     });
     rows.collect()
 }

@@ -218,13 +218,26 @@ pub struct ReasonSummary {
     /// Whose move it is: `recipient-admin`, `us` or `wait`.
     #[serde(default)]
     pub side: Option<String>,
-    /// What is to be said of most of it, if that is not what `/v1/reasons` says.
+    /// What is to be said of all of it, if that is not what `/v1/reasons` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub said: Option<CaseView>,
+    /// Where it waits for different causes, what is to be said of each, most messages first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cases: Vec<CaseCount>,
     /// Messages; one with several domains counts for each.
     pub messages: u64,
     /// Domains or routes.
     pub domains: u64,
+}
+
+/// How much of the mail that waits for one reason is in one case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CaseCount {
+    /// Messages; one with several domains counts for each.
+    pub messages: u64,
+    /// What is to be said of them.
+    #[serde(flatten)]
+    pub said: CaseView,
 }
 
 /// What is said of a failure in a case of its own.

@@ -62,8 +62,9 @@ pub struct ReasonCount {
     pub reason: Option<Arc<str>>,
     /// Whose move it is; `None` before the first attempt.
     pub side: Option<Side>,
-    /// What says so of most of it; `None` also where that is what a suspension began with.
-    pub blame: Option<Blame>,
+    /// What says so, and of how many messages, the largest count first; `None` also where that is what a
+    /// suspension began with.
+    pub cases: Vec<(Option<Blame>, u64)>,
     /// How many.
     pub messages: u64,
     /// For how many destinations.

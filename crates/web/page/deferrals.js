@@ -24,10 +24,19 @@ function part(side, reasons, shown) {
   return [el("h2", {}, side ? move(side, true) : "Not tried yet"), reasons.map(shown)];
 }
 
-// What is to be said of a reason in the case that most of its mail is in.
+// What is to be said of a reason's mail; where it waits for different causes, in which, and of each.
 function told(total, known) {
   const usual = known.get(total.reason);
-  return usual && { ...usual, ...total.said };
+  const cases = total.cases || [];
+  const first = cases.length ? { ...cases[0], sentence: `${plural(cases.length, "cause")}, most of them: ${cases[0].sentence}` } : total.said;
+  return usual && { ...usual, ...first, cases };
+}
+
+// Causes of one reason, each with what is to be done.
+function each(said) {
+  return (said.cases.length ? said.cases : [said]).map((one) => el("div", { class: "prose" },
+    said.cases.length ? el("h3", {}, `${plural(one.messages, "message")}: `, one.sentence) : null,
+    el("p", {}, el("b", {}, "To do: "), one.advice), one.explanation.map((text) => el("p", {}, text))));
 }
 
 // A route is no domain that could be asked for.
@@ -55,7 +64,7 @@ function section(total, reason, rows, open) {
   return el("details", { class: "reason", open },
     el("summary", {}, el("span", { class: "title" }, title), el("span", { class: "count" }, plural(total.messages, "message"), ` for ${plural(total.domains, "domain")}`),
       el("span", { class: "says" }, reason ? reason.sentence : "Its first attempt is still to come."), el("span", { class: "names quiet" }, foreign(names))),
-    reason && [el("div", { class: "prose" }, el("p", {}, el("b", {}, "To do: "), reason.advice), reason.explanation.map((text) => el("p", {}, text))),
+    reason && [each(reason),
       facts([["Status", reason.dsn], ["Standard", reason.clause]])],
     domains(title, rows),
     rows.length > 50 || missing > 0 ? el("p", { class: "quiet" }, `The ${Math.min(50, rows.length)} domains with the most messages; sealpost queue summary lists all.`) : null);

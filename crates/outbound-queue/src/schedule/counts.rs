@@ -146,11 +146,15 @@ impl Schedule {
     fn sums(&self, sums: BTreeMap<Kind, Sum>) -> Vec<ReasonCount> {
         let reasons = sums.into_iter().map(|(kind, sum)| {
             let (reason, side) = self.reasons.kind_text(kind);
-            let most = sum.causes.iter().max_by_key(|(_, count)| **count);
+            let causes = sum.causes.iter();
+            let mut cases: Vec<_> = causes
+                .map(|(cause, count)| (self.reasons.blame(*cause), *count))
+                .collect();
+            cases.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
             ReasonCount {
                 reason,
                 side,
-                blame: most.and_then(|(cause, _)| self.reasons.blame(*cause)),
+                cases,
                 messages: sum.causes.values().sum(),
                 destinations: sum.destinations,
             }

@@ -127,11 +127,11 @@ fn whose_move_it_is_is_counted_as_each_entry_has_it() {
     };
     let put_off = of(Some(PUT_OFF), Some(Side::Us));
     assert_eq!(
-        (put_off.messages, put_off.destinations, put_off.blame),
-        (3, 1, None)
+        (put_off.messages, put_off.destinations, &*put_off.cases),
+        (3, 1, [(None, 3)].as_slice())
     );
     assert_eq!(
-        of(Some("remote-4xx"), Some(Side::RecipientAdmin)).blame,
+        of(Some("remote-4xx"), Some(Side::RecipientAdmin)).cases[0].0,
         Some(usual(Reason::CertExpired))
     );
     // Gone, it counts no more.

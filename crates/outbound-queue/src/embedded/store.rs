@@ -289,7 +289,7 @@ impl QueueStore for EmbeddedStore {
         let state = self.shared.lock();
         Health {
             failed: failure.map(|failure| failure.to_string()),
-            full: full.or(state.is_behind().then_some(Shortage::Unrecorded)),
+            full: full.or_else(|| state.is_behind().then_some(Shortage::Unrecorded)),
             recovering: state.recovering,
             index_rebuilt: state.index_rebuilt.clone(),
             index_failed: state.index_failed.clone(),

@@ -1,5 +1,6 @@
 //! How much room a file system has left.
 
+use std::fmt;
 use std::io;
 use std::path::Path;
 
@@ -12,6 +13,58 @@ pub struct FreeSpace {
     pub total_bytes: u64,
     /// Inodes free; `None` on file systems that make them as needed (btrfs).
     pub inodes: Option<u64>,
+}
+
+/// What a file system lacks that holds a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortage {
+    /// Fewer bytes are free than are to be left.
+    Space {
+        /// Bytes free.
+        free: u64,
+        /// Bytes that are to be left.
+        floor: u64,
+    },
+    /// Hardly a file can be made any more, whatever space there is.
+    Inodes {
+        /// Inodes free.
+        free: u64,
+    },
+    /// Outcomes of deliveries wait for room to be recorded; until then none is begun (row H6-02).
+    Unrecorded,
+}
+
+impl Shortage {
+    /// A fixed word for it.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Space { .. } => "space",
+            Self::Inodes { .. } => "inodes",
+            Self::Unrecorded => "unrecorded",
+        }
+    }
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MIB: u64 = 1 << 20;
+        match self {
+            Self::Space { free, floor } => write!(
+                f,
+                "{} MiB are free, which is below queue.minimum-free-space ({} MiB)",
+                free / MIB,
+                floor.div_ceil(MIB)
+            ),
+            Self::Inodes { free } => write!(
+                f,
+                "its file system has {free} inodes left and can hardly hold another file, whatever space is free (`df -i`)"
+            ),
+            Self::Unrecorded => f.write_str(
+                "the disk is full: outcomes of deliveries wait to be recorded, and none is begun",
+            ),
+        }
+    }
 }
 
 /// Asks the file system that holds `path` (statvfs).

@@ -52,7 +52,7 @@ pub use append::{Appended, Backlogged, Completion, Urgency};
 pub use error::{AppendError, FailedOperation, Failure, OpenError, ReadError, RemoveError};
 pub use flusher::{FlushError, Flusher};
 pub use format_file::{FormatError, FormatFile, FormatState};
-pub use free_space::{FreeSpace, free_space};
+pub use free_space::{FreeSpace, Shortage, free_space};
 pub use journal::Journal;
 pub use large_file::{LargeFileReader, LargeFileSum, LargeFileWriter, LargeFiles};
 pub use lock::{DirLock, LockError, await_unlocked};

@@ -44,5 +44,5 @@ pub use message::{
 };
 pub use moves::{Blame, SuspendedSides};
 pub use outcome::{Done, Durable, Finish, Finished, NewMessage, Outcome};
-pub use stats::{DestinationCount, Health, ReasonCount, Shortage, Stats, Summary, SummaryRow};
+pub use stats::{DestinationCount, Health, ReasonCount, Stats, Summary, SummaryRow};
 pub use store::{Committed, Destination, Incoming, Now, Placement, QueueStore};

@@ -88,65 +88,13 @@ pub struct SummaryRow {
     pub next_attempt: Option<Timestamp>,
 }
 
-/// What the store's file system lacks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shortage {
-    /// Fewer bytes are free than are to be left.
-    Space {
-        /// Bytes free.
-        free: u64,
-        /// Bytes that are to be left.
-        floor: u64,
-    },
-    /// Hardly a file can be made any more, whatever space there is.
-    Inodes {
-        /// Inodes free.
-        free: u64,
-    },
-    /// Outcomes of deliveries wait for room to be recorded; until then none is begun (row H6-02).
-    Unrecorded,
-}
-
-impl Shortage {
-    /// A fixed word for it.
-    #[must_use]
-    pub const fn key(self) -> &'static str {
-        match self {
-            Self::Space { .. } => "space",
-            Self::Inodes { .. } => "inodes",
-            Self::Unrecorded => "unrecorded",
-        }
-    }
-}
-
-impl std::fmt::Display for Shortage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const MIB: u64 = 1 << 20;
-        match self {
-            Self::Space { free, floor } => write!(
-                f,
-                "{} MiB are free, which is below queue.minimum-free-space ({} MiB)",
-                free / MIB,
-                floor.div_ceil(MIB)
-            ),
-            Self::Inodes { free } => write!(
-                f,
-                "its file system has {free} inodes left and can hardly hold another file, whatever space is free (`df -i`)"
-            ),
-            Self::Unrecorded => f.write_str(
-                "the disk is full: outcomes of deliveries wait to be recorded, and none is begun",
-            ),
-        }
-    }
-}
-
 /// Whether the store can do its work.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
     /// The journal failed: nothing is accepted or leased until restart.
     pub failed: Option<String>,
     /// The disk is full, or nearly: nothing is accepted.
-    pub full: Option<Shortage>,
+    pub full: Option<journal::Shortage>,
     /// The index is being rebuilt or read; older mail is not scheduled yet.
     pub recovering: bool,
     /// The index was found damaged at start, moved aside and rebuilt: why.

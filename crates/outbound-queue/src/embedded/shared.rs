@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use journal::{Damage, FreeSpace, Group, Journal, LargeFiles, Position, Record, Urgency};
+use journal::{Damage, FreeSpace, Group, Journal, LargeFiles, Position, Record, Shortage, Urgency};
 use mail_types::QueueId;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Notify;
@@ -22,7 +22,6 @@ use crate::body::Budget;
 use crate::core::{Core, Hot, Step};
 use crate::disk::{Place, decode_row};
 use crate::state::Stored;
-use crate::stats::Shortage;
 
 pub(super) struct Shared {
     state: Mutex<State>,

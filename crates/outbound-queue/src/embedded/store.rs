@@ -19,8 +19,8 @@ use crate::disk::encode_message;
 use crate::state::Stored;
 use crate::{
     Body, Cursor, Destination, DueDestination, Durable, Edit, EditError, Edited, Filter, Finish,
-    Finished, Health, LeaseToken, Leased, MessageView, Now, Page, QueueError, QueueStore, Shortage,
-    Stats, Summary, SuspendedSides, Target,
+    Finished, Health, LeaseToken, Leased, MessageView, Now, Page, QueueError, QueueStore, Stats,
+    Summary, SuspendedSides, Target,
 };
 
 /// The queue on disk. Cheap to clone; the last clone that is dropped ends its threads, and whatever was
@@ -289,7 +289,7 @@ impl QueueStore for EmbeddedStore {
         let state = self.shared.lock();
         Health {
             failed: failure.map(|failure| failure.to_string()),
-            full: full.or_else(|| state.is_behind().then_some(Shortage::Unrecorded)),
+            full: full.or_else(|| state.is_behind().then_some(journal::Shortage::Unrecorded)),
             recovering: state.recovering,
             index_rebuilt: state.index_rebuilt.clone(),
             index_failed: state.index_failed.clone(),

@@ -13,9 +13,7 @@ use super::shared::Shared;
 use super::*;
 use crate::conformance::{DELIVERED, at, deferred, ending, put, read, to};
 use crate::samples::ByDomain;
-use crate::{
-    Done, Edit, Filter, Incoming, NewMessage, Outcome, QueueError, QueueStore, Shortage, Target,
-};
+use crate::{Done, Edit, Filter, Incoming, NewMessage, Outcome, QueueError, QueueStore, Target};
 
 mod crash;
 mod damage;
@@ -231,7 +229,7 @@ async fn e4_17_h6_01_below_the_floor_nothing_is_accepted() {
     let lack = store.health().full.unwrap();
     assert_eq!(
         lack,
-        Shortage::Space {
+        journal::Shortage::Space {
             free: 499,
             floor: 500
         }

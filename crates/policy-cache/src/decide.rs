@@ -153,7 +153,7 @@ pub(crate) fn decide(txt: Txt, fetched: Fetched, cached: &Cached) -> Decision {
             Decision::UseCached(Some(Fallback::Fetch { id, cause }))
         }
         (Txt::Found(id), Fetched::Owed(_), Cached::Unexpired { .. }) => {
-            let cause = FetchError::RateLimited;
+            let cause = FetchError::RateLimited { after: None };
             Decision::UseCached(Some(Fallback::Fetch { id, cause }))
         }
         // `need` never leaves it at that; if it did, nothing was fetched.
@@ -332,7 +332,7 @@ mod tests {
             assert_eq!(got, Decision::Wait(until));
         }
         let got = decide(found("b"), Fetched::Owed(until), &unexpired());
-        let (id, cause) = (id("b"), FetchError::RateLimited);
+        let (id, cause) = (id("b"), FetchError::RateLimited { after: None });
         assert_eq!(
             got,
             Decision::UseCached(Some(Fallback::Fetch { id, cause }))

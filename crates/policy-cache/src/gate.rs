@@ -68,7 +68,7 @@ impl Gate {
         match self.within_limits(now) {
             Some(until) => Pass::HeldBack {
                 until,
-                cause: FetchError::RateLimited,
+                cause: FetchError::RateLimited { after: None },
             },
             None => {
                 self.recent.push_back(now);
@@ -85,7 +85,7 @@ impl Gate {
         {
             return Pass::HeldBack {
                 until,
-                cause: FetchError::RateLimited,
+                cause: FetchError::RateLimited { after: None },
             };
         }
         let pass = self.ask(id, now);
@@ -290,7 +290,7 @@ mod tests {
         let _ = gate.failed(None, &FetchError::ClockDoubted(fault).into(), s(0));
         gate.forget_doubt();
         let held = gate.ask(None, s(1));
-        let (until, cause) = (s(60), FetchError::RateLimited);
+        let (until, cause) = (s(60), FetchError::RateLimited { after: None });
         assert_eq!(held, Pass::HeldBack { until, cause });
         assert_eq!(gate.owes(s(1)), Some(s(60)));
         assert_eq!(gate.ask(None, s(60)), Pass::Go);

@@ -88,9 +88,9 @@ impl Inner {
                         _ if recently_checked => Fetched::NotNeeded,
                         FetchError::ClockDoubted(_) => Fetched::Doubted(until, cause),
                         cause if cause.is_ours() => Fetched::Local(cause),
-                        FetchError::RateLimited => match self.owed(domain) {
-                            Some(until) => Fetched::Owed(until),
-                            None => Fetched::Failed(cause),
+                        FetchError::RateLimited { .. } => match self.owed(domain) {
+                            Some(until) if first_contact => Fetched::Owed(until),
+                            _ => Fetched::Failed(self.after(until)),
                         },
                         _ => Fetched::Failed(cause),
                     }
@@ -233,6 +233,13 @@ impl Inner {
         }
     }
 
+    /// That our limits allow no fetch before this monotonic time, by the clock that people read.
+    fn after(&self, until: Duration) -> FetchError {
+        let (now, mono) = self.clocks();
+        let after = Some(now + until.saturating_sub(mono));
+        FetchError::RateLimited { after }
+    }
+
     /// See [`crate::gate::Gate::owes`].
     fn owed(&self, domain: &Domain) -> Option<Duration> {
         let mono = self.clock.monotonic();
@@ -262,7 +269,7 @@ impl Inner {
         if same_id && checked.is_some_and(|at| mono < at + CHECK_COUNTS_FOR) {
             return true;
         }
-        if *cause == FetchError::RateLimited && trigger == Trigger::Mail {
+        if matches!(cause, FetchError::RateLimited { .. }) && trigger == Trigger::Mail {
             let wait = until.saturating_sub(mono);
             tracing::debug!(%domain, wait_s = wait.as_secs(), "fetch held back");
             self.tell(domain, EventKind::RateLimited);
@@ -571,7 +578,7 @@ impl Inner {
 /// When a failed fetch is worth asking for again: when the gate opens.
 const fn retry(cause: &FetchError) -> Duration {
     match cause {
-        FetchError::RateLimited => DNS_RETRY,
+        FetchError::RateLimited { .. } => DNS_RETRY,
         _ => Duration::from_mins(5),
     }
 }

@@ -110,9 +110,15 @@ pub enum FetchError {
     /// The body came, and is no policy.
     #[error("the policy is invalid: {0}")]
     Policy(PolicyError),
-    /// Not tried now: this domain has been asked too often of late (rows A4-11, H1-07).
-    #[error("not fetched now: the policy host has been asked too often of late")]
-    RateLimited,
+    /// Not tried now, for our own limits (rows A4-11, H1-07).
+    #[error(
+        "not fetched now{}: we ask a policy host at most once a minute and 20 times an hour",
+        .after.map(|at| format!(", but after {}", at.rfc3339())).unwrap_or_default()
+    )]
+    RateLimited {
+        /// When it is fetched, for whoever asks then.
+        after: Option<Timestamp>,
+    },
     /// Something of ours failed: memory, descriptors, the name servers that we ask, the TLS configuration.
     /// It says nothing about the policy host.
     #[error("our own side failed: {0}")]
@@ -249,7 +255,7 @@ impl FetchError {
             | Self::ContentEncoding(_)
             | Self::BodyIncomplete { .. }
             | Self::BadHttp(_)
-            | Self::RateLimited
+            | Self::RateLimited { .. }
             | Self::ClockDoubted(_)
             | Self::Local(_) => ResultType::StsPolicyFetchError,
         }
@@ -293,7 +299,7 @@ impl FetchError {
             Self::BodyIncomplete { .. } => "body_incomplete",
             Self::BadHttp(_) => "bad_http",
             Self::Policy(_) => "policy_invalid",
-            Self::RateLimited => "rate_limited",
+            Self::RateLimited { .. } => "rate_limited",
             Self::ClockDoubted(_) => "clock_doubted",
             Self::Local(_) => "local",
         }

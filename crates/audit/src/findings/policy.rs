@@ -154,7 +154,7 @@ fn failed(error: &FetchError) -> (Kind, String) {
         FetchError::BadHttp(_) => Kind::PolicyBadHttp,
         FetchError::Policy(fault) => return (Kind::PolicyInvalid, fault.to_string()),
         FetchError::NameTooLong
-        | FetchError::RateLimited
+        | FetchError::RateLimited { .. }
         | FetchError::ClockDoubted(_)
         | FetchError::Local(_) => Kind::PolicyLocal,
     };

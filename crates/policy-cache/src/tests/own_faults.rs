@@ -62,3 +62,23 @@ async fn h9_01_a_record_that_we_cannot_ask_for_is_waited_for() {
     world.serve("d.test", Mode::Enforce, 86_400);
     assert_eq!(mode(&cache.policy_for(&domain).await), Some(Mode::Enforce));
 }
+
+#[tokio::test]
+async fn a4_11_a_fetch_that_our_limits_hold_back_says_until_when() {
+    let world = World::new();
+    let cache = world.open();
+    let domain = name("d.test");
+    world.txt("d.test", Txt::Records(&["v=STSv1; id=a"], 30));
+    world.serve("d.test", Mode::Enforce, 86_400);
+    let began = cache.now();
+    assert_eq!(mode(&cache.policy_for(&domain).await), Some(Mode::Enforce));
+    world.advance(31);
+    world.txt("d.test", Txt::Records(&["v=STSv1; id=b"], 30));
+    let got = cache.policy_for(&domain).await;
+    let Outcome::Policy(applied) = got.outcome else {
+        panic!("{got:?}")
+    };
+    let said = applied.fallback.unwrap().to_string();
+    let after = (began + std::time::Duration::from_mins(1)).rfc3339();
+    assert!(said.contains(&format!("but after {after}")), "{said}");
+}

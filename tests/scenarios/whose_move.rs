@@ -263,6 +263,37 @@ testkit::net_test! {
         }
     }
 
+    async fn what_a_reply_says_tells_whose_move_it_is() {
+        let net = Net::start().await;
+        let mx = net.mx("d.test", "127.0.0.25").await;
+        let cases = [
+            ("user@", "550 5.1.1 no such user", "us: The sender should check the address"),
+            ("full@", "452 4.2.2 mailbox full", "recipient-admin: The recipient has to make room"),
+            ("spf@", "550 5.7.23 SPF says no", "us: Compare the host's reply with the records"),
+            ("fast@", "450 4.7.0 too many messages from you", "us: See what sends so much"),
+            ("grey@", "450 4.7.1 Greylisted, please try again later", "wait: It may be greylisting"),
+            ("disk@", "452 4.3.1 disk full", "wait: The host has trouble of its own"),
+        ];
+        for (to, reply, _) in cases {
+            mx.rule(Rule::always("RCPT", Action::Reply(reply.into())).about(to));
+        }
+        let relay = Relay::start(net.config()).await;
+        for (to, reply, advice) in cases {
+            let id = relay.send("a@org.test", &[&format!("{to}d.test")], MESSAGE).await;
+            let event = match reply.starts_with('5') {
+                true => bounced(&relay, &id).await,
+                false => deferred(&relay, &id).await,
+            };
+            assert!(event.text("advice").starts_with(advice), "{event}");
+        }
+        let broken = net.mx("e.test", "127.0.0.26").await;
+        broken.script(|s| s.banner = Banner::Reply("502 5.5.1 not implemented".into()));
+        let id = relay.send("a@org.test", &["b@e.test"], MESSAGE).await;
+        let event = bounced(&relay, &id).await;
+        assert!(event.text("advice").starts_with("recipient-admin: "), "{event}");
+        assert!(!event.text("detail").contains("from us"), "{event}");
+    }
+
     async fn a_host_that_speaks_no_smtp_is_told_as_that() {
         let net = Net::start().await;
         let mx = net.mx("d.test", "127.0.0.25").await;

@@ -26,4 +26,4 @@ pub use record::{
     PolicyUse, Record, TlsSession, Tried, Weakened,
 };
 // With the record, since they are a part of it.
-pub use reasons::{Case, DemandedBy, Facts, Reader, Reason, ReportCondition, Side};
+pub use reasons::{AnswerTo, Case, DemandedBy, Facts, Reader, Reason, ReportCondition, Said, Side};

@@ -288,6 +288,7 @@ fn target(target: &delivery::HopTarget) -> String {
 async fn probe(connector: &Connector, peer: &Peer, deadline: Instant) -> Seen {
     // Observed, never relied upon: what a strict session would have said follows from the verdict.
     let opening = connector.connect_with(peer, Posture::DangerousOpportunistic);
+    let within = deadline.saturating_duration_since(Instant::now());
     match timeout_at(deadline, opening).await {
         Ok(Ok(connection)) => {
             let facts = connection.facts();
@@ -305,7 +306,7 @@ async fn probe(connector: &Connector, peer: &Peer, deadline: Instant) -> Seen {
         },
         Err(_) => Seen::Failed {
             stage: Stage::Banner,
-            cause: Cause::Timeout,
+            cause: Cause::Timeout(within),
         },
     }
 }

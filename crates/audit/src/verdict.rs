@@ -353,7 +353,7 @@ fn plain_after(cause: &Cause) -> Option<Reason> {
         | Cause::StartTlsRefused(_)
         | Cause::StartTlsInjection
         | Cause::Lost(_)
-        | Cause::Timeout
+        | Cause::Timeout(_)
         | Cause::Remote(_)
         | Cause::Protocol(_)
         | Cause::Missing(_)

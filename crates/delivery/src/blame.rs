@@ -195,18 +195,19 @@ pub(crate) fn case(stage: Stage, cause: &Cause) -> Case {
             | CertificateFault::KeyNotProven
             | CertificateFault::Other(_) => Case::Usual,
         },
+        Cause::Handshake(HandshakeFault::ClientCertificate(_)) => Case::ClientCertificate,
+        Cause::Handshake(
+            HandshakeFault::Eof
+            | HandshakeFault::Reset
+            | HandshakeFault::Timeout
+            | HandshakeFault::NotTls,
+        ) => Case::BrokenOff,
+        Cause::Handshake(HandshakeFault::Alert(name)) if &**name == "unrecognised-name" => {
+            Case::NameNotServed
+        }
         Cause::Handshake(HandshakeFault::CertificateTooLarge) => Case::CertificateTooLarge,
         Cause::Protocol(_) => Case::NotSmtp,
-        Cause::Remote(reply)
-            if reply.code() / 100 == 5
-                && matches!(stage, Stage::Banner | Stage::Ehlo | Stage::EhloTls) =>
-        {
-            match replies::case(reply) {
-                Case::Usual => Case::AtGreeting,
-                said => said,
-            }
-        }
-        Cause::Remote(reply) => replies::case(reply),
+        Cause::Remote(reply) => replies::case(stage, reply),
         Cause::Missing(MissingExtension::Size { .. }) => Case::TooBig,
         Cause::Missing(MissingExtension::EightBitMime) => Case::EightBit,
         Cause::Missing(MissingExtension::SmtpUtf8) => Case::NotAscii,
@@ -218,7 +219,7 @@ pub(crate) fn case(stage: Stage, cause: &Cause) -> Case {
         | Cause::Handshake(_)
         | Cause::Dane(_)
         | Cause::Lost(_)
-        | Cause::Timeout
+        | Cause::Timeout(_)
         | Cause::Auth(_)
         | Cause::Local(_)
         | Cause::Configured(_) => Case::Usual,

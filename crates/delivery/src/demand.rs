@@ -128,6 +128,8 @@ pub struct Requirement {
     /// See [`Inputs::first_contact`].
     pub first_contact: bool,
     demands: Vec<Demand>,
+    /// What is local here is `delivery.tls`: no rule asks for TLS or names.
+    general: bool,
 }
 
 /// What a demand asks of the session.
@@ -235,6 +237,7 @@ impl Requirement {
             weakened_by: None,
             first_contact: inputs.first_contact,
             demands: Vec::new(),
+            general: inputs.rule.tls.is_none() && !inputs.rule.require,
         };
         if let Some(tls) = inputs.delivery_tls {
             r.add_local(tls);
@@ -420,6 +423,8 @@ impl Requirement {
             DemandedBy::Recipient
         } else if self.requiretls {
             DemandedBy::Sender
+        } else if by(PolicySource::Local) && self.general {
+            DemandedBy::Default
         } else if by(PolicySource::Local) {
             DemandedBy::Rule
         } else if by(PolicySource::Route) {

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use attempt::{Case, Facts, Reason, Tried};
 use mail_types::{EnhancedStatus, HostName, StatusClass};
-use smtp_client::{Cause, CertificateFault, DaneFault, SocketFault, few_names};
+use smtp_client::{
+    Cause, CertificateFault, DaneFault, SocketFault, awaited, few_names, stage_words,
+};
 use smtp_proto::{MissingExtension, Stage};
 
 use crate::demand::{Evidence, Requirement, SeenDane, SeenTls};
@@ -132,19 +134,25 @@ impl HostFailure {
             (_, Cause::Configured(_)) => EnhancedStatus::transient(3, 5),
             _ => reason.status(),
         };
-        let specifics = match stage {
-            // Nothing was asked: what it takes was known from EHLO.
-            _ if matches!(cause, Cause::Missing(_)) => specifics(cause),
-            Stage::Banner
-            | Stage::Ehlo
-            | Stage::EhloTls
-            | Stage::Auth
-            | Stage::Mail
-            | Stage::Data
-            | Stage::Dot => {
+        let specifics = match cause {
+            Cause::Timeout(_) => {
+                let words = cause.to_string();
+                words.replacen("answer", awaited(stage), 1)
+            }
+            Cause::Lost(_) | Cause::Remote(_) | Cause::Protocol(_) | Cause::Auth(_) => {
                 format!("{} ({})", specifics(cause), stage_words(stage))
             }
-            _ => specifics(cause),
+            // They have a step of their own, or none: what it takes was known from EHLO.
+            Cause::Connect(_)
+            | Cause::StartTlsNotOffered(_)
+            | Cause::StartTlsRefused(_)
+            | Cause::StartTlsInjection
+            | Cause::Handshake(_)
+            | Cause::Certificate(_)
+            | Cause::Dane(_)
+            | Cause::Missing(_)
+            | Cause::Local(_)
+            | Cause::Configured(_) => specifics(cause),
         };
         let shown = crate::verdict::shown(mx, Some(ip));
         let case = crate::blame::case(stage, cause);
@@ -269,7 +277,7 @@ fn weigh(cause: &Cause) -> Weight {
     match cause {
         Cause::Connect(_)
         | Cause::Lost(_)
-        | Cause::Timeout
+        | Cause::Timeout(_)
         | Cause::Protocol(_)
         | Cause::Local(_)
         | Cause::Configured(_) => Weight::Unreachable,
@@ -296,7 +304,7 @@ fn evidence(reason: Reason, cause: &Cause) -> Evidence {
         Cause::Certificate(_) | Cause::Dane(_) => Evidence::Session(SeenTls::Unverified(reason)),
         Cause::Connect(_)
         | Cause::Lost(_)
-        | Cause::Timeout
+        | Cause::Timeout(_)
         | Cause::Remote(_)
         | Cause::Protocol(_)
         | Cause::Auth(_)
@@ -343,24 +351,11 @@ pub fn specifics(cause: &Cause) -> String {
             fault => fault.to_string(),
         },
         Cause::Protocol(fault) => fault.to_string(),
-        Cause::Timeout
+        Cause::Timeout(_)
         | Cause::Auth(_)
         | Cause::Missing(_)
         | Cause::Local(_)
         | Cause::Configured(_) => cause.to_string(),
-    }
-}
-
-const fn stage_words(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Banner => "in its greeting",
-        Stage::Ehlo => "in answer to EHLO",
-        Stage::EhloTls => "in answer to EHLO inside TLS",
-        Stage::Auth => "at the login",
-        Stage::Mail => "in answer to MAIL FROM",
-        Stage::Data => "in answer to DATA",
-        Stage::Dot => "at the end of the data",
-        _ => "in the session",
     }
 }
 
@@ -381,6 +376,39 @@ mod tests {
             weight,
             ..HostFailure::not_tried(&mx, None, 25, reason, String::new())
         }
+    }
+
+    /// Each step has words of its own, and nothing is said twice.
+    #[test]
+    fn what_was_waited_for_is_named_with_the_time() {
+        let about = Facts {
+            domain: "d.test",
+            ..Facts::default()
+        };
+        let mx = HostName::parse("mx.d.test").unwrap();
+        let ip = "192.0.2.1".parse().unwrap();
+        let told =
+            |stage, cause| HostFailure::from_cause(&about, &mx, ip, 25, stage, &cause).detail;
+        let five = Duration::from_secs(300);
+        for (stage, words) in [
+            (Stage::Rcpt, "no answer to RCPT TO within 5 min"),
+            (Stage::Banner, "no greeting within 5 min"),
+            (Stage::Dot, "no answer to the end of the data within 5 min"),
+        ] {
+            assert_eq!(
+                told(stage, Cause::Timeout(five)),
+                format!("mx.d.test took too long to answer: {words}.")
+            );
+        }
+        let lost = Cause::Lost(SocketFault {
+            kind: std::io::ErrorKind::UnexpectedEof,
+            text: "the host closed the connection".into(),
+        });
+        assert_eq!(
+            told(Stage::Rcpt, lost),
+            "The connection to mx.d.test was lost in mid-session: the host closed the connection (in answer to \
+             RCPT TO)."
+        );
     }
 
     fn none() -> Requirement {

@@ -1,19 +1,27 @@
 //! What a host's reply says beyond its code: what is the matter, and so whose move it is (pure).
 
-use attempt::Case;
+use attempt::{AnswerTo, Case, Said};
 use smtp_client::names_a_block_list;
-use smtp_proto::Reply;
+use smtp_proto::{Reply, Stage};
 
-/// In which case of `remote-4xx` or `remote-5xx` a host has refused mail with this reply, in so far as its
-/// own words tell it.
-pub(crate) fn case(reply: &Reply) -> Case {
+/// In which case of `remote-4xx` or `remote-5xx` a host has refused mail with this reply.
+pub(crate) fn case(stage: Stage, reply: &Reply) -> Case {
     if names_a_block_list(reply) {
-        Case::Listed
-    } else if wants_a_login(reply) {
-        Case::LoginWanted
-    } else {
-        Case::Usual
+        return Case::Listed;
     }
+    if wants_a_login(reply) {
+        return Case::LoginWanted;
+    }
+    Case::of_reply(&Said {
+        code: reply.code(),
+        status: reply.enhanced(),
+        text: &reply.to_string(),
+        to: match stage {
+            Stage::Banner | Stage::Ehlo | Stage::EhloTls => AnswerTo::Greeting,
+            Stage::Rcpt => AnswerTo::Recipient,
+            _ => AnswerTo::Other,
+        },
+    })
 }
 
 /// "Must issue a STARTTLS command first" (RFC 3207 section 4, row D2-08). The same code may want a login
@@ -54,7 +62,7 @@ mod tests {
             "530 Use TLS",
         ] {
             assert!(wants_tls(&said(text)), "{text}");
-            assert_eq!(case(&said(text)), Case::Usual, "{text}");
+            assert_eq!(case(Stage::Mail, &said(text)), Case::Usual, "{text}");
         }
         for text in [
             "530 5.7.0 Authentication required",
@@ -63,7 +71,7 @@ mod tests {
             "530",
         ] {
             assert!(!wants_tls(&said(text)), "{text}");
-            assert_eq!(case(&said(text)), Case::LoginWanted, "{text}");
+            assert_eq!(case(Stage::Mail, &said(text)), Case::LoginWanted, "{text}");
         }
     }
 }

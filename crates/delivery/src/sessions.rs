@@ -442,7 +442,7 @@ fn refused_record(cause: &Cause) -> Option<TlsSession> {
         | Cause::Handshake(_)
         | Cause::Auth(_)
         | Cause::Lost(_)
-        | Cause::Timeout
+        | Cause::Timeout(_)
         | Cause::Remote(_)
         | Cause::Protocol(_)
         | Cause::Missing(_)

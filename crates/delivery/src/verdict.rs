@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use attempt::{Case, Facts, Reason, TlsSession};
 use mail_types::{EnhancedStatus, HostName};
+use smtp_client::stage_words;
 use smtp_proto::{Reply, Stage};
 
 use crate::demand::{Deciding, Evidence, Requirement, SeenDane};
@@ -121,9 +122,10 @@ impl Failure {
             1 => "another host could not be asked".to_owned(),
             n => format!("{n} other hosts could not be asked"),
         };
-        if matches!(
+        // What the reply says of us, or of the host as a whole, is so whatever others say.
+        if !matches!(
             self.case,
-            Case::AtGreeting | Case::Listed | Case::LoginWanted
+            Case::Usual | Case::BadAddress | Case::MailboxFull | Case::Mailbox | Case::TooBig
         ) {
             self.detail = format!("{}; {why}.", self.detail.trim_end_matches('.'));
             return;
@@ -146,14 +148,8 @@ impl Failure {
         } else {
             Reason::Remote4xx
         };
-        let what = match stage {
-            Stage::Mail => "in answer to MAIL FROM",
-            Stage::Rcpt => "in answer to RCPT TO",
-            Stage::Data => "in answer to DATA",
-            _ => "at the end of the data",
-        };
-        let specifics = format!("{reply} ({what})");
-        let case = replies::case(reply);
+        let specifics = format!("{reply} ({})", stage_words(stage));
+        let case = replies::case(stage, reply);
         let facts = Facts {
             case,
             domain,

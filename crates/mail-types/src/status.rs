@@ -68,6 +68,12 @@ impl EnhancedStatus {
         self.subject
     }
 
+    /// The third number.
+    #[must_use]
+    pub const fn detail(self) -> u16 {
+        self.detail
+    }
+
     /// The same subject and detail in another class.
     #[must_use]
     pub const fn with_class(self, class: StatusClass) -> Self {

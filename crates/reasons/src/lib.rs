@@ -4,5 +4,7 @@
 //! administrators and notifications. What tells the causes of one reason apart is a [`Case`].
 
 mod reason;
+mod reply;
 
 pub use reason::{Case, DemandedBy, Facts, Reader, Reason, ReportCondition, Side};
+pub use reply::{AnswerTo, Said};

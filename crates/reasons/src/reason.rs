@@ -319,7 +319,9 @@ impl Reason {
         let text = self.said(facts.case).request;
         let theirs = match facts.by {
             DemandedBy::Recipient | DemandedBy::Sender => true,
-            DemandedBy::Rule => self.side_in(facts.case, facts.by) == self.side(),
+            DemandedBy::Rule | DemandedBy::Default => {
+                self.side_in(facts.case, facts.by) == self.side()
+            }
             DemandedBy::Route => false,
         };
         (theirs && !text.is_empty()).then(|| fill(text, facts))

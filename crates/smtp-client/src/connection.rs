@@ -203,7 +203,7 @@ impl Drive<'_> {
         match self.wire.unasked() {
             Unasked::Nothing => {}
             Unasked::Octets => return Err(self.wire.explain_unasked()),
-            Unasked::End => return Err(Cause::Lost(SocketFault::closed())),
+            Unasked::End => return Err(self.wire.ended()),
         }
         let mut out = BytesMut::with_capacity(1_024);
         loop {

@@ -21,8 +21,7 @@ use crate::verify::Strictness;
 use crate::wire::{Unasked, Wire};
 use crate::{
     Account, AccountKey, AuthFault, Cause, Connection, ConnectorConfig, Judged, OpeningTimes, Peer,
-    PoolKey, Posture, Roots, SessionError, SessionFacts, SocketFault, TlsSession, TlsVerdict,
-    Transcript,
+    PoolKey, Posture, Roots, SessionError, SessionFacts, TlsSession, TlsVerdict, Transcript,
 };
 
 /// Opens sessions. Cheap to clone; one per set of roots and source address.
@@ -209,7 +208,7 @@ impl Connector {
             match wire.unasked() {
                 Unasked::Nothing => {}
                 Unasked::Octets => return Err(wire.explain_unasked()),
-                Unasked::End => return Err(Cause::Lost(SocketFault::closed())),
+                Unasked::End => return Err(wire.ended()),
             }
             wire.command(out);
             out.clear();

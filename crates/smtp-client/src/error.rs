@@ -1,6 +1,8 @@
 //! Why a session could not be opened or a transaction not be finished.
 
+use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use smtp_proto::{AuthFault, MissingExtension, RecipientOutcome, Reply, ReplyError, Stage};
 
@@ -86,8 +88,8 @@ pub enum Cause {
     #[error("the connection was lost: {0}")]
     Lost(SocketFault),
     /// No reply in time.
-    #[error("no answer in time")]
-    Timeout,
+    #[error("no answer within {}", Span(*.0))]
+    Timeout(Duration),
     /// A 4yz or 5yz that concerns the session or the transaction as a whole.
     #[error("the host said: {0}")]
     Remote(Reply),
@@ -125,6 +127,11 @@ pub enum HandshakeFault {
     /// The peer sent an alert; its name in kebab case, for instance `handshake-failure`.
     #[error("the host sent the alert {0}")]
     Alert(Box<str>),
+    /// The peer sent this alert since it wants a certificate of us.
+    #[error(
+        "it asks for a client certificate, which senders on the internet do not have (alert {0})"
+    )]
+    ClientCertificate(Box<str>),
     /// No protocol version in common: the host speaks neither TLS 1.2 nor 1.3.
     #[error("no protocol version in common")]
     ProtocolVersion,
@@ -178,7 +185,7 @@ impl Cause {
             Self::Certificate(failure) => failure.reason_key(),
             Self::Dane(failure) => failure.reason_key(),
             Self::Lost(_) | Self::Protocol(_) => "connection-lost",
-            Self::Timeout => "timeout",
+            Self::Timeout(_) => "timeout",
             Self::Auth(_) => "route-auth",
             Self::Remote(reply) if reply.code() / 100 == 5 => "remote-5xx",
             Self::Remote(_) => "remote-4xx",
@@ -206,7 +213,7 @@ impl Cause {
             Self::Connect(_)
             | Self::StartTlsNotOffered(_)
             | Self::Lost(_)
-            | Self::Timeout
+            | Self::Timeout(_)
             | Self::Remote(_)
             | Self::Protocol(_)
             | Self::Auth(_)
@@ -231,7 +238,7 @@ impl Cause {
             | Self::Certificate(_)
             | Self::Dane(_)
             | Self::Lost(_)
-            | Self::Timeout
+            | Self::Timeout(_)
             | Self::Protocol(ProtocolFault::Reply(_) | ProtocolFault::Desync)
             | Self::Auth(
                 AuthFault::NotOffered(_)
@@ -251,7 +258,7 @@ impl HandshakeFault {
     #[must_use]
     pub fn code(&self) -> Box<str> {
         match self {
-            Self::Alert(name) => format!("alert-{name}").into(),
+            Self::Alert(name) | Self::ClientCertificate(name) => format!("alert-{name}").into(),
             Self::ProtocolVersion => "protocol-version".into(),
             Self::Eof => "handshake-eof".into(),
             Self::Reset => "handshake-reset".into(),
@@ -291,11 +298,39 @@ impl From<io::Error> for SocketFault {
     }
 }
 
+/// How long was waited, in the largest unit that says it without a fraction.
+struct Span(Duration);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs_f64().round() as u64;
+        match seconds {
+            0 => write!(f, "{} ms", self.0.as_millis()),
+            _ if seconds.is_multiple_of(60) => write!(f, "{} min", seconds / 60),
+            _ => write!(f, "{seconds} s"),
+        }
+    }
+}
+
 const CLOSED: &str = "the host closed the connection";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_long_was_waited_is_said_in_plain_units() {
+        for (millis, words) in [
+            (300_000, "5 min"),
+            (299_990, "5 min"),
+            (8_000, "8 s"),
+            (90_000, "90 s"),
+            (200, "200 ms"),
+        ] {
+            let cause = Cause::Timeout(Duration::from_millis(millis));
+            assert_eq!(cause.to_string(), format!("no answer within {words}"));
+        }
+    }
 
     #[test]
     fn a_session_that_ends_without_close_notify_was_closed() {

@@ -118,8 +118,28 @@ fn explain(error: &io::Error, record: &Record) -> Cause {
     let own_verdict = Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
     match record.refusal() {
         Some(cause) if *tls == own_verdict => cause,
-        Some(_) | None => Cause::Handshake(tls_fault(tls)),
+        Some(_) | None => Cause::Handshake(wanted_of_us(tls_fault(tls), record)),
     }
+}
+
+/// Up to TLS 1.2 the alert itself does not say that a certificate is wanted: what came before it does, since
+/// version and cipher are settled by then.
+fn wanted_of_us(fault: HandshakeFault, record: &Record) -> HandshakeFault {
+    match fault {
+        HandshakeFault::Alert(name)
+            if record.client_certificate_requested()
+                && matches!(&*name, "handshake-failure" | "bad-certificate") =>
+        {
+            HandshakeFault::ClientCertificate(name)
+        }
+        other => other,
+    }
+}
+
+/// The alert that the peer ended the TLS session with, if that is what this error is.
+pub(crate) fn alert(error: &io::Error) -> Option<HandshakeFault> {
+    let inner = error.get_ref()?.downcast_ref::<Error>()?;
+    matches!(inner, Error::AlertReceived(_)).then(|| tls_fault(inner))
 }
 
 fn socket_fault(error: &io::Error) -> HandshakeFault {
@@ -140,6 +160,9 @@ fn tls_fault(error: &Error) -> HandshakeFault {
             PeerIncompatible::ServerDoesNotSupportTls12Or13
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
         ) => HandshakeFault::ProtocolVersion,
+        Error::AlertReceived(alert @ AlertDescription::CertificateRequired) => {
+            HandshakeFault::ClientCertificate(kebab(&format!("{alert:?}")))
+        }
         Error::AlertReceived(AlertDescription::Unknown(number)) => {
             HandshakeFault::Alert(format!("unknown-{number}").into())
         }

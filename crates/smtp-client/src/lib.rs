@@ -23,6 +23,7 @@ mod pool;
 mod posture;
 mod revocation;
 mod roots;
+mod steps;
 mod timer;
 mod transcript;
 mod verify;
@@ -50,4 +51,5 @@ pub use smtp_proto::{
     AuthFault, Credentials, CredentialsError, Extensions, MissingExtension, RecipientOutcome,
     Reply, SizeLimit, Stage, StartTls, Transaction,
 };
+pub use steps::{awaited, stage_words};
 pub use transcript::Transcript;

@@ -14,8 +14,9 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::client::TlsStream;
 
 use crate::error::ProtocolFault;
+use crate::handshake::alert;
 use crate::timer::Timer;
-use crate::{Cause, SocketFault, Transcript};
+use crate::{Cause, HandshakeFault, SocketFault, Transcript};
 
 /// One socket with what was read and what is to be written.
 pub(crate) struct Wire {
@@ -28,6 +29,10 @@ pub(crate) struct Wire {
     deadline: Option<Instant>,
     /// `None` while something is waited for.
     timer: Option<Timer>,
+    /// Inside TLS, and nothing was heard there yet.
+    fresh: bool,
+    /// The peer ended the TLS session with this.
+    alert: Option<HandshakeFault>,
 }
 
 enum Io {
@@ -56,6 +61,8 @@ impl Wire {
             transcript,
             deadline: None,
             timer: None,
+            fresh: false,
+            alert: None,
         }
     }
 
@@ -80,6 +87,8 @@ impl Wire {
             transcript,
             deadline: None,
             timer: None,
+            fresh: true,
+            alert: None,
         }
     }
 
@@ -111,15 +120,16 @@ impl Wire {
         match self.unasked() {
             Unasked::Nothing => {}
             Unasked::Octets => return Err(self.explain_unasked()),
-            Unasked::End => return Err(Cause::Lost(SocketFault::closed())),
+            Unasked::End => return Err(self.ended()),
         }
         self.transcript.sent(shown);
         self.outbox.extend_from_slice(octets);
         self.flush(limit).await?;
-        let (until, mut timer) = (self.until(limit), self.timer.take().unwrap_or_default());
+        let (within, until) = self.until(limit);
+        let mut timer = self.timer.take().unwrap_or_default();
         let reply = timer.within(until, self.parse_reply()).await;
         self.timer = Some(timer);
-        reply.unwrap_or(Err(Cause::Timeout))
+        reply.unwrap_or(Err(Cause::Timeout(within)))
     }
 
     /// A limit for everything from now on; `None` lifts it.
@@ -134,10 +144,11 @@ impl Wire {
 
     /// Reads one reply. `limit` is for all of it, however it trickles in.
     pub(crate) async fn read_reply(&mut self, limit: Duration) -> Result<Reply, Cause> {
-        let (until, mut timer) = (self.until(limit), self.timer.take().unwrap_or_default());
+        let (within, until) = self.until(limit);
+        let mut timer = self.timer.take().unwrap_or_default();
         let reply = timer.within(until, self.next_reply()).await;
         self.timer = Some(timer);
-        reply.unwrap_or(Err(Cause::Timeout))
+        reply.unwrap_or(Err(Cause::Timeout(within)))
     }
 
     async fn next_reply(&mut self) -> Result<Reply, Cause> {
@@ -152,8 +163,10 @@ impl Wire {
             if let Some(reply) = parsed.map_err(|e| Cause::Protocol(e.into()))? {
                 return Ok(reply);
             }
-            if poll_fn(|cx| self.poll_fill(cx)).await.map_err(lost)? == 0 {
-                return Err(lost(closed()));
+            match poll_fn(|cx| self.poll_fill(cx)).await {
+                Ok(0) => return Err(self.ended()),
+                Ok(_) => {}
+                Err(error) => return Err(self.lost(error)),
             }
         }
     }
@@ -163,15 +176,24 @@ impl Wire {
     /// stops reading until it is heard cannot block both sides (row E2-26).
     pub(crate) async fn flush(&mut self, limit: Duration) -> Result<(), Cause> {
         loop {
-            let (until, mut timer) = (self.until(limit), self.timer.take().unwrap_or_default());
+            let (within, until) = self.until(limit);
+            let mut timer = self.timer.take().unwrap_or_default();
             let enough = self.outbox.remaining().saturating_sub(BLOCK);
             let flushed = poll_fn(|cx| self.poll_flush(cx, enough));
             let written = timer.within(until, flushed).await;
             self.timer = Some(timer);
             match written {
                 Some(Ok(())) if self.outbox.has_remaining() => {}
-                Some(result) => return result.map_err(lost),
-                None => return Err(Cause::Timeout),
+                Some(Ok(())) => return Ok(()),
+                Some(Err(error)) => {
+                    if self.fresh {
+                        // Writing may fail before the alert that explains it was read.
+                        let heard = poll_fn(|cx| self.poll_fill(cx));
+                        let _ = timeout_at(Instant::now() + LAST_WORDS, heard).await;
+                    }
+                    return Err(self.lost(error));
+                }
+                None => return Err(Cause::Timeout(within)),
             }
         }
     }
@@ -226,9 +248,30 @@ impl Wire {
         .await;
     }
 
-    fn until(&self, limit: Duration) -> Instant {
-        let until = Instant::now() + limit;
-        self.deadline.map_or(until, |deadline| deadline.min(until))
+    /// How long something may take, and until when that is.
+    fn until(&self, limit: Duration) -> (Duration, Instant) {
+        let now = Instant::now();
+        let left = self.deadline.map(|end| end.saturating_duration_since(now));
+        let within = left.map_or(limit, |left| left.min(limit));
+        (within, now + within)
+    }
+
+    /// The peer has closed the connection.
+    pub(crate) fn ended(&mut self) -> Cause {
+        self.lost(closed())
+    }
+
+    /// An alert as the first thing inside TLS belongs to the handshake: in TLS 1.3 it is over for us before
+    /// the host has looked at what it wants of us (RFC 8446 section 4.4.2.4, `certificate_required`).
+    fn lost(&mut self, error: io::Error) -> Cause {
+        match self.alert.take() {
+            Some(fault) if self.fresh => Cause::Handshake(fault),
+            Some(fault) => Cause::Lost(SocketFault {
+                kind: error.kind(),
+                text: fault.to_string().into(),
+            }),
+            None => Cause::Lost(error.into()),
+        }
     }
 
     /// Ready when at most `enough` octets are left; if that is none, when they are flushed too.
@@ -280,12 +323,14 @@ impl Wire {
         self.inbox.reserve(READ);
         let mut room = (&mut self.inbox).limit(READ);
         // Holds nothing between polls.
-        pin!(self.io.read_buf(&mut room)).poll(cx)
+        let read = ready!(pin!(self.io.read_buf(&mut room)).poll(cx));
+        match &read {
+            Ok(0) => {}
+            Ok(_) => self.fresh = false,
+            Err(error) => self.alert = alert(error),
+        }
+        Poll::Ready(read)
     }
-}
-
-fn lost(error: io::Error) -> Cause {
-    Cause::Lost(error.into())
 }
 
 fn closed() -> io::Error {
@@ -355,3 +400,4 @@ const BLOCK: usize = 64 * 1024;
 /// Replies that are taken in while we write: more than this and the peer is not answering us.
 const INBOX_WHILE_WRITING: usize = 1 << 20;
 const SLICES: usize = 16;
+const LAST_WORDS: Duration = Duration::from_secs(1);

@@ -231,19 +231,22 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         says: &[
-            "try again later",
+            "says that the recipient's mailbox takes no mail",
             "450 4.2.1 ?[31mred?]0;title? <script>alert(1)</script>",
         ],
         domain_says: &["remote-4xx"],
         reply: true,
         tls: true,
-        ..waits("remote-4xx", "4.2.1", "wait")
+        ..waits("remote-4xx", "4.2.1", THEIRS)
     },
     Case {
-        says: &["refused the message for good", "550 5.1.1 no such user"],
+        says: &[
+            "does not accept the recipient's address",
+            "550 5.1.1 no such user",
+        ],
         reply: true,
         tls: true,
-        ..bounces("remote-5xx", "5.1.1", THEIRS)
+        ..bounces("remote-5xx", "5.1.1", "us")
     },
     Case {
         says: &["no-such-domain.test does not exist"],

@@ -171,7 +171,7 @@ fn failed(cause: &Cause) -> (Kind, String) {
         }
         // The probe demands nothing of TLSA records.
         Cause::Dane(_) => Kind::HostLost,
-        Cause::Timeout => Kind::HostTimeout,
+        Cause::Timeout(_) => Kind::HostTimeout,
         Cause::Remote(_) => Kind::HostRefuses,
         Cause::Lost(_)
         | Cause::Protocol(_)

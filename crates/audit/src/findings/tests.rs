@@ -101,7 +101,7 @@ fn without_a_policy_bad_tls_is_a_warning_and_an_unreachable_host_an_error() {
             failed(Cause::Handshake(HandshakeFault::Eof)),
             Severity::Warning,
         ),
-        (failed(Cause::Timeout), Severity::Error),
+        (slow(), Severity::Error),
     ] {
         first(&mut facts, seen);
         let worst = of(&facts).into_iter().filter(|f| f.host.is_some());
@@ -117,7 +117,7 @@ fn addresses_that_differ_are_told_apart_and_equal_words_are_said_once() {
     };
     let mut other = hosts[0].addresses[0].clone();
     other.address = ip("192.0.2.2");
-    other.seen = failed(Cause::Timeout);
+    other.seen = slow();
     hosts[0].addresses.push(other.clone());
     hosts[0].addresses.push(other);
     let found = of(&facts);
@@ -463,7 +463,7 @@ fn host_rows() -> Vec<(Kind, Change)> {
         unreachable(Kind::HostSpecialUse, Reason::AddressRefused, false),
         at(Kind::HostConnect, failed(Cause::Connect(reset()))),
         at(Kind::HostLost, failed(Cause::Lost(reset()))),
-        at(Kind::HostTimeout, failed(Cause::Timeout)),
+        at(Kind::HostTimeout, slow()),
         at(
             Kind::HostRefuses,
             failed(Cause::Remote(reply("554 5.7.1 no\r\n"))),
@@ -542,6 +542,10 @@ fn first(facts: &mut Facts, seen: Seen) {
         panic!("hosts")
     };
     hosts[0].addresses[0].seen = seen;
+}
+
+fn slow() -> Seen {
+    failed(Cause::Timeout(Duration::from_secs(300)))
 }
 
 fn failed(cause: Cause) -> Seen {

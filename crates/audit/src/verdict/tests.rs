@@ -68,7 +68,7 @@ fn each_mode_does_with_each_host_what_the_relay_does() {
     let refused = session(None, StartTls::Refused(reply("454 4.7.0 no\r\n")));
     let handshake = failed(Cause::Handshake(HandshakeFault::Eof));
     let no = failed(Cause::Remote(reply("554 5.7.1 go away\r\n")));
-    let slow = failed(Cause::Timeout);
+    let slow = failed(Cause::Timeout(std::time::Duration::from_secs(300)));
     for (seen, enforce, testing, without) in [
         (
             fine,

@@ -371,3 +371,18 @@ fn a6_24_testing_is_evaluated_and_recorded() {
     let unreached = r.results(Some(&deciding(&mx("mx1.d.test"), &Evidence::Nothing)));
     assert_eq!(unreached[0].result, PolicyResult::NotEvaluated);
 }
+
+#[test]
+fn what_all_domains_are_asked_for_is_not_told_as_a_rule_for_one() {
+    let general = Inputs {
+        delivery_tls: Some(RequiredTls::Verified),
+        ..Inputs::default()
+    };
+    assert_eq!(Requirement::of(&general).demanded_by(), DemandedBy::Default);
+    let rule = LocalRule {
+        tls: Some(RequiredTls::Verified),
+        ..LocalRule::default()
+    };
+    let ruled = Inputs { rule, ..general };
+    assert_eq!(Requirement::of(&ruled).demanded_by(), DemandedBy::Rule);
+}

@@ -23,6 +23,9 @@ pub(super) const fn variant(reason: Reason, case: Case) -> Option<&'static Varia
         (Reason::CertNotTrusted, Case::Revoked) => &REVOKED,
         (Reason::CertNotTrusted, Case::RevocationUnknown) => &REVOCATION_UNKNOWN,
         (Reason::CertNotTrusted, Case::WrongPurpose) => &WRONG_PURPOSE,
+        (Reason::TlsHandshake, Case::BrokenOff) => &BROKEN_OFF,
+        (Reason::TlsHandshake, Case::NameNotServed) => &NAME_NOT_SERVED,
+        (Reason::TlsHandshake, Case::ClientCertificate) => &CLIENT_CERTIFICATE,
         (Reason::TlsHandshake, Case::CertificateTooLarge) => &CERTIFICATE_TOO_LARGE,
         (Reason::MxNotInPolicy, Case::NotInRule) => &NOT_IN_RULE,
         (Reason::MxNotInPolicy, Case::NobodyVouches) => &NOBODY_VOUCHES,
@@ -47,7 +50,12 @@ pub(super) const fn explanation(reason: Reason, case: Case) -> Option<&'static [
     match (reason, case) {
         (Reason::MxNotInPolicy, Case::NotInRule) => Some(OF_NOT_IN_RULE),
         (Reason::MxNotInPolicy, Case::NobodyVouches) => Some(OF_NOBODY_VOUCHES),
+        (Reason::CertNotTrusted, Case::SelfSigned) => Some(OF_SELF_SIGNED),
+        (Reason::CertNotTrusted, Case::NotYetValid) => Some(OF_NOT_YET_VALID),
+        (Reason::TlsHandshake, Case::BrokenOff) => Some(OF_BROKEN_OFF),
+        (Reason::TlsHandshake, Case::NameNotServed) => Some(OF_NAME_NOT_SERVED),
         (Reason::CertNotTrusted, Case::WrongPurpose) => Some(OF_WRONG_PURPOSE),
+        (Reason::TlsHandshake, Case::ClientCertificate) => Some(OF_CLIENT_CERTIFICATE),
         (Reason::TlsHandshake, Case::CertificateTooLarge) => Some(OF_CERTIFICATE_TOO_LARGE),
         (Reason::ConnectionLost, Case::NotSmtp) => Some(OF_NOT_SMTP),
         (Reason::Remote4xx | Reason::Remote5xx, _) => replies::explanation(case),
@@ -82,6 +90,41 @@ const OF_CERTIFICATE_TOO_LARGE: &[&str] = &[
      64 KiB, which TLS libraries refuse to read, so nobody can say whether it is valid. Versions and ciphers of TLS \
      have nothing to do with it.",
     "Usually one certificate has very many names, or a whole list of authorities is sent with it.",
+];
+
+const OF_SELF_SIGNED: &[&str] = &[
+    "The certificate was signed with its own key, so nobody vouches for the name in it. Mail servers make such a one \
+     for themselves when they are installed; whoever stands between us could do so, too.",
+    "If the recipient uses it on purpose, a TLSA record (DANE) can vouch for it, or a `[[route]]` of ours with `roots` \
+     of its own trusts it for this destination only.",
+];
+
+const OF_NOT_YET_VALID: &[&str] = &[
+    "The certificate is valid only from a later time, which is in the detail. Either it was installed too early, or the \
+     clock of this machine is slow: then many domains show the same.",
+    "To see it: `openssl s_client -starttls smtp -connect HOST:25 -servername HOST </dev/null | \
+     openssl x509 -noout -dates`, and `date -u` for the clock.",
+];
+
+const OF_BROKEN_OFF: &[&str] = &[
+    "STARTTLS was accepted, and then no TLS came of it: the connection was closed or reset, nothing came, or something \
+     that is not TLS. The detail names which. Versions and ciphers have nothing to do with it.",
+    "Usually a process behind STARTTLS has died, or a firewall or proxy on the way does not let TLS through on port 25. \
+     If many unrelated domains show this at once, it is near us; look for an MTU problem, too. To see it: \
+     `openssl s_client -starttls smtp -connect HOST:25`.",
+];
+
+const OF_NAME_NOT_SERVED: &[&str] = &[
+    "The TLS handshake names the host that is meant (SNI, RFC 6066 section 3): the name that the MX record has, or the \
+     one at which its TLSA records stand. The host answered that it does not serve that name, and ended the handshake.",
+    "To see it: `openssl s_client -starttls smtp -connect HOST:25 -servername HOST`.",
+];
+
+const OF_CLIENT_CERTIFICATE: &[&str] = &[
+    "In the TLS handshake the host asked for a certificate of the client, and ended the session since it got none. \
+     Hosts that MX records name are called by everybody, and nobody on the internet has a certificate that they would \
+     know; to ask for one is in order, to demand it is not. None is sent here.",
+    "In Postfix the setting is `smtpd_tls_req_ccert`; `smtpd_tls_ask_ccert` does no harm.",
 ];
 
 const OF_NOT_SMTP: &[&str] = &[
@@ -141,6 +184,32 @@ const WRONG_PURPOSE: Variant = Variant {
              serverAuth). {ours}",
     request: "Please replace the certificate of {mx} by one issued for servers (extended key usage serverAuth) \
               that is not an authority's own.",
+};
+
+const BROKEN_OFF: Variant = Variant {
+    side: Side::RecipientAdmin,
+    sentence: "The TLS handshake with {mx} failed",
+    advice: "{Admin} should see in the log of {mx} why nothing comes of TLS after STARTTLS, and whether a firewall or \
+             proxy in front of it is in the way. {us}{ours} If many domains fail at the same time, the cause is near us.",
+    request: "Please see in the log of {mx}, or of a firewall in front of it, why nothing comes of TLS after STARTTLS \
+              on port 25.",
+};
+
+const NAME_NOT_SERVED: Variant = Variant {
+    side: Side::RecipientAdmin,
+    sentence: "The TLS handshake with {mx} failed",
+    advice: "{Admin} should configure {mx} to serve TLS under that very name: it says that it does not know it. {ours}",
+    request: "Please configure {mx} to serve TLS under that very name: it ends the handshake with the alert \
+              unrecognized_name.",
+};
+
+const CLIENT_CERTIFICATE: Variant = Variant {
+    side: Side::RecipientAdmin,
+    sentence: "The TLS handshake with {mx} failed",
+    advice: "{Admin} should have {mx} take mail without a client certificate: it may ask for one, but not demand it. \
+             {ours}",
+    request: "Please have {mx} take mail without a client certificate: it ends the TLS handshake with whoever shows \
+              none, and senders on the internet have none.",
 };
 
 const CERTIFICATE_TOO_LARGE: Variant = Variant {

@@ -29,8 +29,10 @@ pub enum DemandedBy {
     Recipient,
     /// The sender, with REQUIRETLS.
     Sender,
-    /// Our configuration: `[delivery]`, a `[[domain]]` rule, a pin.
+    /// Our configuration for the domain: a `[[domain]]` rule, a pin.
     Rule,
+    /// Our configuration for all domains: `delivery.tls`.
+    Default,
     /// The mail goes by a `[[route]]` of ours, whose next hop is not the recipient's.
     Route,
 }
@@ -53,6 +55,12 @@ pub enum Case {
     RevocationUnknown,
     /// `cert-not-trusted`: not issued for servers.
     WrongPurpose,
+    /// `tls-handshake`: the host wants a certificate of us.
+    ClientCertificate,
+    /// `tls-handshake`: it began, and did not go on.
+    BrokenOff,
+    /// `tls-handshake`: the host does not know its own name.
+    NameNotServed,
     /// `tls-handshake`: what the host presents is larger than TLS libraries take.
     CertificateTooLarge,
     /// `mx-not-in-policy`: a rule or pin of ours has a list of hosts.
@@ -71,6 +79,26 @@ pub enum Case {
     Listed,
     /// `remote-5xx`: the host is one for its own users, who log in.
     LoginWanted,
+    /// `remote-5xx`: what the host answers makes no sense for a mail server.
+    BrokenHost,
+    /// `remote-4xx`, `remote-5xx`: the recipient's address is not known there.
+    BadAddress,
+    /// `remote-4xx`, `remote-5xx`: the sender's address is not accepted.
+    SenderAddress,
+    /// `remote-4xx`, `remote-5xx`: the recipient's mailbox is full.
+    MailboxFull,
+    /// `remote-4xx`, `remote-5xx`: the recipient's mailbox takes no mail.
+    Mailbox,
+    /// `remote-4xx`, `remote-5xx`: SPF, DKIM or DMARC does not vouch for the sender's domain.
+    Unproven,
+    /// `remote-4xx`, `remote-5xx`: our address has no name, or a wrong one.
+    ReverseDns,
+    /// `remote-4xx`, `remote-5xx`: too much at once from us.
+    SlowDown,
+    /// `remote-4xx`: it may be greylisting.
+    Greylisted,
+    /// `remote-4xx`, `remote-5xx`: the host has trouble of its own.
+    HostTrouble,
     /// `remote-5xx`: not the last word, since others could not be asked.
     NotFinal,
     /// `tls-required-by-peer`: it is offered, and failed.
@@ -98,7 +126,13 @@ pub enum Reader {
 }
 
 impl DemandedBy {
-    const ALL: [Self; 4] = [Self::Recipient, Self::Sender, Self::Rule, Self::Route];
+    const ALL: [Self; 5] = [
+        Self::Recipient,
+        Self::Sender,
+        Self::Rule,
+        Self::Default,
+        Self::Route,
+    ];
 
     /// For what is stored.
     #[must_use]
@@ -107,6 +141,7 @@ impl DemandedBy {
             Self::Recipient => "recipient",
             Self::Sender => "sender",
             Self::Rule => "rule",
+            Self::Default => "default",
             Self::Route => "route",
         }
     }
@@ -121,7 +156,7 @@ impl DemandedBy {
 
 impl Case {
     /// Every case, the usual one first.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 36] = [
         Self::Usual,
         Self::SelfSigned,
         Self::IncompleteChain,
@@ -129,6 +164,9 @@ impl Case {
         Self::Revoked,
         Self::RevocationUnknown,
         Self::WrongPurpose,
+        Self::ClientCertificate,
+        Self::BrokenOff,
+        Self::NameNotServed,
         Self::CertificateTooLarge,
         Self::NotInRule,
         Self::NobodyVouches,
@@ -138,6 +176,16 @@ impl Case {
         Self::AtGreeting,
         Self::Listed,
         Self::LoginWanted,
+        Self::BrokenHost,
+        Self::BadAddress,
+        Self::SenderAddress,
+        Self::MailboxFull,
+        Self::Mailbox,
+        Self::Unproven,
+        Self::ReverseDns,
+        Self::SlowDown,
+        Self::Greylisted,
+        Self::HostTrouble,
         Self::NotFinal,
         Self::TlsFailed,
         Self::NoTlsByRoute,
@@ -158,6 +206,9 @@ impl Case {
             Self::Revoked => "revoked",
             Self::RevocationUnknown => "revocation-unknown",
             Self::WrongPurpose => "wrong-purpose",
+            Self::ClientCertificate => "client-certificate",
+            Self::BrokenOff => "broken-off",
+            Self::NameNotServed => "name-not-served",
             Self::CertificateTooLarge => "certificate-too-large",
             Self::NotInRule => "not-in-rule",
             Self::NobodyVouches => "nobody-vouches",
@@ -167,6 +218,16 @@ impl Case {
             Self::AtGreeting => "at-greeting",
             Self::Listed => "listed",
             Self::LoginWanted => "login-wanted",
+            Self::BrokenHost => "broken-host",
+            Self::BadAddress => "bad-address",
+            Self::SenderAddress => "sender-address",
+            Self::MailboxFull => "mailbox-full",
+            Self::Mailbox => "mailbox",
+            Self::Unproven => "unproven",
+            Self::ReverseDns => "reverse-dns",
+            Self::SlowDown => "slow-down",
+            Self::Greylisted => "greylisted",
+            Self::HostTrouble => "host-trouble",
             Self::NotFinal => "not-final",
             Self::TlsFailed => "tls-failed",
             Self::NoTlsByRoute => "no-tls-by-route",
@@ -234,7 +295,7 @@ pub(super) fn fill(template: &str, facts: &Facts<'_>) -> String {
 fn admin(the: &str, whoever: &str, facts: &Facts<'_>, mx: &str, domain: &str, out: &mut String) {
     let words = match facts.by {
         DemandedBy::Route => [whoever, " runs ", mx, ", the next hop of our route,"],
-        DemandedBy::Recipient | DemandedBy::Sender | DemandedBy::Rule => {
+        DemandedBy::Recipient | DemandedBy::Sender | DemandedBy::Rule | DemandedBy::Default => {
             [the, " administrator of ", domain, ""]
         }
     };
@@ -247,6 +308,7 @@ fn demand(facts: &Facts<'_>, domain: &str, out: &mut String) {
         DemandedBy::Rule => "our own rule for ",
         DemandedBy::Route => "our own route for ",
         DemandedBy::Sender => return out.push_str("the sender (REQUIRETLS)"),
+        DemandedBy::Default => return out.push_str("our setting `delivery.tls`"),
     };
     out.extend([who, domain]);
 }
@@ -259,8 +321,12 @@ const fn ours(facts: &Facts<'_>) -> &'static str {
             "Nothing has to be changed here."
         }
         (Reader::Operator, DemandedBy::Rule) => {
-            "It is our own rule that demands this (`tls` or `mta-sts` of `[[domain]]`, or `tls` of \
-             `[delivery]`): change it if it asks for too much."
+            "It is our own rule that demands this (`tls` or `mta-sts` of `[[domain]]`): change it if it asks \
+             for too much."
+        }
+        (Reader::Operator, DemandedBy::Default) => {
+            "It is our own setting `delivery.tls` that demands this, of every domain: a `[[domain]]` rule with \
+             another `tls` can ask for less of this one."
         }
         (Reader::Operator, DemandedBy::Route) => {
             "It is our own route that demands this: change its `tls` if it asks for too much."
@@ -274,7 +340,9 @@ const KEPT: &str = "Mail is kept and tried again by itself once that is repaired
 pub(super) const fn side(reason: Reason, side: Side, by: DemandedBy) -> Side {
     match (side, by) {
         (Side::RecipientAdmin, DemandedBy::Route) => Side::Us,
-        (Side::RecipientAdmin, DemandedBy::Rule) if is_of_tls(reason) => Side::Us,
+        (Side::RecipientAdmin, DemandedBy::Rule | DemandedBy::Default) if is_of_tls(reason) => {
+            Side::Us
+        }
         (side, _) => side,
     }
 }

@@ -10,16 +10,14 @@ pub(super) const REMOTE_4XX: Entry = Entry {
     report: ReportCondition::Never,
     side: Side::Wait,
     sentence: "{mx} asked us to try again later",
-    advice: "Greylisting passes with the next attempts; what the host says in its reply tells \
-             whether something has to be done.",
+    advice: "What the host says in its reply tells whether something has to be done.",
     request: "Please tell us if we have to do something to have our mail accepted.",
     clause: "RFC 5321 section 4.2.1",
     explanation: &[
-        "The host answered with a code that begins with 4: not now. Common causes are greylisting, a \
-         full mailbox, rate limits and overload. The reply itself is in the `reply` field, and the \
-         status code is the host's own.",
-        "If the reply speaks of our reputation, a block list or our rate, it is for us to act on. \
-         Sending faster or retrying by hand makes that worse.",
+        "The host answered with a code that begins with 4: not now. The reply itself is in the `reply` field, and \
+         the status code is the host's own.",
+        "Where status or words of the reply say more (greylisting, a full mailbox, a block list, too much at once), \
+         that is told in the place of this, with who has to act.",
     ],
 };
 
@@ -29,7 +27,7 @@ pub(super) const REMOTE_5XX: Entry = Entry {
     report: ReportCondition::Never,
     side: Side::RecipientAdmin,
     sentence: "{mx} refused the message for good",
-    advice: "{sender} should check the address and read the host's reply. {us}If the reply speaks of us \
+    advice: "{Admin} can say why, if the host's reply does not. {us}If the reply speaks of us \
              (reputation, block list, SPF, DKIM, DMARC), it is ours to put right.",
     request: "Please tell us what we have to do to have our mail accepted.",
     clause: "RFC 5321 section 4.2.1",
@@ -55,7 +53,8 @@ pub(super) const NO_SUCH_DOMAIN: Entry = Entry {
         "DNS says definitely that there is no such name (NXDOMAIN). Usually the address is misspelt, or \
          the domain was given up.",
         "If the domain had an MTA-STS policy that is still in force, this is not believed at once, since \
-         DNS can be forged: the mail waits until the same answer was seen over several hours.",
+         DNS can be forged: the mail waits until the same answer was seen over several hours. Where DNSSEC vouches \
+         for the answer, it is believed.",
     ],
 };
 
@@ -72,7 +71,8 @@ pub(super) const NULL_MX: Entry = Entry {
         "The domain has a single MX record that points to the root (`0 .`). That is the standard way to \
          say that no address in it takes mail.",
         "If the domain had an MTA-STS policy that is still in force, this is not believed at once, since \
-         DNS can be forged: the mail waits until the same answer was seen over several hours.",
+         DNS can be forged: the mail waits until the same answer was seen over several hours. Where DNSSEC vouches \
+         for the answer, it is believed.",
     ],
 };
 

@@ -136,10 +136,11 @@ fn f3_04_every_text_is_complete_and_without_placeholders() {
     }
 }
 
-const EVERYBODY: [DemandedBy; 4] = [
+const EVERYBODY: [DemandedBy; 5] = [
     DemandedBy::Recipient,
     DemandedBy::Sender,
     DemandedBy::Rule,
+    DemandedBy::Default,
     DemandedBy::Route,
 ];
 
@@ -239,15 +240,17 @@ fn what_our_own_rule_or_route_demands_is_ours_to_put_right() {
         let theirs = facts(DemandedBy::Recipient);
         assert_eq!(reason.side_in(Case::Usual, theirs.by), Side::RecipientAdmin);
         assert!(reason.request(&theirs).is_some(), "{reason}");
-        for by in [DemandedBy::Rule, DemandedBy::Route] {
+        for by in [DemandedBy::Rule, DemandedBy::Default, DemandedBy::Route] {
             let ours = facts(by);
             assert_eq!(reason.side_in(Case::Usual, by), Side::Us, "{reason}");
             assert_eq!(reason.request(&ours), None, "{reason}");
             let said = reason.advice(&ours);
             assert!(
-                said.contains("our own r") && !said.contains("Nothing has"),
+                said.contains("our own ") && !said.contains("Nothing has"),
                 "{said}"
             );
+            let general = by == DemandedBy::Default;
+            assert_eq!(said.contains("`delivery.tls`"), general, "{said}");
         }
     }
     let listed = Facts {

@@ -17,8 +17,8 @@ pub(super) const STARTTLS_NOT_OFFERED: Entry = Entry {
     clause: "RFC 8461 section 5, RFC 3207 section 4",
     explanation: &[
         "The host answered EHLO without the STARTTLS keyword. The mail may only go over a verified, \
-         encrypted connection, because the recipient's domain has published so (MTA-STS or DANE) or \
-         because a local rule says so. So this host was passed over, and so was every other one.",
+         encrypted connection: the recipient's domain or its mail host has published so (MTA-STS, DANE), \
+         the sender has demanded it (REQUIRETLS), or our own configuration says so. So this host was passed over, and so was every other one.",
         "Either the host's TLS is switched off or broken, or something on the way removes the keyword. \
          The second is exactly the attack that the policy exists for, which is why the mail waits and \
          is not sent in plain text.",

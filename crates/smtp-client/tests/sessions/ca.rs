@@ -8,7 +8,7 @@ use rcgen::{
 };
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{ClientCertVerifierBuilder, ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -139,15 +139,33 @@ impl Leaf {
 
     /// Asks for a client certificate, and takes none for an answer.
     pub(crate) fn server_that_asks(&self, ca: &Ca) -> Arc<ServerConfig> {
+        self.server_that_wants(ca, rustls::ALL_VERSIONS, |verifier| {
+            verifier.allow_unauthenticated()
+        })
+    }
+
+    /// Takes nobody without a client certificate.
+    pub(crate) fn server_that_demands(
+        &self,
+        ca: &Ca,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> Arc<ServerConfig> {
+        self.server_that_wants(ca, versions, |verifier| verifier)
+    }
+
+    fn server_that_wants(
+        &self,
+        ca: &Ca,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+        how: impl FnOnce(ClientCertVerifierBuilder) -> ClientCertVerifierBuilder,
+    ) -> Arc<ServerConfig> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(ca.der()).unwrap();
         let verifier =
-            rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), provider())
-                .allow_unauthenticated()
-                .build()
-                .unwrap();
+            rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), provider());
+        let verifier = how(verifier).build().unwrap();
         let config = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(rustls::ALL_VERSIONS)
+            .with_protocol_versions(versions)
             .unwrap()
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(self.shown_with_key_of(self));

@@ -87,7 +87,7 @@ async fn e2_17_e2_18_each_step_has_its_own_time_limit() {
         assert_eq!(at, stage);
         let timed_out = matches!(
             cause,
-            Cause::Timeout | Cause::Handshake(smtp_client::HandshakeFault::Timeout)
+            Cause::Timeout(_) | Cause::Handshake(smtp_client::HandshakeFault::Timeout)
         );
         assert!(timed_out, "{stage}: {cause}");
         scripted.heard().await;
@@ -229,7 +229,7 @@ async fn h3_34_key_updates_without_end_run_into_the_time_limit() {
         .await
         .unwrap_err();
     assert!(
-        matches!(error.cause, Cause::Timeout | Cause::Lost(_)),
+        matches!(error.cause, Cause::Timeout(_) | Cause::Lost(_)),
         "{error}"
     );
 }

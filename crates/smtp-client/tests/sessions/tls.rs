@@ -272,6 +272,25 @@ async fn h3_27_a_client_certificate_is_asked_for_and_not_sent() {
     assert_eq!(tls.verdict, TlsVerdict::Authenticated);
 }
 
+/// In TLS 1.3 the alert comes after the handshake is over for the client.
+#[tokio::test]
+async fn h3_27_a_client_certificate_that_is_demanded_is_told_as_that() {
+    let ca = Ca::new("Root");
+    for version in rustls::ALL_VERSIONS {
+        let server = ca.leaf(&[MX]).server_that_demands(&ca, &[version]);
+        let scripted = Scripted::start(secure(server, &[]));
+        let error = refused(connect(&ca, &scripted, Posture::Authenticate).await);
+        assert_eq!(error.cause.reason_key(), "tls-handshake", "{error}");
+        assert!(
+            error
+                .cause
+                .to_string()
+                .contains("asks for a client certificate"),
+            "{version:?}: {error}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn h3_04_broken_handshakes() {
     let ca = Ca::new("Root");

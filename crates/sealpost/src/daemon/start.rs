@@ -55,8 +55,7 @@ pub(crate) async fn run(
 ) -> anyhow::Result<Status> {
     let signals = Signals::catch()?;
     let (settings, values) = (loaded.settings, loaded.values);
-    let machine = Arc::new(MachineClock::new());
-    let clock: Arc<dyn Clock> = judged(&machine)?;
+    let (machine, clock) = judged()?;
     let (certificates, server) = bind(&settings)?;
     let trust = Trust::open(&settings).map_err(|e| open::fail(Status::Configuration, &e))?;
     let dns = open::resolver(&settings)?;
@@ -143,9 +142,10 @@ fn make_room(settings: &Settings) {
 }
 
 /// The machine's clock, unless it cannot be right.
-fn judged(machine: &Arc<MachineClock>) -> anyhow::Result<Arc<dyn Clock>> {
+fn judged() -> anyhow::Result<(Arc<MachineClock>, Arc<dyn Clock>)> {
+    let machine = Arc::new(MachineClock::new());
     if !clock::is_implausible(machine.wall()) {
-        return Ok(Arc::clone(machine) as _);
+        return Ok((Arc::clone(&machine), machine));
     }
     let now = machine.wall().rfc3339();
     let text = format!(

@@ -29,7 +29,7 @@ pub struct Doubt {
     pub absent: usize,
     /// Of so many that were asked for.
     pub asked: usize,
-    /// Nobody has been told within the last [`WINDOW`].
+    /// Nobody has been told within the last five minutes.
     pub news: bool,
 }
 

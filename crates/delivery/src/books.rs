@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use crate::blame::Advice;
 use crate::content;
 use crate::demand::Requirement;
+use crate::dice::Dice;
 use crate::ending;
 use crate::findings::Findings;
 use crate::noted::note;
@@ -28,7 +29,6 @@ use crate::steps::Story;
 use crate::undeliverable::NOT_BELIEVED;
 use crate::verdict::{Decider, Failure, Verdict};
 use dsn::NoticeLimits;
-use mail_types::Dice;
 
 /// What the books are kept with.
 pub(crate) struct Books<'a, S> {
@@ -60,20 +60,6 @@ pub(crate) enum Pace {
     PutOff(Timestamp),
     /// Between two attempts the sender is told of the delay; the next attempt comes then.
     Looked(Timestamp),
-    /// The sender is told of the delay, and nothing else is changed: its destination is paused. When it is given up,
-    /// if that happens all the same.
-    Told(Option<Timestamp>),
-}
-
-impl Pace {
-    /// What is told of the next attempt, where the retry table does not say it.
-    const fn set(self) -> Option<Option<Timestamp>> {
-        match self {
-            Self::Looked(next) => Some(Some(next)),
-            Self::Told(given_up) => Some(given_up),
-            Self::Attempted | Self::PutOff(_) => None,
-        }
-    }
 }
 
 impl Entry<'_> {
@@ -92,9 +78,7 @@ impl Entry<'_> {
         match (&self.found.recalled, self.pace) {
             (Some(recalled), _) => recalled.at,
             (None, Pace::Attempted) => Some(self.now.wall),
-            (None, Pace::PutOff(_) | Pace::Looked(_) | Pace::Told(_)) => {
-                recalled::recall(self.leased).1.at
-            }
+            (None, Pace::PutOff(_) | Pace::Looked(_)) => recalled::recall(self.leased).1.at,
         }
     }
 }
@@ -157,9 +141,7 @@ impl<S: QueueStore> Books<'_, S> {
                 .all(|line| line.next.is_none() && line.ended != Ended::Held);
         let mut notes: Vec<AttemptNote> = Vec::new();
         let mut told = Vec::new();
-        let changes = !matches!(entry.pace, Pace::Told(_));
-        let changed = lines.iter().zip(&records).filter(|_| changes);
-        let outcomes = changed.map(|(line, record)| {
+        let outcomes = lines.iter().zip(&records).map(|(line, record)| {
             if ends {
                 return (line.index, outcome(line, 0));
             }
@@ -169,7 +151,7 @@ impl<S: QueueStore> Books<'_, S> {
                     note(record, case, line.advice.as_ref().map(|a| a.facts.by))
                 }
                 // What is no attempt has no history: the reason is all that is kept.
-                Pace::PutOff(_) | Pace::Looked(_) | Pace::Told(_) => AttemptNote {
+                Pace::PutOff(_) | Pace::Looked(_) => AttemptNote {
                     reason: record.reason.map_or("", Reason::key).into(),
                     ..AttemptNote::default()
                 },
@@ -193,11 +175,11 @@ impl<S: QueueStore> Books<'_, S> {
             told,
             warned,
             put_off: matches!(entry.pace, Pace::PutOff(_)),
-            looked: matches!(entry.pace, Pace::Looked(_) | Pace::Told(_)),
+            looked: matches!(entry.pace, Pace::Looked(_)),
             messages,
         };
         let finished = self.queue.finish(finish, entry.now);
-        if !matches!(entry.pace, Pace::Looked(_) | Pace::Told(_)) {
+        if !matches!(entry.pace, Pace::Looked(_)) {
             records
                 .iter()
                 .for_each(|record| self.observer.attempt(record));
@@ -281,7 +263,7 @@ impl<S: QueueStore> Books<'_, S> {
     ) -> Line<'a> {
         let attempt = match entry.pace {
             Pace::Attempted => attempts + 1,
-            Pace::PutOff(_) | Pace::Looked(_) | Pace::Told(_) => attempts,
+            Pace::PutOff(_) | Pace::Looked(_) => attempts,
         };
         let base = Line {
             recipient,
@@ -337,8 +319,8 @@ impl<S: QueueStore> Books<'_, S> {
             Verdict::Deferred(failure) => {
                 let expires = entry.leased.expires;
                 let (retry, now) = (&self.settings.retry, entry.now.wall);
-                if let Some(next) = entry.pace.set() {
-                    return failed(failure, Ended::Deferred, failure.status, next);
+                if let Pace::Looked(next) = entry.pace {
+                    return failed(failure, Ended::Deferred, failure.status, Some(next));
                 }
                 if let Pace::PutOff(until) = entry.pace {
                     // It waits for its destination; the queue knows until when.

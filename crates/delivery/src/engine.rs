@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use mail_types::NxdomainGuard;
 use mail_types::{Domain, Envelope, QueueId, Recipient, Resolver, Timestamp};
 use outbound_queue::{Leased, Now, Placement, QueueError, QueueStore};
 use parking_lot::Mutex;
@@ -14,9 +13,11 @@ use smtp_client::{Connector, Pool};
 
 use crate::at_work::Workers;
 use crate::destination::Admission;
+use crate::dice::Dice;
 use crate::in_hand::InHand;
 use crate::lane::Lane;
 use crate::lanes::Lanes;
+use crate::nxdomain_guard::NxdomainGuard;
 use crate::paused::Paused;
 use crate::planner::{Hosts, Made, Planner};
 use crate::poison::Strikes;
@@ -26,7 +27,6 @@ use crate::sessions::Sessions;
 use crate::settings::Settings;
 use crate::{suspended, upkeep, worker};
 use dsn::NoticeLimits;
-use mail_types::Dice;
 
 /// What an engine is made of.
 pub struct Parts<S> {
@@ -72,7 +72,7 @@ pub(crate) struct Inner<S> {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) dice: Dice,
-    pub(crate) nxdomain_guard: Mutex<NxdomainGuard>,
+    pub(crate) nxdomain_guard: NxdomainGuard,
     pub(crate) settings: ArcSwap<Settings>,
     pub(crate) in_hand: InHand,
     pub(crate) paused: Paused,
@@ -82,8 +82,6 @@ pub(crate) struct Inner<S> {
     pub(crate) notices: Mutex<NoticeLimits>,
     /// When held mail was last looked through for what is too old; monotonic milliseconds.
     pub(crate) held_looked: AtomicU64,
-    /// The same for mail of paused destinations whose sender is to be told of the delay.
-    pub(crate) paused_looked: AtomicU64,
     /// By how many milliseconds next attempts have followed a clock that was set back.
     pub(crate) set_back: AtomicU64,
     pub(crate) missed_dns: crate::silent::Missed,
@@ -184,7 +182,7 @@ impl<S: QueueStore> Delivery<S> {
                 clock: parts.clock,
                 observer: parts.observer,
                 dice: parts.dice,
-                nxdomain_guard: Mutex::default(),
+                nxdomain_guard: NxdomainGuard::default(),
                 settings: ArcSwap::from_pointee(parts.settings),
                 in_hand: parts.in_hand,
                 paused: parts.paused,
@@ -192,7 +190,6 @@ impl<S: QueueStore> Delivery<S> {
                 strikes: Strikes::default(),
                 notices: Mutex::default(),
                 held_looked: AtomicU64::new(0),
-                paused_looked: AtomicU64::new(0),
                 set_back: AtomicU64::new(0),
                 missed_dns: crate::silent::Missed::at_start(),
                 pulse: AtomicU64::new(0),

@@ -8,9 +8,9 @@ use attempt::{Case, DemandedBy, Facts, PolicyResult, PolicySource, PolicyUse, Re
 use mail_types::{EnhancedStatus, RetrySchedule, Timestamp};
 use outbound_queue::{AttemptEntry, HostNote, Leased};
 
+use crate::dice::Dice;
 use crate::findings::Findings;
 use crate::verdict::{Failure, Verdict};
-use mail_types::Dice;
 
 /// What is known of the last attempt at a message's part.
 #[derive(Clone, Debug, Default)]

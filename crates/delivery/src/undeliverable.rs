@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use attempt::{Case, Reason};
-use mail_types::Doubt;
 use outbound_queue::QueueStore;
 
 use crate::demand::Requirement;
 use crate::engine::Inner;
 use crate::lane::Lane;
+use crate::nxdomain_guard::Doubt;
 use crate::planner::Plan;
 use crate::policy::is_enforced;
 use crate::verdict::{Failure, Verdict};
@@ -27,7 +27,7 @@ pub(crate) async fn undeliverable<S: QueueStore>(
     let failure = Failure::of_domain(reason, &lane.destination.host.to_string(), detail);
     if reason == Reason::NoSuchDomain
         && !secure
-        && let Some(doubt) = inner.nxdomain_guard.lock().doubt(inner.now().monotonic)
+        && let Some(doubt) = inner.nxdomain_guard.doubt(inner.now().monotonic)
     {
         return doubted(inner, lane, doubt);
     }

@@ -10,7 +10,7 @@ use mail_types::Timestamp;
 use outbound_queue::{Edit, Filter, Incoming, MessageState, QueueError, QueueStore, Target};
 
 use crate::engine::Inner;
-use crate::{notify, paused_mail};
+use crate::notify;
 use dsn::NoticeSummary;
 
 /// `running` for so long.
@@ -31,9 +31,6 @@ pub(crate) async fn look<S: QueueStore>(inner: &Arc<Inner<S>>, running: Duration
     }
     if let Err(error) = follow_dns(inner).await {
         tracing::warn!(%error, "mail that waited for DNS could not be made due; it keeps its schedule");
-    }
-    if let Err(error) = paused_mail::warn(inner).await {
-        tracing::warn!(%error, "mail of paused destinations could not be looked through for what is late");
     }
     let millis = u64::try_from(now.monotonic.as_millis()).unwrap_or(u64::MAX);
     let looked = inner.held_looked.load(Ordering::Relaxed);

@@ -19,6 +19,7 @@ use smtp_client::{
 
 use crate::content;
 use crate::demand::{Evidence, HostDecision, Requirement, SessionDecision};
+use crate::dice::Dice;
 use crate::failure::{HostFailure, Weight};
 use crate::findings::Findings;
 use crate::orcpt;
@@ -28,7 +29,6 @@ use crate::replies::wants_a_login;
 use crate::sessions::{NoSession, Session, Sessions, Source, Way, failed_record, judged};
 use crate::unknown;
 use crate::verdict::{Failure, Verdict, shown};
-use mail_types::Dice;
 
 /// What an attempt needs beside the message.
 pub(crate) struct Attempt<'a, S> {

@@ -407,7 +407,7 @@ fn note_existence<S: QueueStore>(inner: &Inner<S>, lane: &Lane, plan: &Plan) {
         Hosts::Undeliverable { reason, secure, .. } => *reason == Reason::NoSuchDomain && !secure,
     };
     let now = inner.now().monotonic;
-    inner.nxdomain_guard.lock().note(domain, absent, now);
+    inner.nxdomain_guard.note(domain, absent, now);
 }
 
 /// Whether the lease still holds and the message still belongs here. Mail that a change of the

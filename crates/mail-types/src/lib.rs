@@ -5,15 +5,12 @@
 //! form, a [`Mailbox`] always has a valid local part and host. Nothing here does I/O or reads a
 //! clock; the [`Resolver`] trait is the port through which names are looked up.
 
-mod addresses;
-mod dice;
 mod dns;
 mod domain;
 mod envelope;
 mod header;
 mod lack;
 mod mailbox;
-mod nxdomain_guard;
 mod orig_client;
 mod queue_id;
 mod retry;
@@ -23,8 +20,6 @@ mod status;
 mod timestamp;
 pub mod xtext;
 
-pub use addresses::Addresses;
-pub use dice::Dice;
 pub use dns::{Answer, BoxFuture, DnsError, MxRecord, Resolver, Security, TlsaRecord};
 pub use domain::{Domain, DomainError, HostName};
 pub use envelope::{
@@ -34,7 +29,6 @@ pub use envelope::{
 pub use header::{Field, header_fields};
 pub use lack::socket_lack;
 pub use mailbox::{Host, Mailbox, MailboxError};
-pub use nxdomain_guard::{Doubt, NxdomainGuard};
 pub use orig_client::OrigClient;
 pub use queue_id::{QueueId, QueueIdError};
 pub use retry::RetrySchedule;

@@ -178,18 +178,6 @@ impl Core {
         self.grant(key.1, destination.clone(), now)
     }
 
-    /// Leases what a message, which is hot, has due there.
-    pub(crate) fn take_one(
-        &mut self,
-        there: &Destination,
-        id: QueueId,
-        now: Now,
-    ) -> Option<Leased> {
-        let due = self.hot.get(&id)?.message.due_at(there)?.time;
-        let is_due = due <= now.wall;
-        is_due.then(|| self.take(there, (due, id), now)).flatten()
-    }
-
     pub(crate) fn end_expired(&mut self, now: Now) {
         for lease in self.leases.end_expired(now) {
             self.list_after(&lease);

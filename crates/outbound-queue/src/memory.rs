@@ -156,15 +156,6 @@ impl QueueStore for MemoryStore {
         Ok(taken.flatten().collect())
     }
 
-    fn lease_one(
-        &self,
-        id: QueueId,
-        destination: &Destination,
-        now: Now,
-    ) -> Result<Option<Leased>, QueueError> {
-        Ok(self.inner.lock().core.take_one(destination, id, now))
-    }
-
     fn due_destinations(
         &self,
         now: Now,

@@ -60,8 +60,6 @@ pub struct RecipientView {
     pub reason: Option<Arc<str>>,
     /// It waits for its destination, which is being left alone, and had no attempt for that.
     pub put_off: bool,
-    /// The sender was told of its delay.
-    pub warned: bool,
 }
 
 /// What became of a recipient so far.
@@ -181,7 +179,6 @@ mod tests {
             attempts: 1,
             reason: Some(PUT_OFF.into()),
             put_off: true,
-            warned: false,
         };
         let mut view = MessageView {
             id: QueueId::from_raw(1),

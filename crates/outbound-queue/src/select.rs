@@ -61,7 +61,6 @@ impl Core {
                     attempts: r.attempts,
                     reason: r.reason.clone(),
                     put_off: r.put_off && r.done.is_none(),
-                    warned: r.warned,
                 })
                 .collect(),
             next_attempt: (first != NEVER).then_some(first),

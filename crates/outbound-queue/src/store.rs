@@ -47,17 +47,6 @@ pub trait QueueStore: Send + Sync + 'static {
         now: Now,
     ) -> impl Future<Output = Result<Vec<Leased>, QueueError>> + Send;
 
-    /// Leases this message's due recipients at a destination, whatever is due there before them.
-    ///
-    /// # Errors
-    /// As [`lease`](Self::lease).
-    fn lease_one(
-        &self,
-        id: QueueId,
-        destination: &Destination,
-        now: Now,
-    ) -> Result<Option<Leased>, QueueError>;
-
     /// Up to `max` destinations with due mail, in the order of their names, beginning after
     /// `after`. For a round robin pass the last name seen; an empty answer means: begin anew.
     fn due_destinations(

@@ -162,18 +162,6 @@ impl QueueStore for EmbeddedStore {
         Ok(leased)
     }
 
-    fn lease_one(
-        &self,
-        id: QueueId,
-        destination: &Destination,
-        now: Now,
-    ) -> Result<Option<Leased>, QueueError> {
-        let mut state = self.shared.lock();
-        self.check_leasing(&state)?;
-        self.shared.ensure_hot(&mut state, id)?;
-        Ok(state.core.take_one(destination, id, now))
-    }
-
     fn due_destinations(
         &self,
         now: Now,

@@ -76,18 +76,6 @@ fn for_all_to_act_on() -> Schedule {
 }
 
 #[test]
-fn a_sender_has_one_number_however_the_address_is_written() {
-    let number = |of: &str| sender_number(Some(&of.parse().unwrap()));
-    for (one, other) in [
-        ("A@D.Test.", "a@d.test"),
-        ("a@b\u{fc}cher.example", "a@xn--bcher-kva.example"),
-        ("a@[IPv6:2001:DB8:0::1]", "a@[ipv6:2001:db8::1]"),
-    ] {
-        assert_eq!(number(one), number(other), "{one}");
-    }
-}
-
-#[test]
 fn whose_move_it_is_is_counted_as_each_entry_has_it() {
     let mut s = for_all_to_act_on();
     let e = Destination::new("e.test");

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::QueueId;
+use mail_types::QueueId;
 
 /// A splitmix64 generator that threads share; the same seed gives the same sequence.
 #[derive(Debug)]
@@ -22,27 +22,23 @@ impl Dice {
     }
 
     /// The next number.
-    #[must_use]
     pub fn next(&self) -> u64 {
         let before = self.state.fetch_add(STEP, Ordering::Relaxed);
         mixed(before.wrapping_add(STEP))
     }
 
     /// Below `n`; 0 if `n` is 0.
-    #[must_use]
     pub fn below(&self, n: usize) -> usize {
         let n = n.max(1) as u64;
         usize::try_from(self.next() % n).unwrap_or(0)
     }
 
     /// Evenly from `[0, 1)`.
-    #[must_use]
     pub fn unit(&self) -> f64 {
         unit(self.next())
     }
 
     /// The same for one message, however often it is asked for: its recipients stay together.
-    #[must_use]
     pub fn unit_of(&self, id: QueueId) -> f64 {
         unit(mixed(self.seed ^ id.raw().wrapping_mul(STEP)))
     }

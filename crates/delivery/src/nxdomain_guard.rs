@@ -7,12 +7,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::Domain;
+use mail_types::Domain;
+use parking_lot::Mutex;
 
 /// What DNS said of domains lately.
 #[derive(Debug, Default)]
-pub struct NxdomainGuard {
-    state: State,
+pub(crate) struct NxdomainGuard {
+    state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
@@ -24,19 +25,19 @@ struct State {
 
 /// Why NXDOMAIN is not believed now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Doubt {
+pub(crate) struct Doubt {
     /// Domains that are said not to exist.
-    pub absent: usize,
+    pub(crate) absent: usize,
     /// Of so many that were asked for.
-    pub asked: usize,
-    /// Nobody has been told within the last five minutes.
-    pub news: bool,
+    pub(crate) asked: usize,
+    /// Nobody has been told within the last [`WINDOW`].
+    pub(crate) news: bool,
 }
 
 impl NxdomainGuard {
     /// DNS has given a definite answer about a domain.
-    pub fn note(&mut self, domain: &Domain, absent: bool, now: Duration) {
-        let state = &mut self.state;
+    pub(crate) fn note(&self, domain: &Domain, absent: bool, now: Duration) {
+        let mut state = self.state.lock();
         if state.domains.len() >= MOST {
             state.forget(now);
         }
@@ -46,9 +47,8 @@ impl NxdomainGuard {
     }
 
     /// Whether an NXDOMAIN is to be doubted now.
-    #[must_use]
-    pub fn doubt(&mut self, now: Duration) -> Option<Doubt> {
-        let state = &mut self.state;
+    pub(crate) fn doubt(&self, now: Duration) -> Option<Doubt> {
+        let mut state = self.state.lock();
         state.forget(now);
         let asked = state.domains.len();
         let absent = state.domains.values().filter(|(_, absent)| *absent).count();
@@ -88,7 +88,7 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    fn ask(guard: &mut NxdomainGuard, range: std::ops::Range<usize>, absent: bool, now: Duration) {
+    fn ask(guard: &NxdomainGuard, range: std::ops::Range<usize>, absent: bool, now: Duration) {
         for n in range {
             guard.note(&Domain::parse(&format!("d{n}.test")).unwrap(), absent, now);
         }
@@ -96,12 +96,12 @@ mod tests {
 
     #[test]
     fn h1_30_nxdomain_is_doubted_only_if_nearly_everything_is_gone() {
-        let mut guard = NxdomainGuard::default();
-        ask(&mut guard, 0..9, true, at(1));
+        let guard = NxdomainGuard::default();
+        ask(&guard, 0..9, true, at(1));
         assert_eq!(guard.doubt(at(1)), None, "a few mistyped domains");
-        ask(&mut guard, 0..9, true, at(2));
+        ask(&guard, 0..9, true, at(2));
         assert_eq!(guard.doubt(at(2)), None, "the same ones again");
-        ask(&mut guard, 9..19, true, at(3));
+        ask(&guard, 9..19, true, at(3));
         let doubt = |absent, asked, news| {
             Some(Doubt {
                 absent,
@@ -111,23 +111,23 @@ mod tests {
         };
         assert_eq!(guard.doubt(at(3)), doubt(19, 19, true));
         assert_eq!(guard.doubt(at(4)), doubt(19, 19, false), "told once");
-        ask(&mut guard, 19..21, false, at(4));
+        ask(&guard, 19..21, false, at(4));
         assert_eq!(guard.doubt(at(4)), doubt(19, 21, false));
-        ask(&mut guard, 21..22, false, at(4));
+        ask(&guard, 21..22, false, at(4));
         assert_eq!(guard.doubt(at(4)), None, "19 of 22 are under nine tenths");
-        ask(&mut guard, 19..22, true, at(5));
+        ask(&guard, 19..22, true, at(5));
         assert_eq!(guard.doubt(at(5)), doubt(22, 22, false));
         assert_eq!(guard.doubt(at(305)), None, "five minutes later");
-        ask(&mut guard, 0..10, true, at(306));
+        ask(&guard, 0..10, true, at(306));
         assert_eq!(guard.doubt(at(306)), doubt(10, 10, true));
     }
 
     #[test]
     fn h1_30_memory_is_bounded() {
-        let mut guard = NxdomainGuard::default();
-        ask(&mut guard, 0..MOST + 10, true, at(1));
-        assert_eq!(guard.state.domains.len(), MOST);
-        ask(&mut guard, MOST + 10..MOST + 11, false, at(400));
-        assert_eq!(guard.state.domains.len(), 1);
+        let guard = NxdomainGuard::default();
+        ask(&guard, 0..MOST + 10, true, at(1));
+        assert_eq!(guard.state.lock().domains.len(), MOST);
+        ask(&guard, MOST + 10..MOST + 11, false, at(400));
+        assert_eq!(guard.state.lock().domains.len(), 1);
     }
 }

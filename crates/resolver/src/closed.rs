@@ -58,7 +58,8 @@ mod tests {
     async fn h1_02_a_closed_port_is_told_from_a_silent_one() {
         // Bound and never read.
         let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        // An address that no other test uses: nobody takes the port meanwhile.
+        let free = std::net::UdpSocket::bind("127.0.0.77:0").unwrap();
         let (open, closed) = (silent.local_addr().unwrap(), free.local_addr().unwrap());
         drop(free);
         assert_eq!(why_silent(&[open]).await, "127.0.0.1: no answer in time");
@@ -67,7 +68,7 @@ mod tests {
         assert_eq!(
             said,
             format!(
-                "127.0.0.1: nothing answers on port {port} there (connection refused); \
+                "127.0.0.77: nothing answers on port {port} there (connection refused); \
                  127.0.0.1: no answer in time"
             )
         );

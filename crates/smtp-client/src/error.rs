@@ -285,7 +285,9 @@ impl From<io::Error> for SocketFault {
         let text = match error.kind() {
             // Row H9-08. The system's words ("cannot assign requested address") say nothing to anybody.
             io::ErrorKind::AddrNotAvailable => {
-                "this machine has no free port left towards that address (EADDRNOTAVAIL)".into()
+                "this machine has no free port left towards that address, or none of its kind to reach it from \
+                 (EADDRNOTAVAIL)"
+                    .into()
             }
             // Over TLS without its "close_notify": the library's words are for programmers.
             io::ErrorKind::UnexpectedEof => CLOSED.into(),

@@ -84,11 +84,15 @@ impl KeptBack {
     /// When one of its recipients is given up, by what its last attempt met.
     fn ends(&self, view: &MessageView, recipient: usize) -> Timestamp {
         let last = view.last_attempt(recipient);
-        let reason = last.and_then(|last| Reason::from_key(&last.note.reason));
+        let note = last.map(|last| &last.note);
+        let hosts = note.into_iter().flat_map(|note| note.tried.iter());
+        let keys = note.map(|note| &note.reason).into_iter();
+        let met = keys.chain(hosts.map(|host| &host.reason));
+        let met = met.filter_map(|key| Reason::from_key(key));
         let (envelope, expires) = (&view.envelope, view.expires);
         let requiretls = envelope.requiretls && !envelope.reverse_path.is_null();
         self.settings
-            .gives_up(reason, requiretls, envelope.arrival.at, expires)
+            .gives_up(met, requiretls, envelope.arrival.at, expires)
     }
 }
 

@@ -9,19 +9,20 @@ use crate::settings::Settings;
 use crate::verdict::Failure;
 
 impl Settings {
-    /// When mail that waits for `reason` is given up if nothing changes: at the end of its life, but where hosts
+    /// When mail that waits is given up if nothing changes, by what its hosts have met: at the end of its life, but where some
     /// do not fit it (an extension that none has, REQUIRETLS without verified TLS) once
     /// [`patience`](Self::patience) is over, as [`conclude`](crate::failure::conclude) does (rows E5-11, D1-12,
     /// decision AMB-23).
     #[must_use]
     pub fn gives_up(
         &self,
-        reason: Option<Reason>,
+        met: impl IntoIterator<Item = Reason>,
         requiretls: bool,
         arrived: Timestamp,
         expires: Timestamp,
     ) -> Timestamp {
-        match reason.is_some_and(|reason| is_misfit(reason, requiretls)) {
+        let mut met = met.into_iter();
+        match met.any(|reason| is_misfit(reason, requiretls)) {
             true => expires.min(arrived + self.patience),
             false => expires,
         }
@@ -59,8 +60,9 @@ pub(crate) fn of(
     // A notification goes without TLS in the end, see `Concession`.
     let requiretls =
         entry.requirement.is_some_and(Requirement::requiretls) && !envelope.reverse_path.is_null();
-    let reason = failure.map(|failure| failure.reason);
+    let met = entry.found.failures.iter().map(|failure| failure.reason);
+    let met = met.chain(failure.map(|failure| failure.reason));
     let (arrived, expires) = (envelope.arrival.at, entry.leased.expires);
-    let end = settings.gives_up(reason, requiretls, arrived, expires);
+    let end = settings.gives_up(met, requiretls, arrived, expires);
     next.map(|next| end.max(next))
 }

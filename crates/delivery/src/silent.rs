@@ -69,7 +69,8 @@ fn blame(found: &mut Findings, resolver: &dyn Resolver) -> bool {
             Verdict::Sent { .. } | Verdict::Bounced(_) | Verdict::Parked(_) => None,
         })
         .chain(found.failures.iter().map(|failure| failure.reason));
-    if !reasons.any(is_by_dns) {
+    // A policy's host, too, may not be found for want of an answer: that is put down to us at once.
+    if !reasons.any(|reason| is_by_dns(reason) || reason == Reason::Local) {
         return false;
     }
     let Some(fault) = resolver.fault() else {

@@ -20,7 +20,17 @@ pub(crate) struct History {
 
 impl History {
     /// Takes up the results of an attempt.
-    pub(crate) fn remember(&mut self, results: Vec<AttemptEntry>, recipients: &[RecipientEntry]) {
+    pub(crate) fn remember(
+        &mut self,
+        mut results: Vec<AttemptEntry>,
+        recipients: &[RecipientEntry],
+    ) {
+        // One attempt may bring thousands, of which next to none could stay: each would be held against all.
+        let far_too_many = results.len().saturating_sub(AT_ONCE);
+        if far_too_many > 0 {
+            let gone = results.drain(1..=far_too_many).map(|result| result.count);
+            self.left_out = self.left_out.saturating_add(gone.sum());
+        }
         for result in results {
             self.add(result);
         }
@@ -134,6 +144,8 @@ fn octets(entry: &AttemptEntry) -> usize {
 const LAST_ATTEMPTS: usize = 5;
 /// Results that are kept at most.
 const RESULTS: usize = 32;
+/// Results of one attempt that are looked at.
+const AT_ONCE: usize = 4 * RESULTS;
 /// Octets of text from which on no more are kept than attempts would be with one result each.
 const OCTETS: usize = 16 * 1024;
 

@@ -94,11 +94,10 @@ async fn of_message<S: QueueStore>(
     );
     sections.add("What happens", situation);
     let mut letter = None;
-    for causes in &waiting_for(view) {
+    let groups = waiting_for(view);
+    let looks = looks(control, view, &groups, end).await;
+    for (causes, (domain, look)) in groups.iter().zip(&looks) {
         let entries: Vec<&AttemptEntry> = causes.iter().map(|cause| cause.entry).collect();
-        let domain = causes
-            .first()
-            .and_then(|cause| domain_of(view, cause.entry));
         let name = domain.as_ref().map_or(SOMEWHERE, Domain::as_str);
         for cause in causes {
             let whose = match causes.len() {
@@ -110,24 +109,23 @@ async fn of_message<S: QueueStore>(
                 message::failure(cause.entry, name),
             );
         }
-        let (Some(domain), Some(end)) = (&domain, end) else {
+        let (Some(domain), Some(look)) = (domain, look) else {
             continue;
         };
-        let look = demands::Look::take(control, domain, end).await;
         sections.add(
             &format!("What applies to {domain}"),
             look.paragraphs(control, domain),
         );
         sections.add(
             "What can be done",
-            remedy::of_message(view, &entries, domain, &look, &kept),
+            remedy::of_message(view, &entries, domain, look, &kept),
         );
         let hostname = control.daemon.hostname();
         let written = entries.iter().find_map(|entry| {
             let case = letter::Case {
                 domain,
                 entry,
-                look: &look,
+                look,
                 expires: kept.gives_up(view),
             };
             case.write(&hostname)
@@ -139,7 +137,7 @@ async fn of_message<S: QueueStore>(
         letter = letter.or(written);
         sections.add("How to reach them", hint.into_iter().collect());
     }
-    if waiting_for(view).is_empty()
+    if groups.is_empty()
         && let (Some(domain), Some(end)) = (untried(view), end)
     {
         let look = demands::Look::take(control, &domain, end).await;
@@ -262,6 +260,26 @@ fn put_off<S: QueueStore>(control: &Control<S>, view: &MessageView) -> Vec<Strin
 struct Cause<'a> {
     entry: &'a AttemptEntry,
     recipients: Vec<String>,
+}
+
+/// The domain of each group, and what applies to it. All at the same time: one that hangs must not take the
+/// time of the others.
+async fn looks<S: QueueStore>(
+    control: &Control<S>,
+    view: &MessageView,
+    groups: &[Vec<Cause<'_>>],
+    end: Option<Instant>,
+) -> Vec<(Option<Domain>, Option<demands::Look>)> {
+    let looks = groups.iter().map(async |causes| {
+        let first = causes.first();
+        let domain = first.and_then(|cause| domain_of(view, cause.entry));
+        let look = match (&domain, end) {
+            (Some(domain), Some(end)) => Some(demands::Look::take(control, domain, end).await),
+            _ => None,
+        };
+        (domain, look)
+    });
+    futures_util::future::join_all(looks).await
 }
 
 /// For each destination that still has recipients, how their last attempts ended: each cause once.

@@ -1,7 +1,7 @@
 //! What the control API and the probes ask of the process.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use admin::{
@@ -35,8 +35,8 @@ pub(crate) struct Process<S> {
     pub(crate) logins: Option<Arc<Logins>>,
     /// Listeners by name and bound address.
     pub(crate) listeners: Vec<(String, std::net::SocketAddr)>,
-    /// Whether the log knows that the disk is full.
-    pub(crate) told_full: AtomicBool,
+    /// The log knows that the disk is full, and for how many ticks there has to be room before it says otherwise.
+    pub(crate) told_full: AtomicU32,
     /// What has been wrong since the start, for instance a lost policy store.
     pub(crate) standing: Vec<String>,
     /// Whether any name server answers.
@@ -53,7 +53,14 @@ impl<S: QueueStore> Process<S> {
     /// Begin and end of a full disk (rows H6-01, H6-10): without a client there would be no word of it.
     pub(crate) fn tell_of_full_disk(&self) {
         let full = self.queue.health().full;
-        if self.told_full.swap(full.is_some(), Ordering::Relaxed) == full.is_some() {
+        let before = self.told_full.load(Ordering::Relaxed);
+        // A queue that drains beside new mail passes the mark many times.
+        let left = match full {
+            Some(_) => ROOM_FOR,
+            None => before.saturating_sub(1),
+        };
+        self.told_full.store(left, Ordering::Relaxed);
+        if (before == 0) == (left == 0) {
             return;
         }
         let directory = self.settings.server.data_dir.display().to_string();
@@ -327,3 +334,6 @@ impl<S: QueueStore> Readiness for Process<S> {
         text
     }
 }
+
+/// Ticks (seconds) with room after which a disk is no longer called full.
+const ROOM_FOR: u32 = 10;

@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use admin::{Control, Readiness};
@@ -113,7 +113,7 @@ pub(crate) async fn run(
         logins,
         listeners: named(&server),
         standing,
-        told_full: AtomicBool::new(false),
+        told_full: AtomicU32::new(0),
         dns_silence: dns.silence(),
         dns_path: dns.path(),
         resolver: Arc::clone(&dns),

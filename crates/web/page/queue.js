@@ -171,7 +171,7 @@ export async function pausedNow() {
 
 // As the relay writes it: in lower case, and in ASCII.
 function hostname(domain) {
-  const url = `http://${domain}/`;
+  const url = `${location.protocol}//${domain}/`;
   return URL.canParse(url) ? new URL(url).hostname : domain.toLowerCase();
 }
 

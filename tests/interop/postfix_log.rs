@@ -157,6 +157,7 @@ fn every_reason() -> Vec<u8> {
             tls: None,
             attempt: 1,
             next_attempt: Some(now + Duration::from_secs(900)),
+            for_sender: false,
             gives_up: None,
             delay: Duration::ZERO,
             delays: Delays::default(),

@@ -71,6 +71,8 @@ pub struct Record<'a> {
     pub delays: Delays,
     /// Whose move it is, where that is not [`Reason::side`].
     pub side: Option<Side>,
+    /// Whether, of our side, it is the sender who has to act.
+    pub for_sender: bool,
     /// What to do next, for them to do; usually [`Reason::advice`]. Empty if nothing.
     pub advice: &'a str,
 }

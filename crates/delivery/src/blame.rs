@@ -54,6 +54,8 @@ pub(crate) struct Advice<'a> {
     pub(crate) side: Side,
     /// For the operator.
     pub(crate) text: String,
+    /// Whether it is the sender on our side who has to act.
+    pub(crate) is_for_sender: bool,
     reason: Reason,
     pub(crate) facts: Facts<'a>,
 }
@@ -87,6 +89,7 @@ impl<'a> Advice<'a> {
             (reason, facts.mx, facts.case) = (its, Some(&*host.mx), host.case);
         }
         let (side, text) = (reason.side_in(facts.case, by), reason.advice(&facts));
+        let is_for_sender = reason.is_for_sender(facts.case);
         if let Some(cause) = recalled.and_then(|recalled| recalled.cause.as_ref()) {
             // The sender has to do with what failed before, and the message will not go out by itself.
             (reason, facts.case, facts.given_up) = (cause.reason, cause.case, true);
@@ -95,6 +98,7 @@ impl<'a> Advice<'a> {
         Self {
             side,
             text,
+            is_for_sender,
             reason,
             facts,
         }

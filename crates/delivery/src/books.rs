@@ -491,6 +491,7 @@ fn record<'a>(
         delay: entry.now.wall.since(arrival.began),
         delays,
         side: line.advice.as_ref().map(|a| a.side),
+        for_sender: line.advice.as_ref().is_some_and(|a| a.is_for_sender),
         advice: line.advice.as_ref().map_or("", |a| &a.text),
     }
 }

@@ -43,7 +43,7 @@ impl Case {
                 _ => Self::BrokenHost,
             };
         }
-        if matches!(said.code, 500 | 502 | 503) {
+        if matches!(said.code, 500 | 502 | 503) && !has(&words, LOGIN) {
             return Self::BrokenHost;
         }
         let status = said.status.map_or((0, 0), |s| (s.subject(), s.detail()));
@@ -55,6 +55,11 @@ impl Case {
 
 fn by_status(status: (u16, u16), permanent: bool, words: &str) -> Option<Case> {
     Some(match status {
+        // The host has yet to find out, or its DNS does not answer it.
+        (1, 2) if !permanent => return None,
+        (1, _) if !permanent && has(words, UNDECIDED) => return None,
+        // "Other or undefined" (RFC 3463 section 3.3): the words may tell.
+        (2 | 3, 0) if permanent && !has(words, FULL) => return None,
         (1, 1..=4 | 6 | 10) => Case::BadAddress,
         (1, 7 | 8) | (7, 27) => Case::SenderAddress,
         (2, 3) | (3, 4) if permanent => Case::TooBig,
@@ -94,7 +99,8 @@ fn by_words(subject: u16, said: &Said<'_>, words: &str) -> Option<Case> {
     if said.status.is_none() && has(words, FULL) {
         return Some(Case::MailboxFull);
     }
-    if permanent && has(words, UNKNOWN) {
+    let of_address = said.to == AnswerTo::Recipient && !has(words, OF_SENDER);
+    if permanent && of_address && has(words, UNKNOWN) {
         return Some(Case::BadAddress);
     }
     let plain_words = said.status.is_none() && said.to == AnswerTo::Recipient;
@@ -125,6 +131,12 @@ fn plain(text: &str) -> String {
 fn has(words: &str, phrases: &[&str]) -> bool {
     phrases.iter().any(|phrase| words.contains(phrase))
 }
+
+const LOGIN: &[&str] = &[" auth ", " authenticat"];
+
+const UNDECIDED: &[&str] = &[" unverified ", " verification ", " in progress"];
+
+const OF_SENDER: &[&str] = &[" sender", " domain "];
 
 const GREYLIST: &[&str] = &["greylist", "graylist", "grey list", "gray list"];
 
@@ -189,7 +201,6 @@ const UNKNOWN: &[&str] = &[
     " no such address",
     " no mailbox",
     " mailbox not found",
-    " mailbox unavailable",
     " does not exist",
     " doesn t exist",
 ];
@@ -222,7 +233,19 @@ mod tests {
     fn what_a_reply_says_tells_whose_move_it_is() {
         for (text, expected) in [
             ("550 5.1.1 <b@d.test>: User unknown", Case::BadAddress),
-            ("450 4.1.1 unverified address", Case::BadAddress),
+            ("450 4.1.1 no such user yet", Case::BadAddress),
+            (
+                "450 4.1.1 unverified address: Address verification in progress",
+                Case::Usual,
+            ),
+            ("450 4.1.2 Domain not found", Case::Usual),
+            ("550 5.2.0 blocked for spam", Case::Usual),
+            ("503 5.5.1 this requires authentication", Case::Usual),
+            ("550 5.7.1 Sender domain x.test does not exist", Case::Usual),
+            (
+                "550 Requested action not taken: mailbox unavailable",
+                Case::Usual,
+            ),
             ("550 5.1.10 null MX", Case::BadAddress),
             ("550 No such user here", Case::BadAddress),
             ("450 4.1.8 Domain of sender not found", Case::SenderAddress),

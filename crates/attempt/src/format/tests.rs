@@ -93,6 +93,7 @@ impl Scene {
             tls: None,
             attempt: 2,
             next_attempt: Some(NOW + Duration::from_secs(900)),
+            for_sender: false,
             gives_up: Some(NOW + Duration::from_secs(431_000)),
             delay: Duration::from_millis(301_540),
             delays: Delays {
@@ -115,6 +116,7 @@ impl Scene {
             detail: "",
             tls: Some(&self.tls),
             next_attempt: None,
+            for_sender: false,
             gives_up: None,
             advice: "",
             ..self.deferred()
@@ -314,6 +316,7 @@ fn every_reason_says_whose_move_it_is() {
             reason: Some(reason),
             detail: &detail,
             advice: &advice,
+            for_sender: reason.is_for_sender(Case::Usual),
             ..scene.deferred()
         };
         let postfix = line(Format::Postfix, &record);
@@ -321,7 +324,6 @@ fn every_reason_says_whose_move_it_is() {
         assert!(postfix.contains(&said), "{postfix}");
         let words = match (reason, reason.side()) {
             _ if reason.is_for_sender(Case::Usual) => "The sender has to act.",
-            (Reason::Remote5xx, _) => "The sender or the recipient's side has to act.",
             (_, Side::Us) => "Our side has to act.",
             (_, Side::RecipientAdmin) => "The recipient's side has to act.",
             (_, Side::Wait) => "Nobody has to act yet.",

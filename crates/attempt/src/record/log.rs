@@ -11,7 +11,7 @@ use super::{Authenticated, Outcome, Record};
 use crate::event::{Level, LogEvent};
 use crate::fields::{Fields, seconds};
 use crate::format::{Paint, PostfixLine, TextLine};
-use crate::{Case, Reason, Side};
+use crate::{Reason, Side};
 
 impl LogEvent for Record<'_> {
     fn event(&self) -> &'static str {
@@ -174,15 +174,11 @@ impl Record<'_> {
 
     /// The same as a sentence, in the words of `sealpost explain`.
     fn who_has_to_act(&self) -> Option<&'static str> {
-        let (side, reason) = self.whose_move()?;
+        let (side, _) = self.whose_move()?;
         let over = matches!(self.outcome, Outcome::Bounced | Outcome::Expired);
         Some(match side {
-            Side::Us if reason.is_for_sender(Case::Usual) => "The sender has to act.",
+            Side::Us if self.for_sender => "The sender has to act.",
             Side::Us => "Our side has to act.",
-            // An address that is wrong, or a host that is: the reply tells.
-            Side::RecipientAdmin if reason == Reason::Remote5xx => {
-                "The sender or the recipient's side has to act."
-            }
             Side::RecipientAdmin => "The recipient's side has to act.",
             Side::Wait if over => "Nobody has to act.",
             Side::Wait => "Nobody has to act yet.",

@@ -112,6 +112,7 @@ fn attempts_are_counted_by_result_and_reason() {
         tls: None,
         attempt: 1,
         next_attempt: None,
+        for_sender: false,
         gives_up: None,
         delay: Duration::from_secs(4),
         delays: Delays {

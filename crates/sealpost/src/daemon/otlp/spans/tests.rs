@@ -40,6 +40,7 @@ fn record<'a>(from: &'a ReversePath, to: &'a Mailbox, detail: &'a str) -> Record
         tls: None,
         attempt: 3,
         next_attempt: Some(NOW + Duration::from_secs(60)),
+        for_sender: false,
         gives_up: None,
         delay: Duration::ZERO,
         delays: Delays::default(),

@@ -33,19 +33,11 @@ impl Settings {
 const fn is_misfit(reason: Reason, requiretls: bool) -> bool {
     match reason {
         Reason::ExtensionMissing | Reason::RequireTlsUnsupported => true,
-        Reason::StarttlsNotOffered
-        | Reason::StarttlsRefused
-        | Reason::StarttlsInjection
-        | Reason::TlsHandshake
-        | Reason::CertExpired
-        | Reason::CertHostMismatch
-        | Reason::CertNotTrusted
-        | Reason::MxNotInPolicy
-        | Reason::DaneMismatch
+        Reason::DaneMismatch
         | Reason::DaneUnusable
         | Reason::DaneRequired
         | Reason::RequireTlsNoTls => requiretls,
-        _ => false,
+        other => requiretls && other.is_of_tls(),
     }
 }
 

@@ -258,6 +258,12 @@ impl Reason {
         facts::is_of_tls(self) && self.side_in(case, by) != Side::Wait
     }
 
+    /// Whether a session did not meet what is demanded of its TLS, or a host was left out by a policy.
+    #[must_use]
+    pub const fn is_of_tls(self) -> bool {
+        facts::is_of_tls(self)
+    }
+
     /// Whether it is the sender who has to act.
     #[must_use]
     pub fn is_for_sender(self, case: Case) -> bool {

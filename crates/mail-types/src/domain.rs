@@ -119,7 +119,9 @@ enum Underscore {
 }
 
 fn normal_form(text: &str, underscore: Underscore) -> Result<Arc<str>, DomainError> {
-    let text = text.strip_suffix('.').unwrap_or(text);
+    let (text, ended) = text
+        .strip_suffix('.')
+        .map_or((text, false), |front| (front, true));
     if text.is_empty() {
         return Err(DomainError::Empty);
     }
@@ -134,8 +136,13 @@ fn normal_form(text: &str, underscore: Underscore) -> Result<Arc<str>, DomainErr
             .map_err(|_| DomainError::Idna)?
             .into_owned()
     };
-    // UTS 46 maps some characters to nothing or to dots: check what came out.
-    let name = name.strip_suffix('.').unwrap_or(&name);
+    // UTS 46 maps some characters to nothing or to dots: check what came out. One dot may end a
+    // name, and only one.
+    let name = if ended {
+        &name
+    } else {
+        name.strip_suffix('.').unwrap_or(&name)
+    };
     check(name, underscore)?;
     Ok(name.into())
 }
@@ -250,6 +257,10 @@ mod tests {
             ("", DomainError::Empty),
             (".", DomainError::Empty),
             ("a..b", DomainError::EmptyLabel),
+            ("a..", DomainError::EmptyLabel),
+            ("A..", DomainError::EmptyLabel),
+            ("bücher..", DomainError::EmptyLabel),
+            ("bücher。.", DomainError::EmptyLabel),
             (".a", DomainError::EmptyLabel),
             ("a b.test", DomainError::BadCharacter(' ')),
             ("d_x.test", DomainError::BadCharacter('_')),

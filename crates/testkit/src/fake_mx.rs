@@ -18,6 +18,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::board::Board;
 use crate::ca::Leaf;
+use crate::listen;
 pub use login::Login;
 pub use script::{Action, Banner, Extensions, Rule, Script, StartTls};
 
@@ -127,7 +128,7 @@ impl FakeMx {
     /// Listens on `ip:port` (25 in a namespace) under this host name. With a certificate it offers
     /// STARTTLS, without one it does not.
     pub async fn start(address: &str, hostname: &str, leaf: Option<&Leaf>) -> Self {
-        let listener = listen(address).await;
+        let listener = listen::tcp(address, "SMTP").await;
         let address = listener.local_addr().expect("a bound socket");
         let board = Arc::new(Board::new(State {
             script: Script::new(hostname, leaf),
@@ -326,7 +327,7 @@ impl FakeMx {
 
     /// Listens again.
     pub async fn resume(&self) {
-        let listener = listen(&self.address.to_string()).await;
+        let listener = listen::tcp(&self.address.to_string(), "SMTP").await;
         *self.accepting.lock() = tokio::spawn(accept(listener, Arc::clone(&self.board)));
     }
 }
@@ -390,13 +391,6 @@ impl std::fmt::Display for Line {
         let tls = if self.tls { 'T' } else { ' ' };
         let shown = &self.bytes[..self.bytes.len().min(SHOWN)];
         write!(f, "{} {tls}{who} {}", self.session, shown.escape_ascii())
-    }
-}
-
-async fn listen(address: &str) -> TcpListener {
-    match TcpListener::bind(address).await {
-        Ok(listener) => listener,
-        Err(e) => panic!("cannot listen on {address} for SMTP (made by net_test!?): {e}"),
     }
 }
 

@@ -18,6 +18,7 @@
 mod board;
 mod ca;
 mod fake_mx;
+mod listen;
 pub mod namespace;
 mod policy_host;
 mod zone;

@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustls::ServerConfig;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::board::Board;
 use crate::ca::TestCa;
+use crate::listen;
 
 /// The server. It stops when it is dropped.
 pub struct PolicyHost {
@@ -100,7 +100,7 @@ pub fn policy_text(mode: &str, mx: &[&str], max_age: u64) -> String {
 impl PolicyHost {
     /// Listens on `ip:port` (443 in a namespace); its certificates come from `ca`.
     pub async fn start(address: &str, ca: &Arc<TestCa>) -> Self {
-        let listener = listen(address).await;
+        let listener = listen::tcp(address, "HTTPS").await;
         let board = Arc::new(Board::new(State {
             domains: HashMap::new(),
             requests: Vec::new(),
@@ -210,7 +210,7 @@ impl PolicyHost {
 
     /// Listens again.
     pub async fn resume(&self) {
-        let listener = listen(&self.address.to_string()).await;
+        let listener = listen::tcp(&self.address.to_string(), "HTTPS").await;
         *self.accepting.lock() = tokio::spawn(serve::accept(listener, Arc::clone(&self.board)));
     }
 
@@ -263,13 +263,6 @@ impl State {
             .iter()
             .filter(|r| r.header("host") == Some(&host))
             .count()
-    }
-}
-
-async fn listen(address: &str) -> TcpListener {
-    match TcpListener::bind(address).await {
-        Ok(listener) => listener,
-        Err(e) => panic!("cannot listen on {address} for HTTPS (made by net_test!?): {e}"),
     }
 }
 

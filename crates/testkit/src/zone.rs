@@ -15,6 +15,7 @@ use hickory_server::proto::rr::{Name, RData, Record, RecordType};
 use tokio::net::{TcpListener, UdpSocket};
 
 use crate::board::Board;
+use crate::listen;
 use handler::{Handler, State};
 
 /// The server. It stops when it is dropped.
@@ -287,15 +288,13 @@ fn absolute(name: &str) -> Name {
 async fn bind(address: &str) -> (UdpSocket, TcpListener) {
     let wanted: SocketAddr = address.parse().expect("ip:port");
     let mut last = None;
-    for _ in 0..20 {
-        let tcp = match TcpListener::bind(wanted).await {
-            Ok(tcp) => tcp,
-            Err(e) => panic!("cannot listen on {wanted} for DNS (made by net_test!?): {e}"),
-        };
+    for _ in 0..200 {
+        let tcp = listen::tcp(address, "DNS").await;
         match UdpSocket::bind(tcp.local_addr().expect("a bound socket")).await {
             Ok(udp) => return (udp, tcp),
             Err(e) => last = Some(e),
         }
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     panic!("cannot listen on {wanted} for DNS over UDP: {last:?}");
 }

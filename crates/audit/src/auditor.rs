@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::facts::{
-    AddressFacts, Facts, HostFacts, KnownPolicy, MailHosts, Seen, Signed, TxtAnswer,
+    AddressFacts, DnsFault, Facts, HostFacts, KnownPolicy, MailHosts, Seen, Signed, TxtAnswer,
 };
 use crate::progress::Progress;
 use crate::report::Report;
@@ -29,8 +29,8 @@ use crate::report::Report;
 pub struct Auditor {
     /// DNS.
     pub resolver: Arc<dyn Resolver>,
-    /// Why our own name servers answer nobody at all, if that is so by now.
-    pub silence: Box<dyn Fn() -> Option<String> + Send + Sync>,
+    /// Why nothing can be looked up from here, if that is so by now.
+    pub fault: Box<dyn Fn() -> Option<DnsFault> + Send + Sync>,
     /// HTTPS.
     pub fetcher: Arc<dyn PolicyFetcher>,
     /// SMTP; its time limits are the audit's own.
@@ -75,7 +75,7 @@ impl Auditor {
             unusable,
             reporting,
             routed_to: self.route(domain),
-            silence: (self.silence)(),
+            fault: (self.fault)(),
             known,
         };
         Report::of(&facts, &self.demands(domain, now))

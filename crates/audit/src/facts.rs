@@ -28,10 +28,19 @@ pub struct Facts {
     pub reporting: TxtAnswer,
     /// The next hop of a `[[route]]` that applies to the domain here.
     pub routed_to: Option<String>,
-    /// Why our own name servers answer nobody at all, if that is so.
-    pub silence: Option<String>,
+    /// Why nothing at all can be looked up from here, if that is so.
+    pub fault: Option<DnsFault>,
     /// What the daemon has stored, where there is one to ask.
     pub known: Option<KnownPolicy>,
+}
+
+/// Why nothing can be looked up from here, a phrase.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DnsFault {
+    /// Our own name servers answer nobody at all.
+    Silent(String),
+    /// DNSSEC cannot be validated here, so that nobody is asked.
+    Barred(String),
 }
 
 /// A policy that the daemon fetched before.

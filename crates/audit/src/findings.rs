@@ -6,9 +6,9 @@ mod policy;
 mod record;
 mod reporting;
 
-use mail_types::HostName;
+use mail_types::{DnsError, HostName};
 
-use crate::facts::{Facts, MailHosts};
+use crate::facts::{DnsFault, Facts, MailHosts};
 use crate::finding::{Finding, Words};
 use crate::table::Kind;
 
@@ -23,10 +23,14 @@ pub(crate) fn of(facts: &Facts) -> Vec<Finding> {
     hosts::look(&mut found);
     reporting::look(&mut found);
     dnssec::look(&mut found);
-    if let Some(why) = &facts.silence {
+    if let Some(fault) = &facts.fault {
         // What could not be looked up says nothing of the domain.
         found.list.retain(|f| !of_dns(f.kind));
-        let ours = found.finding(Kind::OurResolver, None, why);
+        let (kind, why) = match fault {
+            DnsFault::Silent(why) => (Kind::OurResolver, why),
+            DnsFault::Barred(why) => (Kind::OurDnssec, why),
+        };
+        let ours = found.finding(kind, None, why);
         found.list.insert(0, ours);
     }
     found.list
@@ -44,6 +48,17 @@ const fn of_dns(kind: Kind) -> bool {
             | Kind::DaneLookup
             | Kind::PolicyDoubtful
     )
+}
+
+/// Which row is about a look-up without an answer: what this machine lacks is no fault of the domain.
+const fn unless_ours(error: &DnsError, theirs: Kind, ours: Kind) -> Kind {
+    match error {
+        DnsError::Local(_) => ours,
+        DnsError::NoSuchName { .. }
+        | DnsError::NoRecords { .. }
+        | DnsError::Temporary(_)
+        | DnsError::Bogus(_) => theirs,
+    }
 }
 
 /// The findings so far.

@@ -17,13 +17,16 @@ mod nearest;
 mod progress;
 mod report;
 #[cfg(test)]
+#[path = "tests/samples.rs"]
 mod samples;
 mod table;
 mod verdict;
 mod view;
 
 pub use auditor::Auditor;
-pub use facts::{AddressFacts, Facts, HostFacts, KnownPolicy, MailHosts, Seen, Signed, TxtAnswer};
+pub use facts::{
+    AddressFacts, DnsFault, Facts, HostFacts, KnownPolicy, MailHosts, Seen, Signed, TxtAnswer,
+};
 pub use finding::{Finding, Group, Severity};
 pub use markdown::findings_markdown;
 pub use progress::Progress;

@@ -59,6 +59,9 @@ findings! {
     OurResolver "our-resolver-silent" Record Error
         "our own name servers answer nobody, so that nothing can be said of {domain}: {detail}"
         "This side has to act, not {domain}: see that the servers of dns.servers, or else of /etc/resolv.conf, run and answer this host."
+    OurDnssec "our-dnssec-broken" Record Error
+        "DNSSEC cannot be validated here and so nothing is looked up, so that nothing can be said of {domain}: {detail}"
+        "This side has to act, not {domain}: look at the clock of this machine, at dns.trust-anchors, and whether the servers of dns.servers pass DNSSEC on. `sealpost check-config` says which."
     RecordFound "record-found" Record Good
         "_mta-sts.{domain} publishes the policy id {detail}"
         ""
@@ -80,6 +83,9 @@ findings! {
     RecordLookup "record-lookup-failed" Record Error
         "the look-up of _mta-sts.{domain} failed: {detail}"
         "Repair the name servers of the zone. Until they answer, senders that have never written to the domain cannot know whether it has a policy."
+    RecordLocal "record-not-checked" Record Error
+        "the record at _mta-sts.{domain} could not be looked at for a reason of our own: {detail}"
+        "This is about this machine, not about {domain}: see to it and try again."
     RecordNameTooLong "record-name-too-long" Record Warning
         "the name _mta-sts.{domain} is longer than DNS allows: this domain cannot have a policy"
         "Use a shorter domain for mail."
@@ -223,6 +229,9 @@ findings! {
     MxLookup "mx-lookup-failed" Mx Error
         "the MX records of {domain} could not be looked up: {detail}"
         "Repair the name servers of the zone."
+    MxLocal "mx-not-checked" Mx Error
+        "the MX records of {domain} could not be looked at for a reason of our own: {detail}"
+        "This is about this machine, not about {domain}: see to it and try again."
     MxMany "mx-many" Mx Note
         "{detail}"
         "A handful of MX records is enough."
@@ -245,6 +254,9 @@ findings! {
     HostLookup "host-lookup-failed" Host Error
         "its addresses could not be looked up: {detail}"
         "Repair the name servers of the zone that {host} is in."
+    HostLocal "host-not-looked-at" Host Error
+        "it could not be looked at for a reason of our own: {detail}"
+        "This is about this machine or its configuration, not about {host}: see to it and try again."
     HostSpecialUse "host-special-use" Host Error
         "{detail}"
         "Publish a public address for {host}. For a test network, list its addresses in egress.allow-special-use here."
@@ -323,6 +335,9 @@ findings! {
     DaneLookup "dane-lookup-failed" Host Error
         "its TLSA records could not be looked up ({detail}): as its zone is signed, senders with DANE deliver nothing there"
         "Let the zone's name servers answer TLSA queries, with records or a signed denial: \"dig +dnssec TLSA _25._tcp.{host}\" must end with NOERROR or NXDOMAIN. Old name servers and firewalls fail on types that they do not know."
+    DaneLocal "dane-not-checked" Host Error
+        "its TLSA records could not be looked at for a reason of our own: {detail}"
+        "This is about this machine, not about {host}: see to it and try again."
     HostNotChecked "host-not-checked" Host Warning
         "{detail} was not checked: the time for this audit was up"
         "Run the audit again."
@@ -342,6 +357,9 @@ findings! {
     ReportingLookup "reporting-lookup-failed" Reporting Warning
         "the look-up of _smtp._tls.{domain} failed: {detail}"
         "Repair the name servers of the zone."
+    ReportingLocal "reporting-not-checked" Reporting Error
+        "the record at _smtp._tls.{domain} could not be looked at for a reason of our own: {detail}"
+        "This is about this machine, not about {domain}: see to it and try again."
 
     DnssecNotValidated "dnssec-not-validated" Dnssec Note
         "DNS answers are not validated here, so that TLSA records (DANE) are not looked at"

@@ -13,10 +13,11 @@ use delivery::demand::{
 };
 use delivery::failure::{Conclusion, HostFailure, Weight, conclude};
 use delivery::plan::Candidate;
-use mail_types::HostName;
+use mail_types::{DnsError, HostName};
+use mta_sts::Selection;
 use smtp_client::{Cause, CertificateFailure, StartTls, TlsSession};
 
-use crate::facts::{AddressFacts, Facts, HostFacts, MailHosts, Seen, TxtAnswer};
+use crate::facts::{AddressFacts, DnsFault, Facts, HostFacts, MailHosts, Seen, TxtAnswer};
 
 /// What would become of mail to the domain now, from a relay that knows nothing of it yet.
 #[derive(Clone, Debug)]
@@ -74,6 +75,19 @@ pub enum Protection {
 /// The outcome for each host of the facts, and for mail as a whole. `demands` is what the
 /// configuration asks of this domain.
 pub(crate) fn judge(facts: &Facts, demands: &Inputs) -> (Vec<HostOutcome>, Outcome) {
+    let (hosts, outcome) = by_what_answered(facts, demands);
+    let (Some(fault), Outcome::Deferred { reason, .. }) = (&facts.fault, &outcome) else {
+        return (hosts, outcome);
+    };
+    // As the relay does: without an answer to anything it is not the domain's servers that fail.
+    let (DnsFault::Silent(why) | DnsFault::Barred(why)) = fault;
+    match reason {
+        Reason::DnsTemporary | Reason::PolicyLookup => (hosts, ours(facts, why)),
+        _ => (hosts, outcome),
+    }
+}
+
+fn by_what_answered(facts: &Facts, demands: &Inputs) -> (Vec<HostOutcome>, Outcome) {
     let requirement = requirement(facts, demands);
     let domain = facts.domain.as_str();
     let hosts = match &facts.mail {
@@ -98,12 +112,28 @@ pub(crate) fn judge(facts: &Facts, demands: &Inputs) -> (Vec<HostOutcome>, Outco
         .collect();
     // First contact while DNS does not say whether there is a policy: the mail waits.
     if let TxtAnswer::Failed(error) = &facts.record {
+        if matches!(error, DnsError::Local(_)) {
+            return (outcomes, ours(facts, &error.to_string()));
+        }
         let reason = Reason::PolicyLookup;
         let because = sentence(domain, None, reason, &error.to_string());
         return (outcomes, Outcome::Deferred { reason, because });
     }
+    // And while it is a fault of ours that its policy is not known.
+    if let (Some(Selection::Found(_)), Err(error)) = (facts.selection(), &facts.policy)
+        && error.is_ours()
+    {
+        return (outcomes, ours(facts, &error.to_string()));
+    }
     let outcome = overall(domain, hosts, &outcomes, &requirement);
     (outcomes, outcome)
+}
+
+/// Mail waits for something that fails on this side.
+fn ours(facts: &Facts, why: &str) -> Outcome {
+    let reason = Reason::Local;
+    let because = sentence(facts.domain.as_str(), None, reason, why);
+    Outcome::Deferred { reason, because }
 }
 
 fn requirement(facts: &Facts, demands: &Inputs) -> Requirement {

@@ -57,6 +57,12 @@ impl DnsResolver {
         self.upstream.wire().quiet()
     }
 
+    /// Why nothing is looked up although name servers answer: DNSSEC cannot be validated here.
+    #[must_use]
+    pub fn barred(&self) -> Option<String> {
+        self.upstream.barred()
+    }
+
     /// Asks the name servers for something that they know, to learn whether they answer again.
     pub async fn knock(&self) {
         self.upstream.wire().knock().await;
@@ -160,7 +166,7 @@ impl Resolver for DnsResolver {
         let silence = silence.borrow();
         match &*silence {
             Some(silence) => Some(format!("No name server has answered us: {}.", silence.why)),
-            None => self.upstream.barred().map(|why| {
+            None => self.barred().map(|why| {
                 format!("Nothing is looked up, because DNSSEC cannot be validated here: {why}.")
             }),
         }

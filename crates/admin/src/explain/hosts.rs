@@ -1,5 +1,6 @@
 //! What DNS says of a domain's hosts, in plain words.
 
+use attempt::Reason;
 use delivery::Hosts;
 use delivery::plan::Candidate;
 use delivery::standing::{HostDane, Vouched};
@@ -11,6 +12,14 @@ pub(super) fn paragraphs(hosts: &Hosts) -> Vec<String> {
         Hosts::Undeliverable { reason, detail, .. } => {
             return vec![format!(
                 "DNS says now that its mail can go nowhere ({reason}): {detail}."
+            )];
+        }
+        Hosts::Unknown {
+            reason: Reason::Local,
+            detail,
+        } => {
+            return vec![format!(
+                "This relay cannot find out now where its mail goes, which is a fault on our side (local): {detail}."
             )];
         }
         Hosts::Unknown { reason, detail } => {
@@ -39,6 +48,12 @@ fn named(candidates: &[Candidate]) -> Option<String> {
                 true => format!("[{}]{port}", shown.join(", ")),
                 false => format!("{} ({}{port})", c.name, shown.join(", ")),
             }
+        }
+        Err(why) if why.reason == Reason::Local => {
+            format!(
+                "{} (not known by a fault on our side: {})",
+                c.name, why.detail
+            )
         }
         Err(why) => format!("{} (not usable: {})", c.name, why.detail),
     });
@@ -110,6 +125,12 @@ fn of_host(candidate: &Candidate) -> Option<String> {
              any certificate.",
             at(base)
         )),
+        HostDane::Failed {
+            detail, ours: true, ..
+        } => Some(format!(
+            "The TLSA records of {name} could not be asked for by a fault on our side ({detail}), so nothing is \
+             sent there for now."
+        )),
         HostDane::Failed { detail, .. } => Some(format!(
             "The TLSA records of {name} could not be looked up ({detail}), so nothing is sent there for \
              now."
@@ -119,3 +140,57 @@ fn of_host(candidate: &Candidate) -> Option<String> {
 
 /// Hosts named.
 const SHOWN: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use delivery::plan::Unreachable;
+    use delivery::standing::Standing;
+    use mail_types::HostName;
+
+    use super::*;
+
+    const LACK: &str = "we could not ask DNS: no file descriptor left";
+
+    /// Nobody is to write to the recipient's administrator about it.
+    #[test]
+    fn h9_01_what_fails_on_our_side_is_not_put_down_to_the_domain() {
+        let name = HostName::parse("mx.d.test").unwrap();
+        let unknown = Hosts::Unknown {
+            reason: Reason::Local,
+            detail: LACK.to_owned(),
+        };
+        let host = |addresses, dane| {
+            Hosts::Candidates(vec![Candidate {
+                tls_name: name.clone(),
+                name: name.clone(),
+                preference: 10,
+                port: 25,
+                addresses,
+                standing: Standing {
+                    vouched: Vouched::Nobody,
+                    dane,
+                },
+            }])
+        };
+        let no_address = Err(Unreachable {
+            reason: Reason::Local,
+            detail: LACK.to_owned(),
+            definite: false,
+        });
+        let no_records = HostDane::Failed {
+            base: name.clone(),
+            detail: LACK.into(),
+            ours: true,
+        };
+        let address = Ok(vec!["192.0.2.1".parse().unwrap()]);
+        for hosts in [
+            unknown,
+            host(no_address, HostDane::Absent),
+            host(address, no_records),
+        ] {
+            let said = paragraphs(&hosts).join(" ");
+            assert!(said.contains("fault on our side"), "{said}");
+            assert!(said.contains(LACK), "{said}");
+        }
+    }
+}

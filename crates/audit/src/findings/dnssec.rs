@@ -32,7 +32,13 @@ pub(super) fn at_host(found: &Found<'_>, host: &HostFacts) -> Vec<Finding> {
             .map(|(kind, detail)| finding(kind, &detail))
             .collect(),
         HostDane::Unusable { why, .. } => vec![finding(Kind::DaneUnusable, why)],
-        HostDane::Failed { detail, .. } => vec![finding(Kind::DaneLookup, detail)],
+        HostDane::Failed { detail, ours, .. } => {
+            let kind = match ours {
+                true => Kind::DaneLocal,
+                false => Kind::DaneLookup,
+            };
+            vec![finding(kind, detail)]
+        }
         HostDane::Absent => absent(host)
             .map(|(kind, detail)| finding(kind, &detail))
             .into_iter()

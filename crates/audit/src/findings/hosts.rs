@@ -57,7 +57,13 @@ pub(super) fn look(found: &mut Found<'_>) {
             };
             found.add(kind, detail);
         }
-        MailHosts::Unknown { detail, .. } => found.add(Kind::MxLookup, detail),
+        MailHosts::Unknown { reason, detail } => {
+            let kind = match reason {
+                Reason::Local => Kind::MxLocal,
+                _ => Kind::MxLookup,
+            };
+            found.add(kind, detail);
+        }
     }
 }
 
@@ -87,6 +93,7 @@ fn at_host(found: &mut Found<'_>, host: &HostFacts) {
     if let Err(unreachable) = &host.candidate.addresses {
         let kind = match unreachable.reason {
             Reason::AddressRefused => Kind::HostSpecialUse,
+            Reason::Local => Kind::HostLocal,
             _ if unreachable.definite => Kind::HostNoAddress,
             _ => Kind::HostLookup,
         };
@@ -173,12 +180,10 @@ fn failed(cause: &Cause) -> (Kind, String) {
         Cause::Dane(_) => Kind::HostLost,
         Cause::Timeout(_) => Kind::HostTimeout,
         Cause::Remote(_) => Kind::HostRefuses,
-        Cause::Lost(_)
-        | Cause::Protocol(_)
-        | Cause::Auth(_)
-        | Cause::Missing(_)
-        | Cause::Local(_)
-        | Cause::Configured(_) => Kind::HostLost,
+        Cause::Local(_) | Cause::Configured(_) => {
+            return (Kind::HostLocal, delivery::failure::specifics(cause));
+        }
+        Cause::Lost(_) | Cause::Protocol(_) | Cause::Auth(_) | Cause::Missing(_) => Kind::HostLost,
     };
     (kind, cause.to_string())
 }

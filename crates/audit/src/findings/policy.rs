@@ -126,6 +126,9 @@ fn unused(found: &mut Found<'_>, policy: &Policy) {
 
 /// The row for a failed fetch.
 fn failed(error: &FetchError) -> (Kind, String) {
+    if error.is_ours() {
+        return (Kind::PolicyLocal, error.to_string());
+    }
     let kind = match error {
         FetchError::Dns(e) => {
             let kind = if e.is_definite() {

@@ -2,7 +2,7 @@
 
 use mta_sts::{NoRecord, Selection};
 
-use super::Found;
+use super::{Found, unless_ours};
 use crate::facts::TxtAnswer;
 use crate::finding::printable;
 use crate::table::Kind;
@@ -11,7 +11,10 @@ pub(super) fn look(found: &mut Found<'_>) {
     let facts = found.facts;
     let records = match &facts.record {
         TxtAnswer::Records(records) => records,
-        TxtAnswer::Failed(error) => return found.add(Kind::RecordLookup, error.to_string()),
+        TxtAnswer::Failed(error) => {
+            let kind = unless_ours(error, Kind::RecordLookup, Kind::RecordLocal);
+            return found.add(kind, error.to_string());
+        }
         TxtAnswer::NameTooLong => return found.add(Kind::RecordNameTooLong, ""),
     };
     match facts.selection() {

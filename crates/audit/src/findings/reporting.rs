@@ -1,6 +1,6 @@
 //! The `_smtp._tls` record (RFC 8460 section 3).
 
-use super::Found;
+use super::{Found, unless_ours};
 use crate::facts::TxtAnswer;
 use crate::finding::printable;
 use crate::table::Kind;
@@ -9,7 +9,10 @@ pub(super) fn look(found: &mut Found<'_>) {
     let facts = found.facts;
     let records = match &facts.reporting {
         TxtAnswer::Records(records) => records,
-        TxtAnswer::Failed(error) => return found.add(Kind::ReportingLookup, error.to_string()),
+        TxtAnswer::Failed(error) => {
+            let kind = unless_ours(error, Kind::ReportingLookup, Kind::ReportingLocal);
+            return found.add(kind, error.to_string());
+        }
         TxtAnswer::NameTooLong => return found.add(Kind::ReportingAbsent, ""),
     };
     // "Records that do not begin with v=TLSRPTv1; are discarded", then counted.

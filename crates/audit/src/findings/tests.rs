@@ -17,6 +17,8 @@ use crate::finding::Severity;
 use crate::samples::{NOW, good, host, ip, policy, session, tls};
 use crate::table::Kind;
 
+mod ours;
+
 pub(super) type Change = Box<dyn Fn(&mut Facts)>;
 
 /// Every row of the table, and what makes it apply to a domain that was good.
@@ -29,6 +31,7 @@ fn rows() -> Vec<(Kind, Change)> {
     rows.extend(host_rows());
     rows.extend(super::dnssec::tests::rows());
     rows.extend(reporting_rows());
+    rows.extend(ours::rows());
     rows
 }
 
@@ -54,28 +57,6 @@ fn every_row_applies_to_its_facts_and_to_no_good_domain() {
     for kind in Kind::ALL {
         assert!(seen.contains(kind), "{kind:?} has no test");
     }
-}
-
-/// Whose fault it is: a domain is not blamed for name servers of ours.
-#[test]
-fn our_own_silent_resolver_is_the_one_finding_about_dns() {
-    let mut facts = good();
-    facts.record = TxtAnswer::Failed(servfail());
-    facts.reporting = TxtAnswer::Failed(servfail());
-    facts.silence = Some("192.0.2.1: request timed out".into());
-    let found = of(&facts);
-    assert!(
-        !found.iter().any(|f| f.text.contains("failed")),
-        "{found:#?}"
-    );
-    let ours = found.iter().find(|f| f.kind == Kind::OurResolver).unwrap();
-    assert!(
-        ours.remedy
-            .as_deref()
-            .unwrap()
-            .contains("This side has to act"),
-        "{ours:?}"
-    );
 }
 
 #[test]
@@ -243,10 +224,6 @@ fn record_rows() -> Vec<(Kind, Change)> {
         }),
         row(Kind::RecordLookup, |f| {
             f.record = TxtAnswer::Failed(servfail())
-        }),
-        row(Kind::OurResolver, |f| {
-            f.record = TxtAnswer::Failed(servfail());
-            f.silence = Some("192.0.2.1: request timed out".into());
         }),
         row(Kind::RecordNameTooLong, |f| {
             f.record = TxtAnswer::NameTooLong

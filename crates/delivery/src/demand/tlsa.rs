@@ -129,7 +129,10 @@ impl Dane {
         if self.force != Force::Enforced {
             return None;
         }
-        if let HostDane::Failed { detail, .. } = &standing.dane {
+        if let HostDane::Failed { detail, ours, .. } = &standing.dane {
+            if *ours {
+                return Some((Reason::Local, detail.to_string()));
+            }
             // RFC 7672 section 2.1.1: "the … server MUST be treated as unreachable" (row C1-04), also
             // under an enforced MTA-STS policy (row C4-03).
             return Some((Reason::DaneLookup, detail.to_string()));

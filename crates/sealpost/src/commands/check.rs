@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use admin::PolicyDetail;
 use audit::{
-    Auditor, Finding, Group, HostView, KnownPolicy, MailHosts, Report, Severity, VerdictView,
+    Auditor, DnsFault, Finding, Group, HostView, KnownPolicy, MailHosts, Report, Severity,
+    VerdictView,
 };
 use mail_types::{Domain, Resolver};
 use policy_cache::{Clock, SystemClock};
+use resolver::DnsResolver;
 use settings::Settings;
 use smtp_client::{Connector, Timeouts};
 
@@ -77,8 +79,7 @@ pub(crate) fn auditor(settings: &Settings) -> anyhow::Result<Auditor> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let roots = open::roots(settings)?;
     let dns = open::resolver(settings)?;
-    let silence = dns.silence();
-    let resolver: Arc<dyn Resolver> = dns;
+    let resolver: Arc<dyn Resolver> = Arc::<DnsResolver>::clone(&dns);
     let mut config = translate::connector(settings, open::client_clock(&clock), None);
     let t = config.timeouts;
     config.timeouts = Timeouts {
@@ -93,7 +94,11 @@ pub(crate) fn auditor(settings: &Settings) -> anyhow::Result<Auditor> {
     Ok(Auditor {
         fetcher: Arc::new(open::fetcher(settings, &resolver, &roots)?),
         resolver,
-        silence: Box::new(move || silence.borrow().as_ref().map(|s| s.why.clone())),
+        fault: Box::new(move || {
+            let silence = dns.silence().borrow().as_ref().map(|s| s.why.clone());
+            let silent = silence.map(DnsFault::Silent);
+            silent.or_else(|| dns.barred().map(DnsFault::Barred))
+        }),
         connector: Connector::new(config, roots),
         settings: translate::delivery(settings, &signing::none())?,
         clock: open::client_clock(&clock),

@@ -270,6 +270,17 @@ fn c3_13_require_wants_secure_mx_records_and_usable_tlsa_records() {
 }
 
 #[test]
+fn h9_01_records_that_we_could_not_ask_for_are_our_fault() {
+    let unasked = with(HostDane::Failed {
+        base: mx(),
+        detail: "no file descriptor left".into(),
+        ours: true,
+    });
+    let r = Requirement::of(&published());
+    assert_eq!(refused_host(r.host(&mx(), &unasked)), Some(Reason::Local));
+}
+
+#[test]
 fn amb_33_c3_14_what_removes_dane_and_what_does_not() {
     for (inputs, by) in [
         (rule(DaneRule::DangerousOff), Weakened::Exempt),

@@ -30,7 +30,7 @@ pub(crate) fn good() -> Facts {
         reporting: TxtAnswer::Records(vec![b"v=TLSRPTv1; rua=mailto:tls@d.test".to_vec()]),
         routed_to: None,
         known: None,
-        silence: None,
+        fault: None,
     }
 }
 

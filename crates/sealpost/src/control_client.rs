@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use admin::{ProblemDetails, quoted};
+use admin::{ProblemDetails, ProblemKind, quoted};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, StatusCode};
@@ -132,21 +132,30 @@ fn not_understood(error: &serde_json::Error) -> Failure {
 
 /// Problem details (RFC 9457) as one line.
 fn refusal(status: StatusCode, body: &[u8]) -> Failure {
-    let message = match serde_json::from_slice::<ProblemDetails>(body) {
-        Ok(ProblemDetails {
+    let problem = serde_json::from_slice::<ProblemDetails>(body).ok();
+    let code = match &problem {
+        _ if status.is_server_error() => Status::Temporary,
+        Some(problem) if is_of_an_option(problem) => Status::Usage,
+        _ => Status::Data,
+    };
+    let message = match problem {
+        Some(ProblemDetails {
             title,
             detail: Some(detail),
             ..
         }) => format!("{title}: {detail}"),
-        Ok(problem) => problem.title,
-        Err(_) => format!("the daemon answered {status}"),
+        Some(problem) => problem.title,
+        None => format!("the daemon answered {status}"),
     };
-    let status = if status.is_server_error() {
-        Status::Temporary
-    } else {
-        Status::Data
-    };
-    Failure::new(status, message)
+    Failure::new(code, message)
+}
+
+/// Whether at fault is the value of an option: a slip on the command line as much as those that are
+/// seen without the daemon. What no option sets (a cursor) is no slip of the user's.
+fn is_of_an_option(problem: &ProblemDetails) -> bool {
+    let key = problem.kind.strip_prefix("urn:sealpost:problem:");
+    let parameter = problem.parameter.as_deref();
+    key == Some(ProblemKind::InvalidRequest.key()) && parameter.is_some_and(|p| p != "cursor")
 }
 
 fn unreachable_daemon(socket: &Path, error: &io::Error) -> Failure {
@@ -183,7 +192,8 @@ fn is_of_a_length(path: &str, query: &[(&str, String)]) -> Result<(), Failure> {
         "{option}{} is longer than any id, domain or address",
         quoted(part)
     );
-    Err(Failure::new(Status::Data, message))
+    let status = name.map_or(Status::Data, |_| Status::Usage);
+    Err(Failure::new(status, message))
 }
 
 fn target(path: &str, query: &[(&str, String)]) -> String {
@@ -254,17 +264,39 @@ mod tests {
         let long = "x".repeat(100_000);
         let path = format!("/v1/queue/{}", segment(&long));
         let query = [("limit", "5".to_owned()), ("sender", long)];
-        for (refused, begins) in [
-            (client.get(&path, &[]).await, "\"xxx"),
-            (client.post(&path, &()).await, "\"xxx"),
-            (client.get("/v1/queue", &query).await, "--sender \"xxx"),
+        let (path, listed) = (path.as_str(), "/v1/queue");
+        for (refused, begins, status) in [
+            (client.get(path, &[]).await, "\"xxx", Status::Data),
+            (client.post(path, &()).await, "\"xxx", Status::Data),
+            (client.get(listed, &query).await, "--sender \"xxx", Status::Usage),
         ] {
             let refused = refused.unwrap_err();
-            assert_eq!(refused.status, Status::Data);
+            assert_eq!(refused.status, status);
             assert!(refused.message.starts_with(begins), "{refused}");
             assert!(refused.message.contains("(100000 characters)"), "{refused}");
             assert!(refused.message.len() < 250, "{refused}");
         }
+    }
+
+    #[test]
+    fn h10_03_the_wrong_value_of_an_option_is_a_slip_on_the_command_line() {
+        let refused = |key: &str, parameter: &str, status: u16| {
+            let body = serde_json::json!({
+                "type": format!("urn:sealpost:problem:{key}"), "title": "t", "status": status,
+                "detail": "d", "parameter": Some(parameter).filter(|p| !p.is_empty()),
+            });
+            let status = StatusCode::from_u16(status).unwrap();
+            refusal(status, body.to_string().as_bytes()).status
+        };
+        for parameter in ["reason", "state", "side", "sender"] {
+            let status = refused("invalid-request", parameter, 400);
+            assert_eq!(status, Status::Usage, "{parameter}");
+        }
+        // An id that is none is data, and nobody types a cursor.
+        assert_eq!(refused("invalid-request", "", 400), Status::Data);
+        assert_eq!(refused("invalid-request", "cursor", 400), Status::Data);
+        assert_eq!(refused("unknown-parameter", "side", 400), Status::Data);
+        assert_eq!(refused("unavailable", "reason", 503), Status::Temporary);
     }
 
     #[tokio::test]

@@ -81,7 +81,7 @@ It worked.
 \fBcheck\fR has found something broken.
 .TP
 64, 65
-The command line is wrong; what it names is wrong or is not there.
+The command line is wrong, or the value of an option is none that it can have; what the command names is wrong or is not there.
 .TP
 69
 The relay is not reachable at its control socket, or this version does not do that.

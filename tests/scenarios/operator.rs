@@ -310,6 +310,39 @@ testkit::net_test! {
         assert_eq!((mx.messages().len(), good.messages().len()), (9, 1));
     }
 
+    async fn explain_tells_how_mail_ended_that_has_left_the_queue() {
+        let net = Net::start().await;
+        let (mx, relay, ids) = waiting(&net, &["b@d.test", "c@d.test", "d@d.test"]).await;
+        let org = net.plain_mx("org.test", "127.0.1.9").await;
+        ok(&relay, &["queue", "cancel", &ids[0]]).await;
+        ok(&relay, &["queue", "bounce", &ids[1]]).await;
+        relay.wait_for("message.removed", &ids[1], SOON).await;
+        org.wait_for_message(SOON).await;
+        mx.certificate(&net.ca.leaf(&["mx.d.test"]));
+        ok(&relay, &["queue", "retry", &ids[2]]).await;
+        relay.wait_for("message.removed", &ids[2], SOON).await;
+        for (id, says) in [
+            (&ids[0], ["has left the queue", "An operator cancelled it", "was not told", "The log has every attempt"]),
+            (&ids[1], ["Returned: it could not be delivered to b@d.test", "a@org.test was sent the notification", "", ""]),
+            (&ids[2], ["Delivered for d@d.test to mx.d.test (127.0.0.25) over TLSv1.3", "with a verified certificate", "own words: 250", &ids[2]]),
+        ] {
+            let told = ok(&relay, &["explain", id]).await.stdout;
+            let flat = told.split_whitespace().collect::<Vec<_>>().join(" ");
+            for words in says {
+                let words = words.replace("b@d.test", "c@d.test");
+                assert!(flat.contains(&words), "{words}: {told}");
+            }
+            // Asked twice for what is known at once and for all of it, told once.
+            assert_eq!(told.matches("What became of it").count(), 1, "{told}");
+        }
+        // Who looks where it was is told where to look.
+        let gone = relay.cli(&["queue", "show", &ids[2]]).await;
+        assert!(gone.stderr.contains(&format!("sealpost explain {}", ids[2])), "{gone:?}");
+        let never = relay.cli(&["explain", "0000000000z"]).await;
+        assert_eq!(never.code, Some(65), "{never:?}");
+        assert!(never.stderr.contains("does not remember") && never.stderr.contains("grep 0000000000z /"), "{never:?}");
+    }
+
     async fn h3_32_what_peers_say_cannot_forge_log_lines_or_terminal_codes() {
         let net = Net::start().await;
         let mx = net.plain_mx("d.test", "127.0.0.25").await;

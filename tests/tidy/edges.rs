@@ -139,7 +139,7 @@ const FOR_PURE: [&str; 13] = [
 const FOR_TESTS: [&str; 1] = ["testkit"];
 
 /// Crate, and the workspace's crates that it may use.
-const EDGES: [(&str, &[&str]); 29] = [
+const EDGES: [(&str, &[&str]); 30] = [
     ("mail-types", &[]),
     ("attempt", &["mail-types", "reasons"]),
     ("dane", &["mail-types"]),
@@ -152,6 +152,7 @@ const EDGES: [(&str, &[&str]); 29] = [
     ("submission", &["dkim", "mail-types"]),
     ("event-log", &["attempt", "mail-types"]),
     ("journal", &[]),
+    ("api-types", &[]),
     ("metrics", &["attempt", "mail-types"]),
     ("outbound-queue", &["attempt", "journal", "mail-types"]),
     (
@@ -184,6 +185,7 @@ const EDGES: [(&str, &[&str]); 29] = [
     (
         "admin",
         &[
+            "api-types",
             "attempt",
             "delivery",
             "journal",

@@ -102,7 +102,7 @@ const LARGER_CRATES: [(&str, usize); 12] = [
     // Each recipient and each host with what became of it.
     // What is kept back with its destination, what an exemption would change, every host and cause in a letter.
     // Metrics in two formats, and when mail is tried that is looked at before.
-    ("admin", 5350),
+    ("admin", 4850),
     ("audit", 2830),
     // With what parks, pauses and limits, and what spares a busy worker work; it wants to be split.
     // And who is to blame. What earlier attempts found is told of mail that has no other.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Extension, State};
 use axum::response::Json;
 use delivery::Delivery;
-use mail_types::Timestamp;
+use mail_types::{QueueId, Timestamp};
 use outbound_queue::{Cancelled, Now, QueueStore};
 use policy_cache::{Clock, Order, PolicyCache};
 
@@ -80,6 +80,13 @@ pub trait Daemon: Send + Sync {
 
     /// Traces that run.
     fn traces(&self) -> Vec<TraceView>;
+
+    /// How a message ended that has left the queue, as far as that is remembered: a sentence or two for each
+    /// recipient.
+    fn ends_of(&self, id: QueueId) -> Vec<String>;
+
+    /// Where in the log everything about a message is, as a command that finds it.
+    fn log_search(&self, id: QueueId) -> String;
 
     /// An operator has cancelled this message.
     fn cancelled(&self, message: &Cancelled);

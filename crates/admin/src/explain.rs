@@ -12,7 +12,7 @@ use attempt::Reason;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Json;
 use mail_types::{Domain, QueueId, Timestamp};
-use outbound_queue::{AttemptEntry, MessageView, QueueStore, RecipientState};
+use outbound_queue::{AttemptEntry, MessageView, QueueError, QueueStore, RecipientState};
 use tokio::time::Instant;
 
 use crate::kept_back::KeptBack;
@@ -21,6 +21,7 @@ use crate::{Control, Explanation, ProblemDetails, Section};
 
 mod demands;
 mod domain;
+mod gone;
 mod hosts;
 mod letter;
 mod message;
@@ -35,7 +36,7 @@ pub(crate) use message::is_parked;
 ), responses(
     (status = 200, description = "Paragraphs.", body = Explanation),
     (status = 400, description = "Neither a queue id nor a domain, or a wrong parameter.", body = ProblemDetails),
-    (status = 404, description = "No such message.", body = ProblemDetails),
+    (status = 404, description = "No such message in the queue, and none whose end is remembered.", body = ProblemDetails),
 ))]
 pub(crate) async fn explain<S: QueueStore>(
     State(control): State<Control<S>>,
@@ -47,7 +48,7 @@ pub(crate) async fn explain<S: QueueStore>(
         Some("live=false") => None,
         Some(other) => {
             let detail = format!("{} is not live=true or live=false", quoted(other));
-            return Err(Problem::bad_request(detail));
+            return Err(Problem::parameter("live", detail));
         }
     };
     if subject.len() > LONGEST_SUBJECT {
@@ -58,8 +59,11 @@ pub(crate) async fn explain<S: QueueStore>(
     }
     // Eleven letters and digits without a dot are no domain that mail could go to.
     if let Ok(id) = subject.parse::<QueueId>() {
-        let view = control.queue.show(id, control.now()).await?;
-        return Ok(Json(of_message(&control, &view, subject, end).await));
+        return match control.queue.show(id, control.now()).await {
+            Ok(view) => Ok(Json(of_message(&control, &view, subject, end).await)),
+            Err(QueueError::NotFound(_)) => gone::of_gone(&control, id, subject).map(Json),
+            Err(error) => Err(error.into()),
+        };
     }
     let domain = Domain::parse(&subject).map_err(|e| {
         Problem::bad_request(format!(

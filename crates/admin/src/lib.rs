@@ -4,7 +4,7 @@
 //! control socket, whose file mode says who may, and by the crate `web` over HTTP to those who have a
 //! token; whoever serves it says who asks ([`Operator`]), and the role is looked at in one place.
 //! [`public_router`] has `/metrics`, `/healthz` and `/readyz`, which tell nothing of anybody's mail.
-//! The JSON stands in [`types`](crate::Page), one definition for the daemon and the commands. Errors are problem details
+//! The JSON stands in the crate `api-types`, one definition for the daemon and the commands. Errors are problem details
 //! (RFC 9457) that name what was wrong with the request. [`api_document`] describes all of it.
 
 mod actions;
@@ -26,16 +26,8 @@ mod routes;
 mod serve;
 mod status;
 mod traces;
-mod types;
 
-pub use control::{Audit, Control, Daemon, control_routes, control_table};
-pub use health::{Readiness, Ready, public_router};
-pub use openapi::{api_document, refusals_as_problems};
-pub use operator::{Operator, Role};
-pub use problem::{Problem, ProblemKind, quoted};
-pub use routes::{Route, Routes};
-pub use serve::{ServeError, refusing_router, serve_socket};
-pub use types::{
+pub use api_types::{
     ActionRequest, ActionResult, AttemptView, CaseCount, CaseView, CertificateView, ClockView,
     ConfigChange, DestinationSummary, ExemptRequest, ExemptionView, Explanation, Filter,
     ListenerView, LogLossView, LookupView, Page, PauseRequest, PauseResult, PausedView, PinRequest,
@@ -43,3 +35,10 @@ pub use types::{
     QueueSummary, ReasonSummary, RecipientView, ReloadResult, Section, StatusView,
     TestingFailureView, TraceRequest, TraceView, TranscriptView,
 };
+pub use control::{Audit, Control, Daemon, control_routes, control_table};
+pub use health::{Readiness, Ready, public_router};
+pub use openapi::{api_document, refusals_as_problems};
+pub use operator::{Operator, Role};
+pub use problem::{Problem, ProblemKind, quoted};
+pub use routes::{Route, Routes};
+pub use serve::{ServeError, refusing_router, serve_socket};

@@ -4,7 +4,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::Json;
 use delivery::RouteTable;
 use mail_types::{Host, MailboxError, QueueId};
-use outbound_queue::{Addresses, Blame, Cursor, MessageState, QueueStore, ReasonCount};
+use outbound_queue::{Addresses, Blame, Cursor, MessageState, QueueError, QueueStore, ReasonCount};
 
 use crate::kept_back::KeptBack;
 use crate::paused;
@@ -68,7 +68,14 @@ pub(crate) async fn show<S: QueueStore>(
     State(control): State<Control<S>>,
     Path(id): Path<String>,
 ) -> Result<Json<QueueDetail>, Problem> {
-    let view = control.queue.show(parse_id(&id)?, control.now()).await?;
+    let id = parse_id(&id)?;
+    let view = control.queue.show(id, control.now()).await;
+    let view = view.map_err(|error| match error {
+        QueueError::NotFound(_) => {
+            Problem::from(error).also(&format!("`sealpost explain {id}` says how it ended"))
+        }
+        other => other.into(),
+    })?;
     let dialogue = |destination: &_, reason| control.delivery.dialogue(destination, reason);
     let suspended = |destination: &_| control.delivery.suspended(destination);
     let kept = KeptBack::of(&control.delivery);

@@ -268,7 +268,11 @@ mod tests {
         for (refused, begins, status) in [
             (client.get(path, &[]).await, "\"xxx", Status::Data),
             (client.post(path, &()).await, "\"xxx", Status::Data),
-            (client.get(listed, &query).await, "--sender \"xxx", Status::Usage),
+            (
+                client.get(listed, &query).await,
+                "--sender \"xxx",
+                Status::Usage,
+            ),
         ] {
             let refused = refused.unwrap_err();
             assert_eq!(refused.status, status);

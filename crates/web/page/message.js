@@ -5,7 +5,9 @@ import { ACTIONS, act, pausedNow, pausing } from "./queue.js";
 import { ago, bytes, moment, move, number, standing, state } from "./text.js";
 
 export async function show(place, { rest: [id] }) {
-  const [message, kept] = await Promise.all([get(path("queue", id)), pausedNow()]);
+  const found = get(path("queue", id)).catch((error) => (error.status === 404 ? null : Promise.reject(error)));
+  const [message, kept] = await Promise.all([found, pausedNow()]);
+  if (!message) return gone(place, id);
   const why = el("section", { class: "prose" }, el("p", { class: "quiet" }, "Looking up what is known of the domain…"));
   replace(place,
     el("p", {}, el("a", { href: "#/queue" }, "← Queue")),
@@ -31,6 +33,19 @@ export async function show(place, { rest: [id] }) {
   explain(why, id);
 }
 
+// It has left the queue, or was never in it.
+async function gone(place, id) {
+  let told;
+  try {
+    told = explained(await get(path("explain", id), { live: false }));
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    told = foreign(error.message, "p");
+  }
+  replace(place, el("p", {}, el("a", { href: "#/queue" }, "← Queue")),
+    el("h1", {}, "Message ", el("code", {}, id)), el("section", { class: "prose" }, told));
+}
+
 // Plain words under their headings, and the letter to the administrator who can help.
 export function explained({ sections, paragraphs, letter }) {
   const parts = sections.length ? sections : [{ title: null, paragraphs }];
@@ -39,12 +54,14 @@ export function explained({ sections, paragraphs, letter }) {
 }
 
 async function explain(place, id) {
+  // What is known here comes at once, what others have to be asked for a little later, and takes nothing of it away.
+  let known = null;
   try {
-    // What is known here comes at once, what others have to be asked for a little later.
-    replace(place, explained(await get(path("explain", id), { live: false })), el("p", { class: "quiet" }, "Asking DNS and the policy host…"));
+    known = await get(path("explain", id), { live: false });
+    replace(place, explained(known), el("p", { class: "quiet" }, "Asking DNS and the policy host…"));
     replace(place, explained(await get(path("explain", id))));
   } catch (error) {
-    replace(place, el("p", { class: "quiet" }, error.message));
+    replace(place, known && explained(known), el("p", { class: "quiet", role: "alert" }, error.message));
   }
 }
 

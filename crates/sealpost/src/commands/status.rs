@@ -8,9 +8,11 @@ use admin::{
     Section, StatusView,
 };
 use mail_types::Timestamp;
+use serde_json::Value;
 
 use crate::cli::ClockCommand;
 use crate::control_client::{ControlClient, segment, typed};
+use crate::exit::{Failure, Status};
 use crate::output::{Output, Table, messages, time};
 use crate::progress::Progress;
 
@@ -113,14 +115,14 @@ fn listeners(status: &StatusView, out: &mut Output) -> anyhow::Result<()> {
 }
 
 /// Recipients delivered, from the samples of the last minutes; none before there are two.
-fn recently(history: &serde_json::Value) -> Option<String> {
+fn recently(history: &Value) -> Option<String> {
     let at = history["at"].as_array()?;
     let seconds = at.last()?.as_u64()?.checked_sub(at.first()?.as_u64()?)?;
     // To the nearest: a sample comes a second late now and then.
     let minutes = (seconds + 30) / 60;
     // What the first sample counts was before it.
     let counts = history["outcomes"]["delivered"].as_array()?.iter().skip(1);
-    let delivered: u64 = counts.filter_map(serde_json::Value::as_u64).sum();
+    let delivered: u64 = counts.filter_map(Value::as_u64).sum();
     // What has been delivered since the last sample is not in it.
     let until = time(&Timestamp::from_secs(at.last()?.as_u64()?).rfc3339());
     (minutes > 0).then(|| format!("{delivered} delivered in the {minutes} min until {until}"))
@@ -227,15 +229,27 @@ pub(super) async fn explain(
     // What is known here is told before anybody else is asked.
     let mut told = BTreeSet::new();
     if !json {
-        let known = client.get(&path, &[("live", "false".to_owned())]).await?;
-        let known: Explanation = typed(&known)?;
-        sections(&known.sections, &told, out)?;
-        told.extend(known.sections.into_iter().map(|section| section.title));
-        out.flush()?;
+        let known = client.get(&path, &[("live", "false".to_owned())]).await;
+        // A relay that has not been restarted since its program became a later one may not know the
+        // parameter; whatever else it refuses, it refuses without it too.
+        if let Some(known) = if_not_refused(known)? {
+            let known: Explanation = typed(&known)?;
+            sections(&known.sections, &told, out)?;
+            told.extend(known.sections.into_iter().map(|section| section.title));
+            out.flush()?;
+        }
     }
     let asked = client.get(&path, &[]);
     let doing = "asking DNS and the policy host";
-    let answer = Progress::new(json).during(doing, asked).await?;
+    let answer = Progress::new(json).during(doing, asked).await;
+    let answer = match answer {
+        // What has been told stays true, of a message that has left the queue since.
+        Err(gone) if gone.status == Status::Data && !told.is_empty() => {
+            out.line("")?;
+            return Ok(out.paragraph(&gone.message)?);
+        }
+        answer => answer?,
+    };
     if json {
         return Ok(out.json(&answer)?);
     }
@@ -249,6 +263,15 @@ pub(super) async fn explain(
         }
     }
     Ok(())
+}
+
+/// None if the daemon says that the question is wrong, or that there is no such thing.
+fn if_not_refused(answer: Result<Value, Failure>) -> Result<Option<Value>, Failure> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(refused) if [Status::Data, Status::Usage].contains(&refused.status) => Ok(None),
+        Err(failed) => Err(failed),
+    }
 }
 
 /// Those whose titles have not been told yet.
@@ -272,7 +295,7 @@ pub(super) async fn reload(
     json: bool,
     out: &mut Output,
 ) -> anyhow::Result<()> {
-    let asked = client.post("/v1/reload", &serde_json::Value::Null);
+    let asked = client.post("/v1/reload", &Value::Null);
     let doing = "reading the configuration anew";
     let answer = Progress::new(json).during(doing, asked).await?;
     if json {
@@ -327,6 +350,94 @@ const SOON: i64 = 30 * 86_400;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use std::io::Write;
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixListener;
+
+    /// What was printed.
+    #[derive(Clone, Default)]
+    struct Printed(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Printed {
+        fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().extend_from_slice(text);
+            Ok(text.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// `explain` against a daemon that gives these answers, one after the other.
+    async fn explained(answers: [(u16, Value); 2]) -> (anyhow::Result<()>, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("control.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let serving = tokio::spawn(async move {
+            for (status, body) in answers {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut asked = [0; 4096];
+                let _ = stream.read(&mut asked).await.unwrap();
+                let body = body.to_string();
+                let head = format!(
+                    "HTTP/1.1 {status} x\r\nContent-Length: {}\r\n\r\n",
+                    body.len()
+                );
+                stream.write_all((head + &body).as_bytes()).await.unwrap();
+            }
+        });
+        let printed = Printed::default();
+        let mut out = Output::to(Box::new(printed.clone()));
+        let client = ControlClient::new(socket);
+        let result = explain(&client, "0000000000z", false, &mut out).await;
+        serving.await.unwrap();
+        let text = String::from_utf8(printed.0.lock().clone()).unwrap();
+        (result, text)
+    }
+
+    fn sections_of(titles: &[&str]) -> Value {
+        let sections = titles.iter().map(
+            |title| serde_json::json!({ "title": title, "paragraphs": [format!("about {title}")] }),
+        );
+        serde_json::json!({
+            "subject": "0000000000z", "paragraphs": [], "sections": sections.collect::<Vec<_>>(),
+        })
+    }
+
+    fn problem(status: u16, key: &str, detail: &str) -> (u16, Value) {
+        let body = serde_json::json!({
+            "type": format!("urn:sealpost:problem:{key}"), "title": "t", "status": status, "detail": detail,
+        });
+        (status, body)
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_does_not_know_the_short_question_is_asked_the_long_one() {
+        let old = problem(400, "unknown-parameter", "no parameter live");
+        let (result, text) = explained([old, (200, sections_of(&["Why"]))]).await;
+        result.unwrap();
+        assert_eq!(text.matches("about Why").count(), 1, "{text}");
+    }
+
+    #[tokio::test]
+    async fn what_was_told_stays_told_if_the_message_leaves_the_queue() {
+        let gone = problem(404, "not-found", "message 0000000000z is not in the queue");
+        let (result, text) = explained([(200, sections_of(&["What happens"])), gone]).await;
+        result.unwrap();
+        assert!(
+            text.contains("about What happens") && text.contains("is not in the queue"),
+            "{text}"
+        );
+        // Where nothing was told that is the answer.
+        let gone = || problem(404, "not-found", "message 0000000000z is not in the queue");
+        let (result, text) = explained([gone(), gone()]).await;
+        let failure: Failure = result.unwrap_err().downcast().unwrap();
+        assert_eq!((failure.status, text.as_str()), (Status::Data, ""));
+    }
 
     #[test]
     fn certificates_are_told_when_they_have_ended_or_soon_end() {

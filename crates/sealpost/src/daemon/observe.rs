@@ -7,7 +7,7 @@ use std::time::Duration;
 use attempt::{DsnSent, Level, Outcome, Received, Record, Refused, RefusedBy, Removed};
 use delivery::destination::Suspension;
 use delivery::{NoticeSummary, NoticeWithheld, PossibleDuplicate, SessionEvent, Story, TracedPart};
-use event_log::EventLog;
+use event_log::{Ends, EventLog};
 use mail_types::{EnhancedStatus, Timestamp};
 use metrics::{ClientIncident, ConnectionLimit, Metrics, SessionResult, TlsResult, TlsVersion};
 use policy_cache::{Clock, EventSink, PolicyEvent};
@@ -32,6 +32,8 @@ pub(crate) struct Observer {
     pub(crate) alarm: Arc<CertificateAlarm>,
     pub(crate) sparing: Arc<Sparing>,
     pub(crate) traces: Arc<Traces>,
+    /// What operators ask about when it has left the queue.
+    pub(crate) ends: Arc<Ends>,
     /// Where deliveries are told in full, if anywhere.
     pub(crate) telemetry: Option<Arc<Telemetry>>,
 }
@@ -54,6 +56,7 @@ impl Observer {
             metrics,
             alarm: Arc::default(),
             traces: Arc::default(),
+            ends: Arc::default(),
             sparing: Arc::default(),
             telemetry: None,
         }
@@ -115,6 +118,7 @@ impl delivery::Observer for Observer {
         };
         count.fetch_add(1, Ordering::Relaxed);
         self.metrics.attempt(record);
+        self.ends.attempt(record);
         self.log.write(record);
         if let Some(domains) = self.alarm.note(record) {
             let domains = domains.to_string();
@@ -131,6 +135,7 @@ impl delivery::Observer for Observer {
 
     fn dsn_sent(&self, event: &DsnSent<'_>) {
         self.metrics.dsn_sent(event.kind);
+        self.ends.notified(event);
         self.log.write(event);
     }
 

@@ -358,11 +358,11 @@ pub(super) fn event_log(s: &Settings) -> anyhow::Result<(EventLog, Arc<web::Feed
     Ok((log, feed, guard))
 }
 
-/// Where events go, opened.
-pub(super) fn outlet(s: &Settings) -> anyhow::Result<Outlet> {
+/// How events are written, with what `auto` comes to here.
+fn log_format(s: &Settings) -> Format {
     use std::io::IsTerminal;
     let terminal = s.log.file.is_none() && std::io::stdout().is_terminal();
-    let format = match s.log.format {
+    match s.log.format {
         LogFormat::Json => Format::Json,
         LogFormat::Postfix => Format::Postfix,
         LogFormat::Text => Format::Text { colour: terminal },
@@ -370,7 +370,25 @@ pub(super) fn outlet(s: &Settings) -> anyhow::Result<Outlet> {
         LogFormat::Auto if terminal => Format::Text { colour: true },
         LogFormat::Auto if s.log.file.is_none() && stdout_is_the_journal() => Format::Journal,
         LogFormat::Auto => Format::Json,
-    };
+    }
+}
+
+/// What finds a message in the log, where it is written now.
+pub(super) fn log_search(s: &Settings, id: QueueId) -> String {
+    match (log_format(s), &s.log.file) {
+        (Format::Journal, _) => format!("`journalctl QUEUE_ID={id}`."),
+        (_, Some(file)) => format!(
+            "`grep {id} {}`, and the same in what has been rotated away.",
+            file.display()
+        ),
+        (_, None) if stdout_is_the_journal() => format!("`journalctl --grep={id}`."),
+        (_, None) => format!("look for {id} in what the relay writes to its standard output."),
+    }
+}
+
+/// Where events go, opened.
+pub(super) fn outlet(s: &Settings) -> anyhow::Result<Outlet> {
+    let format = log_format(s);
     let target = match (format, &s.log.file) {
         (Format::Journal, _) => Target::Journal(&s.log.syslog_name),
         (_, Some(file)) => Target::File(file),

@@ -9,7 +9,7 @@ use admin::{
     Ready, ReloadResult, TraceView,
 };
 use attempt::{Level, Removed, RemovedBecause};
-use mail_types::Timestamp;
+use mail_types::{QueueId, Timestamp};
 use outbound_queue::{Cancelled, QueueStore};
 use resolver::{DnsResolver, Kind, Outcome, Path as DnsPath, Silence};
 use settings::Settings;
@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use super::certificates::Certificates;
 use super::logins::Logins;
 use super::observe::Observer;
+use super::open;
 use super::page::{self, Page};
 use super::reload::Reloading;
 use super::trust::Trust;
@@ -287,6 +288,14 @@ impl<S: QueueStore> Daemon for Process<S> {
             .collect()
     }
 
+    fn ends_of(&self, id: QueueId) -> Vec<String> {
+        self.observer.ends.of(id)
+    }
+
+    fn log_search(&self, id: QueueId) -> String {
+        open::log_search(&self.reloading.settings(), id)
+    }
+
     fn cancelled(&self, message: &Cancelled) {
         let at = self.observer.clock.wall();
         self.observer.log.write(&Removed {
@@ -295,6 +304,9 @@ impl<S: QueueStore> Daemon for Process<S> {
             upstream_id: message.upstream_id.as_deref(),
             because: RemovedBecause::Cancelled,
         });
+        self.observer
+            .ends
+            .cancelled(message.id, at, message.under_way);
         if let Some(telemetry) = &self.observer.telemetry {
             telemetry.cancelled(message, at);
         }

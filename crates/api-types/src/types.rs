@@ -1,7 +1,4 @@
-//! The JSON of the control API, shared by the daemon that serves it and the commands that ask.
-//!
-//! Times are RFC 3339 in UTC, durations whole seconds, sizes bytes, domains A-labels. A field
-//! that may be missing is `null`. Fields are only ever added.
+//! What is asked and answered about the queue, policies and the process.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

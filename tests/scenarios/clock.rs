@@ -115,6 +115,37 @@ testkit::net_test! {
         assert!(events.is_sorted(), "{}", relay.story());
     }
 
+    async fn h8_06_while_the_clock_is_doubted_all_that_is_logged_goes_by_one_time() {
+        let net = Net::start().await;
+        let mx = net.mx("d.test", "127.0.0.25").await;
+        net.enforce("d.test");
+        net.zone.mail_domain("e.test", "mx.e.test", "127.0.0.26");
+        let mut relay = net.relay().await;
+        let before = relay.events().len();
+        as_if_the_last_time_was(&mut relay, -YEAR).await;
+        relay.wait_event(|e| e.is("clock.jumped"), SOON).await;
+        // Of the intake, of delivery, of the policy cache, of an operator.
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        crate::net::sent(&relay, &id).await;
+        let id = relay.send("a@org.test", &["b@e.test"], MESSAGE).await;
+        deferred(&relay, &id).await;
+        ok(&relay, &["queue", "cancel", &id]).await;
+        relay.wait_event(|e| e.is("admin.action"), SOON).await;
+        relay.wait_for("message.removed", &id, SOON).await;
+        assert_eq!(mx.messages().len(), 1);
+        let events = relay.events().split_off(before);
+        let since = events.iter().position(|e| e.is("clock.jumped")).unwrap();
+        let told: Vec<&str> = events[since..].iter().map(|e| e.text("event")).collect();
+        for kind in ["message.received", "policy.fetched", "delivery.sent", "delivery.deferred", "admin.action"] {
+            assert!(told.contains(&kind), "{kind}: {}", relay.story());
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let judged = i64::try_from(now).unwrap() - YEAR;
+        for event in &events[since..] {
+            assert!((time(event, "/ts") - judged).abs() < DAY, "{event}");
+        }
+    }
+
     async fn h8_02_a_clock_a_year_back_freezes_no_retry() {
         let net = Net::start().await;
         net.zone.mail_domain("d.test", "mx.d.test", "127.0.0.25");

@@ -14,7 +14,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use attempt::{Fields, Formatter, Level, LogEvent};
 use mail_types::Timestamp;
@@ -44,6 +44,8 @@ type Watcher = dyn Fn(&dyn LogEvent) + Send + Sync;
 struct State {
     formatter: Formatter,
     buffer: Batch,
+    /// When the last event happened: what the writer says of its own doings goes by the same clock.
+    last: Timestamp,
     unsaid: u64,
     losing: Option<Losing>,
     /// What is still to be written where it was meant to go, and where the rest goes.
@@ -102,6 +104,7 @@ impl EventLog {
             state: Mutex::new(State {
                 formatter,
                 buffer: Batch::default(),
+                last: Timestamp::default(),
                 unsaid: 0,
                 losing: None,
                 switches: Vec::new(),
@@ -131,6 +134,7 @@ impl EventLog {
     pub fn write(&self, event: &dyn LogEvent) {
         (self.shared.watcher)(event);
         let mut state = self.shared.state.lock();
+        state.last = event.at();
         if state.buffer.len() > CAP {
             state.unsaid += 1;
             state.lose(event.at(), 1, BLOCKED);
@@ -226,7 +230,8 @@ impl EventLog {
         };
         tracing::error!(%error, events, "the event log cannot be written; events are lost");
         let mut state = self.shared.state.lock();
-        state.lose(now(), events, &error.to_string());
+        let last = state.last;
+        state.lose(last, events, &error.to_string());
         drop(state);
         self.shared.dropped.fetch_add(events, Ordering::Relaxed);
         false
@@ -241,7 +246,10 @@ impl EventLog {
         let Some(over) = state.losing.take() else {
             return;
         };
-        let resumed = Resumed { at: now(), over };
+        let resumed = Resumed {
+            at: state.last,
+            over,
+        };
         let State {
             formatter, buffer, ..
         } = &mut *state;
@@ -354,11 +362,6 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 const BLOCKED: &str = "nobody takes the events as fast as they come";
 /// Octets that may wait to be written.
 const CAP: usize = 8 * 1024 * 1024;
-
-/// The writer tells of its own doings, without the clock of mail.
-fn now() -> Timestamp {
-    Timestamp::from_system(SystemTime::now())
-}
 
 #[cfg(test)]
 mod tests {

@@ -18,8 +18,8 @@ use mail_types::{
 };
 use mta_sts::{Parsed, Policy};
 use policy_cache::{
-    Config, FetchFailure, Jitter, Opened, Outcome, PolicyCache, PolicyEvent, PolicyFetcher, Ports,
-    SystemClock,
+    Config, FetchFailure, Jitter, JudgedClock, Opened, Outcome, PolicyCache, PolicyEvent,
+    PolicyFetcher, Ports, SystemClock,
 };
 
 /// Domains `dN.test` have a policy, all others have no record.
@@ -96,7 +96,7 @@ fn warm(c: &mut Criterion) {
     let ports = Ports {
         resolver: Arc::new(Internet),
         fetcher: Arc::new(Internet),
-        clock: Arc::new(SystemClock::new()),
+        clock: Arc::new(JudgedClock::new(Arc::new(SystemClock::new()), None)),
         jitter: Jitter::seeded(1),
         events: Arc::new(|_: &PolicyEvent| {}),
     };

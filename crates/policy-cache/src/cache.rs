@@ -22,7 +22,8 @@ use crate::discovery::{Discovery, NoPolicy, Outcome, StoredPolicy};
 use crate::disk::{Disk, OpenStore, Repair};
 use crate::event::{EventKind, EventSink, PolicyEvent, StorePart};
 use crate::flight::Flights;
-use crate::guard::{ClockGuard, ClockHeld, ClockNews};
+use crate::guard::{ClockHeld, ClockNews};
+use crate::judged::JudgedClock;
 use crate::lookup::Trigger;
 use crate::stats::Counters;
 use crate::store::{Loaded, Store};
@@ -54,8 +55,6 @@ pub struct Config {
     pub max_policies: usize,
     /// "No record" answers in memory: 200,000.
     pub max_negative: usize,
-    /// Wall and monotonic time that belonged together earlier, maybe in an earlier process.
-    pub clock_base: Option<(Timestamp, Duration)>,
     /// Go on with what can be read although journal and index are damaged: protection is lost.
     pub dangerous_lose_policies: bool,
 }
@@ -72,7 +71,6 @@ impl Config {
             max_fetches: 64,
             max_policies: 500_000,
             max_negative: 200_000,
-            clock_base: None,
             dangerous_lose_policies: false,
         }
     }
@@ -136,7 +134,7 @@ pub(crate) struct Inner {
     pub(crate) config: Config,
     pub(crate) resolver: Arc<dyn Resolver>,
     pub(crate) fetcher: Arc<dyn PolicyFetcher>,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<JudgedClock>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) book: RwLock<Book>,
     pub(crate) negatives: RwLock<Negatives>,
@@ -153,7 +151,6 @@ pub(crate) struct Inner {
     /// bring back what the other has ended.
     pub(crate) orders: tokio::sync::Mutex<()>,
     events: Arc<dyn EventSink>,
-    guard: Mutex<ClockGuard>,
     /// By how much the stamps of policies have followed a clock that was set back.
     pub(crate) followed: Mutex<Duration>,
     jitter: Mutex<Jitter>,
@@ -168,8 +165,8 @@ pub struct Ports {
     pub resolver: Arc<dyn Resolver>,
     /// HTTPS.
     pub fetcher: Arc<dyn PolicyFetcher>,
-    /// Time.
-    pub clock: Arc<dyn Clock>,
+    /// Time. Who writes to the same log has the same.
+    pub clock: Arc<JudgedClock>,
     /// Chance.
     pub jitter: Jitter,
     /// The log.
@@ -207,7 +204,6 @@ impl PolicyCache {
         store: Arc<dyn Store>,
         loaded: Loaded,
     ) -> Self {
-        let guard = ClockGuard::starting_from(config.clock_base);
         let [mail, background] = config.slots();
         let inner = Inner {
             fetch_slots: Semaphore::new(mail),
@@ -226,7 +222,6 @@ impl PolicyCache {
             commits: tokio::sync::RwLock::new(()),
             orders: tokio::sync::Mutex::new(()),
             events: ports.events,
-            guard: Mutex::new(guard),
             followed: Mutex::default(),
             jitter: Mutex::new(ports.jitter),
             seq: AtomicU64::new(loaded.seq),
@@ -319,9 +314,9 @@ impl PolicyCache {
     /// An operator says that the wall clock is right. False if nobody doubts it.
     pub fn accept_clock(&self, by: &str) -> bool {
         let inner = &self.inner;
-        let (wall, mono) = inner.clock.both();
+        let (wall, mono) = inner.clock.unjudged();
         let news = {
-            let mut guard = inner.guard.lock();
+            let mut guard = inner.clock.guard();
             let Some(news) = guard.accept(wall, mono) else {
                 return false;
             };
@@ -338,7 +333,7 @@ impl PolicyCache {
     /// in the future.
     #[must_use]
     pub fn clock_set_back(&self) -> Duration {
-        self.inner.guard.lock().set_back()
+        self.inner.clock.guard().set_back()
     }
 
     /// Changes whenever the policy or a local rule of any domain has changed in substance, and when the clock
@@ -376,8 +371,8 @@ impl PolicyCache {
 impl Inner {
     /// See [`PolicyCache::clock`].
     pub(crate) fn clock_held(&self) -> Option<ClockHeld> {
-        let (wall, mono) = self.clock.both();
-        self.guard.lock().held(wall, mono)
+        let (wall, mono) = self.clock.unjudged();
+        self.clock.guard().held(wall, mono)
     }
 
     /// The time that expiry is judged by.
@@ -387,9 +382,9 @@ impl Inner {
 
     /// That, and monotonic time.
     pub(crate) fn clocks(&self) -> (Timestamp, Duration) {
-        let (wall, mono) = self.clock.both();
+        let (wall, mono) = self.clock.unjudged();
         let (now, news) = {
-            let mut guard = self.guard.lock();
+            let mut guard = self.clock.guard();
             let (now, news) = guard.now(wall, mono);
             news.inspect(|news| self.plan_anew_after(*news));
             (now, news)
@@ -410,7 +405,7 @@ impl Inner {
     }
 
     pub(crate) fn clock_set_back(&self) -> Duration {
-        self.guard.lock().set_back()
+        self.clock.guard().set_back()
     }
 
     pub(crate) fn jitter(&self) -> f64 {

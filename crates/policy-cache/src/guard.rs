@@ -8,7 +8,7 @@ use std::time::Duration;
 use mail_types::Timestamp;
 
 /// The time that expiry is judged by.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ClockGuard {
     /// Wall and monotonic time that belong together.
     base: Option<(Timestamp, Duration)>,
@@ -124,6 +124,12 @@ impl ClockGuard {
             ..apart
         });
         (expected, None)
+    }
+
+    /// The time that [`ClockGuard::now`] would judge by; the news wait for whoever tells them.
+    pub(crate) fn peek(&self, wall: Timestamp, mono: Duration) -> Timestamp {
+        let mut copy = *self;
+        copy.now(wall, mono).0
     }
 
     /// An operator says that the wall clock is right; `None` if nobody doubts it.

@@ -17,6 +17,7 @@ mod flight;
 mod gate;
 mod guard;
 mod index;
+mod judged;
 mod lookup;
 mod mend;
 mod mirror;
@@ -37,6 +38,7 @@ pub use discovery::{
 };
 pub use event::{EventKind, EventSink, PolicyEvent, Severity, StorePart};
 pub use guard::{ClockHeld, ClockNews};
+pub use judged::JudgedClock;
 pub use orders::{PolicyView, TestingFailure};
 pub use policy_fetch::{
     FetchError, FetchFailure, HttpsFetcher, HttpsFetcherError, PkixError, PolicyFetcher,

@@ -8,6 +8,7 @@ use mail_types::{DnsError, Domain, Timestamp};
 use mta_sts::{Mode, PolicyId, Record, Selection, Warning};
 
 use crate::cache::{FreshLook, Inner};
+use crate::clock::Clock;
 use crate::contact::Contact;
 use crate::decide::{Cached, Decision, Fetched, Need, Purpose, Txt, decide, need};
 use crate::discovery::{

@@ -9,6 +9,7 @@ use mta_sts::{Mode, MxPattern};
 
 use crate::book::Entry;
 use crate::cache::{CacheError, PolicyCache};
+use crate::clock::Clock;
 use crate::discovery::{Exemption, LocalRules, Order, Pin, StoredPolicy};
 use crate::event::EventKind;
 use crate::row::Row;

@@ -17,7 +17,7 @@ use crate::clock::{Clock, Jitter};
 use crate::event::{EventKind, PolicyEvent};
 use crate::row::{self, Decoded, Row};
 use crate::store::{Loaded, LoadedDomain, Store, StoreError};
-use crate::{Config, Discovery, Outcome, PolicyCache, Ports};
+use crate::{Config, Discovery, JudgedClock, Outcome, PolicyCache, Ports};
 use policy_fetch::{FetchError, FetchFailure, PolicyFetcher};
 
 pub(super) struct World {
@@ -85,7 +85,7 @@ impl World {
         Ports {
             resolver: Arc::new(Fake(Arc::clone(self))),
             fetcher: Arc::new(Fake(Arc::clone(self))),
-            clock: Arc::new(Fake(Arc::clone(self))),
+            clock: Arc::new(JudgedClock::new(Arc::new(Fake(Arc::clone(self))), None)),
             jitter: Jitter::seeded(7),
             events: {
                 let world = Arc::clone(self);

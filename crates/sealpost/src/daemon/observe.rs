@@ -10,7 +10,7 @@ use delivery::{NoticeSummary, NoticeWithheld, PossibleDuplicate, SessionEvent, S
 use event_log::{Ends, EventLog};
 use mail_types::{EnhancedStatus, Timestamp};
 use metrics::{ClientIncident, ConnectionLimit, Metrics, SessionResult, TlsResult, TlsVersion};
-use policy_cache::{Clock, EventSink, PolicyEvent};
+use policy_cache::{Clock, EventSink, JudgedClock, PolicyEvent};
 use smtp_server::{
     Cause, Client, Event, Incident, Limit, LoginResult, SaslMechanism, TimeoutStage,
     handshake_fault,
@@ -26,7 +26,11 @@ use super::trace::{About, Traces};
 #[derive(Clone)]
 pub(crate) struct Observer {
     pub(crate) log: EventLog,
+    /// The machine's clock.
     pub(crate) clock: Arc<dyn Clock>,
+    /// What all that is told goes by (row H8-06): while the machine's clock is doubted, mail and log have the
+    /// same time.
+    pub(crate) judged: Arc<JudgedClock>,
     pub(crate) counts: Arc<Counts>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) alarm: Arc<CertificateAlarm>,
@@ -48,10 +52,16 @@ pub(crate) struct Counts {
 }
 
 impl Observer {
-    pub(crate) fn new(log: EventLog, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(
+        log: EventLog,
+        clock: Arc<dyn Clock>,
+        judged: Arc<JudgedClock>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             log,
             clock,
+            judged,
             counts: Arc::default(),
             metrics,
             alarm: Arc::default(),
@@ -72,8 +82,8 @@ impl Observer {
         exporter
     }
 
-    fn now(&self) -> Timestamp {
-        self.clock.wall()
+    pub(crate) fn now(&self) -> Timestamp {
+        self.judged.wall()
     }
 
     /// Says something about the process itself.

@@ -52,7 +52,6 @@ impl Opening<'_> {
             fetch_timeout: self.settings.policy_cache.fetch_timeout,
             max_fetches: self.settings.policy_cache.fetches,
             dangerous_lose_policies: dangerous_lose,
-            clock_base: super::clock::remembered(data, &*self.clock),
             // The policies are always opened before the queue: where there is one they have been.
             expected: data.join(QUEUE).join("FORMAT").exists(),
             ..policy_cache::Config::new(data.join("policies"))
@@ -60,7 +59,7 @@ impl Opening<'_> {
         let ports = Ports {
             resolver: Arc::clone(&self.resolver),
             fetcher: Arc::new(fetcher),
-            clock: Arc::clone(&self.clock),
+            clock: Arc::clone(&self.observer.judged),
             jitter: Jitter::from_system(),
             events: Arc::new(self.observer.clone()),
         };

@@ -263,7 +263,7 @@ impl<S: QueueStore> Daemon for Process<S> {
     }
 
     fn trace(&self, subject: &str, span: Duration) -> Result<(), String> {
-        let now = self.observer.clock.wall();
+        let now = self.observer.now();
         let begun = self.observer.traces.begin(subject, span, now);
         let begun =
             begun.ok_or("ten traces run already; end one first (`sealpost trace` lists them)")?;
@@ -297,7 +297,7 @@ impl<S: QueueStore> Daemon for Process<S> {
     }
 
     fn cancelled(&self, message: &Cancelled) {
-        let at = self.observer.clock.wall();
+        let at = self.observer.now();
         self.observer.log.write(&Removed {
             at,
             queue_id: message.id,

@@ -13,10 +13,10 @@ use admin::{Control, Readiness};
 use arc_swap::ArcSwap;
 use attempt::{Level, Reason};
 use delivery::Delivery;
-use mail_types::{QueueId, Timestamp};
+use mail_types::QueueId;
 use outbound_queue::{Edit, EmbeddedStore, Filter, Now, QueueError, QueueStore, Target};
 use parking_lot::Mutex;
-use policy_cache::{Clock, PolicyCache};
+use policy_cache::{Clock, JudgedClock, PolicyCache};
 use resolver::DnsResolver;
 use settings::{Loaded, Settings};
 use smtp_server::Server;
@@ -55,7 +55,7 @@ pub(crate) async fn run(
 ) -> anyhow::Result<Status> {
     let signals = Signals::catch()?;
     let (settings, values) = (loaded.settings, loaded.values);
-    let (machine, clock) = judged()?;
+    let (machine, clock) = plausible()?;
     let (certificates, server) = bind(&settings)?;
     let trust = Trust::open(&settings).map_err(|e| open::fail(Status::Configuration, &e))?;
     let dns = open::resolver(&settings)?;
@@ -64,7 +64,9 @@ pub(crate) async fn run(
     make_room(&settings);
     let (log, feed, _log_guard) = open::event_log(&settings)?;
     let (metrics, scraped) = scrape::metrics();
-    let mut observer = Observer::new(log, Arc::clone(&clock), metrics);
+    let last = clock::remembered(&settings.server.data_dir, &*clock);
+    let judged = Arc::new(JudgedClock::new(Arc::clone(&clock), last));
+    let mut observer = Observer::new(log, Arc::clone(&clock), Arc::clone(&judged), metrics);
     let exporter = observer.trace_to(otlp::open(&settings, &trust.roots)?);
     descriptors::provide(&settings, &observer);
     let told = translate::delivery(&settings, &trust.signing)?;
@@ -86,7 +88,7 @@ pub(crate) async fn run(
         queue: Arc::clone(&queue),
         delivery: delivery.clone(),
         resolver: Arc::clone(&dns),
-        clock: Arc::clone(&clock),
+        clock: Arc::clone(&judged) as _,
         counts: Arc::clone(&observer.counts),
         log: observer.log.clone(),
         started_at: clock.wall().as_secs(),
@@ -97,7 +99,7 @@ pub(crate) async fn run(
         certificates: certificates.clone(),
     });
     let process = Process {
-        started: clock.wall(),
+        started: judged.wall(),
         queue: Arc::clone(&queue),
         observer: observer.clone(),
         reloading: Reloading {
@@ -125,7 +127,7 @@ pub(crate) async fn run(
         process: Arc::new(process),
         delivery,
         queue,
-        clock,
+        clock: judged,
         observer,
         feed,
         dns,
@@ -142,7 +144,7 @@ fn make_room(settings: &Settings) {
 }
 
 /// The machine's clock, unless it cannot be right.
-fn judged() -> anyhow::Result<(Arc<MachineClock>, Arc<dyn Clock>)> {
+fn plausible() -> anyhow::Result<(Arc<MachineClock>, Arc<dyn Clock>)> {
     let machine = Arc::new(MachineClock::new());
     if !clock::is_implausible(machine.wall()) {
         return Ok((Arc::clone(&machine), machine));
@@ -215,6 +217,7 @@ struct Running {
     process: Arc<Process<EmbeddedStore>>,
     delivery: Option<(Delivery<EmbeddedStore>, PolicyCache)>,
     queue: Arc<EmbeddedStore>,
+    /// The time that mail arrives at is the one by which it runs out: also while the machine's is doubted.
     clock: Arc<dyn Clock>,
     observer: Observer,
     /// Events as they happen, for the page.
@@ -269,7 +272,7 @@ impl Running {
         let accepting = tokio::spawn(server.run(
             Arc::new(self.intake()),
             Arc::new(self.observer.clone()),
-            self.judged_clock(),
+            open::client_clock(&self.clock),
             stopped(stopping),
         ));
         self.announce();
@@ -365,17 +368,6 @@ impl Running {
         let router = web::http_router(readiness, api.map(web::api_routes), &page.access);
         background.spawn(web::serve(listener, router, page.tls.clone()));
         Ok(())
-    }
-
-    /// The time that mail arrives at is the one by which it runs out: also while a clock is doubted.
-    fn judged_clock(&self) -> Arc<dyn Fn() -> Timestamp + Send + Sync> {
-        match &self.delivery {
-            Some((delivery, _)) => {
-                let delivery = delivery.clone();
-                Arc::new(move || delivery.now().wall)
-            }
-            None => open::client_clock(&self.clock),
-        }
     }
 
     /// Watches the parts that never rest (row H7-09).

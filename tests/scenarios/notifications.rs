@@ -275,6 +275,36 @@ testkit::net_test! {
         assert!(!parts[1].1.contains("Remote-MTA: "), "no host has said so: {}", parts[1].1);
     }
 
+    async fn f2_08_a_host_that_nobody_could_reach_has_reported_nothing() {
+        let net = Net::start().await;
+        let org = net.plain_mx("org.test", "127.0.1.9").await;
+        net.zone.mail_domain("d.test", "mx.d.test", "127.0.0.25");
+        let relay = Relay::start(net.config().set("queue.lifetime", r#""1s""#)).await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        let event = relay.wait_for("delivery.expired", &id, SOON).await;
+        assert_eq!((event.text("reason"), event.text("mx")), ("connect", "mx.d.test"), "{event}");
+        let notice = org.wait_for_message(SOON).await;
+        let parts = parts(&notice);
+        assert!(parts[0].1.contains("mx.d.test"), "the text says what was tried: {}", parts[0].1);
+        assert!(parts[1].1.contains("Status: 4.4.7"), "{}", parts[1].1);
+        assert!(!parts[1].1.contains("Remote-MTA: "), "{}", parts[1].1);
+    }
+
+    async fn what_ends_while_its_destination_is_left_alone_was_not_tried_for_that() {
+        let net = Net::start().await;
+        let _org = net.plain_mx("org.test", "127.0.1.9").await;
+        net.zone.mail_domain("d.test", "mx.d.test", "127.0.0.25");
+        let relay = Relay::start(net.config().set("queue.lifetime", r#""3s""#)).await;
+        // So many failures in a row have it left alone for a minute.
+        for _ in 0..3 {
+            relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        }
+        relay.wait_event(|e| e.is("destination.suspended"), SOON).await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        let event = relay.wait_for("delivery.expired", &id, SOON).await;
+        assert_eq!((event.text("reason"), event.at("/attempt").as_u64()), ("connect", Some(0)), "{event}");
+    }
+
     async fn the_time_of_a_warning_is_shown_as_no_attempt() {
         let net = Net::start().await;
         let mx = net.plain_mx("d.test", "127.0.0.25").await;

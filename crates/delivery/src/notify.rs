@@ -1,6 +1,6 @@
 //! Notifications: which recipients are told of what, and the message that tells it.
 
-use attempt::{PolicyResult, PolicySource, Record};
+use attempt::{PolicyResult, PolicySource, Reason, Record};
 use bytes::Bytes;
 use dsn::{
     Action, Diagnostic, Host, Notification, Original, Policy, RecipientReport, Reporter,
@@ -132,13 +132,64 @@ fn report<'a>(
         recipient: notice.recipient,
         action: notice.action,
         status: record.dsn,
-        remote_mta: record.mx.filter(|_| record.ip.is_some()),
+        remote_mta: record.mx.filter(|_| has_spoken(record)),
         diagnostic,
         last_attempt: notice.last_attempt,
         held: notice.held,
         will_retry_until: record.gives_up,
         summary: record.detail,
         story: story.filter(|_| record.reason.is_some()),
+    }
+}
+
+/// Whether a host took part in it. RFC 3464 section 2.3.5: one that was found in DNS and could not be reached, or was
+/// left out, has reported nothing.
+fn has_spoken(record: &Record<'_>) -> bool {
+    if record.ip.is_none() {
+        return false;
+    }
+    let Some(reason) = record.reason else {
+        return true;
+    };
+    record.reply.is_some() || record.tls.is_some() || shows_a_host(reason)
+}
+
+/// Reasons that only a host gives to which there was a connection.
+const fn shows_a_host(reason: Reason) -> bool {
+    match reason {
+        Reason::StarttlsNotOffered
+        | Reason::StarttlsRefused
+        | Reason::StarttlsInjection
+        | Reason::TlsHandshake
+        | Reason::CertExpired
+        | Reason::CertHostMismatch
+        | Reason::CertNotTrusted
+        | Reason::DaneMismatch
+        | Reason::RequireTlsUnsupported
+        | Reason::TlsRequiredByPeer
+        | Reason::ConnectionLost
+        | Reason::Timeout
+        | Reason::Remote4xx
+        | Reason::Remote5xx
+        | Reason::ExtensionMissing => true,
+        Reason::MxNotInPolicy
+        | Reason::DaneLookup
+        | Reason::DaneUnusable
+        | Reason::DaneRequired
+        | Reason::RequireTlsNoTls
+        | Reason::RouteAuth
+        | Reason::PolicyLookup
+        | Reason::DnsTemporary
+        | Reason::DnsBogus
+        | Reason::Connect
+        | Reason::AddressRefused
+        | Reason::NoSuchDomain
+        | Reason::NullMx
+        | Reason::NoUsableMx
+        | Reason::Loop
+        | Reason::DestinationSuspended
+        | Reason::Parked
+        | Reason::Local => false,
     }
 }
 

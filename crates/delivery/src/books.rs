@@ -262,8 +262,9 @@ impl<S: QueueStore> Books<'_, S> {
         verdict: &'a Verdict,
     ) -> Line<'a> {
         let attempt = match entry.pace {
-            Pace::Attempted => attempts + 1,
-            Pace::PutOff(_) | Pace::Looked(_) => attempts,
+            // What is told without asking a host is none.
+            Pace::Attempted if entry.found.recalled.is_none() => attempts + 1,
+            Pace::Attempted | Pace::PutOff(_) | Pace::Looked(_) => attempts,
         };
         let base = Line {
             recipient,

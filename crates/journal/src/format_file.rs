@@ -49,8 +49,12 @@ pub enum FormatError {
         path: PathBuf,
     },
     /// Not a format file of this name.
-    #[error("{} does not read `{expected} VERSION`: is the data directory right? If it is, remove this file: the next start writes it anew", .path.display())]
+    #[error("{} {found}, where `{expected} VERSION` should stand with a version from 1 to {supported}: is the data directory right? If it is, remove this file: the next start writes it anew", .path.display())]
     Unknown {
+        /// What it has instead, in words.
+        found: String,
+        /// Newest version that this program knows.
+        supported: u32,
         /// The name it should have.
         expected: &'static str,
         /// The file.
@@ -87,8 +91,8 @@ impl FormatFile {
         };
         let read = match read {
             // As good as garbled.
-            Err(error) if is_unreadable(&error) => 0,
-            Ok(read) => read,
+            Err(error) if is_unreadable(&error) => None,
+            Ok(read) => Some(read),
             Err(source) => {
                 return Err(FormatError::Io {
                     path: self.path.clone(),
@@ -96,8 +100,11 @@ impl FormatFile {
                 });
             }
         };
-        let found = text.get(..read).and_then(|text| self.parse(text));
+        let text = read.and_then(|read| text.get(..read));
+        let found = text.and_then(|text| self.parse(text));
         let found = found.ok_or_else(|| FormatError::Unknown {
+            found: text.map_or_else(|| "cannot be read".to_owned(), words),
+            supported: self.current,
             expected: self.name,
             path: self.path.clone(),
         })?;
@@ -121,11 +128,11 @@ impl FormatFile {
         application: [u8; 8],
     ) -> Result<FormatState, FormatError> {
         match self.check(&**storage) {
-            Err(FormatError::Unknown { path, .. })
+            Err(FormatError::Unknown { path, found, .. })
                 if opening::is_ours(storage, journal, application) =>
             {
                 let journal = journal.display();
-                tracing::warn!(path = %path.display(), "the format file is damaged; {journal} is in the known format, so it is written anew");
+                tracing::warn!(path = %path.display(), "the format file is damaged: it {found}; {journal} is in the known format, so it is written anew");
                 Ok(FormatState::Damaged)
             }
             other => other,
@@ -152,6 +159,25 @@ impl FormatFile {
         version.filter(|_| name == self.name)
     }
 }
+
+/// What such a file says, for people.
+fn words(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let line = text.lines().next().unwrap_or_default().trim();
+    if line.is_empty() {
+        return "is empty".to_owned();
+    }
+    let shown: String = line.chars().take(MOST_SHOWN).collect();
+    let shown = shown.escape_debug();
+    let more = if line.chars().count() > MOST_SHOWN {
+        "…"
+    } else {
+        ""
+    };
+    format!("says `{shown}{more}`")
+}
+
+const MOST_SHOWN: usize = 40;
 
 #[cfg(test)]
 mod tests {
@@ -229,20 +255,25 @@ mod tests {
 
     #[test]
     fn what_is_not_ours_is_not_taken_for_a_version() {
-        for (text, why) in [
-            ("", "empty"),
-            ("queue", "no version"),
-            ("queue two\n", "no number"),
-            ("other 1\n", "another's"),
-            ("queue 0\n", "no version that there is"),
+        for (text, told) in [
+            ("", "FORMAT is empty"),
+            ("queue", "FORMAT says `queue`"),
+            ("queue two\n", "FORMAT says `queue two`"),
+            ("other 1\n", "FORMAT says `other 1`"),
+            ("queue 0\n", "FORMAT says `queue 0`"),
+            ("\u{1b}[2Jx", r"FORMAT says `\u{1b}[2Jx`"),
+            (&"x".repeat(100), "xxx…`"),
         ] {
             let directory = tempfile::tempdir().unwrap();
             std::fs::write(directory.path().join("FORMAT"), text).unwrap();
             let result = FormatFile::new(directory.path(), "queue", 2).check(&RealDisk);
-            assert!(
-                matches!(result, Err(FormatError::Unknown { .. })),
-                "{why}: {result:?}"
-            );
+            let Err(error @ FormatError::Unknown { .. }) = result else {
+                panic!("{told}: {result:?}");
+            };
+            let error = error.to_string();
+            for part in [told, "`queue VERSION`", "from 1 to 2", "remove this file"] {
+                assert!(error.contains(part), "{part}: {error}");
+            }
         }
     }
 }

@@ -64,9 +64,7 @@ pub(crate) async fn run(
     make_room(&settings);
     let (log, feed, _log_guard) = open::event_log(&settings)?;
     let (metrics, scraped) = scrape::metrics();
-    let last = clock::remembered(&settings.server.data_dir, &*clock);
-    let judged = Arc::new(JudgedClock::new(Arc::clone(&clock), last));
-    let mut observer = Observer::new(log, Arc::clone(&clock), Arc::clone(&judged), metrics);
+    let mut observer = Observer::new(log, Arc::clone(&clock), judged(&clock, &settings), metrics);
     let exporter = observer.trace_to(otlp::open(&settings, &trust.roots)?);
     descriptors::provide(&settings, &observer);
     let told = translate::delivery(&settings, &trust.signing)?;
@@ -88,7 +86,7 @@ pub(crate) async fn run(
         queue: Arc::clone(&queue),
         delivery: delivery.clone(),
         resolver: Arc::clone(&dns),
-        clock: Arc::clone(&judged) as _,
+        clock: Arc::clone(&observer.judged) as _,
         counts: Arc::clone(&observer.counts),
         log: observer.log.clone(),
         started_at: clock.wall().as_secs(),
@@ -99,7 +97,7 @@ pub(crate) async fn run(
         certificates: certificates.clone(),
     });
     let process = Process {
-        started: judged.wall(),
+        started: observer.now(),
         queue: Arc::clone(&queue),
         observer: observer.clone(),
         reloading: Reloading {
@@ -127,7 +125,7 @@ pub(crate) async fn run(
         process: Arc::new(process),
         delivery,
         queue,
-        clock: judged,
+        clock: Arc::clone(&observer.judged) as _,
         observer,
         feed,
         dns,
@@ -155,6 +153,12 @@ fn plausible() -> anyhow::Result<(Arc<MachineClock>, Arc<dyn Clock>)> {
          mail would seem to be old; set the clock and start again"
     );
     Err(open::fail(Status::Temporary, &text))
+}
+
+/// The same with its guard, going on from what the last process wrote down.
+fn judged(clock: &Arc<dyn Clock>, settings: &Settings) -> Arc<JudgedClock> {
+    let last = clock::remembered(&settings.server.data_dir, &**clock);
+    Arc::new(JudgedClock::new(Arc::clone(clock), last))
 }
 
 /// The ports, before anything else is touched.

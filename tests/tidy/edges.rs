@@ -139,7 +139,7 @@ const FOR_PURE: [&str; 13] = [
 const FOR_TESTS: [&str; 1] = ["testkit"];
 
 /// Crate, and the workspace's crates that it may use.
-const EDGES: [(&str, &[&str]); 30] = [
+const EDGES: [(&str, &[&str]); 32] = [
     ("mail-types", &[]),
     ("attempt", &["mail-types", "reasons"]),
     ("dane", &["mail-types"]),
@@ -150,14 +150,16 @@ const EDGES: [(&str, &[&str]); 30] = [
     ("smtp-proto", &["mail-types"]),
     // A signature is part of the form that a message leaves in.
     ("submission", &["dkim", "mail-types"]),
+    ("clocks", &["mail-types"]),
     ("event-log", &["attempt", "mail-types"]),
     ("journal", &[]),
     ("api-types", &[]),
     ("metrics", &["attempt", "mail-types"]),
     ("outbound-queue", &["attempt", "journal", "mail-types"]),
+    ("pauses", &["mail-types"]),
     (
         "policy-cache",
-        &["journal", "mail-types", "mta-sts", "policy-fetch"],
+        &["clocks", "journal", "mail-types", "mta-sts", "policy-fetch"],
     ),
     ("policy-fetch", &["mail-types", "mta-sts"]),
     ("resolver", &["mail-types"]),
@@ -176,6 +178,7 @@ const EDGES: [(&str, &[&str]); 30] = [
             "mail-types",
             "mta-sts",
             "outbound-queue",
+            "pauses",
             "policy-cache",
             "resolver",
             "smtp-client",

@@ -18,7 +18,6 @@ use crate::in_hand::InHand;
 use crate::lane::Lane;
 use crate::lanes::Lanes;
 use crate::nxdomain_guard::NxdomainGuard;
-use crate::paused::Paused;
 use crate::planner::{Hosts, Made, Planner};
 use crate::poison::Strikes;
 use crate::ports::Observer;
@@ -27,6 +26,7 @@ use crate::sessions::Sessions;
 use crate::settings::Settings;
 use crate::{suspended, upkeep, worker};
 use dsn::NoticeLimits;
+use pauses::Paused;
 
 /// What an engine is made of.
 pub struct Parts<S> {

@@ -9,8 +9,8 @@ use outbound_queue::{QueueError, QueueStore};
 
 use crate::engine::{Delivery, Which};
 use crate::lane::Lane;
-use crate::paused::{Pause, PauseError};
 use crate::{planner, poison};
+use pauses::{Pause, PauseError};
 
 impl<S: QueueStore> Delivery<S> {
     /// Parks messages that an earlier process had in hand whenever it ended (row H7-08).

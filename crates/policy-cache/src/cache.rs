@@ -17,16 +17,17 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::book::{Book, Negatives};
-use crate::clock::{Clock, Jitter};
 use crate::discovery::{Discovery, NoPolicy, Outcome, StoredPolicy};
 use crate::disk::{Disk, OpenStore, Repair};
 use crate::event::{EventKind, EventSink, PolicyEvent, StorePart};
 use crate::flight::Flights;
-use crate::guard::{ClockHeld, ClockNews};
-use crate::judged::JudgedClock;
+use crate::jitter::Jitter;
 use crate::lookup::Trigger;
 use crate::stats::Counters;
 use crate::store::{Loaded, Store};
+use clocks::Clock;
+use clocks::JudgedClock;
+use clocks::{ClockHeld, ClockNews};
 use policy_fetch::{FetchError, PolicyFetcher};
 
 /// A handle; cloning shares.

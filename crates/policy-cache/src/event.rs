@@ -6,7 +6,7 @@ use mail_types::{Domain, Timestamp};
 use mta_sts::{Mode, PolicyId, Warning};
 
 use crate::discovery::Fallback;
-use crate::guard::ClockNews;
+use clocks::ClockNews;
 use policy_fetch::FetchError;
 
 /// Where events go. Called from the tasks of the cache: it must not block.

@@ -7,7 +7,6 @@
 
 mod book;
 mod cache;
-mod clock;
 mod contact;
 mod decide;
 mod discovery;
@@ -15,9 +14,8 @@ mod disk;
 mod event;
 mod flight;
 mod gate;
-mod guard;
 mod index;
-mod judged;
+mod jitter;
 mod lookup;
 mod mend;
 mod mirror;
@@ -31,14 +29,13 @@ mod store;
 mod unanswered;
 
 pub use cache::{CacheError, Config, FreshLook, Opened, PolicyCache, Ports};
-pub use clock::{Clock, Jitter, SystemClock};
+pub use clocks::{Clock, ClockHeld, ClockNews, JudgedClock, SystemClock};
 pub use discovery::{
     Applied, Discovery, Exemption, Fallback, LocalRules, NoPolicy, Order, Origin, Outcome, Pin,
     RecordTrouble, StoredPolicy, Waiting,
 };
 pub use event::{EventKind, EventSink, PolicyEvent, Severity, StorePart};
-pub use guard::{ClockHeld, ClockNews};
-pub use judged::JudgedClock;
+pub use jitter::Jitter;
 pub use orders::{PolicyView, TestingFailure};
 pub use policy_fetch::{
     FetchError, FetchFailure, HttpsFetcher, HttpsFetcherError, PkixError, PolicyFetcher,

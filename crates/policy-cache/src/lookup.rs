@@ -8,7 +8,6 @@ use mail_types::{DnsError, Domain, Timestamp};
 use mta_sts::{Mode, PolicyId, Record, Selection, Warning};
 
 use crate::cache::{FreshLook, Inner};
-use crate::clock::Clock;
 use crate::contact::Contact;
 use crate::decide::{Cached, Decision, Fetched, Need, Purpose, Txt, decide, need};
 use crate::discovery::{
@@ -17,6 +16,7 @@ use crate::discovery::{
 use crate::event::EventKind;
 use crate::gate::{BACK_OFF, Pass};
 use crate::row::Row;
+use clocks::Clock;
 use policy_fetch::{FetchError, FetchFailure, PkixError, Stage};
 
 /// Who wants to know.

@@ -9,12 +9,12 @@ use mta_sts::{Mode, MxPattern};
 
 use crate::book::Entry;
 use crate::cache::{CacheError, PolicyCache};
-use crate::clock::Clock;
 use crate::discovery::{Exemption, LocalRules, Order, Pin, StoredPolicy};
 use crate::event::EventKind;
 use crate::row::Row;
 use crate::schedule::Refresh;
 use crate::stats::Stats;
+use clocks::Clock;
 use policy_fetch::FetchError;
 
 /// What is stored about a domain.

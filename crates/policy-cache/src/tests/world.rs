@@ -13,11 +13,12 @@ use mail_types::{
 use mta_sts::{Mode, Parsed, Policy};
 use parking_lot::Mutex;
 
-use crate::clock::{Clock, Jitter};
 use crate::event::{EventKind, PolicyEvent};
+use crate::jitter::Jitter;
 use crate::row::{self, Decoded, Row};
 use crate::store::{Loaded, LoadedDomain, Store, StoreError};
 use crate::{Config, Discovery, JudgedClock, Outcome, PolicyCache, Ports};
+use clocks::Clock;
 use policy_fetch::{FetchError, FetchFailure, PolicyFetcher};
 
 pub(super) struct World {

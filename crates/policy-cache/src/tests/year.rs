@@ -13,7 +13,7 @@ use mail_types::{Domain, Timestamp};
 use mta_sts::Mode;
 
 use super::world::{START, Txt, World, mode, name};
-use crate::clock::Jitter;
+use crate::jitter::Jitter;
 use crate::schedule::{Life, Schedule};
 use policy_fetch::FetchError;
 

@@ -29,11 +29,12 @@ impl JudgedClock {
     }
 
     /// The wall clock as it is, and monotonic time.
-    pub(crate) fn unjudged(&self) -> (Timestamp, Duration) {
+    pub fn unjudged(&self) -> (Timestamp, Duration) {
         self.machine.both()
     }
 
-    pub(crate) fn guard(&self) -> MutexGuard<'_, ClockGuard> {
+    /// The guard, held.
+    pub fn guard(&self) -> MutexGuard<'_, ClockGuard> {
         self.guard.lock()
     }
 }

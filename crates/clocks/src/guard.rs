@@ -9,7 +9,7 @@ use mail_types::Timestamp;
 
 /// The time that expiry is judged by.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct ClockGuard {
+pub struct ClockGuard {
     /// Wall and monotonic time that belong together.
     base: Option<(Timestamp, Duration)>,
     /// Where corrections began that have not been steady for two hours.
@@ -61,7 +61,7 @@ pub enum ClockNews {
 
 impl ClockNews {
     /// The wall clock is doubted no longer.
-    pub(crate) const fn ends_doubt(&self) -> bool {
+    pub const fn ends_doubt(&self) -> bool {
         match self {
             Self::TakenBack | Self::Believed { .. } => true,
             Self::Jumped { .. } => false,
@@ -72,7 +72,7 @@ impl ClockNews {
 impl ClockGuard {
     /// With wall and monotonic time that belonged together at some earlier moment, also in an earlier
     /// process.
-    pub(crate) fn starting_from(base: Option<(Timestamp, Duration)>) -> Self {
+    pub fn starting_from(base: Option<(Timestamp, Duration)>) -> Self {
         Self {
             base,
             ..Self::default()
@@ -82,11 +82,7 @@ impl ClockGuard {
     /// The time to judge by: the wall clock, unless it has come apart from the monotonic clock by
     /// more than 10 minutes; then the old time goes on until the new one has been steady for two
     /// hours. News are told once.
-    pub(crate) fn now(
-        &mut self,
-        wall: Timestamp,
-        mono: Duration,
-    ) -> (Timestamp, Option<ClockNews>) {
+    pub fn now(&mut self, wall: Timestamp, mono: Duration) -> (Timestamp, Option<ClockNews>) {
         let Some(base) = self.base else {
             self.base = Some((wall, mono));
             return (wall, None);
@@ -127,13 +123,13 @@ impl ClockGuard {
     }
 
     /// The time that [`ClockGuard::now`] would judge by; the news wait for whoever tells them.
-    pub(crate) fn peek(&self, wall: Timestamp, mono: Duration) -> Timestamp {
+    pub fn peek(&self, wall: Timestamp, mono: Duration) -> Timestamp {
         let mut copy = *self;
         copy.now(wall, mono).0
     }
 
     /// An operator says that the wall clock is right; `None` if nobody doubts it.
-    pub(crate) fn accept(&mut self, wall: Timestamp, mono: Duration) -> Option<ClockNews> {
+    pub fn accept(&mut self, wall: Timestamp, mono: Duration) -> Option<ClockNews> {
         let base = self.base?;
         self.apart?;
         let expected = base.0 + mono.saturating_sub(base.1);
@@ -152,7 +148,7 @@ impl ClockGuard {
     }
 
     /// Whether the wall clock is doubted.
-    pub(crate) fn held(&self, wall: Timestamp, mono: Duration) -> Option<ClockHeld> {
+    pub fn held(&self, wall: Timestamp, mono: Duration) -> Option<ClockHeld> {
         let (base, apart) = (self.base?, self.apart?);
         Some(ClockHeld {
             judged: base.0 + mono.saturating_sub(base.1),
@@ -162,7 +158,7 @@ impl ClockGuard {
     }
 
     /// See [`ClockGuard::set_back`](Self#structfield.set_back).
-    pub(crate) const fn set_back(&self) -> Duration {
+    pub const fn set_back(&self) -> Duration {
         self.set_back
     }
 }

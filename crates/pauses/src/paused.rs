@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use mail_types::{Host, Timestamp};
 use parking_lot::Mutex;
 
-use crate::paused_list::{self, DamagedPause, List};
+use crate::list::{self, DamagedPause, List};
 
 /// The domains that are paused, and hosts of address literals.
 pub struct Paused {
@@ -64,7 +64,7 @@ impl Paused {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             read => read?,
         };
-        let (list, damaged) = paused_list::read(&bytes);
+        let (list, damaged) = list::read(&bytes);
         if !damaged.is_empty() {
             let beside = directory.join("paused.unreadable");
             let mut copy = File::options().create(true).append(true).open(beside)?;
@@ -101,13 +101,16 @@ impl Paused {
     }
 
     /// Whether mail for this host waits.
-    pub(crate) fn is_paused(&self, host: &Host) -> bool {
+    pub fn is_paused(&self, host: &Host) -> bool {
         let list = self.list.load();
         list.contains_key(host)
     }
 
     /// Pauses a host; durable when this returns. False if it was already.
-    pub(crate) fn pause(&self, host: &Host, pause: Pause) -> Result<bool, PauseError> {
+    ///
+    /// # Errors
+    /// The list cannot be written; what that changed, the error says.
+    pub fn pause(&self, host: &Host, pause: Pause) -> Result<bool, PauseError> {
         self.change(|list| {
             let new = !list.contains_key(host);
             list.entry(host.clone()).or_insert(pause);
@@ -116,7 +119,10 @@ impl Paused {
     }
 
     /// Resumes a host; durable when this returns. False if it was not paused.
-    pub(crate) fn resume(&self, host: &Host) -> Result<bool, PauseError> {
+    ///
+    /// # Errors
+    /// As [`Paused::pause`].
+    pub fn resume(&self, host: &Host) -> Result<bool, PauseError> {
         self.change(|list| list.remove(host).is_some())
     }
 
@@ -141,7 +147,7 @@ impl Paused {
 fn write(path: &Path, list: &List) -> io::Result<()> {
     let new = path.with_extension("new");
     let mut file = File::create(&new)?;
-    file.write_all(&paused_list::write(list))?;
+    file.write_all(&list::write(list))?;
     file.sync_all()?;
     fs::rename(&new, path)
 }

@@ -20,7 +20,7 @@ use mail_types::{Host, Timestamp};
 use crate::paused::Pause;
 
 /// What is paused.
-pub(crate) type List = BTreeMap<Host, Pause>;
+pub type List = BTreeMap<Host, Pause>;
 
 /// A part of the list of paused destinations that is damaged.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -32,6 +32,24 @@ testkit::net_test! {
         assert!(relay.events().iter().any(|e| e.text("detail").contains("dangerous-off")), "{danger:?}");
     }
 
+    async fn f3_01_a_route_to_a_host_that_does_not_exist_is_ours_to_correct_and_returns_no_mail() {
+        let net = Net::start().await;
+        let relay = Relay::start(net.config().append(
+            "[[route]]\nrecipient-domain = \"d.test\"\nrelay = \"[gone.test]:2500\"\n\
+             [[route]]\nrecipient-domain = \"e.test\"\nrelay = \"gone.test:2500\"\ntls = \"policy\"",
+        )).await;
+        for domain in ["d.test", "e.test"] {
+            let id = relay.send("a@org.test", &[&format!("b@{domain}")], MESSAGE).await;
+            let event = deferred(&relay, &id).await;
+            assert_eq!((event.text("reason"), event.text("dsn")), ("no-usable-mx", "4.4.4"), "{event}");
+            let said = event.text("detail");
+            assert!(said.starts_with(&format!("Our own route for {domain}")), "{event}");
+            assert!(said.contains("gone.test"), "{event}");
+            assert!(event.text("advice").starts_with("us: "), "{event}");
+            assert!(event.at("/advice").to_string().contains("`relay`"), "{event}");
+        }
+    }
+
     async fn e2_31_e2_33_a_verified_route_wants_a_certificate_for_its_name() {
         let net = Net::start().await;
         let hop = FakeMx::start("127.0.2.1:2500", "hop.test", Some(&net.ca.leaf(&["hop.test"]))).await;

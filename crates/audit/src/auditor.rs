@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use attempt::Reason;
+use attempt::{Case, Reason};
 use delivery::Settings;
 use delivery::demand::Inputs;
 use delivery::plan::{Candidate, MxVerdict, Unreachable, drop_self, read_mx};
@@ -151,7 +151,7 @@ impl Auditor {
             .collect();
         match drop_self(candidates, |address| self.settings.is_self(address)) {
             Err(detail) => {
-                let reason = Reason::Loop;
+                let reason = (Reason::Loop, Case::Usual);
                 (MailHosts::Undeliverable { reason, detail }, unusable)
             }
             Ok(candidates) => {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use attempt::Reason;
+use attempt::{Case, Reason};
 use delivery::plan::Candidate;
 use mail_types::{DnsError, Domain, HostName, Security, Timestamp};
 use mta_sts::{Parsed, Record, Selection};
@@ -81,8 +81,8 @@ pub enum MailHosts {
     },
     /// Mail cannot go there.
     Undeliverable {
-        /// The reason key.
-        reason: Reason,
+        /// The reason key, and which of its cases it is.
+        reason: (Reason, Case),
         /// One phrase.
         detail: String,
     },

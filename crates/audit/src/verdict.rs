@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use attempt::{PolicyFrom, Reason};
+use attempt::{Case, PolicyFrom, Reason};
 use delivery::demand::{
     Assurance, Evidence, HostDecision, Inputs, Published, Requirement, SeenDane, SeenTls,
     SessionDecision, SessionFacts,
@@ -125,7 +125,7 @@ fn by_what_answered(facts: &Facts, demands: &Inputs) -> (Vec<HostOutcome>, Outco
     {
         return (outcomes, ours(facts, &error.to_string()));
     }
-    let outcome = overall(domain, hosts, &outcomes, &requirement);
+    let outcome = overall(facts, hosts, &outcomes, &requirement);
     (outcomes, outcome)
 }
 
@@ -157,11 +157,12 @@ fn requirement(facts: &Facts, demands: &Inputs) -> Requirement {
 }
 
 fn overall(
-    domain: &str,
+    facts: &Facts,
     hosts: &[HostFacts],
     outcomes: &[HostOutcome],
     requirement: &Requirement,
 ) -> Outcome {
+    let domain = facts.domain.as_str();
     let mut failures = Vec::new();
     for (host, outcome) in hosts.iter().zip(outcomes) {
         match outcome {
@@ -176,8 +177,15 @@ fn overall(
     }
     let definite = |h: &HostFacts| h.candidate.addresses.as_ref().is_err_and(|u| u.definite);
     if hosts.iter().all(definite) {
-        let detail = format!("no mail host of {domain} has an address");
-        return of_domain(domain, Reason::NoUsableMx, &detail, requirement);
+        // A domain without MX records is its own mail host.
+        let (case, detail) = match &facts.mail {
+            MailHosts::Hosts { implicit: true, .. } => (Case::NoMailHost, String::new()),
+            _ => {
+                let detail = format!("no mail host of {domain} has an address");
+                (Case::Usual, detail)
+            }
+        };
+        return of_domain(domain, (Reason::NoUsableMx, case), &detail, requirement);
     }
     let told = |n: usize| {
         failures.get(n).map_or_else(
@@ -199,13 +207,22 @@ fn overall(
             let (reason, because) = told(n);
             Outcome::Deferred { reason, because }
         }
-        None => of_domain(domain, Reason::NoUsableMx, "", requirement),
+        None => of_domain(domain, (Reason::NoUsableMx, Case::Usual), "", requirement),
     }
 }
 
 /// What DNS says of the domain is final, unless something is demanded: DNS can be forged.
-fn of_domain(domain: &str, reason: Reason, detail: &str, requirement: &Requirement) -> Outcome {
-    let because = sentence(domain, None, reason, detail);
+fn of_domain(
+    domain: &str,
+    (reason, case): (Reason, Case),
+    detail: &str,
+    requirement: &Requirement,
+) -> Outcome {
+    let because = reason.sentence(&attempt::Facts {
+        specifics: Some(detail),
+        case,
+        ..about(domain)
+    });
     if requirement.is_demanding() {
         Outcome::Deferred { reason, because }
     } else {
@@ -313,7 +330,7 @@ fn at_address(
             specifics,
         } => {
             let specifics = match (&at.seen, cause) {
-                (_, Some((_, cause))) => delivery::failure::specifics(cause),
+                (_, Some((_, cause))) => cause.specifics(),
                 (Seen::Session { tls: Some(tls), .. }, None) if reason == Reason::DaneMismatch => {
                     let fault = tls.dane.failure().map(|f| f.fault.to_string());
                     fault.unwrap_or(specifics)
@@ -397,7 +414,7 @@ fn unfit(
     domain: &str,
     candidate: &Candidate,
     ip: Option<std::net::IpAddr>,
-    (reason, case): (Reason, attempt::Case),
+    (reason, case): (Reason, Case),
     specifics: &str,
 ) -> HostFailure {
     let detail = reason.sentence(&attempt::Facts {

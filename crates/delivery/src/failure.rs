@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use attempt::{Case, Facts, Reason, Tried};
 use mail_types::{EnhancedStatus, HostName, StatusClass};
-use smtp_client::{
-    Cause, CertificateFault, DaneFault, SocketFault, awaited, few_names, stage_words,
-};
+use smtp_client::{Cause, awaited, stage_words};
 use smtp_proto::{MissingExtension, Stage};
 
 use crate::demand::{Evidence, Requirement, SeenDane, SeenTls};
@@ -140,7 +138,7 @@ impl HostFailure {
                 words.replacen("answer", awaited(stage), 1)
             }
             Cause::Lost(_) | Cause::Remote(_) | Cause::Protocol(_) | Cause::Auth(_) => {
-                format!("{} ({})", specifics(cause), stage_words(stage))
+                format!("{} ({})", cause.specifics(), stage_words(stage))
             }
             // They have a step of their own, or none: what it takes was known from EHLO.
             Cause::Connect(_)
@@ -152,7 +150,7 @@ impl HostFailure {
             | Cause::Dane(_)
             | Cause::Missing(_)
             | Cause::Local(_)
-            | Cause::Configured(_) => specifics(cause),
+            | Cause::Configured(_) => cause.specifics(),
         };
         let shown = crate::verdict::shown(mx, Some(ip));
         let case = crate::blame::case(stage, cause);
@@ -323,46 +321,11 @@ const fn missing_status(missing: MissingExtension) -> EnhancedStatus {
     }
 }
 
-/// What the reason's sentence does not say yet.
-#[must_use]
-pub fn specifics(cause: &Cause) -> String {
-    // The number is for programmers: the words before it say the same.
-    let plain = |fault: &SocketFault| match fault.text.split_once(" (os error") {
-        Some((words, _)) => words.to_owned(),
-        None => fault.text.to_string(),
-    };
-    match cause {
-        Cause::Connect(fault) | Cause::Lost(fault) => plain(fault),
-        Cause::StartTlsNotOffered(offered) => format!("it offers only {offered}"),
-        Cause::StartTlsRefused(reply) | Cause::Remote(reply) => reply.to_string(),
-        Cause::StartTlsInjection => "this is how commands are injected".to_owned(),
-        Cause::Handshake(fault) => fault.to_string(),
-        Cause::Certificate(failure) => match &failure.fault {
-            CertificateFault::HostMismatch { names, .. } if names.is_empty() => {
-                "it has no name at all".to_owned()
-            }
-            CertificateFault::HostMismatch { names, .. } => {
-                format!("it is for {}", few_names(names))
-            }
-            fault => fault.to_string(),
-        },
-        Cause::Dane(failure) => match &failure.fault {
-            DaneFault::NoMatch { base, records } => format!("{records} at {base}"),
-            fault => fault.to_string(),
-        },
-        Cause::Protocol(fault) => fault.to_string(),
-        Cause::Timeout(_)
-        | Cause::Auth(_)
-        | Cause::Missing(_)
-        | Cause::Local(_)
-        | Cause::Configured(_) => cause.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::demand::{Inputs, RequiredTls};
+    use smtp_client::SocketFault;
 
     const ONE_DAY: Duration = Duration::from_secs(24 * 3600);
 

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use attempt::Reason;
+use attempt::{Case, Reason};
 use mail_types::{DnsError, Domain, HostName, MxRecord, Security};
 
 use crate::standing::Standing;
@@ -58,8 +58,8 @@ pub enum MxVerdict {
     },
     /// The domain takes no mail, now and by this answer for good.
     Undeliverable {
-        /// The reason key.
-        reason: Reason,
+        /// The reason key, and which of its cases it is.
+        reason: (Reason, Case),
         /// One phrase: what exactly was answered.
         detail: String,
         /// DNSSEC vouches for it.
@@ -96,7 +96,7 @@ pub fn read_mx(
         Err(DnsError::NoSuchName { security, .. }) => {
             return MxVerdict::Undeliverable {
                 secure: security == Security::Secure,
-                reason: Reason::NoSuchDomain,
+                reason: (Reason::NoSuchDomain, Case::Usual),
                 detail: "DNS answers NXDOMAIN".to_owned(),
             };
         }
@@ -134,10 +134,11 @@ pub fn read_mx(
     }
     if hosts.is_empty() {
         let (reason, detail) = if null && unusable.is_empty() {
-            (Reason::NullMx, "it publishes a null MX".to_owned())
+            let reason = (Reason::NullMx, Case::Usual);
+            (reason, "it publishes a null MX".to_owned())
         } else {
             (
-                Reason::NoUsableMx,
+                (Reason::NoUsableMx, Case::MxNotAHost),
                 format!("its MX records name {}", unusable.join(", ")),
             )
         };
@@ -257,9 +258,8 @@ mod tests {
     fn reason(verdict: MxVerdict) -> Option<Reason> {
         match verdict {
             MxVerdict::Hosts { .. } => None,
-            MxVerdict::Undeliverable { reason, .. } | MxVerdict::Unknown { reason, .. } => {
-                Some(reason)
-            }
+            MxVerdict::Undeliverable { reason, .. } => Some(reason.0),
+            MxVerdict::Unknown { reason, .. } => Some(reason),
         }
     }
 
@@ -314,10 +314,10 @@ mod tests {
             preference: 10,
             exchange: "192.0.2.1".into(),
         };
-        assert_eq!(
-            reason(read_mx(&d, answer(vec![ip]))),
-            Some(Reason::NoUsableMx)
-        );
+        let MxVerdict::Undeliverable { reason, .. } = read_mx(&d, answer(vec![ip])) else {
+            panic!("an address is no host")
+        };
+        assert_eq!(reason, (Reason::NoUsableMx, Case::MxNotAHost));
     }
 
     fn candidate(preference: u16, ip: &str) -> Candidate {

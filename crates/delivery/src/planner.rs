@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use attempt::Reason;
+use attempt::{Case, Reason};
 use mail_types::{DnsError, Domain, Host, HostName, Mailbox, Resolver, ReversePath, Timestamp};
 use outbound_queue::Now;
 use policy_cache::{Discovery, PolicyCache};
@@ -78,8 +78,8 @@ pub enum Hosts {
     Candidates(Vec<Candidate>),
     /// The answer is definite: mail cannot go there.
     Undeliverable {
-        /// The reason key.
-        reason: Reason,
+        /// The reason key, and which of its cases it is.
+        reason: (Reason, Case),
         /// One phrase: what exactly was answered.
         detail: String,
         /// DNSSEC vouches for it.
@@ -197,7 +197,7 @@ impl Planner<'_> {
         let Some(name) = literal_name(ip) else {
             return Hosts::Undeliverable {
                 secure: false,
-                reason: Reason::NoUsableMx,
+                reason: (Reason::NoUsableMx, Case::Usual),
                 detail: format!("{ip} cannot be used as a host"),
             };
         };
@@ -222,7 +222,7 @@ impl Planner<'_> {
             // RFC 5321 section 2.3.5: no search list completes a name for us.
             let detail = format!("{domain} is not a fully qualified domain name");
             let hosts = Hosts::Undeliverable {
-                reason: Reason::NoSuchDomain,
+                reason: (Reason::NoSuchDomain, Case::Usual),
                 detail,
                 secure: false,
             };
@@ -278,7 +278,7 @@ impl Planner<'_> {
         candidates.extend(cut.map(|(preference, name)| not_looked_up(preference, name, port)));
         let hosts = match drop_self(candidates, |address| self.settings.is_self(address)) {
             Err(detail) => Hosts::Undeliverable {
-                reason: Reason::Loop,
+                reason: (Reason::Loop, Case::Usual),
                 detail,
                 secure: false,
             },
@@ -401,18 +401,19 @@ const fn is_protected(tls: RouteTls) -> bool {
 fn judge(domain: &Domain, candidates: Vec<Candidate>, implicit: bool) -> Hosts {
     let definite = |c: &Candidate| c.addresses.as_ref().is_err_and(|u| u.definite);
     if candidates.iter().all(definite) {
-        let detail = if implicit {
-            format!("{domain} has neither MX records nor an address")
+        let (case, detail) = if implicit {
+            let detail = format!("{domain} has neither MX records nor an address");
+            (Case::NoMailHost, detail)
         } else {
             let whys = candidates.iter().filter_map(|c| c.addresses.as_ref().err());
             let mut text: Vec<&str> = whys.map(|u| u.detail.as_str()).take(NAMED).collect();
             if candidates.len() > NAMED {
                 text.push("and so on");
             }
-            text.join("; ")
+            (Case::Usual, text.join("; "))
         };
         return Hosts::Undeliverable {
-            reason: Reason::NoUsableMx,
+            reason: (Reason::NoUsableMx, case),
             detail,
             secure: false,
         };

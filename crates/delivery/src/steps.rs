@@ -146,7 +146,8 @@ pub(crate) async fn look<S: QueueStore>(
     let plan = crate::worker::plan(inner, lane, settings, now).await;
     let (hosts, reason) = match &plan.hosts {
         Hosts::Candidates(candidates) => (candidates.len(), None),
-        Hosts::Undeliverable { reason, .. } | Hosts::Unknown { reason, .. } => (0, Some(*reason)),
+        Hosts::Undeliverable { reason, .. } => (0, Some(reason.0)),
+        Hosts::Unknown { reason, .. } => (0, Some(*reason)),
     };
     steps.looks.push(Look {
         began,

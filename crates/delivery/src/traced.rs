@@ -87,7 +87,12 @@ fn in_words(plan: &Plan) -> String {
                 );
             }
         }
-        Hosts::Undeliverable { reason, detail, .. } | Hosts::Unknown { reason, detail } => {
+        Hosts::Undeliverable {
+            reason: (reason, _),
+            detail,
+            ..
+        }
+        | Hosts::Unknown { reason, detail } => {
             let _ = writeln!(text, "no host: {reason}: {detail}");
         }
     }

@@ -7,6 +7,7 @@ use outbound_queue::QueueStore;
 
 use crate::demand::Requirement;
 use crate::engine::Inner;
+use crate::failure::as_transient;
 use crate::lane::Lane;
 use crate::nxdomain_guard::Doubt;
 use crate::planner::Plan;
@@ -20,17 +21,29 @@ pub(crate) async fn undeliverable<S: QueueStore>(
     lane: &Lane,
     plan: &Plan,
     requirement: &Requirement,
-    said: (Reason, &str, bool),
+    said: ((Reason, Case), &str, bool),
 ) -> Verdict {
     let now = inner.now().wall;
-    let (reason, detail, secure) = said;
-    let failure = Failure::of_domain(reason, &lane.destination.host.to_string(), detail);
+    let ((reason, case), detail, secure) = said;
+    let domain = lane.destination.host.to_string();
     if reason == Reason::NoSuchDomain
         && !secure
         && let Some(doubt) = inner.nxdomain_guard.doubt(inner.now().monotonic)
     {
         return doubted(inner, lane, doubt);
     }
+    if let Some(route) = &plan.route
+        && reason != Reason::Loop
+    {
+        // What we have written wrongly is no reason to return mail.
+        let said = format!("{}: {detail}", route.hop);
+        let failure = Failure::of_domain((Reason::NoUsableMx, Case::RouteHost), &domain, &said);
+        return Verdict::Deferred(Arc::new(Failure {
+            status: as_transient(failure.status),
+            ..failure
+        }));
+    }
+    let failure = Failure::of_domain((reason, case), &domain, detail);
     let enforced = is_enforced(plan.discovery.as_ref(), now) || requirement.is_demanding();
     let Some(policy_domain) = plan.policy_domain.as_ref().filter(|_| enforced) else {
         return Verdict::Bounced(Arc::new(failure));
@@ -77,6 +90,6 @@ fn doubted<S: QueueStore>(inner: &Inner<S>, lane: &Lane, doubt: Doubt) -> Verdic
          are said not to exist"
     );
     let domain = lane.destination.host.to_string();
-    let failure = Failure::of_domain(Reason::DnsTemporary, &domain, &specifics);
+    let failure = Failure::of_domain((Reason::DnsTemporary, Case::Usual), &domain, &specifics);
     Verdict::Deferred(Arc::new(failure))
 }

@@ -82,13 +82,17 @@ impl Failure {
     }
 
     /// What DNS says of the recipients' domain; `specifics` is a phrase.
-    pub(crate) fn of_domain(reason: Reason, domain: &str, specifics: &str) -> Self {
+    pub(crate) fn of_domain((reason, case): (Reason, Case), domain: &str, specifics: &str) -> Self {
         let facts = Facts {
             domain,
             specifics: Some(specifics),
+            case,
             ..Facts::default()
         };
-        Self::new(reason, reason.sentence(&facts))
+        Self {
+            case,
+            ..Self::new(reason, reason.sentence(&facts))
+        }
     }
 
     /// As the last word on a message. RFC 8689 section 4.2.1: REQUIRETLS that met no verified TLS

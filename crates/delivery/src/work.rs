@@ -100,7 +100,11 @@ impl<S: QueueStore> Attempt<'_, S> {
             let addresses = match &candidate.addresses {
                 Ok(addresses) => addresses,
                 Err(why) => {
-                    found.fail(self.not_tried(candidate, why.reason, Case::Usual, &why.detail));
+                    let case = match self.routed && why.definite {
+                        true => Case::RouteHost,
+                        false => Case::Usual,
+                    };
+                    found.fail(self.not_tried(candidate, why.reason, case, &why.detail));
                     continue;
                 }
             };

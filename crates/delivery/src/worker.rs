@@ -4,7 +4,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use attempt::Reason;
+use attempt::{Case, Reason};
 use mail_types::{Host, Timestamp};
 use outbound_queue::{Edit, Leased, Now, QueueStore, Target};
 use tokio::time::{Instant, Sleep, sleep};
@@ -404,7 +404,7 @@ fn note_existence<S: QueueStore>(inner: &Inner<S>, lane: &Lane, plan: &Plan) {
         _ if !domain.is_fully_qualified() => return,
         Hosts::Unknown { .. } => return,
         Hosts::Candidates(_) => false,
-        Hosts::Undeliverable { reason, secure, .. } => *reason == Reason::NoSuchDomain && !secure,
+        Hosts::Undeliverable { reason, secure, .. } => reason.0 == Reason::NoSuchDomain && !secure,
     };
     let now = inner.now().monotonic;
     inner.nxdomain_guard.note(domain, absent, now);
@@ -492,7 +492,7 @@ async fn attempt<S: QueueStore>(
     let candidates = match &plan.hosts {
         Hosts::Candidates(candidates) => candidates,
         Hosts::Unknown { reason, detail } => {
-            let failure = Arc::new(Failure::of_domain(*reason, domain, detail));
+            let failure = Arc::new(Failure::of_domain((*reason, Case::Usual), domain, detail));
             return (all(Verdict::Deferred(failure)), Some(requirement));
         }
         Hosts::Undeliverable {

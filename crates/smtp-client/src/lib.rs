@@ -23,6 +23,7 @@ mod pool;
 mod posture;
 mod revocation;
 mod roots;
+mod specifics;
 mod steps;
 mod timer;
 mod transcript;

@@ -9,7 +9,11 @@ use delivery::standing::{HostDane, Vouched};
 pub(super) fn paragraphs(hosts: &Hosts) -> Vec<String> {
     let candidates = match hosts {
         Hosts::Candidates(candidates) => candidates,
-        Hosts::Undeliverable { reason, detail, .. } => {
+        Hosts::Undeliverable {
+            reason: (reason, _),
+            detail,
+            ..
+        } => {
             return vec![format!(
                 "DNS says now that its mail can go nowhere ({reason}): {detail}."
             )];

@@ -49,7 +49,7 @@ pub(super) fn look(found: &mut Found<'_>) {
             }
         }
         MailHosts::Undeliverable { reason, detail } => {
-            let kind = match reason {
+            let kind = match reason.0 {
                 Reason::NoSuchDomain => Kind::NoSuchDomain,
                 Reason::NullMx => Kind::NullMx,
                 Reason::Loop => Kind::MxLoop,
@@ -181,7 +181,7 @@ fn failed(cause: &Cause) -> (Kind, String) {
         Cause::Timeout(_) => Kind::HostTimeout,
         Cause::Remote(_) => Kind::HostRefuses,
         Cause::Local(_) | Cause::Configured(_) => {
-            return (Kind::HostLocal, delivery::failure::specifics(cause));
+            return (Kind::HostLocal, cause.specifics());
         }
         Cause::Lost(_) | Cause::Protocol(_) | Cause::Auth(_) | Cause::Missing(_) => Kind::HostLost,
     };

@@ -360,7 +360,7 @@ fn policy_rows() -> Vec<(Kind, Change)> {
 fn mx_rows() -> Vec<(Kind, Change)> {
     let gone = |kind, reason| {
         row(kind, move |f| {
-            let detail = "x".to_owned();
+            let (reason, detail) = ((reason, attempt::Case::Usual), "x".to_owned());
             f.mail = MailHosts::Undeliverable { reason, detail };
         })
     };

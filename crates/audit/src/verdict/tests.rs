@@ -176,7 +176,7 @@ fn what_the_configuration_demands_counts_too() {
 fn what_dns_says_is_final_only_where_nothing_is_demanded() {
     let mut facts = good();
     facts.mail = MailHosts::Undeliverable {
-        reason: Reason::NoSuchDomain,
+        reason: (Reason::NoSuchDomain, Case::Usual),
         detail: "NXDOMAIN".to_owned(),
     };
     assert_eq!(short(&judged(&facts)), "deferred no-such-domain");
@@ -229,4 +229,29 @@ fn a_report_is_good_if_mail_arrives_and_nothing_is_broken() {
             "{pointer}: {json}"
         );
     }
+}
+
+#[test]
+fn a_domain_with_neither_mx_nor_address_is_told_as_that() {
+    let mut facts = good();
+    facts.record = TxtAnswer::Records(Vec::new());
+    let mut only = host("d.test");
+    only.addresses.clear();
+    only.candidate.addresses = Err(delivery::plan::Unreachable {
+        reason: Reason::NoUsableMx,
+        detail: "x".to_owned(),
+        definite: true,
+    });
+    facts.mail = MailHosts::Hosts {
+        hosts: vec![only],
+        implicit: true,
+        left_out: 0,
+        security: mail_types::Security::Unchecked,
+    };
+    let said = judged(&facts).view();
+    assert_eq!(said.result, "bounced");
+    assert!(
+        said.detail.contains("neither an MX record nor an address"),
+        "{said:?}"
+    );
 }

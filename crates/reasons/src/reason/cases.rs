@@ -33,6 +33,9 @@ pub(super) const fn variant(reason: Reason, case: Case) -> Option<&'static Varia
         (Reason::NoSuchDomain, Case::NotBelieved) => &NO_SUCH_DOMAIN_YET,
         (Reason::NullMx, Case::NotBelieved) => &NULL_MX_YET,
         (Reason::NoUsableMx, Case::NotBelieved) => &NO_USABLE_MX_YET,
+        (Reason::NoUsableMx, Case::MxNotAHost) => &MX_NOT_A_HOST,
+        (Reason::NoUsableMx, Case::NoMailHost) => &NO_MAIL_HOST,
+        (Reason::NoUsableMx, Case::RouteHost) => &ROUTE_HOST,
         (Reason::ConnectionLost, Case::NotSmtp) => &NOT_SMTP,
         (Reason::ExtensionMissing, Case::TooBig) => &TOO_BIG,
         (Reason::ExtensionMissing, Case::EightBit) => &EIGHT_BIT,
@@ -58,6 +61,9 @@ pub(super) const fn explanation(reason: Reason, case: Case) -> Option<&'static [
         (Reason::TlsHandshake, Case::ClientCertificate) => Some(OF_CLIENT_CERTIFICATE),
         (Reason::TlsHandshake, Case::CertificateTooLarge) => Some(OF_CERTIFICATE_TOO_LARGE),
         (Reason::ConnectionLost, Case::NotSmtp) => Some(OF_NOT_SMTP),
+        (Reason::NoUsableMx, Case::MxNotAHost) => Some(OF_MX_NOT_A_HOST),
+        (Reason::NoUsableMx, Case::NoMailHost) => Some(OF_NO_MAIL_HOST),
+        (Reason::NoUsableMx, Case::RouteHost) => Some(OF_ROUTE_HOST),
         (Reason::Remote4xx | Reason::Remote5xx, _) => replies::explanation(case),
         _ => None,
     }
@@ -133,6 +139,24 @@ const OF_NOT_SMTP: &[&str] = &[
      ended, because what follows could be taken for the answer to something else.",
     "Usually another service listens on that port, or a filter in front of the mail server answers in its place. To \
      see it: `openssl s_client -starttls smtp -connect HOST:25`, or `nc HOST 25`.",
+];
+
+const OF_MX_NOT_A_HOST: &[&str] = &[
+    "An MX record holds a host name (RFC 5321 section 5.1, RFC 1035 section 3.3.9). The domain has written something \
+     else there, mostly an IP address. Where MX records exist, the domain's own address must not be used instead.",
+    "To see it: `dig MX DOMAIN`.",
+];
+
+const OF_NO_MAIL_HOST: &[&str] = &[
+    "The domain exists in DNS, but has no MX record; and the address of the domain itself, which would take its place \
+     (RFC 5321 section 5.1), does not exist either. So there is no host that mail could go to. Usually the address is \
+     misspelt, or the domain is not used for mail.",
+];
+
+const OF_ROUTE_HOST: &[&str] = &[
+    "A `[[route]]` of our configuration sends this mail to a host of which DNS says definitely that it does not exist, \
+     or has no address. The detail names it. DNS of the recipient's domain is not asked for such mail.",
+    "The mail is not returned for it: it goes out when the name in `relay` is right or exists.",
 ];
 
 const NOT_ACCEPTED: &str = "The certificate of {mx} is not accepted";
@@ -267,6 +291,29 @@ const NO_USABLE_MX_YET: Variant = Variant {
     advice: IF_IT_IS_TRUE,
     request: "Please correct the MX records of {domain}: each has to be a host name that has an \
               address.",
+};
+
+const MX_NOT_A_HOST: Variant = Variant {
+    side: Side::RecipientAdmin,
+    sentence: "The MX records of {domain} name no host",
+    advice: "{Admin} should write the host's name into them: an MX record names a host, never an address. \
+             {sender} can only wait for that.",
+    request: "Please correct the MX records of {domain}: each has to name a host, never an address.",
+};
+
+const NO_MAIL_HOST: Variant = Variant {
+    side: Side::Us,
+    sentence: "The domain {domain} has no mail server: neither an MX record nor an address",
+    advice: "{sender} should check the spelling of the part after the @ sign. If it is right, the domain takes no mail \
+             until its administrator publishes an MX record.",
+    request: "Please publish an MX record for {domain}, if it is to take mail: it has neither one nor an address.",
+};
+
+const ROUTE_HOST: Variant = Variant {
+    side: Side::Us,
+    sentence: "Our own route for {domain} leads to a host that does not exist or has no address",
+    advice: "Correct `relay` of the `[[route]]` for {domain}, or have that name published in DNS. {kept}",
+    request: "",
 };
 
 const NOT_SMTP: Variant = Variant {

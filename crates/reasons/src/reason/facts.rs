@@ -71,6 +71,12 @@ pub enum Case {
     NoPolicy,
     /// `no-such-domain` and the like: DNS says so, and it is not believed yet.
     NotBelieved,
+    /// `no-usable-mx`: MX records name addresses, or what is no host name.
+    MxNotAHost,
+    /// `no-usable-mx`: there is neither an MX record nor an address.
+    NoMailHost,
+    /// `no-usable-mx`: our own route leads to a host that does not exist.
+    RouteHost,
     /// `connection-lost`: what the host says is no SMTP.
     NotSmtp,
     /// `remote-5xx`: the host wants no mail from us at all.
@@ -156,7 +162,7 @@ impl DemandedBy {
 
 impl Case {
     /// Every case, the usual one first.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 39] = [
         Self::Usual,
         Self::SelfSigned,
         Self::IncompleteChain,
@@ -172,6 +178,9 @@ impl Case {
         Self::NobodyVouches,
         Self::NoPolicy,
         Self::NotBelieved,
+        Self::MxNotAHost,
+        Self::NoMailHost,
+        Self::RouteHost,
         Self::NotSmtp,
         Self::AtGreeting,
         Self::Listed,
@@ -214,6 +223,9 @@ impl Case {
             Self::NobodyVouches => "nobody-vouches",
             Self::NoPolicy => "no-policy",
             Self::NotBelieved => "not-believed",
+            Self::MxNotAHost => "mx-not-a-host",
+            Self::NoMailHost => "no-mail-host",
+            Self::RouteHost => "route-host",
             Self::NotSmtp => "not-smtp",
             Self::AtGreeting => "at-greeting",
             Self::Listed => "listed",

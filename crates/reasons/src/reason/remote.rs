@@ -88,8 +88,7 @@ pub(super) const NO_USABLE_MX: Entry = Entry {
               address.",
     clause: "RFC 5321 section 5.1",
     explanation: &[
-        "The domain has MX records, but each of them is an IP address instead of a name, not a valid \
-         name, or a name without any address. Where MX records exist, the domain's own address must \
+        "The domain has MX records, but none of the hosts that they name has an address. Where MX records exist, the domain's own address must \
          not be used instead (RFC 5321 section 5.1).",
         "The detail and `tried` name each record and what is wrong with it.",
     ],

@@ -351,3 +351,47 @@ fn a_case_is_not_explained_by_what_it_is_not_about() {
     assert!(!said(Reason::TlsHandshake, Case::CertificateTooLarge).contains("TLS 1.0"));
     assert!(said(Reason::CertNotTrusted, Case::WrongPurpose).contains("serverAuth"));
 }
+
+/// Three causes with nothing in common but that there is no host: each has another one to act.
+#[test]
+fn who_has_no_usable_mx_is_told_why_and_by_whom_it_is_mended() {
+    let said = |case| {
+        let facts = Facts {
+            domain: "d.test",
+            case,
+            by: match case {
+                Case::RouteHost => DemandedBy::Route,
+                _ => DemandedBy::Recipient,
+            },
+            ..Facts::default()
+        };
+        let reason = Reason::NoUsableMx;
+        (
+            reason.sentence(&facts),
+            reason.side_in(case, facts.by),
+            reason.advice(&facts),
+            reason.request(&facts).is_some(),
+        )
+    };
+    let (sentence, side, advice, request) = said(Case::MxNotAHost);
+    assert_eq!(sentence, "The MX records of d.test name no host.");
+    assert_eq!((side, request), (Side::RecipientAdmin, true));
+    assert!(advice.contains("never an address"), "{advice}");
+    let (sentence, side, advice, _) = said(Case::NoMailHost);
+    assert!(
+        sentence.contains("neither an MX record nor an address"),
+        "{sentence}"
+    );
+    assert!(Reason::NoUsableMx.is_for_sender(Case::NoMailHost) && side == Side::Us);
+    assert!(advice.contains("spelling"), "{advice}");
+    let (sentence, side, advice, request) = said(Case::RouteHost);
+    assert!(
+        sentence.starts_with("Our own route for d.test"),
+        "{sentence}"
+    );
+    assert_eq!((side, request), (Side::Us, false));
+    assert!(
+        advice.contains("`relay`") && advice.contains("d.test"),
+        "{advice}"
+    );
+}

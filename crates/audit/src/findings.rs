@@ -54,10 +54,7 @@ const fn of_dns(kind: Kind) -> bool {
 const fn unless_ours(error: &DnsError, theirs: Kind, ours: Kind) -> Kind {
     match error {
         DnsError::Local(_) => ours,
-        DnsError::NoSuchName { .. }
-        | DnsError::NoRecords { .. }
-        | DnsError::Temporary(_)
-        | DnsError::Bogus(_) => theirs,
+        _ => theirs,
     }
 }
 

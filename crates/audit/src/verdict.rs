@@ -96,14 +96,8 @@ fn by_what_answered(facts: &Facts, demands: &Inputs) -> (Vec<HostOutcome>, Outco
             return (Vec::new(), of_domain(domain, *reason, detail, &requirement));
         }
         MailHosts::Unknown { reason, detail } => {
-            let because = sentence(domain, None, *reason, detail);
-            return (
-                Vec::new(),
-                Outcome::Deferred {
-                    reason: *reason,
-                    because,
-                },
-            );
+            let (reason, because) = (*reason, sentence(domain, None, *reason, detail));
+            return (Vec::new(), Outcome::Deferred { reason, because });
         }
     };
     let outcomes: Vec<_> = hosts
@@ -239,7 +233,13 @@ fn at_host(domain: &str, host: &HostFacts, requirement: &Requirement) -> HostOut
         specifics,
     } = by_name
     {
-        let failure = unfit(domain, candidate, None, (reason, case), &specifics);
+        let failure = unfit(
+            domain,
+            candidate,
+            None,
+            (reason, case, requirement),
+            &specifics,
+        );
         return HostOutcome::Refused(vec![failure]);
     }
     if let Err(unreachable) = &candidate.addresses {
@@ -291,13 +291,8 @@ fn at_address(
             }
         },
         Seen::NotChecked => {
-            let detail = sentence(
-                domain,
-                Some(&candidate.name),
-                Reason::Timeout,
-                "not checked",
-            );
             let (name, port) = (&candidate.name, candidate.port);
+            let detail = sentence(domain, Some(name), Reason::Timeout, "not checked");
             let ip = Some(at.address);
             return Err(Box::new(HostFailure::not_tried(
                 name,
@@ -344,7 +339,7 @@ fn at_address(
                 domain,
                 candidate,
                 Some(at.address),
-                (reason, case),
+                (reason, case, requirement),
                 &specifics,
             );
             failure.evidence = Evidence::Session(tls);
@@ -414,13 +409,14 @@ fn unfit(
     domain: &str,
     candidate: &Candidate,
     ip: Option<std::net::IpAddr>,
-    (reason, case): (Reason, Case),
+    (reason, case, requirement): (Reason, Case, &Requirement),
     specifics: &str,
 ) -> HostFailure {
     let detail = reason.sentence(&attempt::Facts {
         mx: Some(candidate.name.as_str()),
         specifics: Some(specifics),
         case,
+        by: requirement.demanded_by(reason, &candidate.standing),
         ..about(domain)
     });
     HostFailure {

@@ -1,30 +1,33 @@
 //! Who demands what a host did not meet, and what is said of the host then.
 
 use attempt::{Case, DemandedBy, Facts, Reader, Reason, Side, Tried};
-use outbound_queue::{Destination, Leased, QueueStore};
+use outbound_queue::{Destination, QueueStore};
 use smtp_client::{Cause, CertificateFault, HandshakeFault};
 use smtp_proto::{MissingExtension, Stage};
 
 use crate::books::Entry;
 use crate::demand::{Evidence, Requirement};
 use crate::failure::{HostFailure, Weight};
+use crate::findings::Findings;
 use crate::plan::Candidate;
 use crate::replies;
 use crate::sessions::{Session, Way};
+use crate::standing::Standing;
 use crate::verdict::Failure;
 use crate::work::Attempt;
 
-/// Whose demands decide on a message.
-pub(crate) fn demanded_by(leased: &Leased, requirement: Option<&Requirement>) -> DemandedBy {
-    demanded_at(&leased.destination, requirement)
-}
-
-/// The same, at a destination.
-fn demanded_at(destination: &Destination, requirement: Option<&Requirement>) -> DemandedBy {
-    if destination.as_str().starts_with("route:") {
-        return DemandedBy::Route;
+/// Whose demand a host has not met that stands so in DNS; of a route the demand may be its own or its hop's.
+pub(crate) fn demanded_by(
+    destination: &Destination,
+    requirement: Option<&Requirement>,
+    reason: Reason,
+    standing: &Standing,
+) -> DemandedBy {
+    let by = requirement.map_or(DemandedBy::Recipient, |r| r.demanded_by(reason, standing));
+    match destination.as_str().starts_with("route:") {
+        true => by.by_route(),
+        false => by,
     }
-    requirement.map_or(DemandedBy::Recipient, Requirement::demanded_by)
 }
 
 /// Whose move it is at a destination after an attempt that failed like this.
@@ -32,9 +35,12 @@ pub(crate) fn side(
     destination: &Destination,
     requirement: Option<&Requirement>,
     (reason, case): (Reason, Case),
-    tried: &[Tried],
+    found: &Findings,
 ) -> Side {
-    let by = demanded_at(destination, requirement);
+    let (by, tried) = (
+        demanded_by(destination, requirement, reason, found.stood()),
+        &found.tried,
+    );
     match reason.side_in(case, by) {
         Side::Wait => {
             more_serious(tried, by).map_or(Side::Wait, |(host, its)| its.side_in(host.case, by))
@@ -66,7 +72,12 @@ impl<'a> Advice<'a> {
         let recalled = entry.found.recalled.as_deref();
         let by = match (entry.requirement, recalled) {
             (None, Some(recalled)) => recalled.by,
-            (Some(_), _) | (None, None) => demanded_by(entry.leased, entry.requirement),
+            (Some(_), _) | (None, None) => demanded_by(
+                &entry.leased.destination,
+                entry.requirement,
+                failure.reason,
+                entry.found.stood(),
+            ),
         };
         let mut facts = Facts {
             domain: entry.domain,
@@ -115,12 +126,19 @@ impl<'a> Advice<'a> {
 
 impl<S: QueueStore> Attempt<'_, S> {
     /// What sentences about a host begin with.
-    pub(crate) fn about(&self) -> Facts<'_> {
+    pub(crate) fn about(&self, reason: Reason, standing: &Standing) -> Facts<'_> {
+        let (to, requirement) = (&self.leased.destination, Some(self.requirement));
         Facts {
             domain: self.domain,
-            by: demanded_by(self.leased, Some(self.requirement)),
+            by: demanded_by(to, requirement, reason, standing),
             ..Facts::default()
         }
+    }
+
+    /// The same, of a session that failed.
+    pub(crate) fn about_cause(&self, way: &Way<'_>, cause: &Cause) -> Facts<'_> {
+        let reason = Reason::from_key(cause.reason_key()).unwrap_or(Reason::Local);
+        self.about(reason, way.standing)
     }
 
     /// A candidate that is not connected to, for this reason.
@@ -135,7 +153,7 @@ impl<S: QueueStore> Attempt<'_, S> {
             mx: Some(candidate.name.as_str()),
             specifics: Some(specifics),
             case,
-            ..self.about()
+            ..self.about(reason, &candidate.standing)
         };
         let detail = reason.sentence(&facts);
         HostFailure {
@@ -156,7 +174,7 @@ impl<S: QueueStore> Attempt<'_, S> {
             mx: Some(way.name.as_str()),
             specifics: Some(specifics),
             case,
-            ..self.about()
+            ..self.about(reason, way.standing)
         };
         let (ip, port) = (way.address.ip(), way.address.port());
         let detail = reason.sentence(&facts);

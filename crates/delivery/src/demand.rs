@@ -411,26 +411,25 @@ impl Requirement {
         self.enforced
     }
 
-    /// Whose demand it is that TLS and names have to meet: the recipient's before the sender's, and
-    /// these before our own, since what they ask for is not ours to change.
+    /// Whose demand it is that a host has not met: the recipient's before the sender's, and these before
+    /// our own, since what they ask for is not ours to change.
     #[must_use]
-    pub fn demanded_by(&self) -> DemandedBy {
+    pub fn demanded_by(&self, reason: Reason, standing: &Standing) -> DemandedBy {
         let by = |source| {
             let mut demands = self.demands.iter();
-            demands.any(|d| d.source == source && d.needs != Needs::Nothing)
+            demands.any(|d| d.source == source && !matches!(d.needs, Needs::Nothing | Needs::Dane))
         };
-        if self.enforced || self.dane.is_demanding() {
-            DemandedBy::Recipient
-        } else if self.requiretls {
-            DemandedBy::Sender
-        } else if by(PolicySource::Local) && self.general {
-            DemandedBy::Default
-        } else if by(PolicySource::Local) {
-            DemandedBy::Rule
-        } else if by(PolicySource::Route) {
-            DemandedBy::Route
-        } else {
-            DemandedBy::Recipient
+        // TLSA records ask for TLS, and for no certificate but theirs.
+        let of_records = !reason.is_of_certificate() && self.dane.encrypts(standing);
+        match () {
+            () if !reason.is_of_tls() => DemandedBy::Recipient,
+            () if self.enforced => DemandedBy::Recipient,
+            () if of_records => DemandedBy::TlsaRecords,
+            () if self.requiretls => DemandedBy::Sender,
+            () if by(PolicySource::Local) && self.general => DemandedBy::Default,
+            () if by(PolicySource::Local) => DemandedBy::Rule,
+            () if by(PolicySource::Route) => DemandedBy::Route,
+            () => DemandedBy::Recipient,
         }
     }
 

@@ -9,11 +9,10 @@ use std::time::Duration;
 
 use attempt::{Case, Facts, Reason, Tried};
 use mail_types::{EnhancedStatus, HostName, StatusClass};
-use smtp_client::{Cause, awaited, stage_words};
+use smtp_client::{Cause, awaited, stage_words, wants_tls};
 use smtp_proto::{MissingExtension, Stage};
 
 use crate::demand::{Evidence, Requirement, SeenDane, SeenTls};
-use crate::replies::wants_tls;
 use crate::standing::Standing;
 use crate::verdict::{Failure, Verdict};
 

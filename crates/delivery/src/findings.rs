@@ -194,6 +194,12 @@ impl Findings {
         Cow::Owned(own)
     }
 
+    /// How the host that decided stands in DNS, or else the last one that was thought of.
+    pub(crate) fn stood(&self) -> &Standing {
+        let decider = self.decider.as_ref();
+        decider.map_or(&self.standing, |decider| &decider.standing)
+    }
+
     pub(crate) fn push_tried(&mut self, way: &Way<'_>, session: &Session) {
         let (ip, _) = session.address();
         self.answered = Some(self.tried.len());
@@ -261,7 +267,7 @@ impl Findings {
                     let mx = self.decider.as_ref().map(|d| d.shown.as_str());
                     let about = Facts {
                         mx,
-                        ..attempt.about()
+                        ..attempt.about(failure.reason, &Standing::NONE)
                     };
                     failure.is_not_final(&about, self.unasked());
                 }

@@ -43,7 +43,7 @@ pub(crate) async fn learn<S: QueueStore>(
         testing(inner, plan, found, requirement);
         return;
     }
-    let side = |reason, case| blame::side(&lane.key, requirement, (reason, case), &found.tried);
+    let side = |reason, case| blame::side(&lane.key, requirement, (reason, case), found);
     let Some(failure) = found.failures.last() else {
         // What is wrong with this message here says nothing about the destination.
         if let Some(Some(Verdict::Deferred(failure))) = found.verdicts.first()

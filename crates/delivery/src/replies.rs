@@ -1,7 +1,7 @@
 //! What a host's reply says beyond its code: what is the matter, and so whose move it is (pure).
 
 use attempt::{AnswerTo, Case, Said};
-use smtp_client::names_a_block_list;
+use smtp_client::{names_a_block_list, wants_a_login};
 use smtp_proto::{Reply, Stage};
 
 /// In which case of `remote-4xx` or `remote-5xx` a host has refused mail with this reply.
@@ -24,31 +24,10 @@ pub(crate) fn case(stage: Stage, reply: &Reply) -> Case {
     })
 }
 
-/// "Must issue a STARTTLS command first" (RFC 3207 section 4, row D2-08). The same code may want a login
-/// (RFC 4954 section 6), and only its words say which.
-pub(crate) fn wants_tls(reply: &Reply) -> bool {
-    let text = reply.to_string().to_ascii_lowercase();
-    let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
-    reply.code() == REQUIRED
-        && words.any(|word| {
-            matches!(
-                word,
-                "starttls" | "tls" | "ssl" | "encryption" | "encrypted"
-            )
-        })
-}
-
-/// The host takes mail only from its own users.
-pub(crate) fn wants_a_login(reply: &Reply) -> bool {
-    reply.code() == REQUIRED && !wants_tls(reply)
-}
-
-/// A login (RFC 4954 section 6), or STARTTLS before anything else (RFC 3207 section 4).
-const REQUIRED: u16 = 530;
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use smtp_client::wants_tls;
 
     fn said(text: &str) -> Reply {
         Reply::parse(&format!("{text}\r\n")).unwrap()

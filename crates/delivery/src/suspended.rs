@@ -287,9 +287,11 @@ async fn give_up<S: QueueStore>(
         found.tried = tried;
         found.decider = decider;
     }
+    let (to, reason) = (&leased.destination, suspension.cause.reason);
+    let by = demanded_by(to, requirement.as_ref(), reason, found.stood());
     found.recalled = Some(Box::new(Recalled {
         at: recall(leased).1.at,
-        by: demanded_by(leased, requirement.as_ref()),
+        by,
         ..Recalled::default()
     }));
     let domain = lane.destination.host.to_string();

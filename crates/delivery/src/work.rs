@@ -14,7 +14,7 @@ use mail_types::{HostName, Recipient, Timestamp};
 use outbound_queue::{Leased, QueueError, QueueStore};
 use smtp_client::{
     AuthFault, Body, Cause, Connector, RecipientOutcome, Reply, Stage, Transaction,
-    TransactionError, Transcript,
+    TransactionError, Transcript, wants_a_login,
 };
 
 use crate::content;
@@ -25,7 +25,6 @@ use crate::findings::Findings;
 use crate::orcpt;
 use crate::plan::{Candidate, shuffle_equals};
 use crate::ports::PossibleDuplicate;
-use crate::replies::wants_a_login;
 use crate::sessions::{NoSession, Session, Sessions, Source, Way, failed_record, judged};
 use crate::unknown;
 use crate::verdict::{Failure, Verdict, shown};
@@ -245,7 +244,7 @@ impl<S: QueueStore> Attempt<'_, S> {
                 found.times = error.times;
                 let (ip, port) = (way.address.ip(), way.address.port());
                 let mut failure = HostFailure::from_cause(
-                    &self.about(),
+                    &self.about_cause(way, &error.cause),
                     way.name,
                     ip,
                     port,
@@ -409,7 +408,7 @@ impl<S: QueueStore> Attempt<'_, S> {
                 {
                     let (ip, port) = session.address();
                     let cause = Cause::Auth(AuthFault::Wanted(reply));
-                    let (about, name) = (self.about(), way.name);
+                    let (about, name) = (self.about_cause(way, &cause), way.name);
                     HostFailure::from_cause(&about, name, ip, port, Stage::Auth, &cause).deferred()
                 }
                 RecipientOutcome::Refused {
@@ -443,12 +442,12 @@ impl<S: QueueStore> Attempt<'_, S> {
     fn mail_refused(&self, way: &Way<'_>, session: &Session, reply: Reply) -> HostFailure {
         let (ip, port) = session.address();
         let cause = Cause::Remote(reply);
-        let mut failure =
-            HostFailure::from_cause(&self.about(), way.name, ip, port, Stage::Mail, &cause);
+        let about = self.about_cause(way, &cause);
+        let mut failure = HostFailure::from_cause(&about, way.name, ip, port, Stage::Mail, &cause);
         if failure.reason == Reason::TlsRequiredByPeer {
             match session.without_tls() {
                 Case::Usual => {}
-                unmet => failure.without_tls(&self.about(), unmet),
+                unmet => failure.without_tls(&about, unmet),
             }
             // The host offers TLS, and it failed: whoever stands between us may have made it fail.
             if let Some(reason) = session.fell_back() {
@@ -526,8 +525,9 @@ impl<S: QueueStore> Attempt<'_, S> {
             let _ = self.note(way, session, &pairs.0, pairs.1, found);
         }
         let (ip, port) = session.address();
+        let about = self.about_cause(way, &error.cause);
         let mut failure =
-            HostFailure::from_cause(&self.about(), way.name, ip, port, error.stage, &error.cause);
+            HostFailure::from_cause(&about, way.name, ip, port, error.stage, &error.cause);
         failure.tls = session.tls();
         found.ours |= matches!(error.cause, Cause::Local(_)); // damaged content
         found.begun |= error.stage != Stage::Mail;

@@ -264,6 +264,15 @@ impl Reason {
         facts::is_of_tls(self)
     }
 
+    /// Whether it is the certificate or the name that does not fit, in a session that is encrypted.
+    #[must_use]
+    pub const fn is_of_certificate(self) -> bool {
+        matches!(
+            self,
+            Self::CertExpired | Self::CertHostMismatch | Self::CertNotTrusted | Self::MxNotInPolicy
+        )
+    }
+
     /// Whether it is the sender who has to act.
     #[must_use]
     pub fn is_for_sender(self, case: Case) -> bool {
@@ -324,11 +333,11 @@ impl Reason {
     pub fn request(self, facts: &Facts<'_>) -> Option<String> {
         let text = self.said(facts.case).request;
         let theirs = match facts.by {
-            DemandedBy::Recipient | DemandedBy::Sender => true,
+            DemandedBy::Recipient | DemandedBy::TlsaRecords | DemandedBy::Sender => true,
             DemandedBy::Rule | DemandedBy::Default => {
                 self.side_in(facts.case, facts.by) == self.side()
             }
-            DemandedBy::Route => false,
+            _ => false,
         };
         (theirs && !text.is_empty()).then(|| fill(text, facts))
     }

@@ -28,6 +28,7 @@ mod steps;
 mod timer;
 mod transcript;
 mod verify;
+mod wanted;
 mod wire;
 
 pub use account::{Account, AccountKey};
@@ -54,3 +55,4 @@ pub use smtp_proto::{
 };
 pub use steps::{awaited, stage_words};
 pub use transcript::Transcript;
+pub use wanted::{wants_a_login, wants_tls};

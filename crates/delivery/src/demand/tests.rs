@@ -373,16 +373,54 @@ fn a6_24_testing_is_evaluated_and_recorded() {
 }
 
 #[test]
-fn what_all_domains_are_asked_for_is_not_told_as_a_rule_for_one() {
+fn f3_01_who_demands_what_a_host_has_not_met() {
+    let by = |inputs: &Inputs, reason, standing: &Standing| {
+        Requirement::of(inputs).demanded_by(reason, standing)
+    };
+    let no_tls = Reason::StarttlsNotOffered;
     let general = Inputs {
         delivery_tls: Some(RequiredTls::Verified),
         ..Inputs::default()
     };
-    assert_eq!(Requirement::of(&general).demanded_by(), DemandedBy::Default);
+    let none = Standing::NONE;
+    assert_eq!(by(&general, no_tls, &none), DemandedBy::Default);
     let rule = LocalRule {
         tls: Some(RequiredTls::Verified),
         ..LocalRule::default()
     };
-    let ruled = Inputs { rule, ..general };
-    assert_eq!(Requirement::of(&ruled).demanded_by(), DemandedBy::Rule);
+    let ruled = Inputs {
+        rule,
+        ..general.clone()
+    };
+    assert_eq!(by(&ruled, no_tls, &none), DemandedBy::Rule);
+    // TLSA records of this host, and of another one; and what they do not ask for.
+    let listed = Standing {
+        dane: crate::standing::HostDane::Unusable {
+            base: mx("mx1.d.test"),
+            why: "usage 1".into(),
+        },
+        ..Standing::NONE
+    };
+    let published = Inputs {
+        dane_published: true,
+        ..general
+    };
+    assert_eq!(by(&published, no_tls, &listed), DemandedBy::TlsaRecords);
+    assert_eq!(by(&published, no_tls, &none), DemandedBy::Default);
+    assert_eq!(
+        by(&published, Reason::CertExpired, &listed),
+        DemandedBy::Default
+    );
+    assert_eq!(
+        by(&published, Reason::Connect, &listed),
+        DemandedBy::Recipient
+    );
+    // A route that leaves it to the next hop demands nothing.
+    let route = |tls| Inputs {
+        route_tls: Some(tls),
+        ..Inputs::default()
+    };
+    let (strict, lenient) = (route(RouteTls::Verified), route(RouteTls::Policy));
+    assert_eq!(by(&strict, no_tls, &none).by_route(), DemandedBy::Route);
+    assert_eq!(by(&lenient, no_tls, &none).by_route(), DemandedBy::NextHop);
 }

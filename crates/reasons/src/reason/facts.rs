@@ -24,17 +24,27 @@ pub struct Facts<'a> {
 /// Who demands what a host did not meet, and so whose move it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum DemandedBy {
-    /// The recipient's domain or its hosts: a policy, TLSA records. Also where nobody demands anything.
+    /// The recipient's domain: its policy. Also where nobody demands anything.
     #[default]
     Recipient,
+    /// The host's own TLSA records.
+    TlsaRecords,
     /// The sender, with REQUIRETLS.
     Sender,
     /// Our configuration for the domain: a `[[domain]]` rule, a pin.
     Rule,
     /// Our configuration for all domains: `delivery.tls`.
     Default,
-    /// The mail goes by a `[[route]]` of ours, whose next hop is not the recipient's.
+    /// A `[[route]]` of ours, whose next hop is not the recipient's.
     Route,
+    /// What the next hop of a route publishes. Also where nobody demands anything of it.
+    NextHop,
+    /// The sender, of the next hop of a route.
+    SenderByRoute,
+    /// Our configuration for the domain, of the next hop of a route.
+    RuleByRoute,
+    /// Our configuration for all domains, of the next hop of a route.
+    DefaultByRoute,
 }
 
 /// The cases of a reason in which there is something else to be done than usually.
@@ -132,23 +142,59 @@ pub enum Reader {
 }
 
 impl DemandedBy {
-    const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Recipient,
+        Self::TlsaRecords,
         Self::Sender,
         Self::Rule,
         Self::Default,
         Self::Route,
+        Self::NextHop,
+        Self::SenderByRoute,
+        Self::RuleByRoute,
+        Self::DefaultByRoute,
     ];
+
+    /// The same, where the mail goes by a `[[route]]` of ours.
+    #[must_use]
+    pub const fn by_route(self) -> Self {
+        match self {
+            Self::Recipient | Self::TlsaRecords | Self::NextHop => Self::NextHop,
+            Self::Sender | Self::SenderByRoute => Self::SenderByRoute,
+            Self::Rule | Self::RuleByRoute => Self::RuleByRoute,
+            Self::Default | Self::DefaultByRoute => Self::DefaultByRoute,
+            Self::Route => Self::Route,
+        }
+    }
+
+    /// Whether the host is the next hop of a route, and not the recipient's.
+    pub(super) const fn is_by_route(self) -> bool {
+        match self {
+            Self::Route
+            | Self::NextHop
+            | Self::SenderByRoute
+            | Self::RuleByRoute
+            | Self::DefaultByRoute => true,
+            Self::Recipient | Self::TlsaRecords | Self::Sender | Self::Rule | Self::Default => {
+                false
+            }
+        }
+    }
 
     /// For what is stored.
     #[must_use]
     pub const fn key(self) -> &'static str {
         match self {
             Self::Recipient => "recipient",
+            Self::TlsaRecords => "tlsa",
             Self::Sender => "sender",
             Self::Rule => "rule",
             Self::Default => "default",
             Self::Route => "route",
+            Self::NextHop => "next-hop",
+            Self::SenderByRoute => "sender-by-route",
+            Self::RuleByRoute => "rule-by-route",
+            Self::DefaultByRoute => "default-by-route",
         }
     }
 
@@ -306,10 +352,10 @@ pub(super) fn fill(template: &str, facts: &Facts<'_>) -> String {
 
 fn admin(the: &str, whoever: &str, facts: &Facts<'_>, mx: &str, domain: &str, out: &mut String) {
     let words = match facts.by {
-        DemandedBy::Route => [whoever, " runs ", mx, ", the next hop of our route,"],
-        DemandedBy::Recipient | DemandedBy::Sender | DemandedBy::Rule | DemandedBy::Default => {
-            [the, " administrator of ", domain, ""]
-        }
+        by if by.is_by_route() => [whoever, " runs ", mx, ", the next hop of our route,"],
+        // They belong to the host, whoever's domain it serves.
+        DemandedBy::TlsaRecords => [the, " administrator of ", mx, ""],
+        _ => [the, " administrator of ", domain, ""],
     };
     out.extend(words);
 }
@@ -317,10 +363,18 @@ fn admin(the: &str, whoever: &str, facts: &Facts<'_>, mx: &str, domain: &str, ou
 fn demand(facts: &Facts<'_>, domain: &str, out: &mut String) {
     let who = match facts.by {
         DemandedBy::Recipient => "a policy for ",
-        DemandedBy::Rule => "our own rule for ",
+        DemandedBy::Rule | DemandedBy::RuleByRoute => "our own rule for ",
         DemandedBy::Route => "our own route for ",
-        DemandedBy::Sender => return out.push_str("the sender (REQUIRETLS)"),
-        DemandedBy::Default => return out.push_str("our setting `delivery.tls`"),
+        DemandedBy::TlsaRecords => return out.push_str("DANE (its TLSA records)"),
+        DemandedBy::NextHop => {
+            return out.push_str("what the next hop publishes (a policy or TLSA records)");
+        }
+        DemandedBy::Sender | DemandedBy::SenderByRoute => {
+            return out.push_str("the sender (REQUIRETLS)");
+        }
+        DemandedBy::Default | DemandedBy::DefaultByRoute => {
+            return out.push_str("our setting `delivery.tls`");
+        }
     };
     out.extend([who, domain]);
 }
@@ -329,14 +383,19 @@ const fn ours(facts: &Facts<'_>) -> &'static str {
     match (facts.reader, facts.by) {
         // Of no use to them: they cannot change anything here.
         (Reader::Sender, _) => "",
-        (Reader::Operator, DemandedBy::Recipient | DemandedBy::Sender) => {
-            "Nothing has to be changed here."
+        (
+            Reader::Operator,
+            DemandedBy::Recipient
+            | DemandedBy::TlsaRecords
+            | DemandedBy::Sender
+            | DemandedBy::NextHop
+            | DemandedBy::SenderByRoute,
+        ) => "Nothing has to be changed here.",
+        (Reader::Operator, DemandedBy::Rule | DemandedBy::RuleByRoute) => {
+            "It is our own rule that demands this (`tls` or `mta-sts` of `[[domain]]`, or a pin): change it if it \
+             asks for too much."
         }
-        (Reader::Operator, DemandedBy::Rule) => {
-            "It is our own rule that demands this (`tls` or `mta-sts` of `[[domain]]`): change it if it asks \
-             for too much."
-        }
-        (Reader::Operator, DemandedBy::Default) => {
+        (Reader::Operator, DemandedBy::Default | DemandedBy::DefaultByRoute) => {
             "It is our own setting `delivery.tls` that demands this, of every domain: a `[[domain]]` rule with \
              another `tls` can ask for less of this one."
         }
@@ -351,7 +410,7 @@ const KEPT: &str = "Mail is kept and tried again by itself once that is repaired
 /// Whose move it is, if the reason by itself says `side`.
 pub(super) const fn side(reason: Reason, side: Side, by: DemandedBy) -> Side {
     match (side, by) {
-        (Side::RecipientAdmin, DemandedBy::Route) => Side::Us,
+        (Side::RecipientAdmin, by) if by.is_by_route() => Side::Us,
         (Side::RecipientAdmin, DemandedBy::Rule | DemandedBy::Default) if is_of_tls(reason) => {
             Side::Us
         }

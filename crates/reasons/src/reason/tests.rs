@@ -136,13 +136,7 @@ fn f3_04_every_text_is_complete_and_without_placeholders() {
     }
 }
 
-const EVERYBODY: [DemandedBy; 5] = [
-    DemandedBy::Recipient,
-    DemandedBy::Sender,
-    DemandedBy::Rule,
-    DemandedBy::Default,
-    DemandedBy::Route,
-];
+const EVERYBODY: [DemandedBy; 10] = DemandedBy::ALL;
 
 /// Every text in every case, for everybody.
 fn everything() -> Vec<(Reason, Facts<'static>)> {
@@ -394,4 +388,86 @@ fn who_has_no_usable_mx_is_told_why_and_by_whom_it_is_mended() {
         advice.contains("`relay`") && advice.contains("d.test"),
         "{advice}"
     );
+}
+
+#[test]
+fn f3_01_who_demands_tls_is_named_and_nobody_else() {
+    let said = |by| {
+        let facts = Facts {
+            domain: "d.test",
+            mx: Some("mx1.d.test"),
+            by,
+            ..Facts::default()
+        };
+        let reason = Reason::StarttlsNotOffered;
+        let text = format!("{} {}", reason.sentence(&facts), reason.advice(&facts));
+        (text, reason.side_in(Case::Usual, by))
+    };
+    for (by, demand, todo, side) in [
+        (
+            DemandedBy::Recipient,
+            "a policy for d.test demands",
+            "Nothing has to be changed here",
+            Side::RecipientAdmin,
+        ),
+        (
+            DemandedBy::TlsaRecords,
+            "DANE (its TLSA records) demands",
+            "The administrator of mx1.d.test should",
+            Side::RecipientAdmin,
+        ),
+        (
+            DemandedBy::Sender,
+            "the sender (REQUIRETLS) demands",
+            "The administrator of d.test should",
+            Side::RecipientAdmin,
+        ),
+        (
+            DemandedBy::Rule,
+            "our own rule for d.test demands",
+            "or a pin",
+            Side::Us,
+        ),
+        (
+            DemandedBy::Default,
+            "our setting `delivery.tls` demands",
+            "of every domain",
+            Side::Us,
+        ),
+        (
+            DemandedBy::Route,
+            "our own route for d.test demands",
+            "change its `tls`",
+            Side::Us,
+        ),
+        (
+            DemandedBy::NextHop,
+            "what the next hop publishes",
+            "Whoever runs mx1.d.test",
+            Side::Us,
+        ),
+        (
+            DemandedBy::DefaultByRoute,
+            "our setting `delivery.tls` demands",
+            "Whoever runs mx1.d.test",
+            Side::Us,
+        ),
+    ] {
+        let (text, whose) = said(by);
+        assert!(
+            text.contains(demand) && text.contains(todo),
+            "{by:?}: {text}"
+        );
+        assert_eq!(whose, side, "{by:?}");
+        assert_eq!(
+            text.contains("our own route"),
+            by == DemandedBy::Route,
+            "{text}"
+        );
+        assert_eq!(
+            text.contains("a policy for"),
+            by == DemandedBy::Recipient,
+            "{text}"
+        );
+    }
 }

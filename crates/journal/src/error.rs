@@ -68,12 +68,21 @@ fn describe(operation: &FailedOperation) -> &'static str {
     }
 }
 
+fn lack(failure: &Failure) -> &'static str {
+    if crate::segment::is_out_of_descriptors(&failure.source) {
+        "no more files can be opened (raise LimitNOFILE)"
+    } else {
+        "the disk is full"
+    }
+}
+
 /// Why a group is not durable. Nothing of it will be found after a restart, except after [`Poisoned`](Self::Poisoned),
 /// when it may be found whole.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AppendError {
-    /// The disk is full (space, inodes or quota). Nothing of the group is on disk and the journal goes on: try again when there is room.
-    #[error("the disk is full: {0}")]
+    /// The disk is full (space, inodes or quota), or no file can be opened for now. Nothing of the group is on disk and the journal
+    /// goes on: try again when there is room.
+    #[error("{lack}: {0}", lack = lack(.0))]
     Full(Failure),
     /// A write or sync failed, now or earlier. Nothing more is appended until restart.
     #[error("the journal stopped after a disk failure, restart when the disk is well: {0}")]

@@ -29,6 +29,8 @@ impl LargeFiles {
                 storage.unlink(&entry.path)?;
             }
         }
+        // Its descriptor is kept from here on, for removals when there is none left.
+        storage.sync_dir(&dir)?;
         Ok(Self { storage, dir })
     }
 

@@ -2,9 +2,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::storage::{DirEntry, Storage, StorageFile};
 
@@ -70,9 +72,35 @@ impl Storage for RealDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        File::open(dir)?.sync_all()
+        directory(dir)?.sync_all()
     }
 }
+
+/// An open directory, kept: a segment that was unlinked when the process had no descriptor left could
+/// not be made durably gone otherwise, which would be a failure of the store.
+fn directory(dir: &Path) -> io::Result<Arc<File>> {
+    let there = fs::metadata(dir)?;
+    let there = (there.dev(), there.ino());
+    let mut kept = DIRECTORIES.lock();
+    if let Some((_, file)) = kept.iter().find(|(which, _)| *which == there) {
+        return Ok(Arc::clone(file));
+    }
+    let file = Arc::new(File::open(dir)?);
+    if kept.len() == MOST_DIRECTORIES {
+        kept.remove(0);
+    }
+    kept.push((there, Arc::clone(&file)));
+    Ok(file)
+}
+
+type Kept = Vec<((u64, u64), Arc<File>)>;
+
+/// By device and inode, so that a directory that was replaced is not taken for the one that is there. An
+/// inode's number is not given to another file while the directory is open.
+static DIRECTORIES: Mutex<Kept> = Mutex::new(Vec::new());
+
+/// Those of the queue, its bodies and the policies, and some more.
+const MOST_DIRECTORIES: usize = 16;
 
 struct RealFile(File);
 
@@ -109,3 +137,22 @@ impl StorageFile for RealFile {
 
 /// `IOV_MAX` of Linux and the BSDs.
 const MAX_PIECES: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_opened_once_and_again_when_another_stands_there() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path().join("queue");
+        fs::create_dir(&dir).unwrap();
+        let first = directory(&dir).unwrap();
+        assert!(Arc::ptr_eq(&first, &directory(&dir).unwrap()));
+        fs::rename(&dir, place.path().join("aside")).unwrap();
+        fs::create_dir(&dir).unwrap();
+        assert!(!Arc::ptr_eq(&first, &directory(&dir).unwrap()));
+        fs::remove_dir(&dir).unwrap();
+        assert!(directory(&dir).is_err());
+    }
+}

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use rustix::io::Errno;
 
 use crate::error::{FailedOperation, Failure, OpenError};
 use crate::format::{SEGMENT_HEADER_LEN, SegmentHeader, SegmentHeaderRead};
@@ -26,7 +27,7 @@ pub(crate) struct SegmentDir {
 
 /// Why a new segment was not made.
 pub(crate) enum CreateError {
-    /// The disk is full, and nothing of the segment is left.
+    /// The disk is full or no file can be opened, and nothing of the segment is left.
     Full(Failure),
     /// Anything else: what is on disk is unknown.
     Failed(Failure),
@@ -124,7 +125,10 @@ impl SegmentDir {
         let failure = |error| Failure::new(FailedOperation::CreateSegment, &path, error);
         let file = match self.storage.create_new(&path) {
             Ok(file) => file,
-            Err(error) if is_full(&error) => return Err(CreateError::Full(failure(error))),
+            // Nothing was made, and nothing is unknown.
+            Err(error) if is_full(&error) || is_out_of_descriptors(&error) => {
+                return Err(CreateError::Full(failure(error)));
+            }
             Err(error) => return Err(CreateError::Failed(failure(error))),
         };
         let header = SegmentHeader {
@@ -171,6 +175,14 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     )
+}
+
+/// Neither the process nor the system can open one more file for now.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    let errno = error.raw_os_error();
+    [Errno::MFILE, Errno::NFILE]
+        .iter()
+        .any(|e| errno == Some(e.raw_os_error()))
 }
 
 fn segment_number(name: &str) -> Option<u32> {

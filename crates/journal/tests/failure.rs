@@ -97,6 +97,19 @@ fn h6_10_no_room_for_a_new_segment_refuses_and_leaves_nothing() {
 }
 
 #[test]
+fn h9_01_no_descriptor_for_a_new_segment_refuses_for_now_and_says_so() {
+    let disk = SimulatedDisk::new(3);
+    let journal = open(&disk);
+    journal.append_and_wait(Record::new(1, 1, "")).unwrap();
+    disk.fail_at(disk.operations() + 1, 24);
+    let error = journal.rotate().unwrap_err().to_string();
+    assert!(error.starts_with("no more files can be opened"), "{error}");
+    journal.health().unwrap();
+    journal.append_and_wait(Record::new(1, 2, "")).unwrap();
+    assert_eq!(journal.rotate().unwrap(), 2);
+}
+
+#[test]
 fn a_disk_that_has_no_room_for_zeros_has_room_for_records() {
     let disk = SimulatedDisk::new(31);
     let journal = open_with_room(&disk, 1 << 20);

@@ -20,17 +20,35 @@ pub(crate) fn provide(settings: &Settings, observer: &Observer) {
     if allowed >= needed {
         return;
     }
+    let detail = format!(
+        "fewer files may be open than the configuration needs: raise LimitNOFILE of the unit \
+         (or ulimit -n), or lower access.connections and delivery.connections; until then at most {} \
+         clients are served at once",
+        share(settings.access.connections, allowed)
+    );
     let (allowed, needed) = (allowed.to_string(), needed.to_string());
     let fields = [
         ("allowed", allowed.as_str()),
         ("needed", needed.as_str()),
-        (
-            "detail",
-            "fewer files may be open than the configuration needs: raise LimitNOFILE of the unit \
-             (or ulimit -n), or lower access.connections and delivery.connections",
-        ),
+        ("detail", &detail),
     ];
     observer.process("process.descriptors", Level::Warn, &fields);
+}
+
+/// How many clients may be connected: `access.connections`, or fewer where too few files may be open.
+/// Clients that took every descriptor would leave none to the store and to deliveries.
+pub(crate) fn connections(settings: &Settings) -> usize {
+    let configured = settings.access.connections;
+    let needed = needed(settings);
+    match raise(needed) {
+        Some(allowed) if allowed < needed => share(configured, allowed),
+        _ => configured,
+    }
+}
+
+fn share(configured: usize, allowed: u64) -> usize {
+    let half = usize::try_from(allowed / 2).unwrap_or(usize::MAX);
+    configured.min(half.max(1))
 }
 
 /// No image of our memory is written when the process dies: passwords and keys are in it (row G2-12).
@@ -88,3 +106,15 @@ fn raise(needed: u64) -> Option<u64> {
 
 /// Segments, index, policies, log, resolver, control connections.
 const OTHERS: u64 = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn h9_01_clients_take_half_of_few_descriptors() {
+        assert_eq!(share(1_000, 256), 128);
+        assert_eq!(share(20, 256), 20);
+        assert_eq!(share(20, 1), 1);
+    }
+}

@@ -195,7 +195,7 @@ fn access(s: &Settings, identities: Identities) -> Access {
 
 fn limits(s: &Settings) -> Limits {
     Limits {
-        connections: s.access.connections,
+        connections: super::descriptors::connections(s),
         connections_per_address: s.access.connections_per_client,
         connection_rate: s.access.limits.connection_rate.map(|rate| ConnectionRate {
             count: rate.count.get(),

@@ -1,7 +1,7 @@
 //! What operators turn on and change while the relay runs: traces, the configuration, the log.
 
 use mail_types::Timestamp;
-use sealpost_tests::{Event, Relay};
+use sealpost_tests::{Event, Relay, eventually};
 use testkit::PolicyFault;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -191,6 +191,20 @@ testkit::net_test! {
         }
         let (before, after) = both(&relay);
         assert!(before.contains(&first) && !after.contains(&first), "{before}\n{after}");
+    }
+
+    async fn h7_11_a_refused_reload_goes_on_in_a_new_file_as_well_and_says_so_there() {
+        let net = Net::start().await;
+        let mut relay = net.relay().await;
+        let (log, old) = (relay.folder().join("events.log"), relay.folder().join("events.log.1"));
+        relay.reconfigure(|c| c.set("queue.retry", r#"["soon"]"#));
+        std::fs::rename(&log, &old).unwrap();
+        relay.hang_up();
+        let told = eventually(SOON, async || {
+            let new = std::fs::read_to_string(&log).unwrap_or_default();
+            new.contains("config.reload-failed").then_some(())
+        });
+        assert!(told.await.is_some(), "{}", std::fs::read_to_string(&old).unwrap());
     }
 
     async fn completions_are_printed_for_each_shell() {

@@ -53,6 +53,12 @@ impl<S: QueueStore> Process<S> {
     }
 
     fn refused(&self, error: &str) {
+        // Whoever rotates the log signals for a new file, whatever became of the configuration since:
+        // the old one is deleted some day, and this event is to be read.
+        match open::outlet(&self.reloading.settings()) {
+            Ok(outlet) => self.observer.log.switch(outlet),
+            Err(problem) => tracing::error!(%problem, "the log is not opened anew"),
+        }
         // An event is one line.
         let detail = error.lines().collect::<Vec<_>>().join("; ");
         let fields = [("detail", &*detail)];

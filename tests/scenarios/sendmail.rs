@@ -131,6 +131,15 @@ testkit::net_test! {
         command.arg("sendmail").arg("--config").arg(relay.config_path()).arg("b@d.test");
         let closed = run(command, b"").await;
         assert_eq!(closed.code, Some(74), "{closed:?}");
+        // A configuration that is there and cannot be read is not passed over for the defaults.
+        let place = relay.folder().join("elsewhere");
+        std::fs::create_dir_all(place.join("config")).unwrap();
+        std::os::unix::fs::symlink("sealpost.toml", place.join("config/sealpost.toml")).unwrap();
+        let mut command = Command::new(sealpost_binary());
+        command.args(["sendmail", "b@d.test"]).current_dir(&place);
+        let unread = run(command, mail).await;
+        assert_eq!(unread.code, Some(78), "{unread:?}");
+        assert!(unread.stderr.contains("config/sealpost.toml: cannot be read"), "{unread:?}");
         // Input that cannot be read to its end: a folder.
         let folder = std::fs::File::open(relay.folder()).unwrap();
         let child = Command::new(sealpost_binary())

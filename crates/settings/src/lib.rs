@@ -33,7 +33,9 @@ pub use changes::{Change, Values};
 pub use check::dangers;
 pub use identity::{CertificateMatch, Identity, Logins, SenderAddresses, SenderMatch};
 pub use inbound::{ClientLimits, NamedCertificate};
-pub use load::{Loaded, Sources, control_socket, has_standard_file, load, users_file, values};
+pub use load::{
+    Loaded, Sources, control_socket, has_standard_file, load, users_file, values, visible_values,
+};
 pub use log_filter::log_filter;
 pub use mail_loop::{is_local_address, mail_loop_warning};
 pub use problem::{ConfigError, Place, Problem, Severity};

@@ -1,5 +1,6 @@
 //! From files and variables to settings that the server can start with.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use mail_types::Timestamp;
@@ -109,7 +110,7 @@ fn alone<T>(
 ) -> Result<T, ConfigError> {
     let path = match config {
         Some(path) => Some(path.to_owned()),
-        None => standard_file().ok(),
+        None => visible_file(),
     };
     let file = match path {
         Some(path) => Some((path.display().to_string(), read(&path)?)),
@@ -130,17 +131,33 @@ fn alone<T>(
 }
 
 /// The values alone, with nothing looked up in the file system: for programs of users who may
-/// not read keys and passwords. A standard file that they may not read either counts as not there.
+/// not read keys and passwords. Without a file they are the defaults.
 ///
 /// # Errors
-/// The named file cannot be read, or a value is wrong.
+/// The file that was named, or the standard one that is there, cannot be read, or a value is wrong.
 pub fn values(config: Option<&Path>) -> Result<Settings, ConfigError> {
-    let file = match config {
+    match config {
+        Some(path) => values_of(Some(path)),
+        None => values_of(standard_file().ok().as_deref()),
+    }
+}
+
+/// The same for those who have said what they need: a standard file that they may not read counts as
+/// not there.
+///
+/// # Errors
+/// The file that was named cannot be read, or a value is wrong.
+pub fn visible_values(config: Option<&Path>) -> Result<Settings, ConfigError> {
+    match config {
+        Some(path) => values_of(Some(path)),
+        None => values_of(visible_file().as_deref()),
+    }
+}
+
+fn values_of(path: Option<&Path>) -> Result<Settings, ConfigError> {
+    let file = match path {
         Some(path) => Some((path.display().to_string(), read(path)?)),
-        None => standard_file().ok().and_then(|path| {
-            let text = std::fs::read_to_string(&path).ok()?;
-            Some((path.display().to_string(), text))
-        }),
+        None => None,
     };
     let named = file
         .as_ref()
@@ -199,7 +216,7 @@ fn read(path: &Path) -> Result<String, ConfigError> {
         |place, message, remedy| ConfigError(vec![Problem::error(place, "", message, remedy)]);
     let name = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|error| {
-        let remedy = "give a readable file with --config";
+        let remedy = "let this user read it, or give a readable file with --config";
         let place = Place::File(name.clone());
         problem(place, format!("cannot be read: {error}"), remedy)
     })?;
@@ -220,11 +237,27 @@ pub fn has_standard_file() -> bool {
     standard_file().is_ok()
 }
 
+/// The standard file, unless this user may not read it.
+fn visible_file() -> Option<PathBuf> {
+    let hidden = |path: &PathBuf| {
+        std::fs::File::open(path).is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied)
+    };
+    standard_file().ok().filter(|path| !hidden(path))
+}
+
+/// One that cannot be looked at is there as well: whoever reads it says why it cannot be read, and
+/// nothing else takes its place.
 fn standard_file() -> Result<PathBuf, ConfigError> {
     STANDARD_FILES
         .iter()
         .map(PathBuf::from)
-        .find(|path| path.exists())
+        .find(|path| match std::fs::metadata(path) {
+            Ok(_) => true,
+            Err(e) => !matches!(
+                e.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ),
+        })
         .ok_or_else(|| {
             ConfigError(vec![Problem::error(
                 Place::Default,

@@ -15,10 +15,13 @@ use crate::exit::{Failure, Status};
 pub(crate) fn run(config: Option<&Path>, arguments: Vec<String>) -> anyhow::Result<Status> {
     let options = Options::parse(arguments).map_err(failure)?;
     let config = options.config.as_deref().map(Path::new).or(config);
-    let settings = settings::values(config)?;
-    let server = match &options.server {
-        Some(server) => named(server)?,
-        None => first_listener(&settings)?,
+    let (settings, server) = match &options.server {
+        Some(server) => (settings::visible_values(config)?, named(server)?),
+        None => {
+            let settings = settings::values(config)?;
+            let server = first_listener(&settings)?;
+            (settings, server)
+        }
     };
     let hostname = settings.server.hostname;
     if options.mode == Mode::Smtp {

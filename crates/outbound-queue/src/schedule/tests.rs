@@ -187,6 +187,40 @@ fn e5_05_one_sender_with_a_hundred_thousand_does_not_hold_up_another() {
 }
 
 #[test]
+fn h9_10_after_an_outage_the_oldest_go_first_also_while_an_order_makes_them_due() {
+    const ALL: u64 = 100_000;
+    let mut s = Schedule::default();
+    let d = Destination::new("d.test");
+    let now = Timestamp::from_millis(ALL);
+    s.suspend(&d, Some(now), Timestamp::default());
+    for n in 0..ALL {
+        let when = When {
+            time: Timestamp::from_millis(10 * ALL + n),
+            put_off: true,
+            reason: None,
+            blame: None,
+            mixed: false,
+            alone: true,
+        };
+        s.insert(&d, QueueId::from_raw(n), &when, 1);
+    }
+    s.suspend(&d, None, now);
+    // An order goes through them, the oldest first, while mail goes out.
+    let mut ordered = 0;
+    for next in (0..ALL).step_by(100) {
+        let some: Vec<Key> = (ordered.max(next)..ALL.min(next + 400))
+            .map(|n| key(10 * ALL + n, n))
+            .collect();
+        s.make_due(&d, &some, now);
+        ordered = next + 400;
+        let due = s.due(&d, now, 100);
+        let ids: Vec<u64> = due.iter().map(|key| key.1.raw()).collect();
+        assert_eq!(ids, (next..next + 100).collect::<Vec<_>>());
+        assert!(due.iter().all(|key| s.remove(&d, *key)));
+    }
+}
+
+#[test]
 fn notifications_come_after_mail_but_for_a_tenth() {
     let d = Destination::new("d.test");
     let now = Timestamp::from_millis(90_000);

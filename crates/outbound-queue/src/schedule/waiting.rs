@@ -129,7 +129,9 @@ impl Waiting {
         self.due_of_kind(false, now, open).next().is_some()
     }
 
-    /// What is due, what was put off first: it waits longest.
+    /// What is due. What was put off and what was not stand in the order of their times, which say nothing of each
+    /// other: of the two that come next the older message goes (row H9-10), also while an order makes the one kind
+    /// into the other.
     fn due_of_kind(&self, notice: bool, now: Timestamp, open: bool) -> impl Iterator<Item = Key> {
         let of = |put_off: bool| {
             let groups = self
@@ -137,8 +139,15 @@ impl Waiting {
                 .filter(move |(part, _)| part.put_off == put_off && part.notice == notice);
             merged(groups.map(|(_, group)| group))
         };
-        let put_off = of(true).take_while(move |key| open || key.0 <= now);
-        put_off.chain(of(false).take_while(move |key| key.0 <= now))
+        let mut put_off = of(true)
+            .take_while(move |key| open || key.0 <= now)
+            .peekable();
+        let mut others = of(false).take_while(move |key| key.0 <= now).peekable();
+        std::iter::from_fn(move || match (put_off.peek(), others.peek()) {
+            (Some(first), Some(other)) if other.1 < first.1 => others.next(),
+            (Some(_), _) => put_off.next(),
+            (None, _) => others.next(),
+        })
     }
 
     pub(super) fn count_due(&mut self, now: Timestamp, open: bool) -> u64 {
@@ -188,7 +197,9 @@ impl Waiting {
             let mut keys = by_sender.range((sender, put_off, start)..=(sender, put_off, end));
             keys.next().map(|(_, _, key)| *key)
         };
-        first(true, if open { NEVER } else { now }).or_else(|| first(false, now))
+        let put_off = first(true, if open { NEVER } else { now });
+        let both = put_off.into_iter().chain(first(false, now));
+        both.min_by_key(|key| key.1)
     }
 
     /// What is returned, then one due entry of each sender, beginning with whose turn it is; what is still

@@ -42,6 +42,7 @@ pub(crate) async fn status<S: QueueStore>(State(control): State<Control<S>>) -> 
         deferred,
         bounced,
         connections: control.delivery.active() as u64,
+        waiting_for_hosts: control.delivery.aside() as u64,
         policies_by_mode: vec![
             ("enforce".to_owned(), policies.enforce),
             ("testing".to_owned(), policies.testing),

@@ -491,6 +491,9 @@ pub struct StatusView {
     pub bounced: u64,
     /// Outbound connections open now.
     pub connections: u64,
+    /// Deliveries that wait for a place at a host that has as many sessions as it may.
+    #[serde(default)]
+    pub waiting_for_hosts: u64,
     /// Stored policies by mode.
     #[schema(value_type = Vec<Vec<serde_json::Value>>)]
     pub policies_by_mode: Vec<(String, u64)>,

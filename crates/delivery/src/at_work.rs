@@ -63,6 +63,12 @@ impl Workers {
         self.count.load(Ordering::Relaxed)
     }
 
+    /// Those that wait for a place at a host. For a moment it may seem one more than there may be.
+    pub(crate) fn aside(&self) -> usize {
+        let limit = self.limit.load(Ordering::Relaxed);
+        self.aside.load(Ordering::Relaxed).min(limit)
+    }
+
     /// So many connections at most from now on.
     pub(crate) fn set_limit(&self, limit: usize) {
         self.limit.store(limit, Ordering::Relaxed);
@@ -184,6 +190,7 @@ mod tests {
         let workers = Arc::new(Workers::new(2));
         let (first, second) = (workers.begin(), workers.begin());
         let aside = workers.step_aside().unwrap();
+        assert_eq!(workers.aside(), 1);
         assert_eq!((workers.count(), workers.left()), (1, 2));
         let third = workers.begin();
         let back = tokio::spawn({
@@ -209,6 +216,7 @@ mod tests {
         let (first, _second) = (workers.begin(), workers.begin());
         let aside = workers.step_aside().unwrap();
         assert!(workers.step_aside().is_none());
+        assert_eq!(workers.aside(), 1);
         assert_eq!(workers.count(), 1);
         workers.stop();
         assert!(!aside.back().await);

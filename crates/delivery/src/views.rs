@@ -75,6 +75,12 @@ impl<S: QueueStore> Delivery<S> {
         self.inner.workers.count()
     }
 
+    /// Deliveries that wait for a place at a host that has as many sessions as it may; they have no connection.
+    #[must_use]
+    pub fn aside(&self) -> usize {
+        self.inner.workers.aside()
+    }
+
     /// What each destination has in memory.
     #[must_use]
     pub fn lanes(&self) -> Vec<LaneView> {

@@ -255,6 +255,8 @@ labels! {
         OutboundConnections => "outbound-connections",
         /// Attempts that are under way.
         Attempts => "attempts",
+        /// Deliveries that wait for a place at a host that has as many sessions as it may, without a connection.
+        WaitingForHosts => "waiting-for-hosts",
         /// Octets of messages in memory.
         BodyBytes => "body-bytes",
         /// Messages in memory: being delivered, or not yet in the queue's index.
@@ -284,7 +286,9 @@ impl Resource {
     pub const fn cap(self) -> Cap {
         match self {
             Self::InboundConnections => Cap::Key("access.connections"),
-            Self::OutboundConnections | Self::Attempts => Cap::Key("delivery.connections"),
+            Self::OutboundConnections | Self::Attempts | Self::WaitingForHosts => {
+                Cap::Key("delivery.connections")
+            }
             Self::BodyBytes => Cap::Key("queue.body-memory"),
             Self::MessagesInMemory => Cap::Key("queue.messages-in-memory"),
             Self::JournalBytes => Cap::Key("queue.journal-memory"),

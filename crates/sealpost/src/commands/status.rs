@@ -81,7 +81,12 @@ pub(super) async fn status(
         .get("/v1/history", &[("minutes", "5".to_owned())])
         .await?;
     out.field("recently", recently(&history).as_deref())?;
-    out.field("connections", Some(&status.connections.to_string()))?;
+    let aside = "wait for a place at their hosts".to_owned();
+    let aside = by_name(&[(aside, status.waiting_for_hosts)]);
+    out.field(
+        "connections",
+        Some(&format!("{}{aside}", status.connections)),
+    )?;
     let policies: u64 = status.policies_by_mode.iter().map(|(_, n)| n).sum();
     let policies = format!("{policies}{}", by_name(&status.policies_by_mode));
     out.field("policies", Some(&policies))?;

@@ -109,9 +109,13 @@ impl Sources {
         };
         if let Some((delivery, policies)) = &self.delivery {
             let active = delivery.active() as u64;
-            for resource in [Resource::OutboundConnections, Resource::Attempts] {
-                let limit = Some(delivery.settings().connections as u64);
-                snapshot.usage.push(usage(resource, active, limit));
+            let limit = Some(delivery.settings().connections as u64);
+            for (resource, in_use) in [
+                (Resource::OutboundConnections, active),
+                (Resource::Attempts, active),
+                (Resource::WaitingForHosts, delivery.aside() as u64),
+            ] {
+                snapshot.usage.push(usage(resource, in_use, limit));
             }
             let (senders, most) = delivery.notice_senders();
             let senders = usage(Resource::NoticeSenders, senders as u64, Some(most as u64));

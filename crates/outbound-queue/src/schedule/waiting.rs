@@ -129,9 +129,8 @@ impl Waiting {
         self.due_of_kind(false, now, open).next().is_some()
     }
 
-    /// What is due. What was put off and what was not stand in the order of their times, which say nothing of each
-    /// other: of the two that come next the older message goes (row H9-10), also while an order makes the one kind
-    /// into the other.
+    /// What is due. What was put off and what was not have times that say nothing of each other: of the two that come
+    /// next the older message goes (row H9-10), also while an order makes the one kind into the other.
     fn due_of_kind(&self, notice: bool, now: Timestamp, open: bool) -> impl Iterator<Item = Key> {
         let of = |put_off: bool| {
             let groups = self
@@ -144,9 +143,8 @@ impl Waiting {
             .peekable();
         let mut others = of(false).take_while(move |key| key.0 <= now).peekable();
         std::iter::from_fn(move || match (put_off.peek(), others.peek()) {
-            (Some(first), Some(other)) if other.1 < first.1 => others.next(),
-            (Some(_), _) => put_off.next(),
-            (None, _) => others.next(),
+            (Some(first), other) if other.is_none_or(|other| first.1 <= other.1) => put_off.next(),
+            _ => others.next(),
         })
     }
 
@@ -197,9 +195,8 @@ impl Waiting {
             let mut keys = by_sender.range((sender, put_off, start)..=(sender, put_off, end));
             keys.next().map(|(_, _, key)| *key)
         };
-        let put_off = first(true, if open { NEVER } else { now });
-        let both = put_off.into_iter().chain(first(false, now));
-        both.min_by_key(|key| key.1)
+        let put_off = first(true, if open { NEVER } else { now }).into_iter();
+        put_off.chain(first(false, now)).min_by_key(|key| key.1)
     }
 
     /// What is returned, then one due entry of each sender, beginning with whose turn it is; what is still
@@ -230,17 +227,11 @@ impl Waiting {
                 break;
             }
             keys.extend(key);
-            match sender.checked_add(1) {
-                Some(next) => self.turn = next,
-                None => self.turn = first.unwrap_or_default(),
-            }
+            self.turn = sender.checked_add(1).or(first).unwrap_or_default();
         }
         // Twice as many: some of them have come already.
         for key in self.due(now, open, max.saturating_mul(2)) {
-            if keys.len() >= max {
-                break;
-            }
-            if !keys.contains(&key) {
+            if keys.len() < max && !keys.contains(&key) {
                 keys.push(key);
             }
         }

@@ -4,9 +4,9 @@ use attempt::{Facts, Reason};
 use delivery::demand::{DaneRule, RequiredTls};
 use delivery::{Hosts, Route, RouteTls};
 use mail_types::{Domain, Mailbox, ReversePath};
-use mta_sts::Mode;
+use mta_sts::{Mode, NoRecord};
 use outbound_queue::QueueStore;
-use policy_cache::{Discovery, NoPolicy, Outcome, Waiting};
+use policy_cache::{Discovery, NoPolicy, Outcome, RecordTrouble, Waiting};
 use tokio::time::{Instant, timeout_at};
 
 use super::{PATIENCE, hosts, time};
@@ -85,7 +85,8 @@ impl Look {
             out.push(by_route(domain, &route));
             // Its own policy is not asked then.
         } else if let Some(discovery) = &self.discovery {
-            out.push(policy(domain, discovery, self.is_exempt));
+            let goes = !matches!(self.hosts, Some(Hosts::Undeliverable { .. }));
+            out.push(policy(domain, discovery, self.is_exempt, goes));
             out.extend(text(discovery));
             if self.policy_mode() == Some(Mode::Testing) {
                 out.extend(noted(control, domain));
@@ -215,7 +216,9 @@ fn set_by_operator<S: QueueStore>(control: &Control<S>, domain: &Domain) -> Vec<
 }
 
 /// What the domain demands, in plain words.
-fn policy(domain: &Domain, discovery: &Discovery, is_exempt: bool) -> String {
+///
+/// `goes`: DNS does not say that there is nowhere that its mail could go to.
+fn policy(domain: &Domain, discovery: &Discovery, is_exempt: bool, goes: bool) -> String {
     match &discovery.outcome {
         Outcome::Policy(applied) => {
             let stored = &applied.policy;
@@ -227,9 +230,10 @@ fn policy(domain: &Domain, discovery: &Discovery, is_exempt: bool) -> String {
                     "mail is delivered only to the hosts that it lists, over TLS with a valid certificate; otherwise it waits (RFC 8461 section 5)"
                 }
                 Mode::Testing => {
-                    "failures are only noted, and mail is delivered as if there were no policy (RFC 8461 section 5)"
+                    "failures are only noted, and mail is delivered as if there were no policy (RFC 8461 section 5): it \
+                     demands no TLS, and mail may go out unprotected"
                 }
-                Mode::None => "it asks for nothing",
+                Mode::None => "it asks for nothing, and mail may go out unprotected",
             };
             let id = stored
                 .id
@@ -250,14 +254,27 @@ fn policy(domain: &Domain, discovery: &Discovery, is_exempt: bool) -> String {
             )
         }
         Outcome::NoPolicy(why) => {
-            let so = "TLS is used where it is offered, but the domain demands none";
+            let so = match goes {
+                true => UNPROTECTED,
+                false => "",
+            };
             match why {
+                NoPolicy::Record(RecordTrouble::NoRecord(trouble))
+                    if *trouble != NoRecord::Absent =>
+                {
+                    format!(
+                        "{domain} has an MTA-STS record that cannot be used and counts as none: {trouble}.{so}"
+                    )
+                }
                 NoPolicy::Record(trouble) => {
-                    format!("{domain} has no MTA-STS policy ({trouble}): {so}.")
+                    format!("{domain} has no MTA-STS policy ({trouble}).{so}")
                 }
-                NoPolicy::Fetch { .. } | NoPolicy::Unknown { .. } => {
-                    format!("No MTA-STS policy of {domain} can be had: {why}. {so}.")
-                }
+                NoPolicy::Fetch { .. } => format!(
+                    "{domain} announces an MTA-STS policy, but none is known here and it cannot be had: {why}.{so}"
+                ),
+                NoPolicy::Unknown { .. } => format!(
+                    "It is not known whether {domain} has an MTA-STS policy, and mail no longer waits for that: {why}.{so}"
+                ),
             }
         }
         Outcome::Wait { why, .. } => {
@@ -313,5 +330,107 @@ fn listed(patterns: &[mta_sts::MxPattern]) -> String {
     all.join(", ")
 }
 
+/// Said where no policy of the domain demands TLS: what else may is told with the hosts, routes and rules.
+const UNPROTECTED: &str = " No policy of the domain demands TLS: it is used where it is offered, with any certificate, \
+                           and else mail goes out in plain text, unless TLSA records or our configuration demand more.";
+
 /// Lines of a policy that are shown; a real one has a dozen at most.
 const LINES: usize = 30;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use mail_types::{DnsError, Timestamp};
+    use mta_sts::{Policy, PolicyId};
+    use policy_cache::{Applied, FetchError, Origin, StoredPolicy};
+
+    use super::*;
+
+    fn said(outcome: Outcome, goes: bool) -> String {
+        let discovery = Discovery {
+            outcome,
+            first_contact: true,
+            valid_until: Timestamp::from_secs(0),
+            generation: 0,
+            local: None,
+        };
+        policy(&domain(), &discovery, false, goes)
+    }
+
+    fn domain() -> Domain {
+        Domain::parse("d.test").unwrap()
+    }
+
+    fn of_mode(mode: &str) -> Outcome {
+        let text = format!("version: STSv1\nmode: {mode}\nmx: mx.d.test\nmax_age: 86400\n");
+        Outcome::Policy(Applied {
+            policy: Arc::new(StoredPolicy {
+                domain: domain(),
+                policy: Policy::parse(text.as_bytes()).unwrap().policy,
+                id: None,
+                fetched_at: Timestamp::from_secs(0),
+                expires_at: Timestamp::from_secs(86_400),
+            }),
+            from: Origin::Live,
+            fallback: None,
+        })
+    }
+
+    fn without() -> Vec<(NoPolicy, &'static str)> {
+        vec![
+            (
+                NoPolicy::Record(RecordTrouble::NoSuchName),
+                "has no MTA-STS policy",
+            ),
+            (
+                NoPolicy::Record(RecordTrouble::NoRecord(NoRecord::Several(2))),
+                "record that cannot be used",
+            ),
+            (
+                NoPolicy::Fetch {
+                    id: PolicyId::parse("1").unwrap(),
+                    cause: FetchError::Oversize,
+                },
+                "announces an MTA-STS policy",
+            ),
+            (
+                NoPolicy::Unknown {
+                    since: Timestamp::from_secs(0),
+                    failures: 3,
+                    cause: DnsError::Temporary("SERVFAIL".into()),
+                },
+                "not known whether",
+            ),
+        ]
+    }
+
+    #[test]
+    fn f3_01_why_mail_may_go_out_unprotected_is_told_case_by_case() {
+        for (why, want) in without() {
+            let text = said(Outcome::NoPolicy(why), true);
+            assert!(text.contains(want) && text.contains("plain text"), "{text}");
+        }
+        for mode in ["testing", "none"] {
+            let text = said(of_mode(mode), true);
+            assert!(
+                text.contains(mode) && text.contains("unprotected"),
+                "{text}"
+            );
+        }
+        let text = said(of_mode("enforce"), true);
+        assert!(!text.contains("unprotected"), "{text}");
+    }
+
+    /// Nothing is said of how mail goes that goes nowhere.
+    #[test]
+    fn a_domain_without_mail_is_not_said_to_be_sent_mail_over_tls() {
+        for (why, _) in without() {
+            let text = said(Outcome::NoPolicy(why), false);
+            assert!(
+                !text.contains("TLS is") && !text.contains("plain text"),
+                "{text}"
+            );
+        }
+    }
+}

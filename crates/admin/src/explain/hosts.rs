@@ -14,8 +14,12 @@ pub(super) fn paragraphs(hosts: &Hosts) -> Vec<String> {
             detail,
             ..
         } => {
+            let takes_none = match reason {
+                Reason::NullMx | Reason::NoSuchDomain => "It takes no mail. ",
+                _ => "",
+            };
             return vec![format!(
-                "DNS says now that its mail can go nowhere ({reason}): {detail}."
+                "{takes_none}DNS says now that its mail can go nowhere ({reason}): {detail}."
             )];
         }
         Hosts::Unknown {

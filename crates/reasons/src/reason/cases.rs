@@ -306,7 +306,8 @@ const NO_MAIL_HOST: Variant = Variant {
     sentence: "The domain {domain} has no mail server: neither an MX record nor an address",
     advice: "{sender} should check the spelling of the part after the @ sign. If it is right, the domain takes no mail \
              until its administrator publishes an MX record.",
-    request: "Please publish an MX record for {domain}, if it is to take mail: it has neither one nor an address.",
+    // Nobody there could read a letter.
+    request: "",
 };
 
 const ROUTE_HOST: Variant = Variant {

@@ -203,6 +203,14 @@ fn nothing_is_promised_to_who_gets_the_mail_back() {
 #[test]
 fn senders_are_spoken_to() {
     let all = everything().into_iter();
+    for (reason, facts) in all.clone() {
+        // What the sender has to mend is asked of nobody else.
+        let asked = reason.request(&facts);
+        assert!(
+            asked.is_none() || !reason.is_for_sender(facts.case),
+            "{reason}, {facts:?}"
+        );
+    }
     for (reason, facts) in all.filter(|(_, f)| f.reader == Reader::Sender) {
         let advice = reason.advice(&facts);
         for word in [

@@ -121,7 +121,6 @@ impl<S: QueueStore> Process<S> {
         *old = next;
         drop(running);
         self.tell_of_what_ends();
-        self.certificates.tell(&self.observer);
         self.tell(&changes);
         Ok(result(
             changes,

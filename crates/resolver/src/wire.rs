@@ -126,8 +126,14 @@ impl Wire {
 
     /// Asks whether anybody answers.
     pub(crate) async fn knock(&self) {
-        if self.0.is_anybody_there().await == Some(true) {
-            self.0.quiet.answered();
+        let since = Instant::now();
+        match self.0.is_anybody_there().await {
+            Some(true) => self.0.quiet.answered(),
+            Some(false) => {
+                let why = why_silent(&self.0.addresses).await;
+                self.0.quiet.nobody_answered(since, why);
+            }
+            None => {}
         }
     }
 

@@ -221,7 +221,14 @@ fn little_room(dir: &Path, space: FreeSpace, minimum: u64) -> Option<Problem> {
 async fn dnssec(resolver: &DnsResolver) -> Option<Problem> {
     let looked = timeout(PATIENCE, resolver.look_at_path()).await;
     let message = match &*resolver.path().borrow() {
-        DnsPath::Off | DnsPath::Carries => return None,
+        DnsPath::Carries => return None,
+        // Nobody was asked.
+        DnsPath::Off => {
+            let _ = timeout(PATIENCE * 2, resolver.knock()).await;
+            let silence = resolver.silence();
+            let silence = silence.borrow();
+            return silence.as_ref().map(|silence| no_answer(&silence.why));
+        }
         DnsPath::Unknown(why) => {
             let why = match looked {
                 Ok(()) => why.clone(),
@@ -230,16 +237,7 @@ async fn dnssec(resolver: &DnsResolver) -> Option<Problem> {
                     None => format!("{} is silent", resolver.servers()),
                 },
             };
-            return Some(Problem {
-                severity: Severity::Warning,
-                place: Place::Default,
-                key: "dns.servers".to_owned(),
-                message: format!("no name server has answered: {why}"),
-                remedy:
-                    "check that the servers of dns.servers, or else of /etc/resolv.conf, run and \
-                         answer this host"
-                        .to_owned(),
-            });
+            return Some(no_answer(&why));
         }
         DnsPath::Unavailable(why) => {
             format!("DNSSEC does not get here, so that there is no DANE: {why}")
@@ -264,6 +262,17 @@ async fn dnssec(resolver: &DnsResolver) -> Option<Problem> {
             "name resolvers in dns.servers that pass signatures on, or set dns.dnssec = \"off\""
                 .to_owned(),
     })
+}
+
+fn no_answer(why: &str) -> Problem {
+    Problem {
+        severity: Severity::Warning,
+        place: Place::Default,
+        key: "dns.servers".to_owned(),
+        message: format!("no name server has answered: {why}"),
+        remedy: "check that the servers of dns.servers, or else of /etc/resolv.conf, run and answer this host"
+            .to_owned(),
+    }
 }
 
 /// Source addresses that no connection can be made from: mail of their family would wait.
@@ -325,6 +334,24 @@ mod tests {
             panic!("{problems:?}")
         };
         assert!(problem.message.starts_with("192.0.2.1 is not"), "{problem}");
+    }
+
+    /// Without DNSSEC nothing but this look would ask them.
+    #[tokio::test]
+    async fn h1_02_name_servers_that_do_not_answer_are_told_without_dnssec_too() {
+        // An address that no other test uses: nobody takes the port meanwhile.
+        let free = UdpSocket::bind("127.0.0.78:0").unwrap();
+        let closed = free.local_addr().unwrap();
+        drop(free);
+        let config = resolver::Config {
+            servers: resolver::Servers::List(vec![closed]),
+            dnssec: resolver::Dnssec::Off,
+            ..resolver::Config::default()
+        };
+        let resolver = DnsResolver::new(&config).unwrap();
+        let problem = dnssec(&resolver).await.unwrap();
+        assert_eq!(problem.key, "dns.servers");
+        assert!(problem.message.contains("127.0.0.78"), "{problem}");
     }
 
     #[test]

@@ -127,6 +127,29 @@ testkit::net_test! {
         assert!(rcpt(&mut client).await.starts_with("250 "));
     }
 
+    async fn a_relay_whose_listeners_are_all_closed_is_not_ready() {
+        let net = Net::start().await;
+        let at = format!("address = [\"{SECOND}\"]\n");
+        let base = net.config();
+        let mut relay = Relay::start(second(base.clone(), &at)).await;
+        relay.reconfigure(|_| second(base.clone(), &format!("{at}closed = \"moving\"")));
+        ok(&relay, &["reload"]).await;
+        let (code, ready) = relay.http_get("/readyz").await;
+        assert!(code == 200 && ready.contains("note: listener second is closed: moving"), "{ready}");
+        assert!(ready.contains("accepts mail: yes"), "{ready}");
+        let closed = base.clone().append("closed = \"moving\"");
+        relay.reconfigure(|_| second(closed, &format!("{at}closed = \"moving\"")));
+        ok(&relay, &["reload"]).await;
+        let (code, ready) = relay.http_get("/readyz").await;
+        assert_eq!(code, 503, "{ready}");
+        assert!(ready.contains("accepts mail: no: every listener is closed: moving\n"), "{ready}");
+        let status = ok(&relay, &["status"]).await.stdout;
+        assert!(status.contains("(not ready)"), "{status}");
+        relay.reconfigure(|_| second(base.clone(), &at));
+        ok(&relay, &["reload"]).await;
+        assert_eq!(relay.http_get("/readyz").await.0, 200);
+    }
+
     async fn h7_11_g1_06_certificates_come_with_their_new_paths_and_the_old_files_may_go() {
         let net = Net::start().await;
         let base = net.config();

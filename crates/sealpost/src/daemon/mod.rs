@@ -4,6 +4,7 @@ mod activation;
 mod alarm;
 pub(crate) mod certificates;
 mod clock;
+mod closed;
 mod descriptors;
 pub(crate) mod dnssec;
 mod events;

@@ -16,6 +16,7 @@ use settings::Settings;
 use tokio::sync::watch;
 
 use super::certificates::Certificates;
+use super::closed;
 use super::logins::Logins;
 use super::observe::Observer;
 use super::open;
@@ -122,6 +123,7 @@ impl<S: QueueStore> Process<S> {
                         until there is more";
             ready.accepting.push(text.to_owned());
         }
+        closed::tell(&Daemon::listeners(self), &mut ready);
         let is_silent = self.dns_silence.borrow().as_ref().map(|silence| {
             let seconds = silence.since.elapsed().as_secs();
             let text = format!(

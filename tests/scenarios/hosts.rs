@@ -2,7 +2,7 @@
 
 use testkit::{Banner, FakeMx, RecordType, ZoneFault};
 
-use crate::net::{MESSAGE, Net, bounced, deferred, sent};
+use crate::net::{MESSAGE, Net, SOON, bounced, deferred, ok, sent};
 
 testkit::net_test! {
     async fn e1_03_e1_04_e1_07_e1_17_h1_12_h1_24_what_dns_says_decides_between_waiting_and_bouncing() {
@@ -59,6 +59,48 @@ testkit::net_test! {
         let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
         sent(&relay, &id).await;
         assert_eq!(mx.messages().len(), 1);
+    }
+
+    async fn h1_30_h1_14_domains_that_were_there_are_not_believed_to_be_gone_at_once() {
+        let net = Net::start().await;
+        net.zone.ttl(0).negative_ttl(Some(0));
+        let names: Vec<String> = (0..3).map(|n| format!("d{n}.test")).collect();
+        let mut hosts = Vec::new();
+        for (n, name) in names.iter().enumerate() {
+            hosts.push(net.plain_mx(name, &format!("127.0.1.{}", n + 1)).await);
+        }
+        let relay = net.relay().await;
+        for name in &names {
+            let id = relay.send("a@org.test", &[&format!("b@{name}")], MESSAGE).await;
+            sent(&relay, &id).await;
+        }
+        net.zone.fault_all(ZoneFault::NxDomain);
+        // What was looked up holds for half a minute, unless an operator orders something.
+        ok(&relay, &["queue", "retry", "--all"]).await;
+        for (n, name) in names.iter().enumerate() {
+            let id = relay.send("a@org.test", &[&format!("c@{name}")], MESSAGE).await;
+            let event = deferred(&relay, &id).await;
+            // Two may have ended; of three the resolver is doubted.
+            let reason = if n < 2 { "no-such-domain" } else { "dns-temporary" };
+            assert_eq!(event.text("reason"), reason, "{event}");
+            assert!(event.text("detail").contains("not believed"), "{event}");
+        }
+        relay.wait_event(|e| e.is("dns.mass-nxdomain-guard"), SOON).await;
+        let (code, ready) = relay.http_get("/readyz").await;
+        assert_eq!(code, 503, "{ready}");
+        assert!(ready.contains("delivers mail: no: mail for domains that are said not to exist waits"), "{ready}");
+        assert!(relay.http_get("/metrics").await.1.contains("sealpost_dns_doubted 1"));
+        // Nobody is told of the end of other mail whose domain is said not to exist by the same servers.
+        let id = relay.send("a@org.test", &["b@other.test"], MESSAGE).await;
+        assert_eq!(deferred(&relay, &id).await.text("reason"), "dns-temporary");
+        net.zone.heal_all();
+        ok(&relay, &["queue", "retry", "--all"]).await;
+        for name in &names {
+            let id = relay.send("a@org.test", &[&format!("d@{name}")], MESSAGE).await;
+            sent(&relay, &id).await;
+        }
+        relay.wait_event(|e| e.is("dns.mass-nxdomain-over"), SOON).await;
+        assert!(relay.http_get("/metrics").await.1.contains("sealpost_dns_doubted 0"));
     }
 
     async fn c1_05_a_host_whose_addresses_cannot_be_had_holds_up_no_other() {
@@ -197,7 +239,7 @@ testkit::net_test! {
         let event = bounced(&relay, &id).await;
         assert_eq!((event.text("reason"), event.text("dsn")), ("remote-5xx", "5.3.2"), "{event}");
         assert_eq!(event.at("/tried").as_array().unwrap().len(), 2, "{event}");
-        let notice = org.wait_for_message(crate::net::SOON).await.text();
+        let notice = org.wait_for_message(SOON).await.text();
         assert!(notice.contains("b@all.test"), "{notice}");
     }
 

@@ -26,7 +26,7 @@ use crate::ports::{NoticeWithheld, Observer};
 use crate::recalled;
 use crate::settings::Settings;
 use crate::steps::Story;
-use crate::undeliverable::NOT_BELIEVED;
+use crate::undeliverable::without_disbelief;
 use crate::verdict::{Decider, Failure, Verdict};
 use dsn::NoticeLimits;
 
@@ -284,7 +284,7 @@ impl<S: QueueStore> Books<'_, S> {
         };
         let failed = |failure: &Arc<Failure>, ended, status, next| {
             let given_up = ended == Ended::Expired;
-            let detail = match failure.detail.strip_suffix(NOT_BELIEVED) {
+            let detail = match without_disbelief(&failure.detail) {
                 Some(said) if given_up => said,
                 Some(_) | None => &failure.detail,
             };

@@ -1,10 +1,12 @@
-//! Doubts a resolver that says of nearly every domain that it does not exist (row H1-30).
+//! Doubts a resolver that says of domains that they do not exist, though they should (row H1-30).
 //!
 //! A captive portal, a hijacked or a broken resolver may answer NXDOMAIN to everything. Believed, that
-//! would return all mail within minutes. Where more than nine tenths of the domains that were asked
-//! for lately are said not to exist, mail waits instead.
+//! would return all mail within minutes. Mail waits instead where
+//! - the domain was there lately: its end is believed when it is seen again four hours later;
+//! - nearly all that was asked for lately is said not to exist, or several domains that were there lately
+//!   are gone at once: then no domain's absence is believed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use mail_types::Domain;
@@ -19,11 +21,33 @@ pub(crate) struct NxdomainGuard {
 #[derive(Debug, Default)]
 struct State {
     /// When each was last asked for, and whether it was said not to exist; monotonic.
-    domains: HashMap<Domain, (Duration, bool)>,
+    domains: HashMap<Domain, Answer>,
+    /// The last ones that were asked for, the newest last, each once.
+    latest: VecDeque<Domain>,
+    existed: Existed,
+    /// When it was last told that no NXDOMAIN is believed, if that is so.
     told: Option<Duration>,
 }
 
-/// Why NXDOMAIN is not believed now.
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    at: Duration,
+    absent: bool,
+    /// It was there lately, and its end is not believed yet.
+    gone: bool,
+}
+
+/// A definite answer about a domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Existence {
+    There,
+    /// NXDOMAIN, by the resolver's word alone.
+    Absent,
+    /// NXDOMAIN, and DNSSEC vouches for it: no sign of a resolver that lies.
+    ProvedAbsent,
+}
+
+/// Why no NXDOMAIN is believed now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Doubt {
     /// Domains that are said not to exist.
@@ -36,25 +60,33 @@ pub(crate) struct Doubt {
 
 impl NxdomainGuard {
     /// DNS has given a definite answer about a domain.
-    pub(crate) fn note(&self, domain: &Domain, absent: bool, now: Duration) {
+    pub(crate) fn note(&self, domain: &Domain, existence: Existence, now: Duration) {
+        let absent = existence == Existence::Absent;
         let mut state = self.state.lock();
+        let gone = state.existed.note(domain, existence, now);
         if state.domains.len() >= MOST {
             state.forget(now);
         }
         if state.domains.len() < MOST || state.domains.contains_key(domain) {
-            state.domains.insert(domain.clone(), (now, absent));
+            let answer = Answer {
+                at: now,
+                absent,
+                gone,
+            };
+            state.domains.insert(domain.clone(), answer);
+            state.latest.retain(|other| other != domain);
+            state.latest.push_back(domain.clone());
+            if state.latest.len() > LATEST {
+                state.latest.pop_front();
+            }
         }
     }
 
-    /// Whether an NXDOMAIN is to be doubted now.
+    /// Whether no NXDOMAIN is to be believed now.
     pub(crate) fn doubt(&self, now: Duration) -> Option<Doubt> {
         let mut state = self.state.lock();
         state.forget(now);
-        let asked = state.domains.len();
-        let absent = state.domains.values().filter(|(_, absent)| *absent).count();
-        if asked < LEAST || absent * 10 <= asked * 9 {
-            return None;
-        }
+        let (absent, asked) = state.suspicious()?;
         let news = state.told.is_none_or(|told| told + WINDOW <= now);
         if news {
             state.told = Some(now);
@@ -65,33 +97,147 @@ impl NxdomainGuard {
             news,
         })
     }
+
+    /// Whether what has been told of a doubt is over; then it is taken for told.
+    pub(crate) fn has_ended(&self, now: Duration) -> bool {
+        let mut state = self.state.lock();
+        if state.told.is_none() {
+            return false;
+        }
+        state.forget(now);
+        state.suspicious().is_none() && state.told.take().is_some()
+    }
+
+    /// How long the domain must still be gone before that is believed, since it was there lately.
+    pub(crate) fn still_to_wait(&self, domain: &Domain, now: Duration) -> Option<Duration> {
+        self.state.lock().existed.still_to_wait(domain, now)
+    }
 }
 
 impl State {
     fn forget(&mut self, now: Duration) {
-        self.domains.retain(|_, (at, _)| *at + WINDOW > now);
+        self.domains.retain(|_, answer| answer.at + WINDOW > now);
+        let domains = &self.domains;
+        self.latest.retain(|domain| domains.contains_key(domain));
+    }
+
+    /// So many are absent, of so many: more than resolvers that tell the truth say.
+    fn suspicious(&self) -> Option<(usize, usize)> {
+        let count = |of: &mut dyn Iterator<Item = &Answer>| {
+            of.fold((0, 0), |(absent, asked), answer| {
+                (absent + usize::from(answer.absent), asked + 1)
+            })
+        };
+        let is_most = |(absent, asked): (usize, usize)| asked >= LATEST && absent * 10 > asked * 9;
+        let all = count(&mut self.domains.values());
+        let latest = || self.latest.iter().filter_map(|d| self.domains.get(d));
+        let newest = count(&mut latest());
+        let gone = latest().filter(|answer| answer.gone).count();
+        if is_most(all) {
+            Some(all)
+        } else {
+            (is_most(newest) || gone >= GONE).then_some(newest)
+        }
+    }
+}
+
+/// Domains that were there lately. Two generations bound it: what was not seen since the younger was begun
+/// goes with the older.
+#[derive(Debug, Default)]
+struct Existed {
+    young: HashMap<Domain, Seen>,
+    old: HashMap<Domain, Seen>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    /// When it was there last; monotonic.
+    at: Duration,
+    /// Since when it has been said not to exist.
+    gone: Option<Duration>,
+}
+
+impl Existed {
+    /// Says whether it was there lately, and its absence is not believed yet.
+    fn note(&mut self, domain: &Domain, existence: Existence, now: Duration) -> bool {
+        let seen = match (existence, self.get(domain, now)) {
+            (Existence::There, _) => Seen {
+                at: now,
+                gone: None,
+            },
+            (Existence::Absent, Some(seen)) => Seen {
+                gone: seen.gone.or(Some(now)),
+                ..seen
+            },
+            (Existence::Absent, None) => return false,
+            (Existence::ProvedAbsent, _) => {
+                self.young.remove(domain);
+                self.old.remove(domain);
+                return false;
+            }
+        };
+        if self.young.len() >= MOST / 2 && !self.young.contains_key(domain) {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(domain.clone(), seen);
+        self.still_to_wait(domain, now).is_some()
+    }
+
+    fn get(&self, domain: &Domain, now: Duration) -> Option<Seen> {
+        let seen = self.young.get(domain).or_else(|| self.old.get(domain))?;
+        let last = seen.gone.unwrap_or(now);
+        (last < seen.at + REMEMBERED && now < last + REMEMBERED).then_some(*seen)
+    }
+
+    fn still_to_wait(&self, domain: &Domain, now: Duration) -> Option<Duration> {
+        let gone = self.get(domain, now)?.gone?;
+        let left = (gone + BELIEVED_AFTER).saturating_sub(now);
+        (!left.is_zero()).then_some(left)
     }
 }
 
 /// How far back it looks.
 const WINDOW: Duration = Duration::from_secs(5 * 60);
-/// A few mistyped domains are no sign of anything.
-const LEAST: usize = 10;
+/// A few mistyped domains are no sign of anything; with so many, the last ones alone are enough.
+const LATEST: usize = 10;
+/// Of the last ones, so many that were there before: domains do not end in swarms.
+const GONE: usize = 3;
 /// Domains that are remembered.
 const MOST: usize = 10_000;
+/// A domain that was there within this time is known.
+const REMEMBERED: Duration = Duration::from_hours(24);
+/// How long a known domain has to be gone: two answers of NXDOMAIN at least so far apart, as for mail that is
+/// protected (decision AMB-04).
+const BELIEVED_AFTER: Duration = Duration::from_hours(4);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const THERE: Existence = Existence::There;
+    const ABSENT: Existence = Existence::Absent;
+
     const fn at(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
     }
 
+    fn domain(n: usize) -> Domain {
+        Domain::parse(&format!("d{n}.test")).unwrap()
+    }
+
     fn ask(guard: &NxdomainGuard, range: std::ops::Range<usize>, absent: bool, now: Duration) {
+        let existence = if absent { ABSENT } else { THERE };
         for n in range {
-            guard.note(&Domain::parse(&format!("d{n}.test")).unwrap(), absent, now);
+            guard.note(&domain(n), existence, now);
         }
+    }
+
+    const fn doubt(absent: usize, asked: usize, news: bool) -> Option<Doubt> {
+        Some(Doubt {
+            absent,
+            asked,
+            news,
+        })
     }
 
     #[test]
@@ -102,31 +248,97 @@ mod tests {
         ask(&guard, 0..9, true, at(2));
         assert_eq!(guard.doubt(at(2)), None, "the same ones again");
         ask(&guard, 9..19, true, at(3));
-        let doubt = |absent, asked, news| {
-            Some(Doubt {
-                absent,
-                asked,
-                news,
-            })
-        };
         assert_eq!(guard.doubt(at(3)), doubt(19, 19, true));
         assert_eq!(guard.doubt(at(4)), doubt(19, 19, false), "told once");
         ask(&guard, 19..21, false, at(4));
         assert_eq!(guard.doubt(at(4)), doubt(19, 21, false));
         ask(&guard, 21..22, false, at(4));
         assert_eq!(guard.doubt(at(4)), None, "19 of 22 are under nine tenths");
-        ask(&guard, 19..22, true, at(5));
-        assert_eq!(guard.doubt(at(5)), doubt(22, 22, false));
+        ask(&guard, 30..50, true, at(5));
+        assert_eq!(guard.doubt(at(5)), doubt(39, 42, false));
         assert_eq!(guard.doubt(at(305)), None, "five minutes later");
-        ask(&guard, 0..10, true, at(306));
+        ask(&guard, 50..60, true, at(306));
         assert_eq!(guard.doubt(at(306)), doubt(10, 10, true));
+        assert!(!guard.has_ended(at(307)));
+        ask(&guard, 60..62, false, at(308));
+        assert!(guard.has_ended(at(308)));
+        assert!(!guard.has_ended(at(309)), "once");
+    }
+
+    #[test]
+    fn h1_30_the_latest_answers_count_whatever_was_before() {
+        let guard = NxdomainGuard::default();
+        ask(&guard, 0..100, false, at(1));
+        ask(&guard, 100..109, true, at(35));
+        assert_eq!(guard.doubt(at(35)), None, "a few mistyped domains");
+        ask(&guard, 109..110, true, at(35));
+        assert_eq!(guard.doubt(at(35)), doubt(10, 10, true));
+        ask(&guard, 0..1, false, at(36));
+        assert_eq!(guard.doubt(at(36)), None, "one is there");
+    }
+
+    #[test]
+    fn h1_30_domains_that_were_there_do_not_end_in_swarms() {
+        let guard = NxdomainGuard::default();
+        ask(&guard, 0..20, false, at(1));
+        ask(&guard, 0..2, true, at(40_000));
+        assert_eq!(guard.doubt(at(40_000)), None, "two may have ended");
+        ask(&guard, 2..3, true, at(40_001));
+        assert_eq!(guard.doubt(at(40_001)), doubt(3, 3, true));
+        ask(&guard, 0..3, false, at(40_002));
+        assert_eq!(guard.doubt(at(40_002)), None, "they are there again");
+    }
+
+    #[test]
+    fn h1_30_the_end_of_a_domain_that_was_there_is_believed_when_seen_again_later() {
+        let guard = NxdomainGuard::default();
+        let (known, other) = (domain(0), domain(1));
+        guard.note(&known, THERE, at(1));
+        guard.note(&known, ABSENT, at(60));
+        guard.note(&other, ABSENT, at(60));
+        assert_eq!(guard.still_to_wait(&other, at(60)), None, "never seen");
+        assert_eq!(guard.still_to_wait(&known, at(60)), Some(BELIEVED_AFTER));
+        let nearly = at(59) + BELIEVED_AFTER;
+        guard.note(&known, ABSENT, nearly);
+        assert_eq!(guard.still_to_wait(&known, nearly), Some(at(1)));
+        let then = at(60) + BELIEVED_AFTER;
+        guard.note(&known, ABSENT, then);
+        assert_eq!(guard.still_to_wait(&known, then), None, "it is gone");
+        guard.note(&known, THERE, then + at(1));
+        guard.note(&known, ABSENT, then + at(2));
+        let left = guard.still_to_wait(&known, then + at(2));
+        assert_eq!(left, Some(BELIEVED_AFTER), "it was there in between");
+        guard.note(&known, Existence::ProvedAbsent, then + at(3));
+        guard.note(&known, ABSENT, then + at(4));
+        let left = guard.still_to_wait(&known, then + at(4));
+        assert_eq!(left, None, "DNSSEC has vouched for its end");
+        guard.note(&other, THERE, at(0));
+        let long_after = REMEMBERED * 2;
+        guard.note(&other, ABSENT, long_after);
+        assert_eq!(guard.still_to_wait(&other, long_after), None, "long ago");
+    }
+
+    #[test]
+    fn h1_30_domains_that_have_ended_raise_no_doubt_for_ever() {
+        let guard = NxdomainGuard::default();
+        ask(&guard, 0..3, false, at(1));
+        ask(&guard, 0..3, true, at(60));
+        assert_eq!(guard.doubt(at(60)), doubt(3, 3, true));
+        let later = at(60) + BELIEVED_AFTER;
+        ask(&guard, 0..3, true, later);
+        assert_eq!(guard.doubt(later), None);
     }
 
     #[test]
     fn h1_30_memory_is_bounded() {
         let guard = NxdomainGuard::default();
         ask(&guard, 0..MOST + 10, true, at(1));
-        assert_eq!(guard.state.lock().domains.len(), MOST);
+        ask(&guard, 0..MOST + 10, false, at(2));
+        let state = guard.state.lock();
+        assert_eq!(state.domains.len(), MOST);
+        assert!(state.existed.young.len() + state.existed.old.len() <= MOST);
+        assert!(state.latest.len() <= LATEST);
+        drop(state);
         ask(&guard, MOST + 10..MOST + 11, false, at(400));
         assert_eq!(guard.state.lock().domains.len(), 1);
     }

@@ -40,9 +40,12 @@ pub trait Observer: Send + Sync {
     /// A domain's MX records name so many `hosts`; only the best `tried` of them count (row H1-17).
     fn hosts_cut(&self, domain: &str, hosts: usize, tried: usize);
 
-    /// `absent` of the `asked` domains of the last five minutes are said not to exist: that is not
+    /// `absent` of the `asked` domains that were looked up last are said not to exist: that is not
     /// believed, and their mail waits.
     fn dns_doubted(&self, absent: usize, asked: usize);
+
+    /// NXDOMAIN is believed again.
+    fn dns_believed(&self);
 
     /// Whether anything is traced now. Asked often: it must cost nothing.
     fn traces(&self) -> bool {

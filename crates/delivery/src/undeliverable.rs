@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use attempt::{Case, Reason};
+use mail_types::{EnhancedStatus, Host};
 use outbound_queue::QueueStore;
 
 use crate::demand::Requirement;
@@ -44,35 +45,67 @@ pub(crate) async fn undeliverable<S: QueueStore>(
         }));
     }
     let failure = Failure::of_domain((reason, case), &domain, detail);
+    let believed = || Verdict::Bounced(Arc::new(failure.clone()));
     let enforced = is_enforced(plan.discovery.as_ref(), now) || requirement.is_demanding();
+    let unprotected = || match is_gone_since_lately(inner, lane, reason, secure) {
+        true => not_believed(&failure, 3, GONE_LATELY),
+        false => believed(),
+    };
     let Some(policy_domain) = plan.policy_domain.as_ref().filter(|_| enforced) else {
-        return Verdict::Bounced(Arc::new(failure));
+        return unprotected();
     };
     let look = inner.policies.fresh_look(policy_domain).await;
     if look.confirmed && !is_enforced(Some(&look.discovery), now) && !requirement.is_demanding() {
-        return Verdict::Bounced(Arc::new(failure));
+        return unprotected();
     }
     // What DNSSEC vouches for is nobody's forgery.
     if secure || lane.confirmed_undeliverable(now) {
         lane.settled();
-        return Verdict::Bounced(Arc::new(failure));
+        return believed();
     }
     let subject = if reason == Reason::Loop || reason == Reason::NoUsableMx {
         4
     } else {
         3
     };
-    let detail = format!("{}{NOT_BELIEVED}", failure.detail);
+    not_believed(&failure, subject, NOT_BELIEVED)
+}
+
+fn not_believed(failure: &Failure, detail: u16, why: &str) -> Verdict {
     Verdict::Deferred(Arc::new(Failure {
         case: Case::NotBelieved,
-        status: mail_types::EnhancedStatus::transient(4, subject),
-        detail,
-        ..failure
+        status: EnhancedStatus::transient(4, detail),
+        detail: format!("{}{why}", failure.detail),
+        ..failure.clone()
     }))
 }
 
-/// Follows what DNS says, as long as there are other attempts.
-pub(crate) const NOT_BELIEVED: &str = " This is not believed yet: the domain's mail is protected, and DNS answers \
+/// DNS says that a domain does not exist that was there lately: a resolver may lie, or somebody may mend it.
+fn is_gone_since_lately<S: QueueStore>(
+    inner: &Inner<S>,
+    lane: &Lane,
+    reason: Reason,
+    secure: bool,
+) -> bool {
+    let Host::Domain(domain) = &lane.destination.host else {
+        return false;
+    };
+    let now = inner.now().monotonic;
+    reason == Reason::NoSuchDomain
+        && !secure
+        && inner.nxdomain_guard.still_to_wait(domain, now).is_some()
+}
+
+/// What DNS says, without what follows it as long as there are other attempts.
+pub(crate) fn without_disbelief(detail: &str) -> Option<&str> {
+    let disbelief = [NOT_BELIEVED, GONE_LATELY];
+    disbelief.iter().find_map(|why| detail.strip_suffix(why))
+}
+
+const GONE_LATELY: &str = " This is not believed yet: the domain was there within the last day. The mail is \
+     returned if the answer stays the same for four hours.";
+
+const NOT_BELIEVED: &str = " This is not believed yet: the domain's mail is protected, and DNS answers \
      can be forged. The mail is returned if the answer stays the same for four hours.";
 
 /// Nearly every domain is said not to exist: that is a fault of the resolver rather than of all of them.
@@ -86,7 +119,7 @@ fn doubted<S: QueueStore>(inner: &Inner<S>, lane: &Lane, doubt: Doubt) -> Verdic
         inner.observer.dns_doubted(absent, asked);
     }
     let specifics = format!(
-        "NXDOMAIN is not believed now, since {absent} of the {asked} domains that were asked for within five minutes \
+        "NXDOMAIN is not believed now, since {absent} of the {asked} domains that were looked up last \
          are said not to exist"
     );
     let domain = lane.destination.host.to_string();

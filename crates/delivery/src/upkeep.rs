@@ -32,6 +32,9 @@ pub(crate) async fn look<S: QueueStore>(inner: &Arc<Inner<S>>, running: Duration
     if let Err(error) = follow_dns(inner).await {
         tracing::warn!(%error, "mail that waited for DNS could not be made due; it keeps its schedule");
     }
+    if inner.nxdomain_guard.has_ended(now.monotonic) {
+        inner.observer.dns_believed();
+    }
     let millis = u64::try_from(now.monotonic.as_millis()).unwrap_or(u64::MAX);
     let looked = inner.held_looked.load(Ordering::Relaxed);
     if settings.expire_held && (looked == 0 || millis.saturating_sub(looked) >= HELD_EVERY) {

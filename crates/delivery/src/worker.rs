@@ -17,6 +17,7 @@ use crate::failure::Weight;
 use crate::findings::Findings;
 use crate::lane::{Lane, Next};
 use crate::learn::learn;
+use crate::nxdomain_guard::Existence;
 use crate::planner::{Hosts, MAX_HOSTS, Plan, Planner};
 use crate::poison::{self, caught};
 use crate::policy::{Judgement, is_enforced, judge};
@@ -399,15 +400,23 @@ fn note_existence<S: QueueStore>(inner: &Inner<S>, lane: &Lane, plan: &Plan) {
     let (Host::Domain(domain), None) = (&lane.destination.host, &plan.route) else {
         return;
     };
-    let absent = match &plan.hosts {
+    let existence = match &plan.hosts {
         // DNS was not asked (not fully qualified), or gave no definite answer.
         _ if !domain.is_fully_qualified() => return,
         Hosts::Unknown { .. } => return,
-        Hosts::Candidates(_) => false,
-        Hosts::Undeliverable { reason, secure, .. } => reason.0 == Reason::NoSuchDomain && !secure,
+        Hosts::Undeliverable {
+            reason: (Reason::NoSuchDomain, _),
+            secure,
+            ..
+        } if *secure => Existence::ProvedAbsent,
+        Hosts::Undeliverable {
+            reason: (Reason::NoSuchDomain, _),
+            ..
+        } => Existence::Absent,
+        Hosts::Candidates(_) | Hosts::Undeliverable { .. } => Existence::There,
     };
     let now = inner.now().monotonic;
-    inner.nxdomain_guard.note(domain, absent, now);
+    inner.nxdomain_guard.note(domain, existence, now);
 }
 
 /// Whether the lease still holds and the message still belongs here. Mail that a change of the

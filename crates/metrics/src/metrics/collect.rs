@@ -43,6 +43,7 @@ impl Collector for Collect {
             &families::DNSSEC_AVAILABLE,
             &[("", u64::from(s.dnssec_available))],
         )?;
+        out.by_key(&families::DNS_DOUBTED, &[("", u64::from(s.dns_doubted))])?;
         out.histogram(&families::FSYNC_SECONDS, &s.fsync)?;
         out.histogram(&families::GROUP_COMMIT_SIZE, &s.group_commit)?;
         out.by_label(&families::STORE_BYTES, &s.stores)?;

@@ -135,6 +135,9 @@ families! {
     DNSSEC_AVAILABLE = Gauge "dnssec_available" []
         "1 if the path to DNS carries DNSSEC, so that DANE works; else 0."
         alert "0, if `dns.dnssec` is not off.";
+    DNS_DOUBTED = Gauge "dns_doubted" []
+        "1 while the name servers say of nearly every domain that it does not exist, or of several that were there lately: that is not believed, and their mail waits; else 0."
+        alert "1: a resolver does not tell the truth, and mail waits for it.";
     FSYNC_SECONDS = Histogram "fsync" in "seconds" []
         "Time of each fdatasync of the queue's journal."
         alert "Its 99th percentile above 0.5 s: the disk is too slow or dying.";

@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub dns: Vec<DnsSeries>,
     /// Whether the path to DNS carries DNSSEC.
     pub dnssec_available: bool,
+    /// Whether NXDOMAIN is not believed now.
+    pub dns_doubted: bool,
     /// Seconds per fdatasync of the queue's journal.
     pub fsync: HistogramSnapshot,
     /// Appends per fdatasync.

@@ -44,8 +44,10 @@ pub(super) const DNS_TEMPORARY: Entry = Entry {
          SERVFAIL, REFUSED, or no network. Nothing follows from that about the domain, so the mail \
          waits; it is not bounced. If REFUSED comes for every domain, our resolver does not serve this machine.",
         "NXDOMAIN is not relied on either while more than nine tenths of at least ten domains asked for \
-         within five minutes are said not to exist: that is what a hijacked or broken resolver says (event \
-         `dns.mass-nxdomain-guard`).",
+         within five minutes are said not to exist, or all of the last ten, or three of them that were there \
+         within the last day: that is what a hijacked or broken resolver says (events \
+         `dns.mass-nxdomain-guard` and, when it is over, `dns.mass-nxdomain-over`). A single domain that was \
+         there within the last day is believed to be gone when it is seen again after four hours.",
         "To see it: `dig MX DOMAIN` at our resolver and at another one.",
     ],
 };

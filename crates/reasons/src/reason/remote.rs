@@ -55,6 +55,8 @@ pub(super) const NO_SUCH_DOMAIN: Entry = Entry {
         "If the domain had an MTA-STS policy that is still in force, this is not believed at once, since \
          DNS can be forged: the mail waits until the same answer was seen over several hours. Where DNSSEC vouches \
          for the answer, it is believed.",
+        "The same holds without a policy for a domain that was there within the last day, and for every domain \
+         while the resolver says of nearly all of them that they do not exist (see `dns-temporary`).",
     ],
 };
 

@@ -1,7 +1,7 @@
 //! Everything that happens, told to the event log and to the metrics.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use attempt::{DsnSent, Level, Outcome, Received, Record, Refused, RefusedBy, Removed};
@@ -49,6 +49,8 @@ pub(crate) struct Counts {
     pub(crate) deferred: AtomicU64,
     pub(crate) bounced: AtomicU64,
     pub(crate) clients: AtomicU64,
+    /// NXDOMAIN is not believed now.
+    pub(crate) dns_doubted: AtomicBool,
 }
 
 impl Observer {
@@ -272,6 +274,7 @@ impl delivery::Observer for Observer {
     }
 
     fn dns_doubted(&self, absent: usize, asked: usize) {
+        self.counts.dns_doubted.store(true, Ordering::Relaxed);
         let (absent, asked) = (absent.to_string(), asked.to_string());
         let fields = [
             ("absent", absent.as_str()),
@@ -279,10 +282,15 @@ impl delivery::Observer for Observer {
             (
                 "advice",
                 "See whether the name servers of dns.servers answer truly: nearly every domain is said not to \
-              exist. Mail for such domains waits and is not returned as long as that lasts.",
+              exist, or several that were there lately. Mail for such domains waits and is not returned as long as that lasts.",
             ),
         ];
         self.process("dns.mass-nxdomain-guard", Level::Error, &fields);
+    }
+
+    fn dns_believed(&self) {
+        self.counts.dns_doubted.store(false, Ordering::Relaxed);
+        self.process("dns.mass-nxdomain-over", Level::Info, &[]);
     }
 }
 

@@ -132,6 +132,11 @@ impl<S: QueueStore> Process<S> {
             );
             ready.delivering.push(text);
         });
+        if self.observer.counts.dns_doubted.load(Ordering::Relaxed) {
+            let text = "mail for domains that are said not to exist waits: the name servers of dns.servers say so of \
+                        nearly every domain, or of several that were there lately; see whether they answer truly";
+            ready.delivering.push(text.to_owned());
+        }
         match &*self.dns_path.borrow() {
             DnsPath::Broken(why) => {
                 let text = format!("mail waits because DNSSEC is lost: {why}");

@@ -69,6 +69,7 @@ impl Sources {
             oldest_message_age: queue.oldest.map(|(_, at)| now.wall.since(at)),
             dns: self.dns(),
             dnssec_available: *self.resolver.path().borrow() == resolver::Path::Carries,
+            dns_doubted: self.counts.dns_doubted.load(Ordering::Relaxed),
             fsync: histogram(&journal.sync_seconds),
             group_commit: histogram(&journal.groups_per_sync),
             stores: vec![(Store::Queue, queue.disk_bytes)],

@@ -114,15 +114,34 @@ testkit::net_test! {
         let failed = |e: &Event| e.is("config.reload-failed");
         // Whoever asked for it, the log has why.
         let by_command = relay.wait_event_after(seen, failed, SOON).await;
-        told(by_command.text("detail"));
+        let only_errors = |failed: &Event| {
+            let detail = failed.text("detail");
+            assert!(detail.starts_with("what was in force stays in force"), "{detail}");
+            assert!(detail.contains("identity[0]") && !detail.contains("warning: "), "{detail}");
+            detail.to_owned()
+        };
+        only_errors(&by_command);
         let seen = relay.events().len();
         let mut client = hello("127.0.0.1", RELAY).await;
         assert!(rcpt(&mut client).await.starts_with("250 "));
         relay.hang_up();
         let failed = relay.wait_event_after(seen, failed, SOON).await;
-        told(failed.text("detail"));
-        let words = failed.text("detail").split("warning: ").next().unwrap();
+        let words = only_errors(&failed);
+        // It stands where people look until it is mended, beside what waits for a restart.
+        let status = ok(&relay, &["status"]).await.stdout;
+        assert!(status.contains("failed at ") && status.contains("identity[0]"), "{status}");
+        assert!(status.contains("needed for ") && status.contains("listener[1].address"), "{status}");
+        let metrics = relay.http_get("/metrics").await.1;
+        assert!(metrics.contains("sealpost_config_last_reload_successful 0\n"), "{metrics}");
+        assert!(!metrics.contains("sealpost_config_keys_need_restart 0\n"), "{metrics}");
         assert!(words.contains("; ") && !words.contains('\n'), "{words}");
+        relay.reconfigure(|_| second(base.clone(), &at));
+        ok(&relay, &["reload"]).await;
+        let status = ok(&relay, &["status"]).await.stdout;
+        assert!(!status.contains("failed at ") && !status.contains("needed for "), "{status}");
+        let metrics = relay.http_get("/metrics").await.1;
+        assert!(metrics.contains("sealpost_config_last_reload_successful 1\n"), "{metrics}");
+        assert!(metrics.contains("sealpost_config_keys_need_restart 0\n"), "{metrics}");
         let mut client = hello("127.0.0.1", RELAY).await;
         assert!(rcpt(&mut client).await.starts_with("250 "));
     }

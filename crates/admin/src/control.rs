@@ -13,8 +13,9 @@ use crate::operator::Operator;
 use crate::problem::Problem;
 use crate::routes::{Route, Routes};
 use crate::{
-    CertificateView, ListenerView, LogLossView, LookupView, ProblemDetails, ReloadResult,
-    TraceView, actions, clock, explain, local_rules, paused, policies, queue, status, traces,
+    CertificateView, LastReloadView, ListenerView, LogLossView, LookupView, ProblemDetails,
+    ReloadResult, TraceView, actions, clock, explain, local_rules, paused, policies, queue, status,
+    traces,
 };
 
 /// What the API acts on. Cloning shares.
@@ -53,6 +54,9 @@ pub trait Daemon: Send + Sync {
 
     /// The events that the log is losing just now, if it is.
     fn log_loss(&self) -> Option<LogLossView>;
+
+    /// What came of the last reload.
+    fn last_reload(&self) -> LastReloadView;
 
     /// Bytes free on the data directory's file system.
     fn free_bytes(&self) -> u64;

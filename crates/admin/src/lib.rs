@@ -30,10 +30,10 @@ mod traces;
 pub use api_types::{
     ActionRequest, ActionResult, AttemptView, CaseCount, CaseView, CertificateView, ClockView,
     ConfigChange, DestinationSummary, ExemptRequest, ExemptionView, Explanation, Filter,
-    ListenerView, LogLossView, LookupView, Page, PauseRequest, PauseResult, PausedView, PinRequest,
-    PinView, PolicyDetail, PolicyView, ProblemDetails, QueueAction, QueueDetail, QueueItem,
-    QueueSummary, ReasonSummary, RecipientView, ReloadResult, Section, StatusView,
-    TestingFailureView, TraceRequest, TraceView, TranscriptView,
+    LastReloadView, ListenerView, LogLossView, LookupView, Page, PauseRequest, PauseResult,
+    PausedView, PinRequest, PinView, PolicyDetail, PolicyView, ProblemDetails, QueueAction,
+    QueueDetail, QueueItem, QueueSummary, ReasonSummary, RecipientView, ReloadResult, Section,
+    StatusView, TestingFailureView, TraceRequest, TraceView, TranscriptView,
 };
 pub use control::{Audit, Control, Daemon, control_routes, control_table};
 pub use health::{Readiness, Ready, public_router};

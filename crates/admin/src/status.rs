@@ -54,6 +54,7 @@ pub(crate) async fn status<S: QueueStore>(State(control): State<Control<S>>) -> 
         certificates: control.daemon.certificates(),
         dnssec: control.daemon.dnssec().to_owned(),
         log: control.daemon.log_loss(),
+        reload: control.daemon.last_reload(),
         store_bytes: queue.disk_bytes,
         free_bytes: control.daemon.free_bytes(),
     })

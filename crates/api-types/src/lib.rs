@@ -8,8 +8,8 @@ mod types;
 pub use types::{
     ActionRequest, ActionResult, AttemptView, CaseCount, CaseView, CertificateView, ClockView,
     ConfigChange, DestinationSummary, ExemptRequest, ExemptionView, Explanation, Filter,
-    ListenerView, LogLossView, LookupView, Page, PauseRequest, PauseResult, PausedView, PinRequest,
-    PinView, PolicyDetail, PolicyView, ProblemDetails, QueueAction, QueueDetail, QueueItem,
-    QueueSummary, ReasonSummary, RecipientView, ReloadResult, Section, StatusView,
-    TestingFailureView, TraceRequest, TraceView, TranscriptView,
+    LastReloadView, ListenerView, LogLossView, LookupView, Page, PauseRequest, PauseResult,
+    PausedView, PinRequest, PinView, PolicyDetail, PolicyView, ProblemDetails, QueueAction,
+    QueueDetail, QueueItem, QueueSummary, ReasonSummary, RecipientView, ReloadResult, Section,
+    StatusView, TestingFailureView, TraceRequest, TraceView, TranscriptView,
 };

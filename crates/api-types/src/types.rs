@@ -8,8 +8,8 @@ mod process;
 
 pub use attempt::{AttemptView, TranscriptView};
 pub use process::{
-    CertificateView, ConfigChange, ListenerView, LogLossView, LookupView, ReloadResult,
-    TraceRequest, TraceView,
+    CertificateView, ConfigChange, LastReloadView, ListenerView, LogLossView, LookupView,
+    ReloadResult, TraceRequest, TraceView,
 };
 
 /// A page of a list: `GET /v1/queue`, `GET /v1/policies`.
@@ -515,6 +515,9 @@ pub struct StatusView {
     /// The events of the log that are being lost; `null` if none are.
     #[serde(default)]
     pub log: Option<LogLossView>,
+    /// What came of the last reload.
+    #[serde(default)]
+    pub reload: LastReloadView,
     /// Bytes used in the data directory.
     pub store_bytes: u64,
     /// Bytes free on its file system.

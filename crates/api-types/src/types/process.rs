@@ -84,6 +84,15 @@ pub struct CertificateView {
     pub not_after: Option<String>,
 }
 
+/// What came of the last reload, in [`StatusView`](super::StatusView).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LastReloadView {
+    /// When it failed, and why; what was in force before stays. `null` if it did not, or there was none.
+    pub failed: Option<String>,
+    /// Keys that have been changed and count from the next restart.
+    pub needs_restart: Vec<String>,
+}
+
 /// Events that the log could not be told, in [`StatusView`](super::StatusView).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LogLossView {

@@ -61,6 +61,9 @@ impl Collector for Collect {
             .collect();
         out.by_label(&families::LIMIT, &limits)?;
         out.certificates(&s.certificates)?;
+        let successful = u64::from(!s.last_reload_failed);
+        out.by_key(&families::LAST_RELOAD_SUCCESSFUL, &[("", successful)])?;
+        out.by_key(&families::KEYS_NEED_RESTART, &[("", s.keys_need_restart)])?;
         out.by_key(&families::START_TIME, &[("", s.started_at)])
     }
 }

@@ -166,6 +166,12 @@ families! {
     CERTIFICATE_EXPIRY = Gauge "certificate_expiry_timestamp" in "seconds" ["listener"]
         "When the first of a listener's certificates ends, in seconds since 1970. The label is the listener's name in the configuration."
         alert "`sealpost_certificate_expiry_timestamp_seconds - time() < 7 * 86400`: clients that verify certificates will soon send nothing.";
+    LAST_RELOAD_SUCCESSFUL = Gauge "config_last_reload_successful" []
+        "1 if the last reload took the configuration, or there was none; 0 if it was refused and what was in force before stays."
+        alert "0: a restart may fail. `sealpost status` says why it was refused.";
+    KEYS_NEED_RESTART = Gauge "config_keys_need_restart" []
+        "Keys that have been changed, and whose new values a reload has left for the next restart."
+        alert "Above 0 for long: what the file says is not what is done. `sealpost status` names the keys.";
     START_TIME = Gauge "start_time" in "seconds" []
         "When the process started, in seconds since 1970."
         alert "Changing often: it restarts again and again.";

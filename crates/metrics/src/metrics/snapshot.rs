@@ -48,6 +48,10 @@ pub struct Snapshot {
     /// Listeners with TLS by name, and when the first of their certificates ends, in seconds since
     /// 1970. Names come from the configuration alone: there are as many as listeners.
     pub certificates: Vec<(String, u64)>,
+    /// The configuration on disk was refused by the last reload.
+    pub last_reload_failed: bool,
+    /// Keys whose new values wait for a restart.
+    pub keys_need_restart: u64,
     /// Seconds since 1970 at which the process started.
     pub started_at: u64,
 }

@@ -40,6 +40,8 @@ fn full() -> Snapshot {
             limit: Some(500),
         }],
         certificates: vec![("smtps".to_owned(), 1_800_000_000)],
+        last_reload_failed: true,
+        keys_need_restart: 11,
         ..Snapshot::default()
     }
 }
@@ -67,6 +69,8 @@ fn a_snapshot_is_asked_for_at_each_scrape() {
         "sealpost_in_use{resource=\"attempts\"} 10",
         "sealpost_limit{resource=\"attempts\"} 500",
         "sealpost_queue_healthy 0",
+        "sealpost_config_last_reload_successful 0",
+        "sealpost_config_keys_need_restart 11",
     ] {
         has(&out, line);
     }

@@ -39,6 +39,7 @@ pub(super) async fn status(
         out.field("problem", Some(problem))?;
     }
     out.field("log", status.log.as_ref().map(log_line).as_deref())?;
+    last_reload(&status, out)?;
     let queue = format!(
         "{}{}",
         messages(status.queue_messages),
@@ -100,6 +101,19 @@ pub(super) async fn status(
     out.field("disk", Some(&disk))?;
     out.line("")?;
     listeners(&status, out)
+}
+
+/// That the configuration on disk is not what is in force.
+fn last_reload(status: &StatusView, out: &mut Output) -> anyhow::Result<()> {
+    if let Some(failed) = &status.reload.failed {
+        let failed = format!("{failed}; what was in force before stays");
+        out.field("reload", Some(&failed))?;
+    }
+    if !status.reload.needs_restart.is_empty() {
+        let keys = status.reload.needs_restart.join(", ");
+        out.field("restart", Some(&format!("needed for {keys}")))?;
+    }
+    Ok(())
 }
 
 fn listeners(status: &StatusView, out: &mut Output) -> anyhow::Result<()> {

@@ -51,6 +51,8 @@ pub(crate) struct Counts {
     pub(crate) clients: AtomicU64,
     /// NXDOMAIN is not believed now.
     pub(crate) dns_doubted: AtomicBool,
+    /// What came of the last reload.
+    pub(crate) reload: parking_lot::Mutex<admin::LastReloadView>,
 }
 
 impl Observer {

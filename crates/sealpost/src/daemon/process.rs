@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use admin::{
-    Audit, CertificateView, Daemon, ListenerView, LogLossView, LookupView, Operator, Readiness,
-    Ready, ReloadResult, TraceView,
+    Audit, CertificateView, Daemon, LastReloadView, ListenerView, LogLossView, LookupView,
+    Operator, Readiness, Ready, ReloadResult, TraceView,
 };
 use attempt::{Level, Removed, RemovedBecause};
 use mail_types::{QueueId, Timestamp};
@@ -245,6 +245,10 @@ impl<S: QueueStore> Daemon for Process<S> {
             lost: losing.events,
             cause: losing.cause,
         })
+    }
+
+    fn last_reload(&self) -> LastReloadView {
+        self.observer.counts.reload.lock().clone()
     }
 
     fn free_bytes(&self) -> u64 {

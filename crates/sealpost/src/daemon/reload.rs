@@ -8,13 +8,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use admin::{ConfigChange, ReloadResult};
+use admin::{ConfigChange, LastReloadView, ReloadResult};
 use arc_swap::ArcSwap;
 use attempt::Level;
 use delivery::Delivery;
 use outbound_queue::QueueStore;
 use parking_lot::Mutex;
-use settings::{BareNewline, Listener, ListenerContent, Settings, Values};
+use settings::{BareNewline, ConfigError, Listener, ListenerContent, Settings, Severity, Values};
 use smtp_server::Reins;
 
 use super::intake::Rules;
@@ -49,7 +49,10 @@ impl<S: QueueStore> Process<S> {
     /// # Errors
     /// As [`Self::read_anew`].
     pub(super) fn reload(&self) -> Result<ReloadResult, String> {
-        self.read_anew().inspect_err(|error| self.refused(error))
+        self.read_anew().map_err(|refused| {
+            self.refused(&refused.errors);
+            refused.all
+        })
     }
 
     fn refused(&self, error: &str) {
@@ -61,6 +64,10 @@ impl<S: QueueStore> Process<S> {
         }
         // An event is one line.
         let detail = error.lines().collect::<Vec<_>>().join("; ");
+        let at = self.observer.clock.wall().rfc3339();
+        let failed = format!("failed at {at}: {detail}");
+        self.observer.counts.reload.lock().failed = Some(failed);
+        let detail = format!("{STAYS}: {detail}");
         let fields = [("detail", &*detail)];
         self.observer
             .process("config.reload-failed", Level::Error, &fields);
@@ -68,14 +75,12 @@ impl<S: QueueStore> Process<S> {
 
     /// # Errors
     /// What is wrong, errors first, each on a line; everything stays as it was.
-    fn read_anew(&self) -> Result<ReloadResult, String> {
+    fn read_anew(&self) -> Result<ReloadResult, Refused> {
         let now = self.observer.clock.wall();
         // First: of two at the same time the one that read the older file must not be the last word.
         let mut running = self.reloading.running.lock();
         let sources = settings::Sources::of_system(self.settings.file.as_deref(), now);
-        let loaded = sources
-            .and_then(|s| settings::load(&s))
-            .map_err(|e| e.to_string())?;
+        let loaded = sources.and_then(|s| settings::load(&s))?;
         let (old, values) = &mut *running;
         let ports = Ports::compare(&old.listeners, &loaded.settings.listeners);
         let next = combined(old, &loaded.settings, ports);
@@ -119,6 +124,10 @@ impl<S: QueueStore> Process<S> {
             .collect();
         values.take_over(&loaded.values, |key| takes_effect(key, ports));
         *old = next;
+        *self.observer.counts.reload.lock() = LastReloadView {
+            failed: None,
+            needs_restart: waiting(&changes),
+        };
         drop(running);
         self.tell_of_what_ends();
         self.tell(&changes);
@@ -155,6 +164,44 @@ impl<S: QueueStore> Process<S> {
             .process("config.reloaded", Level::Info, &fields);
     }
 }
+
+/// Why a reload changed nothing.
+struct Refused {
+    /// With the warnings that came up on the way.
+    all: String,
+    /// What stands in the way alone.
+    errors: String,
+}
+
+impl From<String> for Refused {
+    fn from(error: String) -> Self {
+        Self {
+            all: error.clone(),
+            errors: error,
+        }
+    }
+}
+
+impl From<ConfigError> for Refused {
+    fn from(error: ConfigError) -> Self {
+        let all = error.to_string();
+        let mut problems = error.0;
+        problems.retain(|p| p.severity == Severity::Error);
+        Self {
+            all,
+            errors: ConfigError(problems).to_string(),
+        }
+    }
+}
+
+/// Keys that count from the next restart.
+fn waiting(changes: &[ConfigChange]) -> Vec<String> {
+    let waiting = changes.iter().filter(|c| !c.in_effect);
+    waiting.map(|c| c.key.clone()).collect()
+}
+
+/// First in the event: nobody should have to guess what counts now.
+const STAYS: &str = "what was in force stays in force, and a restart may fail until this is mended";
 
 fn result(changes: Vec<ConfigChange>, with_routes: bool, with_users: bool) -> ReloadResult {
     let keys = |in_effect| {
@@ -338,3 +385,26 @@ const AT_ONCE: [&str; 14] = [
     "delivery.recipients-per-transaction",
     "delivery.max-addresses",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn h7_11_what_changes_at_once_is_documented() {
+        let document = include_str!("../../../../docs/listeners.md");
+        let start = document.find("## What a reload changes").unwrap();
+        let section = document[start..].split("\n## ").next().unwrap();
+        for name in SECTIONS {
+            let word = match name.strip_suffix('[') {
+                Some(table) => format!("`[[{table}]]`"),
+                None => format!("`{name}*`"),
+            };
+            assert!(section.contains(&word), "{word}");
+        }
+        let keys = AT_ONCE.into_iter().chain(OF_SESSIONS);
+        for key in keys.chain(OF_CERTIFICATES) {
+            assert!(section.contains(&format!("`{key}`")), "{key}");
+        }
+    }
+}

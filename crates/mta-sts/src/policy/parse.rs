@@ -14,10 +14,12 @@ pub(super) fn parse(body: &[u8]) -> Result<Parsed, PolicyError> {
         return Err(PolicyError::ByteOrderMark);
     }
     let mut fields = Fields::default();
-    // The last line end is optional, so what stands behind it is no line.
-    let lines = text.strip_suffix('\n').unwrap_or(text);
-    for (n, line) in (1..).zip(lines.split('\n')) {
-        let line = line.strip_suffix('\r').unwrap_or(line);
+    // A CR belongs to a line end only in front of an LF. The last line end is optional.
+    for (n, line) in (1..).zip(text.split_inclusive('\n')) {
+        let line = match line.strip_suffix('\n') {
+            Some(ended) => ended.strip_suffix('\r').unwrap_or(ended),
+            None => line,
+        };
         fields.line(n, line)?;
     }
     fields.finish(text)

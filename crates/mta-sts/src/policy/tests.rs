@@ -40,6 +40,17 @@ fn a3_05_a3_06_line_ends() {
 }
 
 #[test]
+fn a3_07_amb_08_a_lone_cr_at_the_end_is_no_line_end() {
+    let (body, lines) = (GOOD.trim_end(), GOOD.lines().count());
+    for end in ["\r", "\r\r\n", "\r\r"] {
+        let parsed = parse(&format!("{body}{end}"));
+        assert_eq!(parsed, Err(PolicyError::BareCr(lines)), "{end:?}");
+    }
+    let behind = parse(&format!("{GOOD}\r"));
+    assert_eq!(behind, Err(PolicyError::BareCr(lines + 1)));
+}
+
+#[test]
 fn accepted() {
     for (lines, mode, reason) in [
         ("mode: testing", Mode::Testing, "A3-23: the first mode wins"),

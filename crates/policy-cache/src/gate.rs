@@ -33,7 +33,7 @@ impl Failed {
     }
 
     /// Nothing spoke against the host.
-    const fn says_nothing(&self) -> bool {
+    fn says_nothing(&self) -> bool {
         self.is_doubted() || self.cause.is_ours()
     }
 }

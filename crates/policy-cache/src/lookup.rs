@@ -308,10 +308,11 @@ impl Inner {
                 drop(slot);
                 if waited > within / 2
                     && let Err(failure) = &mut result
-                    && let FetchError::Timeout { stage, .. } = &mut failure.cause
+                    && let FetchError::Timeout { bytes, .. } = *failure.cause.main()
                 {
                     // Most of the time had gone by before the host was asked, and not with the domain's own DNS.
-                    *stage = Stage::Queue;
+                    let stage = Stage::Queue;
+                    failure.cause = FetchError::Timeout { stage, bytes };
                 }
                 result
             }
@@ -357,7 +358,7 @@ impl Inner {
     fn doubt(&self, failure: &mut FetchFailure) {
         if let FetchError::Certificate(
             fault @ (PkixError::Expired { .. } | PkixError::NotYetValid { .. }),
-        ) = &failure.cause
+        ) = failure.cause.main()
             && self.clock_held().is_some()
         {
             failure.cause = FetchError::ClockDoubted(fault.clone());

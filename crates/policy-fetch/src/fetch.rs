@@ -81,6 +81,14 @@ pub enum FetchError {
         /// Bytes of the body that had come.
         bytes: usize,
     },
+    /// The addresses of the policy host failed, each in its way.
+    #[error("none of the policy host's addresses answered: {said}")]
+    Addresses {
+        /// The cause that counts.
+        main: Box<Self>,
+        /// What each of them said; of many, only the first.
+        said: String,
+    },
     /// Only 200 is a policy; redirects are not followed (RFC 8461 section 3.3).
     #[error("HTTP status {status}{}", .location.as_ref().map(|l| format!(" to {l} (redirects are not followed)")).unwrap_or_default())]
     Status {
@@ -236,10 +244,20 @@ impl ResultType {
 }
 
 impl FetchError {
+    /// The cause that counts where several addresses failed.
+    #[must_use]
+    pub fn main(&self) -> &Self {
+        match self {
+            Self::Addresses { main, .. } => main,
+            one => one,
+        }
+    }
+
     /// How a TLS report names this failure.
     #[must_use]
-    pub const fn result_type(&self) -> ResultType {
+    pub fn result_type(&self) -> ResultType {
         match self {
+            Self::Addresses { main, .. } => main.result_type(),
             Self::Certificate(_) => ResultType::StsWebpkiInvalid,
             // A body over the limit is a policy that breaks the rules, not a transport failure.
             Self::Policy(_) | Self::Oversize => ResultType::StsPolicyInvalid,
@@ -264,9 +282,9 @@ impl FetchError {
     /// Whether it is no fault of the policy host or its domain: nothing is known of the policy then, and mail
     /// must not go as if there were none.
     #[must_use]
-    pub const fn is_ours(&self) -> bool {
+    pub fn is_ours(&self) -> bool {
         matches!(
-            self,
+            self.main(),
             Self::Local(_)
                 | Self::Timeout {
                     stage: Stage::Queue,
@@ -277,8 +295,9 @@ impl FetchError {
 
     /// A short fixed word for the log and for grouping, for instance `http_status`.
     #[must_use]
-    pub const fn key(&self) -> &'static str {
+    pub fn key(&self) -> &'static str {
         match self {
+            Self::Addresses { main, .. } => main.key(),
             Self::NameTooLong => "name_too_long",
             Self::Dns(_) => "dns",
             Self::RefusedAddress { .. } => "refused_addr",

@@ -1,15 +1,16 @@
 //! The real fetcher: reqwest over our own rustls configuration and our own DNS.
 //!
-//! Each fetch has a client of its own. Fetches are rare and never reuse a connection, and so
-//! nothing can leak from one to the next: no cookie, no pooled connection, no TLS session. It also
-//! gives each fetch its own [`Progress`], from which a time-out knows its stage.
+//! Each address of each fetch has a client of its own. Fetches are rare and never reuse a connection, and
+//! so nothing can leak from one to the next: no cookie, no pooled connection, no TLS session. It also
+//! gives each address its own [`Progress`], from which a time-out knows its stage.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use mail_types::{BoxFuture, Domain, Resolver};
+use mail_types::{BoxFuture, Domain, HostName, Resolver};
 use mta_sts::{MAX_POLICY_SIZE, Parsed, Policy};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
 use rustls::client::Resumption;
@@ -19,9 +20,12 @@ use crate::fetch::{FetchError, FetchFailure, PolicyFetcher, Stage};
 mod answer;
 mod cause;
 mod connect;
+mod tries;
 
 use answer::{is_text_plain, printable, retry_after};
-use connect::{CheckedResolver, NoSessions, Progress, Watch};
+use connect::{NoSessions, Only, Progress, Watch};
+use tokio::task::JoinSet;
+use tries::{STAGGER, Tries, by_turns};
 
 /// Fetches policies as RFC 8461 section 3.3 says: `GET
 /// https://mta-sts.<domain>/.well-known/mta-sts.txt` on port 443, over HTTP/1.1, with SNI, and with
@@ -69,33 +73,28 @@ impl HttpsFetcher {
             allow: allow.into(),
             port,
         };
-        let progress = Arc::new(Progress::default());
+        let anywhere = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let progress = Tries::default().begin(anywhere, Duration::ZERO);
         fetcher
-            .client(&progress, Duration::from_mins(1))
+            .client(anywhere, &progress)
             .map_err(|e| HttpsFetcherError(cause::words(&e)))?;
         Ok(fetcher)
     }
 
+    /// Makes a client that connects to this checked address and to no other.
     fn client(
         &self,
+        address: IpAddr,
         progress: &Arc<Progress>,
-        within: Duration,
     ) -> reqwest::Result<reqwest::Client> {
         let mut tls = (self.tls)();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         tls.enable_sni = true;
         tls.enable_early_data = false;
         tls.resumption = Resumption::store(Arc::new(NoSessions(Arc::clone(progress))));
-        let dns = CheckedResolver {
-            resolver: Arc::clone(&self.resolver),
-            allow: Arc::clone(&self.allow),
-            progress: Arc::clone(progress),
-        };
         reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
-            .dns_resolver(dns)
-            // The addresses of a family share this: one that does not answer leaves time for the next.
-            .connect_timeout(within / 2)
+            .dns_resolver(Only(address))
             .connector_layer(Watch(Arc::clone(progress)))
             .https_only(true)
             .http1_only()
@@ -113,22 +112,19 @@ impl HttpsFetcher {
         &self,
         domain: &Domain,
         within: Duration,
-        progress: &Arc<Progress>,
-        bytes: &AtomicUsize,
+        tries: &Arc<Tries>,
     ) -> Result<Parsed, FetchFailure> {
         let host = domain
             .prefixed("mta-sts")
             .map_err(|_| FetchError::NameTooLong)?;
-        let url = match self.port {
-            443 => format!("https://{host}/.well-known/mta-sts.txt"),
-            port => format!("https://{host}:{port}/.well-known/mta-sts.txt"),
+        let found = connect::addresses(&*self.resolver, &self.allow, &host).await?;
+        let Some(answer) = self.first_answer(&host, found, within, tries).await else {
+            return Err(tries.verdict().into());
         };
-        let client = self
-            .client(progress, within)
-            .map_err(|e| FetchError::Local(cause::words(&e)))?;
-        let request = client.get(url).header("accept", "text/plain");
-        let sent = request.send().await;
-        let mut response = sent.map_err(|e| cause::of(&e, &host, progress, 0))?;
+        let Answering {
+            mut response,
+            progress,
+        } = answer;
         progress.reach(Stage::Body);
         check_head(response.status().as_u16(), response.headers())?;
         if response
@@ -141,17 +137,85 @@ impl HttpsFetcher {
         loop {
             let read = body.len();
             let chunk = response.chunk().await;
-            match chunk.map_err(|e| cause::of(&e, &host, progress, read))? {
+            match chunk.map_err(|e| cause::of(&e, &host, &progress, read))? {
                 Some(chunk) if read + chunk.len() > MAX_POLICY_SIZE => {
                     return Err(FetchError::Oversize.into());
                 }
                 Some(chunk) => body.extend_from_slice(&chunk),
                 None => break,
             }
-            bytes.store(body.len(), Ordering::Relaxed);
+            tries.bytes.store(body.len(), Ordering::Relaxed);
         }
         Policy::parse(&body).map_err(|e| FetchError::Policy(e).into())
     }
+
+    /// The first answer that any of the addresses begins. None: all have failed, and said so in `tries`.
+    async fn first_answer(
+        &self,
+        host: &HostName,
+        found: Vec<IpAddr>,
+        within: Duration,
+        tries: &Arc<Tries>,
+    ) -> Option<Answering> {
+        let mut waiting = by_turns(found).into_iter();
+        let patience = tries::patience(within, waiting.len());
+        let mut running = JoinSet::new();
+        let mut next = true;
+        loop {
+            if next && let Some(address) = waiting.next() {
+                let progress = tries.begin(address, patience);
+                let client = self.client(address, &progress);
+                let (url, host) = (self.url(host), host.clone());
+                let tries = Arc::clone(tries);
+                running.spawn(async move {
+                    let asked = ask(client, &url, &host, &progress).await;
+                    let failed = asked.map_err(|cause| tries.fail(address, cause));
+                    let response = failed.ok()?;
+                    Some(Answering { response, progress })
+                });
+            }
+            next = tokio::select! {
+                ended = running.join_next() => match ended? {
+                    Ok(Some(answer)) => return Some(answer),
+                    Ok(None) | Err(_) => true,
+                },
+                () = tokio::time::sleep(STAGGER), if waiting.len() > 0 => tries.nobody_asks(),
+            };
+        }
+    }
+
+    fn url(&self, host: &HostName) -> String {
+        match self.port {
+            443 => format!("https://{host}/.well-known/mta-sts.txt"),
+            port => format!("https://{host}:{port}/.well-known/mta-sts.txt"),
+        }
+    }
+}
+
+/// A host whose answer has begun.
+struct Answering {
+    response: reqwest::Response,
+    progress: Arc<Progress>,
+}
+
+/// Asks one address. An answer that does not begin soon lets another one be asked beside.
+async fn ask(
+    client: reqwest::Result<reqwest::Client>,
+    url: &str,
+    host: &HostName,
+    progress: &Progress,
+) -> Result<reqwest::Response, FetchError> {
+    let client = client.map_err(|e| FetchError::Local(cause::words(&e)))?;
+    let request = client.get(url).header("accept", "text/plain");
+    let mut sending = std::pin::pin!(request.send());
+    let sent = tokio::select! {
+        sent = &mut sending => sent,
+        () = progress.asked_for_long() => {
+            progress.end_turn();
+            sending.await
+        }
+    };
+    sent.map_err(|e| cause::of(&e, host, progress, 0).cause)
 }
 
 impl PolicyFetcher for HttpsFetcher {
@@ -161,16 +225,11 @@ impl PolicyFetcher for HttpsFetcher {
         within: Duration,
     ) -> BoxFuture<'a, Result<Parsed, FetchFailure>> {
         Box::pin(async move {
-            let progress = Arc::new(Progress::default());
-            let bytes = AtomicUsize::new(0);
-            let get = self.get(domain, within, &progress, &bytes);
+            let tries = Arc::new(Tries::default());
+            let get = self.get(domain, within, &tries);
             match tokio::time::timeout(within, get).await {
                 Ok(result) => result,
-                Err(_) => Err(FetchError::Timeout {
-                    stage: progress.stage(),
-                    bytes: bytes.load(Ordering::Relaxed),
-                }
-                .into()),
+                Err(_) => Err(tries.verdict().into()),
             }
         })
     }

@@ -130,6 +130,7 @@ fn failed(error: &FetchError) -> (Kind, String) {
         return (Kind::PolicyLocal, error.to_string());
     }
     let kind = match error {
+        FetchError::Addresses { main, .. } => failed(main).0,
         FetchError::Dns(e) => {
             let kind = if e.is_definite() {
                 Kind::PolicyNoAddress

@@ -22,9 +22,6 @@ pub(super) fn of(
 }
 
 fn cause(error: &reqwest::Error, host: &HostName, progress: &Progress, bytes: usize) -> FetchError {
-    if let Some(refused) = progress.refused() {
-        return refused.clone();
-    }
     for e in chain(error) {
         if let Some(tls) = tls_error(e) {
             return from_rustls(tls, host);

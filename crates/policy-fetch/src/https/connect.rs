@@ -1,30 +1,50 @@
 //! The way to a policy host: checked addresses, no TLS sessions, and how far a fetch has come.
 
+use std::error::Error;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use mail_types::{AddressClass, DnsError, HostName, Resolver};
+use parking_lot::Mutex;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls::NamedGroup;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls::pki_types::ServerName;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::fetch::{FetchError, Stage};
 
-/// How far a fetch has come, and what DNS said if it stopped there.
-#[derive(Debug, Default)]
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// How far one address of a fetch has come.
 pub(super) struct Progress {
     stage: AtomicU8,
-    refused: OnceLock<FetchError>,
+    /// How long TCP and TLS may take, and how long then nobody else is asked.
+    patience: Duration,
+    turn: Arc<Semaphore>,
+    held: Mutex<Option<OwnedSemaphorePermit>>,
+    asking: Notify,
 }
 
 impl Progress {
+    pub(super) fn new(patience: Duration, turn: Arc<Semaphore>) -> Self {
+        Self {
+            stage: AtomicU8::new(1),
+            patience,
+            turn,
+            held: Mutex::new(None),
+            asking: Notify::new(),
+        }
+    }
+
     pub(super) fn reach(&self, stage: Stage) {
         let n = match stage {
             Stage::Queue | Stage::Dns => 0,
@@ -46,49 +66,50 @@ impl Progress {
         }
     }
 
-    /// Why no address could be given to the HTTP client.
-    pub(super) fn refused(&self) -> Option<&FetchError> {
-        self.refused.get()
+    /// Returns when the request was sent so long ago that others should have their turn.
+    pub(super) async fn asked_for_long(&self) {
+        self.asking.notified().await;
+        tokio::time::sleep(self.patience).await;
+    }
+
+    /// Lets another address send its request.
+    pub(super) fn end_turn(&self) {
+        drop(self.held.lock().take());
+    }
+
+    async fn take_turn(&self) {
+        // The semaphore is never closed.
+        if let Ok(permit) = Arc::clone(&self.turn).acquire_owned().await {
+            *self.held.lock() = Some(permit);
+        }
+        self.asking.notify_one();
     }
 }
 
-/// Our resolver as reqwest wants it. Addresses of special use never come out of it, so the address
-/// that was checked is the one that is connected to (row H1-22).
-pub(super) struct CheckedResolver {
-    pub(super) resolver: Arc<dyn Resolver>,
-    pub(super) allow: Arc<[IpNet]>,
-    pub(super) progress: Arc<Progress>,
-}
-
-impl Resolve for CheckedResolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let resolver = Arc::clone(&self.resolver);
-        let allow = Arc::clone(&self.allow);
-        let progress = Arc::clone(&self.progress);
-        Box::pin(async move {
-            match addresses(&*resolver, &allow, name.as_str()).await {
-                Ok(found) => {
-                    progress.reach(Stage::Connect);
-                    let found = found.into_iter().map(|ip| SocketAddr::new(ip, 0));
-                    Ok(Box::new(found) as Addrs)
-                }
-                Err(e) => {
-                    let _ = progress.refused.set(e.clone());
-                    Err(e.into())
-                }
-            }
-        })
+impl std::fmt::Debug for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.stage().fmt(f)
     }
 }
 
-async fn addresses(
+/// The one address that a client connects to, whatever it asks for: it was checked before (row H1-22).
+pub(super) struct Only(pub(super) IpAddr);
+
+impl Resolve for Only {
+    fn resolve(&self, _: Name) -> Resolving {
+        let address = SocketAddr::new(self.0, 0);
+        Box::pin(async move { Ok(Box::new(std::iter::once(address)) as Addrs) })
+    }
+}
+
+/// Where the policy host is. Addresses of special use never come out of it (row H1-22).
+pub(super) async fn addresses(
     resolver: &dyn Resolver,
     allow: &[IpNet],
-    name: &str,
+    host: &HostName,
 ) -> Result<Vec<IpAddr>, FetchError> {
-    let host = HostName::parse(name).map_err(|e| FetchError::Local(e.to_string()))?;
     let answer = resolver
-        .addresses(&host)
+        .addresses(host)
         .await
         .map_err(|error| unanswered(error, resolver))?;
     let mut refused = None;
@@ -141,7 +162,7 @@ impl ClientSessionStore for NoSessions {
     }
 }
 
-/// Notes when the connector is done: TCP and TLS are there, headers are next.
+/// Bounds the time for TCP and TLS, and waits for the turn before the request is sent: headers are next.
 #[derive(Clone)]
 pub(super) struct Watch(pub(super) Arc<Progress>);
 
@@ -164,11 +185,12 @@ impl<S> Layer<S> for Watch {
 
 impl<S, T> Service<T> for Watched<S>
 where
-    S: Service<T>,
+    S: Service<T, Error = BoxError>,
     S::Future: Send + 'static,
+    S::Response: Send,
 {
     type Response = S::Response;
-    type Error = S::Error;
+    type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
@@ -179,7 +201,10 @@ where
         let connecting = self.inner.call(target);
         let progress = Arc::clone(&self.progress);
         Box::pin(async move {
-            let connected = connecting.await?;
+            let late = |_| io::Error::from(io::ErrorKind::TimedOut);
+            let connected = tokio::time::timeout(progress.patience, connecting).await;
+            let connected = connected.map_err(late)??;
+            progress.take_turn().await;
             progress.reach(Stage::Headers);
             Ok(connected)
         })

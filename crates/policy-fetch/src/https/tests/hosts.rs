@@ -142,6 +142,88 @@ async fn a4_23_either_family_alone_a_dead_one_beside_and_a_host_with_http_2() {
     }
 }
 
+/// What a sick address does with a connection.
+#[derive(Clone, Copy, Debug)]
+enum Sick {
+    Resets,
+    NeverSpeaks,
+    SendsAlert,
+    HasAnotherName,
+}
+
+/// A sick address that listens on the port of a good one.
+async fn sick(address: IpAddr, port: u16, how: Sick) {
+    let listener = TcpListener::bind((address, port)).await.unwrap();
+    let other = rcgen::generate_simple_self_signed(["elsewhere.test".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(other.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![other.cert.der().clone()], key)
+        .unwrap();
+    let behaviour = match how {
+        Sick::Resets => {
+            tokio::spawn(async move {
+                while let Ok((tcp, _)) = listener.accept().await {
+                    // Closing with bytes unread resets the connection.
+                    let _ = tcp.readable().await;
+                }
+            });
+            return;
+        }
+        Sick::NeverSpeaks => Behaviour::NoTls,
+        Sick::SendsAlert => Behaviour::Raw(b"\x15\x03\x03\x00\x02\x02\x28"),
+        Sick::HasAnotherName => Behaviour::Send(ok(PLAIN, POLICY)),
+    };
+    tokio::spawn(serve(listener, Arc::new(config), behaviour, Arc::default()));
+}
+
+#[tokio::test]
+async fn a4_22_a4_23_one_sick_address_of_two_keeps_no_policy_from_us() {
+    let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    for other in [IpAddr::from([127, 0, 0, 2]), Ipv6Addr::LOCALHOST.into()] {
+        for how in [
+            Sick::Resets,
+            Sick::NeverSpeaks,
+            Sick::SendsAlert,
+            Sick::HasAnotherName,
+        ] {
+            let good = Behaviour::Send(ok(PLAIN, POLICY));
+            let site = site_with(named(GOOD), here, &[other, here], true, good).await;
+            sick(other, site.fetcher.port, how).await;
+            let got = fetch(&site, SECONDS_20).await;
+            assert!(got.is_ok(), "{other} {how:?}: {got:?}");
+            assert_eq!(site.requests.lock().len(), 1, "{other} {how:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a4_23_if_all_addresses_fail_each_is_told_of() {
+    let (here, other) = ([127, 0, 0, 1].into(), IpAddr::from([127, 0, 0, 2]));
+    let cut = Behaviour::SendAndCut(Vec::new());
+    let site = site_with(named(GOOD), here, &[here, other], true, cut).await;
+    sick(other, site.fetcher.port, Sick::HasAnotherName).await;
+    let cause = fetch(&site, SECONDS_20).await.unwrap_err().cause;
+    assert_eq!(cause.key(), "webpki:unknown_issuer", "{cause:?}");
+    let text = cause.to_string();
+    assert!(text.contains("127.0.0.1: bad HTTP answer: "), "{text}");
+    assert!(text.contains("127.0.0.2: the certificate"), "{text}");
+}
+
+/// An answer, though it is none with a policy, is the host's answer: no other address is asked.
+#[tokio::test]
+async fn a4_23_an_answer_of_one_address_counts_for_all() {
+    let (here, other) = ([127, 0, 0, 1].into(), IpAddr::from([127, 0, 0, 2]));
+    let gone = Behaviour::Send(b"HTTP/1.1 404 Gone\r\nContent-Length: 0\r\n\r\n".to_vec());
+    let site = site_with(named(GOOD), here, &[other, here], true, gone).await;
+    sick(other, site.fetcher.port, Sick::NeverSpeaks).await;
+    let cause = fetch(&site, SECONDS_20).await.unwrap_err().cause;
+    assert_eq!(cause.key(), "http_status", "{cause:?}");
+}
+
 #[tokio::test]
 async fn h2_04_an_old_host_is_told_as_such() {
     // The alert protocol_version, and a ServerHello of TLS 1.1.

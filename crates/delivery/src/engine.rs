@@ -451,6 +451,12 @@ impl<S: QueueStore> Delivery<S> {
         planner.hosts_of(domain).await
     }
 
+    /// The policies that mail goes by.
+    #[must_use]
+    pub fn policies(&self) -> &PolicyCache {
+        &self.inner.policies
+    }
+
     /// What is in force now.
     #[must_use]
     pub fn settings(&self) -> Arc<Settings> {

@@ -317,6 +317,11 @@ impl Store for Disk {
         failed.map(str::to_owned).or_else(|| self.no_mirror.clone())
     }
 
+    fn failure(&self) -> Option<String> {
+        let failed = self.journal.health().err();
+        failed.map(|failure| failure.to_string())
+    }
+
     fn close(&self) {
         if self.unmarked.swap(false, Ordering::Relaxed) {
             self.journal.append(mark(), Urgency::Now, None);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use mail_types::{Domain, Timestamp};
 use mta_sts::Mode;
 
+use crate::book::Entry;
 use crate::cache::{Inner, PolicyCache};
 use crate::discovery::StoredPolicy;
 use crate::event::EventKind;
@@ -71,6 +72,25 @@ impl PolicyCache {
             let now = self.inner.now();
             book.schedule.later(domain, now);
         }
+    }
+
+    /// Why the store on disk takes nothing more until a restart, if so: what is fetched from then on, nobody would
+    /// know of after one (row H6-03). Costs a lock: ask often.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.inner.store.failure()
+    }
+
+    /// How many policies in force are not on disk, since it had no room for them.
+    #[must_use]
+    pub fn unsaved(&self) -> usize {
+        let now = self.inner.now();
+        let book = self.inner.book.read();
+        let counts = |e: &&Entry| {
+            let policy = e.policy.as_ref();
+            e.unsaved && policy.is_some_and(|p| !p.is_expired(now))
+        };
+        book.entries.values().filter(counts).count()
     }
 
     /// Tells of policies that have run out, drops what nobody needs, saves what the disk refused,

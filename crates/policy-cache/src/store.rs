@@ -29,6 +29,11 @@ pub(crate) trait Store: Send + Sync {
         None
     }
 
+    /// Why it takes nothing more until a restart. A full disk is no such failure.
+    fn failure(&self) -> Option<String> {
+        None
+    }
+
     /// Ends the store in order; what is appended later fails. Blocks.
     fn close(&self) {}
 }

@@ -118,3 +118,25 @@ async fn compaction_keeps_what_counts_and_gives_back_the_rest() {
     let (seq, p) = loaded.domains[&last.domain].policy.clone().unwrap();
     assert_eq!((seq, p.fetched_at), (200, last.fetched_at));
 }
+
+#[tokio::test]
+async fn h6_03_a_failed_disk_is_told_and_a_full_one_is_no_such_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let simulated = journal::SimulatedDisk::new(1);
+    let opened = Disk::open(dir.path(), Arc::new(simulated.clone()), false, false);
+    let OpenStore::Ready(store, ..) = opened.unwrap() else {
+        panic!("it is new")
+    };
+    let row = |name: &str| Row::Policy(policy(name, &text(1), 1000));
+    simulated.set_free(Some(0));
+    assert!(store.append(&row("a.test"), 1).await.is_err());
+    assert_eq!(store.failure(), None, "a full disk gets room again");
+    simulated.set_free(None);
+    store.append(&row("a.test"), 2).await.unwrap();
+    simulated.fail_at(simulated.operations() + 1, EIO);
+    assert!(store.append(&row("b.test"), 3).await.is_err());
+    let why = store.failure().expect("it has failed for good");
+    assert!(why.contains("os error 5"), "{why}");
+}
+
+const EIO: i32 = 5;

@@ -10,7 +10,7 @@ use admin::{
 };
 use attempt::{Level, Removed, RemovedBecause};
 use mail_types::{QueueId, Timestamp};
-use outbound_queue::{Cancelled, QueueStore};
+use outbound_queue::{Cancelled, EmbeddedStore, QueueStore};
 use resolver::{DnsResolver, Kind, Outcome, Path as DnsPath, Silence};
 use settings::Settings;
 use tokio::sync::watch;
@@ -49,6 +49,28 @@ pub(crate) struct Process<S> {
     pub(crate) resolver: Arc<DnsResolver>,
     /// Who may use page and API over HTTP.
     pub(crate) page: Page,
+}
+
+impl Process<EmbeddedStore> {
+    /// Tells of a store whose disk has failed, the queue's or that of the policies (row H6-03); nothing helps
+    /// then but a restart.
+    pub(crate) fn tell_of_failed_store(&self) -> bool {
+        // If it is the queue's journal, what is delivered from here on comes twice after the restart.
+        let policies = || {
+            let cause = self.reloading.delivery.as_ref()?.policies().failure()?;
+            Some(format!(
+                "the policy store failed, and what was fetched since would be unknown after a restart: {cause}; \
+                 look at the disk ({}), then start again",
+                self.settings.server.data_dir.join("policies").display()
+            ))
+        };
+        let Some(cause) = self.queue.failure().or_else(policies) else {
+            return false;
+        };
+        self.observer
+            .process("store.failed", Level::Error, &[("detail", &cause)]);
+        true
+    }
 }
 
 impl<S: QueueStore> Process<S> {
@@ -115,6 +137,14 @@ impl<S: QueueStore> Process<S> {
         if let Some(lack) = health.full {
             ready.accepting.push(format!(
                 "nothing is accepted until there is room in {}: {lack}",
+                self.settings.server.data_dir.display()
+            ));
+        }
+        let delivery = self.reloading.delivery.as_ref();
+        let unsaved = delivery.map_or(0, |d| d.policies().unsaved());
+        if unsaved > 0 {
+            ready.notes.push(format!(
+                "{unsaved} policies are not on disk: they count until this process ends, and are written once there is room in {}",
                 self.settings.server.data_dir.display()
             ));
         }

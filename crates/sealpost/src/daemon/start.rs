@@ -482,7 +482,7 @@ impl Running {
         notify(&[sd_notify::NotifyState::Ready]);
     }
 
-    /// Runs until a signal says stop, or the queue's journal fails (design: exit 74).
+    /// Runs until a signal says stop, or a store fails (design: exit 74).
     async fn wait(
         &self,
         signals: &mut Signals,
@@ -508,9 +508,7 @@ impl Running {
                 }
                 _ = look.tick() => {
                     self.heed(pressure.look());
-                    // If it is the journal, what is delivered from here on comes twice after the restart.
-                    if let Some(cause) = self.queue.failure() {
-                        self.observer.process("store.failed", Level::Error, &[("detail", &cause)]);
+                    if self.process.tell_of_failed_store() {
                         return Ok(Status::Io);
                     }
                 }

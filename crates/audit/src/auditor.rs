@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use attempt::{Case, Reason};
 use delivery::Settings;
-use delivery::demand::Inputs;
+use delivery::demand::{DaneRule, Inputs};
 use delivery::plan::{Candidate, MxVerdict, Unreachable, drop_self, read_mx};
 use delivery::standing::{HostDane, Standing, Vouched, next_hop_names};
 use mail_types::{
@@ -180,7 +180,9 @@ impl Auditor {
             let (mut dane, mut signed) = (HostDane::Absent, Signed::default());
             let addresses = match resolver.addresses(&name).await {
                 Ok(answer) => {
-                    (dane, _) = HostDane::look_up(&*resolver, &name, SMTP, &answer, &further).await;
+                    let rule = DaneRule::Policy;
+                    let look = HostDane::look_up(&*resolver, &name, SMTP, &answer, &further, rule);
+                    (dane, _) = look.await;
                     signed = Signed {
                         security: Some(answer.security),
                         useless_tlsa: answer.security == Security::Insecure

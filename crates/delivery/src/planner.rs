@@ -13,6 +13,7 @@ use mail_types::{DnsError, Domain, Host, HostName, Mailbox, Resolver, ReversePat
 use outbound_queue::Now;
 use policy_cache::{Discovery, PolicyCache};
 
+use crate::demand::DaneRule;
 use crate::plan::{Candidate, MxVerdict, Unreachable, drop_self, read_mx};
 use crate::policy::is_enforced;
 use crate::route::{Destination, HopTarget, Route, RouteTls};
@@ -69,6 +70,7 @@ struct LookUp<'a> {
     vouched: Vouched,
     /// Names of the next hop that a certificate under a DANE-TA record may be for.
     further: Vec<HostName>,
+    dane: DaneRule,
 }
 
 /// The hosts of a destination.
@@ -129,7 +131,9 @@ impl Planner<'_> {
                 None => None,
             }
         };
-        let (found, discovery) = tokio::join!(self.hosts(destination, route.as_deref()), discover);
+        let (dane, rule_ends) = self.dane_rule(destination, now.wall);
+        let hosts = self.hosts(destination, route.as_deref(), dane);
+        let (found, discovery) = tokio::join!(hosts, discover);
         let (
             Found {
                 mut hosts,
@@ -139,6 +143,9 @@ impl Planner<'_> {
             discovery,
         ) = (found, discovery);
         let mut valid_until = now.monotonic + ttl;
+        if let Some(end) = rule_ends {
+            valid_until = valid_until.min(now.monotonic + end.since(now.wall));
+        }
         if let Some(d) = &discovery {
             valid_until = valid_until.min(now.monotonic + d.valid_until.since(now.wall));
         }
@@ -156,6 +163,20 @@ impl Planner<'_> {
         }
     }
 
+    /// What the configuration says of the recipients' TLSA records, and until when that is so.
+    fn dane_rule(
+        &self,
+        destination: &Destination,
+        now: Timestamp,
+    ) -> (DaneRule, Option<Timestamp>) {
+        let Host::Domain(domain) = &destination.host else {
+            return (DaneRule::Policy, None);
+        };
+        let ends = self.settings.domains.get(domain).and_then(|d| d.until);
+        let rule = self.settings.rule(domain, now).dane;
+        (rule, ends.filter(|_| rule == DaneRule::DangerousOff))
+    }
+
     /// The hosts of a recipient domain, for mail from any sender.
     pub(crate) async fn hosts_of(&self, domain: &Domain) -> Hosts {
         let Ok(anybody) = Mailbox::parse(&format!("postmaster@{domain}")) else {
@@ -164,10 +185,16 @@ impl Planner<'_> {
         let routes = &self.settings.routes;
         let destination = routes.destination(&ReversePath::Null, &anybody);
         let route = routes.get(&destination).cloned();
-        self.hosts(&destination, route.as_deref()).await.hosts
+        let any = DaneRule::Policy;
+        self.hosts(&destination, route.as_deref(), any).await.hosts
     }
 
-    async fn hosts(&self, destination: &Destination, route: Option<&Route>) -> Found {
+    async fn hosts(
+        &self,
+        destination: &Destination,
+        route: Option<&Route>,
+        dane: DaneRule,
+    ) -> Found {
         let (target, port) = match route {
             Some(route) => (route.hop.target.clone(), route.hop.port),
             None => match &destination.host {
@@ -176,13 +203,14 @@ impl Planner<'_> {
             },
         };
         match target {
-            HopTarget::Domain(domain) => self.by_mx(&domain, port, route).await,
+            HopTarget::Domain(domain) => self.by_mx(&domain, port, route, dane).await,
             HopTarget::Host(host) => {
                 let how = LookUp {
                     port,
                     route,
                     vouched: Vouched::Configuration,
                     further: vec![host.clone()],
+                    dane,
                 };
                 let (candidate, ttl) = self.candidate(0, host, &how).await;
                 let ttl = ttl.clamp(MIN_TTL, HOP_TTL);
@@ -217,7 +245,13 @@ impl Planner<'_> {
         }])
     }
 
-    async fn by_mx(&self, domain: &Domain, port: u16, route: Option<&Route>) -> Found {
+    async fn by_mx(
+        &self,
+        domain: &Domain,
+        port: u16,
+        route: Option<&Route>,
+        dane: DaneRule,
+    ) -> Found {
         if !domain.is_fully_qualified() {
             // RFC 5321 section 2.3.5: no search list completes a name for us.
             let detail = format!("{domain} is not a fully qualified domain name");
@@ -242,6 +276,7 @@ impl Planner<'_> {
                     route,
                     vouched: Vouched::by(security),
                     further: next_hop_names(domain, security, canonical.as_ref()),
+                    dane,
                 };
                 (hosts, ttl, implicit, how)
             }
@@ -305,8 +340,15 @@ impl Planner<'_> {
                 let usable = self.usable(answer.value.clone(), port, route.is_some());
                 ttl = answer.ttl;
                 if usable.is_ok() && route.is_none_or(|r| is_protected(r.tls)) {
-                    (dane, ttl) =
-                        HostDane::look_up(self.resolver, &name, port, &answer, &how.further).await;
+                    (dane, ttl) = HostDane::look_up(
+                        self.resolver,
+                        &name,
+                        port,
+                        &answer,
+                        &how.further,
+                        how.dane,
+                    )
+                    .await;
                 }
                 usable
             }

@@ -8,6 +8,8 @@ use std::time::Duration;
 use dane::{Discarded, HostRecords, Reading, base_domains};
 use mail_types::{Answer, DnsError, Domain, HostName, Resolver, Security};
 
+use crate::demand::DaneRule;
+
 /// What demands are held against, beside a host's name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
@@ -97,15 +99,20 @@ impl HostDane {
     /// DANE-TA record may be for.
     ///
     /// The addresses come first, and an insecure answer there means that nothing is asked: a name
-    /// server that cannot answer TLSA queries must not block an unsigned domain (row C2-08).
+    /// server that cannot answer TLSA queries must not block an unsigned domain (row C2-08). Nor is it asked
+    /// where the domain's `rule` is not to look (row C3-14).
     pub async fn look_up(
         resolver: &dyn Resolver,
         host: &HostName,
         port: u16,
         addresses: &Answer<Vec<IpAddr>>,
         further: &[HostName],
+        rule: DaneRule,
     ) -> (Self, Duration) {
         let mut ttl = addresses.ttl;
+        if rule == DaneRule::DangerousOff {
+            return (Self::Absent, ttl);
+        }
         for base in base_domains(host, addresses) {
             let answer = resolver.tlsa(&base, port).await;
             ttl = ttl.min(match &answer {
@@ -266,6 +273,14 @@ mod tests {
         entries: &[(&str, TlsaAnswer)],
         security: Security,
     ) -> (HostDane, Duration, Vec<String>) {
+        look_by(DaneRule::Policy, entries, security).await
+    }
+
+    async fn look_by(
+        rule: DaneRule,
+        entries: &[(&str, TlsaAnswer)],
+        security: Security,
+    ) -> (HostDane, Duration, Vec<String>) {
         let names = Names {
             tlsa: entries
                 .iter()
@@ -276,7 +291,7 @@ mod tests {
         let mut addresses = answer(vec![IpAddr::from([192, 0, 2, 1])], security);
         addresses.canonical = HostName::parse("mx.p.test").ok();
         let host = HostName::parse("mx.d.test").unwrap();
-        let (dane, ttl) = HostDane::look_up(&names, &host, 587, &addresses, &[]).await;
+        let (dane, ttl) = HostDane::look_up(&names, &host, 587, &addresses, &[], rule).await;
         let asked = names.asked.lock().clone();
         (dane, ttl, asked)
     }
@@ -288,6 +303,18 @@ mod tests {
             let (dane, _, asked) = look(&records, security).await;
             assert_eq!((dane, asked), (HostDane::Absent, Vec::new()));
         }
+    }
+
+    #[tokio::test]
+    async fn c3_14_where_dane_is_off_nobody_is_asked() {
+        let records = [("mx.p.test", Err(DnsError::Temporary("no answer".into())))];
+        for rule in [DaneRule::Require, DaneRule::DangerousAudit] {
+            let (dane, _, asked) = look_by(rule, &records, Security::Secure).await;
+            assert!(dane.is_present() && !asked.is_empty(), "{rule:?}");
+        }
+        let (dane, ttl, asked) = look_by(DaneRule::DangerousOff, &records, Security::Secure).await;
+        assert_eq!((dane, asked), (HostDane::Absent, Vec::new()));
+        assert_eq!(ttl, Duration::from_secs(300), "the addresses'");
     }
 
     #[tokio::test]

@@ -93,10 +93,11 @@ impl Dane {
     /// What took the demand away, if there was one.
     pub(super) const fn weakened_by(self, inputs: &Inputs) -> Option<Weakened> {
         match (self.force, inputs.rule.dane) {
+            // Nobody looked what there is.
+            (Force::Off, DaneRule::DangerousOff) => Some(Weakened::Exempt),
             _ if !self.published => None,
             (Force::Enforced, _) => None,
             (Force::Audited, _) => Some(Weakened::Audit),
-            (Force::Off, DaneRule::DangerousOff) => Some(Weakened::Exempt),
             (Force::Off, _) if inputs.report => Some(Weakened::Report),
             (Force::Off, _) => Some(Weakened::TlsRequiredNo),
         }

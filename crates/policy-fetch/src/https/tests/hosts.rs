@@ -254,8 +254,8 @@ async fn h2_19_http_2_is_never_spoken() {
     }
 }
 
-/// The HTTP client skips answers 1xx and does not tell of them: their number is not bounded (row
-/// H2-20 asks for that), but their time and memory are.
+/// The HTTP client skips answers 1xx and does not tell of them: their number is not bounded, as
+/// the requirements ask, but their time and memory are.
 #[tokio::test]
 async fn a_flood_of_interim_answers_ends_with_the_deadline() {
     let interim = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";

@@ -8,7 +8,7 @@ use admin::{Problem, ProblemKind};
 use attempt::Clean;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -38,8 +38,15 @@ impl Standing {
 }
 
 /// Everything that is served over HTTP: does `Host` name us?
-pub(crate) async fn host(State(access): State<Access>, request: Request, next: Next) -> Response {
+pub(crate) async fn host(
+    State(access): State<Access>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let ends = request.extensions().get::<Ends>().copied();
+    if let Err(problem) = one_host(&mut request) {
+        return problem.into_response();
+    }
     let host = request.headers().get(header::HOST);
     let host = host.and_then(|value| value.to_str().ok());
     let ours = match (ends, host) {
@@ -56,6 +63,24 @@ pub(crate) async fn host(State(access): State<Access>, request: Request, next: N
          in the configuration (admin.names = [\"{named}\"]), also for a Prometheus that scrapes by name"
     );
     Problem::new(ProblemKind::WrongHost, detail).into_response()
+}
+
+/// RFC 9112 section 3.2: a server MUST answer 400 to several `Host` fields. Section 3.2.2: of a target in
+/// absolute form it MUST take the authority and ignore `Host`.
+fn one_host(request: &mut Request) -> Result<(), Problem> {
+    if request.headers().get_all(header::HOST).iter().count() > 1 {
+        return Err(Problem::bad_request("Host is there more than once"));
+    }
+    if let Some(authority) = request.uri().authority() {
+        let named = match authority.port() {
+            Some(port) => format!("{}:{port}", authority.host()),
+            None => authority.host().to_owned(),
+        };
+        let host = HeaderValue::from_str(&named)
+            .map_err(|_| Problem::bad_request("the target names no host"))?;
+        request.headers_mut().insert(header::HOST, host);
+    }
+    Ok(())
 }
 
 /// The API: from our own page or a program, and from somebody who has logged in.
@@ -217,6 +242,32 @@ mod tests {
         ] {
             assert_eq!(is_ours(host, at, &names), want, "{host} at {at}");
         }
+    }
+
+    #[test]
+    fn rfc9112_3_2_one_host_and_that_of_an_absolute_target() {
+        let asked = |target: &str, hosts: &[&str]| {
+            let mut request = Request::builder().uri(target);
+            for host in hosts {
+                request = request.header("host", *host);
+            }
+            let mut request = request.body(Body::empty()).unwrap();
+            let judged = one_host(&mut request);
+            judged.ok().map(|()| request.headers().get("host").cloned())
+        };
+        assert_eq!(
+            asked("/", &["a.test"]),
+            Some(Some("a.test".parse().unwrap()))
+        );
+        assert_eq!(asked("/", &["a.test", "b.test"]), None);
+        assert_eq!(asked("/", &["a.test", "a.test"]), None);
+        let evil = Some(Some("evil.test:80".parse().unwrap()));
+        assert_eq!(asked("http://evil.test:80/metrics", &["localhost"]), evil);
+        assert_eq!(
+            asked("http://localhost:1@evil.test:80/", &["localhost"]),
+            evil
+        );
+        assert_eq!(asked("/", &[]), Some(None));
     }
 
     #[test]

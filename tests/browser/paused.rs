@@ -43,6 +43,8 @@ testkit::net_test! {
 
         browser.go(&format!("{PAGE}#/deferrals")).await;
         browser.until_says("d.test is paused since").await;
+        browser.until_says("An operator keeps it back").await;
+        assert!(!browser.text_of_page().await.contains("Not tried yet\nnot tried yet"));
         browser.shoot("paused-deferrals").await;
         browser.go(PAGE).await;
         browser.until_says("Overview").await;

@@ -35,6 +35,9 @@ testkit::net_test! {
             (vec!["--recipient", "<c@d.test>"], 1),
             (vec!["--reason", "starttls-not-offered"], 3),
             (vec!["--reason", "cert-expired"], 0),
+            (vec!["--side", "recipient-admin"], 3),
+            (vec!["--side", "us"], 0),
+            (vec!["--reason", "starttls-not-offered", "--side", "recipient-admin"], 3),
             (vec!["--state", "deferred"], 3),
             (vec!["--state", "held"], 0),
             (vec!["--older", "1h"], 0),
@@ -65,6 +68,11 @@ testkit::net_test! {
         assert_eq!(summary["rows"][0]["messages"], 3, "{summary}");
         let text = ok(&relay, &["queue", "summary"]).await.stdout;
         assert!(text.contains("d.test") && text.contains("3 messages"), "{text}");
+        let sentence = summary["rows"][0]["sentence"].as_str().unwrap();
+        assert!(sentence.contains("STARTTLS") && sentence.contains("d.test"), "{sentence}");
+        assert!(text.contains("WHY") && text.contains(sentence), "{text}");
+        let wrong = relay.cli(&["queue", "list", "--side", "theirs"]).await;
+        assert!(wrong.code == Some(64) && wrong.stderr.contains("recipient-admin"), "{wrong:?}");
 
         // A held message stays when the others go.
         ok(&relay, &["queue", "hold", &ids[0]]).await;

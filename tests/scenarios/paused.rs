@@ -1,5 +1,6 @@
 //! A paused destination: its mail waits, also what comes later, until it is resumed.
 
+use serde_json::Value;
 use testkit::{Action, Rule};
 
 use crate::net::{MESSAGE, Net, SOON, ok, sent};
@@ -96,6 +97,11 @@ testkit::net_test! {
         relay.restart().await;
         let summary = ok(&relay, &["queue", "summary"]).await.stdout;
         assert!(summary.contains("[127.0.0.25] is paused since"), "{summary}");
+        // What has not been tried waits for the pause, and not for its first attempt.
+        assert!(!summary.contains("not tried yet"), "{summary}");
+        assert!(summary.contains("Paused by an operator (uid 0) since"), "{summary}");
+        let row = ok(&relay, &["queue", "summary", "--json"]).await.json()["rows"][0].clone();
+        assert_eq!((&row["paused"], &row["next_attempt"]), (&true.into(), &Value::Null), "{row}");
         let listed = ok(&relay, &["queue", "list", "--domain", "[127.0.0.25]"]).await.stdout;
         assert!(listed.contains(&id), "{listed}");
         let held = ok(&relay, &["queue", "hold", "--domain", "[127.0.0.25]"]).await.stdout;

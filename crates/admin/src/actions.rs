@@ -33,7 +33,9 @@ pub(crate) async fn act<S: QueueStore>(
     let now = control.now();
     one_of(&request)?;
     let target = if request.ids.is_empty() {
-        Target::Filter(to_filter(&request.filter, now.wall)?)
+        Target::Filter(to_filter(&request.filter, now.wall, || {
+            control.delivery.suspended_sides()
+        })?)
     } else {
         Target::Ids(each_once(&request.ids)?)
     };

@@ -93,6 +93,16 @@ fn view(host: &Host, pause: &Pause) -> PausedView {
     }
 }
 
+/// What keeps mail back that would be tried else.
+pub(crate) fn sentence(pause: &Pause) -> String {
+    format!(
+        "Paused by an operator ({}) since {}: {}",
+        pause.by,
+        pause.since.rfc3339(),
+        pause.reason
+    )
+}
+
 fn read(body: &[u8]) -> Result<PauseRequest, Problem> {
     if body.is_empty() {
         return Ok(PauseRequest::default());

@@ -1,10 +1,15 @@
 //! `/v1/queue`: list, show, summary.
+use std::sync::Arc;
+
 use attempt::{Facts, Side};
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Json;
 use delivery::RouteTable;
 use mail_types::{Host, MailboxError, QueueId};
-use outbound_queue::{Addresses, Blame, Cursor, MessageState, QueueError, QueueStore, ReasonCount};
+use outbound_queue::{
+    Addresses, Blame, Cursor, MessageState, QueueError, QueueStore, ReasonCount, SuspendedSides,
+    WantedSide,
+};
 
 use crate::kept_back::KeptBack;
 use crate::paused;
@@ -23,6 +28,7 @@ use crate::{
     ("sender" = Option<String>, Query, description = "Reverse-path; `<>` is the null reverse-path, `@` and a domain all of that domain."),
     ("recipient" = Option<String>, Query, description = "One recipient; `@` and a domain is all of that domain."),
     ("reason" = Option<String>, Query, description = "The key of the last attempt's reason."),
+    ("side" = Option<String>, Query, description = "Whose move it is: `recipient-admin`, `us` or `wait`."),
     ("state" = Option<String>, Query, description = "`queued`, `deferred`, `active` or `held`."),
     ("older" = Option<u64>, Query, description = "In the queue for longer than this many seconds."),
     ("attempts-over" = Option<u32>, Query, description = "More attempts than this."),
@@ -39,7 +45,9 @@ pub(crate) async fn list<S: QueueStore>(
 ) -> Result<Json<Page<QueueItem>>, Problem> {
     let query = ListQuery::parse(query.as_deref().unwrap_or_default())?;
     let now = control.now();
-    let filter = to_filter(&query.filter, now.wall)?;
+    let filter = to_filter(&query.filter, now.wall, || {
+        control.delivery.suspended_sides()
+    })?;
     let page = control
         .queue
         .list(&filter, query.cursor.as_ref(), query.limit, now)
@@ -104,20 +112,34 @@ pub(crate) async fn summary<S: QueueStore>(
     let next = (to < summary.total).then(|| to.to_string());
     let settings = control.delivery.settings();
     let paused = control.delivery.paused();
-    let is_paused = |host: &str| paused.keys().any(|paused| paused.to_string() == host);
+    let pause_of = |domain: &str| {
+        let mut all = paused.iter();
+        let (_, pause) = all.find(|(paused, _)| paused.to_string() == domain)?;
+        Some(pause)
+    };
     let rows = summary.rows.into_iter().map(|row| {
         let (domain, route) = in_words(&row.destination, &settings.routes);
         let put_off = Some(attempt::Reason::DestinationSuspended.key());
         let cause = (row.reason.as_deref() == put_off)
             .then(|| control.delivery.suspended_for(&row.destination))
             .flatten();
-        let next = row.next_attempt.filter(|_| !is_paused(&domain));
+        let pause = pause_of(&domain);
+        let next = row.next_attempt.filter(|_| pause.is_none());
+        let left_alone = cause
+            .and_then(|_| control.delivery.suspended(&row.destination))
+            .map(|(_, cause)| cause);
+        let sentence = match (pause, row.blame) {
+            (Some(pause), None) => Some(paused::sentence(pause)),
+            _ => left_alone.or_else(|| Some(sentence(row.blame?, &domain))),
+        };
         DestinationSummary {
             domain,
             route,
             side: row.side.map(in_a_word),
             cause: cause.map(|(reason, _)| reason.key().to_owned()),
             reason: row.reason.map(|r| r.to_string()),
+            sentence,
+            paused: pause.is_some(),
             messages: row.count,
             oldest: row.oldest.rfc3339(),
             next_attempt: next.map(mail_types::Timestamp::rfc3339),
@@ -175,6 +197,17 @@ fn in_a_word(side: Side) -> String {
 fn said(reason: Option<&str>, blame: Option<Blame>) -> Option<CaseView> {
     let is_usual = |b: &Blame| reason == Some(b.reason.key()) && *b == b.reason.into();
     blame.filter(|blame| !is_usual(blame)).map(in_case)
+}
+
+/// What happened to most of a row's mail.
+fn sentence(blame: Blame, domain: &str) -> String {
+    let Blame { reason, case, by } = blame;
+    reason.sentence(&Facts {
+        domain,
+        case,
+        by,
+        ..Facts::default()
+    })
 }
 
 fn in_case(blame: Blame) -> CaseView {
@@ -263,6 +296,7 @@ impl ListQuery {
                 "sender" => out.filter.sender = Some(value),
                 "recipient" => out.filter.recipient = Some(value),
                 "reason" => out.filter.reason = Some(value),
+                "side" => out.filter.side = Some(value),
                 "state" => out.filter.state = Some(value),
                 "older" => out.filter.older = Some(number()?),
                 "attempts-over" => {
@@ -304,6 +338,7 @@ pub(crate) fn parse_host(text: &str) -> Result<Host, Problem> {
 pub(crate) fn to_filter(
     filter: &Filter,
     now: mail_types::Timestamp,
+    suspended: impl FnOnce() -> SuspendedSides,
 ) -> Result<outbound_queue::Filter, Problem> {
     let domain = filter.domain.as_deref().map(parse_host).transpose();
     let domain = domain.map_err(|problem| problem.of_parameter("domain"))?;
@@ -317,6 +352,21 @@ pub(crate) fn to_filter(
         );
         return Err(Problem::parameter("reason", detail));
     }
+    let side = filter.side.as_deref().map(|text| {
+        let sides = [Side::Us, Side::RecipientAdmin, Side::Wait];
+        let known = sides.into_iter().find(|side| side.key() == text);
+        known.ok_or_else(|| {
+            let detail = format!(
+                "there is no side {}; the sides are us, recipient-admin and wait",
+                quoted(text)
+            );
+            Problem::parameter("side", detail)
+        })
+    });
+    let side = side.transpose()?.map(|side| WantedSide {
+        side,
+        suspended: Arc::new(suspended()),
+    });
     let state = match filter.state.as_deref() {
         None => None,
         Some("queued") => Some(MessageState::Due),
@@ -337,6 +387,7 @@ pub(crate) fn to_filter(
         sender: address("sender", filter.sender.as_deref())?,
         recipient: address("recipient", filter.recipient.as_deref())?,
         reason: filter.reason.as_deref().map(Into::into),
+        side,
         state,
         arrived_before: filter
             .older
@@ -402,6 +453,7 @@ pub(crate) const PARAMETERS: &[&str] = &[
     "sender",
     "recipient",
     "reason",
+    "side",
     "state",
     "older",
     "attempts-over",
@@ -446,6 +498,7 @@ mod tests {
             "recipient=x",
             "reason=x",
             "reason=%ff",
+            "side=x",
             "state=x",
             "older=x",
             "attempts-over=x",
@@ -453,7 +506,9 @@ mod tests {
             "cursor=x",
         ] {
             let parsed = ListQuery::parse(query);
-            let problem = parsed.and_then(|q| to_filter(&q.filter, now)).unwrap_err();
+            let problem = parsed
+                .and_then(|q| to_filter(&q.filter, now, SuspendedSides::default))
+                .unwrap_err();
             let name = query.split('=').next();
             assert_eq!(problem.named_parameter(), name, "{query}");
         }
@@ -462,7 +517,12 @@ mod tests {
     #[test]
     fn filters_name_what_is_wrong() {
         let now = mail_types::Timestamp::from_secs(1000);
-        let wrong = |f: Filter| format!("{:?}", to_filter(&f, now).unwrap_err());
+        let wrong = |f: Filter| {
+            format!(
+                "{:?}",
+                to_filter(&f, now, SuspendedSides::default).unwrap_err()
+            )
+        };
         assert!(
             wrong(Filter {
                 reason: Some("cert-expird".into()),

@@ -26,6 +26,9 @@ pub struct Page<T> {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub struct Filter {
+    /// Whose move it is: `recipient-admin`, `us` or `wait`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub side: Option<String>,
     /// Recipient domain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub domain: Option<String>,
@@ -312,6 +315,12 @@ pub struct DestinationSummary {
     /// Whose move it is: `recipient-admin`, `us` or `wait`.
     #[serde(default)]
     pub side: Option<String>,
+    /// Why most of it waits, in a sentence.
+    #[serde(default)]
+    pub sentence: Option<String>,
+    /// No attempt is made while an operator keeps the domain paused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
     /// Messages.
     pub messages: u64,
     /// Arrival of the oldest.

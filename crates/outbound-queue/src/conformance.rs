@@ -12,13 +12,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use attempt::Side;
 use bytes::Bytes;
 use mail_types::{QueueId, Timestamp};
 
 use crate::samples::{ByDomain, envelope};
 use crate::{
     Addresses, Cursor, Done, Edit, Filter, Incoming, MessageState, NewMessage, Outcome, Placement,
-    QueueError, QueueStore, RecipientState, SuspendedSides, Target,
+    QueueError, QueueStore, RecipientState, SuspendedSides, Target, WantedSide,
 };
 
 pub(crate) use crate::samples::{DELIVERED, at, deferred, ending, put, read, to};
@@ -393,6 +394,12 @@ fn whose(text: &str) -> Option<Addresses> {
     Some(Addresses::parse(text).unwrap())
 }
 
+/// Whose move it is, if destinations that are left alone began with what we have to mend.
+fn of_side(side: Side) -> Option<WantedSide> {
+    let suspended = Arc::new(SuspendedSides::from([(to("d.test"), Side::Us)]));
+    Some(WantedSide { side, suspended })
+}
+
 async fn filters_select_by_every_part<S: QueueStore>(store: S) {
     let (one, leases) = put(&store, "S@a.test", &["r@d.test"], b"x", true, at(1)).await;
     store
@@ -401,7 +408,7 @@ async fn filters_select_by_every_part<S: QueueStore>(store: S) {
     let (two, _) = put(&store, "", &["q@e.test", "r@f.test"], b"x", false, at(100)).await;
     type Part = fn(&mut Filter);
     let (only_one, only_two) = (vec![one], vec![two]);
-    let table: [(&str, Part, Vec<QueueId>); 12] = [
+    let table: [(&str, Part, Vec<QueueId>); 14] = [
         ("all", |_| (), vec![one, two]),
         ("domain", |f| f.domain = text("f.test"), only_two.clone()),
         (
@@ -422,6 +429,8 @@ async fn filters_select_by_every_part<S: QueueStore>(store: S) {
             only_two.clone(),
         ),
         ("reason", |f| f.reason = text("connect"), only_one.clone()),
+        ("side", |f| f.side = of_side(Side::Wait), only_one.clone()),
+        ("another side", |f| f.side = of_side(Side::Us), vec![]),
         ("state", |f| f.state = Some(MessageState::Due), only_two),
         (
             "older",

@@ -1,9 +1,13 @@
 //! Selecting messages, and what can be done to them.
 
+use std::sync::Arc;
+
+use attempt::Side;
 use mail_types::{Host, QueueId, Timestamp};
 
-use crate::state::Stored;
-use crate::{Addresses, Destination, MessageState, MessageView};
+use crate::moves::{Blame, PUT_OFF};
+use crate::state::{RecipientEntry, Stored};
+use crate::{Addresses, Destination, MessageState, MessageView, SuspendedSides};
 
 /// Which messages are meant. All parts that are given must match; the empty filter matches all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,12 +22,23 @@ pub struct Filter {
     pub recipient: Option<Addresses>,
     /// The reason key of a pending recipient's last deferral.
     pub reason: Option<Box<str>>,
+    /// Whose move it is for a pending recipient.
+    pub side: Option<WantedSide>,
     /// What the message waits for.
     pub state: Option<MessageState>,
     /// Arrived before this time.
     pub arrived_before: Option<Timestamp>,
     /// A pending recipient had more attempts than this.
     pub attempts_over: Option<u32>,
+}
+
+/// Whose move is asked for, as it is told now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedSide {
+    /// Whose move.
+    pub side: Side,
+    /// Where destinations are left alone, what that began with says whose move it is.
+    pub suspended: Arc<SuspendedSides>,
 }
 
 /// Where a page ended.
@@ -97,6 +112,15 @@ pub struct Cancelled {
     pub hosts: Vec<Host>,
     /// It was being delivered at that moment, and may still arrive.
     pub under_way: bool,
+}
+
+impl WantedSide {
+    pub(crate) fn is_of(&self, recipient: &RecipientEntry, usual: Option<Blame>) -> bool {
+        let put_off = recipient.reason.as_deref() == Some(PUT_OFF);
+        let suspended = self.suspended.get(&recipient.destination);
+        let side = suspended.copied().filter(|_| put_off);
+        side.or_else(|| usual.map(Blame::side)) == Some(self.side)
+    }
 }
 
 impl Filter {

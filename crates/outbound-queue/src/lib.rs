@@ -36,7 +36,7 @@ pub use addresses::Addresses;
 pub use body::{Body, HeldBody};
 pub use embedded::{EmbeddedIncoming, EmbeddedOptions, EmbeddedStore, FreeSpaceProbe};
 pub use error::{EditError, QueueError};
-pub use filter::{Cancelled, Cursor, Edit, Edited, Filter, Page, Target};
+pub use filter::{Cancelled, Cursor, Edit, Edited, Filter, Page, Target, WantedSide};
 pub use lease::{DueDestination, LeaseToken, Leased, LeasedRecipient};
 pub use memory::{MemoryIncoming, MemoryStore};
 pub use message::{

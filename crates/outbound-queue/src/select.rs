@@ -74,7 +74,7 @@ impl Core {
 
     pub(crate) fn matches(&self, filter: &Filter, id: QueueId, m: &Stored, now: Now) -> bool {
         let envelope = &m.envelope;
-        let recipient = |(r, address): (&RecipientEntry, &mail_types::Recipient)| {
+        let recipient = |(n, (r, address)): (u32, (&RecipientEntry, &mail_types::Recipient))| {
             let mailbox = &address.mailbox;
             r.done.is_none()
                 && all(filter.domain.as_deref(), |d| {
@@ -85,13 +85,16 @@ impl Core {
                 })
                 && all(filter.recipient.as_ref(), |a| a.include(Some(mailbox)))
                 && all(filter.reason.as_deref(), |x| r.reason.as_deref() == Some(x))
+                && all(filter.side.as_ref(), |side| side.is_of(r, m.blame(n, r)))
                 && all(filter.attempts_over, |n| r.attempts > n)
         };
         all(filter.sender.as_ref(), |s| {
             s.include(envelope.reverse_path.mailbox())
         }) && all(filter.state, |s| self.state_of(id, m, now) == s)
             && all(filter.arrived_before, |t| envelope.arrival.at < t)
-            && m.recipients.iter().zip(&envelope.recipients).any(recipient)
+            && (0..)
+                .zip(m.recipients.iter().zip(&envelope.recipients))
+                .any(recipient)
     }
 
     /// What an edit changes in a message; `None` if nothing.

@@ -242,7 +242,7 @@ impl Stored {
     /// What a recipient's last attempt says on whose move it is, as [`MessageView::side`] does.
     ///
     /// [`MessageView::side`]: crate::MessageView::side
-    fn blame(&self, number: u32, recipient: &RecipientEntry) -> Option<Blame> {
+    pub(crate) fn blame(&self, number: u32, recipient: &RecipientEntry) -> Option<Blame> {
         let reason = recipient.reason.as_deref()?;
         let of = LastOf {
             number,

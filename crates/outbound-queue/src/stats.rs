@@ -80,6 +80,8 @@ pub struct SummaryRow {
     pub reason: Option<Arc<str>>,
     /// Whose move it is; `None` before the first attempt.
     pub side: Option<Side>,
+    /// What says so of the most of it; `None` before the first attempt.
+    pub blame: Option<Blame>,
     /// How many.
     pub count: u64,
     /// About when the oldest arrived (from its id).

@@ -347,6 +347,9 @@ pub(crate) struct FilterArgs {
     /// Whose last attempt ended for this reason, for instance cert-expired.
     #[arg(long, value_name = "KEY")]
     reason: Option<String>,
+    /// For this side to act: us, recipient-admin, or wait for what usually passes by itself.
+    #[arg(long, value_parser = ["us", "recipient-admin", "wait"])]
+    side: Option<String>,
     /// In this state: queued, deferred, active or held.
     #[arg(long, value_parser = ["queued", "deferred", "active", "held"])]
     state: Option<String>,
@@ -362,12 +365,12 @@ pub(crate) struct FilterArgs {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Selection {
     /// Queue ids: then no filter.
-    #[arg(conflicts_with_all = ["domain", "sender", "recipient", "reason", "state", "older", "attempts_over"])]
+    #[arg(conflicts_with_all = ["domain", "sender", "recipient", "reason", "side", "state", "older", "attempts_over"])]
     pub ids: Vec<String>,
     #[command(flatten)]
     pub filter: FilterArgs,
     /// Every message.
-    #[arg(long, conflicts_with_all = ["ids", "domain", "sender", "recipient", "reason", "state", "older", "attempts_over"])]
+    #[arg(long, conflicts_with_all = ["ids", "domain", "sender", "recipient", "reason", "side", "state", "older", "attempts_over"])]
     pub all: bool,
     /// Only count them.
     #[arg(long)]
@@ -397,6 +400,7 @@ impl FilterArgs {
             }),
             recipient: self.recipient.clone(),
             reason: self.reason.clone(),
+            side: self.side.clone(),
             state: self.state.clone(),
             older: self.older.map(|time| time.as_secs()),
             attempts_over: self.attempts_over,
@@ -458,6 +462,7 @@ mod tests {
                 sender: None,
                 recipient: None,
                 reason: None,
+                side: None,
                 state: None,
                 older: None,
                 attempts_over: None

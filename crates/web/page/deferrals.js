@@ -1,7 +1,7 @@
 // What waits, by reason, with what to do about it, and for which domains.
 import { el, facts, foreign, replace, table } from "./dom.js";
 import { get } from "./api.js";
-import { ago, move, number, plural } from "./text.js";
+import { ago, move, number, plural, state } from "./text.js";
 
 // What only we can mend comes first.
 const SIDES = ["us", "recipient-admin", "wait", null];
@@ -10,7 +10,7 @@ export async function show(place) {
   const [summary, reasons] = await Promise.all([get("/v1/queue/summary", { limit: 2000 }), get("/v1/reasons")]);
   const known = new Map(reasons.map((reason) => [reason.key, reason]));
   const rows = group(summary.rows);
-  const all = summary.reasons;
+  const all = summary.reasons.flatMap((total) => (total.reason ? [total] : apart(total, summary.rows.filter((row) => !row.reason && row.paused))));
   const open = all.length <= 3;
   const kept = summary.paused.length ? (await import("./pause.js")).list(summary.paused, Infinity, () => show(place)) : null;
   replace(place, el("h1", {}, "Deferrals"), kept && [el("h2", {}, "Paused"), kept],
@@ -22,6 +22,13 @@ export async function show(place) {
 function part(side, reasons, shown) {
   if (!reasons.length) return null;
   return [el("h2", {}, side ? move(side, true) : "Not tried yet"), reasons.map(shown)];
+}
+
+// Of what was not tried yet: what an operator keeps back is told apart from what is about to be tried.
+function apart(total, paused) {
+  const messages = paused.reduce((sum, row) => sum + row.messages, 0);
+  const rest = { ...total, messages: total.messages - messages, domains: total.domains - paused.length };
+  return [rest, { ...total, paused: true, messages, domains: paused.length }].filter((part) => part.messages > 0);
 }
 
 // What is to be said of a reason's mail; where it waits for different causes, in which, and of each.
@@ -42,12 +49,12 @@ function each(said) {
 // A route is no domain that could be asked for.
 function messages(row) {
   const domain = row.domain.includes(":") ? {} : { domain: row.domain };
-  return new URLSearchParams({ ...domain, ...(row.reason ? { reason: row.reason } : { state: "queued" }) });
+  return new URLSearchParams({ ...domain, ...(row.reason ? { reason: row.reason, ...(row.side ? { side: row.side } : {}) } : { state: "queued" }) });
 }
 
 // One reason may be for one to act on here, and for another there.
 function kind(row) {
-  return `${row.reason} ${row.side}`;
+  return `${row.reason} ${row.side} ${!row.reason && Boolean(row.paused)}`;
 }
 
 function group(rows) {
@@ -58,12 +65,13 @@ function group(rows) {
 
 // One line for each reason, behind which everything else is.
 function section(total, reason, rows, open) {
-  const title = total.reason || "not tried yet";
+  const title = total.reason || (total.paused ? "paused" : "not tried yet");
+  const before = total.paused ? "An operator keeps it back: the first attempt comes when the destination is resumed." : "Its first attempt is still to come.";
   const missing = total.domains - rows.length;
   const names = rows.slice(0, 2).map(name).join(", ") + (total.domains > 2 ? ` and ${number(total.domains - 2)} more` : "");
   return el("details", { class: "reason", open },
     el("summary", {}, el("span", { class: "title" }, title), el("span", { class: "count" }, plural(total.messages, "message"), ` for ${plural(total.domains, "domain")}`),
-      el("span", { class: "says" }, reason ? reason.sentence : "Its first attempt is still to come."), el("span", { class: "names quiet" }, foreign(names))),
+      el("span", { class: "says" }, reason ? reason.sentence : before), el("span", { class: "names quiet" }, foreign(names))),
     reason && [each(reason),
       facts([["Status", reason.dsn], ["Standard", reason.clause]])],
     domains(title, rows),
@@ -76,7 +84,7 @@ function domains(title, rows) {
   const columns = [{ title: "Domain" }, ...(cause ? [{ title: "Cause" }] : []), { title: "Messages", class: "n" },
     { title: "Oldest" }, { title: "Next attempt" }, { title: "" }];
   return table(title, columns,
-    rows.slice(0, 50).map((row) => [foreign(name(row)), ...(cause ? [row.cause || "–"] : []), number(row.messages), ago(row.oldest), ago(row.next_attempt),
+    rows.slice(0, 50).map((row) => [foreign(name(row)), ...(cause ? [row.cause || "–"] : []), number(row.messages), ago(row.oldest), row.paused ? state("paused") : ago(row.next_attempt),
       el("a", { href: `#/queue?${messages(row)}` }, "messages")]));
 }
 

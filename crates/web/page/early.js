@@ -11,7 +11,7 @@
     "": [["overview", "chart"], () => ["/v1/status", "/v1/history"]],
     queue: id
       ? [["message", "queue"], () => [`/v1/queue/${id}`]]
-      : [["queue"], () => ["/v1/reasons", `/v1/queue?${given(["domain", "sender", "recipient", "reason", "state", "older", "attempts-over"], [["limit", 50]])}`]],
+      : [["queue"], () => ["/v1/reasons", `/v1/queue?${given(["domain", "sender", "recipient", "reason", "side", "state", "older", "attempts-over"], [["limit", 50]])}`]],
     deferrals: [["deferrals"], () => ["/v1/queue/summary?limit=2000", "/v1/reasons"]],
     policies: id
       ? [["policies", "check", "message", "queue"], () => [`/v1/policies/${id}`, `/v1/policies/${id}/history`]]

@@ -4,7 +4,7 @@ import { get, known, mayAct, post } from "./api.js";
 import { ago, bytes, level, move, number, plural, standing } from "./text.js";
 
 const PAGE = 50;
-const FIELDS = ["domain", "sender", "recipient", "reason", "state", "older", "attempts-over"];
+const FIELDS = ["domain", "sender", "recipient", "reason", "side", "state", "older", "attempts-over"];
 
 export const ACTIONS = {
   retry: { title: "Retry now", verb: "Retry", says: "Their next attempt is made at once." },
@@ -41,7 +41,7 @@ function form(filter, reasons) {
     el("input", { id: `f-${name}`, name, value: filter[name] || "", autocomplete: "off", spellcheck: "false", ...more }));
   const choice = (name, label, options) => el("div", { class: "field" }, el("label", { for: `f-${name}` }, label),
     el("select", { id: `f-${name}`, name }, el("option", { value: "" }, "any"),
-      options.map((option) => el("option", { value: option, selected: filter[name] === option }, option))));
+      options.map((option) => (Array.isArray(option) ? option : [option, option])).map(([value, word]) => el("option", { value, selected: filter[name] === value }, word))));
   return el("form", {
     class: "filters", role: "search", "aria-label": "Filter the queue",
     onsubmit: (event) => {
@@ -52,6 +52,7 @@ function form(filter, reasons) {
   },
   field("domain", "Domain"), field("recipient", "Recipient"), field("sender", "Sender"),
   choice("reason", "Reason", reasons.map((reason) => reason.key)),
+  choice("side", "Whose move", [["us", "our side"], ["recipient-admin", "the recipient's side"], ["wait", "nobody's: it passes"]]),
   choice("state", "State", ["queued", "deferred", "active", "held"]),
   field("older", "Older than", { inputmode: "text", value: filter.older && inUnits(filter.older), pattern: " *[0-9]+ *[smhdw]? *", placeholder: "2h", title: "A time: 90s, 15m, 2h, 3d or 1w; a number alone is seconds" }),
   field("attempts-over", "Attempts over", { inputmode: "numeric", pattern: "[0-9]*" }),

@@ -179,6 +179,7 @@ impl Schedule {
         let mut row = SummaryRow {
             reason,
             side,
+            blame: None,
             count,
             oldest: NEVER,
             next_attempt: None,
@@ -186,8 +187,13 @@ impl Schedule {
         };
         let waiting = self.destinations.get_mut(&row.destination);
         let groups = waiting.into_iter().flat_map(|waiting| waiting.groups_mut());
+        let mut most = 0;
         let is_its = |part: Part| told.kind(&row.destination, part.reason).0 == kind;
         for (part, group) in groups.filter(|(part, _)| is_its(*part)) {
+            if group.len() > most {
+                most = group.len();
+                row.blame = self.reasons.blame(part.reason);
+            }
             let oldest = group.oldest().map_or(NEVER, arrival_of);
             row.oldest = row.oldest.min(oldest);
             let next = group.first().map(|(time, _)| time);

@@ -261,7 +261,10 @@ async fn summary(
         "MOVE",
         "OLDEST",
         "NEXT ATTEMPT",
+        "WHY",
     ]);
+    let room = out.columns().unwrap_or_default();
+    let room = room.saturating_sub(BESIDE_SENTENCES).max(NARROW);
     let rows: Vec<_> = summary
         .rows
         .iter()
@@ -278,7 +281,15 @@ async fn summary(
                 },
                 or_dash(row.side.as_deref().map(whose)),
                 time(&row.oldest),
-                or_dash(row.next_attempt.as_deref().map(time).as_deref()),
+                match (row.paused, row.next_attempt.as_deref().map(time)) {
+                    (true, _) => "paused".to_owned(),
+                    (false, next) => or_dash(next.as_deref()),
+                },
+                match (&row.sentence, &row.reason) {
+                    (Some(sentence), _) => out.cut(sentence, room),
+                    (None, None) => "not tried yet".to_owned(),
+                    (None, Some(_)) => "-".to_owned(),
+                },
             ]
         })
         .collect();
@@ -479,6 +490,7 @@ fn query(filter: &Filter) -> Vec<(&'static str, String)> {
         ("sender", &filter.sender),
         ("recipient", &filter.recipient),
         ("reason", &filter.reason),
+        ("side", &filter.side),
         ("state", &filter.state),
     ];
     let mut query: Vec<_> = texts
@@ -510,6 +522,8 @@ const PAGE: usize = 500;
 const NARROW: usize = 32;
 /// What the other columns of a list take with a long reason, and how many recipients there are besides.
 const BESIDE_ADDRESSES: usize = 112;
+/// What the other columns of the summary take.
+const BESIDE_SENTENCES: usize = 110;
 /// More than this is not cancelled or bounced by a slip of the hand.
 const MANY: u64 = 10;
 
@@ -534,12 +548,18 @@ mod tests {
     fn a_filter_becomes_the_query_that_the_api_takes() {
         let filter = Filter {
             sender: Some(String::new()),
+            side: Some("us".to_owned()),
             older: Some(7200),
             attempts_over: Some(3),
             ..Filter::default()
         };
         let query = query(&filter);
-        let expected = [("sender", ""), ("older", "7200"), ("attempts-over", "3")];
+        let expected = [
+            ("sender", ""),
+            ("side", "us"),
+            ("older", "7200"),
+            ("attempts-over", "3"),
+        ];
         assert_eq!(
             query,
             expected.map(|(name, value)| (name, value.to_owned()))

@@ -5,6 +5,7 @@
 //! form, a [`Mailbox`] always has a valid local part and host. Nothing here does I/O or reads a
 //! clock; the [`Resolver`] trait is the port through which names are looked up.
 
+mod addresses;
 mod dns;
 mod domain;
 mod envelope;
@@ -20,6 +21,7 @@ mod status;
 mod timestamp;
 pub mod xtext;
 
+pub use addresses::Addresses;
 pub use dns::{Answer, BoxFuture, DnsError, MxRecord, Resolver, Security, TlsaRecord};
 pub use domain::{Domain, DomainError, HostName};
 pub use envelope::{

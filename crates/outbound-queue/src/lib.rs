@@ -5,7 +5,6 @@
 //! [`EmbeddedStore`] (journal segments as the truth, sled as a lagging index) and [`MemoryStore`]
 //! (nothing on disk: for the tests of the crates above).
 
-mod addresses;
 mod body;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -32,12 +31,12 @@ mod state;
 mod stats;
 mod store;
 
-pub use addresses::Addresses;
 pub use body::{Body, HeldBody};
 pub use embedded::{EmbeddedIncoming, EmbeddedOptions, EmbeddedStore, FreeSpaceProbe};
 pub use error::{EditError, QueueError};
 pub use filter::{Cancelled, Cursor, Edit, Edited, Filter, Page, Target, WantedSide};
 pub use lease::{DueDestination, LeaseToken, Leased, LeasedRecipient};
+pub use mail_types::Addresses;
 pub use memory::{MemoryIncoming, MemoryStore};
 pub use message::{
     AttemptEntry, AttemptNote, HostNote, MessageState, MessageView, RecipientState, RecipientView,

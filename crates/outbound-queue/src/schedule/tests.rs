@@ -459,3 +459,15 @@ proptest! {
         prop_assert_eq!(group.len(), list.len());
     }
 }
+
+#[test]
+fn however_a_senders_address_is_written_its_number_is_the_same() {
+    let number = |text: &str| sender_number(Some(&text.parse().unwrap()));
+    for (one, other) in [
+        ("A@D.Test.", "a@d.test"),
+        ("a@bücher.example", "a@xn--bcher-kva.example"),
+        ("a@[IPv6:2001:DB8:0::1]", "a@[ipv6:2001:db8::1]"),
+    ] {
+        assert_eq!(number(one), number(other), "{one} {other}");
+    }
+}

@@ -153,6 +153,7 @@ fn every_reason() -> Vec<u8> {
             detail: &detail,
             policies: &[],
             first_contact: false,
+            no_policy: None,
             weakened_by: None,
             tls: None,
             attempt: 1,

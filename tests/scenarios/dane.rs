@@ -99,6 +99,8 @@ testkit::net_test! {
         let event = sent(&relay, &id).await;
         assert_eq!(event.at("/tls/authenticated"), "none", "{event}");
         assert_eq!(event.at("/policies/0/mode"), "encrypt", "{event}");
+        let unusable = event.at("/policies/0/dane/unusable").as_str().unwrap_or_default();
+        assert!(unusable.contains("usage 1") && unusable.contains("31 octets"), "{event}");
         own.assert_no_mail_in_clear();
     }
 

@@ -1,5 +1,6 @@
 //! Policies that do not enforce, and no policy at all: the mail goes out, as well as it can.
 
+use sealpost_tests::Event;
 use serde_json::Value;
 use testkit::{PolicyFault, RecordType, ZoneFault};
 
@@ -35,6 +36,22 @@ testkit::net_test! {
             assert_eq!(would_fail.text("mx"), event.text("mx"), "{would_fail}");
             assert_eq!(would_fail.text("mode"), "testing", "{would_fail}");
             assert_eq!(would_fail.text("id"), "1", "{would_fail}");
+            assert_eq!(would_fail.at("/ip"), event.at("/ip"), "{would_fail}");
+            let said = would_fail.text("detail");
+            assert!(said.ends_with("which would wait if no other host could."), "{would_fail}");
+            let wrong = match fault {
+                Fault::Expired => "it expired on 20",
+                Fault::WrongName => "it is not for",
+                Fault::SelfSigned => "it is self-signed",
+                Fault::UntrustedAuthority | Fault::MissingIntermediate => "does not present the certificate of its issuer",
+                Fault::NotInPolicy => "the policy lists only",
+                _ => event.text("mx"),
+            };
+            assert!(said.contains(wrong), "{fault:?}: {would_fail}");
+            if fault.is_of_certificate() {
+                let told = event.at("/tls/fault").as_str().unwrap_or_default();
+                assert!(said.contains(told) && !told.is_empty(), "{story}");
+            }
         }
     }
 
@@ -118,12 +135,16 @@ testkit::net_test! {
         for (n, fault) in faults.iter().enumerate() {
             let domain = format!("d{n}.test");
             let id = relay.send("a@org.test", &[&format!("b@{domain}")], MESSAGE).await;
-            sent(&relay, &id).await;
+            let event = sent(&relay, &id).await;
             let failed = relay.wait_event(
                 |e| e.is("policy.fetch-failed") && e.text("domain") == domain,
                 SOON,
             ).await;
             assert!(!failed.text("cause").is_empty(), "{fault:?}: {failed}");
+            assert!(failed.text("effect").starts_with("mail goes as if"), "{fault:?}: {failed}");
+            // The delivery says itself why it went without a policy.
+            let told = event.text("no_policy");
+            assert!(told.starts_with("fetch-failed: ") && told.ends_with(failed.text("cause")), "{fault:?}: {event}");
             assert_eq!(peers[n].messages().len(), 1, "{fault:?}");
         }
     }
@@ -148,7 +169,19 @@ testkit::net_test! {
             let event = sent(&relay, &id).await;
             assert_eq!(event.at("/policies"), &serde_json::json!([]), "{event}");
             assert_eq!(mx.messages().len(), 1);
+            let unusable = ["", "", "2 records", "looks as if it was meant to", "the id is not"][n];
+            if unusable.is_empty() {
+                assert_eq!(event.at("/no_policy"), &Value::Null, "{event}");
+                continue;
+            }
+            let told = event.text("no_policy");
+            assert!(told.starts_with("record-unusable: ") && told.contains(unusable), "{event}");
+            let of_it = |e: &Event| e.is("policy.record-unusable") && e.text("domain") == domain;
+            let told = relay.wait_event(of_it, SOON).await;
+            assert!(told.text("cause").contains(unusable) && told.text("level") == "warn", "{told}");
         }
+        let told = relay.events().iter().filter(|e| e.is("policy.record-unusable")).count();
+        assert_eq!(told, 3, "only where something was meant");
         assert_eq!(net.host.handshakes(), 0);
     }
 }

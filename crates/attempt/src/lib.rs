@@ -22,8 +22,8 @@ pub use fields::Fields;
 pub use format::{Format, Formatter};
 pub use message::{DsnKind, DsnSent, Received, Refused, RefusedBy, Removed, RemovedBecause};
 pub use record::{
-    Authenticated, Certificate, DaneUse, Delays, Outcome, PolicyFrom, PolicyResult, PolicySource,
-    PolicyUse, Record, TlsSession, Tried, Weakened,
+    Authenticated, Certificate, DaneUse, Delays, NoPolicy, Outcome, PolicyFrom, PolicyResult,
+    PolicySource, PolicyUse, Record, TlsSession, Tried, Weakened,
 };
 // With the record, since they are a part of it.
 pub use reasons::{AnswerTo, Case, DemandedBy, Facts, Reader, Reason, ReportCondition, Said, Side};

@@ -55,6 +55,9 @@ pub struct Record<'a> {
     /// Whether the domain has a policy rests on a look-up before which nothing was known of it: who
     /// suppressed or forged that one answer has weakened this delivery (RFC 8461 section 10.2).
     pub first_contact: bool,
+    /// Why no MTA-STS policy was had, though the domain publishes one or may do so: the mail goes without
+    /// its protection.
+    pub no_policy: Option<&'a NoPolicy>,
     /// What took demands away, if anything did.
     pub weakened_by: Option<Weakened>,
     /// The TLS session; `None` without TLS.
@@ -149,6 +152,19 @@ pub struct DaneUse {
     /// Whether DNSSEC or the configuration vouches for the host's name. If not, the delivery is no
     /// secure delivery to the domain, whatever the host proved (RFC 7672 section 2.2.1).
     pub mx_secure: bool,
+    /// What is wrong with them, where none can be used: TLS is then mandatory, and authenticates nobody
+    /// (RFC 7672 section 2.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unusable: Option<Box<str>>,
+}
+
+/// Why a domain that publishes an MTA-STS policy, or may do so, is written to as if it had none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoPolicy {
+    /// Which step failed: `record-unusable`, `fetch-failed` or `dns-unanswered`.
+    pub step: &'static str,
+    /// How, in plain words.
+    pub why: Box<str>,
 }
 
 /// Who makes a demand.
@@ -217,6 +233,9 @@ pub struct TlsSession {
     pub authenticated: Authenticated,
     /// What PKIX verification said, whether or not it was demanded.
     pub would_verify: bool,
+    /// What PKIX has against the certificate, in plain words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Box<str>>,
     /// The end-entity certificate, if it could be read.
     pub cert: Option<Certificate>,
 }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use attempt::{Case, Reason};
+use dane::next_hop_names;
 use delivery::Settings;
 use delivery::demand::{DaneRule, Inputs};
 use delivery::plan::{Candidate, MxVerdict, Unreachable, drop_self, read_mx};
-use delivery::standing::{HostDane, Standing, Vouched, next_hop_names};
+use delivery::standing::{HostDane, Standing, Vouched};
 use mail_types::{
     DnsError, Domain, HostName, Mailbox, MxRecord, Resolver, ReversePath, Security, Timestamp,
 };

@@ -55,6 +55,22 @@ pub struct Discarded {
     pub flaw: Flaw,
 }
 
+impl Discarded {
+    /// What is wrong with records of which none counts, each flaw once.
+    #[must_use]
+    pub fn in_words(discarded: &[Self]) -> String {
+        let mut told: Vec<String> = Vec::new();
+        for flaw in discarded.iter().map(|d| d.flaw.to_string()) {
+            if !told.contains(&flaw) && told.len() < FLAWS_SHOWN {
+                told.push(flaw);
+            }
+        }
+        told.join("; ")
+    }
+}
+
+const FLAWS_SHOWN: usize = 3;
+
 /// Why a record does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Flaw {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use mail_types::{Answer, DnsError, HostName, Security, TlsaRecord};
+use mail_types::{Answer, DnsError, Domain, HostName, Security, TlsaRecord};
 
 use crate::{Discarded, Records, TlsaSet};
 
@@ -72,6 +72,23 @@ impl Reading {
                 Self::Failed(error)
             }
         }
+    }
+}
+
+/// RFC 7672 section 3.2.2: names that a certificate under a DANE-TA record may be for beside the TLSA
+/// base domain: the next-hop domain and what it is an alias of, if its MX records are secure (row
+/// C3-03).
+#[must_use]
+pub fn next_hop_names(
+    domain: &Domain,
+    security: Security,
+    canonical: Option<&HostName>,
+) -> Vec<HostName> {
+    match security {
+        Security::Secure => std::iter::once(domain.to_host())
+            .chain(canonical.cloned())
+            .collect(),
+        Security::Insecure | Security::Unchecked => Vec::new(),
     }
 }
 

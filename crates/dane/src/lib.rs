@@ -28,5 +28,5 @@ mod host;
 mod set;
 
 pub use association::{Association, Discarded, Flaw, Matching, Selector, Usage};
-pub use host::{HostRecords, Reading, base_domains};
+pub use host::{HostRecords, Reading, base_domains, next_hop_names};
 pub use set::{Certificate, Records, TlsaSet};

@@ -484,6 +484,7 @@ fn record<'a>(
         detail: &line.detail,
         policies,
         first_contact: entry.requirement.is_some_and(|r| r.first_contact),
+        no_policy: entry.requirement.and_then(|r| r.no_policy.as_ref()),
         weakened_by: entry.found.weakened_by,
         tls: decider.and_then(|d| d.tls.as_deref()),
         attempt: line.attempt,

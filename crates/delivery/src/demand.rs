@@ -18,7 +18,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use attempt::{Case, DemandedBy, PolicyFrom, PolicySource, Reason, Weakened};
+use attempt::{Case, DemandedBy, NoPolicy, PolicyFrom, PolicySource, Reason, Weakened};
 use dane::HostRecords;
 use mail_types::HostName;
 use mta_sts::{Mode, MxPattern};
@@ -98,6 +98,8 @@ pub struct Inputs {
     pub published: Option<Published>,
     /// Nothing was known of the policy domain before the look-up that this rests on.
     pub first_contact: bool,
+    /// Why there is no policy, though the domain publishes one or may do so.
+    pub no_policy: Option<NoPolicy>,
     /// Some host of the plan has TLSA records, or it is not known whether it has.
     pub dane_published: bool,
     /// `delivery.dane-satisfies-sts`.
@@ -127,6 +129,8 @@ pub struct Requirement {
     pub weakened_by: Option<Weakened>,
     /// See [`Inputs::first_contact`].
     pub first_contact: bool,
+    /// See [`Inputs::no_policy`].
+    pub no_policy: Option<NoPolicy>,
     demands: Vec<Demand>,
     /// What is local here is `delivery.tls`: no rule asks for TLS or names.
     general: bool,
@@ -236,6 +240,7 @@ impl Requirement {
             dangerous_plain: false,
             weakened_by: None,
             first_contact: inputs.first_contact,
+            no_policy: inputs.no_policy.clone(),
             demands: Vec::new(),
             general: inputs.rule.tls.is_none() && !inputs.rule.require,
         };

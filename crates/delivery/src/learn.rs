@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use attempt::{PolicySource, Reason, Weakened};
-use mta_sts::Mode;
+use attempt::{Facts, PolicySource, Reason, Weakened};
+use mail_types::Domain;
+use mta_sts::{Mode, MxPattern};
 use outbound_queue::{Edit, Filter, MessageState, QueueStore, Target};
-use policy_cache::{Discovery, Outcome};
+use policy_cache::{Discovery, Outcome, WouldFail};
 
 use crate::blame;
 use crate::demand::Requirement;
@@ -16,7 +17,7 @@ use crate::findings::Findings;
 use crate::lane::Lane;
 use crate::planner::Plan;
 use crate::suspended::tell_queue;
-use crate::verdict::Verdict;
+use crate::verdict::{Decider, Verdict};
 
 /// Draws the conclusions from an attempt that is in the books.
 pub(crate) async fn learn<S: QueueStore>(
@@ -140,11 +141,39 @@ fn testing<S: QueueStore>(
             && policy.mode == Mode::Testing.as_str()
             && let Some(reason) = policy.reason
         {
-            inner
-                .policies
-                .report_testing_failure(domain, decider.mx.as_str(), reason.key());
+            let failure = WouldFail {
+                mx: decider.mx.as_str(),
+                ip: decider.ip,
+                reason: reason.key(),
+                detail: &would_fail(plan, decider, reason),
+            };
+            inner.policies.report_testing_failure(domain, &failure);
         }
     }
+}
+
+/// What failed, and what enforcing the policy would have made of it.
+fn would_fail(plan: &Plan, decider: &Decider, reason: Reason) -> String {
+    let specifics = match (reason, plan.discovery.as_ref().map(|d| &d.outcome)) {
+        (Reason::MxNotInPolicy, Some(Outcome::Policy(applied))) => {
+            let listed = MxPattern::in_words(applied.policy.policy.mx());
+            Some(format!("the policy lists only {listed}"))
+        }
+        _ => decider
+            .tls
+            .as_ref()
+            .and_then(|tls| tls.fault.as_deref().map(str::to_owned)),
+    };
+    let facts = Facts {
+        domain: plan.policy_domain.as_ref().map_or("", Domain::as_str),
+        mx: Some(&decider.shown),
+        specifics: specifics.as_deref(),
+        ..Facts::default()
+    };
+    format!(
+        "{} Were the policy enforced, this host would not get the mail, which would wait if no other host could.",
+        reason.sentence(&facts)
+    )
 }
 
 /// A destination that was left alone answers again: what waits for nothing else is due.

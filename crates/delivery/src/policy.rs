@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use attempt::{PolicyFrom, Reason};
+use attempt::{NoPolicy, PolicyFrom, Reason};
 use mail_types::{Envelope, Host, MessageClass, Timestamp};
 use mta_sts::Mode;
-use policy_cache::{Discovery, NoPolicy, Origin, Outcome, Waiting};
+use policy_cache::{Discovery, Origin, Outcome, Waiting};
 
 use crate::demand::{Inputs, Published};
 use crate::planner::Plan;
@@ -78,9 +78,12 @@ pub(crate) fn judge(
                 });
             }
         }
-        Outcome::NoPolicy(
-            NoPolicy::Record(_) | NoPolicy::Fetch { .. } | NoPolicy::Unknown { .. },
-        ) => {}
+        Outcome::NoPolicy(none) => {
+            inputs.no_policy = none.failed_step().map(|step| NoPolicy {
+                step,
+                why: none.to_string().into(),
+            });
+        }
         Outcome::Wait { until, why } => {
             // What is set aside in any case is not waited for, unless something else asks for it: a rule or a
             // pin without hosts of its own, REQUIRETLS.

@@ -419,6 +419,10 @@ fn tls_record(session: &smtp_client::TlsSession) -> TlsSession {
             (None, TlsVerdict::Observed { .. }) => Authenticated::None,
         },
         would_verify: session.verdict.would_verify(),
+        fault: session
+            .verdict
+            .failure()
+            .map(|f| f.fault.to_string().into()),
         cert: session.certificate.as_ref().map(certificate),
     }
 }
@@ -432,9 +436,9 @@ pub(crate) fn failed_record(error: &SessionError) -> Option<Arc<TlsSession>> {
 /// What the record says of a session that was refused over its certificate: the handshake did not
 /// come to its end, but names and dates are what an operator needs to see.
 fn refused_record(cause: &Cause) -> Option<TlsSession> {
-    let leaf = match cause {
-        Cause::Certificate(failure) => failure.leaf.as_ref()?,
-        Cause::Dane(failure) => failure.leaf.as_ref()?,
+    let (leaf, fault) = match cause {
+        Cause::Certificate(failure) => (failure.leaf.as_ref()?, Some(&failure.fault)),
+        Cause::Dane(failure) => (failure.leaf.as_ref()?, None),
         Cause::Connect(_)
         | Cause::StartTlsNotOffered(_)
         | Cause::StartTlsRefused(_)
@@ -455,6 +459,7 @@ fn refused_record(cause: &Cause) -> Option<TlsSession> {
         group: None,
         authenticated: Authenticated::None,
         would_verify: false,
+        fault: fault.map(|fault| fault.to_string().into()),
         cert: Some(certificate(leaf)),
     })
 }

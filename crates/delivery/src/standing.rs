@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dane::{Discarded, HostRecords, Reading, base_domains};
-use mail_types::{Answer, DnsError, Domain, HostName, Resolver, Security};
+use mail_types::{Answer, DnsError, HostName, Resolver, Security};
 
 use crate::demand::DaneRule;
 
@@ -76,23 +76,6 @@ impl Vouched {
     }
 }
 
-/// RFC 7672 section 3.2.2: names that a certificate under a DANE-TA record may be for beside the TLSA
-/// base domain: the next-hop domain and what it is an alias of, if its MX records are secure (row
-/// C3-03).
-#[must_use]
-pub fn next_hop_names(
-    domain: &Domain,
-    security: Security,
-    canonical: Option<&HostName>,
-) -> Vec<HostName> {
-    match Vouched::by(security) {
-        Vouched::Dnssec => std::iter::once(domain.to_host())
-            .chain(canonical.cloned())
-            .collect(),
-        Vouched::Nobody | Vouched::Configuration => Vec::new(),
-    }
-}
-
 impl HostDane {
     /// Looks the records up where they may stand, for the port that is connected to (row C2-10), and
     /// says how long the answers may be believed. `further` are names that a certificate under a
@@ -129,7 +112,7 @@ impl HostDane {
                     return (Self::Usable(records), ttl);
                 }
                 Reading::Unusable(discarded) => {
-                    let why = flaws(&discarded).into();
+                    let why = Discarded::in_words(&discarded).into();
                     return (Self::Unusable { base, why }, ttl);
                 }
                 Reading::Failed(error) => {
@@ -173,22 +156,10 @@ impl HostDane {
     }
 }
 
-fn flaws(discarded: &[Discarded]) -> String {
-    let mut told: Vec<String> = Vec::new();
-    for flaw in discarded.iter().map(|d| d.flaw.to_string()) {
-        if !told.contains(&flaw) && told.len() < FLAWS_SHOWN {
-            told.push(flaw);
-        }
-    }
-    told.join("; ")
-}
-
-const FLAWS_SHOWN: usize = 3;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mail_types::{BoxFuture, MxRecord, TlsaRecord};
+    use mail_types::{BoxFuture, Domain, MxRecord, TlsaRecord};
     use parking_lot::Mutex;
     use std::collections::HashMap;
 

@@ -35,6 +35,19 @@ pub enum PatternError {
 }
 
 impl MxPattern {
+    /// Some patterns in a sentence; of many only the first.
+    #[must_use]
+    pub fn in_words(patterns: &[Self]) -> String {
+        const SHOWN: usize = 5;
+        let shown: Vec<String> = patterns.iter().take(SHOWN).map(Self::to_string).collect();
+        let others = if patterns.len() > SHOWN {
+            " and others"
+        } else {
+            ""
+        };
+        format!("{}{others}", shown.join(", "))
+    }
+
     /// Parses one pattern without surrounding blanks; the case is folded.
     ///
     /// # Errors

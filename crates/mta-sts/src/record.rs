@@ -34,6 +34,11 @@ pub enum NoRecord {
     /// No TXT record starts with `v=STSv1;`.
     #[error("there is no TXT record that starts with v=STSv1;")]
     Absent,
+    /// Some TXT record was meant to be one, and does not start with `v=STSv1;`: that counts as none.
+    #[error(
+        "there is no TXT record that starts with v=STSv1;, only one that looks as if it was meant to"
+    )]
+    NearMiss,
     /// More than one candidate: treated as none (RFC 8461 section 3.1).
     #[error("there are {0} records that start with v=STSv1; where exactly one is allowed")]
     Several(usize),
@@ -94,10 +99,13 @@ impl Record {
     pub fn select<'a>(records: impl IntoIterator<Item = &'a [u8]>) -> Selection {
         let mut first = None;
         let mut count = 0;
+        let mut nearly = false;
         for text in records {
             if fields(text).is_some() {
                 count += 1;
                 first = first.or(Some(text));
+            } else {
+                nearly |= Self::looks_meant(text);
             }
         }
         match (first, count) {
@@ -106,8 +114,19 @@ impl Record {
                 Err(e) => Selection::None(NoRecord::Invalid(e)),
             },
             (Some(_), n) => Selection::None(NoRecord::Several(n)),
+            (None, _) if nearly => Selection::None(NoRecord::NearMiss),
             (None, _) => Selection::None(NoRecord::Absent),
         }
+    }
+
+    /// Whether somebody wanted an MTA-STS record, whatever it became. It decides nothing: a wildcard's SPF
+    /// record answers at this name too, and is no mistake.
+    #[must_use]
+    pub fn looks_meant(text: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(text).to_ascii_lowercase();
+        ["stsv", "sts1", "mta-sts"]
+            .iter()
+            .any(|part| text.contains(part))
     }
 
     /// A record with this `id`.

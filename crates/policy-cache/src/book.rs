@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use mail_types::{Domain, Timestamp};
 use mta_sts::Mode;
+use policy_fetch::Gate;
 
 use crate::contact::Contact;
 use crate::decide::Cached;
 use crate::discovery::{
     LocalRules, NoPolicy, Origin, Outcome, RecordTrouble, StoredPolicy, Waiting,
 };
-use crate::gate::Gate;
 use crate::orders::TestingFailure;
 use crate::schedule::{Life, Schedule};
 
@@ -207,6 +207,11 @@ impl Negatives {
             .get(domain)
             .copied()
             .filter(|(_, until)| mono < *until)
+    }
+
+    /// What was last found of this domain, whether or not it may still be believed.
+    pub(crate) fn last(&self, domain: &Domain) -> Option<RecordTrouble> {
+        self.map.get(domain).map(|(why, _)| *why)
     }
 
     /// When full, what has run out goes first, and then a quarter, whichever it is: a lost answer

@@ -532,7 +532,12 @@ impl Inner {
             return;
         }
         self.book.write().schedule.could_not_fetch(domain, &cause);
-        let mut event = self.event(domain, EventKind::FetchFailed { cause, back_off });
+        let kind = EventKind::FetchFailed {
+            cause,
+            kept: policy.is_some_and(|p| !p.is_expired(now)),
+            back_off,
+        };
+        let mut event = self.event(domain, kind);
         event.id = id.or(event.id);
         self.events.policy_event(&event);
     }

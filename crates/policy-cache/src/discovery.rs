@@ -133,11 +133,24 @@ pub enum RecordTrouble {
     NameTooLong,
 }
 
+impl RecordTrouble {
+    /// Whether the domain publishes something that was meant for a record: then it wants a policy.
+    #[must_use]
+    pub const fn is_of_a_record(&self) -> bool {
+        match self {
+            Self::NoRecord(NoRecord::NearMiss | NoRecord::Several(_) | NoRecord::Invalid(_)) => {
+                true
+            }
+            Self::NoRecord(NoRecord::Absent) | Self::NoSuchName | Self::NameTooLong => false,
+        }
+    }
+}
+
 /// Why no policy applies.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoPolicy {
     /// The domain publishes no usable record, and no unexpired policy is cached.
-    #[error("{0}")]
+    #[error("the _mta-sts record cannot be used: {0}")]
     Record(RecordTrouble),
     /// A record is there, its policy cannot be had, and none is cached (RFC 8461 section 3.3).
     #[error("the policy with id {id} could not be fetched: {cause}")]
@@ -158,6 +171,20 @@ pub enum NoPolicy {
         /// The last failure.
         cause: DnsError,
     },
+}
+
+impl NoPolicy {
+    /// Which step failed, where the domain publishes a policy or may do so; nothing where it publishes none,
+    /// as most domains do.
+    #[must_use]
+    pub const fn failed_step(&self) -> Option<&'static str> {
+        match self {
+            Self::Record(trouble) if trouble.is_of_a_record() => Some("record-unusable"),
+            Self::Record(_) => None,
+            Self::Fetch { .. } => Some("fetch-failed"),
+            Self::Unknown { .. } => Some("dns-unanswered"),
+        }
+    }
 }
 
 /// A policy as the store keeps it.

@@ -1,9 +1,10 @@
 //! What the cache tells the log.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use mail_types::{Domain, Timestamp};
-use mta_sts::{Mode, PolicyId, Warning};
+use mta_sts::{Mode, NoRecord, PolicyId, Warning};
 
 use crate::discovery::Fallback;
 use clocks::ClockNews;
@@ -41,8 +42,9 @@ pub struct PolicyEvent {
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum EventKind {
-    /// A first contact was answered (row A7-07); `result` is `found`, `dns-failure` or
-    /// `fetch-failure`. Not for each domain without a policy: only where a record was found or DNS
+    /// A first contact was answered (row A7-07); `result` is `found`, `dns-failure`,
+    /// `fetch-failure`, or `unverified` when DNS has not answered for so long that mail goes all the same
+    /// (decision AMB-01). Not for each domain without a policy: only where a record was found or DNS
     /// failed. That no record was found stands in the event of each delivery that relies on it.
     FirstContact {
         /// What came of it.
@@ -78,10 +80,18 @@ pub enum EventKind {
         /// The pattern.
         pattern: String,
     },
+    /// The domain publishes a record that cannot be used, and no policy is known: as if it had none. Told
+    /// once, until it is wrong in another way.
+    RecordUnusable {
+        /// What is wrong with it.
+        cause: NoRecord,
+    },
     /// A fetch for a published id failed.
     FetchFailed {
         /// Why.
         cause: FetchError,
+        /// Whether a policy is in force all the same.
+        kept: bool,
         /// No new fetch for this id before that much time has passed.
         back_off: Duration,
     },
@@ -108,8 +118,12 @@ pub enum EventKind {
     TestingWouldFail {
         /// The MX host.
         mx: String,
-        /// What failed.
+        /// Its address.
+        ip: Option<IpAddr>,
+        /// The key of what failed.
         reason: String,
+        /// The same in words, and what enforcing the policy would have come to.
+        detail: String,
     },
     /// A policy-caused delivery failure forced a fetch (decision AMB-18).
     Refetch,
@@ -222,6 +236,7 @@ impl EventKind {
             Self::Changed { .. } => "policy.changed",
             Self::Weakened { .. } => "policy.weakened",
             Self::Broad { .. } => "policy.broad",
+            Self::RecordUnusable { .. } => "policy.record-unusable",
             Self::FetchFailed { .. } => "policy.fetch-failed",
             Self::RateLimited => "policy.fetch-ratelimited",
             Self::RefreshFailed { .. } => "policy.refresh-failed",
@@ -248,8 +263,11 @@ impl EventKind {
 
     /// How loud.
     #[must_use]
-    pub const fn severity(&self) -> Severity {
+    pub fn severity(&self) -> Severity {
         match self {
+            Self::FirstContact {
+                result: "unverified",
+            } => Severity::Warning,
             Self::FirstContact { .. } | Self::Fetched { .. } | Self::Refreshed | Self::Refetch => {
                 Severity::Info
             }
@@ -267,6 +285,7 @@ impl EventKind {
             | Self::Changed { .. }
             | Self::Weakened { .. }
             | Self::Broad { .. }
+            | Self::RecordUnusable { .. }
             | Self::FetchFailed { .. }
             | Self::RateLimited
             | Self::FallbackToCache { .. }

@@ -13,7 +13,6 @@ mod discovery;
 mod disk;
 mod event;
 mod flight;
-mod gate;
 mod index;
 mod jitter;
 mod lookup;
@@ -36,7 +35,7 @@ pub use discovery::{
 };
 pub use event::{EventKind, EventSink, PolicyEvent, Severity, StorePart};
 pub use jitter::Jitter;
-pub use orders::{PolicyView, TestingFailure};
+pub use orders::{PolicyView, TestingFailure, WouldFail};
 pub use policy_fetch::{
     FetchError, FetchFailure, HttpsFetcher, HttpsFetcherError, PkixError, PolicyFetcher,
     ResultType, Stage, TlsSource,

@@ -14,10 +14,9 @@ use crate::discovery::{
     Applied, Fallback, NoPolicy, Origin, Outcome, RecordTrouble, StoredPolicy, Waiting,
 };
 use crate::event::EventKind;
-use crate::gate::{BACK_OFF, Pass};
 use crate::row::Row;
 use clocks::Clock;
-use policy_fetch::{FetchError, FetchFailure, PkixError, Stage};
+use policy_fetch::{BACK_OFF, FetchError, FetchFailure, Pass, PkixError, Stage};
 
 /// Who wants to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,7 +157,10 @@ impl Inner {
             // `UseFetched` without a policy cannot be: the table asks for a valid fetch.
             (Decision::UseFetched, None) => self.cached_policy(domain, None),
             (Decision::UseCached(fallback), _) => self.cached_policy(domain, fallback),
-            (Decision::NoPolicy(why), _) => Outcome::NoPolicy(why),
+            (Decision::NoPolicy(why), _) => {
+                self.tell_unusable(domain, &why);
+                Outcome::NoPolicy(why)
+            }
             (Decision::Wait(until), _) => Outcome::Wait {
                 until: now + until.saturating_sub(mono),
                 why: Waiting::FetchLimit,
@@ -241,7 +243,7 @@ impl Inner {
         FetchError::RateLimited { after }
     }
 
-    /// See [`crate::gate::Gate::owes`].
+    /// See [`policy_fetch::Gate::owes`].
     fn owed(&self, domain: &Domain) -> Option<Duration> {
         let mono = self.clock.monotonic();
         let book = self.book.read();

@@ -1,5 +1,6 @@
 //! What operators see and order: `policy list|show|forget|pin|exempt`.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -50,17 +51,32 @@ pub struct TestingFailure {
     pub reason: Box<str>,
 }
 
+/// A delivery that enforcing the policy would have stopped.
+#[derive(Clone, Copy, Debug)]
+pub struct WouldFail<'a> {
+    /// The MX host.
+    pub mx: &'a str,
+    /// Its address.
+    pub ip: Option<IpAddr>,
+    /// The reason key of what failed.
+    pub reason: &'a str,
+    /// One or two sentences.
+    pub detail: &'a str,
+}
+
 impl PolicyCache {
     /// A delivery under mode testing would have failed had the policy been enforced: tells the log.
-    pub fn report_testing_failure(&self, domain: &Domain, mx: &str, reason: &str) {
+    pub fn report_testing_failure(&self, domain: &Domain, failure: &WouldFail<'_>) {
         let kind = EventKind::TestingWouldFail {
-            mx: mx.to_owned(),
-            reason: reason.to_owned(),
+            mx: failure.mx.to_owned(),
+            ip: failure.ip,
+            reason: failure.reason.to_owned(),
+            detail: failure.detail.to_owned(),
         };
         let last = TestingFailure {
             at: self.inner.clock.wall(),
-            mx: mx.into(),
-            reason: reason.into(),
+            mx: failure.mx.into(),
+            reason: failure.reason.into(),
         };
         if let Some(entry) = self.inner.book.write().entries.get_mut(domain) {
             entry.testing = Some(last);
@@ -122,7 +138,7 @@ impl PolicyCache {
                 entry.memo = None;
                 entry.checked = None;
                 // Mail of the next moment must not go unprotected because of the last fetch.
-                entry.gate = crate::gate::Gate::default();
+                entry.gate = policy_fetch::Gate::default();
                 // A fetch that is under way must not bring it back.
                 entry.forgotten = inner.next_seq();
                 entry.forgotten_at = Some(inner.clock.monotonic());

@@ -51,6 +51,8 @@ pub struct Lookups {
     pub fallback: u64,
     /// No record.
     pub none: u64,
+    /// A record that cannot be used.
+    pub unusable: u64,
     /// A record whose policy could not be fetched.
     pub fetch_failed: u64,
     /// DNS did not answer, or a policy that has run out may not be fetched again yet: wait.
@@ -74,6 +76,7 @@ pub(crate) struct Counters {
     cache: AtomicU64,
     fallback: AtomicU64,
     none: AtomicU64,
+    unusable: AtomicU64,
     fetch_failed: AtomicU64,
     wait: AtomicU64,
     unknown: AtomicU64,
@@ -87,6 +90,7 @@ impl Counters {
                 Origin::Live => &self.live,
                 Origin::Cache => &self.cache,
             },
+            Outcome::NoPolicy(NoPolicy::Record(why)) if why.is_of_a_record() => &self.unusable,
             Outcome::NoPolicy(NoPolicy::Record(_)) => &self.none,
             Outcome::NoPolicy(NoPolicy::Fetch { .. }) => &self.fetch_failed,
             Outcome::NoPolicy(NoPolicy::Unknown { .. }) => &self.unknown,
@@ -121,6 +125,7 @@ impl Counters {
             cache: get(&self.cache),
             fallback: get(&self.fallback),
             none: get(&self.none),
+            unusable: get(&self.unusable),
             fetch_failed: get(&self.fetch_failed),
             wait: get(&self.wait),
             unknown: get(&self.unknown),

@@ -1,4 +1,5 @@
-//! First contact while DNS does not answer: what is counted, kept and said of it (decision AMB-01).
+//! First contact without a policy: what is counted, kept and said while DNS does not answer (decision
+//! AMB-01), and of records that cannot be used.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use mail_types::{DnsError, Domain, Timestamp};
 
 use crate::cache::Inner;
 use crate::contact::{self, Contact, ContactVerdict};
-use crate::discovery::{NoPolicy, Outcome, Waiting};
+use crate::discovery::{NoPolicy, Outcome, RecordTrouble, Waiting};
 use crate::event::EventKind;
 use crate::lookup::Trigger;
 use crate::row::Row;
@@ -59,6 +60,7 @@ impl Inner {
         hold: Duration,
         now: Timestamp,
     ) -> Contact {
+        let was_open = contact.is_some_and(|c| c.opened.is_some() && !c.is_over(now));
         let contact = Contact::after_failure(contact, hold, now);
         let _commit = self.commits.read().await;
         let seq = self.next_seq();
@@ -77,8 +79,35 @@ impl Inner {
         if first {
             let result = "dns-failure";
             self.tell(domain, EventKind::FirstContact { result });
+        } else if contact.opened.is_some() && !was_open {
+            let result = "unverified";
+            self.tell(domain, EventKind::FirstContact { result });
         }
         contact
+    }
+
+    /// A record is there, and it is worth nothing: said when it is first met, and when what is wrong with
+    /// it changes. Each delivery that goes without a policy for it says so too.
+    pub(crate) fn tell_unusable(&self, domain: &Domain, why: &NoPolicy) {
+        let NoPolicy::Record(trouble @ RecordTrouble::NoRecord(cause)) = why else {
+            return;
+        };
+        if !trouble.is_of_a_record() || self.last_trouble(domain) == Some(*trouble) {
+            return;
+        }
+        self.tell(domain, EventKind::RecordUnusable { cause: *cause });
+    }
+
+    fn last_trouble(&self, domain: &Domain) -> Option<RecordTrouble> {
+        let kept = self.negatives.read().last(domain);
+        kept.or_else(|| {
+            let book = self.book.read();
+            let memo = book.entries.get(domain)?.memo.as_ref()?;
+            match &memo.outcome {
+                Outcome::NoPolicy(NoPolicy::Record(trouble)) => Some(*trouble),
+                Outcome::NoPolicy(_) | Outcome::Policy(_) | Outcome::Wait { .. } => None,
+            }
+        })
     }
 
     pub(crate) async fn dns_answers_again(&self, domain: &Domain) {

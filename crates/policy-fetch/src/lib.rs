@@ -1,7 +1,10 @@
-//! One fetch of an MTA-STS policy over HTTPS (RFC 8461 section 3.3), and every way in which it fails.
+//! One fetch of an MTA-STS policy over HTTPS (RFC 8461 section 3.3), every way in which it fails, and when the
+//! next may begin.
 
 mod fetch;
+mod gate;
 mod https;
 
 pub use fetch::{FetchError, FetchFailure, PkixError, PolicyFetcher, ResultType, Stage};
+pub use gate::{BACK_OFF, Gate, Pass};
 pub use https::{HttpsFetcher, HttpsFetcherError, TlsSource};

@@ -9,8 +9,10 @@ use crate::clean::replacement;
 use crate::{
     Authenticated, Case, Certificate, Delays, DsnKind, DsnSent, Facts, Level, Outcome, PolicyFrom,
     PolicyResult, PolicySource, PolicyUse, Reason, Received, Record, Refused, RefusedBy, Removed,
-    RemovedBecause, Side, TlsSession, Tried, Weakened,
+    RemovedBecause, Side, TlsSession, Tried,
 };
+
+mod unprotected;
 
 const NOW: Timestamp = Timestamp::from_millis(1_772_366_400_250);
 const ID: QueueId = QueueId::from_raw(0x64_9d_83_3f_12_ab_cd_01);
@@ -59,6 +61,7 @@ impl Scene {
                 group: Some("X25519MLKEM768".into()),
                 authenticated: Authenticated::Pkix,
                 would_verify: true,
+                fault: None,
                 cert: Some(Certificate {
                     subject_alt_names: vec!["mx1.d.test".into()],
                     issuer: "CN=Test CA".into(),
@@ -89,6 +92,7 @@ impl Scene {
             detail: "The certificate of mx1.d.test has expired (on 2026-02-03).",
             policies: &self.policies,
             first_contact: false,
+            no_policy: None,
             weakened_by: None,
             tls: None,
             attempt: 2,
@@ -290,15 +294,6 @@ fn text_says_what_failed_and_what_comes_next() {
         let none = line(Format::Postfix, &sent).contains(" tls=none");
         assert_eq!(none, tls.is_none(), "only where there was none");
     }
-    let exempt = Record {
-        weakened_by: Some(Weakened::Exempt),
-        ..scene.sent()
-    };
-    assert!(
-        line(Format::Text { colour: false }, &exempt).contains("[policy set aside: exempt]"),
-        "danger is shown"
-    );
-    assert_eq!(exempt.level(), Level::Warn);
 }
 
 /// Whose move it is, in the words of each format: beside the key, and as a sentence that follows the others.

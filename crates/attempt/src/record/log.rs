@@ -55,6 +55,9 @@ impl LogEvent for Record<'_> {
         if self.first_contact {
             f.add("first_contact", &true);
         }
+        if let Some(none) = self.no_policy {
+            f.display("no_policy", &format_args!("{}: {}", none.step, none.why));
+        }
         f.add("weakened_by", &self.weakened_by)
             .add("tls", &self.tls)
             .add("attempt", &self.attempt)
@@ -129,6 +132,11 @@ impl LogEvent for Record<'_> {
         }
         if let Some(weakened) = self.weakened_by {
             line.push(format_args!("  [policy set aside: {}]", weakened.key()));
+        }
+        if let Some(none) = self.no_policy {
+            line.push(format_args!("  [no policy: "))
+                .clip(&none.why)
+                .push(format_args!("]"));
         }
         if let Some(said) = self.who_has_to_act() {
             line.push(format_args!("  {said}"));
@@ -260,6 +268,12 @@ impl Record<'_> {
             if !dane.mx_secure {
                 line.push(format_args!(" dane-mx=insecure"));
             }
+            if dane.unusable.is_some() {
+                line.push(format_args!(" dane-records=unusable"));
+            }
+        }
+        if let Some(none) = self.no_policy {
+            line.push(format_args!(" no-policy={}", none.step));
         }
         if let Some(weakened) = self.weakened_by {
             line.push(format_args!(" weakened-by={}", weakened.key()));

@@ -1,6 +1,6 @@
 //! The `_mta-sts` record (RFC 8461 section 3.1).
 
-use mta_sts::{NoRecord, Selection};
+use mta_sts::{NoRecord, Record, Selection};
 
 use super::{Found, unless_ours};
 use crate::facts::TxtAnswer;
@@ -34,17 +34,11 @@ pub(super) fn look(found: &mut Found<'_>) {
         Some(Selection::None(NoRecord::Invalid(error))) => {
             found.add(Kind::RecordInvalid, error.to_string());
         }
-        Some(Selection::None(NoRecord::Absent)) | None => {
-            match records.iter().find(|text| looks_meant(text)) {
+        Some(Selection::None(NoRecord::Absent | NoRecord::NearMiss)) | None => {
+            match records.iter().find(|text| Record::looks_meant(text)) {
                 Some(text) => found.add(Kind::RecordNearMiss, printable(text)),
                 None => found.add(Kind::RecordAbsent, ""),
             }
         }
     }
-}
-
-/// Somebody wanted an MTA-STS record and wrote something else.
-fn looks_meant(text: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(text).to_ascii_lowercase();
-    text.contains("stsv1") || text.contains("sts1") || text.contains("mta-sts")
 }

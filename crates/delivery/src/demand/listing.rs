@@ -36,7 +36,7 @@ impl Listing {
                 HostVerdict::NotListed => Some((
                     Reason::MxNotInPolicy,
                     Case::Usual,
-                    format!("the policy lists only {}", list(stored.policy.mx())),
+                    format!("the policy lists only {}", MxPattern::in_words(stored.policy.mx())),
                 )),
             },
             Self::Patterns(patterns) => {
@@ -45,7 +45,7 @@ impl Listing {
                     (
                         Reason::MxNotInPolicy,
                         Case::NotInRule,
-                        format!("the rule lists only {}", list(patterns)),
+                        format!("the rule lists only {}", MxPattern::in_words(patterns)),
                     )
                 })
             }
@@ -66,18 +66,4 @@ impl Listing {
             )),
         }
     }
-}
-
-fn list(patterns: &[MxPattern]) -> String {
-    const SHOWN: usize = 5;
-    let mut text = patterns
-        .iter()
-        .take(SHOWN)
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ");
-    if patterns.len() > SHOWN {
-        text.push_str(" and others");
-    }
-    text
 }

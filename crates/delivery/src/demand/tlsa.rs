@@ -235,6 +235,10 @@ impl Dane {
                     Vouched::Dnssec | Vouched::Configuration => true,
                     Vouched::Nobody => false,
                 },
+                unusable: match &last.standing.dane {
+                    HostDane::Unusable { why, .. } => Some(why.clone()),
+                    HostDane::Usable(_) | HostDane::Failed { .. } | HostDane::Absent => None,
+                },
             }),
         })
     }

@@ -123,6 +123,8 @@ labels! {
         Fallback => "fallback",
         /// The domain has none.
         None => "none",
+        /// Its record cannot be used: mail goes as if there were none.
+        Unusable => "unusable",
         /// It announces one that could not be fetched, and none is stored.
         FetchFailed => "fetch-failed",
         /// DNS did not answer, or a policy that has run out may not be fetched again yet: mail waits.

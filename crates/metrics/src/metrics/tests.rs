@@ -111,6 +111,7 @@ fn attempts_are_counted_by_result_and_reason() {
         reply: None,
         detail: "",
         policies: &[],
+        no_policy: None,
         first_contact: false,
         weakened_by: Some(Weakened::Exempt),
         tls: None,

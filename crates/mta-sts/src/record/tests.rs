@@ -191,6 +191,16 @@ fn a2_11_a2_12_filter_before_counting() {
             "H1-31: wildcard TXT",
         ),
         (
+            &[spf, "V=STSv1; id=a"],
+            Selection::None(NoRecord::NearMiss),
+            "the version is read with its case, and somebody meant it",
+        ),
+        (
+            &["v=STSv2; id=a"],
+            Selection::None(NoRecord::NearMiss),
+            "A2-03: another version",
+        ),
+        (
             &["v=STSv1; id=a", "v=STSv1; id=a"],
             Selection::None(NoRecord::Several(2)),
             "A2-12: two, though equal",

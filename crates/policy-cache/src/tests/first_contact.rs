@@ -5,7 +5,7 @@ use std::time::Duration;
 use mta_sts::Mode;
 
 use super::world::{START, Txt, World, mode, name};
-use crate::{Config, Discovery, NoPolicy, Outcome, RecordTrouble, Waiting};
+use crate::{Config, Discovery, EventKind, NoPolicy, Outcome, RecordTrouble, Severity, Waiting};
 use policy_fetch::FetchError;
 
 #[tokio::test]
@@ -29,6 +29,42 @@ async fn a2_16_a7_06_no_record_no_fetch() {
     }
     assert_eq!(world.gets(), 0);
     assert_eq!(world.txt_queries(), 4);
+}
+
+#[tokio::test]
+async fn a2_12_a_record_that_cannot_be_used_is_told_once_until_it_changes() {
+    let world = World::new();
+    let cache = world.open();
+    let mut said = Vec::new();
+    let twice = || Txt::Records(&["v=STSv1; id=a", "v=STSv1; id=b"], 60);
+    for txt in [
+        // What most domains have, and what answers for a wildcard, is no mistake.
+        Txt::Nxdomain,
+        Txt::Records(&["v=spf1 -all"], 60),
+        Txt::Records(&["v=STSv2; id=a"], 60),
+        twice(),
+        twice(),
+        Txt::Records(&["v=STSv1;"], 60),
+        Txt::Records(&["v=STSv1; id=a-b"], 60),
+    ] {
+        world.txt("d.test", txt);
+        world.advance(3601);
+        let _ = cache.policy_for(&name("d.test")).await;
+        let told = world.kinds().into_iter().map(|kind| match kind {
+            EventKind::RecordUnusable { cause } => cause.to_string(),
+            other => panic!("{other:?}"),
+        });
+        said.extend(told);
+    }
+    for (said, want) in said
+        .iter()
+        .zip(["meant to", "2 records", "id is missing", "1 to 32"])
+    {
+        assert!(said.contains(want), "{want}: {said}");
+    }
+    assert_eq!(said.len(), 4, "{said:?}");
+    let stats = cache.stats().lookups;
+    assert_eq!((stats.none, stats.unusable), (2, 5));
 }
 
 #[tokio::test]
@@ -134,6 +170,19 @@ async fn h1_04_dns_trouble_waits_then_opens_for_an_hour_and_survives_a_restart()
         cache = world.open();
     }
     assert_eq!(waited, 1800);
+    let told: Vec<_> = world
+        .kinds()
+        .into_iter()
+        .filter_map(|kind| match &kind {
+            EventKind::FirstContact { result } => Some((*result, kind.severity())),
+            _ => None,
+        })
+        .collect();
+    let want = [
+        ("dns-failure", Severity::Info),
+        ("unverified", Severity::Warning),
+    ];
+    assert_eq!(told, want, "that mail goes now is said, once");
     let got = cache.policy_for(&name("d.test")).await;
     let open = matches!(got.outcome, Outcome::NoPolicy(NoPolicy::Unknown { .. }));
     assert!(open, "{got:?}");

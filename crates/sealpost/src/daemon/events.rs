@@ -4,7 +4,7 @@ use attempt::{Fields, Level, LogEvent};
 use aws_lc_rs::digest::{SHA256, digest};
 use delivery::TracedPart;
 use mail_types::{HostName, Timestamp};
-use policy_cache::{ClockNews, EventKind, PolicyEvent, Severity};
+use policy_cache::{ClockNews, EventKind, FetchError, PolicyEvent, Severity};
 
 /// An event of the policy cache.
 pub(crate) struct PolicyLine<'a>(pub(crate) &'a PolicyEvent);
@@ -74,43 +74,13 @@ fn kind(kind: &EventKind, fields: &mut Fields<'_>) {
         EventKind::Broad { pattern } => {
             fields.add("pattern", pattern.as_str());
         }
-        EventKind::FetchFailed { cause, back_off } => {
-            fields
-                .add("key", cause.key())
-                .display("cause", cause)
-                .seconds("back_off", *back_off);
-        }
-        EventKind::RefreshFailed {
-            cause,
-            failures,
-            alert,
-        } => {
-            fields
-                .add("key", cause.key())
-                .display("cause", cause)
-                .add("failures", failures)
-                .add("alert", alert);
-        }
-        EventKind::FallbackToCache { cause } => {
-            fields.display("cause", cause);
-        }
-        EventKind::TestingWouldFail { mx, reason } => {
-            fields.add("mx", mx.as_str()).add("reason", reason.as_str());
-        }
-        EventKind::Forgotten { by, reason } => {
-            fields.add("by", by.as_str()).add("why", reason.as_str());
-        }
-        EventKind::Pinned { by, reason, set } => {
-            fields
-                .add("by", by.as_str())
-                .add("why", reason.as_str())
-                .add("set", set);
-        }
-        EventKind::Exempted { by, reason, until } => {
-            fields
-                .add("by", by.as_str())
-                .add("why", reason.as_str())
-                .time_option("until", *until);
+        EventKind::RecordUnusable { .. }
+        | EventKind::FetchFailed { .. }
+        | EventKind::RefreshFailed { .. }
+        | EventKind::FallbackToCache { .. }
+        | EventKind::TestingWouldFail { .. } => trouble(kind, fields),
+        EventKind::Forgotten { .. } | EventKind::Pinned { .. } | EventKind::Exempted { .. } => {
+            order(kind, fields);
         }
         EventKind::StoreFailed { .. }
         | EventKind::IndexFailed { .. }
@@ -128,6 +98,75 @@ fn kind(kind: &EventKind, fields: &mut Fields<'_>) {
     }
 }
 
+/// What keeps a domain's mail from the protection that it publishes, or would keep it from being delivered.
+fn trouble(kind: &EventKind, fields: &mut Fields<'_>) {
+    match kind {
+        EventKind::RecordUnusable { cause } => {
+            fields.display("cause", cause).add("effect", UNPROTECTED);
+        }
+        EventKind::FetchFailed {
+            cause,
+            kept,
+            back_off,
+        } => {
+            fields
+                .add("key", cause.key())
+                .display("cause", cause)
+                .seconds("back_off", *back_off)
+                .add("effect", effect(cause, *kept));
+        }
+        EventKind::RefreshFailed {
+            cause,
+            failures,
+            alert,
+        } => {
+            fields
+                .add("key", cause.key())
+                .display("cause", cause)
+                .add("failures", failures)
+                .add("alert", alert);
+        }
+        EventKind::FallbackToCache { cause } => {
+            fields.display("cause", cause);
+        }
+        EventKind::TestingWouldFail {
+            mx,
+            ip,
+            reason,
+            detail,
+        } => {
+            fields
+                .add("mx", mx.as_str())
+                .add("ip", ip)
+                .add("reason", reason.as_str())
+                .text("detail", detail);
+        }
+        _ => {}
+    }
+}
+
+/// What an operator did.
+fn order(kind: &EventKind, fields: &mut Fields<'_>) {
+    match kind {
+        EventKind::Forgotten { by, reason } => {
+            fields.add("by", by.as_str()).add("why", reason.as_str());
+        }
+        EventKind::Pinned { by, reason, set } => {
+            fields
+                .add("by", by.as_str())
+                .add("why", reason.as_str())
+                .add("set", set);
+        }
+        EventKind::Exempted { by, reason, until } => {
+            fields
+                .add("by", by.as_str())
+                .add("why", reason.as_str())
+                .time_option("until", *until);
+        }
+        _ => {}
+    }
+}
+
 fn clock(news: &ClockNews, accepted_by: Option<&str>, fields: &mut Fields<'_>) {
     let (by, back) = match news {
         ClockNews::TakenBack => return,
@@ -141,6 +180,19 @@ fn clock(news: &ClockNews, accepted_by: Option<&str>, fields: &mut Fields<'_>) {
         ClockNews::TakenBack => fields,
     };
 }
+
+/// What becomes of mail without a fetch.
+const fn effect(cause: &FetchError, kept: bool) -> &'static str {
+    match cause {
+        _ if kept => "the stored policy stays in force",
+        FetchError::ClockDoubted(_) => "mail waits",
+        _ if cause.is_ours() => "mail waits",
+        _ => UNPROTECTED,
+    }
+}
+
+const UNPROTECTED: &str =
+    "mail goes as if the domain had no policy, unless something else asks for TLS";
 
 const HELD: &str = "no policy and no mail runs out by that: the old time goes on until the new one has been \
                     steady for two hours, or `sealpost clock accept` says that it is right";

@@ -155,6 +155,7 @@ impl Sources {
             (PolicyLookup::Cache, p.lookups.cache),
             (PolicyLookup::Fallback, p.lookups.fallback),
             (PolicyLookup::None, p.lookups.none),
+            (PolicyLookup::Unusable, p.lookups.unusable),
             (PolicyLookup::FetchFailed, p.lookups.fetch_failed),
             (PolicyLookup::Wait, p.lookups.wait),
             (PolicyLookup::Unknown, p.lookups.unknown),

@@ -35,6 +35,7 @@ fn record<'a>(from: &'a ReversePath, to: &'a Mailbox, detail: &'a str) -> Record
         reply: Some("220 go\u{1b}[31m ahead"),
         detail,
         policies: &[],
+        no_policy: None,
         first_contact: false,
         weakened_by: None,
         tls: None,

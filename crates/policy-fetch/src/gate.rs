@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use mta_sts::PolicyId;
 
-use policy_fetch::{FetchError, FetchFailure};
+use crate::fetch::{FetchError, FetchFailure};
 
 /// Back-off and rate cap of one domain. Times are monotonic.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Gate {
+pub struct Gate {
     failed: Option<Failed>,
     /// Fetches of the last hour, oldest first; never more than [`PER_HOUR`].
     recent: VecDeque<Duration>,
@@ -38,20 +38,24 @@ impl Failed {
     }
 }
 
+/// Whether a fetch may begin.
 #[derive(Clone, Debug, PartialEq)]
 #[must_use]
-pub(crate) enum Pass {
+pub enum Pass {
+    /// Yes.
     Go,
-    /// Not before `until`; `cause` is the last failure, or that the rate is capped.
+    /// Not before `until`.
     HeldBack {
+        /// When to ask again.
         until: Duration,
+        /// The last failure, or that the rate is capped.
         cause: FetchError,
     },
 }
 
 impl Gate {
     /// May a fetch for this id begin now? If so it is counted.
-    pub(crate) fn ask(&mut self, id: Option<&PolicyId>, now: Duration) -> Pass {
+    pub fn ask(&mut self, id: Option<&PolicyId>, now: Duration) -> Pass {
         if let Some(f) = &self.failed
             && now < f.until
             && (f.for_all || f.id.as_ref() == id)
@@ -79,7 +83,7 @@ impl Gate {
 
     /// As [`Gate::ask`] for a fetch that a failed delivery asks for, whatever the id: at most every
     /// 5 minutes (decision AMB-18).
-    pub(crate) fn ask_forced(&mut self, id: Option<&PolicyId>, now: Duration) -> Pass {
+    pub fn ask_forced(&mut self, id: Option<&PolicyId>, now: Duration) -> Pass {
         if let Some(until) = self.forced.map(|t| t + FORCED_EVERY)
             && now < until
         {
@@ -96,7 +100,7 @@ impl Gate {
     }
 
     /// An operator need not wait; the fetch counts for everybody else.
-    pub(crate) fn open(&mut self, now: Duration) -> Pass {
+    pub fn open(&mut self, now: Duration) -> Pass {
         if self.recent.len() >= PER_HOUR {
             self.recent.pop_front();
         }
@@ -106,14 +110,14 @@ impl Gate {
 
     /// Who asks next need not wait for what a doubted clock said. That nothing else spoke against the host is
     /// still known: while our own limits hold the next fetch back it is owed, see [`Gate::owes`].
-    pub(crate) fn forget_doubt(&mut self) {
+    pub fn forget_doubt(&mut self) {
         if let Some(failed) = self.failed.as_mut().filter(|f| f.is_doubted()) {
             failed.until = Duration::ZERO;
         }
     }
 
     /// Notes a failure; returns how long this id has to wait.
-    pub(crate) fn failed(
+    pub fn failed(
         &mut self,
         id: Option<&PolicyId>,
         failure: &FetchFailure,
@@ -137,7 +141,8 @@ impl Gate {
         wait
     }
 
-    pub(crate) fn succeeded(&mut self, enforced: bool) {
+    /// Notes a policy that was had, and whether it is to be enforced.
+    pub fn succeeded(&mut self, enforced: bool) {
         self.failed = None;
         self.enforced = enforced;
     }
@@ -145,7 +150,8 @@ impl Gate {
     /// When our own limits let the next fetch begin, if all that keeps mail from being protected is that
     /// they do not now: the host answered the last time, and its policy was to be enforced, or all that spoke
     /// against it was a fault of ours or a clock that is doubted.
-    pub(crate) fn owes(&self, now: Duration) -> Option<Duration> {
+    #[must_use]
+    pub fn owes(&self, now: Duration) -> Option<Duration> {
         let unheard = self.failed.as_ref().is_some_and(Failed::says_nothing);
         (self.enforced || unheard).then(|| self.within_limits(now).unwrap_or(now))
     }
@@ -162,7 +168,8 @@ impl Gate {
     }
 
     /// Nothing in it matters any more.
-    pub(crate) fn is_idle(&self, now: Duration) -> bool {
+    #[must_use]
+    pub fn is_idle(&self, now: Duration) -> bool {
         self.failed.as_ref().is_none_or(|f| now >= f.until)
             && self.recent.back().is_none_or(|t| now >= *t + HOUR)
     }
@@ -170,7 +177,7 @@ impl Gate {
 
 const HOUR: Duration = Duration::from_hours(1);
 /// RFC 8461 section 3.3: "senders SHOULD wait […] five minutes".
-pub(crate) const BACK_OFF: Duration = Duration::from_mins(5);
+pub const BACK_OFF: Duration = Duration::from_mins(5);
 /// What Retry-After may lengthen it to (row H2-16).
 const MAX_BACK_OFF: Duration = Duration::from_hours(24);
 const PER_DOMAIN_EVERY: Duration = Duration::from_mins(1);
@@ -182,7 +189,7 @@ mod tests {
     use mail_types::Timestamp;
 
     use super::*;
-    use policy_fetch::PkixError;
+    use crate::PkixError;
 
     fn id(n: u32) -> PolicyId {
         PolicyId::parse(&format!("id{n}")).unwrap()

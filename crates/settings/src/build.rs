@@ -82,14 +82,14 @@ fn server(r: &mut Reader<'_>, system_name: Option<Domain>) -> Option<Server> {
             r.places().of("server.hostname"),
             "server.hostname",
             "is not set, and the system has no fully qualified name".into(),
-            "set it to the name that your mail comes from, for instance \"relay.example.org\"",
+            super::hostname::OWN_NAME,
         ));
     }
     Some(Server {
         // The stand-in is never served with: a problem was noted.
         hostname: hostname
             .or(system_name)
-            .or_else(|| Domain::parse("hostname.invalid").ok())?,
+            .or_else(|| Domain::parse("hostname.example").ok())?,
         data_dir: r.value(s, "server.data-dir")?,
         postmaster: r.optional(s, "server.postmaster"),
         own_addresses: r.list(s, "server.own-addresses")?,

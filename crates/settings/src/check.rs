@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use mail_types::Timestamp;
+use mail_types::{Domain, Timestamp};
 
 use super::build::Built;
+use super::hostname::{self, OWN_NAME, PLACEHOLDERS};
 use super::problem::{Place, Problem};
 use super::reader::Places;
 use super::settings::{
@@ -27,6 +28,7 @@ pub(super) fn check(built: &Built, places: &Places, now: Timestamp) -> Vec<Probl
         problems: Vec::new(),
     };
     let settings = &built.settings;
+    found.server_name(&settings.server.hostname);
     found.addresses(settings, &built.listeners);
     found.content(settings, &built.listeners);
     found.relay_networks(settings);
@@ -143,6 +145,17 @@ impl Findings<'_> {
         match (self.places.of(path), path.rsplit_once('.')) {
             (Place::Default, Some((entry, _))) if entry.ends_with(']') => self.places.of(entry),
             (place, _) => place,
+        }
+    }
+
+    /// What we say in EHLO has to be a name that the other side can look up (row E2-03).
+    fn server_name(&mut self, name: &Domain) {
+        let said =
+            format!("is {name}, which nobody outside can look up: many hosts refuse mail then");
+        match hostname::top(name) {
+            top if PLACEHOLDERS.contains(&top) => self.error("server.hostname", said, OWN_NAME),
+            "local" => self.warning("server.hostname", said, OWN_NAME),
+            _ => {}
         }
     }
 

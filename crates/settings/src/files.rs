@@ -82,6 +82,7 @@ pub(super) fn check(built: &Built, places: &Places) -> Vec<Problem> {
         note("telemetry.otlp.ca-file", roots(file));
     }
     directories(settings, &mut note);
+    problems.extend(log_directory(settings, places));
     if settings.tls.crl_failure == CrlFailure::Soft {
         for (n, file) in settings.tls.crls.iter().enumerate() {
             // Row I3-08: the server runs without it, and says so.
@@ -286,6 +287,26 @@ fn directory(wanted: &Path) -> Result<(), Fault> {
         ),
         remedy,
     })
+}
+
+/// A warning only: the systemd unit makes its own when it starts.
+fn log_directory(settings: &Settings, places: &Places) -> Option<Problem> {
+    let directory = settings.log.file.as_deref().and_then(Path::parent)?;
+    if or_here(directory).exists() {
+        return None;
+    }
+    let said = format!(
+        "{} is not there, and the server does not make it",
+        directory.display()
+    );
+    let remedy =
+        "make the directory, open to the server's user; the systemd unit makes /var/log/sealpost";
+    Some(Problem::warning(
+        places.of("log.file"),
+        "log.file",
+        said,
+        remedy,
+    ))
 }
 
 /// A relative path's last ancestor is empty and means the working directory.

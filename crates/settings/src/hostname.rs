@@ -22,14 +22,24 @@ pub(super) fn system_name(node: &str, hosts: &str) -> Option<Domain> {
 
 fn fully_qualified(name: &str) -> Option<Domain> {
     let domain = Domain::parse(name).ok()?;
-    // Distributions put this where no name was given; nobody outside can resolve it.
-    let is_placeholder = domain.as_str() == "localhost.localdomain";
-    (domain.is_fully_qualified() && !is_placeholder).then_some(domain)
+    let is_real = domain.is_fully_qualified() && !PLACEHOLDERS.contains(&top(&domain));
+    is_real.then_some(domain)
 }
+
+pub(super) fn top(name: &Domain) -> &str {
+    name.as_str().rsplit('.').next().unwrap_or_default()
+}
+
+/// Distributions put such where no name was given; nobody outside can resolve what is below them.
+pub(super) const PLACEHOLDERS: [&str; 3] = ["localhost", "localdomain", "invalid"];
+
+pub(super) const OWN_NAME: &str =
+    "set it to the name that your mail comes from, for instance \"relay.example.org\"";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::{sources, text_file};
 
     #[test]
     fn e2_03_the_name_is_fully_qualified_or_missing() {
@@ -40,11 +50,35 @@ mod tests {
             ("mx.example.net", "", Some("mx.example.net")), // already qualified
             ("mail", hosts, Some("mail.example.org")),      // the alias of a line
             ("localhost", hosts, None),                     // a placeholder is no name
+            ("mail.localdomain", "", None),                 // nor is one below it
             ("stranger", hosts, None),                      // in no line
             ("", hosts, None),                              // no name at all
         ] {
             let found = system_name(node, hosts);
             assert_eq!(found.as_ref().map(Domain::as_str), expected, "{node}");
         }
+    }
+
+    #[test]
+    fn e2_03_a_name_that_nobody_outside_can_look_up_is_refused_or_warned_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let loaded = |name: &str| {
+            let text = format!("server.hostname = \"{name}\"");
+            crate::load(&sources(&text_file(&dir, &text)))
+        };
+        for name in ["localhost.localdomain", "mail.localhost", "relay.invalid"] {
+            let found = loaded(name).unwrap_err().to_string();
+            assert!(
+                found.contains("nobody outside can look up"),
+                "{name}: {found}"
+            );
+        }
+        assert!(loaded("192.0.2.1").is_err());
+        let warned = |name| {
+            let warnings = loaded(name).unwrap().warnings;
+            warnings.iter().any(|p| p.key == "server.hostname")
+        };
+        assert!(warned("relay.local"));
+        assert!(!warned("relay.example.org"));
     }
 }

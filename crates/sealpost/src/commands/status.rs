@@ -99,7 +99,6 @@ pub(super) async fn status(
         rounded(status.free_bytes)
     );
     out.field("disk", Some(&disk))?;
-    out.line("")?;
     listeners(&status, out)
 }
 
@@ -117,6 +116,7 @@ fn last_reload(status: &StatusView, out: &mut Output) -> anyhow::Result<()> {
 }
 
 fn listeners(status: &StatusView, out: &mut Output) -> anyhow::Result<()> {
+    out.line("")?;
     let rows: Vec<_> = status
         .listeners
         .iter()

@@ -57,7 +57,6 @@ impl Sources {
         let health = self.queue.health();
         let journal = self.queue.journal_stats();
         let (waiting, most) = self.log.waiting();
-        let (last_reload_failed, keys_need_restart) = self.last_reload();
         let histogram =
             |h: &journal::Histogram| HistogramSnapshot::from_cumulative(&h.buckets, h.count, h.sum);
         let mut snapshot = Snapshot {
@@ -76,8 +75,6 @@ impl Sources {
             stores: vec![(Store::Queue, queue.disk_bytes)],
             queue_healthy: health.failed.is_none() && health.full.is_none(),
             damaged_records: health.damaged_records,
-            last_reload_failed,
-            keys_need_restart,
             started_at: self.started_at,
             certificates: self.certificates(),
             usage: vec![
@@ -111,6 +108,7 @@ impl Sources {
             ],
             ..Snapshot::default()
         };
+        self.last_reload(&mut snapshot);
         if let Some((delivery, policies)) = &self.delivery {
             let active = delivery.active() as u64;
             let limit = Some(delivery.settings().connections as u64);
@@ -132,10 +130,10 @@ impl Sources {
         snapshot
     }
 
-    /// Whether it failed, and how many keys wait for a restart.
-    fn last_reload(&self) -> (bool, u64) {
+    fn last_reload(&self, snapshot: &mut Snapshot) {
         let last = self.counts.reload.lock();
-        (last.failed.is_some(), last.needs_restart.len() as u64)
+        snapshot.last_reload_failed = last.failed.is_some();
+        snapshot.keys_need_restart = last.needs_restart.len() as u64;
     }
 
     fn certificates(&self) -> Vec<(String, u64)> {

@@ -135,7 +135,8 @@ const LARGER_CRATES: [(&str, usize); 12] = [
     // What of a retry is not tried.
     // Names and files of the commands are looked at before anything is written.
     // What the log lost, and what only the page told.
-    ("sealpost", 9_990),
+    // A reload that was refused, and what waits for a restart.
+    ("sealpost", 10_050),
     // Maintenance and greeting of listeners.
     // And which networks are too wide to be anybody's own, alone or together.
     // Names that are nobody's, files that users may not read, directories that nobody makes.

@@ -597,16 +597,3 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     ("[queue\n", "not TOML"),
 ];
-
-/// The server does not make it, and would end with status 73.
-#[test]
-fn a_log_whose_directory_is_not_there_is_warned_of() {
-    let dir = tempfile::tempdir().unwrap();
-    let warned = |file: &str| {
-        let text = format!("log.file = \"{}/{file}\"", dir.path().display());
-        let loaded = load(&sources(&text_file(&dir, &text))).unwrap();
-        loaded.warnings.iter().any(|p| p.key == "log.file")
-    };
-    assert!(warned("logs/events.log"));
-    assert!(!warned("events.log"));
-}

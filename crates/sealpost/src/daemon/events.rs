@@ -182,7 +182,7 @@ fn clock(news: &ClockNews, accepted_by: Option<&str>, fields: &mut Fields<'_>) {
 }
 
 /// What becomes of mail without a fetch.
-const fn effect(cause: &FetchError, kept: bool) -> &'static str {
+fn effect(cause: &FetchError, kept: bool) -> &'static str {
     match cause {
         _ if kept => "the stored policy stays in force",
         FetchError::ClockDoubted(_) => "mail waits",

@@ -559,5 +559,5 @@ pub(crate) async fn enter<S: QueueStore>(
 
 /// How long a worker stays without work.
 const LINGER: Duration = Duration::from_millis(20);
-/// Leases last ten minutes unless renewed.
-pub(crate) const RENEW: Duration = Duration::from_secs(120);
+/// Leases last ten minutes unless renewed; a sleep of the machine counts a minute, and this goes on after it.
+pub(crate) const RENEW: Duration = Duration::from_secs(30);

@@ -25,9 +25,14 @@ use crate::{
 pub(crate) use crate::samples::{DELIVERED, at, deferred, ending, put, read, to};
 
 mod counters;
+mod leases;
 mod parked;
 mod suspended;
 use counters::{a_part_with_two_reasons_is_found_by_both, h9_02_counters_agree_with_a_full_scan};
+use leases::{
+    h7_10_leases_are_fenced_and_run_out, h7_12_h8_07_a_lease_outlasts_a_stop_and_a_sleep,
+    h7_12_what_is_done_late_is_recorded_while_nobody_else_has_it,
+};
 use parked::{
     f1_17_a_delay_is_told_once_for_each_recipient,
     h7_08_what_is_parked_waits_until_it_is_released_or_tried_again,
@@ -92,6 +97,8 @@ conformance!(
     the_top_can_be_written_last,
     mail_becomes_due_and_is_leased_once,
     h7_10_leases_are_fenced_and_run_out,
+    h7_12_h8_07_a_lease_outlasts_a_stop_and_a_sleep,
+    h7_12_what_is_done_late_is_recorded_while_nobody_else_has_it,
     each_recipient_has_its_own_outcome,
     deferral_keeps_history_and_comes_back,
     h7_04_a_dsn_is_enqueued_with_its_parents_end,
@@ -204,39 +211,6 @@ async fn mail_becomes_due_and_is_leased_once<S: QueueStore>(store: S) {
         );
     }
     assert_eq!(store.stats(at(9)).messages, 2);
-}
-
-async fn h7_10_leases_are_fenced_and_run_out<S: QueueStore>(store: S) {
-    let (id, leases) = put(&store, "s@a.test", &["r@d.test"], b"x", true, at(1)).await;
-    store.renew(&leases[0].token, at(30)).unwrap();
-    assert!(
-        store
-            .lease(&to("d.test"), 9, at(89))
-            .await
-            .unwrap()
-            .is_empty()
-    );
-    assert_eq!(
-        store.next_due(at(89)),
-        Some(Timestamp::from_secs(90)),
-        "the lease's end"
-    );
-    let second = store.lease(&to("d.test"), 9, at(90)).await.unwrap();
-    assert_eq!(second.len(), 1);
-    let stale = QueueError::StaleLease(id);
-    let token = &leases[0].token;
-    let outcome = ending(&leases[0], DELIVERED);
-    assert_eq!(store.finish(outcome, at(91)).unwrap_err(), stale);
-    assert_eq!(store.renew(token, at(91)), Err(stale.clone()));
-    assert_eq!(store.release(token), Err(stale.clone()));
-    store.finish(ending(&second[0], DELIVERED), at(91)).unwrap();
-    assert_eq!(
-        store
-            .finish(ending(&second[0], DELIVERED), at(91))
-            .unwrap_err(),
-        stale
-    );
-    assert_eq!(store.show(id, at(91)).await, Err(QueueError::NotFound(id)));
 }
 
 async fn each_recipient_has_its_own_outcome<S: QueueStore>(store: S) {

@@ -193,9 +193,8 @@ impl Core {
     pub(crate) fn next_due(&mut self, now: Now) -> Option<Timestamp> {
         self.end_expired(now);
         let due = self.schedule.next_due(now.wall);
-        let ends = self.leases.next_end();
-        let ends = ends.map(|end| now.wall + end.saturating_sub(now.monotonic));
-        self.told = due.into_iter().chain(ends).min();
+        let look = self.leases.next_look(now).map(|time| now.wall + time);
+        self.told = due.into_iter().chain(look).min();
         self.told
     }
 
@@ -217,9 +216,10 @@ impl Core {
         }
     }
 
-    /// Ends a lease with its outcome. Nothing is changed if this fails.
+    /// Ends a lease with its outcome. Nothing is changed if this fails. A lease that has run out is as good as
+    /// any until somebody else has the mail; its message must be hot.
     pub(crate) fn finish(&mut self, finish: &Finish, now: Now) -> Result<Step, QueueError> {
-        let lease = self.leases.get(&finish.lease)?;
+        let lease = self.leases.of_outcome(&finish.lease)?;
         let id = lease.id;
         let hot = self.hot.get(&id).ok_or(QueueError::StaleLease(id))?;
         let mut change = Change {
@@ -276,10 +276,10 @@ impl Core {
             .collect();
         let waiting: Vec<u32> = change.deferred.iter().map(|d| d.recipient).collect();
         change.regrouped = self.regrouped(&hot.message, waiting);
-        let lease = self.leases.end(&finish.lease)?;
+        let lease = self.leases.conclude(&finish.lease)?;
         let mut targets: Vec<Destination> = change.regrouped.iter().map(|g| g.1.clone()).collect();
-        if change.held.is_some() {
-            // What it has elsewhere is held with it.
+        if change.held.is_some() || lease.is_overdue {
+            // What it has elsewhere is held with it; what has run out is due again.
             targets.extend(hot.message.destinations());
         }
         // A regrouped recipient may join a destination where the message already waits.

@@ -1,4 +1,10 @@
 //! Who has what: leases in memory, fenced by boot and sequence (row H7-10).
+//!
+//! They last by a clock of their own, which counts the time from one look at them to the next, but a tenth
+//! of a lease's time at most. Whoever holds a lease renews it far more often than that; only if nothing of
+//! this process runs, since it was stopped or the machine slept, do looks lie further apart. Then nobody
+//! could renew, and the work goes on where it was: a lease that had run out meanwhile would have its
+//! message delivered twice.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -12,9 +18,15 @@ pub(crate) struct Leases {
     boot: u64,
     last: u64,
     lasts: Duration,
+    /// The time of this clock, and when it was looked at last.
+    ran: Duration,
+    seen: Option<Duration>,
     by_sequence: HashMap<u64, Lease>,
     by_end: BTreeSet<(Duration, u64)>,
     by_message: BTreeMap<QueueId, Vec<u64>>,
+    /// What has run out while nobody else has taken its recipients since, nor the message has ended: its
+    /// outcome still counts.
+    overdue: HashMap<QueueId, Vec<(u64, Lease)>>,
 }
 
 /// One lease.
@@ -24,6 +36,9 @@ pub(crate) struct Lease {
     pub(crate) destination: Destination,
     /// The recipients that were handed out.
     pub(crate) recipients: Vec<u32>,
+    /// It has run out: its part of the message is due again.
+    pub(crate) is_overdue: bool,
+    /// By the clock of the leases.
     ends: Duration,
 }
 
@@ -34,9 +49,12 @@ impl Leases {
             boot,
             last: 0,
             lasts,
+            ran: Duration::ZERO,
+            seen: None,
             by_sequence: HashMap::new(),
             by_end: BTreeSet::new(),
             by_message: BTreeMap::new(),
+            overdue: HashMap::new(),
         }
     }
 
@@ -48,13 +66,17 @@ impl Leases {
         now: Now,
     ) -> LeaseToken {
         self.last += 1;
-        let ends = now.monotonic.saturating_add(self.lasts);
+        let ends = self.look(now).saturating_add(self.lasts);
         self.by_end.insert((ends, self.last));
         self.by_message.entry(id).or_default().push(self.last);
+        self.forget_overdue(id, |_, lease| {
+            lease.recipients.iter().any(|r| recipients.contains(r))
+        });
         let lease = Lease {
             id,
             destination,
             recipients,
+            is_overdue: false,
             ends,
         };
         self.by_sequence.insert(self.last, lease);
@@ -75,8 +97,8 @@ impl Leases {
     /// Lets a lease last at least nine tenths of its time from now on: one that was granted a moment ago,
     /// as nearly all are, stays as it is.
     pub(crate) fn renew(&mut self, token: &LeaseToken, now: Now) -> Result<(), QueueError> {
+        let later = self.look(now).saturating_add(self.lasts);
         let ends = self.get(token)?.ends;
-        let later = now.monotonic.saturating_add(self.lasts);
         if later.saturating_sub(ends) > self.lasts / 10
             && let Some(lease) = self.by_sequence.get_mut(&token.sequence)
         {
@@ -96,16 +118,53 @@ impl Leases {
     /// Ends the leases whose time is over.
     pub(crate) fn end_expired(&mut self, now: Now) -> Vec<Lease> {
         let mut ended = Vec::new();
+        let time = self.look(now);
         while let Some((ends, sequence)) = self.by_end.first().copied()
-            && ends <= now.monotonic
+            && ends <= time
         {
-            ended.extend(self.take(sequence));
+            if let Some(mut lease) = self.take(sequence) {
+                lease.is_overdue = true;
+                ended.push(lease.clone());
+                let overdue = self.overdue.entry(lease.id).or_default();
+                overdue.push((sequence, lease));
+            }
         }
         ended
     }
 
+    /// The lease that an outcome comes with: it may have run out, while nobody else has its recipients.
+    pub(crate) fn of_outcome(&self, token: &LeaseToken) -> Result<&Lease, QueueError> {
+        let of_message = self.overdue.get(&token.id).into_iter().flatten();
+        let mut overdue = of_message.filter(|_| token.boot == self.boot);
+        match overdue.find(|(sequence, _)| *sequence == token.sequence) {
+            Some((_, lease)) => Ok(lease),
+            None => self.get(token),
+        }
+    }
+
+    /// Ends that lease: its outcome has come.
+    pub(crate) fn conclude(&mut self, token: &LeaseToken) -> Result<Lease, QueueError> {
+        let lease = self.of_outcome(token)?;
+        if !lease.is_overdue {
+            return self.end(token);
+        }
+        let lease = lease.clone();
+        self.forget_overdue(token.id, |sequence, _| sequence == token.sequence);
+        Ok(lease)
+    }
+
+    fn forget_overdue(&mut self, id: QueueId, which: impl Fn(u64, &Lease) -> bool) {
+        if let Some(of_message) = self.overdue.get_mut(&id) {
+            of_message.retain(|(sequence, lease)| !which(*sequence, lease));
+            if of_message.is_empty() {
+                self.overdue.remove(&id);
+            }
+        }
+    }
+
     /// Ends all leases of a message.
     pub(crate) fn end_message(&mut self, id: QueueId) -> Vec<Lease> {
+        self.overdue.remove(&id);
         let sequences = self.by_message.get(&id).cloned().unwrap_or_default();
         sequences.into_iter().filter_map(|s| self.take(s)).collect()
     }
@@ -138,9 +197,26 @@ impl Leases {
         self.by_sequence.len()
     }
 
-    /// When the first lease ends.
-    pub(crate) fn next_end(&self) -> Option<Duration> {
-        self.by_end.first().map(|(ends, _)| *ends)
+    /// How long until the first lease ends, or until the next look at them, without which their clock
+    /// stands still.
+    pub(crate) fn next_look(&mut self, now: Now) -> Option<Duration> {
+        let time = self.look(now);
+        let (ends, _) = self.by_end.first()?;
+        Some(ends.saturating_sub(time).min(self.step()))
+    }
+
+    /// What the clock of the leases says now.
+    fn look(&mut self, now: Now) -> Duration {
+        let seen = self.seen.unwrap_or(now.monotonic);
+        let step = now.monotonic.saturating_sub(seen).min(self.step());
+        self.ran = self.ran.saturating_add(step);
+        self.seen = Some(seen.max(now.monotonic));
+        self.ran
+    }
+
+    /// What counts at most between two looks.
+    fn step(&self) -> Duration {
+        self.lasts / 10
     }
 
     fn take(&mut self, sequence: u64) -> Option<Lease> {
@@ -181,20 +257,46 @@ mod tests {
             "another boot"
         );
         assert!(first.holds(id, &d) && !first.holds(id, &Destination::new("e.test")));
+        let look = |leases: &mut Leases, from: u64, to: u64| {
+            let times = (from..=to).step_by(5);
+            times
+                .map(|t| leases.end_expired(at(t)).len())
+                .sum::<usize>()
+        };
+        assert_eq!(look(&mut first, 0, 30), 0);
         first.renew(&token, at(30)).unwrap();
-        assert!(first.end_expired(at(89)).is_empty(), "renewed");
+        assert_eq!(look(&mut first, 30, 35), 0);
         first.renew(&token, at(35)).unwrap();
+        assert_eq!(look(&mut first, 35, 85), 0, "renewed");
         assert_eq!(
-            first.next_end(),
-            Some(Duration::from_secs(90)),
+            first.next_look(at(85)),
+            Some(Duration::from_secs(5)),
             "granted just now"
         );
-        assert_eq!(first.end_expired(at(90)).len(), 1);
+        assert_eq!(look(&mut first, 90, 90), 1);
         assert!(first.renew(&token, at(91)).is_err() && first.end(&token).is_err());
-        assert!(!first.is_leased(id) && first.next_end().is_none());
+        assert!(!first.is_leased(id) && first.next_look(at(91)).is_none());
         assert!(
             second.end(&other).is_ok() && second.end(&other).is_err(),
             "ends once"
         );
+    }
+
+    #[test]
+    fn h8_07_time_in_which_nobody_looks_ends_no_lease() {
+        let mut leases = Leases::new(1, Duration::from_secs(60));
+        let (id, d) = (QueueId::from_raw(7), Destination::new("d.test"));
+        let token = leases.grant(id, d, vec![0], at(0));
+        // Eight naps of an hour each.
+        for hour in 1..=8 {
+            assert!(leases.end_expired(at(hour * 3600)).is_empty(), "{hour}");
+        }
+        let next = leases.next_look(at(8 * 3600));
+        assert_eq!(next, Some(Duration::from_secs(6)), "looked at in steps");
+        leases.renew(&token, at(9 * 3600)).unwrap();
+        for hour in 10..=18 {
+            assert!(leases.end_expired(at(hour * 3600)).is_empty(), "{hour}");
+        }
+        assert!(leases.end(&token).is_ok());
     }
 }

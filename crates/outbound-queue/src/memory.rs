@@ -180,9 +180,7 @@ impl QueueStore for MemoryStore {
     }
 
     fn renew(&self, lease: &LeaseToken, now: Now) -> Result<(), QueueError> {
-        let core = &mut self.inner.lock().core;
-        core.end_expired(now);
-        core.leases.renew(lease, now)
+        self.inner.lock().core.leases.renew(lease, now)
     }
 
     fn release(&self, lease: &LeaseToken) -> Result<(), QueueError> {
@@ -195,7 +193,6 @@ impl QueueStore for MemoryStore {
             held.push(self.hold(message.body.clone())?);
         }
         let mut inner = self.inner.lock();
-        inner.core.end_expired(now);
         let step = inner.core.finish(&finish, now)?;
         inner.after(&step);
         for (message, body) in finish.messages.into_iter().zip(held) {

@@ -62,7 +62,7 @@ pub trait QueueStore: Send + Sync + 'static {
     fn suspend(&self, destination: &Destination, until: Option<Timestamp>, now: Now);
 
     /// When the scheduler should look again if nobody wakes it: the earliest time at which mail
-    /// becomes due or a lease runs out. A time not later than `now` means: at once. `None`: nothing waits.
+    /// becomes due or a lease may run out. A time not later than `now` means: at once. `None`: nothing waits.
     fn next_due(&self, now: Now) -> Option<Timestamp>;
 
     /// Is notified (`notify_one`) when mail became due, or will earlier than
@@ -70,6 +70,8 @@ pub trait QueueStore: Send + Sync + 'static {
     fn wake(&self) -> Arc<Notify>;
 
     /// Extends a lease: from `now` it lasts the store's lease time again, or at least nine tenths of that.
+    /// Time counts while the store is asked: whoever was stopped, or slept, has lost none. A lease whose
+    /// time is over still counts until its mail is asked for, since nobody else can have it.
     ///
     /// # Errors
     /// [`QueueError::StaleLease`].

@@ -186,9 +186,7 @@ impl QueueStore for EmbeddedStore {
     }
 
     fn renew(&self, lease: &LeaseToken, now: Now) -> Result<(), QueueError> {
-        let core = &mut self.shared.lock().core;
-        core.end_expired(now);
-        core.leases.renew(lease, now)
+        self.shared.lock().core.leases.renew(lease, now)
     }
 
     fn release(&self, lease: &LeaseToken) -> Result<(), QueueError> {
@@ -212,7 +210,10 @@ impl QueueStore for EmbeddedStore {
         // What is on its way still has its outcome where the index failed: the journal is the truth.
         let health = self.shared.journal.health();
         health.map_err(|failure| QueueError::Failed(failure.to_string()))?;
-        state.core.end_expired(now);
+        let lease = state.core.leases.of_outcome(&finish.lease)?;
+        if lease.is_overdue {
+            self.shared.ensure_hot(&mut state, finish.lease.id)?;
+        }
         let step = state.core.finish(&finish, now)?;
         let urgency = if prepared.is_empty() {
             Urgency::Rides

@@ -138,6 +138,16 @@ testkit::net_test! {
         assert_eq!(one, "1 message; it was being delivered just now and may still arrive\n");
         let answer = ok(&relay, &["queue", "cancel", "--all", "--json"]).await.json();
         assert_eq!((&answer["matched"], &answer["under_way"]), (&2.into(), &2.into()), "{answer}");
+        // What comes of it then is told, and not as an outcome: none counts any more.
+        mx.pause().await;
+        let told = sealpost_tests::eventually(SOON, async || {
+            let story = relay.story();
+            let is_told = |id: &String| story.lines().any(|l| l.contains(id.as_str()) && l.contains("removed from the queue during"));
+            ids.iter().all(is_told).then_some(())
+        });
+        assert!(told.await.is_some(), "{}", relay.story());
+        let counted = relay.events().into_iter().find(|e| e.is("delivery.deferred") || e.is("delivery.bounced"));
+        assert!(counted.is_none(), "{counted:?}");
     }
 
     async fn what_was_in_hand_as_it_was_returned_goes_back_although_its_destination_is_paused() {

@@ -125,7 +125,7 @@ impl<S: QueueStore> Books<'_, S> {
         });
         let recalled = || entry.found.recalled.as_ref().map(|r| r.policies.clone());
         let policies = policies.or_else(recalled).unwrap_or_default();
-        let records: Vec<Record<'_>> = lines
+        let mut records: Vec<Record<'_>> = lines
             .iter()
             .map(|line| record(entry, line, self.settings, &policies))
             .collect();
@@ -179,23 +179,43 @@ impl<S: QueueStore> Books<'_, S> {
             messages,
         };
         let finished = self.queue.finish(finish, entry.now);
+        if finished.is_err() {
+            // Only what happened outside stays true: nobody is bounced or waits by this attempt.
+            records.retain(|record| record.outcome == Ended::Sent);
+        }
         if !matches!(entry.pace, Pace::Looked(_)) {
             records
                 .iter()
                 .for_each(|record| self.observer.attempt(record));
         }
-        if self.observer.times_attempts() && matches!(entry.pace, Pace::Attempted) {
+        let is_timed = finished.is_ok() || !records.is_empty();
+        if is_timed && self.observer.times_attempts() && matches!(entry.pace, Pace::Attempted) {
             self.observer.attempt_timed(&Story::of(entry, &records));
         }
         match finished {
             Ok(finished) => self.tell(entry, sent, finished.removed),
-            // Somebody cancelled or edited the message meanwhile: their word counts.
-            Err(QueueError::StaleLease(id)) => {
-                tracing::warn!(queue_id = %id, "the message was changed during its attempt; the outcome was not recorded");
-            }
-            Err(error) => {
-                tracing::error!(queue_id = %entry.leased.id, %error, "the outcome of an attempt could not be recorded");
-            }
+            Err(error) => self.unrecorded(entry, &lines, &error).await,
+        }
+    }
+
+    /// Says what came of an attempt that is in nobody's books.
+    async fn unrecorded(&self, entry: &Entry<'_>, lines: &[Line<'_>], error: &QueueError) {
+        let id = entry.leased.id;
+        let came = what_came(lines);
+        if !matches!(error, QueueError::StaleLease(_)) {
+            tracing::error!(queue_id = %id, %error, "the outcome of an attempt could not be recorded ({came})");
+        } else if self.queue.show(id, entry.now).await.is_ok() {
+            tracing::warn!(
+                queue_id = %id,
+                "the lease of this message ran out during its attempt and another attempt has it now; the outcome was not \
+                 recorded ({came})"
+            );
+        } else {
+            // An order of an operator: their word counts.
+            tracing::warn!(
+                queue_id = %id,
+                "the message was removed from the queue during its attempt; the outcome was not recorded ({came})"
+            );
         }
     }
 
@@ -496,6 +516,22 @@ fn record<'a>(
         for_sender: line.advice.as_ref().is_some_and(|a| a.is_for_sender),
         advice: line.advice.as_ref().map_or("", |a| &a.text),
     }
+}
+
+/// What the attempt found, in words: how many recipients it was sent to, refused to, and so on.
+fn what_came(lines: &[Line<'_>]) -> String {
+    let words = [
+        (Ended::Sent, "sent"),
+        (Ended::Deferred, "deferred"),
+        (Ended::Bounced, "refused"),
+        (Ended::Expired, "expired"),
+        (Ended::Held, "to be held"),
+    ];
+    let counted = words.iter().filter_map(|(ended, word)| {
+        let count = lines.iter().filter(|line| line.ended == *ended).count();
+        (count > 0).then(|| format!("{word}: {count}"))
+    });
+    counted.collect::<Vec<_>>().join(", ")
 }
 
 fn outcome(line: &Line<'_>, note: usize) -> Outcome {

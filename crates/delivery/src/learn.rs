@@ -6,7 +6,7 @@ use attempt::{Facts, PolicySource, Reason, Weakened};
 use mail_types::Domain;
 use mta_sts::{Mode, MxPattern};
 use outbound_queue::{Edit, Filter, MessageState, QueueStore, Target};
-use policy_cache::{Discovery, Outcome, WouldFail};
+use policy_cache::{Discovery, FreshLook, Outcome, WouldFail};
 
 use crate::blame;
 use crate::demand::Requirement;
@@ -87,7 +87,7 @@ pub(crate) async fn learn<S: QueueStore>(
         let (key, before) = (lane.key.clone(), plan.discovery.as_ref().map(policy_text));
         tokio::spawn(async move {
             let look = inner.policies.force_refresh(&domain).await;
-            if Some(policy_text(&look.discovery)) != before {
+            if says_otherwise(&look, before.as_ref()) {
                 inner.look_again();
                 retry_now(&inner, &key, reason).await;
             }
@@ -115,6 +115,17 @@ pub(crate) fn policy_text(discovery: &Discovery) -> Option<String> {
         Outcome::Policy(applied) => Some(applied.policy.policy.text().to_owned()),
         Outcome::NoPolicy(_) | Outcome::Wait { .. } => None,
     }
+}
+
+/// Whether a look at the policy after a failure says otherwise than what the attempt was judged by. That
+/// we cannot, or may not, ask now says nothing.
+pub(crate) fn says_otherwise(look: &FreshLook, before: Option<&Option<String>>) -> bool {
+    let is_known = match &look.discovery.outcome {
+        Outcome::Policy(_) => true,
+        Outcome::NoPolicy(_) => look.confirmed,
+        Outcome::Wait { .. } => false,
+    };
+    is_known && Some(&policy_text(&look.discovery)) != before
 }
 
 /// RFC 8461 section 5: testing is evaluated and reported, and changes nothing else.
@@ -201,5 +212,46 @@ async fn retry_now<S: QueueStore>(
     let edited = inner.queue.edit(&target, Edit::Retry, false, inner.now());
     if let Err(error) = edited.await {
         tracing::warn!(destination = %key, %error, "waiting mail could not be made due; it keeps its schedule");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use policy_cache::{NoPolicy, RecordTrouble, Waiting};
+
+    use super::*;
+    use mail_types::Timestamp;
+
+    fn look(outcome: Outcome, confirmed: bool) -> FreshLook {
+        FreshLook {
+            discovery: Discovery {
+                outcome,
+                first_contact: false,
+                valid_until: Timestamp::default(),
+                generation: 0,
+                local: None,
+            },
+            confirmed,
+        }
+    }
+
+    #[test]
+    fn a3_13_that_we_may_not_ask_yet_is_no_change_of_policy() {
+        let (some, none) = (Some("version: STSv1".to_owned()), None);
+        let limited = || Outcome::Wait {
+            until: Timestamp::default(),
+            why: Waiting::FetchLimit,
+        };
+        let gone = || Outcome::NoPolicy(NoPolicy::Record(RecordTrouble::NoSuchName));
+        for confirmed in [false, true] {
+            let waits = look(limited(), confirmed);
+            assert!(!says_otherwise(&waits, Some(&some)) && !says_otherwise(&waits, None));
+        }
+        assert!(says_otherwise(&look(gone(), true), Some(&some)));
+        assert!(!says_otherwise(&look(gone(), true), Some(&none)));
+        assert!(
+            !says_otherwise(&look(gone(), false), Some(&some)),
+            "not confirmed"
+        );
     }
 }

@@ -106,11 +106,12 @@ pub(crate) fn members(metadata: &Metadata) -> Vec<&Package> {
     metadata.workspace_packages()
 }
 
-const PURE: [&str; 9] = [
+const PURE: [&str; 10] = [
     "attempt",
     "dane",
     "dkim",
     "dsn",
+    "leases",
     "mail-types",
     "mta-sts",
     "reasons",
@@ -139,7 +140,7 @@ const FOR_PURE: [&str; 13] = [
 const FOR_TESTS: [&str; 1] = ["testkit"];
 
 /// Crate, and the workspace's crates that it may use.
-const EDGES: [(&str, &[&str]); 32] = [
+const EDGES: [(&str, &[&str]); 33] = [
     ("mail-types", &[]),
     ("attempt", &["mail-types", "reasons"]),
     ("dane", &["mail-types"]),
@@ -155,7 +156,11 @@ const EDGES: [(&str, &[&str]); 32] = [
     ("journal", &[]),
     ("api-types", &[]),
     ("metrics", &["attempt", "mail-types"]),
-    ("outbound-queue", &["attempt", "journal", "mail-types"]),
+    ("leases", &["mail-types"]),
+    (
+        "outbound-queue",
+        &["attempt", "journal", "leases", "mail-types"],
+    ),
     ("pauses", &["mail-types"]),
     (
         "policy-cache",

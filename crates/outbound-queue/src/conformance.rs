@@ -25,11 +25,11 @@ use crate::{
 pub(crate) use crate::samples::{DELIVERED, at, deferred, ending, put, read, to};
 
 mod counters;
-mod leases;
+mod leasing;
 mod parked;
 mod suspended;
 use counters::{a_part_with_two_reasons_is_found_by_both, h9_02_counters_agree_with_a_full_scan};
-use leases::{
+use leasing::{
     h7_10_leases_are_fenced_and_run_out, h7_12_h8_07_a_lease_outlasts_a_stop_and_a_sleep,
     h7_12_what_is_done_late_is_recorded_while_nobody_else_has_it,
 };

@@ -8,11 +8,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use attempt::Reason;
+use leases::{Lease, Leases};
 use mail_types::{Envelope, QueueId, Timestamp};
 use tokio::sync::Notify;
 
 use crate::disk::{Large, Place};
-use crate::leases::{Lease, Leases};
 use crate::schedule::{Key, Schedule, arrival_of, sender_number};
 use crate::state::{Change, Deferral, RecipientEntry, Stored};
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
 pub(crate) struct Core {
     pub(crate) hot: HashMap<QueueId, Hot>,
     pub(crate) schedule: Schedule,
-    pub(crate) leases: Leases,
+    pub(crate) leases: Leases<Destination>,
     pub(crate) placement: Arc<dyn Placement>,
     pub(crate) wake: Arc<Notify>,
     /// Messages that are in the queue and visible.
@@ -70,7 +70,7 @@ pub(crate) struct Gone {
 }
 
 impl Core {
-    pub(crate) fn new(placement: Arc<dyn Placement>, leases: Leases, tag: u8) -> Self {
+    pub(crate) fn new(placement: Arc<dyn Placement>, leases: Leases<Destination>, tag: u8) -> Self {
         Self {
             hot: HashMap::new(),
             schedule: Schedule::default(),
@@ -179,7 +179,7 @@ impl Core {
     }
 
     pub(crate) fn end_expired(&mut self, now: Now) {
-        for lease in self.leases.end_expired(now) {
+        for lease in self.leases.end_expired(now.monotonic) {
             self.list_after(&lease);
         }
     }
@@ -193,7 +193,10 @@ impl Core {
     pub(crate) fn next_due(&mut self, now: Now) -> Option<Timestamp> {
         self.end_expired(now);
         let due = self.schedule.next_due(now.wall);
-        let look = self.leases.next_look(now).map(|time| now.wall + time);
+        let look = self
+            .leases
+            .next_look(now.monotonic)
+            .map(|time| now.wall + time);
         self.told = due.into_iter().chain(look).min();
         self.told
     }
@@ -367,7 +370,7 @@ impl Core {
         let destinations = self.schedule.by_destination(SHOWN_DESTINATIONS);
         Stats {
             messages: self.live.len() as u64,
-            active: self.leases.len() as u64,
+            active: self.leases.count() as u64,
             due,
             deferred: waiting.saturating_sub(held + due),
             held,
@@ -398,7 +401,7 @@ impl Core {
                 id,
                 destination.clone(),
                 recipients.iter().map(|r| r.0).collect(),
-                now,
+                now.monotonic,
             ),
             id,
             destination,
@@ -423,7 +426,7 @@ impl Core {
         Some(leased)
     }
 
-    fn list_after(&mut self, lease: &Lease) {
+    fn list_after(&mut self, lease: &Lease<Destination>) {
         if let Some(hot) = self.hot.get(&lease.id) {
             let message = Arc::clone(&hot.message);
             self.list(lease.id, &message, &lease.destination);

@@ -1,5 +1,6 @@
 //! What can go wrong, and whose turn it is then.
 
+use leases::Stale;
 use mail_types::QueueId;
 
 use crate::Edited;
@@ -76,5 +77,11 @@ pub struct EditError {
 impl From<EditError> for QueueError {
     fn from(error: EditError) -> Self {
         error.cause
+    }
+}
+
+impl From<Stale> for QueueError {
+    fn from(Stale(id): Stale) -> Self {
+        Self::StaleLease(id)
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use attempt::Reason;
+use leases::LeaseToken;
 use mail_types::{Envelope, QueueId, Timestamp};
 
 use crate::{AttemptEntry, Destination, HeldBody};
@@ -48,15 +49,6 @@ pub struct LeasedRecipient {
     pub reason: Option<Reason>,
     /// The sender was told of its delay already.
     pub warned: bool,
-}
-
-/// Proves that a lease is held. Fenced by boot and sequence: a token of an earlier boot, or of a
-/// lease that ran out, is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct LeaseToken {
-    pub(crate) boot: u64,
-    pub(crate) sequence: u64,
-    pub(crate) id: QueueId,
 }
 
 /// A destination with due mail.

@@ -17,7 +17,6 @@ mod filter;
 pub mod fuzzing;
 mod history;
 mod lease;
-mod leases;
 mod memory;
 mod message;
 mod moves;
@@ -35,7 +34,8 @@ pub use body::{Body, HeldBody};
 pub use embedded::{EmbeddedIncoming, EmbeddedOptions, EmbeddedStore, FreeSpaceProbe};
 pub use error::{EditError, QueueError};
 pub use filter::{Cancelled, Cursor, Edit, Edited, Filter, Page, Target, WantedSide};
-pub use lease::{DueDestination, LeaseToken, Leased, LeasedRecipient};
+pub use lease::{DueDestination, Leased, LeasedRecipient};
+pub use leases::LeaseToken;
 pub use mail_types::Addresses;
 pub use memory::{MemoryIncoming, MemoryStore};
 pub use message::{

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use attempt::Side;
 use bytes::Bytes;
+use leases::Leases;
 use mail_types::{Envelope, QueueId, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::body::Budget;
 use crate::core::Core;
-use crate::leases::Leases;
 use crate::pieces::Pieces;
 use crate::state::Stored;
 use crate::{
@@ -180,7 +180,8 @@ impl QueueStore for MemoryStore {
     }
 
     fn renew(&self, lease: &LeaseToken, now: Now) -> Result<(), QueueError> {
-        self.inner.lock().core.leases.renew(lease, now)
+        let leases = &mut self.inner.lock().core.leases;
+        Ok(leases.renew(lease, now.monotonic)?)
     }
 
     fn release(&self, lease: &LeaseToken) -> Result<(), QueueError> {

@@ -11,6 +11,7 @@ use journal::{
     Checkpoint, FormatError, FormatFile, FormatState, Journal, LargeFiles, Options, Position,
     Recovery,
 };
+use leases::Leases;
 use mail_types::QueueId;
 
 use super::committer;
@@ -24,7 +25,6 @@ use super::store::EmbeddedStore;
 use crate::QueueError;
 use crate::core::Core;
 use crate::disk::decode_row;
-use crate::leases::Leases;
 
 impl EmbeddedStore {
     /// Opens or makes the queue. Blocks until the journal's tail is replayed. What is long goes on

@@ -186,7 +186,8 @@ impl QueueStore for EmbeddedStore {
     }
 
     fn renew(&self, lease: &LeaseToken, now: Now) -> Result<(), QueueError> {
-        self.shared.lock().core.leases.renew(lease, now)
+        let leases = &mut self.shared.lock().core.leases;
+        Ok(leases.renew(lease, now.monotonic)?)
     }
 
     fn release(&self, lease: &LeaseToken) -> Result<(), QueueError> {
@@ -212,7 +213,7 @@ impl QueueStore for EmbeddedStore {
         health.map_err(|failure| QueueError::Failed(failure.to_string()))?;
         let lease = state.core.leases.of_outcome(&finish.lease)?;
         if lease.is_overdue {
-            self.shared.ensure_hot(&mut state, finish.lease.id)?;
+            self.shared.ensure_hot(&mut state, finish.lease.id())?;
         }
         let step = state.core.finish(&finish, now)?;
         let urgency = if prepared.is_empty() {

@@ -19,13 +19,16 @@ impl Default for Timer {
 }
 
 impl Timer {
-    /// What comes of the work; `None` if it is not done at that time.
+    /// What comes of the work; `None` if it is not done at that time. If the timer goes off late, nothing of
+    /// this process ran (it was stopped): what came meanwhile is not read yet, and gets a moment.
     pub(crate) async fn within<T>(
         &mut self,
         until: Instant,
         work: impl Future<Output = T>,
     ) -> Option<T> {
         let mut work = pin!(work);
+        let mut until = until;
+        let mut is_extended = false;
         poll_fn(|cx| {
             if let Poll::Ready(done) = work.as_mut().poll(cx) {
                 return Poll::Ready(Some(done));
@@ -35,8 +38,12 @@ impl Timer {
             }
             // Also if the work has used up the task's turn: a peer that never stops is bounded too.
             while pin!(unconstrained(self.0.as_mut())).poll(cx).is_ready() {
-                if Instant::now() >= until {
-                    return Poll::Ready(None);
+                let now = Instant::now();
+                if now >= until {
+                    if is_extended || now < until + LATE {
+                        return Poll::Ready(None);
+                    }
+                    (until, is_extended) = (now + LATE, true);
                 }
                 self.0.as_mut().reset(until);
             }
@@ -48,6 +55,8 @@ impl Timer {
 
 /// Beyond all limits.
 const FAR: Duration = Duration::from_secs(24 * 3600);
+/// By how much a timer does not go off late by itself.
+const LATE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -83,5 +92,23 @@ mod tests {
         };
         let until = Instant::now() + Duration::from_millis(20);
         assert_eq!(timer.within::<()>(until, restless).await, None);
+    }
+
+    #[tokio::test]
+    async fn h7_12_what_came_while_nothing_ran_is_read_before_the_limit_counts() {
+        let mut timer = Timer::default();
+        let until = Instant::now();
+        std::thread::sleep(LATE);
+        // The reply is there, and the runtime has yet to see it.
+        let mut seen = false;
+        let reply = poll_fn(|cx| {
+            if std::mem::replace(&mut seen, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        });
+        assert!(timer.within(until, reply).await.is_some());
+        assert!(timer.within(until, pending::<()>()).await.is_none(), "once");
     }
 }

@@ -8,8 +8,8 @@ use mail_types::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::ser::{CharEscape, Formatter};
 
-use crate::clean::{replacement, write_clean};
 use crate::format::BytesFmt;
+use mail_types::{harmless, is_plain_text, write_clean};
 
 /// Takes the fields of an event one by one. Whatever a field's value is, nothing but printable
 /// text on the same line comes out, and no string is longer than 2,048 octets.
@@ -240,8 +240,7 @@ impl Formatter for OneLine {
     ) -> io::Result<()> {
         let fits = self.take(fragment);
         // Nearly every string is plain ASCII, which a look at the octets shows.
-        let plain = fits.bytes().all(|b| matches!(b, b' '..=b'~'));
-        if plain || fits.chars().all(|c| replacement(c).is_none()) {
+        if is_plain_text(fits) || fits.chars().all(|c| harmless(c) == c) {
             return writer.write_all(fits.as_bytes());
         }
         write_clean(fits, &mut BytesFmt(writer)).map_err(io::Error::other)

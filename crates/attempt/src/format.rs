@@ -4,8 +4,8 @@ use std::fmt;
 use std::io;
 
 use crate::LogEvent;
-use crate::clean::write_clean;
 use crate::fields::{Fields, Style};
+use mail_types::write_clean;
 
 mod postfix;
 mod text;

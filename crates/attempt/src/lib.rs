@@ -9,14 +9,12 @@
 //! character reaches it. The neutralising is done by the formats, in one place each, never by the
 //! maker of an event.
 
-mod clean;
 mod event;
 mod fields;
 mod format;
 mod message;
 mod record;
 
-pub use clean::Clean;
 pub use event::{Level, LogEvent, PostfixLine, TextLine};
 pub use fields::Fields;
 pub use format::{Format, Formatter};

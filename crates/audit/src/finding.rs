@@ -1,6 +1,6 @@
 //! One finding: a row of the table, and what it is about.
 
-use mail_types::HostName;
+use mail_types::{HostName, harmless};
 
 use crate::table::Kind;
 
@@ -126,11 +126,7 @@ fn fill(template: &str, words: Words<'_>) -> String {
 /// A text from outside, short, and nothing in it but what prints.
 pub(crate) fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    let mut shown: String = text
-        .chars()
-        .take(MAX_SHOWN)
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect();
+    let mut shown: String = text.chars().take(MAX_SHOWN).map(harmless).collect();
     if text.chars().nth(MAX_SHOWN).is_some() {
         shown.push('…');
     }
@@ -154,7 +150,7 @@ mod tests {
             fill("{domain}: {detail}, {host}", words),
             "d.test: {domain}\u{1b}, the host"
         );
-        assert_eq!(printable(b"a\x1b[2J\r\n\xff"), "a?[2J??\u{fffd}");
+        assert_eq!(printable(b"a\x1b[2J\r\n\xff"), "a?[2J  \u{fffd}");
         assert_eq!(printable(&[b'a'; 300]).chars().count(), MAX_SHOWN + 1);
     }
 }

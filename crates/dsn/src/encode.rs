@@ -1,5 +1,7 @@
 //! Untrusted text made harmless, and quoted-printable (RFC 2045 section 6.7).
 
+use mail_types::harmless;
+
 /// Text for people on one line: line breaks and tabs become spaces, other control characters and
 /// what hides or reorders text become `?`; cut off at `max` octets.
 pub(crate) fn one_line(text: &str, max: usize) -> String {
@@ -10,16 +12,7 @@ pub(crate) fn one_line(text: &str, max: usize) -> String {
     for c in shown.trim().chars() {
         match c {
             '\n' if after_cr => {}
-            '\r' | '\n' | '\t' | '\u{2028}' | '\u{2029}' => out.push(' '),
-            '\u{61c}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}' => out.push('?'),
-            c if c.is_control() => out.push('?'),
-            c => out.push(c),
+            c => out.push(harmless(c)),
         }
         after_cr = c == '\r';
     }

@@ -6,6 +6,7 @@
 //! clock; the [`Resolver`] trait is the port through which names are looked up.
 
 mod addresses;
+mod clean;
 mod dns;
 mod domain;
 mod envelope;
@@ -22,6 +23,7 @@ mod timestamp;
 pub mod xtext;
 
 pub use addresses::Addresses;
+pub use clean::{Clean, harmless, is_plain_text, write_clean};
 pub use dns::{Answer, BoxFuture, DnsError, MxRecord, Resolver, Security, TlsaRecord};
 pub use domain::{Domain, DomainError, HostName};
 pub use envelope::{

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mail_types::{EnhancedStatus, QueueId, Timestamp};
+use mail_types::{EnhancedStatus, QueueId, Timestamp, harmless};
 
 use crate::core::{Core, Step, all_done};
 use crate::state::{Change, Deferral, FIRST, NEVER, PARKED, RecipientEntry, Stored};
@@ -185,7 +185,7 @@ impl AttemptNote {
     /// strangers said, and ends up in lists and logs.
     pub(crate) fn printable(&self) -> Self {
         let text = |t: &str| -> Box<str> {
-            let clean = t.chars().map(|c| if c.is_control() { '?' } else { c });
+            let clean = t.chars().map(harmless);
             match t.char_indices().nth(LONGEST_TEXT) {
                 None => clean.collect::<String>().into(),
                 Some(_) => {

@@ -15,7 +15,7 @@
 
 use std::collections::BTreeMap;
 
-use mail_types::{Host, Timestamp};
+use mail_types::{Host, Timestamp, harmless};
 
 use crate::paused::Pause;
 
@@ -130,10 +130,7 @@ fn mended(lines: &[&[u8]]) -> Option<String> {
 }
 
 fn line((host, pause): (&Host, &Pause)) -> String {
-    let plain = |text: &str| -> String {
-        let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-        clean.collect()
-    };
+    let plain = |text: &str| -> String { text.chars().map(harmless).collect() };
     let since = pause.since.as_millis();
     let (by, reason) = (plain(&pause.by), plain(&pause.reason));
     format!("{host}\t{since}\t{by}\t{reason}")

@@ -1,5 +1,6 @@
 //! What the commands print: aligned tables, plain lines, JSON.
 
+use mail_types::harmless;
 use std::io::{self, IsTerminal, Write};
 
 /// Standard output; no escape sequences unless it is a terminal, and never any of others.
@@ -234,9 +235,7 @@ pub(crate) fn or_dash(text: Option<&str>) -> String {
 
 /// Peers' replies and senders' addresses steer no terminal.
 fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+    text.chars().map(harmless).collect()
 }
 
 /// Of marked text; with the mark a line has 100 characters at most.
@@ -276,10 +275,7 @@ mod tests {
             .unwrap();
         table.rows(&mut out, &[row("3", "-")]).unwrap();
         let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
-        assert_eq!(
-            text,
-            "ID     TO\n1      ä@example\n22222  \u{fffd}[2J\n3      -\n"
-        );
+        assert_eq!(text, "ID     TO\n1      ä@example\n22222  ?[2J\n3      -\n");
     }
 
     #[test]

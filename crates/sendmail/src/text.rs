@@ -1,5 +1,7 @@
 //! From what a program writes to the lines of a message.
 
+use mail_types::harmless;
+
 /// The input as lines that end with CRLF. Without `ignore_dots` a line with only a dot ends it.
 /// NUL is dropped, a CR that ends no line becomes a space, and what is longer than a line may be
 /// (RFC 5322 section 2.1.1) is broken, with a space before the rest.
@@ -41,8 +43,7 @@ fn place_to_break(line: &[u8]) -> usize {
 
 /// Text for a terminal or a log: one line, without control characters.
 pub(crate) fn printable(text: &str) -> String {
-    let plain = |c: char| if c.is_control() { '?' } else { c };
-    text.trim_end().chars().map(plain).take(500).collect()
+    text.trim_end().chars().map(harmless).take(500).collect()
 }
 
 /// A name that is not ASCII, before an address (RFC 2047 sections 4.2 and 5, rule 3), behind the

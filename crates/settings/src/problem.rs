@@ -1,5 +1,6 @@
 //! What is wrong with a configuration: where, what, and what to do.
 
+use mail_types::harmless;
 use std::fmt;
 
 use serde::Serialize;
@@ -113,9 +114,7 @@ impl fmt::Display for ConfigError {
 
 /// Values come from files and the environment: no control character of theirs reaches a terminal.
 pub(super) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+    text.chars().map(harmless).collect()
 }
 
 fn as_text<S: serde::Serializer>(place: &Place, to: S) -> Result<S::Ok, S::Error> {

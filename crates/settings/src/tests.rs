@@ -334,7 +334,7 @@ fn g5_09_an_unwritable_store_is_found() {
 #[test]
 fn untrusted_text_reaches_no_terminal() {
     let found = problems("queue.lifetime = \"\\u001b[31m5d\"");
-    assert!(found[0].contains("\u{fffd}[31m5d"), "{found:?}");
+    assert!(found[0].contains("?[31m5d"), "{found:?}");
     assert!(!found[0].contains('\u{1b}'));
 }
 

@@ -1,5 +1,6 @@
 //! The dialogue of a session, for people: commands and replies, no content, no secrets.
 
+use mail_types::{harmless, is_plain_text};
 use std::fmt::{self, Write};
 
 /// The dialogue of a session, at most 4 KiB: its opening, and the last transaction; what does not
@@ -84,11 +85,10 @@ impl Write for Short<'_> {
         let shown = more.floor_char_boundary(self.left);
         let (shown, cut) = more.split_at(shown);
         // Nearly always; this runs for each command and reply of each message.
-        if shown.bytes().all(|b| matches!(b, b' '..=b'~')) {
+        if is_plain_text(shown) {
             self.text.push_str(shown);
         } else {
-            self.text
-                .extend(shown.chars().map(|c| if c.is_control() { '?' } else { c }));
+            self.text.extend(shown.chars().map(harmless));
         }
         self.left -= shown.len();
         if cut.is_empty() {

@@ -6,7 +6,7 @@
 use std::fmt::{self, Write};
 
 use bytes::{Buf, BytesMut};
-use mail_types::{EnhancedStatus, StatusClass};
+use mail_types::{EnhancedStatus, StatusClass, harmless, is_plain_text};
 
 #[cfg(test)]
 mod tests;
@@ -166,12 +166,12 @@ pub fn write_reply<'a>(
             // Writing to a buffer that grows does not fail.
             let _ = write!(out, "{enhanced}{gap}");
         }
-        if is_plain(line) {
+        if is_plain_text(line) {
             out.extend_from_slice(line.as_bytes());
         } else {
             for c in line.chars() {
                 // A reply is ASCII (RFC 5321 section 4.2): UTF-8 is only for those who have asked for it.
-                let _ = out.write_char(if c.is_ascii() { printable(c) } else { '?' });
+                let _ = out.write_char(if c.is_ascii() { harmless(c) } else { '?' });
             }
         }
         out.extend_from_slice(b"\r\n");
@@ -377,40 +377,9 @@ fn split_status(text: &str, code: u16) -> (Option<EnhancedStatus>, &str) {
 }
 
 fn push_printable(out: &mut String, text: &str) {
-    if is_plain(text) {
+    if is_plain_text(text) {
         out.push_str(text);
     } else {
-        out.extend(text.chars().map(printable));
+        out.extend(text.chars().map(harmless));
     }
-}
-
-/// Nearly every reply: nothing is to be replaced.
-fn is_plain(text: &str) -> bool {
-    text.bytes().all(|b| matches!(b, b' '..=b'~'))
-}
-
-/// The character, or a stand-in that a log line and a terminal can bear.
-fn printable(c: char) -> char {
-    match c {
-        '\t' => ' ',
-        c if is_unprintable(c) => '?',
-        c => c,
-    }
-}
-
-/// Control characters, and what breaks lines, hides or reorders text: no view of a reply can show them.
-fn is_unprintable(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{ad}'
-                | '\u{61c}'
-                | '\u{180e}'
-                | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{e007f}'
-        )
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use admin::{Problem, ProblemKind};
-use attempt::Clean;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use mail_types::Clean;
 
 use crate::access::Access;
 use crate::places::Seat;

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use mail_types::{QueueId, Timestamp};
 
 use super::{push_clean, push_fmt};
-use crate::clean::Clean;
 use crate::fields::{Fields, Style};
+use mail_types::Clean;
 
 /// Writes Postfix lines. Whatever is written through it is made harmless for one line.
 #[derive(Debug)]

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use super::{push_clean, push_fmt};
-use crate::clean::Clean;
 use crate::fields::{Fields, Style};
 use crate::{Level, LogEvent};
+use mail_types::Clean;
 
 /// Writes the part of a text line that comes after time and event.
 #[derive(Debug)]

@@ -164,7 +164,7 @@ fn written_as_parsed() {
     let reply = Reply::new(550, status, "no\nsuch\ruser");
     let mut out = BytesMut::new();
     reply.write_to(&mut out);
-    assert_eq!(&out[..], b"550-5.1.1 no\r\n550 5.1.1 such?user\r\n");
+    assert_eq!(&out[..], b"550-5.1.1 no\r\n550 5.1.1 such user\r\n");
     assert_eq!(
         Reply::parse("550 5.1.1 no").unwrap(),
         Reply::new(550, status, "no")

@@ -1,6 +1,6 @@
 //! Reads the header of a message as it streams by: nothing is changed, a few fields are noted.
 
-use mail_types::{Domain, QueueId, Timestamp};
+use mail_types::{Domain, QueueId, Timestamp, harmless};
 use memchr::memchr;
 
 /// What the header says that we want to know.
@@ -215,7 +215,7 @@ fn printable(value: &[u8]) -> Option<Box<str>> {
     let clean: String = text
         .chars()
         .filter(|c| !matches!(c, '\r' | '\n'))
-        .map(|c| if c.is_control() { '?' } else { c })
+        .map(harmless)
         .take(MAX_MESSAGE_ID)
         .collect();
     (!clean.is_empty()).then(|| clean.into())

@@ -3,6 +3,7 @@
 //! `XCLIENT 1*( SP name "=" value )`, values in xtext, `[UNAVAILABLE]` and `[TEMPUNAVAIL]` (any
 //! case) for what is not known. The session then begins anew, as that client's.
 
+use mail_types::harmless;
 use std::net::IpAddr;
 
 use super::names::prepared_name;
@@ -102,7 +103,9 @@ impl ClaimedClient {
                 }
                 self.extended = extended;
             }
-            ("HELO", value) => self.helo = claimed(value),
+            ("HELO", value) => {
+                self.helo = claimed(value.map(|v| v.chars().map(harmless).collect()));
+            }
             ("LOGIN", value) => {
                 // RFC 4616 section 2: names are compared after SASLprep.
                 let name = value
@@ -171,6 +174,8 @@ mod tests {
             ("PROTO=HTTP", XclientError::Value("PROTO")),
             ("LOGIN=", XclientError::Value("LOGIN")),
             ("LOGIN=+C2+AD", XclientError::Value("LOGIN")),
+            // A name is refused rather than changed into another.
+            ("LOGIN=a+0Ab", XclientError::Value("LOGIN")),
         ] {
             assert_eq!(ClaimedClient::parse(bad), Err(want), "{bad}");
         }

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use mail_types::{HostName, OrigClient};
+use mail_types::{HostName, OrigClient, harmless};
 
 use crate::xtext;
 
@@ -68,7 +68,9 @@ impl Forwarded {
         let value = decode(value).ok_or(bad)?;
         let text = |max: usize| match &value {
             None => Ok(None),
-            Some(v) if v.len() <= max => Ok(Some(v.as_str().into())),
+            Some(v) if v.len() <= max => {
+                Ok(Some(v.chars().map(harmless).collect::<String>().into()))
+            }
             Some(_) => Err(bad),
         };
         match *known {
@@ -100,7 +102,8 @@ impl Forwarded {
     }
 }
 
-/// Outer `None`: not a value. Inner `None`: not available.
+/// Outer `None`: not a value. Inner `None`: not available. The text is as it was said: what is shown of
+/// it goes through [`harmless`], what is compared must not.
 #[expect(
     clippy::option_option,
     reason = "the two kinds of nothing are different and local to this file"
@@ -113,11 +116,7 @@ pub(super) fn decode(value: &str) -> Option<Option<String>> {
     if text.is_empty() {
         return None;
     }
-    let clean: String = text
-        .chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect();
-    Some((!clean.eq_ignore_ascii_case(UNAVAILABLE)).then_some(clean))
+    Some((!text.eq_ignore_ascii_case(UNAVAILABLE)).then_some(text))
 }
 
 pub(super) fn address(text: &str) -> Option<IpAddr> {
@@ -194,8 +193,8 @@ mod tests {
     #[test]
     fn control_characters_do_not_reach_a_log() {
         let mut f = Forwarded::default();
-        f.update("IDENT=a+0Ab+00").unwrap();
-        assert_eq!(f.ident.as_deref(), Some("a?b?"));
+        f.update("IDENT=a+0Ab+00+E2+80+AE").unwrap();
+        assert_eq!(f.ident.as_deref(), Some("a b??"));
     }
 
     #[test]

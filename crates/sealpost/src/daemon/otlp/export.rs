@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use attempt::{Clean, Level};
+use attempt::Level;
+use mail_types::Clean;
 use metrics::SpanResult;
 use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::{mpsc, watch};

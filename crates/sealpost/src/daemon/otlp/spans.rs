@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
-use attempt::{Clean, Outcome, PolicyUse, Reason, Record, Tried};
+use attempt::{Outcome, PolicyUse, Reason, Record, Tried};
 use aws_lc_rs::digest::{SHA256, digest};
 use delivery::{Look, Story, Visit};
+use mail_types::Clean;
 use mail_types::{QueueId, Timestamp};
 use opentelemetry::trace::{
     SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState,

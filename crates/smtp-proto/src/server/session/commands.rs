@@ -1,6 +1,8 @@
 //! What each command does.
 
-use mail_types::{EnhancedStatus, Mailbox, Notify, OrigClient, Recipient, ReversePath, Timestamp};
+use mail_types::{
+    EnhancedStatus, Mailbox, Notify, OrigClient, Recipient, ReversePath, Timestamp, harmless,
+};
 
 use super::{Action, Helo, Pending, Session, State, errors};
 use crate::server::{
@@ -549,8 +551,7 @@ fn given_path(line: &[u8], keyword: &str) -> String {
         None => text,
     };
     let path = path.strip_suffix('>').unwrap_or(path);
-    let clean = |c: char| if c.is_control() { '?' } else { c };
-    path.chars().take(MAX_PATH).map(clean).collect()
+    path.chars().take(MAX_PATH).map(harmless).collect()
 }
 
 const MAX_PATH: usize = 256;

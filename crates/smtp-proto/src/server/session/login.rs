@@ -4,6 +4,7 @@
 //! exists.
 
 use data_encoding::BASE64;
+use mail_types::harmless;
 use zeroize::Zeroizing;
 
 use super::{Action, Pending, Session, State, errors};
@@ -444,9 +445,8 @@ const fn scram(plus: bool) -> SaslMechanism {
 
 /// A name for a log line: the client may have said anything, of any length.
 fn printable(name: &str) -> Box<str> {
-    let clean = |c: char| if c.is_control() { '?' } else { c };
     name.chars()
-        .map(clean)
+        .map(harmless)
         .take(MAX_NAME)
         .collect::<String>()
         .into()

@@ -1,4 +1,4 @@
-//! Untrusted text made harmless for one line.
+//! Text of strangers made harmless for one line: of a log, a terminal, a reply, a notification.
 
 use std::fmt;
 
@@ -32,17 +32,22 @@ impl fmt::Display for Clean<'_> {
 }
 
 /// Writes runs of harmless text whole, and one replacement for each harmful character.
-pub(crate) fn write_clean(text: &str, out: &mut dyn fmt::Write) -> fmt::Result {
-    if text.bytes().all(|b| matches!(b, b' '..=b'~')) {
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn write_clean(text: &str, out: &mut dyn fmt::Write) -> fmt::Result {
+    if is_plain_text(text) {
         return out.write_str(text);
     }
     let mut rest = text;
     while let Some((at, c, with)) = rest
         .char_indices()
-        .find_map(|(i, c)| replacement(c).map(|with| (i, c, with)))
+        .map(|(i, c)| (i, c, harmless(c)))
+        .find(|(_, c, with)| c != with)
     {
         out.write_str(rest.get(..at).unwrap_or_default())?;
-        out.write_str(with)?;
+        out.write_char(with)?;
         rest = rest.get(at + c.len_utf8()..).unwrap_or_default();
         if c == '\r' {
             rest = rest.strip_prefix('\n').unwrap_or(rest);
@@ -51,22 +56,33 @@ pub(crate) fn write_clean(text: &str, out: &mut dyn fmt::Write) -> fmt::Result {
     out.write_str(rest)
 }
 
-/// What stands for a character that must not be shown: line breaks become a space, other control
-/// characters (C0, DEL, C1) and everything that hides or reorders text become `?`.
-pub(crate) const fn replacement(c: char) -> Option<&'static str> {
+/// The character, or what stands for one that must not be shown: line breaks and tabs become a space,
+/// other control characters (C0, DEL, C1) and everything that hides or reorders text become `?`.
+///
+/// The only list of such characters: who shows what a stranger said maps it through this.
+#[must_use]
+pub const fn harmless(c: char) -> char {
     match c {
-        '\r' | '\n' | '\t' | '\u{2028}' | '\u{2029}' => Some(" "),
+        '\r' | '\n' | '\t' | '\u{2028}' | '\u{2029}' => ' ',
         '\0'..='\u{1f}'
         | '\u{7f}'..='\u{9f}'
+        | '\u{ad}'
         | '\u{61c}'
+        | '\u{180e}'
         | '\u{200b}'..='\u{200f}'
         | '\u{202a}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}'
         | '\u{feff}'
         | '\u{fff9}'..='\u{fffb}'
-        | '\u{e0000}'..='\u{e007f}' => Some("?"),
-        _ => None,
+        | '\u{e0000}'..='\u{e007f}' => '?',
+        c => c,
     }
+}
+
+/// Nearly every text: printable ASCII, in which there is nothing to replace.
+#[must_use]
+pub fn is_plain_text(text: &str) -> bool {
+    text.bytes().all(|b| matches!(b, b' '..=b'~'))
 }
 
 #[cfg(test)]
@@ -83,6 +99,7 @@ mod tests {
             ("a\u{9b}b\u{7f}", "a?b?", "C1 and DEL"),
             ("ab\u{202e}cd", "ab?cd", "no text running backwards"),
             ("Grüße\u{2028}x", "Grüße x", "Unicode line separator"),
+            ("pay\u{ad}pal\u{180e}", "pay?pal?", "nothing invisible"),
         ] {
             assert_eq!(Clean::new(input, 100).to_string(), want, "{why}");
         }
@@ -98,7 +115,7 @@ mod tests {
         #[test]
         fn nothing_harmful_is_left(s in any::<String>(), max in 0usize..200) {
             let out = Clean::new(&s, max).to_string();
-            prop_assert!(out.chars().all(|c| replacement(c).is_none()), "{out:?}");
+            prop_assert!(out.chars().all(|c| harmless(c) == c), "{out:?}");
             prop_assert!(out.len() <= max + "…".len());
         }
     }

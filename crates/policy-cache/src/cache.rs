@@ -77,7 +77,8 @@ impl Config {
     }
 
     /// Fetches at the same time: on behalf of mail, and in the background.
-    fn slots(&self) -> [usize; 2] {
+    #[must_use]
+    pub fn slots(&self) -> [usize; 2] {
         [self.max_fetches.max(1), (self.max_fetches / 4).max(1)]
     }
 }

@@ -37,8 +37,8 @@ pub use event::{EventKind, EventSink, PolicyEvent, Severity, StorePart};
 pub use jitter::Jitter;
 pub use orders::{PolicyView, TestingFailure, WouldFail};
 pub use policy_fetch::{
-    FetchError, FetchFailure, HttpsFetcher, HttpsFetcherError, PkixError, PolicyFetcher,
-    ResultType, Stage, TlsSource,
+    CONNECTIONS, FetchError, FetchFailure, HttpsFetcher, HttpsFetcherError, PkixError,
+    PolicyFetcher, ResultType, Stage, TlsSource,
 };
 pub use stats::{Lookups, Stats};
 

@@ -25,7 +25,8 @@ mod tries;
 use answer::{is_text_plain, printable, retry_after};
 use connect::{NoSessions, Only, Progress, Watch};
 use tokio::task::JoinSet;
-use tries::{STAGGER, Tries, by_turns};
+pub use tries::CONNECTIONS;
+use tries::{Pace, Tries, by_turns};
 
 /// Fetches policies as RFC 8461 section 3.3 says: `GET
 /// https://mta-sts.<domain>/.well-known/mta-sts.txt` on port 443, over HTTP/1.1, with SNI, and with
@@ -35,6 +36,7 @@ pub struct HttpsFetcher {
     tls: Arc<TlsSource>,
     allow: Arc<[IpNet]>,
     port: u16,
+    pace: Pace,
 }
 
 /// Makes the TLS configuration of one fetch from the trust anchors of that moment, so that a reload
@@ -72,9 +74,10 @@ impl HttpsFetcher {
             tls,
             allow: allow.into(),
             port,
+            pace: Pace::default(),
         };
         let anywhere = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let progress = Tries::default().begin(anywhere, Duration::ZERO);
+        let progress = Tries::default().begin(anywhere, Duration::ZERO, Duration::ZERO);
         fetcher
             .client(anywhere, &progress)
             .map_err(|e| HttpsFetcherError(cause::words(&e)))?;
@@ -158,12 +161,12 @@ impl HttpsFetcher {
         tries: &Arc<Tries>,
     ) -> Option<Answering> {
         let mut waiting = by_turns(found).into_iter();
-        let patience = tries::patience(within, waiting.len());
         let mut running = JoinSet::new();
         let mut next = true;
         loop {
             if next && let Some(address) = waiting.next() {
-                let progress = tries.begin(address, patience);
+                let limit = self.pace.limit(within, waiting.len());
+                let progress = tries.begin(address, limit, self.pace.patience);
                 let client = self.client(address, &progress);
                 let (url, host) = (self.url(host), host.clone());
                 let tries = Arc::clone(tries);
@@ -174,12 +177,13 @@ impl HttpsFetcher {
                     Some(Answering { response, progress })
                 });
             }
+            let may_begin = waiting.len() > 0 && running.len() < CONNECTIONS;
             next = tokio::select! {
                 ended = running.join_next() => match ended? {
                     Ok(Some(answer)) => return Some(answer),
                     Ok(None) | Err(_) => true,
                 },
-                () = tokio::time::sleep(STAGGER), if waiting.len() > 0 => tries.nobody_asks(),
+                () = tokio::time::sleep(self.pace.stagger), if may_begin => tries.nobody_asks(),
             };
         }
     }

@@ -7,4 +7,4 @@ mod https;
 
 pub use fetch::{FetchError, FetchFailure, PkixError, PolicyFetcher, ResultType, Stage};
 pub use gate::{BACK_OFF, Gate, Pass};
-pub use https::{HttpsFetcher, HttpsFetcherError, TlsSource};
+pub use https::{CONNECTIONS, HttpsFetcher, HttpsFetcherError, TlsSource};

@@ -27,7 +27,9 @@ type BoxError = Box<dyn Error + Send + Sync>;
 /// How far one address of a fetch has come.
 pub(super) struct Progress {
     stage: AtomicU8,
-    /// How long TCP and TLS may take, and how long then nobody else is asked.
+    /// How long TCP and TLS may take.
+    limit: Duration,
+    /// How long nobody else is asked once the request was sent.
     patience: Duration,
     turn: Arc<Semaphore>,
     held: Mutex<Option<OwnedSemaphorePermit>>,
@@ -35,9 +37,10 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(patience: Duration, turn: Arc<Semaphore>) -> Self {
+    pub(super) fn new(limit: Duration, patience: Duration, turn: Arc<Semaphore>) -> Self {
         Self {
             stage: AtomicU8::new(1),
+            limit,
             patience,
             turn,
             held: Mutex::new(None),
@@ -202,7 +205,7 @@ where
         let progress = Arc::clone(&self.progress);
         Box::pin(async move {
             let late = |_| io::Error::from(io::ErrorKind::TimedOut);
-            let connected = tokio::time::timeout(progress.patience, connecting).await;
+            let connected = tokio::time::timeout(progress.limit, connecting).await;
             let connected = connected.map_err(late)??;
             progress.take_turn().await;
             progress.reach(Stage::Headers);

@@ -28,8 +28,10 @@ enum Behaviour {
     SendAndCut(Vec<u8>),
     /// Sends this and then nothing.
     SendAndStall(Vec<u8>),
-    /// Accepts TCP and never speaks TLS.
+    /// Accepts TCP and never speaks TLS; each connection is one of the requests.
     NoTls,
+    /// Accepts TCP, begins TLS after that time, and sends this.
+    Late(Duration, Vec<u8>),
     /// Answers the ClientHello with this and closes.
     Raw(&'static [u8]),
 }
@@ -128,8 +130,12 @@ async fn serve(
             continue;
         }
         if matches!(behaviour, Behaviour::NoTls) {
+            seen.lock().push(String::new());
             held.push(tcp);
             continue;
+        }
+        if let Behaviour::Late(after, _) = behaviour {
+            tokio::time::sleep(after).await;
         }
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::clone(&config));
         let Ok(mut tls) = acceptor.accept(tcp).await else {
@@ -146,7 +152,7 @@ async fn serve(
         let text = String::from_utf8_lossy(&request);
         seen.lock().push(format!("{sni}\n{text}"));
         match &behaviour {
-            Behaviour::Send(bytes) => {
+            Behaviour::Send(bytes) | Behaviour::Late(_, bytes) => {
                 let _ = tls.write_all(bytes).await;
                 let _ = tls.shutdown().await;
             }

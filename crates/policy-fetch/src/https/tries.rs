@@ -3,8 +3,8 @@
 //! The HTTP client itself goes on to another address only while TCP fails. A host with one sick address
 //! would keep its policy from us by that, and first mail would go out in clear text. So each address has a
 //! client of its own: the next one begins when one has failed, or has been at TCP and TLS for
-//! [`STAGGER`]. Only one at a time sends its request, and the next one only if that one failed before
-//! an answer began.
+//! [`Pace::stagger`]. Only one at a time sends its request, and the next one only if that one failed before
+//! an answer began, or has taken its time. At most [`CONNECTIONS`] are under way at once.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -43,10 +43,15 @@ impl Default for Tries {
 }
 
 impl Tries {
-    /// Begins with an address, which has this long for TCP and TLS, and then for the start of an answer
+    /// Begins with an address, which has so long for TCP and TLS, and so long for the start of an answer
     /// before others are asked beside it.
-    pub(super) fn begin(&self, address: IpAddr, patience: Duration) -> Arc<Progress> {
-        let progress = Arc::new(Progress::new(patience, Arc::clone(&self.turn)));
+    pub(super) fn begin(
+        &self,
+        address: IpAddr,
+        limit: Duration,
+        patience: Duration,
+    ) -> Arc<Progress> {
+        let progress = Arc::new(Progress::new(limit, patience, Arc::clone(&self.turn)));
         self.all.lock().push(Try {
             address,
             progress: Arc::clone(&progress),
@@ -153,17 +158,38 @@ pub(super) fn by_turns(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
     }
 }
 
-/// How long one of so many addresses may be at TCP and TLS.
-pub(super) fn patience(within: Duration, addresses: usize) -> Duration {
-    match addresses {
-        0 | 1 => within / 2,
-        _ => (within / 2).min(PATIENCE),
+/// How long one address waits for another.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// How long TCP and TLS may take before the next address begins beside them.
+    pub(super) stagger: Duration,
+    /// How long an address keeps its turn, or its place where more addresses wait than there are places.
+    pub(super) patience: Duration,
+}
+
+impl Pace {
+    /// How long an address may be at TCP and TLS, if so many others have not begun yet. A host may be slow:
+    /// only the place that somebody else needs is taken from it before half of the whole time is over.
+    pub(super) fn limit(self, within: Duration, waiting: usize) -> Duration {
+        match waiting {
+            0..CONNECTIONS => within / 2,
+            _ => self.patience.min(within / 2),
+        }
     }
 }
 
-/// How long TCP and TLS may take before the next address begins beside them.
-pub(super) const STAGGER: Duration = Duration::from_secs(1);
-const PATIENCE: Duration = Duration::from_secs(10);
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            stagger: Duration::from_secs(1),
+            patience: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Connections of one fetch at the same time at most: what a domain writes into DNS must not take the
+/// descriptors that others need.
+pub const CONNECTIONS: usize = 4;
 /// A host that names more of them is no better reached, and others could be made a target by them.
 const MAX_ADDRESSES: usize = 16;
 const SHOWN: usize = 4;
@@ -187,6 +213,18 @@ mod tests {
     }
 
     #[test]
+    fn a4_12_a_slow_host_has_half_of_the_time_unless_others_need_its_place() {
+        let (pace, within) = (Pace::default(), Duration::from_mins(1));
+        for waiting in 0..CONNECTIONS {
+            assert_eq!(pace.limit(within, waiting), within / 2, "{waiting}");
+        }
+        assert_eq!(pace.limit(within, CONNECTIONS), pace.patience);
+        // Every round comes about: the last one with half of the time.
+        let rounds = u32::try_from((MAX_ADDRESSES / CONNECTIONS) - 1).unwrap();
+        assert!(pace.patience * rounds + within / 2 <= within);
+    }
+
+    #[test]
     fn a4_23_what_is_ours_counts_and_then_what_came_furthest() {
         let tries = Tries::default();
         let late = FetchError::Timeout {
@@ -195,7 +233,7 @@ mod tests {
         };
         assert_eq!(tries.verdict(), late, "no address is known yet");
         for n in 1..=6 {
-            tries.begin(IpAddr::from([192, 0, 2, n]), Duration::ZERO);
+            tries.begin(IpAddr::from([192, 0, 2, n]), Duration::ZERO, Duration::ZERO);
         }
         let stage = Stage::Connect;
         assert_eq!(

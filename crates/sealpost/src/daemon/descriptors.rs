@@ -74,16 +74,23 @@ pub(crate) fn usage() -> Usage {
 }
 
 /// Of each inbound connection the socket and a large message's file, of each outbound one the socket
-/// and the message that it reads.
+/// and the message that it reads; of each fetch, and each in the background, the addresses that are tried
+/// at once.
 fn needed(settings: &Settings) -> u64 {
     let inbound = settings.access.connections as u64;
     let outbound = settings.delivery.connections as u64;
-    let fetches = settings.policy_cache.fetches as u64;
     inbound
         .saturating_add(outbound)
         .saturating_mul(2)
-        .saturating_add(fetches)
+        .saturating_add(of_fetches(settings.policy_cache.fetches))
         .saturating_add(OTHERS)
+}
+
+fn of_fetches(for_mail: usize) -> u64 {
+    let mut cache = policy_cache::Config::new("");
+    cache.max_fetches = for_mail;
+    let all: usize = cache.slots().iter().sum();
+    all.saturating_mul(policy_cache::CONNECTIONS) as u64
 }
 
 /// The limit after it was raised; `None`: there is none.
@@ -116,5 +123,11 @@ mod tests {
         assert_eq!(share(1_000, 256), 128);
         assert_eq!(share(20, 256), 20);
         assert_eq!(share(20, 1), 1);
+    }
+
+    /// A domain that names many addresses must not lead to fewer descriptors than were counted on.
+    #[test]
+    fn h9_01_each_address_that_a_fetch_tries_at_once_is_counted() {
+        assert_eq!(of_fetches(20), (20 + 5) * policy_cache::CONNECTIONS as u64);
     }
 }

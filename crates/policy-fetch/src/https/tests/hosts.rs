@@ -200,6 +200,41 @@ async fn a4_22_a4_23_one_sick_address_of_two_keeps_no_policy_from_us() {
     }
 }
 
+/// The time that an address keeps its turn is no limit on TCP and TLS.
+#[tokio::test]
+async fn a4_12_a4_23_a_slow_host_of_two_addresses_has_its_time() {
+    let (here, other) = ([127, 0, 0, 1].into(), IpAddr::from([127, 0, 0, 2]));
+    let late = Behaviour::Late(Duration::from_secs(1), ok(PLAIN, POLICY));
+    let mut site = site_with(named(GOOD), here, &[here, other], true, late).await;
+    site.fetcher.pace.patience = Duration::from_millis(50);
+    sick(other, site.fetcher.port, Sick::NeverSpeaks).await;
+    let got = fetch(&site, Duration::from_mins(2)).await;
+    assert!(got.is_ok(), "{got:?}");
+}
+
+/// A domain that names many addresses which swallow connections takes no more descriptors than others.
+#[tokio::test]
+async fn h9_01_many_addresses_are_not_connected_to_at_once() {
+    let in_dns: Vec<IpAddr> = (1..=16).map(|n| IpAddr::from([127, 0, 0, n])).collect();
+    let anywhere = Ipv4Addr::UNSPECIFIED.into();
+    let mut site = site_with(named(GOOD), anywhere, &in_dns, true, Behaviour::NoTls).await;
+    site.fetcher.pace = Pace {
+        stagger: Duration::from_millis(1),
+        patience: Duration::from_mins(1),
+    };
+    let begun = || site.requests.lock().len();
+    let enough = async {
+        while begun() < CONNECTIONS {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    };
+    tokio::select! {
+        ended = fetch(&site, Duration::from_mins(2)) => panic!("{ended:?}"),
+        () = enough => assert_eq!(begun(), CONNECTIONS),
+    }
+}
+
 #[tokio::test]
 async fn a4_23_if_all_addresses_fail_each_is_told_of() {
     let (here, other) = ([127, 0, 0, 1].into(), IpAddr::from([127, 0, 0, 2]));

@@ -119,14 +119,25 @@ impl Record {
         }
     }
 
-    /// Whether somebody wanted an MTA-STS record, whatever it became. It decides nothing: a wildcard's SPF
-    /// record answers at this name too, and is no mistake.
+    /// Whether somebody wanted an MTA-STS record, whatever it became. It decides nothing. A wildcard's SPF
+    /// record answers at this name too, and is no mistake, though it names hosts such as `lists1`.
     #[must_use]
     pub fn looks_meant(text: &[u8]) -> bool {
         let text = String::from_utf8_lossy(text).to_ascii_lowercase();
-        ["stsv", "sts1", "mta-sts"]
-            .iter()
-            .any(|part| text.contains(part))
+        let text = text.trim();
+        let version = text
+            .strip_prefix('v')
+            .and_then(|rest| rest.trim_start().strip_prefix('='));
+        if let Some(version) = version {
+            let of = version.trim_start().split([';', ' ', '\t']).next();
+            return of.is_some_and(|of| of.contains("sts"));
+        }
+        ["stsv", "sts1", "mta-sts"].iter().any(|word| {
+            text.match_indices(word).any(|(at, _)| {
+                let before = text.get(..at).and_then(|t| t.chars().next_back());
+                !before.is_some_and(char::is_alphanumeric)
+            })
+        })
     }
 
     /// A record with this `id`.

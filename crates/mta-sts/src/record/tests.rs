@@ -220,6 +220,45 @@ fn a2_11_a2_12_filter_before_counting() {
     }
 }
 
+/// What a wildcard record of another kind says at this name is no broken record.
+#[test]
+fn a2_11_only_what_was_meant_for_a_record_looks_so() {
+    for text in [
+        "v=spf1 include:lists1.example -all",
+        "v=spf1 include:hostsvc.example a:sts1.d.test -all",
+        "v=TLSRPTv1; rua=mailto:mta-sts@d.test",
+        "v=DMARC1; p=none; rua=mailto:stsv@d.test",
+        "guests1",
+        "hostsv=1",
+        "domain-verification=lists1",
+        "v=",
+        "v",
+        "",
+    ] {
+        assert!(!Record::looks_meant(text.as_bytes()), "{text}");
+        let found = Record::select([text.as_bytes()]);
+        assert_eq!(found, Selection::None(NoRecord::Absent), "{text}");
+    }
+    for text in [
+        "v=stsv1; id=1",
+        "V=STSv1; id=1",
+        "v =STSv1; id=1",
+        " v=STSv1; id=1",
+        "v= STS1; id=1",
+        "v=STS; id=1",
+        "v=MTA-STSv1; id=1",
+        "v=\"STSv1\"; id=1",
+        "\"v=STSv1; id=1\"",
+        "STSv1; id=1",
+        "id=1; v=STSv1",
+        "version: STSv1",
+        "mta-sts.d.test",
+        "\u{feff}v=STSv1; id=1",
+    ] {
+        assert!(Record::looks_meant(text.as_bytes()), "{text}");
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes_never_panic(text in proptest::collection::vec(any::<u8>(), 0..200)) {

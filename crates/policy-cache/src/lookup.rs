@@ -535,23 +535,19 @@ impl Inner {
         let (now, mono) = self.clocks();
         let until = mono + self.reuse_for(&outcome, ttl, now);
         let mut book = self.book.write();
-        match (&outcome, book.entries.get_mut(domain)) {
-            (Outcome::NoPolicy(NoPolicy::Record(why)), None) => {
-                drop(book);
-                let mut negatives = self.negatives.write();
-                negatives.insert(domain.clone(), *why, until, mono);
-            }
-            (_, Some(entry)) => {
-                if entry.forgotten == forgotten {
-                    entry.remember(&outcome, until);
-                }
-                drop(book);
-            }
-            (_, None) => {
-                let entry = book.entries.entry(domain.clone()).or_default();
+        let is_new = !book.entries.contains_key(domain);
+        if let (Outcome::NoPolicy(NoPolicy::Record(why)), true) = (&outcome, is_new) {
+            drop(book);
+            let mut negatives = self.negatives.write();
+            negatives.insert(domain.clone(), *why, until, mono);
+        } else {
+            let entry = book.entries.entry(domain.clone()).or_default();
+            if is_new || entry.forgotten == forgotten {
                 entry.remember(&outcome, until);
-                drop(book);
             }
+            drop(book);
+            // It is no longer what was last found.
+            self.negatives.write().remove(domain);
         }
         FreshLook {
             discovery: self.discovery(domain, outcome, first_contact, until, now, mono),

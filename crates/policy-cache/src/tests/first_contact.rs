@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use mail_types::Timestamp;
 use mta_sts::Mode;
 
 use super::world::{START, Txt, World, mode, name};
-use crate::{Config, Discovery, EventKind, NoPolicy, Outcome, RecordTrouble, Severity, Waiting};
+use crate::{
+    Config, Discovery, EventKind, NoPolicy, Order, Outcome, RecordTrouble, Severity, Waiting,
+};
 use policy_fetch::FetchError;
 
 #[tokio::test]
@@ -65,6 +68,56 @@ async fn a2_12_a_record_that_cannot_be_used_is_told_once_until_it_changes() {
     assert_eq!(said.len(), 4, "{said:?}");
     let stats = cache.stats().lookups;
     assert_eq!((stats.none, stats.unusable), (2, 5));
+}
+
+/// What was last found counts, wherever it is remembered.
+#[tokio::test]
+async fn a2_12_a_record_that_cannot_be_used_is_told_once_of_a_domain_that_something_else_is_known_of()
+ {
+    let world = World::new();
+    let cache = world.open();
+    let d = name("d.test");
+    let look = async |txt: Txt| {
+        world.txt("d.test", txt);
+        world.advance(3601);
+        let _ = cache.policy_for(&d).await;
+        world.told()
+    };
+    let twice = || Txt::Records(&["v=STSv1; id=a", "v=STSv1; id=b"], 60);
+    assert!(look(Txt::Nxdomain).await.is_empty());
+    let order = Order {
+        by: "root (uid 0)".into(),
+        reason: "test".into(),
+        at: Timestamp::from_secs(START),
+    };
+    let until = Timestamp::from_secs(START + 30 * 86_400);
+    cache
+        .dangerous_exempt(&d, Some(until), order)
+        .await
+        .unwrap();
+    assert_eq!(world.told(), ["policy.exempted"]);
+    assert_eq!(look(twice()).await, ["policy.record-unusable"]);
+    assert!(look(twice()).await.is_empty(), "as before");
+    assert!(look(Txt::Nxdomain).await.is_empty());
+    assert_eq!(look(twice()).await, ["policy.record-unusable"]);
+}
+
+#[tokio::test]
+async fn a2_12_a_record_that_was_mended_and_broken_again_is_told_again() {
+    let world = World::new();
+    let cache = world.open();
+    world.block("d.test");
+    let twice = || Txt::Records(&["v=STSv1; id=a", "v=STSv1; id=b"], 60);
+    for (txt, want) in [
+        (twice(), "policy.record-unusable"),
+        (Txt::Records(&["v=STSv1; id=a"], 60), "policy.fetch-failed"),
+        (twice(), "policy.record-unusable"),
+    ] {
+        world.txt("d.test", txt);
+        world.advance(3601);
+        let _ = cache.policy_for(&name("d.test")).await;
+        assert!(world.told().contains(&want), "{want}");
+    }
 }
 
 #[tokio::test]

@@ -230,10 +230,13 @@ fn policy(domain: &Domain, discovery: &Discovery, is_exempt: bool, goes: bool) -
                     "mail is delivered only to the hosts that it lists, over TLS with a valid certificate; otherwise it waits (RFC 8461 section 5)"
                 }
                 Mode::Testing => {
-                    "failures are only noted, and mail is delivered as if there were no policy (RFC 8461 section 5): it \
-                     demands no TLS, and mail may go out unprotected"
+                    "failures are only noted, and mail is delivered as if there were no policy (RFC 8461 section 5)"
                 }
-                Mode::None => "it asks for nothing, and mail may go out unprotected",
+                Mode::None => "it asks for nothing",
+            };
+            let so = match stored.mode() {
+                Mode::Testing | Mode::None if goes => UNPROTECTED,
+                Mode::Testing | Mode::None | Mode::Enforce => "",
             };
             let id = stored
                 .id
@@ -246,7 +249,7 @@ fn policy(domain: &Domain, discovery: &Discovery, is_exempt: bool, goes: bool) -
                 .map(|f| format!(" The stored copy stands in for a live one: {f}."))
                 .unwrap_or_default();
             format!(
-                "{domain} publishes an MTA-STS policy in mode {}:{id} fetched {}, valid until {}, hosts {}. That means: {meaning}.{stand_in}",
+                "{domain} publishes an MTA-STS policy in mode {}:{id} fetched {}, valid until {}, hosts {}. That means: {meaning}.{so}{stand_in}",
                 stored.mode().as_str(),
                 time(stored.fetched_at),
                 time(stored.expires_at),
@@ -413,20 +416,21 @@ mod tests {
         }
         for mode in ["testing", "none"] {
             let text = said(of_mode(mode), true);
-            assert!(
-                text.contains(mode) && text.contains("unprotected"),
-                "{text}"
-            );
+            assert!(text.contains(&format!("mode {mode}")), "{text}");
+            // Pins, rules, TLSA records and `delivery.tls` demand what no policy does.
+            let reserve = "unless TLSA records or our configuration demand more";
+            assert!(text.contains(reserve), "{text}");
         }
         let text = said(of_mode("enforce"), true);
-        assert!(!text.contains("unprotected"), "{text}");
+        assert!(!text.contains("plain text"), "{text}");
     }
 
     /// Nothing is said of how mail goes that goes nowhere.
     #[test]
     fn a_domain_without_mail_is_not_said_to_be_sent_mail_over_tls() {
-        for (why, _) in without() {
-            let text = said(Outcome::NoPolicy(why), false);
+        let without = without().into_iter().map(|(why, _)| Outcome::NoPolicy(why));
+        for outcome in without.chain(["testing", "none"].map(of_mode)) {
+            let text = said(outcome, false);
             assert!(
                 !text.contains("TLS is") && !text.contains("plain text"),
                 "{text}"

@@ -104,7 +104,7 @@ impl Origin {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fallback {
     /// The record is gone, doubled or broken: removed without mode none, or an attack.
-    #[error("the _mta-sts record cannot be used: {0}")]
+    #[error("{}", .0.in_words())]
     Record(RecordTrouble),
     /// The TXT look-up failed.
     #[error("the _mta-sts look-up failed: {0}")]
@@ -144,13 +144,21 @@ impl RecordTrouble {
             Self::NoRecord(NoRecord::Absent) | Self::NoSuchName | Self::NameTooLong => false,
         }
     }
+
+    /// What the trouble comes to, and why: nothing is wrong with a record that is not there.
+    fn in_words(self) -> String {
+        match self.is_of_a_record() {
+            true => format!("the _mta-sts record cannot be used: {self}"),
+            false => format!("there is no _mta-sts record: {self}"),
+        }
+    }
 }
 
 /// Why no policy applies.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoPolicy {
     /// The domain publishes no usable record, and no unexpired policy is cached.
-    #[error("the _mta-sts record cannot be used: {0}")]
+    #[error("{}", .0.in_words())]
     Record(RecordTrouble),
     /// A record is there, its policy cannot be had, and none is cached (RFC 8461 section 3.3).
     #[error("the policy with id {id} could not be fetched: {cause}")]
@@ -266,4 +274,37 @@ pub struct Order {
     pub reason: String,
     /// When.
     pub at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Traces, `explain` and events tell these words.
+    #[test]
+    fn f3_01_a_record_that_is_not_there_is_not_said_to_be_of_no_use() {
+        for (trouble, want) in [
+            (RecordTrouble::NoSuchName, "there is no _mta-sts record: "),
+            (RecordTrouble::NameTooLong, "there is no _mta-sts record: "),
+            (
+                RecordTrouble::NoRecord(NoRecord::Absent),
+                "there is no _mta-sts record: ",
+            ),
+            (
+                RecordTrouble::NoRecord(NoRecord::Several(2)),
+                "the _mta-sts record cannot be used: ",
+            ),
+            (
+                RecordTrouble::NoRecord(NoRecord::NearMiss),
+                "the _mta-sts record cannot be used: ",
+            ),
+        ] {
+            for text in [
+                NoPolicy::Record(trouble).to_string(),
+                Fallback::Record(trouble).to_string(),
+            ] {
+                assert!(text.starts_with(want), "{text}");
+            }
+        }
+    }
 }

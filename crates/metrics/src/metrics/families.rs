@@ -113,7 +113,7 @@ families! {
         alert "A sudden drop: the store was lost, or many refreshes failed.";
     POLICY_LOOKUPS = Counter "policy_lookups" ["result"]
         "Look-ups of a domain's policy, by result."
-        alert "`wait` or `unknown` rising: our resolver does not answer. `unusable` and `fetch-failed`: mail goes without the policy that its domain publishes; the field `no_policy` of the deliveries says why.";
+        alert "`wait` or `unknown` rising: our resolver does not answer. `unusable` and `fetch-failed` above a few in a hundred: mail goes without the policy that its domain publishes; the field `no_policy` of the deliveries says why. Answers from memory count as well.";
     POLICY_SOONEST_EXPIRY = Gauge "policy_soonest_unrefreshed_expiry" in "seconds" []
         "Time until the first policy expires whose refresh failed or is overdue; absent if there is none."
         alert "Below 3 days: that domain's mail will lose its protection. `sealpost policy list` shows which.";

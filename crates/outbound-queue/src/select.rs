@@ -154,7 +154,7 @@ impl Core {
         self.change(id, change)
     }
 
-    /// Keys of visible messages from `from` on in listing order. `key_of` knows leased ones.
+    /// Keys of visible messages from `from` on in listing order, those of leased ones among them.
     pub(crate) fn listing(
         &self,
         filter: &Filter,

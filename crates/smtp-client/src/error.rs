@@ -120,7 +120,7 @@ pub struct SocketFault {
     pub text: Box<str>,
 }
 
-/// Why a handshake failed (map M3).
+/// Why a handshake failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[must_use]
 pub enum HandshakeFault {
@@ -199,7 +199,7 @@ impl Cause {
         }
     }
 
-    /// The failure-reason-code of a TLS report (map M3), for causes that concern TLS.
+    /// The failure-reason-code of a TLS report (RFC 8460 section 4.3), for causes that concern TLS.
     #[must_use]
     pub fn report_code(&self) -> Option<Box<str>> {
         match self {
@@ -254,7 +254,7 @@ impl Cause {
 }
 
 impl HandshakeFault {
-    /// The failure-reason-code of a TLS report (map M3).
+    /// The failure-reason-code of a TLS report (RFC 8460 section 4.3).
     #[must_use]
     pub fn code(&self) -> Box<str> {
         match self {

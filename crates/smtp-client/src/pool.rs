@@ -24,7 +24,7 @@ pub struct Pool {
     idle: Arc<Mutex<Idle>>,
 }
 
-/// What a verdict on a connection depends on (design promise: shared by MX name, never by address).
+/// What a verdict on a connection depends on (connections are shared by MX name, never by address).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PoolKey {
     /// The MX name.

@@ -482,7 +482,7 @@ impl Running {
         notify(&[sd_notify::NotifyState::Ready]);
     }
 
-    /// Runs until a signal says stop, or a store fails (design: exit 74).
+    /// Runs until a signal says stop, or a store fails (exit 74).
     async fn wait(
         &self,
         signals: &mut Signals,

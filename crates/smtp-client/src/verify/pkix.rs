@@ -45,7 +45,7 @@ fn timestamp(t: UnixTime) -> Timestamp {
     Timestamp::from_secs(t.as_secs())
 }
 
-/// The cause in our own words (map M3).
+/// The cause in our own words.
 pub(super) fn explain(
     error: Error,
     end_entity: &CertificateDer<'_>,

@@ -11,6 +11,7 @@ use crate::failure::{HostFailure, Weight};
 use crate::findings::Findings;
 use crate::plan::Candidate;
 use crate::replies;
+use crate::route::is_routed;
 use crate::sessions::{Session, Way};
 use crate::standing::Standing;
 use crate::verdict::Failure;
@@ -24,7 +25,7 @@ pub(crate) fn demanded_by(
     standing: &Standing,
 ) -> DemandedBy {
     let by = requirement.map_or(DemandedBy::Recipient, |r| r.demanded_by(reason, standing));
-    match destination.as_str().starts_with("route:") {
+    match is_routed(destination) {
         true => by.by_route(),
         false => by,
     }

@@ -9,6 +9,7 @@ use dsn::{
 use mail_types::{QueueId, Recipient, Ret, Timestamp};
 use outbound_queue::{Leased, NewMessage};
 
+use crate::route::is_routed;
 use crate::settings::Settings;
 
 /// One recipient that may have to be told about.
@@ -56,7 +57,7 @@ pub(crate) fn compose(
 ) -> Option<NewMessage> {
     let hosts: Vec<Vec<Host<'_>>> = notices.iter().map(|n| hosts(n.record)).collect();
     // On a route the policy is that of the next hop, whose name the sender is not to know.
-    let routed = leased.destination.as_str().starts_with("route:");
+    let routed = is_routed(&leased.destination);
     let places: Vec<String> = notices
         .iter()
         .map(|n| {

@@ -10,6 +10,7 @@ use outbound_queue::{AttemptEntry, HostNote, Leased};
 
 use crate::dice::Dice;
 use crate::findings::Findings;
+use crate::route::is_routed;
 use crate::verdict::{Failure, Verdict};
 
 /// What is known of the last attempt at a message's part.
@@ -161,9 +162,10 @@ pub(crate) fn recall(leased: &Leased) -> (Vec<Tried>, Recalled) {
 
 /// The domain that mail goes to, unless that is a route's.
 fn domain(leased: &Leased) -> &str {
-    match leased.destination.as_str() {
-        route if route.starts_with("route:") => "",
-        domain => domain,
+    if is_routed(&leased.destination) {
+        ""
+    } else {
+        leased.destination.as_str()
     }
 }
 

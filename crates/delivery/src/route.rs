@@ -163,11 +163,30 @@ impl Route {
     /// FNV-1a over everything that it says: the same after a restart, another after any change.
     #[must_use]
     pub fn key(&self) -> RouteKey {
-        let said = format!("{self:?}");
-        let hash = said.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        let hash = self.said().bytes().fold(0x811c_9dc5_u32, |hash, byte| {
             (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
         });
         RouteKey(hash)
+    }
+
+    /// Everything that the route says, a line each. Queued mail is filed under its hash: a text that is
+    /// written otherwise files it anew.
+    fn said(&self) -> String {
+        let pattern = |p: &Option<DomainPattern>| p.as_ref().map(DomainPattern::to_string);
+        let mut said = format!(
+            "to {}\nfrom {}\nby {}\ntls {}\nname {}\n",
+            pattern(&self.recipient_domain).unwrap_or_default(),
+            pattern(&self.sender_domain).unwrap_or_default(),
+            self.hop,
+            self.tls.key(),
+            self.tls_name.as_ref().map_or("", HostName::as_str),
+        );
+        for roots in &self.roots {
+            said.push_str("roots ");
+            said.push_str(&roots.to_string_lossy());
+            said.push('\n');
+        }
+        said
     }
 
     /// `None` if this route does not apply; else how specific it is (sender, then recipient).
@@ -183,6 +202,36 @@ impl Route {
             (Some(_), Host::Address(_)) => return None,
         };
         Some((by_sender, by_recipient))
+    }
+}
+
+/// Whether the queue's text for a destination is that of one with a route.
+pub(crate) fn is_routed(destination: &outbound_queue::Destination) -> bool {
+    destination.as_str().starts_with(ROUTED)
+}
+
+/// What the text of a destination with a route begins with; no host's name does.
+const ROUTED: &str = "route:";
+
+impl RouteTls {
+    /// As in the configuration.
+    const fn key(self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::Policy => "policy",
+            Self::DangerousUnverified => "dangerous-unverified",
+            Self::DangerousOff => "dangerous-off",
+        }
+    }
+}
+
+impl fmt::Display for DomainPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::Exact(domain) => domain.fmt(f),
+            Self::Below(domain) => write!(f, "*.{domain}"),
+        }
     }
 }
 
@@ -222,7 +271,7 @@ impl Destination {
     /// Reads what [`Destination::key`] wrote.
     #[must_use]
     pub fn parse(key: &str) -> Option<Self> {
-        let (route, host) = match key.strip_prefix("route:") {
+        let (route, host) = match key.strip_prefix(ROUTED) {
             Some(rest) => {
                 let (index, host) = rest.split_once(':')?;
                 (Some(RouteKey(u32::from_str_radix(index, 16).ok()?)), host)
@@ -243,7 +292,7 @@ impl Destination {
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.route {
-            Some(RouteKey(key)) => write!(f, "route:{key:08x}:{}", self.host),
+            Some(RouteKey(key)) => write!(f, "{ROUTED}{key:08x}:{}", self.host),
             None => self.host.fmt(f),
         }
     }
@@ -296,6 +345,29 @@ mod tests {
         assert_eq!(pick(&table, "", "a@xd.test"), Some(0));
         assert_eq!(pick(&table, "u@ours.test", "a@d.test"), Some(3));
         assert_eq!(pick(&RouteTable::default(), "", "a@d.test"), None);
+    }
+
+    #[test]
+    fn a_route_is_known_by_what_it_says_after_any_upgrade() {
+        let plain = route(Some("*.d.test"), None);
+        let every = Route {
+            tls: RouteTls::DangerousOff,
+            tls_name: Some(HostName::parse("mx.test").unwrap()),
+            roots: vec!["/etc/ca.pem".into()],
+            hop: NextHop {
+                target: HopTarget::Host(HostName::parse("relay.test").unwrap()),
+                port: 2525,
+            },
+            ..route(None, Some("ours.test"))
+        };
+        assert_eq!(
+            every.said(),
+            "to \nfrom ours.test\nby [relay.test]:2525\ntls dangerous-off\nname mx.test\nroots /etc/ca.pem\n"
+        );
+        assert_eq!(
+            [plain.key(), every.key()],
+            [RouteKey(0x8e4d_887b), RouteKey(0xbfff_7cf1)]
+        );
     }
 
     #[test]

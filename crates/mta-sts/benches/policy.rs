@@ -1,4 +1,4 @@
-//! Parsing and evaluation of policies: the ordinary one, and the largest that the limit allows.
+//! Parsing of policies, and matching of hosts: the ordinary one, and the largest that the limit allows.
 //!
 //! Targets: the largest legal policy against 20 MX hosts in under 5 ms of CPU.
 #![allow(

@@ -1,5 +1,6 @@
-//! MTA-STS without I/O (RFC 8461): the TXT record (section 3.1), the policy (section 3.2), the
-//! matching of MX names (section 4.1), and what a policy permits for one MX host (section 5).
+//! MTA-STS without I/O (RFC 8461): the TXT record (section 3.1), the policy (section 3.2), and the
+//! matching of MX names (section 4.1). What a policy permits for a host (section 5) is decided beside all
+//! other demands, in `delivery`.
 //!
 //! The grammar is kept exactly: what it refuses is invalid as a whole and never repaired, since a
 //! dropped `mx` line would silently narrow a policy and a dropped `mode` silently weaken it. Two
@@ -16,12 +17,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod evaluate;
 mod pattern;
 mod policy;
 mod record;
 
-pub use evaluate::{CertificateFault, Failure, Permission, TlsOutcome, Validation};
 pub use pattern::{MxPattern, PatternError};
 pub use policy::{
     HostVerdict, MAX_MAX_AGE, MAX_POLICY_SIZE, Mode, Parsed, Policy, PolicyError, Warning,

@@ -6,6 +6,8 @@ use attempt::PolicyResult;
 use mail_types::{Domain, Timestamp};
 use mta_sts::Policy;
 
+mod published;
+
 fn policy(mode: &str, mx: &str) -> Published {
     let text = format!("version: STSv1\nmode: {mode}\nmx: {mx}\nmax_age: 86400\n");
     let stored = StoredPolicy {

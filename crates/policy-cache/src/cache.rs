@@ -8,7 +8,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use journal::RealDisk;
@@ -25,6 +25,7 @@ use crate::jitter::Jitter;
 use crate::lookup::Trigger;
 use crate::stats::Counters;
 use crate::store::{Loaded, Store};
+use crate::systemic::Systemic;
 use clocks::Clock;
 use clocks::JudgedClock;
 use clocks::{ClockHeld, ClockNews};
@@ -157,7 +158,7 @@ pub(crate) struct Inner {
     pub(crate) followed: Mutex<Duration>,
     jitter: Mutex<Jitter>,
     seq: AtomicU64,
-    failing_in_a_row: AtomicU32,
+    pub(crate) systemic: Systemic,
     pub(crate) flights: Flights,
 }
 
@@ -227,7 +228,7 @@ impl PolicyCache {
             followed: Mutex::default(),
             jitter: Mutex::new(ports.jitter),
             seq: AtomicU64::new(loaded.seq),
-            failing_in_a_row: AtomicU32::new(0),
+            systemic: Systemic::default(),
             flights: Flights::default(),
         };
         inner.take_over(loaded);
@@ -489,10 +490,6 @@ impl Inner {
         }
     }
 
-    pub(crate) fn fetches_work_again(&self) {
-        self.failing_in_a_row.store(0, Ordering::Relaxed);
-    }
-
     /// Counts a failed fetch and tells of it, as the trigger demands.
     pub(crate) fn fetch_failed(
         &self,
@@ -503,9 +500,8 @@ impl Inner {
         trigger: Trigger,
     ) {
         let now = self.now();
-        let failures = self.failing_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
-        if failures == SYSTEMIC {
-            self.tell_all(now, EventKind::AllFetchesFail { failures });
+        if let Some(domains) = self.systemic.fails(domain) {
+            self.tell_all(now, EventKind::AllFetchesFail { domains });
         }
         let policy = self.stored(domain);
         let cause = cause.clone();
@@ -589,6 +585,3 @@ fn valid_until(outcome: &Outcome, until: Duration, now: Timestamp, mono: Duratio
         Outcome::NoPolicy(_) | Outcome::Wait { .. } => reuse,
     }
 }
-
-/// So many failed fetches in a row, over all domains, look like our own network (row H2-30).
-const SYSTEMIC: u32 = 20;

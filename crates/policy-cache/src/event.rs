@@ -180,10 +180,10 @@ pub enum EventKind {
     },
     /// The cache holds as many policies as it may: a new one applies once and is not kept.
     Full,
-    /// Most fetches of the last minutes failed: our own network may be cut off from port 443.
+    /// No fetch has worked for some time: our own network may be cut off from port 443.
     AllFetchesFail {
-        /// Fetches in a row that failed, to different domains.
-        failures: u32,
+        /// Domains whose fetches have failed since one worked.
+        domains: usize,
     },
     /// What the wall clock did: while it is doubted, expiry is held.
     Clock {

@@ -3,7 +3,8 @@
 //!
 //! [`PolicyCache::policy_for`] answers for each delivery; its [`Outcome`] says what is in force. The
 //! rules are in pure modules with a table each: `decide` (which policy applies), `contact` (what if
-//! DNS does not answer), `gate` (when a policy host may be asked again), `schedule` (refresh).
+//! DNS does not answer), `schedule` (refresh); when a policy host may be asked again is in
+//! `policy-fetch`.
 
 mod book;
 mod cache;
@@ -25,6 +26,7 @@ mod row;
 mod schedule;
 mod stats;
 mod store;
+mod systemic;
 mod unanswered;
 
 pub use cache::{CacheError, Config, FreshLook, Opened, PolicyCache, Ports};

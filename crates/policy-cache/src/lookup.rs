@@ -327,7 +327,7 @@ impl Inner {
         let (now, mono) = self.clocks();
         match result {
             Ok(parsed) => {
-                self.fetches_work_again();
+                self.systemic.works();
                 let id = id.or_else(|| self.stored(domain).and_then(|p| p.id.clone()));
                 Ok(Fresh {
                     stored: Arc::new(StoredPolicy {

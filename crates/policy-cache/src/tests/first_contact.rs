@@ -332,6 +332,24 @@ async fn a7_04_a_full_cache_refuses_new_policies_and_keeps_old_ones() {
 }
 
 #[tokio::test]
+async fn h2_30_a_few_domains_that_fail_again_and_again_are_not_all() {
+    let world = World::new();
+    let cache = world.open();
+    for domain in ["a.test", "b.test"] {
+        world.txt(domain, Txt::Records(&["v=STSv1; id=a"], 60));
+        world.block(domain);
+    }
+    for _ in 0..40 {
+        for domain in ["a.test", "b.test"] {
+            let _ = cache.policy_for(&name(domain)).await;
+        }
+        world.advance(3601);
+    }
+    assert!(cache.stats().fetch_failures >= 40);
+    assert!(!world.told().contains(&"policy.all-fetches-fail"));
+}
+
+#[tokio::test]
 async fn h2_30_when_every_fetch_fails_it_is_said_once() {
     let world = World::new();
     let cache = world.open();

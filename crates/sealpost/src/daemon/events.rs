@@ -4,6 +4,7 @@ use attempt::{Fields, Level, LogEvent};
 use aws_lc_rs::digest::{SHA256, digest};
 use delivery::TracedPart;
 use mail_types::{HostName, Timestamp};
+use mta_sts::Mode;
 use policy_cache::{ClockNews, EventKind, FetchError, PolicyEvent, Severity};
 
 /// An event of the policy cache.
@@ -40,11 +41,12 @@ impl LogEvent for PolicyLine<'_> {
         if e.expires_at.is_some() {
             fields.time_option("expires_at", e.expires_at);
         }
-        kind(&e.kind, fields);
+        kind(e, fields);
     }
 }
 
-fn kind(kind: &EventKind, fields: &mut Fields<'_>) {
+fn kind(e: &PolicyEvent, fields: &mut Fields<'_>) {
+    let kind = &e.kind;
     match kind {
         EventKind::FirstContact { result } => {
             fields.add("first_contact", &true).add("result", result);
@@ -86,15 +88,18 @@ fn kind(kind: &EventKind, fields: &mut Fields<'_>) {
         | EventKind::IndexFailed { .. }
         | EventKind::StoreRebuilt { .. }
         | EventKind::StoreLost { .. } => store(kind, fields),
-        EventKind::AllFetchesFail { failures } => {
-            fields.add("failures", failures);
+        EventKind::AllFetchesFail { domains } => {
+            fields
+                .add("domains", domains)
+                .add("effect", NONE_NEW)
+                .add("detail", NOT_REACHED);
+        }
+        EventKind::Expired => {
+            let (effect, detail) = expired(e.mode);
+            fields.add("effect", effect).add("detail", detail);
         }
         EventKind::Clock { news, accepted_by } => clock(news, accepted_by.as_deref(), fields),
-        EventKind::Refreshed
-        | EventKind::RateLimited
-        | EventKind::Expired
-        | EventKind::Refetch
-        | EventKind::Full => {}
+        EventKind::Refreshed | EventKind::RateLimited | EventKind::Refetch | EventKind::Full => {}
     }
 }
 
@@ -191,6 +196,32 @@ fn effect(cause: &FetchError, kept: bool) -> &'static str {
     }
 }
 
+/// What it means that a policy of this mode has run out, and what can be done.
+const fn expired(mode: Option<Mode>) -> (&'static str, &'static str) {
+    match mode {
+        Some(Mode::None) => (
+            "none: it asked for nothing",
+            "the next mail has a new one looked for",
+        ),
+        Some(Mode::Testing) => (
+            "what enforcing it would have kept back is noted no longer",
+            "the next mail has a new one fetched; `sealpost check DOMAIN` says whether it can be had",
+        ),
+        Some(Mode::Enforce) | None => (
+            "the next mail has a new one fetched; where that cannot be had, it goes as if the domain had no policy, \
+             unless something else asks for TLS",
+            "`sealpost check DOMAIN` says whether a new one can be had; until then `sealpost policy pin` demands what \
+             it demanded",
+        ),
+    }
+}
+
+const NONE_NEW: &str = "stored policies stay in force until they run out; mail to other domains goes as if they had no policy, unless \
+     something else asks for TLS";
+
+const NOT_REACHED: &str = "our own network may keep us from port 443 of others: see the firewall, tls.roots and the \
+                           clock; `sealpost check DOMAIN` tries one";
+
 const UNPROTECTED: &str =
     "mail goes as if the domain had no policy, unless something else asks for TLS";
 
@@ -228,7 +259,7 @@ pub(crate) fn sha256(text: &str) -> String {
     sum.as_ref().iter().map(|b| format!("{b:02x}")).collect()
 }
 
-fn before(mode: mta_sts::Mode, max_age: std::time::Duration, fields: &mut Fields<'_>) {
+fn before(mode: Mode, max_age: std::time::Duration, fields: &mut Fields<'_>) {
     fields
         .add("old_mode", mode.as_str())
         .seconds("old_max_age", max_age);
@@ -305,5 +336,46 @@ impl LogEvent for TraceLine<'_> {
             .add("mx", &self.part.mx.map(HostName::as_str))
             .add("ip", &self.part.ip)
             .add("lines", &lines);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use attempt::{Format, Formatter};
+    use mail_types::Domain;
+
+    use super::*;
+
+    fn line(kind: EventKind, mode: Option<Mode>) -> String {
+        let event = PolicyEvent {
+            at: Timestamp::from_secs(0),
+            domain: Domain::parse("d.test").ok(),
+            id: None,
+            mode,
+            expires_at: None,
+            kind,
+        };
+        let mut out = Vec::new();
+        Formatter::new(Format::Json, "relay.test", "sealpost", 1)
+            .write(&PolicyLine(&event), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a7_01_h2_30_what_ended_or_fails_says_what_that_means_and_what_to_do() {
+        for (mode, effect) in [
+            (Mode::Enforce, "as if the domain had no policy"),
+            (Mode::Testing, "noted no longer"),
+            (Mode::None, "asked for nothing"),
+        ] {
+            let line = line(EventKind::Expired, Some(mode));
+            for part in ["\"effect\":", effect, "\"detail\":"] {
+                assert!(line.contains(part), "{part}: {line}");
+            }
+        }
+        let line = line(EventKind::AllFetchesFail { domains: 20 }, None);
+        for part in ["\"domains\":20", "\"effect\":", "port 443"] {
+            assert!(line.contains(part), "{part}: {line}");
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! What can go wrong, and what follows from it.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::position::Position;
 use crate::report::Damage;
+use crate::segment::{is_full, is_out_of_descriptors};
 
 /// The disk operation that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +57,17 @@ impl Failure {
     pub fn errno(&self) -> Option<i32> {
         self.source.raw_os_error()
     }
+
+    /// What was wanting, for [`AppendError::Full`].
+    pub fn lack(&self) -> Lack {
+        if is_out_of_descriptors(&self.source) {
+            Lack::Descriptors
+        } else if is_full(&self.source) {
+            Lack::Space
+        } else {
+            Lack::Writer
+        }
+    }
 }
 
 fn describe(operation: &FailedOperation) -> &'static str {
@@ -68,11 +81,24 @@ fn describe(operation: &FailedOperation) -> &'static str {
     }
 }
 
-fn lack(failure: &Failure) -> &'static str {
-    if crate::segment::is_out_of_descriptors(&failure.source) {
-        "no more files can be opened (raise LimitNOFILE)"
-    } else {
-        "the disk is full"
+/// What was wanting when something could not be written for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// Room on the disk: space, inodes or quota.
+    Space,
+    /// File descriptors, of the process or of the system.
+    Descriptors,
+    /// Room before the journal's writer.
+    Writer,
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Space => "the disk is full",
+            Self::Descriptors => "no more files can be opened (raise LimitNOFILE)",
+            Self::Writer => "more waits to be written than the disk takes",
+        })
     }
 }
 
@@ -82,7 +108,7 @@ fn lack(failure: &Failure) -> &'static str {
 pub enum AppendError {
     /// The disk is full (space, inodes or quota), or no file can be opened for now. Nothing of the group is on disk and the journal
     /// goes on: try again when there is room.
-    #[error("{lack}: {0}", lack = lack(.0))]
+    #[error("{lack}: {0}", lack = .0.lack())]
     Full(Failure),
     /// A write or sync failed, now or earlier. Nothing more is appended until restart.
     #[error("the journal stopped after a disk failure, restart when the disk is well: {0}")]

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use crate::error::Lack;
+
 /// Room left for processes without privileges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FreeSpace {
@@ -15,7 +17,7 @@ pub struct FreeSpace {
     pub inodes: Option<u64>,
 }
 
-/// What a file system lacks that holds a journal.
+/// Why a journal takes nothing new for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shortage {
     /// Fewer bytes are free than are to be left.
@@ -30,8 +32,8 @@ pub enum Shortage {
         /// Inodes free.
         free: u64,
     },
-    /// Outcomes of deliveries wait for room to be recorded; until then none is begun (row H6-02).
-    Unrecorded,
+    /// Outcomes of deliveries wait to be recorded for want of this; until then none is begun (row H6-02).
+    Unrecorded(Lack),
 }
 
 impl Shortage {
@@ -41,7 +43,26 @@ impl Shortage {
         match self {
             Self::Space { .. } => "space",
             Self::Inodes { .. } => "inodes",
-            Self::Unrecorded => "unrecorded",
+            Self::Unrecorded(_) => "unrecorded",
+        }
+    }
+
+    /// What has to come before anything is taken again.
+    #[must_use]
+    pub const fn until(self) -> &'static str {
+        if self.is_of_disk() {
+            "there is room"
+        } else {
+            "the queue can be written"
+        }
+    }
+
+    /// Whether it is the disk that has no room.
+    #[must_use]
+    pub const fn is_of_disk(self) -> bool {
+        match self {
+            Self::Space { .. } | Self::Inodes { .. } | Self::Unrecorded(Lack::Space) => true,
+            Self::Unrecorded(Lack::Descriptors | Lack::Writer) => false,
         }
     }
 }
@@ -60,8 +81,9 @@ impl fmt::Display for Shortage {
                 f,
                 "its file system has {free} inodes left and can hardly hold another file, whatever space is free (`df -i`)"
             ),
-            Self::Unrecorded => f.write_str(
-                "the disk is full: outcomes of deliveries wait to be recorded, and none is begun",
+            Self::Unrecorded(lack) => write!(
+                f,
+                "{lack}: outcomes of deliveries cannot be recorded for now, and no delivery is begun"
             ),
         }
     }

@@ -49,7 +49,7 @@ mod walk;
 mod writer;
 
 pub use append::{Appended, Backlogged, Completion, Urgency};
-pub use error::{AppendError, FailedOperation, Failure, OpenError, ReadError, RemoveError};
+pub use error::{AppendError, FailedOperation, Failure, Lack, OpenError, ReadError, RemoveError};
 pub use flusher::{FlushError, Flusher};
 pub use format_file::{FormatError, FormatFile, FormatState};
 pub use free_space::{FreeSpace, Shortage, free_space};

@@ -1,5 +1,6 @@
 //! What can go wrong, and whose turn it is then.
 
+use journal::Shortage;
 use leases::Stale;
 use mail_types::QueueId;
 
@@ -9,12 +10,13 @@ use crate::Edited;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum QueueError {
-    /// Too little free space: answer `452 4.3.1` and let the client try later.
-    #[error("the file system of the queue has less than {floor} bytes free; free some space")]
-    DiskFull {
-        /// The floor that free space fell below.
-        floor: u64,
-    },
+    /// Too little room on the disk: answer `452 4.3.1` and let the client try later.
+    #[error("the disk of the queue has no room: {0}")]
+    DiskFull(String),
+    /// Nothing can be recorded for now though the disk has room, for instance for want of a file descriptor:
+    /// let the client try later.
+    #[error("the queue can record nothing for now: {0}")]
+    Unwritable(String),
     /// A write or sync of the journal failed. Sticky until restart: nothing can be accepted, leased
     /// or recorded, since what is on disk is no longer known.
     #[error("the queue's journal failed and stays shut until restart: {0}")]
@@ -72,6 +74,15 @@ pub struct EditError {
     pub done: Edited,
     /// Why it stopped.
     pub cause: QueueError,
+}
+
+impl From<Shortage> for QueueError {
+    fn from(shortage: Shortage) -> Self {
+        match shortage.is_of_disk() {
+            true => Self::DiskFull(shortage.to_string()),
+            false => Self::Unwritable(shortage.to_string()),
+        }
+    }
 }
 
 impl From<EditError> for QueueError {

@@ -95,7 +95,7 @@ pub struct SummaryRow {
 pub struct Health {
     /// The journal failed: nothing is accepted or leased until restart.
     pub failed: Option<String>,
-    /// The disk is full, or nearly: nothing is accepted.
+    /// The disk is full, or nearly, or outcomes cannot be recorded for now: nothing is accepted.
     pub full: Option<journal::Shortage>,
     /// The index is being rebuilt or read; older mail is not scheduled yet.
     pub recovering: bool,

@@ -249,7 +249,10 @@ fn retry_unrecorded(shared: &Shared) -> Result<(), QueueError> {
                 }
                 state.unrecorded.push_front(kept);
                 return match error {
-                    AppendError::Full(_) => Ok(()),
+                    AppendError::Full(failure) => {
+                        state.lack = failure.lack();
+                        Ok(())
+                    }
                     other => Err(explain(&other)),
                 };
             }

@@ -73,7 +73,7 @@ impl EmbeddedIncoming {
             }
             Err(error) => {
                 let error = match self.disk_error(&error) {
-                    full @ QueueError::DiskFull { .. } => full,
+                    full @ QueueError::DiskFull(_) => full,
                     // What a failed sync left on the disk is not known: nothing may build on that disk.
                     _ => {
                         let failed = QueueError::Failed(error.to_string());
@@ -89,16 +89,15 @@ impl EmbeddedIncoming {
     }
 
     fn disk_error(&self, error: &io::Error) -> QueueError {
+        let doing = format!("write the content of {}", self.id);
         if matches!(
             error.kind(),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
         ) {
-            return QueueError::DiskFull {
-                floor: self.shared.options.free_space_floor,
-            };
+            return QueueError::DiskFull(format!("{doing}: {error}"));
         }
         QueueError::Io {
-            doing: format!("write the content of {}", self.id),
+            doing,
             cause: error.to_string(),
         }
     }
@@ -153,14 +152,7 @@ impl Incoming for EmbeddedIncoming {
         let durable = submit(&shared, id, stored, large, body, record, bytes).await?;
         unfinished.submitted = true;
         let durable = durable.await;
-        let outcome =
-            durable.unwrap_or_else(|_| Err(QueueError::Failed("the journal stopped".into())));
-        outcome.map_err(|error| match error {
-            QueueError::DiskFull { .. } => QueueError::DiskFull {
-                floor: shared.options.free_space_floor,
-            },
-            other => other,
-        })?;
+        durable.unwrap_or_else(|_| Err(QueueError::Failed("the journal stopped".into())))?;
         unfinished.settled = true;
         let mut state = shared.lock();
         if let Some(hot) = state.core.hot.get_mut(&id) {
@@ -237,12 +229,7 @@ fn still_taken(shared: &Shared, state: &State) -> Result<(), QueueError> {
         return Err(QueueError::Failed("the queue is closing".into()));
     }
     shared.check_room(0)?;
-    if state.is_behind() {
-        return Err(QueueError::DiskFull {
-            floor: shared.options.free_space_floor,
-        });
-    }
-    Ok(())
+    state.check_recorded()
 }
 
 /// Waits until one more message may be in memory. Mail must not run ahead of the index without bound:

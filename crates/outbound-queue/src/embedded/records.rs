@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use journal::{
-    AppendError, Appended, Backlogged, Completion, Group, Journal, Position, Record, Urgency,
+    AppendError, Appended, Backlogged, Completion, Group, Journal, Lack, Position, Record, Urgency,
 };
 use mail_types::QueueId;
 use parking_lot::Mutex;
@@ -137,7 +137,10 @@ impl Done {
 /// What an append's failure means to the one who asked.
 pub(super) fn explain(error: &AppendError) -> QueueError {
     match error {
-        AppendError::Full(_) => QueueError::DiskFull { floor: 0 },
+        AppendError::Full(failure) if failure.lack() == Lack::Space => {
+            QueueError::DiskFull(failure.to_string())
+        }
+        AppendError::Full(_) => QueueError::Unwritable(error.to_string()),
         other => QueueError::Failed(other.to_string()),
     }
 }

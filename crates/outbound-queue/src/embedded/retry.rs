@@ -116,11 +116,7 @@ async fn make_due(
         let waiting = {
             let mut state = shared.lock();
             shared.check(&state)?;
-            if state.is_behind() {
-                return Err(QueueError::DiskFull {
-                    floor: shared.options.free_space_floor,
-                });
-            }
+            state.check_recorded()?;
             let (cold, hot) = still_waiting(&state, some);
             let moved: u64 = cold.iter().map(|(_, keys)| keys.len() as u64).sum();
             record(shared, &mut state, &cold, now).map(|waiting| {

@@ -24,6 +24,9 @@ impl State {
             Ok(appended) => return self.settle_durable(group, &appended),
             Err(error) => {
                 let full = matches!(error, AppendError::Full(_));
+                if let AppendError::Full(failure) = &error {
+                    self.lack = failure.lack();
+                }
                 match group.parent.filter(|_| full) {
                     Some(Parent {
                         kind: ParentKind::Copy(_),

@@ -4,7 +4,9 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use journal::{Damage, FreeSpace, Group, Journal, LargeFiles, Position, Record, Shortage, Urgency};
+use journal::{
+    Damage, FreeSpace, Group, Journal, Lack, LargeFiles, Position, Record, Shortage, Urgency,
+};
 use mail_types::QueueId;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Notify;
@@ -55,8 +57,10 @@ pub(super) struct State {
     pub(super) durable_end: Position,
     /// Everything before this is in the index.
     pub(super) checkpoint: Position,
-    /// Outcomes that a full disk kept from being recorded.
+    /// Outcomes that a full disk, or want of descriptors, kept from being recorded.
     pub(super) unrecorded: VecDeque<Unrecorded>,
+    /// For want of what: of the last time that was tried.
+    pub(super) lack: Lack,
     /// The journal's refusals that are known here: what is handed to it in ignorance of one must not be
     /// written behind what was refused.
     pub(super) refusals: u64,
@@ -158,9 +162,8 @@ impl Shared {
 
     /// Whether there is room for `more` bytes above the floor.
     pub(super) fn check_room(&self, more: u64) -> Result<(), QueueError> {
-        let floor = self.options.free_space_floor;
         match self.shortage(more) {
-            Some(_) => Err(QueueError::DiskFull { floor }),
+            Some(shortage) => Err(shortage.into()),
             None => Ok(()),
         }
     }
@@ -355,6 +358,7 @@ impl State {
             durable_end,
             checkpoint: Position::START,
             unrecorded: VecDeque::new(),
+            lack: Lack::Space,
             refusals: 0,
             retrying: false,
             recovering: false,
@@ -430,7 +434,7 @@ fn no_room(options: &EmbeddedOptions) -> journal::Failure {
     journal::Failure::new(
         journal::FailedOperation::Write,
         &options.directory,
-        std::io::ErrorKind::StorageFull.into(),
+        std::io::Error::other("there is no room before the journal's writer"),
     )
 }
 

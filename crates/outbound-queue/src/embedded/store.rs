@@ -48,20 +48,22 @@ impl EmbeddedStore {
     /// Writes everything to the index and ends the store's threads. Blocks. Use the store no more.
     ///
     /// # Errors
-    /// [`QueueError::Failed`] if the journal or the index fails, or the disk is so full that outcomes could not
-    /// be written; no mail is lost then.
+    /// [`QueueError::Failed`] if the journal or the index fails, or outcomes could not be written, as on a full
+    /// disk; no mail is lost then.
     pub fn close(&self) -> Result<(), QueueError> {
         self.threads.stop();
         committer::step(&self.shared)?;
         let synced = self.shared.journal.sync();
         synced.map_err(|error| QueueError::Failed(error.to_string()))?;
-        match self.shared.lock().unrecorded_messages() {
+        let state = self.shared.lock();
+        let lack = state.lack;
+        match state.unrecorded_messages() {
             0 => Ok(()),
-            1 => Err(QueueError::Failed(
-                "the disk is full: the outcomes of one message could not be written, and its deliveries come twice".into(),
-            )),
+            1 => Err(QueueError::Failed(format!(
+                "{lack}: the outcomes of one message could not be written, and its deliveries come twice"
+            ))),
             n => Err(QueueError::Failed(format!(
-                "the disk is full: the outcomes of {n} messages could not be written, and these deliveries come twice"
+                "{lack}: the outcomes of {n} messages could not be written, and these deliveries come twice"
             ))),
         }
     }
@@ -105,11 +107,7 @@ impl QueueStore for EmbeddedStore {
         self.shared.check_room(size_hint.unwrap_or(0))?;
         let mut state = self.shared.lock();
         self.shared.check(&state)?;
-        if state.is_behind() {
-            return Err(QueueError::DiskFull {
-                floor: self.shared.options.free_space_floor,
-            });
-        }
+        state.check_recorded()?;
         let id = state.core.allocate(now.wall);
         Ok(EmbeddedIncoming::new(
             Arc::clone(&self.shared),
@@ -291,7 +289,7 @@ impl QueueStore for EmbeddedStore {
         let state = self.shared.lock();
         Health {
             failed: failure.map(|failure| failure.to_string()),
-            full: full.or_else(|| state.is_behind().then_some(journal::Shortage::Unrecorded)),
+            full: full.or_else(|| state.behind()),
             recovering: state.recovering,
             index_rebuilt: state.index_rebuilt.clone(),
             index_failed: state.index_failed.clone(),
@@ -303,12 +301,7 @@ impl QueueStore for EmbeddedStore {
 impl EmbeddedStore {
     fn check_leasing(&self, state: &super::shared::State) -> Result<(), QueueError> {
         self.shared.check(state)?;
-        if state.is_behind() {
-            // What was delivered and could not be recorded would be delivered again (row H6-02).
-            return Err(QueueError::DiskFull {
-                floor: self.shared.options.free_space_floor,
-            });
-        }
-        Ok(())
+        // What was delivered and could not be recorded would be delivered again (row H6-02).
+        state.check_recorded()
     }
 }

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use journal::Record;
+use journal::{Record, Shortage};
 use mail_types::QueueId;
 
 use super::records::{GoneFrom, Parent, ParentKind, Waiter, gone_record};
 use super::shared::State;
+use crate::QueueError;
 use crate::disk::{STATE, encode_state};
 
 /// An outcome that is true but not on disk.
@@ -43,6 +44,19 @@ impl State {
     /// Whether outcomes wait for room on the disk.
     pub(super) fn is_behind(&self) -> bool {
         self.retrying || !self.unrecorded.is_empty()
+    }
+
+    /// Why outcomes wait to be recorded, if any do.
+    pub(super) fn behind(&self) -> Option<Shortage> {
+        self.is_behind().then_some(Shortage::Unrecorded(self.lack))
+    }
+
+    /// Whether all outcomes are with the journal.
+    pub(super) fn check_recorded(&self) -> Result<(), QueueError> {
+        match self.behind() {
+            Some(shortage) => Err(shortage.into()),
+            None => Ok(()),
+        }
     }
 
     /// How many messages have outcomes that wait for room.

@@ -43,10 +43,11 @@ impl<S: QueueStore> Intake for QueueIntake<S> {
         if health.failed.is_some() {
             return Err(Refusal::local_error());
         }
-        if health.full.is_some() {
-            return Err(Refusal::disk_full());
+        match health.full {
+            Some(lack) if lack.is_of_disk() => Err(Refusal::disk_full()),
+            Some(_) => Err(Refusal::local_error()),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     async fn sender(&self, sender: &ReversePath) -> Result<(), Refusal> {
@@ -121,7 +122,7 @@ fn now<S: QueueStore>(delivery: Option<&Delivery<S>>, clock: &dyn Clock) -> Now 
 pub(super) fn refusal(error: &QueueError) -> Refusal {
     tracing::error!(%error, "mail could not be taken");
     match error {
-        QueueError::DiskFull { .. } => Refusal::disk_full(),
+        QueueError::DiskFull(_) => Refusal::disk_full(),
         _ => Refusal::local_error(),
     }
 }

@@ -94,7 +94,7 @@ impl<S: QueueStore> Process<S> {
                 .observer
                 .process("store.has-room", Level::Info, &fields);
         };
-        let detail = format!("nothing is accepted until there is room: {lack}");
+        let detail = format!("nothing is accepted until {}: {lack}", lack.until());
         let fields = [
             ("kind", lack.key()),
             ("path", &directory),
@@ -135,10 +135,9 @@ impl<S: QueueStore> Process<S> {
             ready.delivering.push(text);
         }
         if let Some(lack) = health.full {
-            ready.accepting.push(format!(
-                "nothing is accepted until there is room in {}: {lack}",
-                self.settings.server.data_dir.display()
-            ));
+            let (until, data) = (lack.until(), self.settings.server.data_dir.display());
+            let text = format!("nothing is accepted until {until} in {data}: {lack}");
+            ready.accepting.push(text);
         }
         let delivery = self.reloading.delivery.as_ref();
         let unsaved = delivery.map_or(0, |d| d.policies().unsaved());

@@ -5,7 +5,7 @@ use journal::SimulatedDisk;
 use super::*;
 use crate::{Addresses, Leased};
 
-const SEGMENT: u64 = 3 * 1024;
+pub(super) const SEGMENT: u64 = 3 * 1024;
 
 pub(super) fn on(disk: &SimulatedDisk, directory: &Path) -> EmbeddedOptions {
     EmbeddedOptions {
@@ -322,7 +322,7 @@ async fn h6_02_an_outcome_that_a_full_disk_refused_is_recorded_first() {
     store.shared.journal.sync().ok();
     let refused = store.lease(&to("d.test"), 9, at(2)).await;
     assert!(
-        matches!(refused, Err(QueueError::DiskFull { .. })),
+        matches!(refused, Err(QueueError::DiskFull(_))),
         "{refused:?}"
     );
     assert!(store.health().full.is_some() && store.begin(None, at(2)).is_err());

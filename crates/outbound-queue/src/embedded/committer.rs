@@ -1,9 +1,8 @@
 //! The one thread that writes the index, and retries what a full disk kept from being recorded.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use journal::{AppendError, FailedOperation, Failure, Group, Position, Record};
+use journal::{AppendError, Group, Position, Record};
 use mail_types::QueueId;
 
 use super::index::{Index, RowChange};
@@ -13,26 +12,16 @@ use crate::QueueError;
 use crate::disk::encode_row;
 use crate::state::Stored;
 
-/// Runs until the store stops. A panic here would silently end all bookkeeping: it fails the journal.
+/// Runs until the store stops.
 pub(super) fn run(shared: &Shared) {
-    let ended = catch_unwind(AssertUnwindSafe(|| {
-        while pause(shared) {
-            let written = step(shared);
-            shared.caught_up.notify_waiters();
-            if let Err(error) = written {
-                tracing::error!(%error, "the queue's index was not written");
-                return;
-            }
+    while pause(shared) {
+        let written = step(shared);
+        shared.caught_up.notify_waiters();
+        if let Err(error) = written {
+            tracing::error!(%error, "the queue's index was not written");
+            return;
         }
-    }));
-    if ended.is_err() {
-        let cause = std::io::Error::other("the thread that writes the queue's index panicked");
-        let path = &shared.options.directory;
-        shared
-            .journal
-            .fail(Failure::new(FailedOperation::Owner, path, cause));
     }
-    shared.caught_up.notify_waiters();
 }
 
 /// Waits for the next batch; `false` when the store stops.

@@ -3,13 +3,14 @@
 use std::fs;
 use std::io;
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use journal::{
-    Checkpoint, FormatError, FormatFile, FormatState, Journal, LargeFiles, Options, Position,
-    Recovery,
+    Checkpoint, FailedOperation, Failure, FormatError, FormatFile, FormatState, Journal,
+    LargeFiles, Options, Position, Recovery,
 };
 use leases::Leases;
 use mail_types::QueueId;
@@ -415,12 +416,24 @@ pub(super) fn sweep(shared: &Shared, last: QueueId) {
 fn spawn(name: &str, shared: &Arc<Shared>, run: fn(&Shared)) -> Result<JoinHandle<()>, QueueError> {
     let shared = Arc::clone(shared);
     let thread = std::thread::Builder::new().name(name.into());
+    let named = name.to_owned();
     thread
-        .spawn(move || run(&shared))
+        .spawn(move || guarded(&named, &shared, run))
         .map_err(|error| QueueError::Io {
             doing: format!("start the thread {name}"),
             cause: error.to_string(),
         })
+}
+
+/// Runs a thread's work. A panic would silently end bookkeeping, compaction or recovery: it fails the journal.
+pub(super) fn guarded(name: &str, shared: &Shared, run: fn(&Shared)) {
+    if catch_unwind(AssertUnwindSafe(|| run(shared))).is_err() {
+        let cause = io::Error::other(format!("the thread {name} panicked"));
+        let failure = Failure::new(FailedOperation::Owner, &shared.options.directory, cause);
+        shared.journal.fail(failure);
+    }
+    // Commits that wait for the index: it is written no more, or has failed.
+    shared.caught_up.notify_waiters();
 }
 
 /// Frees the reserve; says whether there was one.

@@ -88,7 +88,7 @@ impl Threads {
         *self.shared.control.stop.lock() = true;
         self.shared.control.changed.notify_all();
         for thread in self.running.lock().drain(..) {
-            // A thread that panicked has poisoned the journal already.
+            // A thread that panicked has failed the journal already.
             let _ = thread.join();
         }
     }

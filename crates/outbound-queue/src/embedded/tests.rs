@@ -8,7 +8,7 @@ use std::time::Duration;
 use journal::FreeSpace;
 use mail_types::QueueId;
 
-use super::open::{prepare, recover};
+use super::open::{guarded, prepare, recover};
 use super::shared::Shared;
 use super::*;
 use crate::conformance::{DELIVERED, at, deferred, ending, put, read, to};
@@ -255,6 +255,21 @@ async fn a_commit_that_is_given_up_half_way_is_as_after_a_lost_reply() {
     }
     store.shared.journal.sync().unwrap();
     assert_eq!(ids(&store).await, [id]);
+}
+
+#[tokio::test]
+async fn a_thread_of_the_store_that_panics_ends_all_work_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = still(options(dir.path()));
+    guarded("queue-recovery", &store.shared, |_| ());
+    assert_eq!(store.failure(), None);
+    guarded("queue-recovery", &store.shared, |_| panic!("as wanted"));
+    let failed = store.health().failed.unwrap();
+    assert!(
+        failed.contains("thread queue-recovery panicked"),
+        "{failed}"
+    );
+    assert!(store.begin(None, at(1)).is_err());
 }
 
 #[tokio::test]

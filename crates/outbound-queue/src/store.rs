@@ -27,7 +27,7 @@ pub trait QueueStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`QueueError::DiskFull`] below the floor of free space (or if `size_hint` would lead there),
-    /// [`QueueError::Failed`].
+    /// that or [`QueueError::Unwritable`] while outcomes cannot be recorded, [`QueueError::Failed`].
     fn begin(&self, size_hint: Option<u64>, now: Now) -> Result<Self::Incoming, QueueError>;
 
     /// A fresh queue id, for a message that [`QueueStore::finish`] is to enqueue.
@@ -39,7 +39,8 @@ pub trait QueueStore: Send + Sync + 'static {
     /// the same way, with a flag.
     ///
     /// # Errors
-    /// [`QueueError::Failed`].
+    /// [`QueueError::DiskFull`] or [`QueueError::Unwritable`] while outcomes of deliveries cannot be recorded
+    /// (nothing is given out then: it would be delivered twice), [`QueueError::Failed`].
     fn lease(
         &self,
         destination: &Destination,
@@ -96,7 +97,8 @@ pub trait QueueStore: Send + Sync + 'static {
     /// The content of a message.
     ///
     /// # Errors
-    /// [`QueueError::NotFound`], [`QueueError::Body`].
+    /// [`QueueError::NotFound`], [`QueueError::Body`]; [`QueueError::Rebuilding`] for a message that is not known
+    /// yet, [`QueueError::Failed`].
     fn open_body(&self, id: QueueId) -> impl Future<Output = Result<Body, QueueError>> + Send;
 
     /// Messages that match, by next attempt, `limit` at most; the page says where to go on. A page may
@@ -115,7 +117,8 @@ pub trait QueueStore: Send + Sync + 'static {
     /// One message with all that is known of it.
     ///
     /// # Errors
-    /// [`QueueError::NotFound`].
+    /// [`QueueError::NotFound`]; [`QueueError::Rebuilding`] for a message that is not known yet,
+    /// [`QueueError::Failed`].
     fn show(
         &self,
         id: QueueId,
@@ -126,7 +129,9 @@ pub trait QueueStore: Send + Sync + 'static {
     /// is changed and the answer says what would be.
     ///
     /// # Errors
-    /// [`QueueError::Rebuilding`] for a filter, [`QueueError::Failed`]; with what was done before.
+    /// [`QueueError::Rebuilding`] for a filter, or an id that is not known yet; [`QueueError::DiskFull`] or
+    /// [`QueueError::Unwritable`] for a retry of many while outcomes cannot be recorded;
+    /// [`QueueError::Failed`]; with what was done before.
     fn edit(
         &self,
         target: &Target,
@@ -178,7 +183,8 @@ pub trait Incoming: Send {
     /// If the future is dropped half-way the message may still be queued, as after a lost reply.
     ///
     /// # Errors
-    /// [`QueueError::DiskFull`], [`QueueError::Failed`]; then the message is not queued.
+    /// [`QueueError::DiskFull`], [`QueueError::Unwritable`], [`QueueError::Io`], [`QueueError::Misuse`] (what was
+    /// reserved was not filled, or not exactly), [`QueueError::Failed`]; then the message is not queued.
     fn commit(
         self,
         envelope: impl Into<Arc<Envelope>> + Send,

@@ -8,7 +8,7 @@ use journal::{FailedOperation, Failure, Group, LargeFileWriter, Record, Urgency}
 use mail_types::{Envelope, QueueId};
 use tokio::sync::oneshot;
 
-use super::records::{Written, message_record};
+use super::records::{NewRecord, Written, message_record};
 use super::shared::{Shared, State};
 use crate::disk::{Large, encode_message};
 use crate::pieces::Pieces;
@@ -190,7 +190,11 @@ async fn submit(
                 let (waiter, durable) = oneshot::channel();
                 let written = Written {
                     parent: None,
-                    messages: vec![(id, bytes, None)],
+                    messages: vec![NewRecord {
+                        id,
+                        bytes,
+                        kept: None,
+                    }],
                     waiter: Some(waiter),
                 };
                 let group = Group::new(record.clone());

@@ -32,9 +32,18 @@ pub(super) struct Completed {
 #[derive(Debug)]
 pub(super) struct Written {
     pub(super) parent: Option<Parent>,
-    /// New messages: id, bytes in the journal, and the record if it has to be kept for another try.
-    pub(super) messages: Vec<(QueueId, u32, Option<Record>)>,
+    pub(super) messages: Vec<NewRecord>,
     pub(super) waiter: Option<Waiter>,
+}
+
+/// The record of a new message.
+#[derive(Debug)]
+pub(super) struct NewRecord {
+    pub(super) id: QueueId,
+    /// In the journal.
+    pub(super) bytes: u32,
+    /// For another try, beside an outcome. Of mail that comes nothing is kept: its client tries again.
+    pub(super) kept: Option<Record>,
 }
 
 /// A record about a message that exists.

@@ -4,7 +4,7 @@ use journal::{AppendError, Appended, Position};
 use mail_types::QueueId;
 
 use super::records::{
-    Completed, GoneFrom, Parent, ParentKind, Written, explain, gone_of, note_state,
+    Completed, GoneFrom, NewRecord, Parent, ParentKind, Written, explain, gone_of, note_state,
 };
 use super::shared::State;
 use crate::disk::Place;
@@ -42,8 +42,8 @@ impl State {
                         self.keep(parent.id, gone, group.messages, group.waiter);
                     }
                     None => {
-                        for (id, ..) in group.messages {
-                            self.core.hot.remove(&id);
+                        for message in group.messages {
+                            self.core.hot.remove(&message.id);
                         }
                         if let Some(waiter) = group.waiter {
                             let _ = waiter.send(Err(explain(&error)));
@@ -68,7 +68,8 @@ impl State {
         {
             copied = self.settle_parent(parent, position);
         }
-        for ((id, bytes, _), position) in group.messages.into_iter().zip(positions) {
+        for (message, position) in group.messages.into_iter().zip(positions) {
+            let NewRecord { id, bytes, .. } = message;
             let Some(hot) = self.core.hot.get_mut(&id) else {
                 continue;
             };

@@ -15,7 +15,7 @@ use super::index::Index;
 use super::lost::Lost;
 use super::options::EmbeddedOptions;
 use super::records::{
-    Done, GoneFrom, Parent, Usage, Waiter, Written, gone_of, gone_record, record_of,
+    Done, GoneFrom, NewRecord, Parent, Usage, Waiter, Written, gone_of, gone_record, record_of,
 };
 use super::retried::Retried;
 use super::unrecorded::Unrecorded;
@@ -219,9 +219,15 @@ impl Shared {
     ) {
         let existing = self.segments_for(step);
         let (record, parent) = record_of(state, step, &existing);
+        let records = messages.iter().map(|(_, _, record)| record.clone());
+        let records = records.fold(Group::new(record), Group::and);
         let messages: Vec<_> = messages
             .into_iter()
-            .map(|(id, bytes, record)| (id, bytes, Some(record)))
+            .map(|(id, bytes, record)| NewRecord {
+                id,
+                bytes,
+                kept: Some(record),
+            })
             .collect();
         if !state.unrecorded.is_empty() || state.retrying {
             let gone = gone_of(parent.kind);
@@ -231,27 +237,23 @@ impl Shared {
         if let Some(hot) = state.core.hot.get_mut(&step.id) {
             hot.in_flight += 1;
         }
-        let mut records = Group::new(record);
-        for (_, _, message) in &messages {
-            records = records.and(
-                message
-                    .clone()
-                    .unwrap_or_else(|| Record::new(0, 0, Vec::new())),
-            );
-        }
         let written = Written {
             parent: Some(parent),
             messages,
             waiter,
         };
+        self.append_or_refuse(state, records, written, urgency);
+    }
+
+    /// Hands a group to the journal. No room before its writer is as good as a disk that is full for a moment.
+    fn append_or_refuse(&self, state: &State, records: Group, group: Written, urgency: Urgency) {
         let sent = self
             .done
-            .append(&self.journal, state.refusals, records, written, urgency);
-        if let Err(back) = sent {
-            // No room before the writer: as good as a disk that is full for a moment.
-            if let Some(completion) = back.completion {
-                completion(Err(journal::AppendError::Full(no_room(&self.options))));
-            }
+            .append(&self.journal, state.refusals, records, group, urgency);
+        if let Err(back) = sent
+            && let Some(completion) = back.completion
+        {
+            completion(Err(journal::AppendError::Full(no_room(&self.options))));
         }
     }
 
@@ -335,15 +337,7 @@ impl Shared {
             messages: Vec::new(),
             waiter: None,
         };
-        let group = Group::new(record);
-        let rides = Urgency::Rides;
-        if let Err(back) = self
-            .done
-            .append(&self.journal, state.refusals, group, written, rides)
-            && let Some(completion) = back.completion
-        {
-            completion(Err(journal::AppendError::Full(no_room(&self.options))));
-        }
+        self.append_or_refuse(state, Group::new(record), written, Urgency::Rides);
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use journal::{Record, Shortage};
 use mail_types::QueueId;
 
-use super::records::{GoneFrom, Parent, ParentKind, Waiter, gone_record};
+use super::records::{GoneFrom, NewRecord, Parent, ParentKind, Waiter, gone_record};
 use super::shared::State;
 use crate::QueueError;
 use crate::disk::{STATE, encode_state};
@@ -17,7 +17,7 @@ pub(super) struct Unrecorded {
     pub(super) gone: Option<GoneFrom>,
     /// Instead of an outcome: that many messages are due.
     pub(super) due: Option<Record>,
-    pub(super) messages: Vec<(QueueId, u32, Option<Record>)>,
+    pub(super) messages: Vec<NewRecord>,
     pub(super) waiters: Vec<Waiter>,
 }
 
@@ -26,7 +26,7 @@ impl Unrecorded {
     pub(super) fn records(&self) -> impl Iterator<Item = Record> {
         self.messages
             .iter()
-            .filter_map(|(_, _, record)| record.clone())
+            .filter_map(|message| message.kept.clone())
     }
 
     /// Takes a later one of the same message along: what it says goes to disk in one piece.
@@ -69,7 +69,7 @@ impl State {
         &mut self,
         id: QueueId,
         gone: Option<GoneFrom>,
-        messages: Vec<(QueueId, u32, Option<Record>)>,
+        messages: Vec<NewRecord>,
         waiter: Option<Waiter>,
     ) {
         self.unrecorded.push_back(Unrecorded {

@@ -192,6 +192,13 @@ impl<D: Clone + PartialEq> Leases<D> {
         self.by_message.contains_key(&id)
     }
 
+    /// Whether somebody may be at work on a message: with a lease, or with one that has run out while nobody
+    /// else has taken its recipients.
+    #[must_use]
+    pub fn is_under_way(&self, id: QueueId) -> bool {
+        self.is_leased(id) || self.overdue.contains_key(&id)
+    }
+
     /// Whether a message's part at a destination is leased.
     #[must_use]
     pub fn holds(&self, id: QueueId, destination: &D) -> bool {
@@ -290,6 +297,9 @@ mod tests {
         assert_eq!(look(&mut first, 90, 90), 1);
         assert!(first.renew(&token, AT(91)).is_err() && first.end(&token).is_err());
         assert!(!first.is_leased(id) && first.next_look(AT(91)).is_none());
+        assert!(first.is_under_way(id), "its outcome would still count");
+        first.conclude(&token).unwrap();
+        assert!(!first.is_under_way(id));
         assert!(
             second.end(&other).is_ok() && second.end(&other).is_err(),
             "ends once"

@@ -32,6 +32,7 @@ use counters::{a_part_with_two_reasons_is_found_by_both, h9_02_counters_agree_wi
 use leasing::{
     h7_10_leases_are_fenced_and_run_out, h7_12_h8_07_a_lease_outlasts_a_stop_and_a_sleep,
     h7_12_what_is_done_late_is_recorded_while_nobody_else_has_it,
+    what_is_cancelled_after_its_lease_ran_out_may_still_have_been_under_way,
 };
 use parked::{
     f1_17_a_delay_is_told_once_for_each_recipient,
@@ -99,6 +100,7 @@ conformance!(
     h7_10_leases_are_fenced_and_run_out,
     h7_12_h8_07_a_lease_outlasts_a_stop_and_a_sleep,
     h7_12_what_is_done_late_is_recorded_while_nobody_else_has_it,
+    what_is_cancelled_after_its_lease_ran_out_may_still_have_been_under_way,
     each_recipient_has_its_own_outcome,
     deferral_keeps_history_and_comes_back,
     h7_04_a_dsn_is_enqueued_with_its_parents_end,

@@ -277,7 +277,7 @@ impl QueueStore for MemoryStore {
                 edited.changed += u64::from(change.is_some());
                 continue;
             }
-            let under_way = inner.core.leases.is_leased(id);
+            let under_way = inner.core.leases.is_under_way(id);
             if let Some(step) = inner.core.edit(id, edit, now) {
                 edited.note(edit, id, &message, under_way);
                 inner.after(&step);

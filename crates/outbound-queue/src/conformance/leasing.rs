@@ -3,7 +3,7 @@
 use mail_types::Timestamp;
 
 use super::{DELIVERED, at, ending, put, to};
-use crate::{QueueError, QueueStore};
+use crate::{Edit, QueueError, QueueStore, Target};
 
 /// Asks the store each second, as one that runs does.
 fn look<S: QueueStore>(store: &S, seconds: std::ops::RangeInclusive<u64>) {
@@ -70,6 +70,22 @@ pub(super) async fn h7_12_what_is_done_late_is_recorded_while_nobody_else_has_it
     let done = store.finish(ending(&leases[0], DELIVERED), at(71));
     assert!(done.unwrap().removed);
     assert!(store.due_destinations(at(72), None, 9).is_empty());
+    let late = store.finish(ending(&leases[0], DELIVERED), at(72));
+    assert_eq!(late.unwrap_err(), QueueError::StaleLease(id));
+}
+
+pub(super) async fn what_is_cancelled_after_its_lease_ran_out_may_still_have_been_under_way<
+    S: QueueStore,
+>(
+    store: S,
+) {
+    let (id, leases) = put(&store, "s@a.test", &["r@d.test"], b"x", true, at(1)).await;
+    look(&store, 1..=70);
+    assert_eq!(store.due_destinations(at(70), None, 9).len(), 1);
+    let it = Target::Ids(vec![id]);
+    let edited = store.edit(&it, Edit::Cancel, false, at(71)).await.unwrap();
+    let under_way: Vec<bool> = edited.cancelled.iter().map(|c| c.under_way).collect();
+    assert_eq!(under_way, [true]);
     let late = store.finish(ending(&leases[0], DELIVERED), at(72));
     assert_eq!(late.unwrap_err(), QueueError::StaleLease(id));
 }

@@ -260,7 +260,7 @@ impl EditedPage {
             Err(error) => return Err(error),
         }
         let message = state.core.hot.get(&id).map(|hot| Arc::clone(&hot.message));
-        let under_way = state.core.leases.is_leased(id);
+        let under_way = state.core.leases.is_under_way(id);
         if let Some((step, message)) = state.core.edit(id, edit, now).zip(message) {
             let (waiter, durable) = oneshot::channel();
             shared.submit(&mut state, &step, Vec::new(), Some(waiter), Urgency::Now);

@@ -204,18 +204,10 @@ impl<S: QueueStore> Books<'_, S> {
         let came = what_came(lines);
         if !matches!(error, QueueError::StaleLease(_)) {
             tracing::error!(queue_id = %id, %error, "the outcome of an attempt could not be recorded ({came})");
-        } else if self.queue.show(id, entry.now).await.is_ok() {
-            tracing::warn!(
-                queue_id = %id,
-                "the lease of this message ran out during its attempt and another attempt has it now; the outcome was not \
-                 recorded ({came})"
-            );
         } else {
-            // An order of an operator: their word counts.
-            tracing::warn!(
-                queue_id = %id,
-                "the message was removed from the queue during its attempt; the outcome was not recorded ({came})"
-            );
+            let shown = self.queue.show(id, entry.now).await;
+            let why = why_stale(shown.as_ref().err());
+            tracing::warn!(queue_id = %id, "{why}; the outcome was not recorded ({came})");
         }
     }
 
@@ -518,6 +510,18 @@ fn record<'a>(
     }
 }
 
+/// Why an outcome came with a lease that counts no more, by what asking for the message has failed with.
+fn why_stale(shown: Option<&QueueError>) -> Cow<'static, str> {
+    match shown {
+        None => "the lease of this message ran out during its attempt, and another attempt has taken it up since".into(),
+        // By an operator, whose word counts, or since another attempt ended it.
+        Some(QueueError::NotFound(_)) => "the message was removed from the queue during its attempt".into(),
+        Some(error) => format!(
+            "the lease of this message ended during its attempt, and what became of it cannot be seen now ({error})"
+        ).into(),
+    }
+}
+
 /// What the attempt found, in words: how many recipients it was sent to, refused to, and so on.
 fn what_came(lines: &[Line<'_>]) -> String {
     let words = [
@@ -554,5 +558,19 @@ fn sent_detail(entry: &Entry<'_>, reply: &str) -> String {
     match entry.found.decider.as_ref().map(|d| &d.tls) {
         Some(Some(_)) | None => reply.to_owned(),
         Some(None) => format!("{reply} (sent without TLS)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_called_removed_only_if_the_queue_says_so() {
+        let gone = QueueError::NotFound(mail_types::QueueId::from_raw(7));
+        assert!(why_stale(Some(&gone)).contains("removed from the queue"));
+        for other in [None, Some(&QueueError::Rebuilding)] {
+            assert!(!why_stale(other).contains("removed"), "{other:?}");
+        }
     }
 }

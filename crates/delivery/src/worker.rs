@@ -180,7 +180,7 @@ pub(crate) async fn keeping_leases<S: QueueStore>(
                 let now = inner.now();
                 for token in lane.tokens().into_iter().chain([leased.token]) {
                     if let Err(error) = inner.queue.renew(&token, now) {
-                        tracing::debug!(%error, "a lease could not be renewed; its outcome will be refused");
+                        tracing::debug!(%error, "a lease has ended; its outcome counts unless somebody else has the mail by then");
                     }
                 }
             }
@@ -429,7 +429,7 @@ async fn still_ours<S: QueueStore>(
     now: Now,
 ) -> bool {
     if let Err(error) = inner.queue.renew(&leased.token, now) {
-        tracing::debug!(queue_id = %leased.id, %error, "the lease has ended; somebody else has the message");
+        tracing::debug!(queue_id = %leased.id, %error, "the lease has ended; the message is left to whoever takes it next");
         return false;
     }
     let envelope = &leased.envelope;

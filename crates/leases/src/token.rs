@@ -2,8 +2,9 @@
 
 use mail_types::QueueId;
 
-/// Proves that a lease is held. Fenced by boot and sequence: a token of an earlier boot, or of a
-/// lease that ran out, is refused.
+/// Proves that a lease is held. Fenced by boot and sequence: a token of an earlier boot is refused. That of a
+/// lease that ran out renews and releases nothing, and the outcome that comes with it counts only while nobody
+/// else has taken its recipients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LeaseToken {
     pub(crate) boot: u64,

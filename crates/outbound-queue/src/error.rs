@@ -21,8 +21,8 @@ pub enum QueueError {
     /// or recorded, since what is on disk is no longer known.
     #[error("the queue's journal failed and stays shut until restart: {0}")]
     Failed(String),
-    /// The lease is of an earlier boot, ran out, or the message was edited meanwhile: what the
-    /// attempt found out must not be recorded any more.
+    /// The lease is of an earlier boot, or has ended: it ran out (its outcome counts all the same until
+    /// somebody else takes the mail), its outcome came already, or the message is gone.
     #[error("the lease on message {0} is no longer valid")]
     StaleLease(QueueId),
     /// There is no such message in the queue (any more).

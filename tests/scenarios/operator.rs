@@ -331,7 +331,7 @@ testkit::net_test! {
         relay.wait_for("message.removed", &ids[2], SOON).await;
         for (id, says) in [
             (&ids[0], ["has left the queue", "An operator cancelled it", "was not told", "The log has every attempt"]),
-            (&ids[1], ["Returned: it could not be delivered to b@d.test", "a@org.test was sent the notification", "", ""]),
+            (&ids[1], ["Failed for good: it could not be delivered to b@d.test", "a@org.test was sent the notification", "", ""]),
             (&ids[2], ["Delivered for d@d.test to mx.d.test (127.0.0.25) over TLSv1.3", "with a verified certificate", "own words: 250", &ids[2]]),
         ] {
             let told = ok(&relay, &["explain", id]).await.stdout;

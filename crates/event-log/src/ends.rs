@@ -39,14 +39,17 @@ impl Ends {
 
     /// A notification was made.
     pub fn notified(&self, event: &DsnSent<'_>) {
-        if event.kind == DsnKind::Delayed {
-            return;
-        }
+        let ring = match event.kind {
+            DsnKind::Failed => &self.others,
+            // Of mail that went on: it must not push out what came back.
+            DsnKind::Relayed => &self.delivered,
+            DsnKind::Delayed => return,
+        };
         let told = format!(
             "Its sender {} was sent the notification {} about it.",
             event.to, event.dsn_id
         );
-        keep(&self.others, event.queue_id, event.at, &told);
+        keep(ring, event.queue_id, event.at, &told);
     }
 
     /// An operator has cancelled it.
@@ -110,7 +113,11 @@ fn of_recipient(record: &Record<'_>) -> String {
             attempts(record.attempt)
         ),
         Outcome::Bounced | Outcome::Deferred | Outcome::Held => {
-            write!(told, "Returned: it could not be delivered to {}", record.to)
+            write!(
+                told,
+                "Failed for good: it could not be delivered to {}",
+                record.to
+            )
         }
     };
     if let Some(mx) = record.mx {
@@ -170,6 +177,11 @@ const TOLD: usize = 50;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use attempt::{Delays, Reason};
+    use mail_types::{EnhancedStatus, ReversePath};
+
     use super::*;
 
     fn id(n: u64) -> QueueId {
@@ -210,5 +222,74 @@ mod tests {
         let told = ends.of(id(2));
         assert_eq!(told.len(), TOLD + 1);
         assert_eq!(told[TOLD], format!("And {} more like these.", KEPT - TOLD));
+    }
+
+    #[test]
+    fn notifications_of_what_went_on_do_not_push_out_what_came_back() {
+        let ends = Ends::default();
+        let to = "a@s.test".parse().unwrap();
+        let notified = |n, kind| {
+            ends.notified(&DsnSent {
+                at: at(n),
+                queue_id: id(n),
+                dsn_id: id(n + 1),
+                to: &to,
+                kind,
+                nrcpt: 1,
+                size: 1,
+            });
+        };
+        notified(1, DsnKind::Failed);
+        for n in 2..=KEPT as u64 + 2 {
+            notified(n, DsnKind::Relayed);
+        }
+        notified(9000, DsnKind::Delayed);
+        assert_eq!(ends.of(id(1)).len(), 1);
+        assert_eq!(ends.of(id(3)).len(), 1);
+        assert_eq!(ends.of(id(9000)), Vec::<String>::new(), "it has not left");
+    }
+
+    /// Whether anything was returned is what the notification's entry says: mail without a sender, and
+    /// whoever asked for none, gets none.
+    #[test]
+    fn what_failed_is_not_called_returned() {
+        let (from, to) = (ReversePath::Null, "b@d.test".parse().unwrap());
+        let record = Record {
+            at: at(1),
+            outcome: Outcome::Bounced,
+            queue_id: id(1),
+            upstream_id: None,
+            message_id: None,
+            from: &from,
+            to: &to,
+            domain: "d.test",
+            mx: Some("mx.d.test"),
+            ip: None,
+            port: None,
+            tried: &[],
+            reason: Some(Reason::Remote5xx),
+            dsn: EnhancedStatus::permanent(1, 1),
+            reply: Some("550 5.1.1 nobody"),
+            detail: "No such user.",
+            policies: &[],
+            first_contact: false,
+            no_policy: None,
+            weakened_by: None,
+            tls: None,
+            attempt: 1,
+            next_attempt: None,
+            for_sender: false,
+            gives_up: None,
+            delay: Duration::ZERO,
+            delays: Delays::default(),
+            side: None,
+            advice: "",
+        };
+        let told = of_recipient(&record);
+        assert!(
+            told.starts_with("Failed for good: it could not be delivered to b@d.test")
+                && !told.contains("eturned"),
+            "{told}"
+        );
     }
 }

@@ -38,18 +38,6 @@ pub(crate) struct Cause {
     pub(crate) mx: Option<Box<str>>,
 }
 
-/// The last attempt at a recipient, by index in the envelope's; that it was returned is none.
-fn last_attempt(leased: &Leased, index: usize) -> Option<&AttemptEntry> {
-    let number = u32::try_from(index).ok()?;
-    let is_its = |entry: &&AttemptEntry| {
-        let those = entry.recipients.as_deref();
-        entry.destination == leased.destination
-            && those.is_none_or(|r| r.contains(&number))
-            && *entry.note.case != *Case::ByOperator.key()
-    };
-    leased.attempts.iter().rfind(is_its)
-}
-
 /// What is to be told of mail that comes up between two attempts only because its sender is to be warned
 /// of the delay by now; with it the time of the next attempt. `None` for all other mail.
 pub(crate) fn warning(
@@ -79,7 +67,7 @@ pub(crate) fn warning(
     }
     let mut found = Findings::new(leased.recipients.len(), None);
     for (slot, verdict) in leased.recipients.iter().zip(&mut found.verdicts) {
-        let remembered = last_attempt(leased, slot.index).and_then(failure);
+        let remembered = leased.last_attempt(slot).and_then(failure);
         let reason = slot.reason.filter(|_| slot.attempts > 0);
         let failure = remembered.or_else(|| Some(of_reason(leased, reason?)))?;
         *verdict = Some(Verdict::Deferred(Arc::new(failure)));
@@ -97,7 +85,7 @@ pub(crate) fn warning(
 pub(crate) fn returned(leased: &Leased, is_too_old: bool) -> Findings {
     let (tried, recalled) = recall(leased);
     // What was found out before is what somebody wants to know: each recipient's own.
-    let before = |index| match last_attempt(leased, index).map(|last| &*last.note.detail) {
+    let before = |slot| match leased.last_attempt(slot).map(|last| &*last.note.detail) {
         Some(detail) if !detail.is_empty() => {
             format!("; the last attempt: {}", detail.trim_end_matches('.'))
         }
@@ -123,7 +111,7 @@ pub(crate) fn returned(leased: &Leased, is_too_old: bool) -> Findings {
     };
     let mut found = Findings::new(leased.recipients.len(), None);
     for (slot, told) in leased.recipients.iter().zip(&mut found.verdicts) {
-        *told = Some(verdict(before(slot.index)));
+        *told = Some(verdict(before(slot)));
     }
     found.tried = tried;
     found.recalled = Some(Box::new(Recalled {
@@ -419,6 +407,62 @@ mod tests {
                 recipients
             );
         }
+    }
+
+    #[tokio::test]
+    async fn what_befell_one_recipient_is_not_told_of_another() {
+        let at = |secs: u64| Now {
+            wall: Timestamp::from_secs(secs),
+            monotonic: Duration::from_secs(secs),
+        };
+        let store = MemoryStore::new(placement(), LEASE_TIME);
+        let incoming = store.begin(None, at(1000)).unwrap();
+        let committed = incoming.commit(envelope(at(1000).wall, 2), true, at(1000));
+        let first = committed.await.unwrap().leases.remove(0);
+        let deferred = |note| Outcome::Deferred {
+            next_attempt: Timestamp::from_secs(2000),
+            note,
+        };
+        let note = |reason: &str, case: Case| AttemptNote {
+            reason: reason.into(),
+            case: case.key().into(),
+            detail: format!("{reason}.").into(),
+            ..AttemptNote::default()
+        };
+        let (refused, connect) = (Reason::Remote4xx.key(), Reason::Connect.key());
+        let finish = Finish {
+            lease: first.token,
+            outcomes: vec![(0, deferred(0)), (1, deferred(1))],
+            notes: vec![note(connect, Case::Usual), note(refused, Case::Usual)],
+            told: Vec::new(),
+            warned: Vec::new(),
+            put_off: false,
+            looked: false,
+            messages: Vec::new(),
+        };
+        store.finish(finish, at(1010)).unwrap();
+        let key = Destination::new("d.test");
+        let mut again = store.lease(&key, 1, at(2000)).await.unwrap().remove(0);
+        // As an earlier version wrote it, which did not say whose each was.
+        again.attempts.iter_mut().for_each(|e| e.recipients = None);
+        let mut returned_before = again.attempts[0].clone();
+        returned_before.note = note(Reason::Local.key(), Case::ByOperator);
+        returned_before.recipients = Some([0].into());
+        again.attempts.push(returned_before);
+        let told: Vec<String> = returned(&again, false)
+            .verdicts
+            .into_iter()
+            .flatten()
+            .map(|verdict| match verdict {
+                Verdict::Bounced(failure) => failure.detail.to_string(),
+                _ => String::new(),
+            })
+            .collect();
+        for (told, reason) in told.iter().zip([connect, refused]) {
+            let words = format!("the last attempt: {reason}.");
+            assert!(told.ends_with(&words), "{told}");
+        }
+        assert_eq!(told.len(), 2);
     }
 
     #[test]

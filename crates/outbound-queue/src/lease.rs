@@ -6,6 +6,7 @@ use attempt::Reason;
 use leases::LeaseToken;
 use mail_types::{Envelope, QueueId, Timestamp};
 
+use crate::moves::LastOf;
 use crate::{AttemptEntry, Destination, HeldBody};
 
 /// One message, and those of its recipients that belong to one destination, in one worker's hands.
@@ -36,6 +37,22 @@ pub struct Leased {
     pub attempts: Vec<AttemptEntry>,
     /// The content, if it is still in memory.
     pub body: Option<HeldBody>,
+}
+
+impl Leased {
+    /// The last attempt on this recipient, if it is known which that was. That an operator returned it is none.
+    #[must_use]
+    pub fn last_attempt(&self, recipient: &LeasedRecipient) -> Option<&AttemptEntry> {
+        let of = LastOf {
+            number: u32::try_from(recipient.index).ok()?,
+            alone: self.envelope.recipients.len() == 1,
+            destination: &self.destination,
+            pending: true,
+            reason: recipient.reason.map(Reason::key),
+            or_return: false,
+        };
+        of.find(&self.attempts)
+    }
 }
 
 /// A recipient in a lease.

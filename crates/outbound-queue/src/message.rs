@@ -100,6 +100,7 @@ impl MessageView {
             destination: &state.destination,
             pending: matches!(state.state, RecipientState::Pending(_)),
             reason: state.reason.as_deref(),
+            or_return: true,
         };
         of.find(&self.attempts)
     }

@@ -88,21 +88,29 @@ pub(crate) struct LastOf<'a> {
     pub(crate) destination: &'a Destination,
     pub(crate) pending: bool,
     pub(crate) reason: Option<&'a str>,
+    /// That an operator returned it counts: it is how it ended. It is no attempt, and whoever is told of the
+    /// return wants to know what was found before.
+    pub(crate) or_return: bool,
 }
 
 impl LastOf<'_> {
     /// The last attempt, if it is known which that was.
     pub(crate) fn find<'e>(&self, attempts: &'e [AttemptEntry]) -> Option<&'e AttemptEntry> {
-        attempts.iter().rfind(|entry| match &entry.recipients {
-            Some(those) => those.contains(&self.number),
-            None if entry.destination != *self.destination => false,
-            None if self.alone => true,
-            None => {
-                let is_its = self.reason == Some(&*entry.note.reason)
-                    || self.reason == Some(PUT_OFF) && is_alike(attempts, entry);
-                self.pending && is_its
-            }
-        })
+        let counts =
+            |entry: &&AttemptEntry| self.or_return || *entry.note.case != *Case::ByOperator.key();
+        attempts
+            .iter()
+            .filter(counts)
+            .rfind(|entry| match &entry.recipients {
+                Some(those) => those.contains(&self.number),
+                None if entry.destination != *self.destination => false,
+                None if self.alone => true,
+                None => {
+                    let is_its = self.reason == Some(&*entry.note.reason)
+                        || self.reason == Some(PUT_OFF) && is_alike(attempts, entry);
+                    self.pending && is_its
+                }
+            })
     }
 }
 

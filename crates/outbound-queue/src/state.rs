@@ -250,6 +250,7 @@ impl Stored {
             destination: &recipient.destination,
             pending: recipient.done.is_none(),
             reason: Some(reason),
+            or_return: true,
         };
         Blame::of(reason, of.find(&self.history.entries))
     }

@@ -20,10 +20,11 @@ pub(crate) struct NxdomainGuard {
 
 #[derive(Debug, Default)]
 struct State {
-    /// When each was last asked for, and whether it was said not to exist; monotonic.
+    /// When each was last asked for, and whether it was said not to exist; monotonic. On a busy relay not all
+    /// of them.
     domains: HashMap<Domain, Answer>,
-    /// The last ones that were asked for, the newest last, each once.
-    latest: VecDeque<Domain>,
+    /// The last ones that were asked for, the newest last, each once: also where `domains` has no room.
+    latest: VecDeque<(Domain, Answer)>,
     existed: Existed,
     /// When it was last told that no NXDOMAIN is believed, if that is so.
     told: Option<Duration>,
@@ -67,18 +68,18 @@ impl NxdomainGuard {
         if state.domains.len() >= MOST {
             state.forget(now);
         }
+        let answer = Answer {
+            at: now,
+            absent,
+            gone,
+        };
         if state.domains.len() < MOST || state.domains.contains_key(domain) {
-            let answer = Answer {
-                at: now,
-                absent,
-                gone,
-            };
             state.domains.insert(domain.clone(), answer);
-            state.latest.retain(|other| other != domain);
-            state.latest.push_back(domain.clone());
-            if state.latest.len() > LATEST {
-                state.latest.pop_front();
-            }
+        }
+        state.latest.retain(|(other, _)| other != domain);
+        state.latest.push_back((domain.clone(), answer));
+        if state.latest.len() > LATEST {
+            state.latest.pop_front();
         }
     }
 
@@ -117,8 +118,7 @@ impl NxdomainGuard {
 impl State {
     fn forget(&mut self, now: Duration) {
         self.domains.retain(|_, answer| answer.at + WINDOW > now);
-        let domains = &self.domains;
-        self.latest.retain(|domain| domains.contains_key(domain));
+        self.latest.retain(|(_, answer)| answer.at + WINDOW > now);
     }
 
     /// So many are absent, of so many: more than resolvers that tell the truth say.
@@ -130,7 +130,7 @@ impl State {
         };
         let is_most = |(absent, asked): (usize, usize)| asked >= LATEST && absent * 10 > asked * 9;
         let all = count(&mut self.domains.values());
-        let latest = || self.latest.iter().filter_map(|d| self.domains.get(d));
+        let latest = || self.latest.iter().map(|(_, answer)| answer);
         let newest = count(&mut latest());
         let gone = latest().filter(|answer| answer.gone).count();
         if is_most(all) {
@@ -327,6 +327,16 @@ mod tests {
         let later = at(60) + BELIEVED_AFTER;
         ask(&guard, 0..3, true, later);
         assert_eq!(guard.doubt(later), None);
+    }
+
+    #[test]
+    fn h1_30_the_latest_answers_count_however_much_was_asked_before() {
+        let guard = NxdomainGuard::default();
+        ask(&guard, 0..MOST, false, at(1));
+        // All of them new, and there is no room to remember them among the others.
+        ask(&guard, MOST..MOST + LATEST, true, at(2));
+        assert_eq!(guard.doubt(at(2)), doubt(LATEST, LATEST, true));
+        assert_eq!(guard.doubt(at(302)), None, "five minutes later");
     }
 
     #[test]

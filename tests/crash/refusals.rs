@@ -3,7 +3,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use sealpost_tests::Daemon;
 use testkit::{Action, Rule};
@@ -252,10 +252,12 @@ fn segments(site: &Site) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Every file of the queue, with its size.
-fn names(site: &Site) -> Vec<(PathBuf, u64)> {
+/// Every file of the stores, with its size and when it was changed.
+fn names(site: &Site) -> Vec<(PathBuf, u64, Option<SystemTime>)> {
     let mut all = Vec::new();
-    let mut folders = vec![site.data().join("queue")];
+    let mut folders = ["queue", "policies", "delivery"]
+        .map(|store| site.data().join(store))
+        .to_vec();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let entry = entry.unwrap();
@@ -263,7 +265,7 @@ fn names(site: &Site) -> Vec<(PathBuf, u64)> {
             if metadata.is_dir() {
                 folders.push(entry.path());
             } else {
-                all.push((entry.path(), metadata.len()));
+                all.push((entry.path(), metadata.len(), metadata.modified().ok()));
             }
         }
     }

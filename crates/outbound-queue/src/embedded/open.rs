@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use journal::{
     Checkpoint, FailedOperation, Failure, FormatError, FormatFile, FormatState, Journal,
-    LargeFiles, Options, Position, Recovery,
+    LargeFiles, Options, Position, RealDisk, Recovery,
 };
 use leases::Leases;
 use mail_types::QueueId;
@@ -49,11 +49,20 @@ impl EmbeddedStore {
         Ok(Self::new(shared, threads))
     }
 
-    /// Gives up the queue's reserve if the disk is too full for a start. [`open`](Self::open) does so by
-    /// itself; for whoever opens other stores on the same disk before it.
-    pub fn make_room(directory: &Path, free_space_floor: u64) {
+    /// Gives up the queue's reserve if the disk is too full for a start, unless a newer version has written it:
+    /// nothing is to be touched then. [`open`](Self::open) does both by itself; for whoever opens other stores
+    /// on the same disk before it.
+    ///
+    /// # Errors
+    /// [`QueueError::NewerFormat`].
+    pub fn make_room(directory: &Path, free_space_floor: u64) -> Result<(), QueueError> {
+        // Whatever else is wrong is found when it is opened.
+        if let Err(newer @ FormatError::Newer { .. }) = format_file(directory).check(&RealDisk) {
+            return Err(format_error(newer));
+        }
         let probe: FreeSpaceProbe = Arc::new(journal::free_space);
         make_room(directory, free_space_floor, &probe);
+        Ok(())
     }
 }
 
@@ -70,7 +79,7 @@ pub(super) fn prepare(options: EmbeddedOptions) -> Result<Shared, QueueError> {
     storage
         .create_dir_all(directory)
         .map_err(io_error("make"))?;
-    let format = FormatFile::new(directory, "sealpost-queue", FORMAT);
+    let format = format_file(directory);
     let checked = format.check_beside(&options.storage, &directory.join(JOURNAL), APPLICATION);
     match checked.map_err(format_error)? {
         FormatState::Current => {}
@@ -452,6 +461,10 @@ fn keep_reserve(options: &EmbeddedOptions) {
     if let Err(error) = fs::write(&path, zeros) {
         tracing::warn!(path = %path.display(), %error, "no reserve could be made for a full disk");
     }
+}
+
+fn format_file(directory: &Path) -> FormatFile {
+    FormatFile::new(directory, "sealpost-queue", FORMAT)
 }
 
 fn format_error(error: FormatError) -> QueueError {

@@ -257,6 +257,26 @@ async fn a_commit_that_is_given_up_half_way_is_as_after_a_lost_reply() {
     assert_eq!(ids(&store).await, [id]);
 }
 
+#[test]
+fn h6_11_a_newer_format_is_refused_before_anything_is_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let directory = dir.path().join("queue");
+    let make_room = || EmbeddedStore::make_room(&directory, u64::MAX);
+    assert_eq!(make_room(), Ok(()));
+    assert!(!directory.exists());
+    drop(still(options(dir.path())));
+    assert_eq!(make_room(), Ok(()));
+    std::fs::write(directory.join("FORMAT"), "sealpost-queue 99\n").unwrap();
+    let newer = QueueError::NewerFormat {
+        found: 99,
+        known: 1,
+    };
+    assert_eq!(make_room(), Err(newer));
+    std::fs::write(directory.join("FORMAT"), "garbage").unwrap();
+    let told = make_room();
+    assert_eq!(told, Ok(()), "that is for the opening to judge");
+}
+
 #[tokio::test]
 async fn a_thread_of_the_store_that_panics_ends_all_work_and_says_so() {
     let dir = tempfile::tempdir().unwrap();

@@ -61,7 +61,7 @@ pub(crate) async fn run(
     let dns = open::resolver(&settings)?;
     let _lock = open::lock(&settings.server.data_dir)?;
     let (logins, server) = with_logins(server, &settings)?;
-    make_room(&settings);
+    make_room(&settings)?;
     let (log, feed, _log_guard) = open::event_log(&settings)?;
     let (metrics, scraped) = scrape::metrics();
     let mut observer = Observer::new(log, Arc::clone(&clock), judged(&clock, &settings), metrics);
@@ -135,10 +135,11 @@ pub(crate) async fn run(
     running.serve(server, signals).await
 }
 
-/// For every store that is opened after it, whichever comes first.
-fn make_room(settings: &Settings) {
-    let queue = settings.server.data_dir.join("queue");
-    EmbeddedStore::make_room(&queue, settings.queue.minimum_free_space);
+/// For every store that is opened after it, whichever comes first; refuses a queue of a newer version.
+fn make_room(settings: &Settings) -> anyhow::Result<()> {
+    let (data, queue) = (&settings.server.data_dir, &settings.queue);
+    EmbeddedStore::make_room(&data.join("queue"), queue.minimum_free_space)
+        .map_err(|e| open::fail(Status::Io, &e))
 }
 
 /// The machine's clock, unless it cannot be right.

@@ -106,7 +106,7 @@ pub(crate) fn members(metadata: &Metadata) -> Vec<&Package> {
     metadata.workspace_packages()
 }
 
-const PURE: [&str; 10] = [
+const PURE: [&str; 11] = [
     "attempt",
     "dane",
     "dkim",
@@ -114,6 +114,7 @@ const PURE: [&str; 10] = [
     "leases",
     "mail-types",
     "mta-sts",
+    "nxdomain-guard",
     "reasons",
     "smtp-proto",
     "submission",
@@ -140,7 +141,7 @@ const FOR_PURE: [&str; 13] = [
 const FOR_TESTS: [&str; 1] = ["testkit"];
 
 /// Crate, and the workspace's crates that it may use.
-const EDGES: [(&str, &[&str]); 33] = [
+const EDGES: [(&str, &[&str]); 34] = [
     ("mail-types", &[]),
     ("attempt", &["mail-types", "reasons"]),
     ("dane", &["mail-types"]),
@@ -161,6 +162,7 @@ const EDGES: [(&str, &[&str]); 33] = [
         "outbound-queue",
         &["attempt", "journal", "leases", "mail-types"],
     ),
+    ("nxdomain-guard", &["mail-types"]),
     ("pauses", &["mail-types"]),
     (
         "policy-cache",
@@ -182,6 +184,7 @@ const EDGES: [(&str, &[&str]); 33] = [
             "journal",
             "mail-types",
             "mta-sts",
+            "nxdomain-guard",
             "outbound-queue",
             "pauses",
             "policy-cache",

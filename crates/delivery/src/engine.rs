@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use mail_types::{Domain, Envelope, QueueId, Recipient, Resolver, Timestamp};
+use nxdomain_guard::NxdomainGuard;
 use outbound_queue::{Leased, Now, Placement, QueueError, QueueStore};
 use parking_lot::Mutex;
 use policy_cache::{Clock, PolicyCache};
@@ -17,7 +18,6 @@ use crate::dice::Dice;
 use crate::in_hand::InHand;
 use crate::lane::Lane;
 use crate::lanes::Lanes;
-use crate::nxdomain_guard::NxdomainGuard;
 use crate::planner::{Hosts, Made, Planner};
 use crate::poison::Strikes;
 use crate::ports::Observer;
@@ -72,7 +72,7 @@ pub(crate) struct Inner<S> {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) dice: Dice,
-    pub(crate) nxdomain_guard: NxdomainGuard,
+    pub(crate) nxdomain_guard: Mutex<NxdomainGuard>,
     pub(crate) settings: ArcSwap<Settings>,
     pub(crate) in_hand: InHand,
     pub(crate) paused: Paused,
@@ -182,7 +182,7 @@ impl<S: QueueStore> Delivery<S> {
                 clock: parts.clock,
                 observer: parts.observer,
                 dice: parts.dice,
-                nxdomain_guard: NxdomainGuard::default(),
+                nxdomain_guard: Mutex::default(),
                 settings: ArcSwap::from_pointee(parts.settings),
                 in_hand: parts.in_hand,
                 paused: parts.paused,

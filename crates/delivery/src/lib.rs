@@ -28,7 +28,6 @@ mod learn;
 mod lingering;
 mod noted;
 mod notify;
-mod nxdomain_guard;
 mod orcpt;
 mod orders;
 pub mod plan;

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use attempt::{Case, Reason};
 use mail_types::{EnhancedStatus, Host};
+use nxdomain_guard::Doubt;
 use outbound_queue::QueueStore;
 
 use crate::demand::Requirement;
 use crate::engine::Inner;
 use crate::failure::as_transient;
 use crate::lane::Lane;
-use crate::nxdomain_guard::Doubt;
 use crate::planner::Plan;
 use crate::policy::is_enforced;
 use crate::verdict::{Failure, Verdict};
@@ -27,9 +27,10 @@ pub(crate) async fn undeliverable<S: QueueStore>(
     let now = inner.now().wall;
     let ((reason, case), detail, secure) = said;
     let domain = lane.destination.host.to_string();
+    let doubt = || inner.nxdomain_guard.lock().doubt(inner.now().monotonic);
     if reason == Reason::NoSuchDomain
         && !secure
-        && let Some(doubt) = inner.nxdomain_guard.doubt(inner.now().monotonic)
+        && let Some(doubt) = doubt()
     {
         return doubted(inner, lane, doubt);
     }
@@ -93,7 +94,11 @@ fn is_gone_since_lately<S: QueueStore>(
     let now = inner.now().monotonic;
     reason == Reason::NoSuchDomain
         && !secure
-        && inner.nxdomain_guard.still_to_wait(domain, now).is_some()
+        && inner
+            .nxdomain_guard
+            .lock()
+            .still_to_wait(domain, now)
+            .is_some()
 }
 
 /// What DNS says, without what follows it as long as there are other attempts.

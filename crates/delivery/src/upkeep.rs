@@ -32,7 +32,8 @@ pub(crate) async fn look<S: QueueStore>(inner: &Arc<Inner<S>>, running: Duration
     if let Err(error) = follow_dns(inner).await {
         tracing::warn!(%error, "mail that waited for DNS could not be made due; it keeps its schedule");
     }
-    if inner.nxdomain_guard.has_ended(now.monotonic) {
+    let is_believed = inner.nxdomain_guard.lock().has_ended(now.monotonic);
+    if is_believed {
         inner.observer.dns_believed();
     }
     if let Err(error) = follow_belief(inner).await {
@@ -138,14 +139,14 @@ async fn follow_dns<S: QueueStore>(inner: &Inner<S>) -> Result<(), QueueError> {
 /// of domains which were there lately had the same answer.
 async fn follow_belief<S: QueueStore>(inner: &Inner<S>) -> Result<(), QueueError> {
     let now = inner.now().monotonic;
-    if !inner.nxdomain_guard.take_put_off(now) {
+    if !inner.nxdomain_guard.lock().take_put_off(now) {
         return Ok(());
     }
     inner.policies.forget_failed_look_ups(None);
     inner.look_again();
     for reason in [Reason::DnsTemporary, Reason::NoSuchDomain] {
         let made_due = make_due(inner, reason).await;
-        made_due.inspect_err(|_| inner.nxdomain_guard.still_put_off(now))?;
+        made_due.inspect_err(|_| inner.nxdomain_guard.lock().still_put_off(now))?;
     }
     Ok(())
 }

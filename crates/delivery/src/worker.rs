@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use attempt::{Case, Reason};
 use mail_types::{Host, Timestamp};
+use nxdomain_guard::Existence;
 use outbound_queue::{Edit, Leased, Now, QueueStore, Target};
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -17,7 +18,6 @@ use crate::failure::Weight;
 use crate::findings::Findings;
 use crate::lane::{Lane, Next};
 use crate::learn::learn;
-use crate::nxdomain_guard::Existence;
 use crate::planner::{Hosts, MAX_HOSTS, Plan, Planner};
 use crate::poison::{self, caught};
 use crate::policy::{Judgement, is_enforced, judge};
@@ -416,7 +416,7 @@ fn note_existence<S: QueueStore>(inner: &Inner<S>, lane: &Lane, plan: &Plan) {
         Hosts::Candidates(_) | Hosts::Undeliverable { .. } => Existence::There,
     };
     let now = inner.now().monotonic;
-    inner.nxdomain_guard.note(domain, existence, now);
+    inner.nxdomain_guard.lock().note(domain, existence, now);
 }
 
 /// Whether the lease still holds and the message still belongs here. Mail that a change of the

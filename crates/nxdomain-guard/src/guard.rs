@@ -10,16 +10,10 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use mail_types::Domain;
-use parking_lot::Mutex;
 
 /// What DNS said of domains lately.
 #[derive(Debug, Default)]
-pub(crate) struct NxdomainGuard {
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
+pub struct NxdomainGuard {
     /// When each was last asked for, and whether it was said not to exist; monotonic. On a busy relay not all
     /// of them.
     domains: HashMap<Domain, Answer>,
@@ -44,7 +38,8 @@ struct Answer {
 
 /// A definite answer about a domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Existence {
+pub enum Existence {
+    /// It is there.
     There,
     /// NXDOMAIN, by the resolver's word alone.
     Absent,
@@ -54,48 +49,47 @@ pub(crate) enum Existence {
 
 /// Why no NXDOMAIN is believed now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Doubt {
+pub struct Doubt {
     /// Domains that are said not to exist.
-    pub(crate) absent: usize,
+    pub absent: usize,
     /// Of so many that were asked for.
-    pub(crate) asked: usize,
-    /// Nobody has been told within the last [`WINDOW`].
-    pub(crate) news: bool,
+    pub asked: usize,
+    /// Nobody has been told within the last five minutes.
+    pub news: bool,
 }
 
 impl NxdomainGuard {
     /// DNS has given a definite answer about a domain.
-    pub(crate) fn note(&self, domain: &Domain, existence: Existence, now: Duration) {
+    pub fn note(&mut self, domain: &Domain, existence: Existence, now: Duration) {
         let absent = existence == Existence::Absent;
-        let mut state = self.state.lock();
-        let gone = state.existed.note(domain, existence, now);
-        if state.domains.len() >= MOST {
-            state.forget(now);
+        let gone = self.existed.note(domain, existence, now);
+        if self.domains.len() >= MOST {
+            self.forget(now);
         }
         let answer = Answer {
             at: now,
             absent,
             gone,
         };
-        if state.domains.len() < MOST || state.domains.contains_key(domain) {
-            state.domains.insert(domain.clone(), answer);
+        if self.domains.len() < MOST || self.domains.contains_key(domain) {
+            self.domains.insert(domain.clone(), answer);
         }
-        state.latest.retain(|(other, _)| other != domain);
-        state.latest.push_back((domain.clone(), answer));
-        if state.latest.len() > LATEST {
-            state.latest.pop_front();
+        self.latest.retain(|(other, _)| other != domain);
+        self.latest.push_back((domain.clone(), answer));
+        if self.latest.len() > LATEST {
+            self.latest.pop_front();
         }
     }
 
     /// Whether no NXDOMAIN is to be believed now.
-    pub(crate) fn doubt(&self, now: Duration) -> Option<Doubt> {
-        let mut state = self.state.lock();
-        state.forget(now);
-        let (absent, asked) = state.suspicious()?;
-        state.put_off = Some(now);
-        let news = state.told.is_none_or(|told| told + WINDOW <= now);
+    #[must_use]
+    pub fn doubt(&mut self, now: Duration) -> Option<Doubt> {
+        self.forget(now);
+        let (absent, asked) = self.suspicious()?;
+        self.put_off = Some(now);
+        let news = self.told.is_none_or(|told| told + WINDOW <= now);
         if news {
-            state.told = Some(now);
+            self.told = Some(now);
         }
         Some(Doubt {
             absent,
@@ -105,48 +99,47 @@ impl NxdomainGuard {
     }
 
     /// Whether what has been told of a doubt is over; then it is taken for told.
-    pub(crate) fn has_ended(&self, now: Duration) -> bool {
-        let mut state = self.state.lock();
-        if state.told.is_none() {
+    #[must_use]
+    pub fn has_ended(&mut self, now: Duration) -> bool {
+        if self.told.is_none() {
             return false;
         }
-        state.forget(now);
-        state.suspicious().is_none() && state.told.take().is_some()
+        self.forget(now);
+        self.suspicious().is_none() && self.told.take().is_some()
     }
 
     /// Whether mail that was put off in doubt is to be made due, which is then taken for done: there is no doubt
-    /// any more, and the resolver has found a domain since. That it was asked nothing for a while says nothing of it, and the
-    /// first ones that it denied then would be believed.
-    pub(crate) fn take_put_off(&self, now: Duration) -> bool {
-        let mut state = self.state.lock();
-        let Some(put_off) = state.put_off else {
+    /// any more, and the resolver has found a domain since. That it was asked nothing for a while says nothing of
+    /// it, and the first ones that it denied then would be believed.
+    #[must_use]
+    pub fn take_put_off(&mut self, now: Duration) -> bool {
+        let Some(put_off) = self.put_off else {
             return false;
         };
-        if state.woken.is_some_and(|woken| now < woken + WINDOW) {
+        if self.woken.is_some_and(|woken| now < woken + WINDOW) {
             return false;
         }
-        state.forget(now);
-        let mut latest = state.latest.iter();
+        self.forget(now);
+        let mut latest = self.latest.iter();
         let is_over = latest.any(|(_, answer)| !answer.absent && answer.at > put_off)
-            && state.suspicious().is_none();
+            && self.suspicious().is_none();
         if is_over {
-            (state.put_off, state.woken) = (None, Some(now));
+            (self.put_off, self.woken) = (None, Some(now));
         }
         is_over
     }
 
     /// That mail could not be made due.
-    pub(crate) fn still_put_off(&self, now: Duration) {
-        self.state.lock().put_off.get_or_insert(now);
+    pub fn still_put_off(&mut self, now: Duration) {
+        self.put_off.get_or_insert(now);
     }
 
     /// How long the domain must still be gone before that is believed, since it was there lately.
-    pub(crate) fn still_to_wait(&self, domain: &Domain, now: Duration) -> Option<Duration> {
-        self.state.lock().existed.still_to_wait(domain, now)
+    #[must_use]
+    pub fn still_to_wait(&self, domain: &Domain, now: Duration) -> Option<Duration> {
+        self.existed.still_to_wait(domain, now)
     }
-}
 
-impl State {
     fn forget(&mut self, now: Duration) {
         self.domains.retain(|_, answer| answer.at + WINDOW > now);
         self.latest.retain(|(_, answer)| answer.at + WINDOW > now);
@@ -256,7 +249,7 @@ mod tests {
         Domain::parse(&format!("d{n}.test")).unwrap()
     }
 
-    fn ask(guard: &NxdomainGuard, range: std::ops::Range<usize>, absent: bool, now: Duration) {
+    fn ask(guard: &mut NxdomainGuard, range: std::ops::Range<usize>, absent: bool, now: Duration) {
         let existence = if absent { ABSENT } else { THERE };
         for n in range {
             guard.note(&domain(n), existence, now);
@@ -273,56 +266,56 @@ mod tests {
 
     #[test]
     fn h1_30_nxdomain_is_doubted_only_if_nearly_everything_is_gone() {
-        let guard = NxdomainGuard::default();
-        ask(&guard, 0..9, true, at(1));
+        let mut guard = NxdomainGuard::default();
+        ask(&mut guard, 0..9, true, at(1));
         assert_eq!(guard.doubt(at(1)), None, "a few mistyped domains");
-        ask(&guard, 0..9, true, at(2));
+        ask(&mut guard, 0..9, true, at(2));
         assert_eq!(guard.doubt(at(2)), None, "the same ones again");
-        ask(&guard, 9..19, true, at(3));
+        ask(&mut guard, 9..19, true, at(3));
         assert_eq!(guard.doubt(at(3)), doubt(19, 19, true));
         assert_eq!(guard.doubt(at(4)), doubt(19, 19, false), "told once");
-        ask(&guard, 19..21, false, at(4));
+        ask(&mut guard, 19..21, false, at(4));
         assert_eq!(guard.doubt(at(4)), doubt(19, 21, false));
-        ask(&guard, 21..22, false, at(4));
+        ask(&mut guard, 21..22, false, at(4));
         assert_eq!(guard.doubt(at(4)), None, "19 of 22 are under nine tenths");
-        ask(&guard, 30..50, true, at(5));
+        ask(&mut guard, 30..50, true, at(5));
         assert_eq!(guard.doubt(at(5)), doubt(39, 42, false));
         assert_eq!(guard.doubt(at(305)), None, "five minutes later");
-        ask(&guard, 50..60, true, at(306));
+        ask(&mut guard, 50..60, true, at(306));
         assert_eq!(guard.doubt(at(306)), doubt(10, 10, true));
         assert!(!guard.has_ended(at(307)));
-        ask(&guard, 60..62, false, at(308));
+        ask(&mut guard, 60..62, false, at(308));
         assert!(guard.has_ended(at(308)));
         assert!(!guard.has_ended(at(309)), "once");
     }
 
     #[test]
     fn h1_30_the_latest_answers_count_whatever_was_before() {
-        let guard = NxdomainGuard::default();
-        ask(&guard, 0..100, false, at(1));
-        ask(&guard, 100..109, true, at(35));
+        let mut guard = NxdomainGuard::default();
+        ask(&mut guard, 0..100, false, at(1));
+        ask(&mut guard, 100..109, true, at(35));
         assert_eq!(guard.doubt(at(35)), None, "a few mistyped domains");
-        ask(&guard, 109..110, true, at(35));
+        ask(&mut guard, 109..110, true, at(35));
         assert_eq!(guard.doubt(at(35)), doubt(10, 10, true));
-        ask(&guard, 0..1, false, at(36));
+        ask(&mut guard, 0..1, false, at(36));
         assert_eq!(guard.doubt(at(36)), None, "one is there");
     }
 
     #[test]
     fn h1_30_domains_that_were_there_do_not_end_in_swarms() {
-        let guard = NxdomainGuard::default();
-        ask(&guard, 0..20, false, at(1));
-        ask(&guard, 0..2, true, at(40_000));
+        let mut guard = NxdomainGuard::default();
+        ask(&mut guard, 0..20, false, at(1));
+        ask(&mut guard, 0..2, true, at(40_000));
         assert_eq!(guard.doubt(at(40_000)), None, "two may have ended");
-        ask(&guard, 2..3, true, at(40_001));
+        ask(&mut guard, 2..3, true, at(40_001));
         assert_eq!(guard.doubt(at(40_001)), doubt(3, 3, true));
-        ask(&guard, 0..3, false, at(40_002));
+        ask(&mut guard, 0..3, false, at(40_002));
         assert_eq!(guard.doubt(at(40_002)), None, "they are there again");
     }
 
     #[test]
     fn h1_30_the_end_of_a_domain_that_was_there_is_believed_when_seen_again_later() {
-        let guard = NxdomainGuard::default();
+        let mut guard = NxdomainGuard::default();
         let (known, other) = (domain(0), domain(1));
         guard.note(&known, THERE, at(1));
         guard.note(&known, ABSENT, at(60));
@@ -351,62 +344,60 @@ mod tests {
 
     #[test]
     fn h1_30_domains_that_have_ended_raise_no_doubt_for_ever() {
-        let guard = NxdomainGuard::default();
-        ask(&guard, 0..3, false, at(1));
-        ask(&guard, 0..3, true, at(60));
+        let mut guard = NxdomainGuard::default();
+        ask(&mut guard, 0..3, false, at(1));
+        ask(&mut guard, 0..3, true, at(60));
         assert_eq!(guard.doubt(at(60)), doubt(3, 3, true));
         let later = at(60) + BELIEVED_AFTER;
-        ask(&guard, 0..3, true, later);
+        ask(&mut guard, 0..3, true, later);
         assert_eq!(guard.doubt(later), None);
     }
 
     #[test]
     fn h1_30_the_latest_answers_count_however_much_was_asked_before() {
-        let guard = NxdomainGuard::default();
-        ask(&guard, 0..MOST, false, at(1));
+        let mut guard = NxdomainGuard::default();
+        ask(&mut guard, 0..MOST, false, at(1));
         // All of them new, and there is no room to remember them among the others.
-        ask(&guard, MOST..MOST + LATEST, true, at(2));
+        ask(&mut guard, MOST..MOST + LATEST, true, at(2));
         assert_eq!(guard.doubt(at(2)), doubt(LATEST, LATEST, true));
         assert_eq!(guard.doubt(at(302)), None, "five minutes later");
     }
 
     #[test]
     fn h1_30_mail_that_was_put_off_is_made_due_once_the_resolver_finds_domains_again() {
-        let guard = NxdomainGuard::default();
-        ask(&guard, 0..20, false, at(1));
+        let mut guard = NxdomainGuard::default();
+        ask(&mut guard, 0..20, false, at(1));
         assert!(!guard.take_put_off(at(1)), "none was");
-        ask(&guard, 20..30, true, at(2));
+        ask(&mut guard, 20..30, true, at(2));
         assert!(guard.doubt(at(2)).is_some());
         assert!(!guard.take_put_off(at(3)));
         assert!(guard.has_ended(at(400)), "nobody has asked anything since");
         assert!(!guard.take_put_off(at(400)), "and nobody knows anything");
-        ask(&guard, 30..31, false, at(401));
+        ask(&mut guard, 30..31, false, at(401));
         assert!(guard.take_put_off(at(402)));
         assert!(!guard.take_put_off(at(403)), "once");
         // A resolver that lies now and then: not each time at once.
-        ask(&guard, 40..50, true, at(410));
+        ask(&mut guard, 40..50, true, at(410));
         assert!(guard.doubt(at(410)).is_some());
-        ask(&guard, 50..51, false, at(411));
+        ask(&mut guard, 50..51, false, at(411));
         assert_eq!(guard.doubt(at(411)), None);
         assert!(!guard.take_put_off(at(411)), "a little while ago");
-        ask(&guard, 51..52, false, at(702));
+        ask(&mut guard, 51..52, false, at(702));
         assert!(guard.take_put_off(at(702)), "and not forgotten");
         guard.still_put_off(at(703));
-        ask(&guard, 52..53, false, at(1010));
+        ask(&mut guard, 52..53, false, at(1010));
         assert!(guard.take_put_off(at(1010)), "it could not be made due");
     }
 
     #[test]
     fn h1_30_memory_is_bounded() {
-        let guard = NxdomainGuard::default();
-        ask(&guard, 0..MOST + 10, true, at(1));
-        ask(&guard, 0..MOST + 10, false, at(2));
-        let state = guard.state.lock();
-        assert_eq!(state.domains.len(), MOST);
-        assert!(state.existed.young.len() + state.existed.old.len() <= MOST);
-        assert!(state.latest.len() <= LATEST);
-        drop(state);
-        ask(&guard, MOST + 10..MOST + 11, false, at(400));
-        assert_eq!(guard.state.lock().domains.len(), 1);
+        let mut guard = NxdomainGuard::default();
+        ask(&mut guard, 0..MOST + 10, true, at(1));
+        ask(&mut guard, 0..MOST + 10, false, at(2));
+        assert_eq!(guard.domains.len(), MOST);
+        assert!(guard.existed.young.len() + guard.existed.old.len() <= MOST);
+        assert!(guard.latest.len() <= LATEST);
+        ask(&mut guard, MOST + 10..MOST + 11, false, at(400));
+        assert_eq!(guard.domains.len(), 1);
     }
 }

@@ -1,0 +1,5 @@
+//! Doubts a resolver that says of domains that they do not exist, though they should.
+
+mod guard;
+
+pub use guard::{Doubt, Existence, NxdomainGuard};

@@ -146,6 +146,27 @@ testkit::net_test! {
         assert!(rcpt(&mut client).await.starts_with("250 "));
     }
 
+    async fn what_is_asked_does_not_wait_for_a_reload_that_hangs_on_a_disk() {
+        let net = Net::start().await;
+        let users = Users::new(&[("relay", PASSWORD)]).await;
+        let config = net.config().set("access.users-file", &format!("\"{}\"", users.path().display()));
+        let relay = Relay::start(config).await;
+        // A pipe that nobody writes to is a disk that does not answer.
+        std::fs::remove_file(users.path()).unwrap();
+        let pipe = std::process::Command::new("mkfifo").args(["-m", "600"]).arg(users.path()).status();
+        assert!(pipe.unwrap().success());
+        relay.hang_up();
+        let path = users.path();
+        let opened = tokio::task::spawn_blocking(move || std::fs::OpenOptions::new().write(true).open(path));
+        // It can be opened as soon as the reload reads it, which goes on until we close it.
+        let _open = opened.await.unwrap().unwrap();
+        let never = relay.cli(&["explain", "0000000000z"]).await;
+        assert!(never.stderr.contains("grep 0000000000z /"), "{never:?}");
+        // Of another one that is waiting there is nothing to be told yet.
+        let status = ok(&relay, &["status"]).await.stdout;
+        assert!(!status.contains("failed at "), "{status}");
+    }
+
     async fn a_relay_whose_listeners_are_all_closed_is_not_ready() {
         let net = Net::start().await;
         let at = format!("address = [\"{SECOND}\"]\n");

@@ -358,23 +358,23 @@ pub(super) fn event_log(s: &Settings) -> anyhow::Result<(EventLog, Arc<web::Feed
 }
 
 /// How events are written, with what `auto` comes to here.
-fn log_format(s: &Settings) -> Format {
+fn log_format(log: &settings::Log) -> Format {
     use std::io::IsTerminal;
-    let terminal = s.log.file.is_none() && std::io::stdout().is_terminal();
-    match s.log.format {
+    let terminal = log.file.is_none() && std::io::stdout().is_terminal();
+    match log.format {
         LogFormat::Json => Format::Json,
         LogFormat::Postfix => Format::Postfix,
         LogFormat::Text => Format::Text { colour: terminal },
         LogFormat::Journald => Format::Journal,
         LogFormat::Auto if terminal => Format::Text { colour: true },
-        LogFormat::Auto if s.log.file.is_none() && stdout_is_the_journal() => Format::Journal,
+        LogFormat::Auto if log.file.is_none() && stdout_is_the_journal() => Format::Journal,
         LogFormat::Auto => Format::Json,
     }
 }
 
 /// What finds a message in the log, where it is written now.
-pub(super) fn log_search(s: &Settings, id: QueueId) -> String {
-    match (log_format(s), &s.log.file) {
+pub(super) fn log_search(log: &settings::Log, id: QueueId) -> String {
+    match (log_format(log), &log.file) {
         (Format::Journal, _) => format!("`journalctl QUEUE_ID={id}`."),
         (_, Some(file)) => format!(
             "`grep {id} {}`, and the same in what has been rotated away.",
@@ -387,7 +387,7 @@ pub(super) fn log_search(s: &Settings, id: QueueId) -> String {
 
 /// Where events go, opened.
 pub(super) fn outlet(s: &Settings) -> anyhow::Result<Outlet> {
-    let format = log_format(s);
+    let format = log_format(&s.log);
     let target = match (format, &s.log.file) {
         (Format::Journal, _) => Target::Journal(&s.log.syslog_name),
         (_, Some(file)) => Target::File(file),

@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use attempt::Level;
 use delivery::Delivery;
 use outbound_queue::QueueStore;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use settings::{BareNewline, ConfigError, Listener, ListenerContent, Settings, Severity, Values};
 use smtp_server::Reins;
 
@@ -27,6 +27,8 @@ use crate::logging::SetLevel;
 pub(crate) struct Reloading<S> {
     /// What is in force.
     pub(crate) running: Mutex<(Settings, Values)>,
+    /// How and where the log is written, for whoever cannot wait for the disks that a reload reads.
+    pub(crate) log: ArcSwap<settings::Log>,
     pub(crate) delivery: Option<Delivery<S>>,
     pub(crate) placed: Arc<Placed>,
     pub(crate) set_level: SetLevel,
@@ -47,24 +49,38 @@ impl<S: QueueStore> Process<S> {
     /// Reads the configuration anew; whoever asked for it, the log has what is wrong (row H7-11).
     ///
     /// # Errors
-    /// As [`Self::read_anew`].
+    /// What is wrong, errors first, each on a line; everything stays as it was.
     pub(super) fn reload(&self) -> Result<ReloadResult, String> {
-        self.read_anew().map_err(|refused| {
-            self.refused(&refused.errors);
-            refused.all
-        })
+        // First, and until all is told: of two at the same time the one that read the older file must not
+        // have the last word, whatever came of either.
+        let mut running = self.reloading.running.lock();
+        let changes = match self.read_anew(&mut running) {
+            Ok(changes) => changes,
+            Err(refused) => {
+                self.refused(&running, &refused.errors);
+                return Err(refused.all);
+            }
+        };
+        drop(running);
+        self.tell_of_what_ends();
+        self.tell(&changes.all);
+        Ok(result(
+            changes.all,
+            changes.same_routes && !self.trust.routes.is_empty(),
+            self.logins.is_some(),
+        ))
     }
 
-    fn refused(&self, error: &str) {
+    fn refused(&self, running: &MutexGuard<'_, (Settings, Values)>, error: &str) {
         // Whoever rotates the log signals for a new file, whatever became of the configuration since:
         // the old one is deleted some day, and this event is to be read.
-        match open::outlet(&self.reloading.settings()) {
+        match open::outlet(&running.0) {
             Ok(outlet) => self.observer.log.switch(outlet),
             Err(problem) => tracing::error!(%problem, "the log is not opened anew"),
         }
         // An event is one line.
         let detail = error.lines().collect::<Vec<_>>().join("; ");
-        let at = self.observer.clock.wall().rfc3339();
+        let at = self.observer.now().rfc3339();
         let failed = format!("failed at {at}: {detail}");
         self.observer.counts.reload.lock().failed = Some(failed);
         let detail = format!("{STAYS}: {detail}");
@@ -74,14 +90,15 @@ impl<S: QueueStore> Process<S> {
     }
 
     /// # Errors
-    /// What is wrong, errors first, each on a line; everything stays as it was.
-    fn read_anew(&self) -> Result<ReloadResult, Refused> {
+    /// What is wrong; everything stays as it was.
+    fn read_anew(
+        &self,
+        running: &mut MutexGuard<'_, (Settings, Values)>,
+    ) -> Result<Changes, Refused> {
         let now = self.observer.clock.wall();
-        // First: of two at the same time the one that read the older file must not be the last word.
-        let mut running = self.reloading.running.lock();
         let sources = settings::Sources::of_system(self.settings.file.as_deref(), now);
         let loaded = sources.and_then(|s| settings::load(&s))?;
-        let (old, values) = &mut *running;
+        let (old, values) = &mut **running;
         let ports = Ports::compare(&old.listeners, &loaded.settings.listeners);
         let next = combined(old, &loaded.settings, ports);
         let outlet = open::outlet(&next).map_err(|e| e.to_string())?;
@@ -108,11 +125,12 @@ impl<S: QueueStore> Process<S> {
         descriptors::provide(&next, &self.observer);
         self.page.replace(page);
         self.observer.log.switch(outlet);
+        self.reloading.log.store(Arc::new(next.log.clone()));
         self.reloading.placed.replace(told.clone());
         if let Some(delivery) = &self.reloading.delivery {
             delivery.reconfigure(told);
         }
-        let changes: Vec<ConfigChange> = values
+        let all: Vec<ConfigChange> = values
             .changes(&loaded.values)
             .into_iter()
             .map(|c| ConfigChange {
@@ -126,16 +144,9 @@ impl<S: QueueStore> Process<S> {
         *old = next;
         *self.observer.counts.reload.lock() = LastReloadView {
             failed: None,
-            needs_restart: waiting(&changes),
+            needs_restart: waiting(&all),
         };
-        drop(running);
-        self.tell_of_what_ends();
-        self.tell(&changes);
-        Ok(result(
-            changes,
-            same_routes && !self.trust.routes.is_empty(),
-            self.logins.is_some(),
-        ))
+        Ok(Changes { all, same_routes })
     }
 
     fn tell(&self, changes: &[ConfigChange]) {
@@ -163,6 +174,13 @@ impl<S: QueueStore> Process<S> {
         self.observer
             .process("config.reloaded", Level::Info, &fields);
     }
+}
+
+/// What a reload changed.
+struct Changes {
+    all: Vec<ConfigChange>,
+    /// Routes were read anew with their files.
+    same_routes: bool,
 }
 
 /// Why a reload changed nothing.
@@ -387,24 +405,4 @@ const AT_ONCE: [&str; 14] = [
 ];
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn h7_11_what_changes_at_once_is_documented() {
-        let document = include_str!("../../../../docs/listeners.md");
-        let start = document.find("## What a reload changes").unwrap();
-        let section = document[start..].split("\n## ").next().unwrap();
-        for name in SECTIONS {
-            let word = match name.strip_suffix('[') {
-                Some(table) => format!("`[[{table}]]`"),
-                None => format!("`{name}*`"),
-            };
-            assert!(section.contains(&word), "{word}");
-        }
-        let keys = AT_ONCE.into_iter().chain(OF_SESSIONS);
-        for key in keys.chain(OF_CERTIFICATES) {
-            assert!(section.contains(&format!("`{key}`")), "{key}");
-        }
-    }
-}
+mod tests;

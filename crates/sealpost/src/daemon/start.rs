@@ -102,6 +102,7 @@ pub(crate) async fn run(
         observer: observer.clone(),
         reloading: Reloading {
             running: Mutex::new((settings.clone(), values)),
+            log: ArcSwap::from_pointee(settings.log.clone()),
             delivery: delivery.as_ref().map(|(engine, _)| engine.clone()),
             placed,
             set_level,

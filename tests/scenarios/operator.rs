@@ -346,6 +346,8 @@ testkit::net_test! {
         // Who looks where it was is told where to look.
         let gone = relay.cli(&["queue", "show", &ids[2]]).await;
         assert!(gone.stderr.contains(&format!("sealpost explain {}", ids[2])), "{gone:?}");
+        let never = relay.cli(&["queue", "show", "0000000000z"]).await;
+        assert!(never.stderr.contains("says how it ended, if that is remembered"), "{never:?}");
         let never = relay.cli(&["explain", "0000000000z"]).await;
         assert_eq!(never.code, Some(65), "{never:?}");
         assert!(never.stderr.contains("does not remember") && never.stderr.contains("grep 0000000000z /"), "{never:?}");

@@ -79,9 +79,9 @@ pub(crate) async fn show<S: QueueStore>(
     let id = parse_id(&id)?;
     let view = control.queue.show(id, control.now()).await;
     let view = view.map_err(|error| match error {
-        QueueError::NotFound(_) => {
-            Problem::from(error).also(&format!("`sealpost explain {id}` says how it ended"))
-        }
+        QueueError::NotFound(_) => Problem::from(error).also(&format!(
+            "`sealpost explain {id}` says how it ended, if that is remembered"
+        )),
         other => other.into(),
     })?;
     let dialogue = |destination: &_, reason| control.delivery.dialogue(destination, reason);

@@ -72,6 +72,14 @@ testkit::net_test! {
         sent(&relay, &new).await;
         let listed = ok(&relay, &["queue", "list", "--state", "held", "--json"]).await.stdout;
         assert!(listed.contains(&old), "{listed}");
+        // It is our move, and it is said what that is.
+        let ours = ok(&relay, &["queue", "list", "--side", "us", "--json"]).await.stdout;
+        assert_eq!(ours, listed);
+        let summary = ok(&relay, &["queue", "summary", "--json"]).await.json();
+        let row = &summary["rows"][0];
+        assert_eq!((&row["side"], &row["held"]), (&"us".into(), &true.into()), "{summary}");
+        assert!(row["sentence"].as_str().unwrap().contains("`sealpost queue release --domain d.test`"), "{summary}");
+        assert!(ok(&relay, &["status"]).await.stdout.contains("1 for us"));
         assert_eq!(mx.messages().len(), 1);
         ok(&relay, &["queue", "release", "--all"]).await;
         sent(&relay, &old).await;

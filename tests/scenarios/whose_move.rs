@@ -203,8 +203,20 @@ testkit::net_test! {
         let relay = net.relay().await;
         let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
         deferred(&relay, &id).await;
+        let row = |summary: serde_json::Value, list: &'static str| summary[list][0].clone();
+        let summary = ok(&relay, &["queue", "summary", "--json"]).await.json();
+        assert_eq!(row(summary, "rows")["side"], "wait");
         ok(&relay, &["queue", "hold", &id]).await;
+        let summary = ok(&relay, &["queue", "summary", "--json"]).await.json();
+        for (list, of) in [("rows", "sentence"), ("reasons", "said")] {
+            let row = row(summary.clone(), list);
+            assert_eq!((&row["side"], &row["held"], &row["reason"]), (&"us".into(), &true.into(), &"remote-4xx".into()), "{row}");
+            assert!(row[of].to_string().contains("sealpost queue release"), "{row}");
+        }
+        let listed = ok(&relay, &["queue", "list", "--side", "us", "--json"]).await.json();
+        assert_eq!(listed["side"], "us", "{listed}");
         let told = ok(&relay, &["explain", &id]).await.stdout;
+        assert!(!told.contains("Nobody has to act"), "{told}");
         assert!(told.contains("not given up as long as it is held"), "{told}");
         assert!(!told.contains("It is given up"), "{told}");
         let shown = ok(&relay, &["queue", "show", &id]).await.stdout;

@@ -110,7 +110,7 @@ async fn of_message<S: QueueStore>(
             };
             sections.add(
                 &format!("Why mail for {whose} waits"),
-                message::failure(cause.entry, name),
+                message::failure(cause.entry, name, view.is_held()),
             );
         }
         let (Some(domain), Some(look)) = (domain, look) else {

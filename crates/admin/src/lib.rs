@@ -25,6 +25,7 @@ mod queue_view;
 mod routes;
 mod serve;
 mod status;
+mod summary_view;
 mod traces;
 
 pub use api_types::{

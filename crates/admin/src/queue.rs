@@ -1,23 +1,23 @@
 //! `/v1/queue`: list, show, summary.
 use std::sync::Arc;
 
-use attempt::{Facts, Side};
+use attempt::Side;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Json;
 use delivery::RouteTable;
 use mail_types::{Host, MailboxError, QueueId};
 use outbound_queue::{
-    Addresses, Blame, Cursor, MessageState, QueueError, QueueStore, ReasonCount, SuspendedSides,
-    WantedSide,
+    Addresses, Cursor, MessageState, QueueError, QueueStore, SuspendedSides, WantedSide,
+    goes_by_suspension,
 };
 
 use crate::kept_back::KeptBack;
 use crate::paused;
 use crate::problem::{Problem, quoted};
 use crate::queue_view::{detail, item};
+use crate::summary_view::{by_reason, held, in_a_word, is_parked, sentence};
 use crate::{
-    CaseCount, CaseView, Control, DestinationSummary, Filter, Page, ProblemDetails, QueueDetail,
-    QueueItem, QueueSummary, ReasonSummary,
+    Control, DestinationSummary, Filter, Page, ProblemDetails, QueueDetail, QueueItem, QueueSummary,
 };
 
 /// Waiting messages that match, in the order of their next attempt. A page may have fewer than `limit`,
@@ -119,8 +119,7 @@ pub(crate) async fn summary<S: QueueStore>(
     };
     let rows = summary.rows.into_iter().map(|row| {
         let (domain, route) = in_words(&row.destination, &settings.routes);
-        let put_off = Some(attempt::Reason::DestinationSuspended.key());
-        let cause = (row.reason.as_deref() == put_off)
+        let cause = goes_by_suspension(row.reason.as_deref(), row.held)
             .then(|| control.delivery.suspended_for(&row.destination))
             .flatten();
         let pause = pause_of(&domain);
@@ -128,7 +127,9 @@ pub(crate) async fn summary<S: QueueStore>(
         let left_alone = cause
             .and_then(|_| control.delivery.suspended(&row.destination))
             .map(|(_, cause)| cause);
+        let is_held = row.held && !is_parked(row.reason.as_deref());
         let sentence = match (pause, row.blame) {
+            _ if is_held => Some(held(&domain)),
             (Some(pause), None) => Some(paused::sentence(pause)),
             _ => left_alone.or_else(|| Some(sentence(row.blame?, &domain))),
         };
@@ -139,6 +140,7 @@ pub(crate) async fn summary<S: QueueStore>(
             cause: cause.map(|(reason, _)| reason.key().to_owned()),
             reason: row.reason.map(|r| r.to_string()),
             sentence,
+            held: row.held,
             paused: pause.is_some(),
             messages: row.count,
             oldest: row.oldest.rfc3339(),
@@ -187,82 +189,6 @@ fn in_words(
         Some(parsed) => routes.in_words(&parsed),
         None => (destination.to_string(), None),
     }
-}
-
-fn in_a_word(side: Side) -> String {
-    side.key().to_owned()
-}
-
-/// What is said of mail for which something else is to be said than usually of its reason.
-fn said(reason: Option<&str>, blame: Option<Blame>) -> Option<CaseView> {
-    let is_usual = |b: &Blame| reason == Some(b.reason.key()) && *b == b.reason.into();
-    blame.filter(|blame| !is_usual(blame)).map(in_case)
-}
-
-/// What happened to most of a row's mail.
-fn sentence(blame: Blame, domain: &str) -> String {
-    let Blame { reason, case, by } = blame;
-    reason.sentence(&Facts {
-        domain,
-        case,
-        by,
-        ..Facts::default()
-    })
-}
-
-fn in_case(blame: Blame) -> CaseView {
-    let Blame { reason, case, by } = blame;
-    let facts = Facts {
-        case,
-        by,
-        ..Facts::default()
-    };
-    let explanation = reason.explanation_in(case).iter();
-    CaseView {
-        sentence: reason.sentence(&facts),
-        advice: reason.advice(&facts),
-        explanation: explanation.map(|text| (*text).to_owned()).collect(),
-        clause: (!reason.is_explained_apart(case)).then(|| reason.clause().to_owned()),
-    }
-}
-
-/// What is said of each case; one remedy must not stand for mail that needs another.
-fn cases(counts: &[(Option<Blame>, u64)]) -> Vec<CaseCount> {
-    let mut cases: Vec<CaseCount> = Vec::new();
-    for (blame, messages) in counts {
-        let Some(said) = blame.map(in_case) else {
-            continue;
-        };
-        match cases.iter_mut().find(|case| case.said == said) {
-            Some(case) => case.messages += messages,
-            None => cases.push(CaseCount {
-                messages: *messages,
-                said,
-            }),
-        }
-    }
-    cases
-}
-
-fn by_reason(reasons: Vec<ReasonCount>) -> Vec<ReasonSummary> {
-    let rows = reasons.into_iter().map(|row| {
-        let cases = cases(&row.cases);
-        let said = match &*row.cases {
-            [(blame, _)] => said(row.reason.as_deref(), *blame),
-            // Of several that are told alike.
-            _ => cases.first().map(|case| case.said.clone()),
-        };
-        let is_one = cases.len() < 2;
-        ReasonSummary {
-            side: row.side.map(in_a_word),
-            said: said.filter(|_| is_one),
-            cases: if is_one { Vec::new() } else { cases },
-            reason: row.reason.map(|reason| reason.to_string()),
-            messages: row.messages,
-            domains: row.destinations,
-        }
-    });
-    rows.collect()
 }
 
 pub(crate) fn parse_id(text: &str) -> Result<QueueId, Problem> {
@@ -353,8 +279,7 @@ pub(crate) fn to_filter(
         return Err(Problem::parameter("reason", detail));
     }
     let side = filter.side.as_deref().map(|text| {
-        let sides = [Side::Us, Side::RecipientAdmin, Side::Wait];
-        let known = sides.into_iter().find(|side| side.key() == text);
+        let known = Side::ALL.into_iter().find(|side| side.key() == text);
         known.ok_or_else(|| {
             let detail = format!(
                 "there is no side {}; the sides are us, recipient-admin and wait",

@@ -7,6 +7,7 @@ use delivery::Dialogue;
 use mail_types::Timestamp;
 use outbound_queue::{
     AttemptEntry, Destination, Done, HostNote, MessageState, MessageView, RecipientState,
+    side_as_told,
 };
 
 use crate::kept_back::KeptBack;
@@ -52,22 +53,32 @@ pub(crate) fn item(
             .or_else(|| waits_for(view, suspended))
             .or_else(|| last.map(|entry| entry.note.detail.to_string())),
         side: waiting
-            .and_then(|(n, _)| side(view, n, sides))
+            .map(|(n, _)| n)
+            .or_else(|| first_pending(view))
+            .and_then(|n| side(view, n, sides))
             .map(|side| side.key().to_owned()),
     }
 }
 
-/// Whose move it is for a recipient: as all counts have it, what a suspension began with says so of all
-/// that is put off for it.
+fn first_pending(view: &MessageView) -> Option<usize> {
+    let mut recipients = view.recipients.iter();
+    recipients.position(|r| matches!(r.state, RecipientState::Pending(_)))
+}
+
+/// Whose move it is for a recipient, as all counts have it.
 fn side(
     view: &MessageView,
     recipient: usize,
     sides: impl Fn(&Destination) -> Option<Side>,
 ) -> Option<Side> {
     let state = view.recipients.get(recipient)?;
-    let put_off = state.reason.as_deref() == Some(Reason::DestinationSuspended.key());
-    let suspended = put_off.then(|| sides(&state.destination)).flatten();
-    suspended.or_else(|| view.side(recipient))
+    let (reason, held) = (state.reason.as_deref(), view.is_held());
+    side_as_told(
+        reason,
+        held,
+        view.side(recipient),
+        sides(&state.destination),
+    )
 }
 
 /// The first pause that keeps it back.

@@ -218,6 +218,9 @@ pub struct ReasonSummary {
     /// Whose move it is: `recipient-admin`, `us` or `wait`.
     #[serde(default)]
     pub side: Option<String>,
+    /// No attempt is made until it is released.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
     /// What is to be said of all of it, if that is not what `/v1/reasons` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub said: Option<CaseView>,
@@ -318,6 +321,9 @@ pub struct DestinationSummary {
     /// Why most of it waits, in a sentence.
     #[serde(default)]
     pub sentence: Option<String>,
+    /// No attempt is made until it is released.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
     /// No attempt is made while an operator keeps the domain paused.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,

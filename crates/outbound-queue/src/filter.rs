@@ -5,7 +5,7 @@ use std::sync::Arc;
 use attempt::Side;
 use mail_types::{Host, QueueId, Timestamp};
 
-use crate::moves::{Blame, PUT_OFF};
+use crate::moves::{Blame, side_as_told};
 use crate::state::{RecipientEntry, Stored};
 use crate::{Addresses, Destination, MessageState, MessageView, SuspendedSides};
 
@@ -115,11 +115,15 @@ pub struct Cancelled {
 }
 
 impl WantedSide {
-    pub(crate) fn is_of(&self, recipient: &RecipientEntry, usual: Option<Blame>) -> bool {
-        let put_off = recipient.reason.as_deref() == Some(PUT_OFF);
-        let suspended = self.suspended.get(&recipient.destination);
-        let side = suspended.copied().filter(|_| put_off);
-        side.or_else(|| usual.map(Blame::side)) == Some(self.side)
+    pub(crate) fn is_of(
+        &self,
+        recipient: &RecipientEntry,
+        held: bool,
+        usual: Option<Blame>,
+    ) -> bool {
+        let suspended = self.suspended.get(&recipient.destination).copied();
+        let (reason, usual) = (recipient.reason.as_deref(), usual.map(Blame::side));
+        side_as_told(reason, held, usual, suspended) == Some(self.side)
     }
 }
 

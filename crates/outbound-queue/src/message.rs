@@ -105,6 +105,12 @@ impl MessageView {
         of.find(&self.attempts)
     }
 
+    /// No attempt is made until it is released; a delivery of one of its parts may still be under way.
+    #[must_use]
+    pub const fn is_held(&self) -> bool {
+        self.next_attempt.is_none()
+    }
+
     /// Whose move it is for a recipient that waits, if there is a reason.
     #[must_use]
     pub fn side(&self, recipient: usize) -> Option<Side> {

@@ -21,6 +21,30 @@ pub struct Blame {
 /// message there before. For mail with the reason `destination-suspended`.
 pub type SuspendedSides = HashMap<Destination, Side>;
 
+/// Whose move it is as it is told now, of what waits for a reason: the one place that says so. What is held is
+/// ours to release, whatever befell it before; for what was put off with its destination that of
+/// what the suspension there began with; else what its last attempt says.
+#[must_use]
+pub fn side_as_told(
+    reason: Option<&str>,
+    held: bool,
+    usual: Option<Side>,
+    suspended: Option<Side>,
+) -> Option<Side> {
+    if held {
+        return Some(Side::Us);
+    }
+    suspended
+        .filter(|_| goes_by_suspension(reason, held))
+        .or(usual)
+}
+
+/// Whether what suspended its destination says why mail waits, while that lasts.
+#[must_use]
+pub fn goes_by_suspension(reason: Option<&str>, held: bool) -> bool {
+    !held && reason == Some(PUT_OFF)
+}
+
 impl Blame {
     /// Whose move it is.
     #[must_use]

@@ -70,7 +70,9 @@ impl Schedule {
         sender: u16,
     ) -> Timestamp {
         let key = (when.time, id);
-        let reason = self.reasons.number(when.reason.as_ref(), when.blame);
+        let reason = self
+            .reasons
+            .number(when.reason.as_ref(), when.blame, when.time == NEVER);
         if !self.destinations.contains_key(destination) {
             self.destinations
                 .insert(destination.clone(), Waiting::default());

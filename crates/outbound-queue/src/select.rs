@@ -85,7 +85,9 @@ impl Core {
                 })
                 && all(filter.recipient.as_ref(), |a| a.include(Some(mailbox)))
                 && all(filter.reason.as_deref(), |x| r.reason.as_deref() == Some(x))
-                && all(filter.side.as_ref(), |side| side.is_of(r, m.blame(n, r)))
+                && all(filter.side.as_ref(), |side| {
+                    side.is_of(r, m.held, m.blame(n, r))
+                })
                 && all(filter.attempts_over, |n| r.attempts > n)
         };
         all(filter.sender.as_ref(), |s| {

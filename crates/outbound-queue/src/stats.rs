@@ -62,6 +62,8 @@ pub struct ReasonCount {
     pub reason: Option<Arc<str>>,
     /// Whose move it is; `None` before the first attempt.
     pub side: Option<Side>,
+    /// No attempt is made until it is released.
+    pub held: bool,
     /// What says so, and of how many messages, the largest count first; `None` also where that is what a
     /// suspension began with.
     pub cases: Vec<(Option<Blame>, u64)>,
@@ -80,6 +82,8 @@ pub struct SummaryRow {
     pub reason: Option<Arc<str>>,
     /// Whose move it is; `None` before the first attempt.
     pub side: Option<Side>,
+    /// No attempt is made until it is released.
+    pub held: bool,
     /// What says so of the most of it; `None` before the first attempt.
     pub blame: Option<Blame>,
     /// How many.

@@ -103,6 +103,11 @@ pub enum Side {
     Wait,
 }
 
+impl Side {
+    /// All, who can do most about it first.
+    pub const ALL: [Self; 3] = [Self::Us, Self::RecipientAdmin, Self::Wait];
+}
+
 /// When a failure counts in TLS reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReportCondition {

@@ -267,6 +267,14 @@ impl Findings<'_> {
                 "shorten it, or write \"never\"",
             );
         }
+        if queue.hold_at_start {
+            self.warning(
+                "queue.hold-at-start",
+                "is true: at each start all mail in the queue is held until `sealpost queue release`"
+                    .into(),
+                "write false as soon as the restored data directory has been looked at",
+            );
+        }
         if settings.server.postmaster.is_none() {
             self.warning(
                 "server.postmaster",

@@ -10,7 +10,7 @@ export async function show(place) {
   const [summary, reasons] = await Promise.all([get("/v1/queue/summary", { limit: 2000 }), get("/v1/reasons")]);
   const known = new Map(reasons.map((reason) => [reason.key, reason]));
   const rows = group(summary.rows);
-  const all = summary.reasons.flatMap((total) => (total.reason ? [total] : apart(total, summary.rows.filter((row) => !row.reason && row.paused))));
+  const all = summary.reasons.flatMap((total) => (total.reason || total.held ? [total] : apart(total, summary.rows.filter((row) => !row.reason && !row.held && row.paused))));
   const open = all.length <= 3;
   const kept = summary.paused.length ? (await import("./pause.js")).list(summary.paused, Infinity, () => show(place)) : null;
   replace(place, el("h1", {}, "Deferrals"), kept && [el("h2", {}, "Paused"), kept],
@@ -36,7 +36,7 @@ function told(total, known) {
   const usual = known.get(total.reason);
   const cases = total.cases || [];
   const first = cases.length ? { ...cases[0], sentence: `${plural(cases.length, "cause")}, most of them: ${cases[0].sentence}` } : total.said;
-  return usual && { ...usual, ...first, cases };
+  return (usual || first) && { ...usual, ...first, cases };
 }
 
 // Causes of one reason, each with what is to be done.
@@ -49,12 +49,13 @@ function each(said) {
 // A route is no domain that could be asked for.
 function messages(row) {
   const domain = row.domain.includes(":") ? {} : { domain: row.domain };
+  if (row.held) return new URLSearchParams({ ...domain, ...(row.reason ? { reason: row.reason } : {}), state: "held" });
   return new URLSearchParams({ ...domain, ...(row.reason ? { reason: row.reason, ...(row.side ? { side: row.side } : {}) } : { state: "queued" }) });
 }
 
 // One reason may be for one to act on here, and for another there.
 function kind(row) {
-  return `${row.reason} ${row.side} ${!row.reason && Boolean(row.paused)}`;
+  return `${row.reason} ${row.side} ${Boolean(row.held)} ${!row.reason && !row.held && Boolean(row.paused)}`;
 }
 
 function group(rows) {
@@ -65,7 +66,7 @@ function group(rows) {
 
 // One line for each reason, behind which everything else is.
 function section(total, reason, rows, open) {
-  const title = total.reason || (total.paused ? "paused" : "not tried yet");
+  const title = total.held && total.reason !== "parked" ? `held${total.reason ? `, ${total.reason} before` : ""}` : total.reason || (total.paused ? "paused" : "not tried yet");
   const before = total.paused ? "An operator keeps it back: the first attempt comes when the destination is resumed." : "Its first attempt is still to come.";
   const missing = total.domains - rows.length;
   const names = rows.slice(0, 2).map(name).join(", ") + (total.domains > 2 ? ` and ${number(total.domains - 2)} more` : "");

@@ -193,6 +193,7 @@ fn by_reason(rows: impl Iterator<Item = SummaryRow>) -> Vec<SummaryRow> {
         match out.iter_mut().find(same) {
             Some(other) => {
                 other.count += row.count;
+                other.held &= row.held;
                 other.oldest = other.oldest.min(row.oldest);
                 let next = [other.next_attempt, row.next_attempt];
                 other.next_attempt = next.into_iter().flatten().min();
@@ -229,8 +230,12 @@ pub(super) fn why(
         time(row.oldest)
     )];
     match (entry, Reason::from_key(key)) {
-        (Some(entry), _) => out.extend(message::failure(entry, domain)),
-        (None, Some(reason)) => out.extend(message::meaning(reason, domain, row.side)),
+        (Some(entry), _) => out.extend(message::failure(entry, domain, row.held)),
+        (None, Some(reason)) => out.extend(message::meaning(
+            reason,
+            domain,
+            row.side.filter(|_| !row.held),
+        )),
         (None, None) => {}
     }
     out

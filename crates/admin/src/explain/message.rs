@@ -33,6 +33,10 @@ impl<'a> Told<'a> {
         }
     }
 
+    fn side(&self) -> Side {
+        self.reason.side_in(self.facts.case, self.facts.by)
+    }
+
     fn is_same(&self, other: &Self) -> bool {
         (self.reason, self.facts.mx, self.facts.case)
             == (other.reason, other.facts.mx, other.facts.case)
@@ -66,7 +70,7 @@ pub(super) fn situation(
                 .to_owned()
         }
         (MessageState::Held, _) => {
-            "An operator holds it: no attempt is made until it is released (`sealpost queue release`)."
+            "It is held: no attempt is made until our side releases it (`sealpost queue release`)."
                 .to_owned()
         }
         (MessageState::Active, _) => "A delivery is under way at this moment.".to_owned(),
@@ -133,8 +137,9 @@ pub(super) fn named(recipients: &[String]) -> String {
     format!("{}{more}", shown.join(", "))
 }
 
-/// The last attempt, whose move it is, what it means, and the clause that says so.
-pub(super) fn failure(entry: &AttemptEntry, domain: &str) -> Vec<String> {
+/// The last attempt, whose move it is, what it means, and the clause that says so. `held`: it waits to be
+/// released, whatever became of that attempt.
+pub(super) fn failure(entry: &AttemptEntry, domain: &str, held: bool) -> Vec<String> {
     let note = &entry.note;
     let mut out = Vec::new();
     let place = match (&note.mx, note.ip) {
@@ -155,7 +160,10 @@ pub(super) fn failure(entry: &AttemptEntry, domain: &str) -> Vec<String> {
     ));
     out.extend(hosts(note, domain));
     let told = Told::of(note, domain);
-    out.extend(faults(note, domain).iter().filter_map(next_move));
+    // Who has to release it is said before this.
+    let is_told = |told: &&Told<'_>| !held || told.side() != Side::Wait;
+    let faults = faults(note, domain);
+    out.extend(faults.iter().filter(is_told).filter_map(next_move));
     if let Some(reply) = &note.reply {
         out.push(format!("The host's own words: {reply}"));
     }
@@ -240,7 +248,7 @@ fn next_move_of(told: &Told<'_>, side: Option<Side>) -> Option<String> {
     if advice.is_empty() {
         return None;
     }
-    let who = match side.unwrap_or_else(|| reason.side_in(facts.case, facts.by)) {
+    let who = match side.unwrap_or_else(|| told.side()) {
         _ if reason.is_for_sender(facts.case) => "The sender has to act.",
         Side::RecipientAdmin => "The recipient's side has to act.",
         Side::Us => "Our side has to act.",

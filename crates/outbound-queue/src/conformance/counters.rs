@@ -14,7 +14,7 @@ use crate::{
 
 /// By destination, reason and whose move it is: how many, the oldest, the next attempt.
 type Rows = BTreeMap<(String, Kind), (u64, Timestamp, Option<Timestamp>)>;
-type Kind = (Option<String>, Option<&'static str>);
+type Kind = (Option<String>, Option<&'static str>, bool);
 
 /// Five hundred random things happen to fifty messages; every so often all that is counted is counted
 /// anew by reading all.
@@ -134,14 +134,14 @@ async fn compare<S: QueueStore>(store: &S, leases: &[Leased], now: Now) {
     assert_eq!(total, summary.len());
     let mut sums: BTreeMap<Kind, (u64, u64)> = BTreeMap::new();
     for row in &summary {
-        let sum = sums.entry(kind(row.reason.as_ref(), row.side));
+        let sum = sums.entry(kind(row.reason.as_ref(), row.side, row.held));
         let (messages, destinations) = sum.or_default();
         (*messages, *destinations) = (*messages + row.count, *destinations + 1);
     }
     let by_reason = by_reason.into_iter();
     let by_reason = by_reason.map(|r| {
         let counts = (r.messages, r.destinations);
-        (kind(r.reason.as_ref(), r.side), counts)
+        (kind(r.reason.as_ref(), r.side, r.held), counts)
     });
     assert_eq!(by_reason.collect::<BTreeMap<_, _>>(), sums);
     // A page is a part of the whole.
@@ -151,13 +151,13 @@ async fn compare<S: QueueStore>(store: &S, leases: &[Leased], now: Now) {
     assert!(part.rows.iter().eq(wanted), "{part:?} of {summary:?}");
     let summary = summary.into_iter().map(|row| {
         let value = (row.count, row.oldest, row.next_attempt);
-        let kind = kind(row.reason.as_ref(), row.side);
+        let kind = kind(row.reason.as_ref(), row.side, row.held);
         ((row.destination.to_string(), kind), value)
     });
     assert_eq!(summary.collect::<Rows>(), rows);
     let (mut reasons, mut destinations) = (BTreeMap::new(), BTreeMap::new());
     let mut sides = [("us", 0), ("recipient-admin", 0), ("wait", 0)];
-    for ((destination, (reason, side)), (count, ..)) in rows {
+    for ((destination, (reason, side, _)), (count, ..)) in rows {
         let its = sides.iter_mut().filter(|(key, _)| Some(*key) == side);
         its.for_each(|(_, sum)| *sum += count);
         *destinations.entry(destination).or_default() += count;
@@ -247,11 +247,14 @@ fn parts(
         if leased.contains(&(message.id, &r.destination)) {
             continue;
         }
+        let held = message.is_held();
         let is_put_off = r.reason.as_deref() == Some("destination-suspended");
         let of_suspension = suspended.get(&r.destination).filter(|_| is_put_off);
         let side = of_suspension.copied().or_else(|| message.side(n));
-        let kind = kind(r.reason.as_ref(), side);
-        let put_off = r.put_off && message.state != MessageState::Held;
+        // What is held is ours to release.
+        let side = if held { Some(Side::Us) } else { side };
+        let kind = kind(r.reason.as_ref(), side, held);
+        let put_off = r.put_off && !held;
         // All recipients of a message at one destination share everything in this test.
         parts.insert(&r.destination, (put_off, next, kind));
     }
@@ -261,8 +264,8 @@ fn parts(
     parts.collect()
 }
 
-fn kind(reason: Option<&Arc<str>>, side: Option<Side>) -> Kind {
-    (reason.map(ToString::to_string), side.map(Side::key))
+fn kind(reason: Option<&Arc<str>>, side: Option<Side>, held: bool) -> Kind {
+    (reason.map(ToString::to_string), side.map(Side::key), held)
 }
 
 /// A message to two people at one place, of whom one waits for another reason.

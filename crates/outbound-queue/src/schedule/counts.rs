@@ -8,10 +8,9 @@ use attempt::Side;
 use mail_types::{QueueId, Timestamp};
 
 use super::group::{Entry, Group};
-use super::reasons::{AsTold, Kind, Reasons};
+use super::reasons::{AsTold, Kind, KindText, Reasons};
 use super::waiting::Part;
 use super::{Key, Schedule, arrival_of, sender_number};
-use crate::moves::PUT_OFF;
 use crate::state::{FIRST, NEVER};
 use crate::{
     Addresses, Destination, DestinationCount, Filter, MessageState, ReasonCount, Summary,
@@ -77,16 +76,17 @@ impl Schedule {
         for (destination, side) in suspended {
             let waiting = self.destinations.get(destination);
             for (part, group) in waiting.iter().flat_map(|waiting| waiting.groups()) {
-                let blame = self.reasons.blame(part.reason);
-                if let Some(blame) = blame.filter(|_| self.reasons.is_of(part.reason, PUT_OFF)) {
-                    let count = group.len() as u64;
-                    *counts.entry(*side).or_default() += count;
-                    *counts.entry(blame.side()).or_default() -= count;
+                let [usual, told] = self.reasons.sides_of(part.reason, *side);
+                let count = group.len() as u64;
+                if let Some(told) = told {
+                    *counts.entry(told).or_default() += count;
+                }
+                if let Some(usual) = usual {
+                    *counts.entry(usual).or_default() -= count;
                 }
             }
         }
-        let sides = [Side::Us, Side::RecipientAdmin, Side::Wait];
-        sides
+        Side::ALL
             .map(|side| (side, counts.get(&side).copied().unwrap_or_default()))
             .into()
     }
@@ -145,7 +145,7 @@ impl Schedule {
 
     fn sums(&self, sums: BTreeMap<Kind, Sum>) -> Vec<ReasonCount> {
         let reasons = sums.into_iter().map(|(kind, sum)| {
-            let (reason, side) = self.reasons.kind_text(kind);
+            let KindText { reason, side, held } = self.reasons.kind_text(kind);
             let causes = sum.causes.iter();
             let mut cases: Vec<_> = causes
                 .map(|(cause, count)| (self.reasons.blame(*cause), *count))
@@ -154,6 +154,7 @@ impl Schedule {
             ReasonCount {
                 reason,
                 side,
+                held,
                 cases,
                 messages: sum.causes.values().sum(),
                 destinations: sum.destinations,
@@ -175,10 +176,11 @@ impl Schedule {
     ) -> SummaryRow {
         let until = self.suspensions.until(&to);
         let until = until.map_or(now, |until| until.max(now));
-        let (reason, side) = self.reasons.kind_text(kind);
+        let KindText { reason, side, held } = self.reasons.kind_text(kind);
         let mut row = SummaryRow {
             reason,
             side,
+            held,
             blame: None,
             count,
             oldest: NEVER,

@@ -5,35 +5,52 @@ use std::sync::Arc;
 
 use attempt::Side;
 
-use crate::moves::{Blame, PUT_OFF};
+use crate::moves::{Blame, PUT_OFF, goes_by_suspension, side_as_told};
 use crate::{Destination, SuspendedSides};
 
-/// Why entries wait, by number, with how many entries have each. Number 0: no reason.
+/// Why entries wait, by number, with how many entries have each. Number 0: no reason, and not held.
 ///
-/// A number is a reason key together with what says whose move it is. What is counted and listed goes by
-/// a [`Kind`], reason and side: what an operator tells apart.
+/// A number is a reason key together with what says whose move it is, and whether it is held. What is counted
+/// and listed goes by a [`Kind`], reason, side and hold: what an operator tells apart.
 #[derive(Default)]
 pub(super) struct Reasons {
     causes: Vec<Cause>,
-    numbers: HashMap<(Arc<str>, Option<Blame>), u16>,
+    numbers: HashMap<(Option<Arc<str>>, Option<Blame>, bool), u16>,
     /// Of all causes, by number; the first is that of what has no reason.
-    kinds: Vec<(Arc<str>, Option<Side>)>,
+    kinds: Vec<KindText>,
 }
 
 struct Cause {
-    reason: Arc<str>,
+    reason: Option<Arc<str>>,
     blame: Option<Blame>,
+    held: bool,
     kind: Kind,
     count: u64,
 }
 
-/// Number of a reason and whose move it is.
+/// Number of a reason, whose move it is, and whether it is held.
 pub(super) type Kind = u16;
 
+/// What a [`Kind`] stands for.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(super) struct KindText {
+    pub(super) reason: Option<Arc<str>>,
+    pub(super) side: Option<Side>,
+    pub(super) held: bool,
+}
+
 impl Reasons {
-    pub(super) fn number(&mut self, reason: Option<&Arc<str>>, blame: Option<Blame>) -> u16 {
-        let Some(reason) = reason else { return 0 };
-        let key = (Arc::clone(reason), blame);
+    pub(super) fn number(
+        &mut self,
+        reason: Option<&Arc<str>>,
+        blame: Option<Blame>,
+        held: bool,
+    ) -> u16 {
+        if reason.is_none() && !held {
+            return 0;
+        }
+        let reason = reason.cloned();
+        let key = (reason.clone(), blame, held);
         if let Some(number) = self.numbers.get(&key) {
             return *number;
         }
@@ -41,10 +58,15 @@ impl Reasons {
         let Ok(number) = u16::try_from(self.causes.len() + 1) else {
             return 0;
         };
-        let kind = self.kind(reason, blame.map(Blame::side));
+        let kind = self.kind(&KindText {
+            side: side_as_told(reason.as_deref(), held, blame.map(Blame::side), None),
+            reason: reason.clone(),
+            held,
+        });
         self.causes.push(Cause {
-            reason: Arc::clone(reason),
+            reason,
             blame,
+            held,
             kind,
             count: 0,
         });
@@ -52,12 +74,11 @@ impl Reasons {
         number
     }
 
-    /// The number of a reason and side; there are no more of them than of causes, or three.
-    fn kind(&mut self, reason: &Arc<str>, side: Option<Side>) -> Kind {
-        let mut kinds = self.kinds.iter();
-        let found = kinds.position(|(text, its)| *text == *reason && *its == side);
+    /// The number of a kind; there are no more of them than of causes, or three.
+    fn kind(&mut self, text: &KindText) -> Kind {
+        let found = self.kinds.iter().position(|kind| kind == text);
         let at = found.unwrap_or_else(|| {
-            self.kinds.push((Arc::clone(reason), side));
+            self.kinds.push(text.clone());
             self.kinds.len() - 1
         });
         Kind::try_from(at + 1).unwrap_or_default()
@@ -66,7 +87,7 @@ impl Reasons {
     /// Whether a cause is of this reason.
     pub(super) fn is_of(&self, number: u16, reason: &str) -> bool {
         self.cause(number)
-            .is_some_and(|cause| *cause.reason == *reason)
+            .is_some_and(|cause| cause.reason.as_deref() == Some(reason))
     }
 
     pub(super) fn count(&mut self, number: u16) {
@@ -94,22 +115,23 @@ impl Reasons {
         self.cause(number)?.blame
     }
 
-    /// The reason's key, and whose move it is.
-    pub(super) fn kind_text(&self, kind: Kind) -> (Option<Arc<str>>, Option<Side>) {
+    /// The reason's key, whose move it is, and whether it is held.
+    pub(super) fn kind_text(&self, kind: Kind) -> KindText {
         let at = usize::from(kind).checked_sub(1);
-        match at.and_then(|at| self.kinds.get(at)) {
-            Some((reason, side)) => (Some(Arc::clone(reason)), *side),
-            None => (None, None),
-        }
+        let text = at.and_then(|at| self.kinds.get(at));
+        text.cloned().unwrap_or_default()
     }
 
     /// By reason alone.
     pub(super) fn counts(&self) -> Vec<(Arc<str>, u64)> {
         let mut counts: Vec<(Arc<str>, u64)> = Vec::new();
         for cause in self.causes.iter().filter(|cause| cause.count > 0) {
-            match counts.iter_mut().find(|(text, _)| *text == cause.reason) {
+            let Some(reason) = &cause.reason else {
+                continue;
+            };
+            match counts.iter_mut().find(|(text, _)| text == reason) {
                 Some((_, count)) => *count += cause.count,
-                None => counts.push((Arc::clone(&cause.reason), cause.count)),
+                None => counts.push((Arc::clone(reason), cause.count)),
             }
         }
         counts
@@ -119,21 +141,45 @@ impl Reasons {
     /// they were not.
     pub(super) fn sides(&self) -> impl Iterator<Item = (Side, u64)> {
         let causes = self.causes.iter();
-        causes.filter_map(|cause| Some((cause.blame?.side(), cause.count)))
+        causes.filter_map(|cause| Some((cause.side(None)?, cause.count)))
+    }
+
+    /// Whose move it is for what has this number: as long as its destination is not left alone, and while
+    /// it is for something that is `suspended`'s move.
+    pub(super) fn sides_of(&self, number: u16, suspended: Side) -> [Option<Side>; 2] {
+        let of = |suspended| self.cause(number).and_then(|cause| cause.side(suspended));
+        [of(None), of(Some(suspended))]
     }
 
     /// How causes are told as long as these destinations are left alone.
     pub(super) fn as_told<'a>(&mut self, suspended: &'a SuspendedSides) -> AsTold<'a> {
-        let put_off: Arc<str> = PUT_OFF.into();
-        let sides = [Side::Us, Side::RecipientAdmin, Side::Wait];
-        let sides = sides.map(|side| (side, self.kind(&put_off, Some(side))));
+        let put_off = Some(PUT_OFF.into());
+        let sides = Side::ALL.map(|side| {
+            let text = KindText {
+                reason: put_off.clone(),
+                side: Some(side),
+                held: false,
+            };
+            (side, self.kind(&text))
+        });
         let causes = self.causes.iter();
-        let kinds = causes.map(|cause| (cause.kind, *cause.reason == *put_off));
+        let kinds = causes.map(|cause| {
+            let is_put_off = goes_by_suspension(cause.reason.as_deref(), cause.held);
+            (cause.kind, is_put_off)
+        });
         AsTold {
             kinds: kinds.collect(),
             sides,
             suspended,
         }
+    }
+}
+
+impl Cause {
+    /// Whose move it is; `suspended` that of what its destination is left alone for.
+    fn side(&self, suspended: Option<Side>) -> Option<Side> {
+        let usual = self.blame.map(Blame::side);
+        side_as_told(self.reason.as_deref(), self.held, usual, suspended)
     }
 }
 

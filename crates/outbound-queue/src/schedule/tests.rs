@@ -149,6 +149,12 @@ fn a_held_entry_is_counted_and_never_due() {
         (s.counts(), s.next_due(Timestamp::from_secs(9))),
         ((1, 1), None)
     );
+    // Whoever holds it has to let it go.
+    let ours = s.by_side(&SuspendedSides::new());
+    assert_eq!(ours.first(), Some(&(Side::Us, 1)));
+    let summary = s.summary(Timestamp::default(), 0, 9, &SuspendedSides::new());
+    let told = (summary.rows[0].side, summary.rows[0].held);
+    assert_eq!(told, (Some(Side::Us), true));
     assert!(s.remove(&d, (NEVER, QueueId::from_raw(1))));
     assert_eq!(s.counts(), (0, 0));
     assert!(s.by_destination(9).is_empty());

@@ -171,6 +171,13 @@ mod tests {
     }
 
     #[test]
+    fn h6_13_a_hold_at_every_start_is_warned_of() {
+        let told = |line: &String| line.contains("queue.hold-at-start: is true: at each start");
+        assert!(problems("queue.hold-at-start = true").iter().any(told));
+        assert!(!problems("queue.hold-at-start = false").iter().any(told));
+    }
+
+    #[test]
     fn two_for_one_name_are_refused() {
         let dkim = |selector: &str, file: &str| {
             format!(

@@ -203,7 +203,7 @@ testkit::net_test! {
         let relay = net.relay().await;
         let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
         deferred(&relay, &id).await;
-        let row = |summary: serde_json::Value, list: &'static str| summary[list][0].clone();
+        let row = |summary: Value, list: &'static str| summary[list][0].clone();
         let summary = ok(&relay, &["queue", "summary", "--json"]).await.json();
         assert_eq!(row(summary, "rows")["side"], "wait");
         ok(&relay, &["queue", "hold", &id]).await;

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use mail_types::Timestamp;
+use mail_types::{Domain, Timestamp};
 
 use crate::changes::Values;
 use crate::problem::{ConfigError, Place, Problem, Severity};
@@ -137,24 +137,27 @@ fn alone<T>(
 /// The file that was named, or the standard one that is there, cannot be read, or a value is wrong.
 pub fn values(config: Option<&Path>) -> Result<Settings, ConfigError> {
     match config {
-        Some(path) => values_of(Some(path)),
-        None => values_of(standard_file().ok().as_deref()),
+        Some(path) => values_of(Some(path), hostname::system_name),
+        None => values_of(standard_file().ok().as_deref(), hostname::system_name),
     }
 }
 
 /// The same for those who have said what they need: a standard file that they may not read counts as
-/// not there.
+/// not there, and the system's name is good enough whatever it is.
 ///
 /// # Errors
 /// The file that was named cannot be read, or a value is wrong.
 pub fn visible_values(config: Option<&Path>) -> Result<Settings, ConfigError> {
     match config {
-        Some(path) => values_of(Some(path)),
-        None => values_of(visible_file().as_deref()),
+        Some(path) => values_of(Some(path), hostname::local_name),
+        None => values_of(visible_file().as_deref(), hostname::local_name),
     }
 }
 
-fn values_of(path: Option<&Path>) -> Result<Settings, ConfigError> {
+fn values_of(
+    path: Option<&Path>,
+    own_name: fn(&str, &str) -> Option<Domain>,
+) -> Result<Settings, ConfigError> {
     let file = match path {
         Some(path) => Some((path.display().to_string(), read(path)?)),
         None => None,
@@ -169,8 +172,8 @@ fn values_of(path: Option<&Path>) -> Result<Settings, ConfigError> {
     let mut reader = Reader::new(named.map_or("", |(name, _)| name), &layers);
     let uname = rustix::system::uname();
     let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
-    let system_name = hostname::system_name(&uname.nodename().to_string_lossy(), &hosts);
-    let built = build::build(&mut reader, system_name);
+    let own_name = own_name(&uname.nodename().to_string_lossy(), &hosts);
+    let built = build::build(&mut reader, own_name);
     problems.append(&mut reader.problems);
     match built {
         Some(built) if !problems.iter().any(|p| p.severity == Severity::Error) => {

@@ -86,6 +86,27 @@ testkit::net_test! {
         assert_eq!(told, free.f_bavail.saturating_mul(free.f_frsize) < 1 << 40, "{said:?}");
     }
 
+    async fn what_the_server_would_end_for_is_told_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, tokens] = ["sealpost.toml", "tokens"].map(|name| folder.path().join(name));
+        std::fs::write(&tokens, "# people\nann:root:00\n").unwrap();
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&tokens, private).unwrap();
+        let away = "[[listener]]\nname = \"away\"\naddress = [\"192.0.2.9:2626\", \"127.0.0.1:2626\"]\ntls = \"off\"\n";
+        let config = RelayConfig::default().set("dns.dnssec", r#""off""#).append(away);
+        std::fs::write(&file, config.text(folder.path())).unwrap();
+        let said = cli(&file, &["check-config"]).await;
+        let told = said.stdout.lines().filter(|l| l.contains("is not an address of this machine"));
+        let told: Vec<&str> = told.collect();
+        assert!(told.len() == 1 && told[0].contains("warning: listener[1].address: 192.0.2.9 is"), "{said:?}");
+        assert_eq!(said.code, Some(0), "it may come: {said:?}");
+        let config = config.set("admin.token-file", &format!("\"{}\"", tokens.display()));
+        std::fs::write(&file, config.text(folder.path())).unwrap();
+        let said = cli(&file, &["check-config"]).await;
+        assert_eq!(said.code, Some(78), "as serve ends: {said:?}");
+        assert!(said.stdout.contains("line 2: the role is neither read nor admin"), "{said:?}");
+    }
+
     /// Every problem in the form that was asked for, those of the file itself too.
     async fn a_file_that_is_no_text_is_a_problem_with_a_line() {
         let folder = tempfile::tempdir().unwrap();

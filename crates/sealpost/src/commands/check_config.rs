@@ -73,6 +73,8 @@ async fn found(sources: &Sources) -> Vec<Problem> {
     }
     problems.extend(no_roots(settings));
     problems.extend(elsewhere(&settings.egress.source_addresses));
+    problems.extend(nowhere(settings));
+    problems.extend(tokens(settings));
     problems.extend(no_room(settings));
     problems.extend(certificates(settings, sources.now));
     problems
@@ -275,12 +277,54 @@ fn no_answer(why: &str) -> Problem {
     }
 }
 
+/// Whether this machine does not have the address.
+fn is_elsewhere(address: IpAddr) -> bool {
+    let bound = UdpSocket::bind((address, 0));
+    bound.is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable)
+}
+
+/// Addresses that the daemon could not listen on. They may come later, or systemd may open them.
+fn nowhere(settings: &Settings) -> Vec<Problem> {
+    let listeners = settings.listeners.iter().enumerate();
+    let addresses = listeners.flat_map(|(n, l)| {
+        l.addresses
+            .iter()
+            .map(move |a| (format!("listener[{n}].address"), *a))
+    });
+    let page = settings.admin.http.map(|a| ("admin.http".to_owned(), a));
+    addresses
+        .chain(page)
+        .filter(|(_, address)| is_elsewhere(address.ip()))
+        .map(|(key, address)| Problem {
+            severity: Severity::Warning,
+            place: Place::Default,
+            key,
+            message: format!(
+                "{} is not an address of this machine now: the server does not start without it",
+                address.ip()
+            ),
+            remedy: "name an address that `ip address` shows, or see that it is there first"
+                .to_owned(),
+        })
+        .collect()
+}
+
+/// What stands in the token file: the settings know only its name.
+fn tokens(settings: &Settings) -> Option<Problem> {
+    let file = settings.admin.token_file.as_deref()?;
+    let error = web::Tokens::load(file).err()?;
+    Some(Problem {
+        severity: Severity::Error,
+        place: Place::Default,
+        key: "admin.token-file".to_owned(),
+        message: error.to_string().replace("admin.token-file ", ""),
+        remedy: "mend or remove the line".to_owned(),
+    })
+}
+
 /// Source addresses that no connection can be made from: mail of their family would wait.
 fn elsewhere(sources: &[IpAddr]) -> Vec<Problem> {
-    let missing = sources.iter().filter(|address| {
-        let bound = UdpSocket::bind((**address, 0));
-        bound.is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable)
-    });
+    let missing = sources.iter().filter(|address| is_elsewhere(**address));
     missing
         .map(|address| Problem {
             severity: Severity::Warning,

@@ -15,7 +15,7 @@ use crate::{Destination, SuspendedSides};
 #[derive(Default)]
 pub(super) struct Reasons {
     causes: Vec<Cause>,
-    numbers: HashMap<(Option<Arc<str>>, Option<Blame>, bool), u16>,
+    numbers: HashMap<Told, u16>,
     /// Of all causes, by number; the first is that of what has no reason.
     kinds: Vec<KindText>,
 }
@@ -27,6 +27,9 @@ struct Cause {
     kind: Kind,
     count: u64,
 }
+
+/// A reason, what says whose move it is, and whether it is held.
+type Told = (Option<Arc<str>>, Option<Blame>, bool);
 
 /// Number of a reason, whose move it is, and whether it is held.
 pub(super) type Kind = u16;

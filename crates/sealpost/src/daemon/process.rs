@@ -333,7 +333,7 @@ impl<S: QueueStore> Daemon for Process<S> {
     }
 
     fn log_search(&self, id: QueueId) -> String {
-        open::log_search(&self.reloading.log.load(), id)
+        open::log_search(&self.reloading.running.log.load(), id)
     }
 
     fn cancelled(&self, message: &Cancelled) {

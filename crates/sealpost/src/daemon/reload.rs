@@ -25,10 +25,7 @@ use crate::logging::SetLevel;
 
 /// What a reload acts on.
 pub(crate) struct Reloading<S> {
-    /// What is in force.
-    pub(crate) running: Mutex<(Settings, Values)>,
-    /// How and where the log is written, for whoever cannot wait for the disks that a reload reads.
-    pub(crate) log: ArcSwap<settings::Log>,
+    pub(crate) running: InForce,
     pub(crate) delivery: Option<Delivery<S>>,
     pub(crate) placed: Arc<Placed>,
     pub(crate) set_level: SetLevel,
@@ -38,10 +35,26 @@ pub(crate) struct Reloading<S> {
     pub(crate) rules: Arc<ArcSwap<Rules>>,
 }
 
+/// What is in force.
+pub(crate) struct InForce {
+    pub(crate) all: Mutex<(Settings, Values)>,
+    /// How and where the log is written, for whoever cannot wait for the disks that a reload reads.
+    pub(crate) log: ArcSwap<settings::Log>,
+}
+
+impl InForce {
+    pub(crate) fn new(settings: &Settings, values: Values) -> Self {
+        Self {
+            all: Mutex::new((settings.clone(), values)),
+            log: ArcSwap::from_pointee(settings.log.clone()),
+        }
+    }
+}
+
 impl<S> Reloading<S> {
     /// As the last reload has left them.
     pub(super) fn settings(&self) -> Settings {
-        self.running.lock().0.clone()
+        self.running.all.lock().0.clone()
     }
 }
 
@@ -53,7 +66,7 @@ impl<S: QueueStore> Process<S> {
     pub(super) fn reload(&self) -> Result<ReloadResult, String> {
         // First, and until all is told: of two at the same time the one that read the older file must not
         // have the last word, whatever came of either.
-        let mut running = self.reloading.running.lock();
+        let mut running = self.reloading.running.all.lock();
         let changes = match self.read_anew(&mut running) {
             Ok(changes) => changes,
             Err(refused) => {
@@ -125,7 +138,7 @@ impl<S: QueueStore> Process<S> {
         descriptors::provide(&next, &self.observer);
         self.page.replace(page);
         self.observer.log.switch(outlet);
-        self.reloading.log.store(Arc::new(next.log.clone()));
+        self.reloading.running.log.store(Arc::new(next.log.clone()));
         self.reloading.placed.replace(told.clone());
         if let Some(delivery) = &self.reloading.delivery {
             delivery.reconfigure(told);

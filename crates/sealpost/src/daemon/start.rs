@@ -15,7 +15,6 @@ use attempt::{Level, Reason};
 use delivery::Delivery;
 use mail_types::QueueId;
 use outbound_queue::{Edit, EmbeddedStore, Filter, Now, QueueError, QueueStore, Target};
-use parking_lot::Mutex;
 use policy_cache::{Clock, JudgedClock, PolicyCache};
 use resolver::DnsResolver;
 use settings::{Loaded, Settings};
@@ -35,7 +34,7 @@ use super::placed::Placed;
 use super::pressure::{Pressure, Turn};
 use super::process::Process;
 use super::recipients::DomainCheck;
-use super::reload::Reloading;
+use super::reload::{InForce, Reloading};
 use super::signals::{Signals, Told};
 use super::trust::Trust;
 use super::watchdog::{self, Pulse, Watchdog};
@@ -101,8 +100,7 @@ pub(crate) async fn run(
         queue: Arc::clone(&queue),
         observer: observer.clone(),
         reloading: Reloading {
-            running: Mutex::new((settings.clone(), values)),
-            log: ArcSwap::from_pointee(settings.log.clone()),
+            running: InForce::new(&settings, values),
             delivery: delivery.as_ref().map(|(engine, _)| engine.clone()),
             placed,
             set_level,
@@ -559,7 +557,7 @@ impl Running {
     /// Rows H10-01 and H10-02. The dangers of the configuration were named at the start.
     fn remind(&self, dangers: bool) {
         if dangers {
-            let running = self.process.reloading.running.lock();
+            let running = self.process.reloading.running.all.lock();
             reminders::dangers(&self.observer, &running.0);
         }
         if let Some((_, policies)) = &self.delivery {

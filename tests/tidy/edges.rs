@@ -156,6 +156,7 @@ const EDGES: [(&str, &[&str]); 34] = [
     ("event-log", &["attempt", "mail-types"]),
     ("journal", &[]),
     ("api-types", &[]),
+    ("control-group", &[]),
     ("metrics", &["attempt", "mail-types"]),
     ("leases", &["mail-types"]),
     (
@@ -201,6 +202,7 @@ const EDGES: [(&str, &[&str]); 34] = [
             "delivery",
             "journal",
             "mail-types",
+            "metrics",
             "mta-sts",
             "outbound-queue",
             "policy-cache",
@@ -239,6 +241,7 @@ const EDGES: [(&str, &[&str]); 34] = [
             "admin",
             "attempt",
             "audit",
+            "control-group",
             "delivery",
             "dkim",
             "dsn",

@@ -7,9 +7,8 @@ use axum::Router;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use metrics::negotiated;
 use serde::Serialize;
-
-use crate::exposition::negotiated;
 
 /// What probes and scrapers ask.
 pub trait Readiness: Send + Sync {

@@ -11,7 +11,6 @@ mod actions;
 mod clock;
 mod control;
 mod explain;
-mod exposition;
 mod health;
 mod kept_back;
 mod local_rules;

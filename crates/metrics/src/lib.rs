@@ -1,8 +1,10 @@
 //! What is counted, and how it is shown to Prometheus: one table of families, from which registration
 //! and `docs/metrics.md` are made.
 
+mod exposition;
 mod metrics;
 
+pub use exposition::negotiated;
 pub use metrics::{
     Cap, ClientIncident, ConnectionLimit, DaneResult, DnsResult, DnsSeries, DnsType,
     HistogramSnapshot, Label, LoginResult, Metrics, PolicyLookup, PolicyModes, QueueState,

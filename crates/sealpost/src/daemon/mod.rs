@@ -16,7 +16,6 @@ pub(crate) mod open;
 mod otlp;
 mod page;
 mod placed;
-mod pressure;
 mod process;
 mod recipients;
 mod refusing;

@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 /// Content type and text for who accepts this; `text` is OpenMetrics.
-pub(crate) fn negotiated(accept: Option<&str>, text: String) -> (&'static str, String) {
+#[must_use]
+pub fn negotiated(accept: Option<&str>, text: String) -> (&'static str, String) {
     if accept.is_some_and(|types| types.contains("application/openmetrics-text")) {
         return (OPENMETRICS, text);
     }

@@ -8,17 +8,17 @@ use std::path::{Path, PathBuf};
 
 /// What there is of one group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Usage {
+pub struct Usage {
     /// Octets that cannot be taken back.
-    pub(super) used: u64,
+    pub used: u64,
     /// Octets that there may be.
-    pub(super) limit: u64,
+    pub limit: u64,
 }
 
 /// A change for those who take mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub(super) enum Turn {
+pub enum Turn {
     /// Take no more.
     Scarce(Usage),
     /// There is enough again.
@@ -27,7 +27,7 @@ pub(super) enum Turn {
 
 /// Looks at the groups, and remembers what it said.
 #[derive(Debug)]
-pub(super) struct Pressure {
+pub struct Pressure {
     groups: Vec<Group>,
     scarce: bool,
     /// Looks that may be left out: it was far from scarce.
@@ -50,7 +50,7 @@ struct Version {
 
 impl Pressure {
     /// The groups of this process; none where the system has none.
-    pub(super) fn of_this_process() -> Self {
+    pub fn of_this_process() -> Self {
         let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         Self::find(&groups, Path::new("/sys/fs/cgroup"))
     }
@@ -90,7 +90,7 @@ impl Pressure {
     }
 
     /// Looks; says so if it is another case than the last time.
-    pub(super) fn look(&mut self) -> Option<Turn> {
+    pub fn look(&mut self) -> Option<Turn> {
         if self.calm > 0 {
             self.calm -= 1;
             return None;

@@ -141,7 +141,7 @@ const FOR_PURE: [&str; 13] = [
 const FOR_TESTS: [&str; 1] = ["testkit"];
 
 /// Crate, and the workspace's crates that it may use.
-const EDGES: [(&str, &[&str]); 34] = [
+const EDGES: [(&str, &[&str]); 35] = [
     ("mail-types", &[]),
     ("attempt", &["mail-types", "reasons"]),
     ("dane", &["mail-types"]),

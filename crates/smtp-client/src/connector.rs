@@ -12,11 +12,11 @@ use smtp_proto::{
     StartTlsRule,
 };
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::timeout;
 
 use crate::connection::Settings;
 use crate::error::ProtocolFault;
 use crate::handshake::{Handshake, HandshakeError};
+use crate::timer::Timer;
 use crate::verify::Strictness;
 use crate::wire::{Unasked, Wire};
 use crate::{
@@ -187,9 +187,10 @@ impl Connector {
         let limit = peer
             .connect_within
             .map_or(limit, |within| within.min(limit));
-        match timeout(limit, socket.connect(addr)).await {
-            Ok(connected) => connected.map_err(unconnected),
-            Err(_) => Err(unconnected(std::io::ErrorKind::TimedOut.into())),
+        let until = tokio::time::Instant::now() + limit;
+        match Timer::default().within(until, socket.connect(addr)).await {
+            Some(connected) => connected.map_err(unconnected),
+            None => Err(unconnected(std::io::ErrorKind::TimedOut.into())),
         }
     }
 

@@ -11,11 +11,12 @@ use rustls::{
     ProtocolVersion,
 };
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::roots::RootSet;
+use crate::timer::Timer;
 use crate::verify::{Names, Record, Strictness, client_config, server_name};
 use crate::{Cause, HandshakeFault, Judged, Peer, TlsSession};
 
@@ -67,16 +68,17 @@ impl Handshake<'_> {
             client_config(self.strictness, self.provider, self.roots, names, self.now)
                 .map_err(|e| Cause::Local(e.to_string().into()))?;
         let connecting = TlsConnector::from(Arc::new(config)).connect(sni, tcp);
-        match timeout(self.limit, connecting).await {
-            Ok(Ok(stream)) => {
+        let until = Instant::now() + self.limit;
+        match Timer::default().within(until, connecting).await {
+            Some(Ok(stream)) => {
                 let session = describe(&stream, &record);
                 Ok((stream, session))
             }
-            Ok(Err(error)) => Err(HandshakeError {
+            Some(Err(error)) => Err(HandshakeError {
                 cause: explain(&error, &record),
                 judged: record.judged(),
             }),
-            Err(_) => Err(Cause::Handshake(HandshakeFault::Timeout).into()),
+            None => Err(Cause::Handshake(HandshakeFault::Timeout).into()),
         }
     }
 }
@@ -201,7 +203,91 @@ fn kebab(name: &str) -> Box<str> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::net::{SocketAddr, TcpListener};
+    use std::pin::pin;
+    use std::sync::mpsc;
+    use std::task::Poll;
+
+    use mail_types::HostName;
+    use rustls::{ServerConfig, ServerConnection};
+    use rustls_pki_types::PrivatePkcs8KeyDer;
+
     use super::*;
+    use crate::RootSource;
+
+    const PATIENCE: Duration = Duration::from_secs(600);
+
+    /// A TLS server in a thread of its own, which answers the client's first words when it may, and says so.
+    fn server(
+        provider: &Arc<CryptoProvider>,
+        may_answer: mpsc::Receiver<()>,
+    ) -> (SocketAddr, mpsc::Receiver<()>) {
+        let own = rcgen::generate_simple_self_signed(["mx1.d.test".to_owned()]).unwrap();
+        let key = PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
+        let config = ServerConfig::builder_with_provider(Arc::clone(provider))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![own.cert.into()], key.into())
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (answered, answers) = mpsc::channel();
+        std::thread::spawn(move || {
+            let (mut tcp, _) = listener.accept().unwrap();
+            let mut server = ServerConnection::new(Arc::new(config)).unwrap();
+            while !server.wants_write() {
+                server.read_tls(&mut tcp).unwrap();
+                server.process_new_packets().unwrap();
+            }
+            may_answer.recv_timeout(PATIENCE).unwrap();
+            while server.wants_write() {
+                server.write_tls(&mut tcp).unwrap();
+            }
+            answered.send(()).unwrap();
+            // Until the client closes.
+            while matches!(server.read_tls(&mut tcp), Ok(1..)) {
+                let _ = server.process_new_packets();
+            }
+        });
+        (addr, answers)
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_came_while_nothing_ran_is_read_before_the_limit_counts() {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let (go, may_answer) = mpsc::channel();
+        let (addr, answers) = server(&provider, may_answer);
+        let tcp = TcpStream::connect(addr).await.unwrap();
+        tcp.writable().await.unwrap();
+        let handshake = Handshake {
+            strictness: Strictness::DangerousObserve,
+            provider: &provider,
+            roots: Arc::new(RootSet::load(&[RootSource::Webpki]).unwrap().0),
+            now: Timestamp::from_secs(1_772_366_400),
+            limit: Duration::ZERO,
+        };
+        let peer = Peer::new(HostName::parse("mx1.d.test").unwrap(), addr);
+        let mut run = pin!(handshake.run(&peer, tcp));
+        let first = poll_fn(|cx| Poll::Ready(run.as_mut().poll(cx)));
+        assert!(first.await.is_pending());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        // The time is over. The answer comes now, and is not read yet.
+        let mut is_answered = false;
+        let ended = poll_fn(|cx| {
+            let polled = run.as_mut().poll(cx);
+            if polled.is_pending() && !std::mem::replace(&mut is_answered, true) {
+                go.send(()).unwrap();
+                answers.recv_timeout(PATIENCE).unwrap();
+            }
+            polled
+        });
+        match ended.await {
+            Ok((_, session)) => assert_eq!(&*session.version, "TLSv1.3"),
+            Err(error) => panic!("{}", error.cause),
+        }
+    }
 
     #[test]
     fn m3_alert_names() {

@@ -39,7 +39,7 @@ pub(super) const STARTTLS_REFUSED: Entry = Entry {
               refuses it, usually because its certificate or key could not be loaded.",
     clause: "RFC 3207 section 4, RFC 8461 section 5",
     explanation: &[
-        "The host announced STARTTLS and then answered the command with an error, usually \
+        "The host announced STARTTLS and then answered the command with something else than `220`, usually \
          `454 TLS not available due to temporary reason`. Under a policy that counts like no TLS at \
          all: the mail waits, whatever the code of the refusal.",
         "The peer's reply is in the `reply` field. The cause is nearly always on that host: a missing \

@@ -83,7 +83,8 @@ async fn h3_01_h3_02_no_starttls() {
 #[tokio::test]
 async fn h3_03_starttls_refused() {
     for posture in NEED_TLS {
-        for code in ["454", "501", "502", "554"] {
+        // RFC 3207 section 4: the handshake follows 220 and no other reply.
+        for code in ["454", "501", "502", "554", "250"] {
             let (error, heard) = fail(with_starttls(&format!("{code} no\r\n")), posture).await;
             assert_eq!(error.cause.reason_key(), "starttls-refused");
             assert_eq!(error.stage, Stage::StartTls);

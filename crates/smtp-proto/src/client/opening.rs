@@ -202,25 +202,22 @@ impl Opening {
     }
 
     fn on_starttls(&mut self, reply: Reply) -> Result<(), OpeningFault> {
-        match (reply.class(), self.rule) {
-            (ReplyClass::Completion, _) => {
+        match (reply.code(), reply.class(), self.rule) {
+            // RFC 3207 section 4: the handshake follows 220 and no other reply.
+            (220, _, _) => {
                 self.step = Step::Handshake;
                 Ok(())
             }
+            (_, ReplyClass::Intermediate | ReplyClass::Other, _) => {
+                Err(OpeningFault::Unexpected(reply))
+            }
             // After a 421 the peer is gone; a new connection in plain text is the caller's choice.
-            (ReplyClass::Transient | ReplyClass::Permanent, StartTlsRule::DangerousIfOffered)
-                if reply.code() != 421 =>
-            {
+            (code, _, StartTlsRule::DangerousIfOffered) if code != 421 => {
                 self.starttls = StartTls::Refused(reply);
                 self.step = Step::Ready;
                 Ok(())
             }
-            (ReplyClass::Transient | ReplyClass::Permanent, _) => {
-                Err(OpeningFault::StartTlsRefused(reply))
-            }
-            (ReplyClass::Intermediate | ReplyClass::Other, _) => {
-                Err(OpeningFault::Unexpected(reply))
-            }
+            _ => Err(OpeningFault::StartTlsRefused(reply)),
         }
     }
 
@@ -322,6 +319,10 @@ mod tests {
             (vec!["220 hi", "250-mx\r\n250 STARTTLS", "502 no"], "502"),
             (vec!["220 hi", "250-mx\r\n250 STARTTLS", "554 no"], "554"),
             (
+                vec!["220 hi", "250-mx\r\n250 STARTTLS", "250 ok"],
+                "not the 220 of RFC 3207",
+            ),
+            (
                 vec!["220 hi", "250-mx\r\n250 STARTTLS", "354 no"],
                 "nonsense",
             ),
@@ -333,12 +334,14 @@ mod tests {
 
     #[test]
     fn e2_32_if_offered_goes_on_after_a_refusal() {
-        let (sent, result) = run(
-            DangerousIfOffered,
-            &["220 hi", "250-mx\r\n250 STARTTLS", "454 no"],
-        );
-        assert_eq!(sent, "EHLO us.test|STARTTLS|");
-        assert!(result.is_ok());
+        for refusal in ["454 no", "250 not the 220 of RFC 3207"] {
+            let (sent, result) = run(
+                DangerousIfOffered,
+                &["220 hi", "250-mx\r\n250 STARTTLS", refusal],
+            );
+            assert_eq!(sent, "EHLO us.test|STARTTLS|", "{refusal}: no handshake");
+            assert!(result.is_ok());
+        }
         let (_, gone) = run(
             DangerousIfOffered,
             &["220 hi", "250-mx\r\n250 STARTTLS", "421 bye"],

@@ -424,18 +424,18 @@ impl<S: QueueStore> Delivery<S> {
     pub fn reconfigure(&self, settings: Settings) {
         self.inner.workers.set_limit(settings.connections);
         self.inner.settings.store(Arc::new(settings));
+        // Lanes in use: their next attempts go by new plans.
+        self.inner.look_again();
         let now = self.inner.now();
         for key in self.inner.lanes.forget_unused() {
             self.inner.queue.suspend(&key, None, now);
         }
-        // Lanes in use: their next attempts go by new plans.
         let limit = self.inner.settings.load().connections_per_destination;
         self.inner
             .lanes
             .all()
             .iter()
             .for_each(|lane| lane.set_limit(limit));
-        self.inner.look_again();
         self.inner.workers.progress.notify_one();
     }
 

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use crate::destination::{Admission, Cause, Health, Recovery, Suspension};
 use crate::findings::Findings;
 use crate::lingering::{Lingering, Place};
-use crate::planner::{Made, Plan};
+use crate::planner::Plan;
 use crate::route::Destination;
 use crate::verdict::Decider;
 
@@ -393,9 +393,9 @@ impl Lane {
     }
 
     /// The plan in force, if it can be had without waiting.
-    pub(crate) fn plan_at_hand(&self, now: Duration, made: Made) -> Option<Arc<Plan>> {
+    pub(crate) fn plan_at_hand(&self, holds: impl Fn(&Plan) -> bool) -> Option<Arc<Plan>> {
         let slot = self.plan.try_lock().ok()?;
-        slot.as_ref().filter(|p| p.holds(now, made)).cloned()
+        slot.as_ref().filter(|p| holds(p)).cloned()
     }
 
     /// The plan that was made last, whether it still holds or not.
@@ -406,15 +406,14 @@ impl Lane {
     /// The plan in force, or a new one: whoever comes first makes it, the others wait for it.
     pub(crate) async fn plan<F>(
         &self,
-        now: Duration,
-        made: Made,
+        holds: impl Fn(&Plan) -> bool,
         make: impl FnOnce() -> F,
     ) -> Arc<Plan>
     where
         F: Future<Output = Plan>,
     {
         let mut slot = self.plan.lock().await;
-        if let Some(plan) = slot.as_ref().filter(|p| p.holds(now, made)) {
+        if let Some(plan) = slot.as_ref().filter(|p| holds(p)) {
             return Arc::clone(plan);
         }
         let plan = Arc::new(make().await);

@@ -38,6 +38,9 @@ pub struct Plan {
     pub made: Made,
     /// How many hosts the MX records name beyond those that are tried (row H1-17).
     pub beyond: usize,
+    /// Nobody asked for TLSA records, since a rule set them aside (row C3-14): that hosts have none says nothing
+    /// once it does so no more.
+    pub tlsa_unasked: bool,
 }
 
 impl Plan {
@@ -161,6 +164,7 @@ impl Planner<'_> {
             valid_until,
             made,
             beyond,
+            tlsa_unasked: dane == DaneRule::DangerousOff,
         }
     }
 

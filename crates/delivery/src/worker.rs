@@ -20,7 +20,7 @@ use crate::lane::{Lane, Next};
 use crate::learn::learn;
 use crate::planner::{Hosts, MAX_HOSTS, Plan, Planner};
 use crate::poison::{self, caught};
-use crate::policy::{Judgement, is_enforced, judge};
+use crate::policy::{Judgement, is_enforced, is_of_use, judge};
 use crate::recalled;
 use crate::sessions::Session;
 use crate::settings::Settings;
@@ -372,7 +372,8 @@ pub(crate) async fn plan<S: QueueStore>(
     now: &mut Now,
 ) -> Arc<Plan> {
     let (asked, made) = (*now, inner.made());
-    if let Some(plan) = lane.plan_at_hand(asked.monotonic, made) {
+    let holds = |plan: &Plan| is_of_use(plan, &lane.destination.host, settings, asked, made);
+    if let Some(plan) = lane.plan_at_hand(holds) {
         return plan;
     }
     let planner = Planner {
@@ -390,7 +391,7 @@ pub(crate) async fn plan<S: QueueStore>(
         }
         plan
     };
-    let plan = lane.plan(asked.monotonic, made, make).await;
+    let plan = lane.plan(holds, make).await;
     *now = inner.now();
     plan
 }

@@ -31,8 +31,8 @@ mod result;
 mod tlsa;
 
 use self::listing::Listing;
-use self::result::Demand;
 pub use self::result::{Deciding, Evidence};
+use self::result::{Demand, Needs};
 use self::tlsa::Dane;
 pub use self::tlsa::{DaneRule, SeenDane};
 
@@ -132,20 +132,6 @@ pub struct Requirement {
     /// See [`Inputs::no_policy`].
     pub no_policy: Option<NoPolicy>,
     demands: Vec<Demand>,
-    /// What is local here is `delivery.tls`: no rule asks for TLS or names.
-    general: bool,
-}
-
-/// What a demand asks of the session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Needs {
-    Nothing,
-    Encryption,
-    Certificate,
-    ListedAndCertificate,
-    /// These, and the extension at the next hop.
-    RequireTls,
-    Dane,
 }
 
 /// How much a connection must prove (the client's posture derives from it, one to one).
@@ -242,10 +228,10 @@ impl Requirement {
             first_contact: inputs.first_contact,
             no_policy: inputs.no_policy.clone(),
             demands: Vec::new(),
-            general: inputs.rule.tls.is_none() && !inputs.rule.require,
         };
         if let Some(tls) = inputs.delivery_tls {
             r.add_local(tls);
+            r.demands.iter_mut().for_each(|d| d.general = true);
         }
         if let Some(route) = inputs.route_tls {
             r.add_route(route);
@@ -285,6 +271,7 @@ impl Requirement {
             mode: mode.into(),
             published,
             needs,
+            general: false,
         });
     }
 
@@ -420,9 +407,9 @@ impl Requirement {
     /// our own, since what they ask for is not ours to change.
     #[must_use]
     pub fn demanded_by(&self, reason: Reason, standing: &Standing) -> DemandedBy {
-        let by = |source| {
+        let by = |source, general| {
             let mut demands = self.demands.iter();
-            demands.any(|d| d.source == source && !matches!(d.needs, Needs::Nothing | Needs::Dane))
+            demands.any(|d| (d.source, d.general) == (source, general) && d.needs.is_of(reason))
         };
         // TLSA records ask for TLS, and for no certificate but theirs.
         let of_records = !reason.is_of_certificate() && self.dane.encrypts(standing);
@@ -431,9 +418,9 @@ impl Requirement {
             () if self.enforced => DemandedBy::Recipient,
             () if of_records => DemandedBy::TlsaRecords,
             () if self.requiretls => DemandedBy::Sender,
-            () if by(PolicySource::Local) && self.general => DemandedBy::Default,
-            () if by(PolicySource::Local) => DemandedBy::Rule,
-            () if by(PolicySource::Route) => DemandedBy::Route,
+            () if by(PolicySource::Local, false) => DemandedBy::Rule,
+            () if by(PolicySource::Local, true) => DemandedBy::Default,
+            () if by(PolicySource::Route, false) => DemandedBy::Route,
             () => DemandedBy::Recipient,
         }
     }

@@ -7,7 +7,7 @@ use attempt::{PolicyResult, PolicySource, PolicyUse, Reason};
 use mail_types::HostName;
 
 use super::listing::Listing;
-use super::{Needs, Published, Requirement, SeenDane, SeenTls};
+use super::{Published, Requirement, SeenDane, SeenTls};
 use crate::standing::Standing;
 
 /// One demand on a delivery.
@@ -17,6 +17,32 @@ pub(super) struct Demand {
     pub(super) mode: Cow<'static, str>,
     pub(super) published: Option<Published>,
     pub(super) needs: Needs,
+    /// It is `delivery.tls`.
+    pub(super) general: bool,
+}
+
+/// What a demand asks of the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Needs {
+    Nothing,
+    Encryption,
+    Certificate,
+    ListedAndCertificate,
+    /// These, and the extension at the next hop.
+    RequireTls,
+    Dane,
+}
+
+impl Needs {
+    /// Whether a failure for this reason (one of TLS) means that it is not met.
+    pub(super) const fn is_of(self, reason: Reason) -> bool {
+        match self {
+            Self::Nothing | Self::Dane => false,
+            Self::Encryption => !reason.is_of_certificate(),
+            Self::Certificate => !matches!(reason, Reason::MxNotInPolicy),
+            Self::ListedAndCertificate | Self::RequireTls => true,
+        }
+    }
 }
 
 /// The host and session that decided an attempt.

@@ -426,3 +426,48 @@ fn f3_01_who_demands_what_a_host_has_not_met() {
     assert_eq!(by(&strict, no_tls, &none).by_route(), DemandedBy::Route);
     assert_eq!(by(&lenient, no_tls, &none).by_route(), DemandedBy::NextHop);
 }
+
+#[test]
+fn f3_01_a_demand_for_encryption_is_not_named_for_a_bad_certificate() {
+    // Of two demands one may be met: an expired certificate encrypts.
+    let (encrypted, verified) = (Some(RequiredTls::Encrypted), Some(RequiredTls::Verified));
+    let route = Some(RouteTls::Verified);
+    for (delivery_tls, route_tls, tls, no_session, expired) in [
+        (
+            encrypted,
+            route,
+            None,
+            DemandedBy::Default,
+            DemandedBy::Route,
+        ),
+        (None, route, encrypted, DemandedBy::Rule, DemandedBy::Route),
+        (
+            verified,
+            None,
+            encrypted,
+            DemandedBy::Rule,
+            DemandedBy::Default,
+        ),
+        (
+            encrypted,
+            None,
+            verified,
+            DemandedBy::Rule,
+            DemandedBy::Rule,
+        ),
+    ] {
+        let rule = LocalRule {
+            tls,
+            ..LocalRule::default()
+        };
+        let inputs = Inputs {
+            delivery_tls,
+            route_tls,
+            rule,
+            ..Inputs::default()
+        };
+        let said = [Reason::StarttlsNotOffered, Reason::CertExpired]
+            .map(|reason| Requirement::of(&inputs).demanded_by(reason, &Standing::NONE));
+        assert_eq!(said, [no_session, expired], "{inputs:?}");
+    }
+}

@@ -396,8 +396,8 @@ const fn ours(facts: &Facts<'_>) -> &'static str {
              asks for too much."
         }
         (Reader::Operator, DemandedBy::Default | DemandedBy::DefaultByRoute) => {
-            "It is our own setting `delivery.tls` that demands this, of every domain: a `[[domain]]` rule with \
-             another `tls` can ask for less of this one."
+            "It is our own setting `delivery.tls` that demands this, of every domain: a `[[domain]]` rule can ask \
+             for more, not for less."
         }
         (Reader::Operator, DemandedBy::Route) => {
             "It is our own route that demands this: change its `tls` if it asks for too much."

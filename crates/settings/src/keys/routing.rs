@@ -100,7 +100,7 @@ pub(super) const KEYS: &[Key] = &[
         "domain.tls",
         Kind::Choice(&["encrypted", "verified"], &[]),
         "TLS asked of this domain whatever it publishes: any certificate (\"encrypted\") or a valid \
-         one (\"verified\"). Unset, delivery.tls counts.",
+         one (\"verified\"). It adds to delivery.tls, and never asks for less.",
     )
     .example("\"verified\""),
     Key::new(

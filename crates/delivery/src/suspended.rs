@@ -23,7 +23,7 @@ use crate::destination::Suspension;
 use crate::engine::Inner;
 use crate::findings::Findings;
 use crate::lane::Lane;
-use crate::learn::policy_text;
+use crate::learn::{policy_text, says_otherwise};
 use crate::planner::Plan;
 use crate::policy::{Judgement, is_enforced, judge};
 use crate::recalled::{Cause, Recalled, recall};
@@ -263,7 +263,7 @@ async fn give_up<S: QueueStore>(
     {
         let before = plan.discovery.as_ref().map(policy_text);
         let look = inner.policies.fresh_look(policy_domain).await;
-        if Some(policy_text(&look.discovery)) != before {
+        if says_otherwise(&look, before.as_ref()) {
             inner.look_again();
             lane.resume();
             inner.queue.suspend(&lane.key, None, inner.now());

@@ -48,7 +48,7 @@ pub enum ClockNews {
         /// Into the past.
         back: bool,
     },
-    /// It has jumped back to where it was before.
+    /// It has jumped back to about where it was before.
     TakenBack,
     /// The new time is believed, since it has been steady or an operator says so.
     Believed {
@@ -81,7 +81,7 @@ impl ClockGuard {
 
     /// The time to judge by: the wall clock, unless it has come apart from the monotonic clock by
     /// more than 10 minutes; then the old time goes on until the new one has been steady for two
-    /// hours. News are told once.
+    /// hours, or has come back to within nine minutes. News are told once.
     pub fn now(&mut self, wall: Timestamp, mono: Duration) -> (Timestamp, Option<ClockNews>) {
         let Some(base) = self.base else {
             self.base = Some((wall, mono));
@@ -92,7 +92,13 @@ impl ClockGuard {
         // small steps comes no further than with one.
         let anchor = *self.anchor.get_or_insert(base);
         let unmoved = anchor.0 + mono.saturating_sub(anchor.1);
-        if distance(expected, wall) <= TOLERANCE && distance(unmoved, wall) <= TOLERANCE {
+        // A doubt begins at the one distance and ends at the other: at one and the same, a step of just so much
+        // would be news with each small correction.
+        let tolerance = match self.apart {
+            Some(_) => BACK_AGAIN,
+            None => TOLERANCE,
+        };
+        if distance(expected, wall) <= tolerance && distance(unmoved, wall) <= tolerance {
             self.base = Some((wall, mono));
             if mono.saturating_sub(anchor.1) >= STEADY {
                 self.anchor = self.base;
@@ -108,7 +114,12 @@ impl ClockGuard {
                 base: (wall, mono),
                 since: mono,
             });
-            let (by, back) = (distance(expected, wall), wall < expected);
+            // Where corrections add up to a jump, that is what is told, and not the last of them.
+            let old = match distance(expected, wall) > TOLERANCE {
+                true => expected,
+                false => unmoved,
+            };
+            let (by, back) = (distance(old, wall), wall < old);
             return (expected, Some(ClockNews::Jumped { by, back }));
         };
         if mono.saturating_sub(apart.since) >= STEADY {
@@ -168,6 +179,8 @@ fn distance(a: Timestamp, b: Timestamp) -> Duration {
 }
 
 const TOLERANCE: Duration = Duration::from_mins(10);
+/// A doubted clock that is no farther away than this is believed again at once.
+const BACK_AGAIN: Duration = Duration::from_mins(9);
 const STEADY: Duration = Duration::from_hours(2);
 
 #[cfg(test)]
@@ -251,6 +264,57 @@ mod tests {
         let back = guard.now(T(1_000_020), S(20));
         assert_eq!(back, (T(1_000_020), Some(ClockNews::TakenBack)));
         assert_eq!(guard.now(T(1_000_030), S(30)), (T(1_000_030), None));
+    }
+
+    /// The news of three hours, looked at every second, after a step by so many milliseconds; the wall clock
+    /// goes slower and faster by turns, and is read to the millisecond.
+    fn news_after(step: i64) -> Vec<ClockNews> {
+        let mut guard = ClockGuard::default();
+        let start = 1_000_000_000;
+        let _ = guard.now(Timestamp::from_millis(start), S(0));
+        let looks = (1..3 * 3600_u64).filter_map(|second| {
+            let jitter = [0, 1, 0, -1, 2, -2][second as usize % 6];
+            let real = (start + second * 1000) as i64;
+            let wall = Timestamp::from_millis((real + step + jitter) as u64);
+            let (now, news) = guard.now(wall, S(second));
+            let off = now.as_millis() as i64 - real;
+            assert!(off.abs() <= step.abs() + 2, "{second}: {off}");
+            news
+        });
+        looks.collect()
+    }
+
+    #[test]
+    fn h8_01_a_step_by_about_the_tolerance_is_told_once() {
+        let tolerance = i64::try_from(TOLERANCE.as_millis()).unwrap();
+        for step in (-3..=3).flat_map(|n| [tolerance + n, -(tolerance + n)]) {
+            let news = news_after(step);
+            let ([] | [ClockNews::Jumped { .. }, ClockNews::Believed { .. }]) = &news[..] else {
+                panic!("{step}: {} news, first {:?}", news.len(), &news[..2]);
+            };
+            let Some(ClockNews::Jumped { by, back }) = news.first() else {
+                assert!(step.abs() <= tolerance - 2, "{step}");
+                continue;
+            };
+            assert!(*by > TOLERANCE && *by < TOLERANCE + S(1), "{step}: {by:?}");
+            assert_eq!(*back, step < 0);
+        }
+        assert_eq!(news_after(tolerance - 3), []);
+    }
+
+    #[test]
+    fn h8_01_corrections_that_add_up_to_a_jump_are_told_as_that() {
+        let mut guard = ClockGuard::default();
+        let _ = guard.now(T(1_000_000), S(0));
+        assert_eq!(guard.now(T(1_000_400), S(60)), (T(1_000_400), None));
+        let (now, news) = guard.now(T(1_000_800), S(120));
+        assert_eq!(now, T(1_000_460));
+        let by = S(680);
+        assert_eq!(news, Some(ClockNews::Jumped { by, back: false }));
+        // Not far enough back to be believed.
+        assert_eq!(guard.now(T(1_000_740), S(180)), (T(1_000_520), None));
+        let back = guard.now(T(1_000_600), S(240));
+        assert_eq!(back, (T(1_000_600), Some(ClockNews::TakenBack)));
     }
 
     #[test]

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sealpost_tests::{Event, Relay};
+use sealpost_tests::{Event, Relay, eventually};
 use testkit::{FakeMx, PolicyFault, RecordType, StartTls};
 
+use crate::clock::{DAY, write_last_time};
 use crate::net::{MESSAGE, Net, SOON, deferred, ok, sent};
 
 testkit::net_test! {
@@ -101,6 +102,21 @@ testkit::net_test! {
         std::fs::remove_dir_all(store(&relay).join("index")).unwrap();
         relay.restart().await;
         still_enforced(&relay, &mx).await;
+    }
+
+    async fn h8_01_a_jump_of_the_clock_is_told_while_the_policies_are_lost() {
+        let net = Net::start().await;
+        let (mut relay, _mx) = known(&net).await;
+        let written = relay.folder().join("data/clock");
+        assert!(eventually(SOON, async || written.exists().then_some(())).await.is_some());
+        relay.terminate(SOON).await;
+        std::fs::remove_dir_all(store(&relay)).unwrap();
+        write_last_time(&relay, -DAY);
+        let before = relay.events().len();
+        relay.restart_with(&[]).await;
+        relay.wait_event_after(before, |e| e.is("policy.store-lost"), SOON).await;
+        let told = relay.wait_event_after(before, |e| e.is("clock.jumped"), SOON).await;
+        assert_eq!(told.text("direction"), "ahead", "{told}");
     }
 
     async fn h6_14_policies_lost_in_both_hold_the_mail_until_the_operator_accepts_it() {

@@ -555,14 +555,7 @@ impl Inner {
     }
 
     pub(crate) fn tell_all(&self, at: Timestamp, kind: EventKind) {
-        self.events.policy_event(&PolicyEvent {
-            at,
-            domain: None,
-            id: None,
-            mode: None,
-            expires_at: None,
-            kind,
-        });
+        self.events.policy_event(&PolicyEvent::of_all(at, kind));
     }
 
     fn event(&self, domain: &Domain, kind: EventKind) -> PolicyEvent {

@@ -7,7 +7,7 @@ use mail_types::{Domain, Timestamp};
 use mta_sts::{Mode, NoRecord, PolicyId, Warning};
 
 use crate::discovery::Fallback;
-use clocks::ClockNews;
+use clocks::{ClockNews, JudgedClock};
 use policy_fetch::FetchError;
 
 /// Where events go. Called from the tasks of the cache: it must not block.
@@ -37,6 +37,34 @@ pub struct PolicyEvent {
     pub expires_at: Option<Timestamp>,
     /// What happened.
     pub kind: EventKind,
+}
+
+impl PolicyEvent {
+    /// Of what concerns the whole cache.
+    pub(crate) const fn of_all(at: Timestamp, kind: EventKind) -> Self {
+        Self {
+            at,
+            domain: None,
+            id: None,
+            mode: None,
+            expires_at: None,
+            kind,
+        }
+    }
+}
+
+/// Looks at the clock in the place of a cache, while there is none: nobody else has the guard go on, so that a jump
+/// would be doubted for ever, untold.
+pub fn look_at_clock(clock: &JudgedClock, events: &dyn EventSink) {
+    let (wall, mono) = clock.unjudged();
+    let (now, news) = clock.guard().now(wall, mono);
+    if let Some(news) = news {
+        let accepted_by = None;
+        events.policy_event(&PolicyEvent::of_all(
+            now,
+            EventKind::Clock { news, accepted_by },
+        ));
+    }
 }
 
 /// What happened.

@@ -35,7 +35,7 @@ pub use discovery::{
     Applied, Discovery, Exemption, Fallback, LocalRules, NoPolicy, Order, Origin, Outcome, Pin,
     RecordTrouble, StoredPolicy, Waiting,
 };
-pub use event::{EventKind, EventSink, PolicyEvent, Severity, StorePart};
+pub use event::{EventKind, EventSink, PolicyEvent, Severity, StorePart, look_at_clock};
 pub use jitter::Jitter;
 pub use orders::{PolicyView, TestingFailure, WouldFail};
 pub use policy_fetch::{

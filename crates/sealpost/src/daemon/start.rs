@@ -209,10 +209,8 @@ fn with_logins(
 }
 
 fn named(server: &Server) -> Vec<(String, SocketAddr)> {
-    let listeners = server.addresses();
-    listeners
-        .map(|(name, address)| (name.to_owned(), address))
-        .collect()
+    let owned = |(name, address): (&str, SocketAddr)| (name.to_owned(), address);
+    server.addresses().map(owned).collect()
 }
 
 /// Everything stands.
@@ -455,11 +453,9 @@ impl Running {
         let settings = &self.process.settings;
         for (name, address) in &self.process.listeners {
             let address = address.to_string();
-            self.observer.process(
-                "listener.ready",
-                Level::Info,
-                &[("listener", name), ("address", &address)],
-            );
+            let fields = [("listener", name.as_str()), ("address", &address)];
+            self.observer
+                .process("listener.ready", Level::Info, &fields);
         }
         let roots = self.process.trust.roots.current();
         let count = roots.count().to_string();
@@ -522,6 +518,9 @@ impl Running {
                     }
                     if ticks.is_multiple_of(EVERY_MINUTE) {
                         self.write_down_the_time();
+                    }
+                    if self.delivery.is_none() {
+                        policy_cache::look_at_clock(&self.observer.judged, &self.observer);
                     }
                     slept = self.tell_of_sleep(slept);
                     ticks = ticks.wrapping_add(1);

@@ -4,14 +4,15 @@
 //! under the domain's real requirement would have come to follows from that: `Requirement` is asked
 //! about the session that it would have demanded, with what was seen of it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use attempt::{Case, PolicyFrom, Reason};
 use delivery::demand::{
-    Assurance, Evidence, HostDecision, Inputs, Published, Requirement, SeenDane, SeenTls,
-    SessionDecision, SessionFacts,
+    Assurance, HostDecision, Inputs, Published, Requirement, SeenDane, SeenTls, SessionDecision,
+    SessionFacts,
 };
-use delivery::failure::{Conclusion, HostFailure, Weight, conclude};
+use delivery::failure::{Conclusion, HostFailure, conclude};
 use delivery::plan::Candidate;
 use mail_types::{DnsError, HostName};
 use mta_sts::Selection;
@@ -233,17 +234,13 @@ fn at_host(domain: &str, host: &HostFacts, requirement: &Requirement) -> HostOut
         specifics,
     } = by_name
     {
-        let failure = unfit(
-            domain,
-            candidate,
-            None,
-            (reason, case, requirement),
-            &specifics,
-        );
-        return HostOutcome::Refused(vec![failure]);
+        let detail = refusal(domain, candidate, (reason, case, requirement), &specifics);
+        let (name, port) = (&candidate.name, candidate.port);
+        let failure = HostFailure::passed_over(name, None, port, reason, detail);
+        return HostOutcome::Refused(vec![HostFailure { case, ..failure }]);
     }
     if let Err(unreachable) = &candidate.addresses {
-        let failure = HostFailure::not_tried(
+        let failure = HostFailure::unreachable(
             &candidate.name,
             None,
             candidate.port,
@@ -294,7 +291,7 @@ fn at_address(
             let (name, port) = (&candidate.name, candidate.port);
             let detail = sentence(domain, Some(name), Reason::Timeout, "not checked");
             let ip = Some(at.address);
-            return Err(Box::new(HostFailure::not_tried(
+            return Err(Box::new(HostFailure::unreachable(
                 name,
                 ip,
                 port,
@@ -335,15 +332,10 @@ fn at_address(
                 }
                 (Seen::Failed { .. } | Seen::NotChecked, None) => specifics,
             };
-            let mut failure = unfit(
-                domain,
-                candidate,
-                Some(at.address),
-                (reason, case, requirement),
-                &specifics,
-            );
-            failure.evidence = Evidence::Session(tls);
-            Err(Box::new(failure))
+            let detail = refusal(domain, candidate, (reason, case, requirement), &specifics);
+            let address = SocketAddr::new(at.address, candidate.port);
+            let failure = HostFailure::unfit(&candidate.name, address, reason, detail, tls);
+            Err(Box::new(HostFailure { case, ..failure }))
         }
     }
 }
@@ -405,25 +397,20 @@ fn plain_after(cause: &Cause) -> Option<Reason> {
     }
 }
 
-fn unfit(
+/// Why a host or its session is refused.
+fn refusal(
     domain: &str,
     candidate: &Candidate,
-    ip: Option<std::net::IpAddr>,
     (reason, case, requirement): (Reason, Case, &Requirement),
     specifics: &str,
-) -> HostFailure {
-    let detail = reason.sentence(&attempt::Facts {
+) -> String {
+    reason.sentence(&attempt::Facts {
         mx: Some(candidate.name.as_str()),
         specifics: Some(specifics),
         case,
         by: requirement.demanded_by(reason, &candidate.standing),
         ..about(domain)
-    });
-    HostFailure {
-        case,
-        weight: Weight::Unfit,
-        ..HostFailure::not_tried(&candidate.name, ip, candidate.port, reason, detail)
-    }
+    })
 }
 
 fn about(domain: &str) -> attempt::Facts<'_> {

@@ -1,13 +1,14 @@
 //! Who demands what a host did not meet, and what is said of the host then.
 
 use attempt::{Case, DemandedBy, Facts, Reader, Reason, Side, Tried};
+use mail_types::HostName;
 use outbound_queue::{Destination, QueueStore};
 use smtp_client::{Cause, CertificateFault, HandshakeFault};
 use smtp_proto::{MissingExtension, Stage};
 
 use crate::books::Entry;
-use crate::demand::{Evidence, Requirement};
-use crate::failure::{HostFailure, Weight};
+use crate::demand::Requirement;
+use crate::failure::HostFailure;
 use crate::findings::Findings;
 use crate::plan::Candidate;
 use crate::replies;
@@ -142,24 +143,35 @@ impl<S: QueueStore> Attempt<'_, S> {
         self.about(reason, way.standing)
     }
 
-    /// A candidate that is not connected to, for this reason.
-    pub(crate) fn not_tried(
+    /// A candidate that is not connected to, since it does not meet what is demanded.
+    pub(crate) fn passed_over(
         &self,
         candidate: &Candidate,
-        reason: Reason,
-        case: Case,
+        (reason, case): (Reason, Case),
         specifics: &str,
     ) -> HostFailure {
-        let facts = Facts {
-            mx: Some(candidate.name.as_str()),
-            specifics: Some(specifics),
-            case,
-            ..self.about(reason, &candidate.standing)
-        };
-        let detail = reason.sentence(&facts);
+        let (name, port) = (&candidate.name, candidate.port);
+        let addresses = candidate.addresses.as_ref().ok();
+        let ip = addresses.and_then(|a| a.first().copied());
+        let detail = self.told(name, &candidate.standing, (reason, case), specifics);
         HostFailure {
             case,
-            ..HostFailure::not_tried(&candidate.name, None, candidate.port, reason, detail)
+            ..HostFailure::passed_over(name, ip, port, reason, detail)
+        }
+    }
+
+    /// A candidate without an address that can be connected to.
+    pub(crate) fn unreachable(
+        &self,
+        candidate: &Candidate,
+        (reason, case): (Reason, Case),
+        specifics: &str,
+    ) -> HostFailure {
+        let (name, port) = (&candidate.name, candidate.port);
+        let detail = self.told(name, &candidate.standing, (reason, case), specifics);
+        HostFailure {
+            case,
+            ..HostFailure::unreachable(name, None, port, reason, detail)
         }
     }
 
@@ -171,30 +183,29 @@ impl<S: QueueStore> Attempt<'_, S> {
         (reason, case): (Reason, Case),
         specifics: &str,
     ) -> HostFailure {
-        let facts = Facts {
-            mx: Some(way.name.as_str()),
-            specifics: Some(specifics),
-            case,
-            ..self.about(reason, way.standing)
-        };
-        let (ip, port) = (way.address.ip(), way.address.port());
-        let detail = reason.sentence(&facts);
+        let detail = self.told(way.name, way.standing, (reason, case), specifics);
         let seen = session.facts();
-        let failure = HostFailure {
+        HostFailure {
             case,
-            evidence: Evidence::Session(seen.tls),
             dane: seen.dane,
             tls: session.tls(),
-            ..HostFailure::not_tried(way.name, Some(ip), port, reason, detail)
-        };
-        if reason != Reason::RequireTlsUnsupported {
-            return failure;
+            ..HostFailure::unfit(way.name, way.address, reason, detail, seen.tls)
         }
-        HostFailure {
-            weight: Weight::Missing,
-            evidence: Evidence::WithoutRequireTls,
-            ..failure
-        }
+    }
+
+    fn told(
+        &self,
+        mx: &HostName,
+        standing: &Standing,
+        (reason, case): (Reason, Case),
+        specifics: &str,
+    ) -> String {
+        reason.sentence(&Facts {
+            mx: Some(mx.as_str()),
+            specifics: Some(specifics),
+            case,
+            ..self.about(reason, standing)
+        })
     }
 }
 
@@ -268,7 +279,7 @@ mod tests {
             assert_eq!(said(&listed), Case::Listed);
             assert_eq!(said(&other), usual);
         }
-        let mx = mail_types::HostName::parse("mx.d.test").unwrap();
+        let mx = HostName::parse("mx.d.test").unwrap();
         let mut refused = Failure::refused("d.test", &mx, Stage::Rcpt, &listed);
         assert_eq!(refused.case, Case::Listed);
         // Also where it is not the last word.

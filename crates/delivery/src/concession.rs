@@ -9,10 +9,10 @@
 //!   for good, without it over verified TLS; else over any TLS; else, if it can be redacted, in
 //!   whatever way there is.
 
-use attempt::{Reason, Weakened};
+use attempt::Weakened;
 
 use crate::demand::{Inputs, RequiredTls, Requirement};
-use crate::failure::{HostFailure, Weight};
+use crate::failure::HostFailure;
 use crate::findings::Findings;
 use crate::verdict::Verdict;
 
@@ -95,9 +95,7 @@ impl Concession {
         if found.alive || found.unknown || found.busy {
             return false;
         }
-        // A failed TLSA look-up keeps a host out only because DANE is in force.
-        let unfit = |f: &HostFailure| f.weight == Weight::Unfit || f.reason == Reason::DaneLookup;
-        let unfit = found.failures.iter().any(unfit);
+        let unfit = found.failures.iter().any(HostFailure::is_kept_out);
         match (self.kind, step) {
             (Kind::Notification, Step::Strict) => {
                 let bounced = |v: &Option<Verdict>| matches!(v, Some(Verdict::Bounced(_)));

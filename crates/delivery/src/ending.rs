@@ -5,6 +5,7 @@ use mail_types::Timestamp;
 
 use crate::books::Entry;
 use crate::demand::Requirement;
+use crate::failure::Weight;
 use crate::settings::Settings;
 use crate::verdict::Failure;
 
@@ -31,13 +32,10 @@ impl Settings {
 
 /// Whether the hosts do not fit the mail, other than for a while.
 const fn is_misfit(reason: Reason, requiretls: bool) -> bool {
-    match reason {
-        Reason::ExtensionMissing | Reason::RequireTlsUnsupported => true,
-        Reason::DaneMismatch
-        | Reason::DaneUnusable
-        | Reason::DaneRequired
-        | Reason::RequireTlsNoTls => requiretls,
-        other => requiretls && other.is_of_tls(),
+    match Weight::of_refusal(reason) {
+        Weight::Missing => true,
+        Weight::Unfit => requiretls,
+        Weight::Unreachable | Weight::Transient | Weight::Permanent => false,
     }
 }
 

@@ -3,7 +3,7 @@
 //! Nothing that can be forged before a verified handshake bounces mail that has demands on it
 //! (row E5-10): such failures only make a host unreachable.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +63,50 @@ pub enum Weight {
     Missing,
 }
 
+impl Weight {
+    /// What it is worth that a host does not meet a demand, by the reason.
+    #[must_use]
+    pub const fn of_refusal(reason: Reason) -> Self {
+        match reason {
+            Reason::StarttlsNotOffered
+            | Reason::StarttlsRefused
+            | Reason::StarttlsInjection
+            | Reason::TlsHandshake
+            | Reason::CertExpired
+            | Reason::CertHostMismatch
+            | Reason::CertNotTrusted
+            | Reason::MxNotInPolicy
+            | Reason::DaneMismatch
+            | Reason::DaneUnusable
+            | Reason::DaneRequired
+            | Reason::RequireTlsNoTls => Self::Unfit,
+            Reason::RequireTlsUnsupported | Reason::ExtensionMissing => Self::Missing,
+            // RFC 7672 section 2.1.1: a host whose TLSA records cannot be looked up counts as unreachable.
+            Reason::DaneLookup
+            // Of these none is a matter of what is demanded.
+            | Reason::TlsRequiredByPeer
+            | Reason::RouteAuth
+            | Reason::PolicyLookup
+            | Reason::DnsTemporary
+            | Reason::DnsBogus
+            | Reason::Connect
+            | Reason::ConnectionLost
+            | Reason::Timeout
+            | Reason::AddressRefused
+            | Reason::Remote4xx
+            | Reason::Remote5xx
+            | Reason::NoSuchDomain
+            | Reason::NullMx
+            | Reason::NoUsableMx
+            | Reason::Loop
+            | Reason::DestinationSuspended
+            | Reason::Parked
+            | Reason::Local
+            => Self::Unreachable,
+        }
+    }
+}
+
 /// What the failures of all hosts amount to.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,23 +118,57 @@ pub enum Conclusion {
 }
 
 impl HostFailure {
-    /// A candidate that was not connected to.
+    /// A candidate that is not connected to, since it does not meet what is demanded.
     #[must_use]
-    pub fn not_tried(
+    pub fn passed_over(
         mx: &HostName,
         ip: Option<IpAddr>,
         port: u16,
         reason: Reason,
         detail: String,
     ) -> Self {
-        let weight = match reason {
-            Reason::MxNotInPolicy
-            | Reason::RequireTlsNoTls
-            | Reason::DaneRequired
-            | Reason::DaneUnusable => Weight::Unfit,
-            _ => Weight::Unreachable,
+        let weight = Weight::of_refusal(reason);
+        Self::new(mx, ip, port, (reason, weight), detail)
+    }
+
+    /// A candidate that could not be reached, or was not tried.
+    #[must_use]
+    pub fn unreachable(
+        mx: &HostName,
+        ip: Option<IpAddr>,
+        port: u16,
+        reason: Reason,
+        detail: String,
+    ) -> Self {
+        Self::new(mx, ip, port, (reason, Weight::Unreachable), detail)
+    }
+
+    /// A session that does not meet what is demanded, by what was seen of its TLS.
+    #[must_use]
+    pub fn unfit(
+        mx: &HostName,
+        at: SocketAddr,
+        reason: Reason,
+        detail: String,
+        seen: SeenTls,
+    ) -> Self {
+        let evidence = match reason {
+            Reason::RequireTlsUnsupported => Evidence::WithoutRequireTls,
+            _ => Evidence::Session(seen),
         };
-        let evidence = Evidence::Nothing;
+        Self {
+            evidence,
+            ..Self::passed_over(mx, Some(at.ip()), at.port(), reason, detail)
+        }
+    }
+
+    fn new(
+        mx: &HostName,
+        ip: Option<IpAddr>,
+        port: u16,
+        (reason, weight): (Reason, Weight),
+        detail: String,
+    ) -> Self {
         Self {
             mx: mx.clone(),
             ip,
@@ -101,7 +179,7 @@ impl HostFailure {
             reply: None,
             detail,
             weight,
-            evidence,
+            evidence: Evidence::Nothing,
             dane: SeenDane::Nothing,
             standing: Standing::default(),
             tls: None,
@@ -207,6 +285,11 @@ impl HostFailure {
 }
 
 impl HostFailure {
+    /// It is a demand that keeps the host out. A failed TLSA look-up does so only because DANE is in force.
+    pub(crate) fn is_kept_out(&self) -> bool {
+        self.weight == Weight::Unfit || self.reason == Reason::DaneLookup
+    }
+
     /// A host that nobody has asked, since the policy or our rule leaves it out: what those met that were asked
     /// is what keeps the mail.
     fn is_passed_over(&self) -> bool {
@@ -336,7 +419,7 @@ mod tests {
         let mx = HostName::parse("mx1.d.test").unwrap();
         HostFailure {
             weight,
-            ..HostFailure::not_tried(&mx, None, 25, reason, String::new())
+            ..HostFailure::unreachable(&mx, None, 25, reason, String::new())
         }
     }
 
@@ -477,5 +560,37 @@ mod tests {
             Some(Conclusion::Defer(0))
         );
         assert_eq!(conclude(&list, &r, ONE_DAY), Some(Conclusion::Bounce(0)));
+    }
+
+    /// What comes of a demand that is not met, as a refusal of a host or a session and in the client's words.
+    #[test]
+    fn e5_10_each_reason_is_worth_the_same_wherever_it_is_found() {
+        use smtp_proto::Reply;
+        let mx = HostName::parse("mx1.d.test").unwrap();
+        let at = "192.0.2.1:25".parse().unwrap();
+        for reason in Reason::ALL {
+            let weight = Weight::of_refusal(reason);
+            let told = || String::new();
+            let passed_over = HostFailure::passed_over(&mx, None, 25, reason, told());
+            let unfit = HostFailure::unfit(&mx, at, reason, told(), SeenTls::None(reason));
+            assert_eq!((passed_over.weight, unfit.weight), (weight, weight));
+            if reason.is_of_tls() {
+                assert_eq!(weight, Weight::Unfit, "{reason:?}");
+            }
+            let down = HostFailure::unreachable(&mx, None, 25, reason, told());
+            assert_eq!(down.weight, Weight::Unreachable);
+        }
+        let refused = Reply::parse("454 no").unwrap();
+        for cause in [
+            Cause::StartTlsNotOffered("HELP".into()),
+            Cause::StartTlsRefused(refused),
+            Cause::StartTlsInjection,
+            Cause::Handshake(smtp_client::HandshakeFault::Eof),
+            Cause::Missing(MissingExtension::RequireTls),
+            Cause::Missing(MissingExtension::SmtpUtf8),
+        ] {
+            let reason = Reason::from_key(cause.reason_key()).unwrap();
+            assert_eq!(weigh(&cause), Weight::of_refusal(reason), "{cause}");
+        }
     }
 }

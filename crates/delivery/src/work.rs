@@ -86,13 +86,7 @@ impl<S: QueueStore> Attempt<'_, S> {
                     case,
                     specifics,
                 } => {
-                    let mut failure = self.not_tried(candidate, reason, case, &specifics);
-                    failure.ip = candidate
-                        .addresses
-                        .as_ref()
-                        .ok()
-                        .and_then(|a| a.first().copied());
-                    found.fail(failure);
+                    found.fail(self.passed_over(candidate, (reason, case), &specifics));
                     continue;
                 }
             };
@@ -103,7 +97,7 @@ impl<S: QueueStore> Attempt<'_, S> {
                         true => Case::RouteHost,
                         false => Case::Usual,
                     };
-                    found.fail(self.not_tried(candidate, why.reason, case, &why.detail));
+                    found.fail(self.unreachable(candidate, (why.reason, case), &why.detail));
                     continue;
                 }
             };
@@ -173,7 +167,7 @@ impl<S: QueueStore> Attempt<'_, S> {
             way.name
         );
         let (ip, port) = (way.address.ip(), way.address.port());
-        let failure = HostFailure::not_tried(way.name, Some(ip), port, Reason::Local, detail);
+        let failure = HostFailure::unreachable(way.name, Some(ip), port, Reason::Local, detail);
         found.all_open(&Verdict::Deferred(Arc::new(Failure::from(&failure))));
         found.fail(failure);
         self.end(found)
@@ -454,7 +448,7 @@ impl<S: QueueStore> Attempt<'_, S> {
                 failure.reason = reason;
                 failure.case = Case::Usual;
                 failure.status = reason.status();
-                failure.weight = Weight::Unfit;
+                failure.weight = Weight::of_refusal(reason);
             }
         }
         let transcript = session.connection.transcript();
@@ -586,7 +580,7 @@ fn not_reached(candidate: &Candidate, ip: IpAddr) -> HostFailure {
         "{} was not tried: delivery.max-addresses was reached.",
         candidate.name
     );
-    HostFailure::not_tried(
+    HostFailure::unreachable(
         &candidate.name,
         Some(ip),
         candidate.port,

@@ -106,7 +106,7 @@ pub(crate) fn members(metadata: &Metadata) -> Vec<&Package> {
     metadata.workspace_packages()
 }
 
-const PURE: [&str; 11] = [
+const PURE: [&str; 12] = [
     "attempt",
     "dane",
     "dkim",
@@ -118,10 +118,11 @@ const PURE: [&str; 11] = [
     "reasons",
     "smtp-proto",
     "submission",
+    "tls-words",
 ];
 
 /// Crates of others that only compute.
-const FOR_PURE: [&str; 13] = [
+const FOR_PURE: [&str; 14] = [
     "aws-lc-rs",
     "bytes",
     "data-encoding",
@@ -134,6 +135,7 @@ const FOR_PURE: [&str; 13] = [
     "serde_json",
     "stringprep",
     "thiserror",
+    "x509-parser",
     "zeroize",
 ];
 
@@ -141,7 +143,7 @@ const FOR_PURE: [&str; 13] = [
 const FOR_TESTS: [&str; 1] = ["testkit"];
 
 /// Crate, and the workspace's crates that it may use.
-const EDGES: [(&str, &[&str]); 35] = [
+const EDGES: [(&str, &[&str]); 36] = [
     ("mail-types", &[]),
     ("attempt", &["mail-types", "reasons"]),
     ("dane", &["mail-types"]),
@@ -152,6 +154,7 @@ const EDGES: [(&str, &[&str]); 35] = [
     ("smtp-proto", &["mail-types"]),
     // A signature is part of the form that a message leaves in.
     ("submission", &["dkim", "mail-types"]),
+    ("tls-words", &[]),
     ("clocks", &["mail-types"]),
     ("event-log", &["attempt", "mail-types"]),
     ("journal", &[]),
@@ -169,12 +172,15 @@ const EDGES: [(&str, &[&str]); 35] = [
         "policy-cache",
         &["clocks", "journal", "mail-types", "mta-sts", "policy-fetch"],
     ),
-    ("policy-fetch", &["mail-types", "mta-sts"]),
+    ("policy-fetch", &["mail-types", "mta-sts", "tls-words"]),
     ("resolver", &["mail-types"]),
     ("sendmail", &["mail-types", "submission"]),
     // check-config reads a DKIM key as the daemon does.
     ("settings", &["dkim", "mail-types"]),
-    ("smtp-client", &["dane", "mail-types", "smtp-proto"]),
+    (
+        "smtp-client",
+        &["dane", "mail-types", "smtp-proto", "tls-words"],
+    ),
     ("smtp-server", &["mail-types", "smtp-proto"]),
     (
         "delivery",

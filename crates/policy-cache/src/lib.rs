@@ -40,7 +40,7 @@ pub use jitter::Jitter;
 pub use orders::{PolicyView, TestingFailure, WouldFail};
 pub use policy_fetch::{
     CONNECTIONS, FetchError, FetchFailure, HttpsFetcher, HttpsFetcherError, PkixError,
-    PolicyFetcher, ResultType, Stage, TlsSource,
+    PolicyFetcher, ResultType, Stage, TlsSource, Untrusted,
 };
 pub use stats::{Lookups, Stats};
 

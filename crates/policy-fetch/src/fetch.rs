@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mail_types::{AddressClass, BoxFuture, Domain, Timestamp};
 use mta_sts::{Parsed, PolicyError};
+use tls_words::Untrusted;
 
 /// Fetches `https://mta-sts.<domain>/.well-known/mta-sts.txt` (RFC 8461 section 3.3), once, with
 /// no redirect, no retry and no cache.
@@ -207,11 +208,9 @@ pub enum PkixError {
         /// The DNS names in it; at most ten.
         presented: Vec<String>,
     },
-    /// It does not lead to a root that we trust: self-signed, private, or an intermediate missing.
-    #[error(
-        "it does not lead to a trusted root (self-signed, a private CA, or an intermediate certificate is missing)"
-    )]
-    UnknownIssuer,
+    /// It does not lead to a root that we trust.
+    #[error("{0}")]
+    UnknownIssuer(Untrusted),
     /// Revoked.
     #[error("it has been revoked")]
     Revoked,
@@ -305,7 +304,7 @@ impl FetchError {
             Self::Certificate(PkixError::Expired { .. }) => "webpki:expired",
             Self::Certificate(PkixError::NotYetValid { .. }) => "webpki:not_yet_valid",
             Self::Certificate(PkixError::Name { .. }) => "webpki:name",
-            Self::Certificate(PkixError::UnknownIssuer) => "webpki:unknown_issuer",
+            Self::Certificate(PkixError::UnknownIssuer(_)) => "webpki:unknown_issuer",
             Self::Certificate(PkixError::Revoked) => "webpki:revoked",
             Self::Certificate(PkixError::Other(_)) => "webpki:other",
             Self::Tls(_) => "tls",

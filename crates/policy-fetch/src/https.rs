@@ -13,7 +13,9 @@ use ipnet::IpNet;
 use mail_types::{BoxFuture, Domain, HostName, Resolver};
 use mta_sts::{MAX_POLICY_SIZE, Parsed, Policy};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
+use rustls::ClientConfig;
 use rustls::client::Resumption;
+use tls_words::Untrusted;
 
 use crate::fetch::{FetchError, FetchFailure, PolicyFetcher, Stage};
 
@@ -39,9 +41,12 @@ pub struct HttpsFetcher {
     pace: Pace,
 }
 
-/// Makes the TLS configuration of one fetch from the trust anchors of that moment, so that a reload
+/// Makes the TLS configuration of one connection from the trust anchors of that moment, so that a reload
 /// of them counts for the next fetch (row I3-04).
-pub type TlsSource = dyn Fn() -> rustls::ClientConfig + Send + Sync;
+pub type TlsSource = dyn Fn(Note) -> ClientConfig + Send + Sync;
+
+/// Takes why a chain is not trusted, as whoever verifies it finds: the error does not say.
+pub type Note = Arc<dyn Fn(Untrusted) + Send + Sync>;
 
 /// The HTTP client does not take our settings.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +54,7 @@ pub type TlsSource = dyn Fn() -> rustls::ClientConfig + Send + Sync;
 pub struct HttpsFetcherError(String);
 
 impl HttpsFetcher {
-    /// `tls` brings roots, provider and versions (1.2 and up), anew for each fetch; ALPN, SNI and
+    /// `tls` brings roots, provider and versions (1.2 and up), anew for each connection; ALPN, SNI and
     /// resumption are set here. `allow` is `egress.allow-special-use`.
     ///
     /// # Errors
@@ -90,7 +95,8 @@ impl HttpsFetcher {
         address: IpAddr,
         progress: &Arc<Progress>,
     ) -> reqwest::Result<reqwest::Client> {
-        let mut tls = (self.tls)();
+        let noted = Arc::clone(progress);
+        let mut tls = (self.tls)(Arc::new(move |why| noted.note_untrusted(why)));
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         tls.enable_sni = true;
         tls.enable_early_data = false;

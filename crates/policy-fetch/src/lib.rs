@@ -7,4 +7,5 @@ mod https;
 
 pub use fetch::{FetchError, FetchFailure, PkixError, PolicyFetcher, ResultType, Stage};
 pub use gate::{BACK_OFF, Gate, Pass};
-pub use https::{CONNECTIONS, HttpsFetcher, HttpsFetcherError, TlsSource};
+pub use https::{CONNECTIONS, HttpsFetcher, HttpsFetcherError, Note, TlsSource};
+pub use tls_words::Untrusted;

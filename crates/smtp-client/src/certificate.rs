@@ -1,6 +1,7 @@
 //! Why a certificate is refused, with its names and dates.
 
 use mail_types::Timestamp;
+use tls_words::Untrusted;
 
 use crate::LeafCertificate;
 
@@ -44,16 +45,16 @@ pub enum CertificateFault {
         names: Vec<Box<str>>,
     },
     /// The chain leads to an authority that is not trusted.
-    #[error("its issuer {issuer} is not trusted")]
+    #[error("{}", Untrusted::UnknownIssuer { issuer: issuer.clone() })]
     UnknownIssuer {
         /// The leaf's issuer.
         issuer: Box<str>,
     },
     /// Signed by its own key.
-    #[error("it is self-signed")]
+    #[error("{}", Untrusted::SelfSigned)]
     SelfSigned,
     /// The leaf's issuer was neither presented nor is it a trust anchor.
-    #[error("the host does not present the certificate of its issuer {issuer}")]
+    #[error("{}", Untrusted::MissingIntermediate { issuer: issuer.clone() })]
     MissingIntermediate {
         /// The leaf's issuer.
         issuer: Box<str>,

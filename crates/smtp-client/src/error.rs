@@ -136,10 +136,10 @@ pub enum HandshakeFault {
     #[error("no protocol version in common")]
     ProtocolVersion,
     /// The connection ended during the handshake.
-    #[error("the host closed the connection during the handshake")]
+    #[error("{}", tls_words::CLOSED)]
     Eof,
     /// The connection was reset during the handshake.
-    #[error("the connection was reset during the handshake")]
+    #[error("{}", tls_words::RESET)]
     Reset,
     /// No end in time.
     #[error("the handshake took too long")]
@@ -151,7 +151,7 @@ pub enum HandshakeFault {
     #[error("its certificate is larger than 64 KiB")]
     CertificateTooLarge,
     /// Not TLS.
-    #[error("the host sent something that is not TLS")]
+    #[error("{}", tls_words::NOT_TLS)]
     NotTls,
     /// Anything else that the TLS library objects to.
     #[error("{0}")]

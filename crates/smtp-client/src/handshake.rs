@@ -163,12 +163,14 @@ fn tls_fault(error: &Error) -> HandshakeFault {
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
         ) => HandshakeFault::ProtocolVersion,
         Error::AlertReceived(alert @ AlertDescription::CertificateRequired) => {
-            HandshakeFault::ClientCertificate(kebab(&format!("{alert:?}")))
+            HandshakeFault::ClientCertificate(tls_words::alert(&format!("{alert:?}")))
         }
         Error::AlertReceived(AlertDescription::Unknown(number)) => {
             HandshakeFault::Alert(format!("unknown-{number}").into())
         }
-        Error::AlertReceived(alert) => HandshakeFault::Alert(kebab(&format!("{alert:?}"))),
+        Error::AlertReceived(alert) => {
+            HandshakeFault::Alert(tls_words::alert(&format!("{alert:?}")))
+        }
         // The certificate's own faults never stop the handshake here, so this is about the key.
         Error::InvalidCertificate(_)
         | Error::PeerMisbehaved(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme) => {
@@ -186,19 +188,6 @@ fn tls_fault(error: &Error) -> HandshakeFault {
         // The list of rustls is open.
         other => HandshakeFault::Other(other.to_string().into()),
     }
-}
-
-/// `HandshakeFailure` becomes `handshake-failure`, `UnknownCA` becomes `unknown-ca`.
-fn kebab(name: &str) -> Box<str> {
-    let mut text = String::new();
-    for c in name.chars() {
-        if c.is_ascii_uppercase() && text.ends_with(|before: char| before.is_ascii_lowercase()) {
-            text.push('-');
-        }
-        text.push(c);
-    }
-    text.make_ascii_lowercase();
-    text.into()
 }
 
 #[cfg(test)]

@@ -55,4 +55,5 @@ pub use smtp_proto::{
 };
 pub use steps::{awaited, stage_words};
 pub use transcript::Transcript;
+pub use verify::noting_config;
 pub use wanted::{wants_a_login, wants_tls};

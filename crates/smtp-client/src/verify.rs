@@ -1,5 +1,5 @@
-//! The verifiers of server certificates. The only place of this crate where rustls' own verifier
-//! is replaced; to be read as a whole when it is changed.
+//! The verifiers of server certificates. The only place where rustls' own verifier is replaced; to be read
+//! as a whole when it is changed. For policy hosts that verifier decides, and [`noting_config`] only notes.
 //!
 //! *Authenticate* accepts what PKIX accepts for the MX name, and nothing else. *DANE* accepts what
 //! the host's TLSA records accept, and nothing else; both can be demanded of one handshake. *Observe*
@@ -13,6 +13,7 @@
 //! [`DaneVerdict::Authenticated`] in another, [`Record::dane_verdict`]; each only where it is
 //! demanded.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -20,16 +21,17 @@ use dane::HostRecords;
 use mail_types::{HostName, Timestamp};
 use parking_lot::Mutex;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ResolvesClientCert, Resumption};
+use rustls::client::{ResolvesClientCert, Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error,
-    SignatureScheme,
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, DistinguishedName, Error,
+    RootCertStore, SignatureScheme, WantsVerifier,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use tls_words::Untrusted;
 
 use crate::roots::RootSet;
 use crate::{
@@ -348,6 +350,84 @@ impl ResolvesClientCert for Record {
 
     fn has_certs(&self) -> bool {
         false
+    }
+}
+
+/// A TLS client configuration for policy hosts. rustls' own verifier decides, and without trust anchors
+/// nobody is trusted; why it refused a chain goes to `note`, since its error does not say.
+pub fn noting_config(
+    versions: ConfigBuilder<ClientConfig, WantsVerifier>,
+    roots: &Arc<RootCertStore>,
+    note: Arc<dyn Fn(Untrusted) + Send + Sync>,
+) -> ClientConfig {
+    let provider = Arc::clone(versions.crypto_provider());
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::clone(roots), provider).build();
+    match verifier {
+        Ok(verifier) => versions
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Noting { verifier, note }))
+            .with_no_client_auth(),
+        Err(_) => versions
+            .with_root_certificates(Arc::clone(roots))
+            .with_no_client_auth(),
+    }
+}
+
+/// Gives every answer of the verifier on as it is.
+struct Noting {
+    verifier: Arc<WebPkiServerVerifier>,
+    note: Arc<dyn Fn(Untrusted) + Send + Sync>,
+}
+
+impl fmt::Debug for Noting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.verifier.fmt(f)
+    }
+}
+
+impl ServerCertVerifier for Noting {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let verdict = self
+            .verifier
+            .verify_server_cert(end_entity, intermediates, name, ocsp, now);
+        match &verdict {
+            Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+                (self.note)(tls_words::why_untrusted(end_entity, intermediates));
+            }
+            // An authority's own certificate is refused in its place for a reason of its own.
+            Err(_) if tls_words::is_self_issued(end_entity) => (self.note)(Untrusted::SelfSigned),
+            Ok(_) | Err(_) => {}
+        }
+        verdict
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
     }
 }
 

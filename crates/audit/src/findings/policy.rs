@@ -170,7 +170,7 @@ const fn certificate(fault: &PkixError) -> Kind {
         PkixError::Expired { .. } => Kind::PolicyCertExpired,
         PkixError::NotYetValid { .. } => Kind::PolicyCertEarly,
         PkixError::Name { .. } => Kind::PolicyCertName,
-        PkixError::UnknownIssuer => Kind::PolicyCertUntrusted,
+        PkixError::UnknownIssuer(_) => Kind::PolicyCertUntrusted,
         PkixError::Revoked | PkixError::Other(_) => Kind::PolicyCertOther,
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use attempt::Reason;
 use mail_types::{AddressClass, DnsError};
 use mta_sts::Policy;
-use policy_cache::{FetchError, PkixError, Stage as FetchStage};
+use policy_cache::{FetchError, PkixError, Stage as FetchStage, Untrusted};
 use smtp_client::{
     Cause, CertificateFailure, CertificateFault, HandshakeFault, Reply, SocketFault, Stage,
     StartTls,
@@ -270,7 +270,10 @@ fn fetch_rows() -> Vec<(Kind, Change)> {
             pkix(PkixError::NotYetValid { not_before, now }),
         ),
         (Kind::PolicyCertName, pkix(name)),
-        (Kind::PolicyCertUntrusted, pkix(PkixError::UnknownIssuer)),
+        (
+            Kind::PolicyCertUntrusted,
+            pkix(PkixError::UnknownIssuer(Untrusted::SelfSigned)),
+        ),
         (Kind::PolicyCertOther, pkix(PkixError::Revoked)),
         (Kind::PolicyTls, FetchError::Tls(text())),
         (Kind::PolicyTls, FetchError::TlsVersion(text())),

@@ -5,7 +5,8 @@ use std::io;
 
 use mail_types::{HostName, Timestamp};
 use rustls::pki_types::UnixTime;
-use rustls::{AlertDescription, CertificateError, PeerIncompatible};
+use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatible};
+use tls_words::Untrusted;
 
 use super::answer::printable;
 use super::connect::Progress;
@@ -24,7 +25,7 @@ pub(super) fn of(
 fn cause(error: &reqwest::Error, host: &HostName, progress: &Progress, bytes: usize) -> FetchError {
     for e in chain(error) {
         if let Some(tls) = tls_error(e) {
-            return from_rustls(tls, host);
+            return from_rustls(tls, host, progress);
         }
     }
     if error.is_builder() {
@@ -43,7 +44,10 @@ fn cause(error: &reqwest::Error, host: &HostName, progress: &Progress, bytes: us
         }
         let what = io.map_or_else(|| words(error), ToString::to_string);
         return match progress.stage() {
-            Stage::Tls => FetchError::Tls(printable(what.as_bytes())),
+            Stage::Tls => FetchError::Tls(
+                io.and_then(ended)
+                    .map_or_else(|| printable(what.as_bytes()), Into::into),
+            ),
             Stage::Queue | Stage::Dns | Stage::Connect | Stage::Headers | Stage::Body => {
                 // The system's number says no more than its words.
                 let what = what.split(" (os error").next().unwrap_or(&what);
@@ -78,9 +82,27 @@ fn tls_error<'a>(mut e: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> 
     }
 }
 
-fn from_rustls(error: &rustls::Error, host: &HostName) -> FetchError {
+/// The library's words for a connection that ended in the handshake are for programmers. What wraps the error
+/// has no kind of its own.
+fn ended(error: &io::Error) -> Option<&'static str> {
+    let wrapped = error.get_ref().and_then(|e| e.downcast_ref());
+    if let Some(inner) = wrapped {
+        return ended(inner);
+    }
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => Some(tls_words::CLOSED),
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionAborted => Some(tls_words::RESET),
+        _ => None,
+    }
+}
+
+fn from_rustls(error: &rustls::Error, host: &HostName, progress: &Progress) -> FetchError {
     match error {
-        rustls::Error::InvalidCertificate(fault) => FetchError::Certificate(pkix(fault, host)),
+        rustls::Error::InvalidCertificate(fault) => {
+            FetchError::Certificate(pkix(fault, host, progress))
+        }
         rustls::Error::NoCertificatesPresented => {
             FetchError::Certificate(PkixError::Other("the server shows none".into()))
         }
@@ -89,11 +111,24 @@ fn from_rustls(error: &rustls::Error, host: &HostName) -> FetchError {
             PeerIncompatible::ServerDoesNotSupportTls12Or13
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
         )) => FetchError::TlsVersion(printable(old.to_string().as_bytes())),
+        rustls::Error::AlertReceived(AlertDescription::Unknown(number)) => {
+            FetchError::Tls(format!("the host sent the alert unknown-{number}"))
+        }
+        rustls::Error::AlertReceived(alert) => {
+            let name = tls_words::alert(&format!("{alert:?}"));
+            FetchError::Tls(format!("the host sent the alert {name}"))
+        }
+        rustls::Error::InvalidMessage(
+            InvalidMessage::InvalidContentType
+            | InvalidMessage::UnknownProtocolVersion
+            | InvalidMessage::InvalidEmptyPayload
+            | InvalidMessage::MessageTooLarge,
+        ) => FetchError::Tls(tls_words::NOT_TLS.into()),
         other => FetchError::Tls(printable(other.to_string().as_bytes())),
     }
 }
 
-fn pkix(fault: &CertificateError, host: &HostName) -> PkixError {
+fn pkix(fault: &CertificateError, host: &HostName, progress: &Progress) -> PkixError {
     match fault {
         CertificateError::ExpiredContext { time, not_after } => PkixError::Expired {
             not_after: at(*not_after),
@@ -111,9 +146,15 @@ fn pkix(fault: &CertificateError, host: &HostName) -> PkixError {
             expected: host.to_string(),
             presented: Vec::new(),
         },
-        CertificateError::UnknownIssuer => PkixError::UnknownIssuer,
         CertificateError::Revoked => PkixError::Revoked,
-        other => PkixError::Other(printable(other.to_string().as_bytes())),
+        other => match progress.untrusted() {
+            Some(why) => PkixError::UnknownIssuer(why),
+            None if *other == CertificateError::UnknownIssuer => {
+                let issuer = "(not noted)".into();
+                PkixError::UnknownIssuer(Untrusted::UnknownIssuer { issuer })
+            }
+            None => PkixError::Other(printable(other.to_string().as_bytes())),
+        },
     }
 }
 

@@ -16,6 +16,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls::NamedGroup;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls::pki_types::ServerName;
+use tls_words::Untrusted;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -34,6 +35,7 @@ pub(super) struct Progress {
     turn: Arc<Semaphore>,
     held: Mutex<Option<OwnedSemaphorePermit>>,
     asking: Notify,
+    untrusted: Mutex<Option<Untrusted>>,
 }
 
 impl Progress {
@@ -45,6 +47,7 @@ impl Progress {
             turn,
             held: Mutex::new(None),
             asking: Notify::new(),
+            untrusted: Mutex::new(None),
         }
     }
 
@@ -73,6 +76,15 @@ impl Progress {
     pub(super) async fn asked_for_long(&self) {
         self.asking.notified().await;
         tokio::time::sleep(self.patience).await;
+    }
+
+    /// Why the host's certificates lead to no authority that is trusted.
+    pub(super) fn note_untrusted(&self, why: Untrusted) {
+        *self.untrusted.lock() = Some(why);
+    }
+
+    pub(super) fn untrusted(&self) -> Option<Untrusted> {
+        self.untrusted.lock().clone()
     }
 
     /// Lets another address send its request.

@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::Untrusted;
 use crate::fetch::{PkixError, ResultType};
 
 mod hosts;
@@ -57,6 +58,15 @@ async fn site(names: &[&str], days: (i64, i64), trusted: bool, behaviour: Behavi
     site_with(params, here, &[here], trusted, behaviour).await
 }
 
+fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, name);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
 /// A policy host with this certificate, that listens on one address and has others in DNS.
 async fn site_with(
     params: CertificateParams,
@@ -65,14 +75,7 @@ async fn site_with(
     trusted: bool,
     behaviour: Behaviour,
 ) -> Site {
-    let ca = {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params
-            .distinguished_name
-            .push(rcgen::DnType::CommonName, "CA");
-        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-    };
+    let ca = authority("CA");
     let key = KeyPair::generate().unwrap();
     let cert = params.signed_by(&key, &ca).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -91,7 +94,7 @@ async fn site_with(
     if trusted {
         roots.add(ca.der().clone()).unwrap();
     }
-    let client = rustls::ClientConfig::builder_with_provider(provider)
+    let client = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
@@ -106,7 +109,7 @@ async fn site_with(
     Site {
         fetcher: HttpsFetcher::with_port(
             dns,
-            Arc::new(move || client.clone()),
+            Arc::new(move |_| client.clone()),
             loopback,
             address.port(),
         )

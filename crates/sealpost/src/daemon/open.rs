@@ -283,12 +283,8 @@ pub(crate) fn fetcher(
         .with_safe_default_protocol_versions()?;
     let roots = roots.clone();
     // For each fetch anew, so that a reload of the trust anchors reaches the next one (row I3-04).
-    let tls = move || {
-        versions
-            .clone()
-            .with_root_certificates(Arc::clone(roots.current().store()))
-            .with_no_client_auth()
-    };
+    let tls =
+        move |note| smtp_client::noting_config(versions.clone(), roots.current().store(), note);
     let allowed = s.egress.allow_special_use.clone();
     Ok(HttpsFetcher::new(
         Arc::clone(resolver),

@@ -3,11 +3,11 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use mail_types::Timestamp;
 use rustls_pki_types::CertificateDer;
+use tls_words::{Untrusted, printable};
 use webpki::EndEntityCert;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use x509_parser::public_key::PublicKey;
 use x509_parser::time::ASN1Time;
-use x509_parser::x509::X509Name;
 
 use crate::certificate::NAMES_KEPT;
 use crate::{CertificateFault, LeafCertificate};
@@ -26,40 +26,24 @@ pub(super) fn leaf(der: &CertificateDer<'_>) -> Option<LeafCertificate> {
     let fingerprint = digest(&SHA256, der);
     Some(LeafCertificate {
         subject_alt_names: dns_names.take(NAMES_KEPT).collect(),
-        issuer: name(certificate.issuer()),
+        issuer: printable(&certificate.issuer().to_string()),
         not_before: timestamp(certificate.validity().not_before),
         not_after: timestamp(certificate.validity().not_after),
         sha256: hex(fingerprint.as_ref()).into(),
     })
 }
 
-pub(super) fn is_self_issued(der: &CertificateDer<'_>) -> bool {
-    X509Certificate::from_der(der).is_ok_and(|(_, c)| c.subject().as_raw() == c.issuer().as_raw())
-}
-
-/// Why no path to a trust anchor was found: self-signed, the issuer's certificate is missing, or
-/// the authority is not trusted.
+/// See [`tls_words::why_untrusted`].
 pub(super) fn why_unknown(
     end_entity: &CertificateDer<'_>,
     intermediates: &[CertificateDer<'_>],
 ) -> CertificateFault {
-    let Ok((_, certificate)) = X509Certificate::from_der(end_entity) else {
-        return CertificateFault::UnknownIssuer {
-            issuer: "(unreadable)".into(),
-        };
-    };
-    let issuer = certificate.issuer();
-    if certificate.subject().as_raw() == issuer.as_raw() {
-        return CertificateFault::SelfSigned;
-    }
-    let presented = intermediates.iter().any(|der| {
-        X509Certificate::from_der(der).is_ok_and(|(_, c)| c.subject().as_raw() == issuer.as_raw())
-    });
-    let issuer = name(issuer);
-    if presented {
-        CertificateFault::UnknownIssuer { issuer }
-    } else {
-        CertificateFault::MissingIntermediate { issuer }
+    match tls_words::why_untrusted(end_entity, intermediates) {
+        Untrusted::UnknownIssuer { issuer } => CertificateFault::UnknownIssuer { issuer },
+        Untrusted::SelfSigned => CertificateFault::SelfSigned,
+        Untrusted::MissingIntermediate { issuer } => {
+            CertificateFault::MissingIntermediate { issuer }
+        }
     }
 }
 
@@ -82,25 +66,8 @@ pub(super) fn is_checkable(der: &CertificateDer<'_>) -> bool {
     }
 }
 
-fn name(name: &X509Name<'_>) -> Box<str> {
-    printable(&name.to_string())
-}
-
 fn timestamp(time: ASN1Time) -> Timestamp {
     Timestamp::from_secs(u64::try_from(time.timestamp()).unwrap_or(0))
-}
-
-/// Certificates are untrusted text too (row H3-32).
-fn printable(text: &str) -> Box<str> {
-    let shown = text.chars().take(TEXT_SHOWN);
-    let clean = shown.map(|c| {
-        if c.is_ascii_graphic() || c == ' ' {
-            c
-        } else {
-            '?'
-        }
-    });
-    clean.collect::<String>().into()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -112,5 +79,4 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-const TEXT_SHOWN: usize = 256;
 const ED25519: &str = "1.3.101.112";

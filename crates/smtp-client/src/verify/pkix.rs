@@ -68,7 +68,7 @@ pub(super) fn explain(
         },
         Error::UnknownIssuer => inspect::why_unknown(end_entity, intermediates),
         // Also how a self-signed CA certificate shows itself.
-        Error::CaUsedAsEndEntity if inspect::is_self_issued(end_entity) => F::SelfSigned,
+        Error::CaUsedAsEndEntity if tls_words::is_self_issued(end_entity) => F::SelfSigned,
         Error::CaUsedAsEndEntity => F::Purpose("ca-used-as-end-entity"),
         Error::RequiredEkuNotFoundContext(_) => F::Purpose("invalid-purpose"),
         Error::EmptyEkuExtension => F::Purpose("empty-extended-key-usage"),

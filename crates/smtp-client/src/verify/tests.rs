@@ -1,17 +1,22 @@
 //! Certificates of every kind against the PKIX verdict that *authenticate* acts on.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mail_types::{HostName, Timestamp};
+use parking_lot::Mutex;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension, DnType,
     ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
     NameConstraints, RevokedCertParams, SanType, SerialNumber, SignatureAlgorithm, date_time_ymd,
 };
-use rustls_pki_types::CertificateDer;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
+use tls_words::Untrusted;
 
-use super::{pkix, server_name};
+use super::{Noting, pkix, server_name};
 use crate::{
     CertificateFailure, CertificateFault, Revocation, RevocationFailure, RootSet, RootSource,
 };
@@ -524,3 +529,50 @@ const SHA1_ISSUER: &str = include_str!("../../tests/certificates/sha1-issuer.pem
 const UNDER_SHA1: &str = include_str!("../../tests/certificates/under-sha1.pem");
 const U_LABEL: &str = include_str!("../../tests/certificates/u-label.pem");
 const TRAILING_DOT: &str = include_str!("../../tests/certificates/trailing-dot.pem");
+
+/// The verifier of policy hosts accepts what rustls accepts, and says why it refuses a chain.
+#[test]
+fn h2_01_h2_03_i4_08_policy_hosts_are_judged_by_rustls_and_the_cause_is_noted() {
+    let (ca, stranger) = (Ca::root("Our CA"), Ca::root("Other CA"));
+    let own_key = KeyPair::generate().unwrap();
+    let own = leaf(&["a.test"]).self_signed(&own_key).unwrap();
+    let noted_of = |chain: &[CertificateDer<'static>], roots: &RootSet| {
+        let to = Arc::new(Mutex::new(None));
+        let into = Arc::clone(&to);
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = Noting {
+            verifier: WebPkiServerVerifier::builder_with_provider(
+                Arc::clone(roots.store()),
+                provider,
+            )
+            .build()
+            .unwrap(),
+            note: Arc::new(move |why: Untrusted| *into.lock() = Some(why.to_string())),
+        };
+        let name = ServerName::try_from("a.test").unwrap();
+        let verdict =
+            verifier.verify_server_cert(&chain[0], &chain[1..], &name, &[], pkix::unix_time(NOW));
+        (verdict.is_ok(), to.lock().take())
+    };
+    let good = ca.leaf(&["a.test"]);
+    let refused = |words: &str| (false, Some(words.to_owned()));
+    assert_eq!(
+        noted_of(std::slice::from_ref(&good), &ca.trusted()),
+        (true, None)
+    );
+    assert_eq!(
+        noted_of(&[ca.leaf(&["b.test"])], &ca.trusted()),
+        (false, None),
+        "another name is told by the error itself"
+    );
+    let (alone, words) = noted_of(std::slice::from_ref(&good), &stranger.trusted());
+    assert!(!alone && words.is_some_and(|w| w.contains("does not present")));
+    let (whole, words) = noted_of(&[good, ca.der.clone()], &stranger.trusted());
+    assert!(!whole && words.is_some_and(|w| w.contains("Our CA is not trusted")));
+    for own in [own.der().clone(), stranger.der.clone()] {
+        assert_eq!(
+            noted_of(&[own], &ca.trusted()),
+            refused("it is self-signed")
+        );
+    }
+}

@@ -260,6 +260,52 @@ async fn a4_23_an_answer_of_one_address_counts_for_all() {
 }
 
 #[tokio::test]
+async fn h2_03_why_a_chain_is_not_trusted_is_told_as_whoever_verifies_it_notes() {
+    for why in [
+        Untrusted::SelfSigned,
+        Untrusted::MissingIntermediate {
+            issuer: "CN=CA".into(),
+        },
+    ] {
+        let good = Behaviour::Send(ok(PLAIN, POLICY));
+        let mut site = site(GOOD, (0, 0), false, good).await;
+        let (tls, noted) = (Arc::clone(&site.fetcher.tls), why.clone());
+        site.fetcher.tls = Arc::new(move |note| {
+            note(noted.clone());
+            tls(note)
+        });
+        let cause = fetch(&site, SECONDS_20).await.unwrap_err().cause;
+        assert_eq!(
+            cause.to_string(),
+            format!("the certificate of the policy host is not valid: {why}")
+        );
+        let refused = PkixError::UnknownIssuer(why);
+        assert_eq!(cause, FetchError::Certificate(refused));
+    }
+}
+
+#[tokio::test]
+async fn h2_04_how_a_handshake_ended_is_told_in_plain_words() {
+    for (bytes, want) in [
+        (
+            &b""[..],
+            "the host closed the connection during the handshake",
+        ),
+        (
+            b"HTTP/1.1 400 Bad Request\r\n\r\n",
+            "the host sent something that is not TLS",
+        ),
+        (
+            b"\x15\x03\x03\x00\x02\x02\x28",
+            "the host sent the alert handshake-failure",
+        ),
+    ] {
+        let cause = cause_of(Behaviour::Raw(bytes)).await;
+        assert_eq!(cause, FetchError::Tls(want.into()));
+    }
+}
+
+#[tokio::test]
 async fn h2_04_an_old_host_is_told_as_such() {
     // The alert protocol_version, and a ServerHello of TLS 1.1.
     let hello = b"\x16\x03\x02\x00\x2a\x02\x00\x00\x26\x03\x02\
@@ -315,7 +361,7 @@ fn a6_22_each_failure_has_a_name_in_a_report() {
     let dns = || DnsError::Temporary(text());
     for (cause, want) in [
         (
-            FetchError::Certificate(PkixError::UnknownIssuer),
+            FetchError::Certificate(PkixError::UnknownIssuer(Untrusted::SelfSigned)),
             "sts-webpki-invalid",
         ),
         (

@@ -47,7 +47,10 @@ testkit::net_test! {
             let wanted = |e: &sealpost_tests::Event| {
                 e.text("line").contains(&to) && e.text("line").contains(&status)
             };
-            relay.wait_event(wanted, SOON).await;
+            let told = relay.wait_event(wanted, SOON).await;
+            // As Postfix words it: readers of its log find the step.
+            let step = told.text("line").contains(" (in reply to RCPT TO command)) ");
+            assert_eq!(step, status.contains("bounced"), "{told}");
         }
 
         let log = relay.folder().join("events.log");
@@ -150,6 +153,7 @@ fn every_reason() -> Vec<u8> {
             reason: Some(reason),
             dsn: reason.status(),
             reply: None,
+            in_reply_to: None,
             detail: &detail,
             policies: &[],
             first_contact: false,

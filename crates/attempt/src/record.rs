@@ -48,6 +48,8 @@ pub struct Record<'a> {
     pub dsn: EnhancedStatus,
     /// The peer's reply, if it gave one: lines joined with `\n` or spaces.
     pub reply: Option<&'a str>,
+    /// The command that the reply answered, as Postfix words it, if it is known and was one.
+    pub in_reply_to: Option<&'static str>,
     /// One sentence in plain words (see [`Reason::sentence`]).
     pub detail: &'a str,
     /// Every demand on this delivery (decision AMB-33).

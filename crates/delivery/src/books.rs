@@ -493,6 +493,7 @@ fn record<'a>(
         reply: line
             .reply
             .or_else(|| line.failure.as_ref().and_then(|f| f.reply.as_deref())),
+        in_reply_to: line.failure.as_ref().and_then(|f| f.stage?.replied_to()),
         detail: &line.detail,
         policies,
         first_contact: entry.requirement.is_some_and(|r| r.first_contact),

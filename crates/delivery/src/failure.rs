@@ -33,6 +33,8 @@ pub struct HostFailure {
     pub status: EnhancedStatus,
     /// The peer's reply, if it gave one.
     pub reply: Option<String>,
+    /// What that answered.
+    pub stage: Option<Stage>,
     /// One sentence.
     pub detail: String,
     /// What the failure is worth.
@@ -177,6 +179,7 @@ impl HostFailure {
             case: Case::Usual,
             status: reason.status(),
             reply: None,
+            stage: None,
             detail,
             weight,
             evidence: Evidence::Nothing,
@@ -245,6 +248,7 @@ impl HostFailure {
             case,
             status,
             reply: reply.map(ToString::to_string),
+            stage: Some(stage),
             detail: reason.sentence(&facts),
             weight: weigh(cause),
             evidence: evidence(reason, cause),

@@ -165,6 +165,7 @@ fn failure(entry: &AttemptEntry) -> Option<Failure> {
         case: Case::from_key(&note.case),
         status: note.status.unwrap_or_else(|| reason.status()),
         reply: note.reply.as_deref().map(Into::into),
+        stage: None,
         detail: note.detail.as_ref().into(),
     })
 }

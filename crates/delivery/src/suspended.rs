@@ -197,6 +197,7 @@ async fn suspend_or_end<S: QueueStore>(
         case: attempt::Case::Usual,
         status: suspension.cause.status,
         reply: None,
+        stage: None,
         detail,
     };
     let mut found = Findings::uniform(
@@ -277,6 +278,7 @@ async fn give_up<S: QueueStore>(
         case: suspension.cause.case,
         status: suspension.cause.status,
         reply: None,
+        stage: None,
         detail: suspension.cause.detail.clone(),
     };
     let mut found = Findings::uniform(

@@ -41,6 +41,8 @@ pub(crate) struct Failure {
     pub(crate) case: Case,
     pub(crate) status: EnhancedStatus,
     pub(crate) reply: Option<String>,
+    /// What that answered.
+    pub(crate) stage: Option<Stage>,
     pub(crate) detail: String,
 }
 
@@ -77,6 +79,7 @@ impl Failure {
             case: Case::Usual,
             status: reason.status(),
             reply: None,
+            stage: None,
             detail,
         }
     }
@@ -114,6 +117,7 @@ impl Failure {
             case: self.case,
             status: reason.status(),
             reply: self.reply,
+            stage: self.stage,
             detail: reason.sentence(&facts),
         }
     }
@@ -166,6 +170,7 @@ impl Failure {
             case,
             status: status_of(reply).unwrap_or_else(|| reason.status()),
             reply: Some(reply.to_string()),
+            stage: Some(stage),
             detail: reason.sentence(&facts),
         }
     }
@@ -187,6 +192,7 @@ impl From<&HostFailure> for Failure {
             case: f.case,
             status: f.status,
             reply: f.reply.clone(),
+            stage: f.stage,
             detail: f.detail.clone(),
         }
     }

@@ -270,6 +270,7 @@ mod tests {
             reason: Some(Reason::Remote5xx),
             dsn: EnhancedStatus::permanent(1, 1),
             reply: Some("550 5.1.1 nobody"),
+            in_reply_to: None,
             detail: "No such user.",
             policies: &[],
             first_contact: false,

@@ -89,6 +89,7 @@ impl Scene {
             reason: Some(Reason::CertExpired),
             dsn: Reason::CertExpired.status(),
             reply: None,
+            in_reply_to: None,
             detail: "The certificate of mx1.d.test has expired (on 2026-02-03).",
             policies: &self.policies,
             first_contact: false,
@@ -207,6 +208,7 @@ fn postfix_lines_are_what_pflogsumm_counts() {
         reason: Some(Reason::Remote5xx),
         dsn: EnhancedStatus::permanent(1, 1),
         reply: Some("550 5.1.1 No such user (here)\r\nfoo"),
+        in_reply_to: Some("RCPT TO command"),
         tried: &[],
         policies: &[],
         upstream_id: None,
@@ -217,7 +219,7 @@ fn postfix_lines_are_what_pflogsumm_counts() {
         line(Format::Postfix, &refused),
         format!(
             "{start}relay=mx2.d.test[192.0.2.2]:25, {tail}, dsn=5.1.1, status=bounced \
-             (host mx2.d.test[192.0.2.2] said: 550 5.1.1 No such user [here] foo) \
+             (host mx2.d.test[192.0.2.2] said: 550 5.1.1 No such user [here] foo (in reply to RCPT TO command)) \
              reason=remote-5xx side=recipient-admin attempt=2\n"
         )
     );

@@ -233,6 +233,9 @@ impl Record<'_> {
                     .host(self.mx.unwrap_or_default(), self.ip)
                     .push(format_args!(" said: "))
                     .clause(reply);
+                if let Some(command) = self.in_reply_to {
+                    line.push(format_args!(" (in reply to {command})"));
+                }
             }
             (Outcome::Expired, None) => {
                 line.push(format_args!("given up, "))

@@ -109,6 +109,7 @@ fn attempts_are_counted_by_result_and_reason() {
         reason: None,
         dsn: Reason::Timeout.status(),
         reply: None,
+        in_reply_to: None,
         detail: "",
         policies: &[],
         no_policy: None,

@@ -34,6 +34,23 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// What a reply at this stage answers, as Postfix words it.
+    #[must_use]
+    pub const fn replied_to(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Ehlo | Self::EhloTls => "EHLO command",
+            Self::StartTls => "STARTTLS command",
+            Self::Auth => "AUTH command",
+            Self::Rset => "RSET command",
+            Self::Mail => "MAIL FROM command",
+            Self::Rcpt => "RCPT TO command",
+            Self::Data => "DATA command",
+            Self::Dot => "end of DATA command",
+            Self::Quit => "QUIT command",
+            Self::Connect | Self::Banner | Self::Handshake => return None,
+        })
+    }
+
     /// The word that logs and metrics use.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

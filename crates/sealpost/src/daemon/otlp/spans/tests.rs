@@ -33,6 +33,7 @@ fn record<'a>(from: &'a ReversePath, to: &'a Mailbox, detail: &'a str) -> Record
         reason: Some(Reason::TlsHandshake),
         dsn: Reason::TlsHandshake.status(),
         reply: Some("220 go\u{1b}[31m ahead"),
+        in_reply_to: None,
         detail,
         policies: &[],
         no_policy: None,

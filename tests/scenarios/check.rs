@@ -228,8 +228,17 @@ testkit::net_test! {
         }
         let output = relay.cli(&exempt(&["--dangerous", "--until", "91d"])).await;
         assert!(output.code != Some(0) && output.stderr.contains("90 days"), "{output:?}");
+        let status = ok(&relay, &["status"]).await.stdout;
+        assert!(!status.contains("exempt"), "{status}");
         let output = ok(&relay, &exempt(&["--dangerous", "--until", "7d", "--json"])).await;
         assert_eq!(output.json()["exemption"]["active"], true, "{output:?}");
+        assert_eq!(output.json()["waiting"], 1, "{output:?}");
+        let output = ok(&relay, &exempt(&["--dangerous", "--until", "7d"])).await.stdout;
+        let told = output.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(told.contains("waiting 1 message, for its next attempt; `sealpost queue retry --domain d.test`"), "{output}");
+        // A weakening that is in force stands where people look.
+        let status = ok(&relay, &["status"]).await.stdout;
+        assert!(status.contains("1 domain from its policy, until "), "{status}");
         audited(&relay, "policy exempt", "their certificate").await;
 
         ok(&relay, &["queue", "retry", "--all"]).await;

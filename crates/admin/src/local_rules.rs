@@ -12,7 +12,7 @@ use outbound_queue::QueueStore;
 use serde::de::DeserializeOwned;
 
 use crate::operator::Operator;
-use crate::policies::{audit, parse, shown};
+use crate::policies::{audit, parse, shown, with_waiting};
 use crate::problem::{Problem, quoted};
 use crate::{Control, ExemptRequest, PinRequest, PolicyDetail, ProblemDetails};
 
@@ -41,7 +41,8 @@ pub(crate) async fn pin<S: QueueStore>(
     let order = control.order(&operator, Some(request.because.clone()));
     control.policies.pin(&domain, patterns, order).await?;
     audit(&control, &operator, action, &domain, Some(&request.because));
-    shown(&control, &domain).map(Json)
+    let detail = shown(&control, &domain)?;
+    Ok(Json(with_waiting(&control, detail).await))
 }
 
 /// Exempt a domain from its policy for a time: its mail is unprotected.
@@ -75,7 +76,8 @@ pub(crate) async fn exempt<S: QueueStore>(
     let policies = &control.policies;
     policies.dangerous_exempt(&domain, until, order).await?;
     audit(&control, &operator, action, &domain, Some(&request.because));
-    shown(&control, &domain).map(Json)
+    let detail = shown(&control, &domain)?;
+    Ok(Json(with_waiting(&control, detail).await))
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {

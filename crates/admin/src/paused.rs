@@ -125,6 +125,18 @@ async fn on_disk(
     }
 }
 
+/// How many messages wait for a domain; while the index is rebuilt nobody knows.
+pub(crate) async fn waiting<S: QueueStore>(control: &Control<S>, domain: String) -> Option<u64> {
+    let target = Target::Filter(Filter {
+        domain: Some(domain.into()),
+        ..Filter::default()
+    });
+    // Only counted.
+    let retry = outbound_queue::Edit::Retry;
+    let counted = control.queue.edit(&target, retry, true, control.now());
+    counted.await.map(|edited| edited.matched).ok()
+}
+
 async fn answer<S: QueueStore>(
     control: &Control<S>,
     operator: &Operator,
@@ -133,18 +145,9 @@ async fn answer<S: QueueStore>(
     (changed, doubt): (bool, Option<Problem>),
     reason: Option<&str>,
 ) -> Result<Json<PauseResult>, Problem> {
-    let now = control.now();
-    let target = Target::Filter(Filter {
-        domain: Some(host.to_string().into()),
-        ..Filter::default()
-    });
-    // Only counted. While the index is rebuilt nobody knows how many there are.
-    let counted = control
-        .queue
-        .edit(&target, outbound_queue::Edit::Retry, true, now);
-    let messages = counted.await.map(|edited| edited.matched).ok();
+    let messages = waiting(control, host.to_string()).await;
     control.daemon.audit(&Audit {
-        at: now.wall,
+        at: control.now().wall,
         by: operator,
         action,
         target: &host.to_string(),

@@ -7,6 +7,7 @@ use outbound_queue::QueueStore;
 use policy_cache::{Applied, NoPolicy, Outcome, Waiting};
 
 use crate::operator::Operator;
+use crate::paused;
 use crate::problem::{Problem, quoted};
 use crate::queue::{decode, some};
 use crate::{
@@ -81,7 +82,7 @@ pub(crate) async fn refresh<S: QueueStore>(
     let expires = known.map(|policy| policy.expires_at);
     let is_had = is_had(&look.discovery.outcome, look.confirmed);
     match stored.filter(|_| is_had && expires.is_some()) {
-        Some(stored) => Ok(Json(stored)),
+        Some(stored) => Ok(Json(with_waiting(&control, stored).await)),
         None => {
             let problem = not_fetched(&domain, &look.discovery.outcome, is_had);
             Err(still(problem, &domain, expires, control.now().wall))
@@ -227,7 +228,21 @@ pub(crate) fn shown<S: QueueStore>(
             reason: last.reason.to_string(),
         }),
         text: stored.map(|p| p.policy.text().to_owned()),
+        waiting: None,
     })
+}
+
+/// And how many messages wait for the domain. They are not tried for that: what changes counts from their
+/// next attempt on, nobody can tell which of them wait for it alone, and after an exemption they go out
+/// unprotected. Whoever ordered it decides.
+pub(crate) async fn with_waiting<S: QueueStore>(
+    control: &Control<S>,
+    detail: PolicyDetail,
+) -> PolicyDetail {
+    PolicyDetail {
+        waiting: paused::waiting(control, detail.policy.domain.clone()).await,
+        ..detail
+    }
 }
 
 fn missing(domain: &Domain) -> Problem {

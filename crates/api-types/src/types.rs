@@ -427,6 +427,9 @@ pub struct PolicyDetail {
     pub testing_failure: Option<TestingFailureView>,
     /// The policy's text as fetched.
     pub text: Option<String>,
+    /// Messages that wait for the domain, in the answer to an order; it counts from their next attempt on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<u64>,
 }
 
 /// What enforcing a policy in mode testing would have stopped.
@@ -518,6 +521,15 @@ pub struct StatusView {
     /// Policies whose refresh has been failing for so long that somebody should look.
     #[serde(default)]
     pub policies_at_risk: u64,
+    /// Policies that have run out without a refresh.
+    #[serde(default)]
+    pub policies_ran_out: u64,
+    /// Domains whose policies are not enforced for now, since an operator has exempted them.
+    #[serde(default)]
+    pub policies_exempt: u64,
+    /// When the last of these exemptions ends.
+    #[serde(default)]
+    pub exempt_until: Option<String>,
     /// Seconds until the first policy expires whose refresh failed or is overdue.
     #[serde(default)]
     pub policy_expiry_in: Option<u64>,

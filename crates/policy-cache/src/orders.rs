@@ -236,6 +236,14 @@ impl PolicyCache {
         let book = inner.book.read();
         [stats.enforce, stats.testing, stats.none] = book.by_mode(now);
         stats.at_risk = book.schedule.at_risk() as u64;
+        let local = book.entries.values().filter_map(|e| e.local.as_ref());
+        let exempt = local.filter_map(|local| local.exemption.as_ref());
+        for exemption in exempt.filter(|e| e.is_active(now)) {
+            stats.exempt += 1;
+            stats.exempt_until = stats.exempt_until.max(Some(exemption.until));
+        }
+        let over = book.policies().filter(|p| p.is_expired(now));
+        stats.ran_out = over.filter(|p| p.mode() != Mode::None).count() as u64;
         stats.soonest_unrefreshed_expiry = book
             .policies()
             .filter(|p| p.mode() != Mode::None && !p.is_expired(now))

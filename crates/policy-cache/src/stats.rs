@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use mail_types::Timestamp;
+
 use crate::discovery::{NoPolicy, Origin, Outcome};
 
 /// A snapshot. Counters count from the start of the process.
@@ -16,6 +18,12 @@ pub struct Stats {
     pub none: u64,
     /// Domains with a failing refresh that alerts (row A7-01).
     pub at_risk: u64,
+    /// Domains that an operator has exempted from their policy for now.
+    pub exempt: u64,
+    /// When the last of these exemptions ends.
+    pub exempt_until: Option<Timestamp>,
+    /// Policies on record, not of mode none, that have run out.
+    pub ran_out: u64,
     /// Time to the soonest expiry among the policies whose last refresh failed or is overdue.
     pub soonest_unrefreshed_expiry: Option<Duration>,
     /// Policies that were to be refreshed, are not of mode none, and ran out.

@@ -8,7 +8,7 @@ use mail_types::Timestamp;
 use crate::cli::{PolicyCommand, PolicyDomain};
 use crate::control_client::{ControlClient, segment, typed};
 use crate::exit::{Failure, Status};
-use crate::output::{Output, Table, or_dash, time};
+use crate::output::{Output, Table, messages, or_dash, time};
 use crate::progress::Progress;
 
 /// Runs one of them.
@@ -198,6 +198,15 @@ fn show(answer: &serde_json::Value, json: bool, out: &mut Output) -> anyhow::Res
         let by = ordered(&exemption.by, &exemption.at, &exemption.because);
         out.field("exempted by", Some(&by))?;
     }
+    let waiting = detail.waiting.filter(|n| *n > 0).map(|n| {
+        format!(
+            "{}, for {} next attempt; `sealpost queue retry --domain {}` tries them now",
+            messages(n),
+            if n == 1 { "its" } else { "their" },
+            policy.domain
+        )
+    });
+    out.field("waiting", waiting.as_deref())?;
     if let Some(text) = &detail.text {
         out.line("")?;
         for line in text.lines() {

@@ -88,9 +88,7 @@ pub(super) async fn status(
         "connections",
         Some(&format!("{}{aside}", status.connections)),
     )?;
-    let policies: u64 = status.policies_by_mode.iter().map(|(_, n)| n).sum();
-    let policies = format!("{policies}{}", by_name(&status.policies_by_mode));
-    out.field("policies", Some(&policies))?;
+    policies(&status, out)?;
     out.field("resolver", Some(&lookups(&status.lookups)))?;
     out.field("dnssec", Some(&status.dnssec))?;
     let disk = format!(
@@ -100,6 +98,50 @@ pub(super) async fn status(
     );
     out.field("disk", Some(&disk))?;
     listeners(&status, out)
+}
+
+fn policies(status: &StatusView, out: &mut Output) -> anyhow::Result<()> {
+    let policies: u64 = status.policies_by_mode.iter().map(|(_, n)| n).sum();
+    let policies = format!("{policies}{}", by_name(&status.policies_by_mode));
+    out.field("policies", Some(&policies))?;
+    out.field("exempt", exempt_line(status).as_deref())?;
+    out.field("at risk", at_risk_line(status).as_deref())?;
+    Ok(())
+}
+
+/// Domains whose mail goes unprotected because an operator has said so.
+fn exempt_line(status: &StatusView) -> Option<String> {
+    let domains = match status.policies_exempt {
+        0 => return None,
+        1 => "1 domain from its policy".to_owned(),
+        n => format!("{n} domains from their policies"),
+    };
+    let until = status.exempt_until.as_deref().map(time).unwrap_or_default();
+    Some(format!(
+        "{domains}, until {until} at the latest (`sealpost policy list`)"
+    ))
+}
+
+/// Policies that protect no more, or soon will not.
+fn at_risk_line(status: &StatusView) -> Option<String> {
+    let policies = |n: u64, alone: &str, many: &str| match n {
+        0 => None,
+        1 => Some(format!("1 policy {alone}")),
+        n => Some(format!("{n} policies {many}")),
+    };
+    let failing = policies(
+        status.policies_at_risk,
+        "cannot be refreshed",
+        "cannot be refreshed",
+    );
+    let first = status
+        .policy_expiry_in
+        .and_then(|left| i64::try_from(left).ok());
+    let first = first.filter(|_| failing.is_some());
+    let first = first.map(|left| format!("the first runs out in {}", rough(left)));
+    let over = policies(status.policies_ran_out, "has run out", "have run out");
+    let all: Vec<String> = [failing, first, over].into_iter().flatten().collect();
+    (!all.is_empty()).then(|| format!("{} (`sealpost policy list`)", all.join(", ")))
 }
 
 /// That the configuration on disk is not what is in force.
@@ -374,6 +416,7 @@ mod tests {
     use std::sync::Arc;
 
     use parking_lot::Mutex;
+    use serde_json::json;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixListener;
 
@@ -389,6 +432,38 @@ mod tests {
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn what_protects_less_is_told_where_people_look() {
+        let told = |more: Value| {
+            let mut status = json!({
+                "version": "", "hostname": "", "started": "", "ready": true, "problems": [],
+                "listeners": [], "queue_messages": 0, "queue_by_state": [], "oldest": null,
+                "delivered": 0, "deferred": 0, "bounced": 0, "connections": 0,
+                "policies_by_mode": [], "dnssec": "", "store_bytes": 0, "free_bytes": 0,
+            });
+            let fields = status.as_object_mut().unwrap();
+            fields.extend(more.as_object().unwrap().clone());
+            let status: StatusView = serde_json::from_value(status).unwrap();
+            (exempt_line(&status), at_risk_line(&status))
+        };
+        assert_eq!(told(json!({})), (None, None));
+        // Overdue by minutes: nobody has to look yet.
+        assert_eq!(told(json!({ "policy_expiry_in": 90_000 })), (None, None));
+        let (exempt, at_risk) = told(json!({
+            "policies_exempt": 2, "exempt_until": "2026-03-01T00:00:00.000Z",
+            "policies_at_risk": 1, "policy_expiry_in": 90_000, "policies_ran_out": 3,
+        }));
+        let exempt = exempt.unwrap();
+        assert!(
+            exempt.starts_with("2 domains from their policies, until 2026-03-01"),
+            "{exempt}"
+        );
+        assert_eq!(
+            at_risk.unwrap(),
+            "1 policy cannot be refreshed, the first runs out in 1 d, 3 policies have run out (`sealpost policy list`)"
+        );
     }
 
     /// `explain` against a daemon that gives these answers, one after the other.

@@ -206,14 +206,3 @@ impl Notify {
         matches!(self, Self::On { success: true, .. })
     }
 }
-
-impl Envelope {
-    /// Whether an address or the message needs SMTPUTF8 at the next hop (RFC 6531 section 3.4).
-    /// A domain alone does not: it can be sent as A-labels (row E2-41).
-    #[must_use]
-    pub fn has_utf8_address(&self) -> bool {
-        let needs = |m: &Mailbox| m.to_ascii().is_none();
-        self.reverse_path.mailbox().is_some_and(needs)
-            || self.recipients.iter().any(|r| needs(&r.mailbox))
-    }
-}

@@ -85,12 +85,6 @@ impl MxPattern {
         &self.0
     }
 
-    /// Whether it starts with `*.`.
-    #[must_use]
-    pub fn is_wildcard(&self) -> bool {
-        self.0.starts_with('*')
-    }
-
     /// Whether it is a wildcard over a whole top-level domain (`*.com`): valid, but it is worth an
     /// operator's look (row H2-24).
     #[must_use]

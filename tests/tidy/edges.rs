@@ -110,7 +110,7 @@ pub(crate) fn members(metadata: &Metadata) -> Vec<&Package> {
     metadata.workspace_packages()
 }
 
-const PURE: [&str; 12] = [
+const PURE: [&str; 13] = [
     "attempt",
     "dane",
     "dkim",
@@ -120,6 +120,7 @@ const PURE: [&str; 12] = [
     "mta-sts",
     "nxdomain-guard",
     "reasons",
+    "routes",
     "smtp-proto",
     "submission",
     "tls-words",
@@ -147,7 +148,7 @@ const FOR_PURE: [&str; 14] = [
 const FOR_TESTS: [&str; 1] = ["testkit"];
 
 /// Crate, and the workspace's crates that it may use.
-const EDGES: [(&str, &[&str]); 36] = [
+const EDGES: [(&str, &[&str]); 37] = [
     ("mail-types", &[]),
     ("attempt", &["mail-types", "reasons"]),
     ("dane", &["mail-types"]),
@@ -155,6 +156,7 @@ const EDGES: [(&str, &[&str]); 36] = [
     ("dsn", &["mail-types"]),
     ("mta-sts", &["mail-types"]),
     ("reasons", &["mail-types"]),
+    ("routes", &["mail-types"]),
     ("smtp-proto", &["mail-types"]),
     // A signature is part of the form that a message leaves in.
     ("submission", &["dkim", "mail-types"]),
@@ -199,6 +201,7 @@ const EDGES: [(&str, &[&str]); 36] = [
             "pauses",
             "policy-cache",
             "resolver",
+            "routes",
             "smtp-client",
             "smtp-proto",
         ],
@@ -214,6 +217,7 @@ const EDGES: [(&str, &[&str]); 36] = [
             "mta-sts",
             "outbound-queue",
             "policy-cache",
+            "routes",
         ],
     ),
     (
@@ -225,6 +229,7 @@ const EDGES: [(&str, &[&str]); 36] = [
             "mail-types",
             "mta-sts",
             "policy-cache",
+            "routes",
             "smtp-client",
         ],
     ),
@@ -257,6 +262,7 @@ const EDGES: [(&str, &[&str]); 36] = [
             "outbound-queue",
             "policy-cache",
             "resolver",
+            "routes",
             "sendmail",
             "settings",
             "smtp-client",

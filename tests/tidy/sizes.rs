@@ -120,7 +120,8 @@ const LARGER_CRATES: [(&str, usize); 12] = [
     // The history knows recipients and hosts. What is returned comes before all others.
     // The index is written anew; what only it knows of is named and kept.
     // Whose move it is, for one message and in all counts.
-    ("outbound-queue", 10_950),
+    // What it cannot write is told by what is wanting: space, descriptors, room before the writer.
+    ("outbound-queue", 11_050),
     // With the index, the second copy of the store, since the design asks for it.
     // What only our own limits keep from being fetched, and what was forgotten while it was fetched.
     // Doubted clocks, and looks that outlive an order to forget.

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use attempt::Side;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Json;
-use delivery::RouteTable;
 use mail_types::{Host, MailboxError, QueueId};
 use outbound_queue::{
     Addresses, Cursor, MessageState, QueueError, QueueStore, SuspendedSides, WantedSide,
     goes_by_suspension,
 };
+use routes::RouteTable;
 
 use crate::kept_back::KeptBack;
 use crate::paused;
@@ -185,7 +185,7 @@ fn in_words(
     destination: &outbound_queue::Destination,
     routes: &RouteTable,
 ) -> (String, Option<String>) {
-    match delivery::Destination::parse(destination.as_str()) {
+    match routes::Destination::parse(destination.as_str()) {
         Some(parsed) => routes.in_words(&parsed),
         None => (destination.to_string(), None),
     }

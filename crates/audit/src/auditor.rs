@@ -279,11 +279,11 @@ async fn told<T>(
     result
 }
 
-fn target(target: &delivery::HopTarget) -> String {
+fn target(target: &routes::HopTarget) -> String {
     match target {
-        delivery::HopTarget::Domain(domain) => format!("the mail hosts of {domain}"),
-        delivery::HopTarget::Host(host) => host.to_string(),
-        delivery::HopTarget::Address(address) => address.to_string(),
+        routes::HopTarget::Domain(domain) => format!("the mail hosts of {domain}"),
+        routes::HopTarget::Host(host) => host.to_string(),
+        routes::HopTarget::Address(address) => address.to_string(),
     }
 }
 

@@ -12,11 +12,11 @@ use crate::failure::HostFailure;
 use crate::findings::Findings;
 use crate::plan::Candidate;
 use crate::replies;
-use crate::route::is_routed;
 use crate::sessions::{Session, Way};
 use crate::standing::Standing;
 use crate::verdict::Failure;
 use crate::work::Attempt;
+use routes::is_routed;
 
 /// Whose demand a host has not met that stands so in DNS; of a route the demand may be its own or its hop's.
 pub(crate) fn demanded_by(
@@ -26,7 +26,7 @@ pub(crate) fn demanded_by(
     standing: &Standing,
 ) -> DemandedBy {
     let by = requirement.map_or(DemandedBy::Recipient, |r| r.demanded_by(reason, standing));
-    match is_routed(destination) {
+    match is_routed(destination.as_str()) {
         true => by.by_route(),
         false => by,
     }

@@ -77,7 +77,7 @@ pub struct Inputs {
     /// `delivery.tls`.
     pub delivery_tls: Option<RequiredTls>,
     /// `[[route]] tls`, if a route applies.
-    pub route_tls: Option<crate::RouteTls>,
+    pub route_tls: Option<routes::RouteTls>,
     /// `[[domain]]`.
     pub rule: LocalRule,
     /// The message came with REQUIRETLS.
@@ -288,15 +288,15 @@ impl Requirement {
         }
     }
 
-    fn add_route(&mut self, tls: crate::RouteTls) {
+    fn add_route(&mut self, tls: routes::RouteTls) {
         match tls {
-            crate::RouteTls::Verified => {
+            routes::RouteTls::Verified => {
                 self.encrypted = true;
                 self.verified = true;
                 self.add(PolicySource::Route, "verified", None, Needs::Certificate);
             }
-            crate::RouteTls::Policy => {}
-            crate::RouteTls::DangerousUnverified => {
+            routes::RouteTls::Policy => {}
+            routes::RouteTls::DangerousUnverified => {
                 self.add(
                     PolicySource::Route,
                     "dangerous-unverified",
@@ -304,7 +304,7 @@ impl Requirement {
                     Needs::Nothing,
                 );
             }
-            crate::RouteTls::DangerousOff => {
+            routes::RouteTls::DangerousOff => {
                 self.dangerous_plain = true;
                 self.add(PolicySource::Route, "dangerous-off", None, Needs::Nothing);
             }

@@ -21,12 +21,12 @@ use crate::lanes::Lanes;
 use crate::planner::{Hosts, Made, Planner};
 use crate::poison::Strikes;
 use crate::ports::Observer;
-use crate::route::Destination;
 use crate::sessions::Sessions;
 use crate::settings::Settings;
 use crate::{suspended, upkeep, worker};
 use dsn::NoticeLimits;
 use pauses::Paused;
+use routes::Destination;
 
 /// What an engine is made of.
 pub struct Parts<S> {

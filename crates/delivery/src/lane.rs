@@ -15,8 +15,8 @@ use crate::destination::{Admission, Cause, Health, Recovery, Suspension};
 use crate::findings::Findings;
 use crate::lingering::{Lingering, Place};
 use crate::planner::Plan;
-use crate::route::Destination;
 use crate::verdict::Decider;
+use routes::Destination;
 
 /// One destination's state. Locks are held for a few instructions, never across an await.
 pub(crate) struct Lane {

@@ -8,7 +8,7 @@ use outbound_queue::Destination as Key;
 use parking_lot::Mutex;
 
 use crate::lane::Lane;
-use crate::route::Destination;
+use routes::Destination;
 
 /// What is in memory about destinations, by the queue's name of each.
 #[derive(Default)]

@@ -1,7 +1,7 @@
 //! Delivery: from a due message to its outcome. Joins queue, policies, resolver and client.
 //!
 //! What is decided stands in pure modules: what demands add up to ([`demand`]), what DNS says about
-//! a domain ([`plan`]), where mail is routed ([`route`]), what failures amount to ([`failure`]), when
+//! a domain ([`plan`]), where mail is routed (crate `routes`), what failures amount to ([`failure`]), when
 //! a destination is left alone ([`destination`]). The rest carries it out: [`Delivery::offer`] takes
 //! fresh mail straight from the listener, [`Delivery::run`] takes what becomes due, a worker per
 //! session walks the hosts, and the books of each attempt are kept in one place.
@@ -37,7 +37,6 @@ mod policy;
 mod ports;
 mod recalled;
 mod replies;
-pub mod route;
 mod seal;
 mod sessions;
 mod settings;
@@ -63,7 +62,6 @@ pub use in_hand::InHand;
 pub use pauses::{DamagedPause, Pause, PauseError, Paused};
 pub use planner::{Hosts, Plan};
 pub use ports::{NoticeWithheld, Observer, PossibleDuplicate, SessionEvent, TracedPart};
-pub use route::{Destination, DomainPattern, HopTarget, NextHop, Route, RouteTable, RouteTls};
 pub use seal::Seal;
 pub use settings::{DomainRule, Settings};
 pub use steps::{Look, Steps, Story, Visit};

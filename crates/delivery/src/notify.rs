@@ -9,8 +9,8 @@ use dsn::{
 use mail_types::{QueueId, Recipient, Ret, Timestamp};
 use outbound_queue::{Leased, NewMessage};
 
-use crate::route::is_routed;
 use crate::settings::Settings;
+use routes::is_routed;
 
 /// One recipient that may have to be told about.
 pub(crate) struct Notice<'a> {
@@ -57,7 +57,7 @@ pub(crate) fn compose(
 ) -> Option<NewMessage> {
     let hosts: Vec<Vec<Host<'_>>> = notices.iter().map(|n| hosts(n.record)).collect();
     // On a route the policy is that of the next hop, whose name the sender is not to know.
-    let routed = is_routed(&leased.destination);
+    let routed = is_routed(leased.destination.as_str());
     let places: Vec<String> = notices
         .iter()
         .map(|n| {

@@ -16,10 +16,10 @@ use policy_cache::{Discovery, PolicyCache};
 use crate::demand::DaneRule;
 use crate::plan::{Candidate, MxVerdict, Unreachable, drop_self, read_mx};
 use crate::policy::is_enforced;
-use crate::route::{Destination, HopTarget, Route, RouteTls};
 use crate::settings::Settings;
 use crate::standing::{HostDane, Standing, Vouched};
 use dane::next_hop_names;
+use routes::{Destination, HopTarget, Route, RouteTls};
 
 /// Everything that is known of a destination before connecting.
 #[derive(Clone, Debug)]

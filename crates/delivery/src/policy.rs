@@ -205,7 +205,7 @@ mod tests {
             bounce_from: Mailbox::parse("postmaster@us.test").unwrap(),
             tls: None,
             dane_satisfies_sts: false,
-            routes: crate::RouteTable::default(),
+            routes: routes::RouteTable::default(),
             domains: off_until.map(|u| (d_test(), rule(u))).into_iter().collect(),
             retry: RetrySchedule::new(Vec::new(), any, any, any),
             connections: 1,

@@ -10,8 +10,8 @@ use outbound_queue::{AttemptEntry, HostNote, Leased};
 
 use crate::dice::Dice;
 use crate::findings::Findings;
-use crate::route::is_routed;
 use crate::verdict::{Failure, Verdict};
+use routes::is_routed;
 
 /// What is known of the last attempt at a message's part.
 #[derive(Clone, Debug, Default)]
@@ -150,7 +150,7 @@ pub(crate) fn recall(leased: &Leased) -> (Vec<Tried>, Recalled) {
 
 /// The domain that mail goes to, unless that is a route's.
 fn domain(leased: &Leased) -> &str {
-    if is_routed(&leased.destination) {
+    if is_routed(leased.destination.as_str()) {
         ""
     } else {
         leased.destination.as_str()

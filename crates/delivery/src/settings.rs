@@ -9,9 +9,9 @@ use mail_types::{AddressClass, Domain, Mailbox, RetrySchedule, Timestamp, unwrap
 use mta_sts::MxPattern;
 
 use crate::demand::{DaneRule, LocalRule, RequiredTls};
-use crate::route::RouteTable;
 use crate::seal::Seal;
 use dsn::NoticeSettings;
+use routes::RouteTable;
 
 /// What delivery is told by the configuration. Replaced as a whole on reload.
 #[derive(Clone, Debug)]

@@ -1,12 +1,13 @@
 //! What applies to a domain: its policy, its hosts, our routes and rules.
 
 use attempt::{Facts, Reason};
+use delivery::Hosts;
 use delivery::demand::{DaneRule, RequiredTls};
-use delivery::{Hosts, Route, RouteTls};
 use mail_types::{Domain, Mailbox, ReversePath};
 use mta_sts::{Mode, NoRecord};
 use outbound_queue::QueueStore;
 use policy_cache::{Discovery, NoPolicy, Outcome, RecordTrouble, Waiting};
+use routes::{Route, RouteTls};
 use tokio::time::{Instant, timeout_at};
 
 use super::{PATIENCE, hosts, time};

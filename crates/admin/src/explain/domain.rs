@@ -4,11 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use attempt::{Reason, Side};
-use delivery::Destination;
 use mail_types::{Domain, Host};
 use outbound_queue::{
     AttemptEntry, Destination as Key, Filter, MessageState, QueueStore, SummaryRow,
 };
+use routes::Destination;
 
 use super::{message, time};
 use crate::Control;

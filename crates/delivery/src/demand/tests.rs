@@ -1,10 +1,10 @@
 //! One test per row of the table of demands.
 
 use super::*;
-use crate::RouteTls;
 use attempt::PolicyResult;
 use mail_types::{Domain, Timestamp};
 use mta_sts::Policy;
+use routes::RouteTls;
 
 mod published;
 

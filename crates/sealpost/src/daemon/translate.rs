@@ -5,12 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use delivery::demand::{DaneRule, RequiredTls};
-use delivery::{
-    DomainPattern, DomainRule, HopTarget, NextHop, NoticeSettings, Rate, Route, RouteTable,
-    RouteTls,
-};
+use delivery::{DomainRule, NoticeSettings, Rate};
 use mail_types::{Mailbox, RetrySchedule};
 use mta_sts::MxPattern;
+use routes::{DomainPattern, HopTarget, NextHop, Route, RouteTable, RouteTls};
 use settings::Settings;
 use smtp_client::{Account, Clock, ConnectorConfig, PoolLimits, RootSource, Timeouts};
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use crate::api::{ADMIN, relay};
+use crate::api::{ADMIN, READER, relay};
 use crate::net::{MESSAGE, Net, deferred};
 
 testkit::net_test! {
@@ -57,6 +57,45 @@ testkit::net_test! {
         }
         let status = over_socket(&relay.folder().join("control.sock"), "/v1/openapi.json").await;
         assert_eq!(status["paths"], document["paths"], "one API, wherever it is asked for");
+    }
+}
+
+testkit::net_test! {
+    async fn every_refusal_of_the_guards_is_described() {
+        let net = Net::start().await;
+        let (relay, _folder) = relay(&net).await;
+        let http = relay.http();
+        let document = http.send("GET", "/v1/openapi.json", &[ADMIN], "").await.unwrap().json();
+        let large = ("Content-Length", "2000000");
+        let mut refused = BTreeSet::new();
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            for (method, operation) in operations.as_object().unwrap() {
+                let concrete = path.replace("{id}", "0000000000A").replace("{domain}", "d.test").replace("{subject}", "d.test");
+                let method = method.to_uppercase();
+                let elsewhere = format!("http://other.test{concrete}");
+                let logs_in = (method.as_str(), path.as_str()) == ("POST", "/v1/session");
+                let mut asked = vec![(421, &elsewhere, vec![ADMIN])];
+                if !logs_in {
+                    asked.extend([(413, &concrete, vec![ADMIN, large]), (401, &concrete, vec![])]);
+                    assert_eq!(operation["security"], Value::Null, "{method} {path}");
+                }
+                if method != "GET" && path != "/v1/session" {
+                    asked.push((403, &concrete, vec![READER]));
+                }
+                for (status, target, headers) in asked {
+                    let answer = http.send(&method, target, &headers, "").await.unwrap();
+                    assert_eq!(answer.status, status, "{method} {target}: {answer:?}");
+                    let described = &operation["responses"][status.to_string()];
+                    let kind = answer.header("content-type");
+                    assert!(described["content"][kind].is_object(), "{method} {path} {status}: {described}");
+                    refused.insert(status);
+                }
+            }
+        }
+        assert_eq!(refused.into_iter().collect::<Vec<_>>(), [401, 403, 413, 421]);
+        assert_eq!(document["components"]["securitySchemes"]["token"]["scheme"], "bearer", "{document}");
+        // With the token, or over the socket without.
+        assert_eq!(document["security"], serde_json::json!([{ "token": [] }, {}]));
     }
 }
 

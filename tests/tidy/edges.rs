@@ -185,7 +185,7 @@ const EDGES: [(&str, &[&str]); 37] = [
     ("settings", &["dkim", "mail-types"]),
     (
         "smtp-client",
-        &["dane", "mail-types", "smtp-proto", "tls-words"],
+        &["dane", "mail-types", "reasons", "smtp-proto", "tls-words"],
     ),
     ("smtp-server", &["mail-types", "smtp-proto"]),
     (

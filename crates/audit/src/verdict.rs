@@ -355,11 +355,8 @@ fn seen_tls(starttls: &StartTls, tls: Option<&TlsSession>) -> SeenTls {
     match (tls, starttls) {
         (Some(tls), _) if tls.verdict.would_verify() => SeenTls::Verified,
         (Some(tls), _) => {
-            let key = tls
-                .verdict
-                .failure()
-                .map_or("cert-not-trusted", CertificateFailure::reason_key);
-            SeenTls::Unverified(Reason::from_key(key).unwrap_or(Reason::CertNotTrusted))
+            let reason = tls.verdict.failure().map(CertificateFailure::reason);
+            SeenTls::Unverified(reason.unwrap_or(Reason::CertNotTrusted))
         }
         (None, StartTls::Refused(_)) => SeenTls::None(Reason::StarttlsRefused),
         (None, StartTls::Used | StartTls::NotOffered | StartTls::NotTried) => {
@@ -379,9 +376,7 @@ fn why(starttls: &StartTls, tls: Option<&TlsSession>) -> Option<String> {
 
 fn plain_after(cause: &Cause) -> Option<Reason> {
     match cause {
-        Cause::Handshake(_) | Cause::Certificate(_) | Cause::Dane(_) => {
-            Reason::from_key(cause.reason_key())
-        }
+        Cause::Handshake(_) | Cause::Certificate(_) | Cause::Dane(_) => Some(cause.reason()),
         Cause::Connect(_)
         | Cause::StartTlsNotOffered(_)
         | Cause::StartTlsRefused(_)

@@ -139,8 +139,7 @@ impl<S: QueueStore> Attempt<'_, S> {
 
     /// The same, of a session that failed.
     pub(crate) fn about_cause(&self, way: &Way<'_>, cause: &Cause) -> Facts<'_> {
-        let reason = Reason::from_key(cause.reason_key()).unwrap_or(Reason::Local);
-        self.about(reason, way.standing)
+        self.about(cause.reason(), way.standing)
     }
 
     /// A candidate that is not connected to, since it does not meet what is demanded.

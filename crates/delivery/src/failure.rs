@@ -199,7 +199,7 @@ impl HostFailure {
         stage: Stage,
         cause: &Cause,
     ) -> Self {
-        let mut reason = Reason::from_key(cause.reason_key()).unwrap_or(Reason::Local);
+        let mut reason = cause.reason();
         let reply = cause.reply();
         if reply.is_some_and(wants_tls) && reason == Reason::Remote5xx {
             reason = Reason::TlsRequiredByPeer;
@@ -593,7 +593,7 @@ mod tests {
             Cause::Missing(MissingExtension::RequireTls),
             Cause::Missing(MissingExtension::SmtpUtf8),
         ] {
-            let reason = Reason::from_key(cause.reason_key()).unwrap();
+            let reason = cause.reason();
             assert_eq!(weigh(&cause), Weight::of_refusal(reason), "{cause}");
         }
     }

@@ -15,8 +15,8 @@ use dane::HostRecords;
 use mail_types::HostName;
 use parking_lot::Mutex;
 use smtp_client::{
-    Cause, Connection, Connector, DaneMatch, Judged, LeafCertificate, Peer, Pool, Posture,
-    SessionError, StartTls, TlsVerdict,
+    Cause, CertificateFailure, Connection, Connector, DaneMatch, Judged, LeafCertificate, Peer,
+    Pool, Posture, SessionError, StartTls, TlsVerdict,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -172,8 +172,7 @@ impl Sessions {
                 if way.assurance == Assurance::DangerousOpportunistic && is_tls(&error.cause) =>
             {
                 self.observer.session(SessionEvent::HandshakeFailed);
-                let reason =
-                    Reason::from_key(error.cause.reason_key()).unwrap_or(Reason::TlsHandshake);
+                let reason = error.cause.reason();
                 tracing::info!(mx = %way.name, ip = %way.address.ip(), cause = %error.cause,
                     "tls.plain_fallback: no policy demands TLS, trying without");
                 (
@@ -342,11 +341,8 @@ impl Session {
                 TlsVerdict::Authenticated => SeenTls::Verified,
                 verdict if verdict.would_verify() => SeenTls::Verified,
                 verdict => {
-                    let key = verdict.failure().map_or(
-                        "cert-not-trusted",
-                        smtp_client::CertificateFailure::reason_key,
-                    );
-                    SeenTls::Unverified(Reason::from_key(key).unwrap_or(Reason::CertNotTrusted))
+                    let reason = verdict.failure().map(CertificateFailure::reason);
+                    SeenTls::Unverified(reason.unwrap_or(Reason::CertNotTrusted))
                 }
             },
             None => SeenTls::None(match (&self.fell_back, &facts.starttls) {
@@ -397,10 +393,7 @@ impl Session {
 pub(crate) fn judged(judged: &Judged) -> (SeenTls, SeenDane) {
     let tls = match &judged.certificate {
         Ok(()) => SeenTls::Verified,
-        Err(failure) => {
-            let reason = Reason::from_key(failure.reason_key());
-            SeenTls::Unverified(reason.unwrap_or(Reason::CertNotTrusted))
-        }
+        Err(failure) => SeenTls::Unverified(failure.reason()),
     };
     (tls, SeenDane::of(&judged.dane))
 }

@@ -1,6 +1,7 @@
 //! Why a certificate is refused, with its names and dates.
 
 use mail_types::Timestamp;
+use reasons::Reason;
 use tls_words::Untrusted;
 
 use crate::LeafCertificate;
@@ -86,10 +87,10 @@ pub enum CertificateFault {
 }
 
 impl CertificateFailure {
-    /// The reason key of the record of an attempt.
+    /// The reason that stands in the record of an attempt.
     #[must_use]
-    pub const fn reason_key(&self) -> &'static str {
-        self.fault.reason_key()
+    pub const fn reason(&self) -> Reason {
+        self.fault.reason()
     }
 
     /// The cause in kebab case: the failure-reason-code of a TLS report (RFC 8460 section 4.4).
@@ -100,12 +101,12 @@ impl CertificateFailure {
 }
 
 impl CertificateFault {
-    /// The reason key of the record of an attempt.
+    /// The reason that stands in the record of an attempt.
     #[must_use]
-    pub const fn reason_key(&self) -> &'static str {
+    pub const fn reason(&self) -> Reason {
         match self {
-            Self::Expired { .. } => "cert-expired",
-            Self::HostMismatch { .. } => "cert-host-mismatch",
+            Self::Expired { .. } => Reason::CertExpired,
+            Self::HostMismatch { .. } => Reason::CertHostMismatch,
             Self::NotYetValid { .. }
             | Self::UnknownIssuer { .. }
             | Self::SelfSigned
@@ -117,7 +118,7 @@ impl CertificateFault {
             | Self::Revocation(_)
             | Self::Malformed(_)
             | Self::KeyNotProven
-            | Self::Other(_) => "cert-not-trusted",
+            | Self::Other(_) => Reason::CertNotTrusted,
         }
     }
 

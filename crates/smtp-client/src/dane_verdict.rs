@@ -1,6 +1,7 @@
 //! What a host's TLSA records say of its certificate (RFC 7672 section 3).
 
 use crate::{CertificateFault, LeafCertificate};
+use reasons::Reason;
 
 /// What the TLSA records of the host say of the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,12 +93,12 @@ impl DaneVerdict {
 }
 
 impl DaneFailure {
-    /// The reason key of the record of an attempt.
+    /// The reason that stands in the record of an attempt.
     #[must_use]
-    pub const fn reason_key(&self) -> &'static str {
+    pub const fn reason(&self) -> Reason {
         match &self.fault {
-            DaneFault::NoMatch { .. } | DaneFault::KeyNotProven => "dane-mismatch",
-            DaneFault::Anchored { fault, .. } => fault.reason_key(),
+            DaneFault::NoMatch { .. } | DaneFault::KeyNotProven => Reason::DaneMismatch,
+            DaneFault::Anchored { fault, .. } => fault.reason(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Why a session could not be opened or a transaction not be finished.
 
+use reasons::Reason;
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -173,29 +174,29 @@ pub enum ProtocolFault {
 }
 
 impl Cause {
-    /// The reason key of the record of an attempt.
+    /// The reason that stands in the record of an attempt.
     #[must_use]
-    pub fn reason_key(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::Connect(_) => "connect",
-            Self::StartTlsNotOffered(_) => "starttls-not-offered",
-            Self::StartTlsRefused(_) => "starttls-refused",
-            Self::StartTlsInjection => "starttls-injection",
-            Self::Handshake(_) => "tls-handshake",
-            Self::Certificate(failure) => failure.reason_key(),
-            Self::Dane(failure) => failure.reason_key(),
-            Self::Lost(_) | Self::Protocol(_) => "connection-lost",
-            Self::Timeout(_) => "timeout",
-            Self::Auth(_) => "route-auth",
-            Self::Remote(reply) if reply.code() / 100 == 5 => "remote-5xx",
-            Self::Remote(_) => "remote-4xx",
-            Self::Missing(MissingExtension::RequireTls) => "requiretls-unsupported",
+            Self::Connect(_) => Reason::Connect,
+            Self::StartTlsNotOffered(_) => Reason::StarttlsNotOffered,
+            Self::StartTlsRefused(_) => Reason::StarttlsRefused,
+            Self::StartTlsInjection => Reason::StarttlsInjection,
+            Self::Handshake(_) => Reason::TlsHandshake,
+            Self::Certificate(failure) => failure.reason(),
+            Self::Dane(failure) => failure.reason(),
+            Self::Lost(_) | Self::Protocol(_) => Reason::ConnectionLost,
+            Self::Timeout(_) => Reason::Timeout,
+            Self::Auth(_) => Reason::RouteAuth,
+            Self::Remote(reply) if reply.code() / 100 == 5 => Reason::Remote5xx,
+            Self::Remote(_) => Reason::Remote4xx,
+            Self::Missing(MissingExtension::RequireTls) => Reason::RequireTlsUnsupported,
             Self::Missing(
                 MissingExtension::EightBitMime
                 | MissingExtension::SmtpUtf8
                 | MissingExtension::Size { .. },
-            ) => "extension-missing",
-            Self::Local(_) | Self::Configured(_) => "local",
+            ) => Reason::ExtensionMissing,
+            Self::Local(_) | Self::Configured(_) => Reason::Local,
         }
     }
 

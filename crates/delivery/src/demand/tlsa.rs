@@ -40,10 +40,7 @@ impl SeenDane {
     pub fn of(verdict: &DaneVerdict) -> Self {
         match (verdict.would_match(), verdict.failure()) {
             (Some(_), _) => Self::Matched,
-            (None, Some(failure)) => {
-                let reason = Reason::from_key(failure.reason_key());
-                Self::Mismatched(reason.unwrap_or(Reason::DaneMismatch))
-            }
+            (None, Some(failure)) => Self::Mismatched(failure.reason()),
             (None, None) => Self::Nothing,
         }
     }

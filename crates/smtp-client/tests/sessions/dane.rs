@@ -167,7 +167,7 @@ async fn c3_02_names_and_dates_count_under_an_authority() {
             let leaf = leaf.clone().with(authority.der());
             let found = fault(&leaf, &dane, why).await;
             assert!(
-                matches!(&found, DaneFault::Anchored { fault, .. } if fault.reason_key() == reason),
+                matches!(&found, DaneFault::Anchored { fault, .. } if fault.reason().key() == reason),
                 "{why}: {found}"
             );
         }
@@ -275,7 +275,7 @@ async fn c3_11_c4_04_sni_is_the_base_domain_and_pkix_verifies_the_mx_name() {
     let expanded = Arc::new(HostRecords::new(name("mx.provider.test"), set, &[]));
     let refused = session(&ca, &leaf, &expanded, Posture::DaneAndAuthenticate).await;
     let error = refused.err().expect("the MX name is not in it");
-    assert_eq!(error.cause.reason_key(), "cert-host-mismatch");
+    assert_eq!(error.cause.reason().key(), "cert-host-mismatch");
 }
 
 #[tokio::test]
@@ -292,7 +292,7 @@ async fn c4_01_c4_02_i4_04_neither_makes_up_for_the_other() {
     assert_eq!(tls.dane, DaneVerdict::Authenticated(DaneMatch::EndEntity));
 
     let error = session(&ca, &good, &for_own, both).await.err().unwrap();
-    assert_eq!(error.cause.reason_key(), "dane-mismatch");
+    assert_eq!(error.cause.reason().key(), "dane-mismatch");
     assert_eq!(error.cause.report_code().as_deref(), Some("dane-no-match"));
     assert_eq!(
         error.judged.unwrap().certificate,
@@ -346,7 +346,7 @@ async fn dane_without_records_is_refused() {
         let (connector, peer) = (connector(&ca), peer_of(&scripted));
         let refused = connector.connect_with(&peer, posture).await;
         let error = refused.err().expect("nothing to hold it against");
-        assert_eq!(error.cause.reason_key(), "local", "{error}");
+        assert_eq!(error.cause.reason().key(), "local", "{error}");
     }
 }
 

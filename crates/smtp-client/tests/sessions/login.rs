@@ -98,7 +98,7 @@ async fn h3_35_refusals_are_about_the_login_and_quit_follows() {
     let scripted = Scripted::start(steps);
     let error = refused(connector(&ca).connect(&peer_of(&scripted)).await);
     assert_eq!(
-        (error.stage, error.cause.reason_key()),
+        (error.stage, error.cause.reason().key()),
         (Stage::Auth, "route-auth")
     );
     assert!(error.cause.reply().is_some_and(|r| r.code() == 535));

@@ -114,7 +114,7 @@ async fn a5_08_h4_01_to_h4_05_each_defect_alone() {
         let scripted = Scripted::start(secure(leaf.server(), &[]));
         let error = refused(connect(&ca, &scripted, Posture::Authenticate).await);
         assert_eq!(error.stage, Stage::Handshake, "{code}");
-        assert_eq!(error.cause.reason_key(), reason, "{code}: {error}");
+        assert_eq!(error.cause.reason().key(), reason, "{code}: {error}");
         assert_eq!(error.cause.report_code().as_deref(), Some(code));
         let Cause::Certificate(failure) = &error.cause else {
             panic!("{code}: {error}");
@@ -224,7 +224,7 @@ async fn i4_02_a_copied_certificate_without_its_key() {
                 ),
                 "{posture} {version:?}: {error}"
             );
-            assert_eq!(error.cause.reason_key(), "tls-handshake");
+            assert_eq!(error.cause.reason().key(), "tls-handshake");
             let heard = scripted.heard().await;
             assert!(!heard.lines.iter().any(|l| l.starts_with("MAIL")));
         }
@@ -280,7 +280,7 @@ async fn h3_27_a_client_certificate_that_is_demanded_is_told_as_that() {
         let server = ca.leaf(&[MX]).server_that_demands(&ca, &[version]);
         let scripted = Scripted::start(secure(server, &[]));
         let error = refused(connect(&ca, &scripted, Posture::Authenticate).await);
-        assert_eq!(error.cause.reason_key(), "tls-handshake", "{error}");
+        assert_eq!(error.cause.reason().key(), "tls-handshake", "{error}");
         assert!(
             error
                 .cause
@@ -316,7 +316,11 @@ async fn h3_04_broken_handshakes() {
             let scripted = Scripted::start(script);
             let error = refused(connect(&ca, &scripted, posture).await);
             assert_eq!(error.stage, Stage::Handshake, "{why}");
-            assert_eq!(error.cause.reason_key(), "tls-handshake", "{why}: {error}");
+            assert_eq!(
+                error.cause.reason().key(),
+                "tls-handshake",
+                "{why}: {error}"
+            );
             assert_eq!(
                 error.cause.report_code().as_deref(),
                 Some(code),

@@ -312,7 +312,7 @@ async fn h3_15_lost_before_the_content_ended() {
         let (result, _, _) = run(&[], 1, steps).await;
         let error = result.unwrap_err();
         assert_eq!(
-            (error.stage, error.cause.reason_key()),
+            (error.stage, error.cause.reason().key()),
             (stage, "connection-lost")
         );
         assert!(!error.after_final_dot, "{stage}");
@@ -348,7 +348,7 @@ async fn h3_16_nothing_after_the_dot_may_be_a_duplicate() {
         let result = send(&mut connection, &recipients(1), CONTENT).await;
         let error = result.unwrap_err();
         assert_eq!(
-            (error.stage, error.cause.reason_key()),
+            (error.stage, error.cause.reason().key()),
             (Stage::Dot, reason)
         );
         assert!(error.after_final_dot && !connection.is_usable());
@@ -414,7 +414,7 @@ async fn e2_39_what_is_missing_is_said_before_mail() {
         limit: 10,
     };
     assert!(matches!(error.cause, Cause::Missing(m) if m == missing));
-    assert_eq!(error.cause.reason_key(), "extension-missing");
+    assert_eq!(error.cause.reason().key(), "extension-missing");
     assert!(connection.is_usable() && error.unanswered);
     connection.quit().await;
     assert_eq!(scripted.heard().await.lines, ["EHLO us.test", "QUIT"]);
@@ -503,7 +503,7 @@ async fn a_body_of_the_wrong_size_is_never_ended() {
             };
             let body = Body::from_chunks([Bytes::from_static(CONTENT)]);
             let error = connection.transact(&transaction, body).await.unwrap_err();
-            assert_eq!(error.cause.reason_key(), "local", "{why}");
+            assert_eq!(error.cause.reason().key(), "local", "{why}");
             assert!(!error.after_final_dot && !connection.is_usable());
             connection.quit().await;
             let heard = scripted.heard().await;

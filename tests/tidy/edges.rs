@@ -182,12 +182,12 @@ const EDGES: [(&str, &[&str]); 37] = [
     ("resolver", &["mail-types"]),
     ("sendmail", &["mail-types", "submission"]),
     // check-config reads a DKIM key as the daemon does.
-    ("settings", &["dkim", "mail-types"]),
+    ("settings", &["dkim", "mail-types", "tls-words"]),
     (
         "smtp-client",
         &["dane", "mail-types", "reasons", "smtp-proto", "tls-words"],
     ),
-    ("smtp-server", &["mail-types", "smtp-proto"]),
+    ("smtp-server", &["mail-types", "smtp-proto", "tls-words"]),
     (
         "delivery",
         &[
@@ -242,6 +242,7 @@ const EDGES: [(&str, &[&str]); 37] = [
             "mail-types",
             "outbound-queue",
             "policy-cache",
+            "tls-words",
         ],
     ),
     (
@@ -268,6 +269,7 @@ const EDGES: [(&str, &[&str]); 37] = [
             "smtp-client",
             "smtp-server",
             "submission",
+            "tls-words",
             "users",
             "web",
         ],

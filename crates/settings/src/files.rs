@@ -10,6 +10,7 @@ use rustix::fs::{Access, access};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use tls_words::why_no_pem;
 
 use super::build::Built;
 use super::problem::Problem;
@@ -116,7 +117,11 @@ fn directories(settings: &Settings, note: &mut impl FnMut(&str, Result<(), Fault
 fn key_pair(pair: &KeyPair) -> Result<(), Fault> {
     let chain = certificates(&pair.certificate)?;
     let key = PrivateKeyDer::from_pem_file(&pair.private_key).map_err(|error| Fault {
-        message: format!("{}: no private key: {error}", pair.private_key.display()),
+        message: format!(
+            "{}: no private key: {}",
+            pair.private_key.display(),
+            why_no_pem(&error)
+        ),
         remedy: "private-key needs a PEM file with one key",
     })?;
     let provider = rustls::crypto::aws_lc_rs::default_provider();
@@ -143,12 +148,12 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
         remedy: "give a readable PEM file with at least one certificate",
     };
     let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(file)
-        .map_err(|error| fault(&error.to_string()))?
+        .map_err(|error| fault(&why_no_pem(&error)))?
         .collect();
     match chain {
         Ok(chain) if chain.is_empty() => Err(fault("no certificate in it")),
         Ok(chain) => Ok(chain),
-        Err(error) => Err(fault(&error.to_string())),
+        Err(error) => Err(fault(&why_no_pem(&error))),
     }
 }
 
@@ -177,7 +182,7 @@ fn revocation_list(file: &Path) -> Result<(), Fault> {
     }
     match CertificateRevocationListDer::pem_slice_iter(&octets).next() {
         Some(Ok(_)) => Ok(()),
-        Some(Err(error)) => Err(fault(error.to_string())),
+        Some(Err(error)) => Err(fault(why_no_pem(&error))),
         None => Err(fault("no revocation list in it".to_owned())),
     }
 }

@@ -140,7 +140,7 @@ fn read(file: &Path) -> Result<Found, String> {
     } else {
         CertificateRevocationListDer::pem_slice_iter(&octets)
             .collect::<Result<_, _>>()
-            .map_err(|e| e.to_string())?
+            .map_err(|e| tls_words::why_no_pem(&e))?
     };
     if ders.is_empty() {
         return Err("the file has no revocation list".to_owned());

@@ -231,7 +231,7 @@ fn read_pem(path: &Path) -> Result<PemFile, RootsError> {
     for item in CertificateDer::pem_slice_iter(&text) {
         match item {
             Ok(certificate) => certificates.push(certificate),
-            Err(error) => problems.push(error.to_string()),
+            Err(error) => problems.push(tls_words::why_no_pem(&error)),
         }
     }
     if certificates.is_empty() && problems.is_empty() {

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tls_words::why_no_pem;
 
 /// Certificate and key; connections take what is current when they begin.
 #[derive(Debug)]
@@ -35,10 +36,10 @@ fn load(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, String> {
     let of_chain = |e: &dyn std::fmt::Display| format!("{}: {e}", certificate.display());
     let of_key = |e: &dyn std::fmt::Display| format!("{}: {e}", key.display());
     let chain = CertificateDer::pem_file_iter(certificate)
-        .map_err(|e| of_chain(&e))?
+        .map_err(|e| of_chain(&why_no_pem(&e)))?
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| of_chain(&e))?;
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|e| of_key(&e))?;
+        .map_err(|e| of_chain(&why_no_pem(&e)))?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|e| of_key(&why_no_pem(&e)))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

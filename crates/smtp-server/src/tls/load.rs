@@ -191,7 +191,7 @@ fn not_pem(
     TlsLoadError::NotPem {
         what,
         path: path.into(),
-        problem: problem.to_string(),
+        problem: tls_words::why_no_pem(problem),
     }
 }
 

@@ -33,6 +33,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use settings::{Settings, request_headers};
 use smtp_client::Roots;
+use tls_words::why_no_pem;
 use tokio::sync::mpsc;
 
 pub(super) use self::export::Exporter;
@@ -139,8 +140,8 @@ fn headers(file: &Path) -> Result<HeaderMap, String> {
 fn authorities(file: &Path) -> Result<Arc<rustls::RootCertStore>, String> {
     let fault = |what: String| format!("{}: {what}", file.display());
     let mut store = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(file).map_err(|e| fault(e.to_string()))? {
-        let certificate = certificate.map_err(|e| fault(e.to_string()))?;
+    for certificate in CertificateDer::pem_file_iter(file).map_err(|e| fault(why_no_pem(&e)))? {
+        let certificate = certificate.map_err(|e| fault(why_no_pem(&e)))?;
         store.add(certificate).map_err(|e| fault(e.to_string()))?;
     }
     Ok(Arc::new(store))

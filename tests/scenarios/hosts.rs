@@ -55,6 +55,11 @@ testkit::net_test! {
         let told: Vec<_> = relay.events().into_iter().filter(|e| e.is("dns.mass-nxdomain-guard")).collect();
         assert_eq!(told.len(), 1, "{told:?}");
         assert_eq!((told[0].text("absent"), told[0].text("level")), ("10", "error"), "{}", told[0]);
+        // That is no failure of the domain: it is not left alone for it.
+        for _ in 0..4 {
+            let id = relay.send("a@org.test", &["b@gone11.test"], MESSAGE).await;
+            assert_eq!(deferred(&relay, &id).await.text("reason"), "dns-temporary");
+        }
         // Another domain's mail goes on.
         let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
         sent(&relay, &id).await;
@@ -101,36 +106,6 @@ testkit::net_test! {
         }
         relay.wait_event(|e| e.is("dns.mass-nxdomain-over"), SOON).await;
         assert!(relay.http_get("/metrics").await.1.contains("sealpost_dns_doubted 0"));
-    }
-
-    async fn h1_30_mail_that_waited_while_dns_was_doubted_is_due_when_it_is_believed_again() {
-        let net = Net::start().await;
-        net.zone.ttl(0).negative_ttl(Some(0));
-        let names: Vec<String> = (0..3).map(|n| format!("d{n}.test")).collect();
-        let mut hosts = Vec::new();
-        for (n, name) in names.iter().enumerate() {
-            hosts.push(net.plain_mx(name, &format!("127.0.1.{}", n + 1)).await);
-        }
-        let relay = sealpost_tests::Relay::start(net.config().set("queue.retry", "[\"1h\"]")).await;
-        for name in &names {
-            let id = relay.send("a@org.test", &[&format!("b@{name}")], MESSAGE).await;
-            sent(&relay, &id).await;
-        }
-        net.zone.fault_all(ZoneFault::NxDomain);
-        ok(&relay, &["queue", "retry", "--all"]).await;
-        let mut waiting = Vec::new();
-        for name in &names {
-            let id = relay.send("a@org.test", &[&format!("c@{name}")], MESSAGE).await;
-            deferred(&relay, &id).await;
-            waiting.push(id);
-        }
-        relay.wait_event(|e| e.is("dns.mass-nxdomain-guard"), SOON).await;
-        net.zone.heal_all();
-        // One is found again: the others need nobody's order.
-        ok(&relay, &["queue", "retry", &waiting[0]]).await;
-        for id in &waiting {
-            relay.wait_for("delivery.sent", id, SOON).await;
-        }
     }
 
     async fn c1_05_a_host_whose_addresses_cannot_be_had_holds_up_no_other() {

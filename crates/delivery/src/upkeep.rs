@@ -36,9 +36,6 @@ pub(crate) async fn look<S: QueueStore>(inner: &Arc<Inner<S>>, running: Duration
     if is_believed {
         inner.observer.dns_believed();
     }
-    if let Err(error) = follow_belief(inner).await {
-        tracing::warn!(%error, "mail that waited since NXDOMAIN was not believed could not be made due; it keeps its schedule");
-    }
     let millis = u64::try_from(now.monotonic.as_millis()).unwrap_or(u64::MAX);
     let looked = inner.held_looked.load(Ordering::Relaxed);
     if settings.expire_held && (looked == 0 || millis.saturating_sub(looked) >= HELD_EVERY) {
@@ -131,37 +128,18 @@ async fn follow_dns<S: QueueStore>(inner: &Inner<S>) -> Result<(), QueueError> {
     // What was learnt meanwhile is not to hold it up once more.
     inner.policies.forget_failed_look_ups(None);
     inner.look_again();
-    let made_due = make_due(inner, Reason::Local).await;
-    made_due.inspect_err(|_| inner.missed_dns.again())
-}
-
-/// NXDOMAIN is believed again: mail that waits since it was not is due, as after servers that were silent. That
-/// of domains which were there lately had the same answer.
-async fn follow_belief<S: QueueStore>(inner: &Inner<S>) -> Result<(), QueueError> {
-    let now = inner.now().monotonic;
-    if !inner.nxdomain_guard.lock().take_put_off(now) {
-        return Ok(());
-    }
-    inner.policies.forget_failed_look_ups(None);
-    inner.look_again();
-    for reason in [Reason::DnsTemporary, Reason::NoSuchDomain] {
-        let made_due = make_due(inner, reason).await;
-        made_due.inspect_err(|_| inner.nxdomain_guard.lock().still_put_off(now))?;
-    }
-    Ok(())
-}
-
-/// Makes all mail due that waits for a reason; windows and pacing spread it.
-async fn make_due<S: QueueStore>(inner: &Inner<S>, reason: Reason) -> Result<(), QueueError> {
     // A message of which a part is due already is one of those that are due; held mail stays out.
     for state in [MessageState::Deferred, MessageState::Due] {
-        let waiting = Target::Filter(Filter {
+        let ours = Target::Filter(Filter {
             state: Some(state),
-            reason: Some(reason.key().into()),
+            reason: Some(Reason::Local.key().into()),
             ..Filter::default()
         });
-        let edited = inner.queue.edit(&waiting, Edit::Retry, false, inner.now());
-        edited.await?;
+        let edited = inner.queue.edit(&ours, Edit::Retry, false, inner.now());
+        if let Err(error) = edited.await {
+            inner.missed_dns.again();
+            return Err(error.into());
+        }
     }
     inner.workers.progress.notify_one();
     Ok(())

@@ -512,7 +512,12 @@ async fn attempt<S: QueueStore>(
         } => {
             let said = (*reason, detail.as_str(), *secure);
             let verdict = undeliverable(inner, lane, plan, &requirement, said).await;
-            return (all(verdict), Some(requirement));
+            // What a doubted resolver says is no failure of the destination, which is not left alone for it.
+            let is_doubted =
+                matches!(&verdict, Verdict::Deferred(f) if f.reason == Reason::DnsTemporary);
+            let mut found = all(verdict);
+            found.held_back = is_doubted;
+            return (found, Some(requirement));
         }
     };
     let null_sender = leased.envelope.reverse_path.is_null();

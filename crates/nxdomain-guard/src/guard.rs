@@ -22,10 +22,6 @@ pub struct NxdomainGuard {
     existed: Existed,
     /// When it was last told that no NXDOMAIN is believed, if that is so.
     told: Option<Duration>,
-    /// When mail was last put off in doubt, if some may wait for that.
-    put_off: Option<Duration>,
-    /// When it was last made due.
-    woken: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +82,6 @@ impl NxdomainGuard {
     pub fn doubt(&mut self, now: Duration) -> Option<Doubt> {
         self.forget(now);
         let (absent, asked) = self.suspicious()?;
-        self.put_off = Some(now);
         let news = self.told.is_none_or(|told| told + WINDOW <= now);
         if news {
             self.told = Some(now);
@@ -106,32 +101,6 @@ impl NxdomainGuard {
         }
         self.forget(now);
         self.suspicious().is_none() && self.told.take().is_some()
-    }
-
-    /// Whether mail that was put off in doubt is to be made due, which is then taken for done: there is no doubt
-    /// any more, and the resolver has found a domain since. That it was asked nothing for a while says nothing of
-    /// it, and the first ones that it denied then would be believed.
-    #[must_use]
-    pub fn take_put_off(&mut self, now: Duration) -> bool {
-        let Some(put_off) = self.put_off else {
-            return false;
-        };
-        if self.woken.is_some_and(|woken| now < woken + WINDOW) {
-            return false;
-        }
-        self.forget(now);
-        let mut latest = self.latest.iter();
-        let is_over = latest.any(|(_, answer)| !answer.absent && answer.at > put_off)
-            && self.suspicious().is_none();
-        if is_over {
-            (self.put_off, self.woken) = (None, Some(now));
-        }
-        is_over
-    }
-
-    /// That mail could not be made due.
-    pub fn still_put_off(&mut self, now: Duration) {
-        self.put_off.get_or_insert(now);
     }
 
     /// How long the domain must still be gone before that is believed, since it was there lately.
@@ -361,32 +330,6 @@ mod tests {
         ask(&mut guard, MOST..MOST + LATEST, true, at(2));
         assert_eq!(guard.doubt(at(2)), doubt(LATEST, LATEST, true));
         assert_eq!(guard.doubt(at(302)), None, "five minutes later");
-    }
-
-    #[test]
-    fn h1_30_mail_that_was_put_off_is_made_due_once_the_resolver_finds_domains_again() {
-        let mut guard = NxdomainGuard::default();
-        ask(&mut guard, 0..20, false, at(1));
-        assert!(!guard.take_put_off(at(1)), "none was");
-        ask(&mut guard, 20..30, true, at(2));
-        assert!(guard.doubt(at(2)).is_some());
-        assert!(!guard.take_put_off(at(3)));
-        assert!(guard.has_ended(at(400)), "nobody has asked anything since");
-        assert!(!guard.take_put_off(at(400)), "and nobody knows anything");
-        ask(&mut guard, 30..31, false, at(401));
-        assert!(guard.take_put_off(at(402)));
-        assert!(!guard.take_put_off(at(403)), "once");
-        // A resolver that lies now and then: not each time at once.
-        ask(&mut guard, 40..50, true, at(410));
-        assert!(guard.doubt(at(410)).is_some());
-        ask(&mut guard, 50..51, false, at(411));
-        assert_eq!(guard.doubt(at(411)), None);
-        assert!(!guard.take_put_off(at(411)), "a little while ago");
-        ask(&mut guard, 51..52, false, at(702));
-        assert!(guard.take_put_off(at(702)), "and not forgotten");
-        guard.still_put_off(at(703));
-        ask(&mut guard, 52..53, false, at(1010));
-        assert!(guard.take_put_off(at(1010)), "it could not be made due");
     }
 
     #[test]

@@ -21,10 +21,12 @@ pub(crate) enum Fault {
     NotInPolicy,
     /// A server of TLS 1.0 and nothing later.
     OldTls,
+    /// Neither the 220 that a handshake follows nor a refusal.
+    StartTls250,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Expired,
         Self::NotYetValid,
         Self::WrongName,
@@ -38,6 +40,7 @@ impl Fault {
         Self::Garbage,
         Self::NotInPolicy,
         Self::OldTls,
+        Self::StartTls250,
     ];
 
     /// The reason key and the status of its deferral.
@@ -50,7 +53,7 @@ impl Fault {
             | Self::UntrustedAuthority
             | Self::MissingIntermediate => ("cert-not-trusted", "4.7.5"),
             Self::NoStartTls => ("starttls-not-offered", "4.7.10"),
-            Self::StartTls454 => ("starttls-refused", "4.7.10"),
+            Self::StartTls454 | Self::StartTls250 => ("starttls-refused", "4.7.10"),
             Self::Injection => ("starttls-injection", "4.7.5"),
             Self::ResetInHandshake | Self::Garbage | Self::OldTls => ("tls-handshake", "4.7.5"),
             Self::NotInPolicy => ("mx-not-in-policy", "4.7.1"),
@@ -98,6 +101,9 @@ impl Fault {
             Self::NoStartTls => mx.script(|s| s.starttls = StartTls::Off),
             Self::StartTls454 => mx.script(|s| {
                 s.starttls = StartTls::Refuse("454 4.7.0 TLS is not available".to_owned());
+            }),
+            Self::StartTls250 => mx.script(|s| {
+                s.starttls = StartTls::Refuse("250 2.0.0 OK".to_owned());
             }),
             Self::Injection => mx.script(|s| {
                 s.starttls = StartTls::Inject(b"250 2.0.0 injected\r\n".to_vec());

@@ -489,11 +489,23 @@ const fn assurance(posture: Posture) -> Assurance {
     }
 }
 
-const fn is_tls(cause: &Cause) -> bool {
-    matches!(
-        cause,
-        Cause::Handshake(_) | Cause::Certificate(_) | Cause::Dane(_)
-    )
+fn is_tls(cause: &Cause) -> bool {
+    match cause {
+        Cause::Handshake(_) | Cause::Certificate(_) | Cause::Dane(_) => true,
+        // Neither 220 nor a refusal: nobody knows what it waits for.
+        Cause::StartTlsRefused(reply) => reply.code() / 100 == 2,
+        Cause::Connect(_)
+        | Cause::StartTlsNotOffered(_)
+        | Cause::StartTlsInjection
+        | Cause::Lost(_)
+        | Cause::Timeout(_)
+        | Cause::Remote(_)
+        | Cause::Protocol(_)
+        | Cause::Auth(_)
+        | Cause::Missing(_)
+        | Cause::Local(_)
+        | Cause::Configured(_) => false,
+    }
 }
 
 const MAX_HOSTS: usize = 10_000;

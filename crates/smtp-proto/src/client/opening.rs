@@ -212,7 +212,10 @@ impl Opening {
                 Err(OpeningFault::Unexpected(reply))
             }
             // After a 421 the peer is gone; a new connection in plain text is the caller's choice.
-            (code, _, StartTlsRule::DangerousIfOffered) if code != 421 => {
+            // Behind another 2yz it may wait for the handshake: nothing is sent in clear on this one either.
+            (code, class, StartTlsRule::DangerousIfOffered)
+                if code != 421 && class != ReplyClass::Completion =>
+            {
                 self.starttls = StartTls::Refused(reply);
                 self.step = Step::Ready;
                 Ok(())
@@ -334,19 +337,27 @@ mod tests {
 
     #[test]
     fn e2_32_if_offered_goes_on_after_a_refusal() {
-        for refusal in ["454 no", "250 not the 220 of RFC 3207"] {
-            let (sent, result) = run(
-                DangerousIfOffered,
-                &["220 hi", "250-mx\r\n250 STARTTLS", refusal],
+        let answered = |reply: &str| {
+            let replies = ["220 hi", "250-mx\r\n250 STARTTLS", reply];
+            run(DangerousIfOffered, &replies)
+        };
+        let (sent, result) = answered("454 no");
+        assert_eq!(sent, "EHLO us.test|STARTTLS|");
+        assert!(result.is_ok());
+        for (end, why) in [
+            ("421 bye", "the peer is gone"),
+            (
+                "250 not the 220 of RFC 3207",
+                "nobody knows what it waits for",
+            ),
+        ] {
+            let (sent, ended) = answered(end);
+            assert_eq!(sent, "EHLO us.test|STARTTLS|", "{why}");
+            assert!(
+                matches!(ended, Err(OpeningFault::StartTlsRefused(_))),
+                "{why}"
             );
-            assert_eq!(sent, "EHLO us.test|STARTTLS|", "{refusal}: no handshake");
-            assert!(result.is_ok());
         }
-        let (_, gone) = run(
-            DangerousIfOffered,
-            &["220 hi", "250-mx\r\n250 STARTTLS", "421 bye"],
-        );
-        assert!(matches!(gone, Err(OpeningFault::StartTlsRefused(_))));
     }
 
     #[test]

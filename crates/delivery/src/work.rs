@@ -395,7 +395,7 @@ impl<S: QueueStore> Attempt<'_, S> {
                 },
                 // RFC 4954 section 6: a next hop of ours may want a login that we do not have; for everybody
                 // else it is a refusal like any other.
-                RecipientOutcome::Refused { reply, .. }
+                RecipientOutcome::Refused { stage, reply }
                     if reply.code() == AUTH_REQUIRED
                         && self.routed
                         && (!in_clear || wants_a_login(&reply)) =>
@@ -403,7 +403,11 @@ impl<S: QueueStore> Attempt<'_, S> {
                     let (ip, port) = session.address();
                     let cause = Cause::Auth(AuthFault::Wanted(reply));
                     let (about, name) = (self.about_cause(way, &cause), way.name);
-                    HostFailure::from_cause(&about, name, ip, port, Stage::Auth, &cause).deferred()
+                    let mut failure =
+                        HostFailure::from_cause(&about, name, ip, port, Stage::Auth, &cause);
+                    // It is about a login, though it answered another command.
+                    failure.stage = Some(stage);
+                    failure.deferred()
                 }
                 RecipientOutcome::Refused {
                     stage: Stage::Mail,

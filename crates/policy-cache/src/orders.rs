@@ -242,8 +242,10 @@ impl PolicyCache {
             stats.exempt += 1;
             stats.exempt_until = stats.exempt_until.max(Some(exemption.until));
         }
+        // What is meant to end by itself (some minutes' life) is no loss.
         let over = book.policies().filter(|p| p.is_expired(now));
-        stats.ran_out = over.filter(|p| p.mode() != Mode::None).count() as u64;
+        let lost = over.filter(|p| p.mode() != Mode::None && p.life().is_refreshed());
+        stats.ran_out = lost.count() as u64;
         stats.soonest_unrefreshed_expiry = book
             .policies()
             .filter(|p| p.mode() != Mode::None && !p.is_expired(now))

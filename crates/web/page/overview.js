@@ -40,7 +40,7 @@ async function refresh(now, details) {
   card("Policies", facts([
     ...s.policies_by_mode.map(([mode, count]) => [mode, number(count)]),
     ...(s.policies_exempt ? [["Exempt", [level("warning", plural(s.policies_exempt, "domain")), ", the last ends ", ago(s.exempt_until)]]] : []),
-    ...(s.policies_ran_out ? [["Run out", level("error", number(s.policies_ran_out))]] : []),
+    ...(s.policies_ran_out ? [["Run out", level("warning", number(s.policies_ran_out))]] : []),
     ["Refreshes", s.policies_at_risk ? level("error", `${number(s.policies_at_risk)} keep failing`) : level("good", "none keeps failing")],
     ["First to expire unrefreshed", s.policy_expiry_in === null || s.policy_expiry_in === undefined ? "none" : level("warning", `in ${span(s.policy_expiry_in)}`)],
   ]), el("p", {}, el("a", { href: "#/policies" }, "All policies"))),

@@ -141,6 +141,7 @@ async fn a6_14_an_expired_policy_is_not_applied_and_told_of() {
     cache.housekeeping().await;
     assert_eq!(world.told(), ["policy.expired"]);
     assert_eq!(cache.stats().expired, 1, "A7-01: counted for an alert");
+    assert_eq!(cache.stats().ran_out, 1);
     let got = cache.policy_for(&name("d.test")).await;
     assert!(
         matches!(got.outcome, Outcome::NoPolicy(NoPolicy::Record(_))),
@@ -173,6 +174,7 @@ async fn a7_01_a7_02_no_alert_for_what_is_meant_to_end_by_itself() {
         cache.housekeeping().await;
         assert!(world.told().contains(&"policy.expired"));
         assert_eq!(cache.stats().expired, 0, "{published}");
+        assert_eq!(cache.stats().ran_out, 0, "{published}");
     }
 }
 

@@ -134,13 +134,8 @@ fn at_risk_line(status: &StatusView) -> Option<String> {
         "cannot be refreshed",
         "cannot be refreshed",
     );
-    let first = status
-        .policy_expiry_in
-        .and_then(|left| i64::try_from(left).ok());
-    let first = first.filter(|_| failing.is_some());
-    let first = first.map(|left| format!("the first runs out in {}", rough(left)));
     let over = policies(status.policies_ran_out, "has run out", "have run out");
-    let all: Vec<String> = [failing, first, over].into_iter().flatten().collect();
+    let all: Vec<String> = [failing, over].into_iter().flatten().collect();
     (!all.is_empty()).then(|| format!("{} (`sealpost policy list`)", all.join(", ")))
 }
 
@@ -462,7 +457,7 @@ mod tests {
         );
         assert_eq!(
             at_risk.unwrap(),
-            "1 policy cannot be refreshed, the first runs out in 1 d, 3 policies have run out (`sealpost policy list`)"
+            "1 policy cannot be refreshed, 3 policies have run out (`sealpost policy list`)"
         );
     }
 

@@ -172,12 +172,13 @@ impl HttpsFetcher {
         loop {
             if next && let Some(address) = waiting.next() {
                 let limit = self.pace.limit(within, waiting.len());
+                let gives_way = waiting.len() >= CONNECTIONS;
                 let progress = tries.begin(address, limit, self.pace.patience);
                 let client = self.client(address, &progress);
                 let (url, host) = (self.url(host), host.clone());
                 let tries = Arc::clone(tries);
                 running.spawn(async move {
-                    let asked = ask(client, &url, &host, &progress).await;
+                    let asked = ask(client, &url, &host, &progress, gives_way).await;
                     let failed = asked.map_err(|cause| tries.fail(address, cause));
                     let response = failed.ok()?;
                     Some(Answering { response, progress })
@@ -208,12 +209,14 @@ struct Answering {
     progress: Arc<Progress>,
 }
 
-/// Asks one address. An answer that does not begin soon lets another one be asked beside.
+/// Asks one address. An answer that does not begin soon lets another one be asked beside; whoever gives way
+/// holds a place that others have none without, and leaves it then.
 async fn ask(
     client: reqwest::Result<reqwest::Client>,
     url: &str,
     host: &HostName,
     progress: &Progress,
+    gives_way: bool,
 ) -> Result<reqwest::Response, FetchError> {
     let client = client.map_err(|e| FetchError::Local(cause::words(&e)))?;
     let request = client.get(url).header("accept", "text/plain");
@@ -222,6 +225,10 @@ async fn ask(
         sent = &mut sending => sent,
         () = progress.asked_for_long() => {
             progress.end_turn();
+            if gives_way {
+                let stage = progress.stage();
+                return Err(FetchError::Timeout { stage, bytes: 0 });
+            }
             sending.await
         }
     };

@@ -318,7 +318,11 @@ fn tokens(settings: &Settings) -> Option<Problem> {
         place: Place::Default,
         key: "admin.token-file".to_owned(),
         message: error.to_string().replace("admin.token-file ", ""),
-        remedy: "mend or remove the line".to_owned(),
+        remedy: match error {
+            web::TokenError::Line { .. } => "mend or remove the line",
+            _ => "see that the server's user can read it, and run this command as that user",
+        }
+        .to_owned(),
     })
 }
 

@@ -74,9 +74,9 @@ impl<S: QueueStore> Process<S> {
                 return Err(refused.all);
             }
         };
+        self.tell(&changes.all);
         drop(running);
         self.tell_of_what_ends();
-        self.tell(&changes.all);
         Ok(result(
             changes.all,
             changes.same_routes && !self.trust.routes.is_empty(),

@@ -556,8 +556,10 @@ impl Running {
     /// Rows H10-01 and H10-02. The dangers of the configuration were named at the start.
     fn remind(&self, dangers: bool) {
         if dangers {
-            let running = self.process.reloading.running.all.lock();
-            reminders::dangers(&self.observer, &running.0);
+            // A reload may wait for a disk; this loop answers the watchdog. There is another hour.
+            if let Some(running) = self.process.reloading.running.all.try_lock() {
+                reminders::dangers(&self.observer, &running.0);
+            }
         }
         if let Some((_, policies)) = &self.delivery {
             reminders::exemptions(&self.observer, policies, self.clock.wall());

@@ -1,5 +1,7 @@
 //! What no tracked file may say.
 
+use mail_types::harmless;
+
 use crate::repository::{files, is_test, read, sources, without_tests};
 
 #[test]
@@ -57,4 +59,36 @@ fn h3_32_text_of_strangers_is_made_harmless_in_one_place() {
             assert!(!without_tests(&text).contains(word), "{path}: {word}");
         }
     }
+}
+
+/// The page has a list of its own, since it shows what a character was; line ends and tabs stay in it.
+#[test]
+fn h3_32_the_page_knows_the_same_characters() {
+    let script = read("crates/web/page/dom.js");
+    let (_, rest) = script.split_once("const harmful = /[").expect("the list");
+    let (list, _) = rest.split_once("]/gu;").expect("its end");
+    let of_page: Vec<_> = list.split("\\u").skip(1).map(code_point).collect();
+    let mut ranges = Vec::new();
+    for (first, goes_on) in of_page.iter().copied() {
+        match ranges.last_mut() {
+            Some((_, last @ None)) => *last = Some(first),
+            _ => ranges.push((first, if goes_on { None } else { Some(first) })),
+        }
+    }
+    let on_page = |c: u32| {
+        ranges
+            .iter()
+            .any(|(a, b)| *a <= c && b.is_some_and(|b| c <= b))
+    };
+    for c in '\0'..=char::MAX {
+        let is_replaced = harmless(c) != c && !matches!(c, '\t' | '\n');
+        assert_eq!(on_page(u32::from(c)), is_replaced, "{c:?}");
+    }
+}
+
+/// `200b-` or `{e007f}`: the number, and whether a range begins with it.
+fn code_point(part: &str) -> (u32, bool) {
+    let digits = part.trim_end_matches('-').trim_matches(['{', '}']);
+    let number = u32::from_str_radix(digits, 16).unwrap_or_else(|e| panic!("{part}: {e}"));
+    (number, part.ends_with('-'))
 }

@@ -80,7 +80,7 @@ export function foreign(text, tag = "span") {
 
 // Control characters and what reorders text, shown as what they are.
 export function visible(text) {
-  const harmful = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
+  const harmful = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
   return String(text).replaceAll("\r\n", "\n").replace(harmful, (c) => {
     const code = c.codePointAt(0);
     return code < 0x20 ? String.fromCodePoint(0x2400 + code) : "\ufffd";

@@ -25,6 +25,8 @@ pub struct ClockGuard {
 struct Apart {
     base: (Timestamp, Duration),
     since: Duration,
+    /// It began with one jump, not with small corrections that added up.
+    is_one_jump: bool,
 }
 
 /// A wall clock that is not believed yet.
@@ -98,7 +100,12 @@ impl ClockGuard {
             Some(_) => BACK_AGAIN,
             None => TOLERANCE,
         };
-        if distance(expected, wall) <= tolerance && distance(unmoved, wall) <= tolerance {
+        // A jump that is undone, though corrections before it had nearly added up to a doubt.
+        let is_undone = self.apart.is_some_and(|apart| apart.is_one_jump)
+            && distance(expected, wall) <= UNDONE
+            && distance(unmoved, wall) <= TOLERANCE;
+        let is_near = distance(expected, wall) <= tolerance && distance(unmoved, wall) <= tolerance;
+        if is_near || is_undone {
             self.base = Some((wall, mono));
             if mono.saturating_sub(anchor.1) >= STEADY {
                 self.anchor = self.base;
@@ -110,15 +117,14 @@ impl ClockGuard {
             .apart
             .filter(|a| distance(a.base.0 + mono.saturating_sub(a.base.1), wall) <= TOLERANCE);
         let Some(apart) = steady else {
+            let is_one_jump = distance(expected, wall) > TOLERANCE;
             self.apart = Some(Apart {
                 base: (wall, mono),
                 since: mono,
+                is_one_jump,
             });
             // Where corrections add up to a jump, that is what is told, and not the last of them.
-            let old = match distance(expected, wall) > TOLERANCE {
-                true => expected,
-                false => unmoved,
-            };
+            let old = if is_one_jump { expected } else { unmoved };
             let (by, back) = (distance(old, wall), wall < old);
             return (expected, Some(ClockNews::Jumped { by, back }));
         };
@@ -181,6 +187,8 @@ fn distance(a: Timestamp, b: Timestamp) -> Duration {
 const TOLERANCE: Duration = Duration::from_mins(10);
 /// A doubted clock that is no farther away than this is believed again at once.
 const BACK_AGAIN: Duration = Duration::from_mins(9);
+/// What clocks differ by after a jump was undone.
+const UNDONE: Duration = Duration::from_secs(2);
 const STEADY: Duration = Duration::from_hours(2);
 
 #[cfg(test)]
@@ -290,7 +298,7 @@ mod tests {
         for step in (-3..=3).flat_map(|n| [tolerance + n, -(tolerance + n)]) {
             let news = news_after(step);
             let ([] | [ClockNews::Jumped { .. }, ClockNews::Believed { .. }]) = &news[..] else {
-                panic!("{step}: {} news, first {:?}", news.len(), &news[..2]);
+                panic!("{step}: {} news, first {:?}", news.len(), news.get(..2));
             };
             let Some(ClockNews::Jumped { by, back }) = news.first() else {
                 assert!(step.abs() <= tolerance - 2, "{step}");
@@ -300,6 +308,20 @@ mod tests {
             assert_eq!(*back, step < 0);
         }
         assert_eq!(news_after(tolerance - 3), []);
+    }
+
+    #[test]
+    fn h8_01_a_jump_that_is_undone_leaves_no_trace_after_corrections_either() {
+        let mut guard = ClockGuard::default();
+        let _ = guard.now(T(1_000_000), S(0));
+        for (wall, mono) in [(1_000_300, 10), (1_000_570, 20)] {
+            assert_eq!(guard.now(T(wall), S(mono)), (T(wall), None));
+        }
+        let (judged, news) = guard.now(T(1_004_180), S(30));
+        assert_eq!(judged, T(1_000_580));
+        assert!(matches!(news, Some(ClockNews::Jumped { .. })), "{news:?}");
+        let undone = guard.now(T(1_000_590), S(40));
+        assert_eq!(undone, (T(1_000_590), Some(ClockNews::TakenBack)));
     }
 
     #[test]

@@ -93,23 +93,6 @@ testkit::net_test! {
         assert!(net.zone.count("", RecordType::DNSKEY) > 2);
     }
 
-    async fn h1_02_a_resolver_that_refuses_us_is_our_move() {
-        let net = Net::start().await;
-        let mx = net.plain_mx("d.test", "127.0.0.25").await;
-        let relay = net.relay().await;
-        net.zone.fault_all(testkit::ZoneFault::Refused);
-        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
-        let waits = deferred(&relay, &id).await;
-        assert_eq!((waits.text("reason"), &waits.text("advice")[..3]), ("local", "us:"), "{waits}");
-        assert!(waits.text("detail").contains("REFUSED"), "{waits}");
-        let told = relay.wait_event(|e| e.is("dns.no-answer"), SOON).await;
-        assert!(told.text("reason").contains("let this host ask there"), "{told}");
-        assert_eq!(relay.http_get("/readyz").await.0, 503);
-        net.zone.heal_all();
-        relay.wait_for("delivery.sent", &id, 2 * SOON).await;
-        assert_eq!(mx.messages().len(), 1);
-    }
-
     async fn nobody_who_answers_is_a_reason_not_to_be_ready() {
         let net = Net::start().await;
         let config = net.config().set("dns.servers", r#"["127.0.0.99:53"]"#);

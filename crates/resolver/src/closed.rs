@@ -27,13 +27,6 @@ pub(crate) async fn why_silent(servers: &[SocketAddr]) -> String {
     said.join("; ")
 }
 
-/// What is to be said of servers that refuse whatever we ask.
-pub(crate) fn refusing(servers: &str) -> String {
-    format!(
-        "{servers}: every question is refused (REFUSED): let this host ask there, or name a resolver that it may use"
-    )
-}
-
 async fn is_closed(server: SocketAddr) -> bool {
     let asked = timeout(BRIEFLY, ask(server)).await;
     asked.is_ok_and(|result| {

@@ -315,26 +315,6 @@ async fn one_broken_server_of_two_does_no_harm() {
 }
 
 #[tokio::test]
-async fn h1_02_a_resolver_that_refuses_us_is_told_from_one_that_refuses_a_zone() {
-    let zone = zone().await;
-    zone.mx("d.test", 10, "mx.d.test")
-        .fault("gone.test", RecordType::MX, ZoneFault::Refused);
-    let resolver = resolver(&zone);
-    temporary(resolver.mx(&domain("gone.test")).await);
-    let silence = || resolver.silence().borrow().clone();
-    assert_eq!(silence(), None);
-    zone.fault_all(ZoneFault::Refused);
-    temporary(resolver.mx(&domain("d.test")).await);
-    let told = silence().expect("nobody answers us");
-    assert!(told.why.contains("REFUSED"), "{told:?}");
-    resolver.knock().await;
-    assert!(silence().is_some(), "nor does it answer who knocks");
-    zone.heal_all();
-    resolver.knock().await;
-    assert_eq!(silence(), None);
-}
-
-#[tokio::test]
 async fn e1_10_both_families_alternate_with_ipv6_first() {
     let zone = zone().await;
     zone.ttl(70).a("mx.test", "192.0.2.1");

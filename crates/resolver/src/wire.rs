@@ -19,7 +19,7 @@ use hickory_resolver::proto::rr::{Name, RecordType};
 use hickory_resolver::{ConnectionProvider, NameServerPool, PoolContext, TlsConfig};
 use tokio::sync::watch;
 
-use crate::closed::{refusing, why_silent};
+use crate::closed::why_silent;
 use crate::config::{BuildError, Config, Dnssec};
 use crate::silence::{Quiet, Silence};
 use crate::trouble::{Trouble, ours};
@@ -127,9 +127,12 @@ impl Wire {
     /// Asks whether anybody answers.
     pub(crate) async fn knock(&self) {
         let since = Instant::now();
-        match self.0.presence().await {
-            Some(Presence::Answers) => self.0.quiet.answered(),
-            Some(absent) => self.0.nobody_answered(since, absent).await,
+        match self.0.is_anybody_there().await {
+            Some(true) => self.0.quiet.answered(),
+            Some(false) => {
+                let why = why_silent(&self.0.addresses).await;
+                self.0.quiet.nobody_answered(since, why);
+            }
             None => {}
         }
     }
@@ -199,21 +202,6 @@ pub(crate) enum Failure {
     Bogus(String),
 }
 
-/// What all servers together do.
-enum Presence {
-    Answers,
-    Silent,
-    /// They are not for us, whatever is asked.
-    Refuses,
-}
-
-fn is_refused(error: &NetError) -> bool {
-    matches!(
-        error,
-        NetError::Dns(NetDnsError::ResponseCode(ResponseCode::Refused))
-    )
-}
-
 fn is_servfail(reply: &Result<DnsResponse, NetError>) -> bool {
     let Err(NetError::Dns(NetDnsError::ResponseCode(code))) = reply else {
         return false;
@@ -243,27 +231,24 @@ impl Inner {
                 }
             }
         }
+        match &result {
+            Ok(_) | Err(NetError::Dns(_)) => self.quiet.answered(),
+            Err(error) => self.unanswered(error).await,
+        }
         if matches!(result, Err(NetError::Dns(NetDnsError::ResponseCode(_)))) {
             for server in &self.each {
                 let other = send(server, request).await;
                 if has_reply(&other) {
-                    self.quiet.answered();
                     return other;
                 }
             }
-        }
-        match &result {
-            Err(error) if is_refused(error) => self.unanswered(error).await,
-            Ok(_) | Err(NetError::Dns(_)) => self.quiet.answered(),
-            Err(error) => self.unanswered(error).await,
         }
         result
     }
 }
 
 impl Inner {
-    /// A resolver is silent too when a zone's servers are, and it may refuse one zone or us: it is asked
-    /// something that it knows.
+    /// A resolver is silent too when a zone's servers are: it is asked something that it knows.
     async fn unanswered(&self, error: &NetError) {
         // They were not asked at all.
         if ours(error).is_some() {
@@ -276,37 +261,20 @@ impl Inner {
             return;
         }
         let since = Instant::now();
-        match self.presence().await {
-            None | Some(Presence::Answers) => {}
-            Some(absent) => self.nobody_answered(since, absent).await,
+        if self.is_anybody_there().await == Some(false) {
+            let why = why_silent(&self.addresses).await;
+            self.quiet.nobody_answered(since, why);
         }
     }
 
-    async fn nobody_answered(&self, since: Instant, absent: Presence) {
-        let why = match absent {
-            Presence::Refuses => refusing(&self.names),
-            Presence::Silent | Presence::Answers => why_silent(&self.addresses).await,
-        };
-        self.quiet.nobody_answered(since, why);
-    }
-
     /// `None` if we cannot ask.
-    async fn presence(&self) -> Option<Presence> {
+    async fn is_anybody_there(&self) -> Option<bool> {
         let root = Query::query(Name::root(), RecordType::SOA);
         let request = DnsRequest::from_query(root, self.options);
         match tokio::time::timeout(BRIEFLY, send(&self.all, &request)).await {
-            Ok(Err(error)) if is_refused(&error) => {
-                for server in &self.each {
-                    let other = tokio::time::timeout(BRIEFLY, send(server, &request)).await;
-                    if matches!(&other, Ok(reply) if has_reply(reply)) {
-                        return Some(Presence::Answers);
-                    }
-                }
-                Some(Presence::Refuses)
-            }
-            Ok(Ok(_) | Err(NetError::Dns(_))) => Some(Presence::Answers),
+            Ok(Ok(_) | Err(NetError::Dns(_))) => Some(true),
             Ok(Err(error)) if ours(&error).is_some() => None,
-            Ok(Err(_)) | Err(_) => Some(Presence::Silent),
+            Ok(Err(_)) | Err(_) => Some(false),
         }
     }
 }

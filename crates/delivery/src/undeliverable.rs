@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use attempt::{Case, Reason};
 use mail_types::{EnhancedStatus, Host};
-use nxdomain_guard::Doubt;
+use nxdomain_guard::{Disbelief, Doubt};
 use outbound_queue::QueueStore;
 
 use crate::demand::Requirement;
@@ -48,9 +48,10 @@ pub(crate) async fn undeliverable<S: QueueStore>(
     let failure = Failure::of_domain((reason, case), &domain, detail);
     let believed = || Verdict::Bounced(Arc::new(failure.clone()));
     let enforced = is_enforced(plan.discovery.as_ref(), now) || requirement.is_demanding();
-    let unprotected = || match is_gone_since_lately(inner, lane, reason, secure) {
-        true => not_believed(&failure, 3, GONE_LATELY),
-        false => believed(),
+    let unprotected = || match disbelief(inner, lane, reason, secure) {
+        Some(Disbelief::WasThere) => not_believed(&failure, 3, GONE_LATELY),
+        Some(Disbelief::WasDoubted) => not_believed(&failure, 3, FIRST_IN_DOUBT),
+        None => believed(),
     };
     let Some(policy_domain) = plan.policy_domain.as_ref().filter(|_| enforced) else {
         return unprotected();
@@ -81,34 +82,35 @@ fn not_believed(failure: &Failure, detail: u16, why: &str) -> Verdict {
     }))
 }
 
-/// DNS says that a domain does not exist that was there lately: a resolver may lie, or somebody may mend it.
-fn is_gone_since_lately<S: QueueStore>(
+/// DNS says that a domain does not exist that was there lately, or said so first when it was doubted: a resolver
+/// may lie, or somebody may mend it.
+fn disbelief<S: QueueStore>(
     inner: &Inner<S>,
     lane: &Lane,
     reason: Reason,
     secure: bool,
-) -> bool {
+) -> Option<Disbelief> {
     let Host::Domain(domain) = &lane.destination.host else {
-        return false;
+        return None;
     };
+    if reason != Reason::NoSuchDomain || secure {
+        return None;
+    }
     let now = inner.now().monotonic;
-    reason == Reason::NoSuchDomain
-        && !secure
-        && inner
-            .nxdomain_guard
-            .lock()
-            .still_to_wait(domain, now)
-            .is_some()
+    inner.nxdomain_guard.lock().disbelief(domain, now)
 }
 
 /// What DNS says, without what follows it as long as there are other attempts.
 pub(crate) fn without_disbelief(detail: &str) -> Option<&str> {
-    let disbelief = [NOT_BELIEVED, GONE_LATELY];
+    let disbelief = [NOT_BELIEVED, GONE_LATELY, FIRST_IN_DOUBT];
     disbelief.iter().find_map(|why| detail.strip_suffix(why))
 }
 
 const GONE_LATELY: &str = " This is not believed yet: the domain was there within the last day. The mail is \
      returned if the answer stays the same for four hours.";
+
+const FIRST_IN_DOUBT: &str = " This is not believed yet: it was first said when nearly every domain was said not to exist. The \
+     mail is returned if the answer stays the same for four hours.";
 
 const NOT_BELIEVED: &str = " This is not believed yet: the domain's mail is protected, and DNS answers \
      can be forged. The mail is returned if the answer stays the same for four hours.";
@@ -127,6 +129,10 @@ fn doubted<S: QueueStore>(inner: &Inner<S>, lane: &Lane, doubt: Doubt) -> Verdic
         "NXDOMAIN is not believed now, since {absent} of the {asked} domains that were looked up last \
          are said not to exist"
     );
+    if let Host::Domain(domain) = &lane.destination.host {
+        let now = inner.now().monotonic;
+        inner.nxdomain_guard.lock().put_in_doubt(domain, now);
+    }
     let domain = lane.destination.host.to_string();
     let failure = Failure::of_domain((Reason::DnsTemporary, Case::Usual), &domain, &specifics);
     Verdict::Deferred(Arc::new(failure))

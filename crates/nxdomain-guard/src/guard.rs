@@ -43,6 +43,15 @@ pub enum Existence {
     ProvedAbsent,
 }
 
+/// Why it is not believed yet that one domain does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disbelief {
+    /// It was there within the last day.
+    WasThere,
+    /// It was first said when nearly nothing was to be found.
+    WasDoubted,
+}
+
 /// Why no NXDOMAIN is believed now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Doubt {
@@ -103,10 +112,21 @@ impl NxdomainGuard {
         self.suspicious().is_none() && self.told.take().is_some()
     }
 
-    /// How long the domain must still be gone before that is believed, since it was there lately.
+    /// The domain's mail was put off in doubt: what DNS says of it is not believed before it has said so for a
+    /// while. Otherwise the next look, after the doubt was forgotten, would be the first of its kind.
+    pub fn put_in_doubt(&mut self, domain: &Domain, now: Duration) {
+        self.existed.put_in_doubt(domain, now);
+    }
+
+    /// Why it is not believed yet that the domain is gone.
     #[must_use]
-    pub fn still_to_wait(&self, domain: &Domain, now: Duration) -> Option<Duration> {
-        self.existed.still_to_wait(domain, now)
+    pub fn disbelief(&self, domain: &Domain, now: Duration) -> Option<Disbelief> {
+        self.existed.still_to_wait(domain, now)?;
+        let seen = self.existed.get(domain, now)?;
+        Some(match seen.was_there {
+            true => Disbelief::WasThere,
+            false => Disbelief::WasDoubted,
+        })
     }
 
     fn forget(&mut self, now: Duration) {
@@ -144,8 +164,9 @@ struct Existed {
 
 #[derive(Clone, Copy, Debug)]
 struct Seen {
-    /// When it was there last; monotonic.
+    /// When it was there last, or was first put in doubt; monotonic.
     at: Duration,
+    was_there: bool,
     /// Since when it has been said not to exist.
     gone: Option<Duration>,
 }
@@ -156,6 +177,7 @@ impl Existed {
         let seen = match (existence, self.get(domain, now)) {
             (Existence::There, _) => Seen {
                 at: now,
+                was_there: true,
                 gone: None,
             },
             (Existence::Absent, Some(seen)) => Seen {
@@ -169,11 +191,26 @@ impl Existed {
                 return false;
             }
         };
+        self.remember(domain, seen);
+        seen.was_there && self.still_to_wait(domain, now).is_some()
+    }
+
+    fn put_in_doubt(&mut self, domain: &Domain, now: Duration) {
+        if self.get(domain, now).is_none() {
+            let seen = Seen {
+                at: now,
+                was_there: false,
+                gone: Some(now),
+            };
+            self.remember(domain, seen);
+        }
+    }
+
+    fn remember(&mut self, domain: &Domain, seen: Seen) {
         if self.young.len() >= MOST / 2 && !self.young.contains_key(domain) {
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(domain.clone(), seen);
-        self.still_to_wait(domain, now).is_some()
     }
 
     fn get(&self, domain: &Domain, now: Duration) -> Option<Seen> {
@@ -289,26 +326,41 @@ mod tests {
         guard.note(&known, THERE, at(1));
         guard.note(&known, ABSENT, at(60));
         guard.note(&other, ABSENT, at(60));
-        assert_eq!(guard.still_to_wait(&other, at(60)), None, "never seen");
-        assert_eq!(guard.still_to_wait(&known, at(60)), Some(BELIEVED_AFTER));
+        assert_eq!(
+            guard.existed.still_to_wait(&other, at(60)),
+            None,
+            "never seen"
+        );
+        assert_eq!(
+            guard.existed.still_to_wait(&known, at(60)),
+            Some(BELIEVED_AFTER)
+        );
         let nearly = at(59) + BELIEVED_AFTER;
         guard.note(&known, ABSENT, nearly);
-        assert_eq!(guard.still_to_wait(&known, nearly), Some(at(1)));
+        assert_eq!(guard.existed.still_to_wait(&known, nearly), Some(at(1)));
         let then = at(60) + BELIEVED_AFTER;
         guard.note(&known, ABSENT, then);
-        assert_eq!(guard.still_to_wait(&known, then), None, "it is gone");
+        assert_eq!(
+            guard.existed.still_to_wait(&known, then),
+            None,
+            "it is gone"
+        );
         guard.note(&known, THERE, then + at(1));
         guard.note(&known, ABSENT, then + at(2));
-        let left = guard.still_to_wait(&known, then + at(2));
+        let left = guard.existed.still_to_wait(&known, then + at(2));
         assert_eq!(left, Some(BELIEVED_AFTER), "it was there in between");
         guard.note(&known, Existence::ProvedAbsent, then + at(3));
         guard.note(&known, ABSENT, then + at(4));
-        let left = guard.still_to_wait(&known, then + at(4));
+        let left = guard.existed.still_to_wait(&known, then + at(4));
         assert_eq!(left, None, "DNSSEC has vouched for its end");
         guard.note(&other, THERE, at(0));
         let long_after = REMEMBERED * 2;
         guard.note(&other, ABSENT, long_after);
-        assert_eq!(guard.still_to_wait(&other, long_after), None, "long ago");
+        assert_eq!(
+            guard.existed.still_to_wait(&other, long_after),
+            None,
+            "long ago"
+        );
     }
 
     #[test]
@@ -342,5 +394,39 @@ mod tests {
         assert!(guard.latest.len() <= LATEST);
         ask(&mut guard, MOST + 10..MOST + 11, false, at(400));
         assert_eq!(guard.domains.len(), 1);
+    }
+
+    #[test]
+    fn h1_30_what_was_put_off_in_doubt_is_not_believed_when_the_doubt_is_forgotten() {
+        let mut guard = NxdomainGuard::default();
+        ask(&mut guard, 0..12, true, at(0));
+        assert_eq!(guard.doubt(at(0)), doubt(12, 12, true));
+        guard.put_in_doubt(&domain(11), at(0));
+        assert_eq!(
+            guard.disbelief(&domain(11), at(0)),
+            Some(Disbelief::WasDoubted)
+        );
+        assert_eq!(guard.disbelief(&domain(10), at(0)), None);
+        // Nothing is asked for a while, and a busy relay's other mail goes on.
+        let later = at(600);
+        ask(&mut guard, 20..40, false, later);
+        ask(&mut guard, 11..12, true, later);
+        assert_eq!(guard.doubt(later), None);
+        assert_eq!(
+            guard.disbelief(&domain(11), later),
+            Some(Disbelief::WasDoubted)
+        );
+        // It counts as no domain that was there.
+        assert!(!guard.latest.iter().any(|(_, answer)| answer.gone));
+        let believed = BELIEVED_AFTER + at(1);
+        ask(&mut guard, 11..12, true, believed);
+        assert_eq!(guard.disbelief(&domain(11), believed), None);
+        // Who was found meanwhile is known.
+        ask(&mut guard, 11..12, false, believed);
+        ask(&mut guard, 11..12, true, believed);
+        assert_eq!(
+            guard.disbelief(&domain(11), believed),
+            Some(Disbelief::WasThere)
+        );
     }
 }

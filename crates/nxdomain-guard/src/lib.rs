@@ -2,4 +2,4 @@
 
 mod guard;
 
-pub use guard::{Doubt, Existence, NxdomainGuard};
+pub use guard::{Disbelief, Doubt, Existence, NxdomainGuard};

@@ -47,8 +47,8 @@ pub(super) const DNS_TEMPORARY: Entry = Entry {
          within five minutes are said not to exist, or all of the last ten, or three of them that were there \
          within the last day: that is what a hijacked or broken resolver says (events \
          `dns.mass-nxdomain-guard` and, when it is over, `dns.mass-nxdomain-over`). A single domain that was \
-         there within the last day is believed to be gone when it is seen again after four hours; of such \
-         domains at least the last 5,000 are remembered.",
+         there within the last day, or whose mail was put off in such a doubt, is believed to be gone when it \
+         is seen again after four hours; of such domains at least the last 5,000 are remembered.",
         "To see it: `dig MX DOMAIN` at our resolver and at another one.",
     ],
 };

@@ -15,7 +15,7 @@ enum Fate {
 use Fate::{Encrypted, InClear, Waits};
 
 /// What is wrong, and the mail's fate under enforce and without a policy.
-const GRID: [(&str, Option<Fault>, Fate, Fate); 12] = [
+const GRID: [(&str, Option<Fault>, Fate, Fate); 13] = [
     ("all is well", None, Encrypted, Encrypted),
     (
         "a policy, but no TLS",
@@ -56,6 +56,12 @@ const GRID: [(&str, Option<Fault>, Fate, Fate); 12] = [
     (
         "STARTTLS refused",
         Some(Fault::StartTls454),
+        Waits("starttls-refused"),
+        InClear,
+    ),
+    (
+        "STARTTLS answered 250",
+        Some(Fault::StartTls250),
         Waits("starttls-refused"),
         InClear,
     ),

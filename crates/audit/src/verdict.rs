@@ -377,6 +377,8 @@ fn why(starttls: &StartTls, tls: Option<&TlsSession>) -> Option<String> {
 fn plain_after(cause: &Cause) -> Option<Reason> {
     match cause {
         Cause::Handshake(_) | Cause::Certificate(_) | Cause::Dane(_) => Some(cause.reason()),
+        // Neither 220 nor a refusal, as delivery takes it.
+        Cause::StartTlsRefused(reply) if reply.code() / 100 == 2 => Some(cause.reason()),
         Cause::Connect(_)
         | Cause::StartTlsNotOffered(_)
         | Cause::StartTlsRefused(_)

@@ -28,7 +28,7 @@ use answer::{is_text_plain, printable, retry_after};
 use connect::{NoSessions, Only, Progress, Watch};
 use tokio::task::JoinSet;
 pub use tries::CONNECTIONS;
-use tries::{Pace, Tries, by_turns};
+use tries::{Pace, Places, Tries, by_turns};
 
 /// Fetches policies as RFC 8461 section 3.3 says: `GET
 /// https://mta-sts.<domain>/.well-known/mta-sts.txt` on port 443, over HTTP/1.1, with SNI, and with
@@ -169,16 +169,19 @@ impl HttpsFetcher {
         let mut waiting = by_turns(found).into_iter();
         let mut running = JoinSet::new();
         let mut next = true;
+        let places = Arc::new(Places::default());
         loop {
             if next && let Some(address) = waiting.next() {
                 let limit = self.pace.limit(within, waiting.len());
-                let gives_way = waiting.len() >= CONNECTIONS;
+                places.take(waiting.len());
+                let places = Arc::clone(&places);
                 let progress = tries.begin(address, limit, self.pace.patience);
                 let client = self.client(address, &progress);
                 let (url, host) = (self.url(host), host.clone());
                 let tries = Arc::clone(tries);
                 running.spawn(async move {
-                    let asked = ask(client, &url, &host, &progress, gives_way).await;
+                    let asked = ask(client, &url, &host, &progress, &places).await;
+                    places.leave();
                     let failed = asked.map_err(|cause| tries.fail(address, cause));
                     let response = failed.ok()?;
                     Some(Answering { response, progress })
@@ -209,14 +212,14 @@ struct Answering {
     progress: Arc<Progress>,
 }
 
-/// Asks one address. An answer that does not begin soon lets another one be asked beside; whoever gives way
-/// holds a place that others have none without, and leaves it then.
+/// Asks one address. An answer that does not begin soon lets another one be asked beside, and if all places
+/// are taken also has its own.
 async fn ask(
     client: reqwest::Result<reqwest::Client>,
     url: &str,
     host: &HostName,
     progress: &Progress,
-    gives_way: bool,
+    places: &Places,
 ) -> Result<reqwest::Response, FetchError> {
     let client = client.map_err(|e| FetchError::Local(cause::words(&e)))?;
     let request = client.get(url).header("accept", "text/plain");
@@ -225,7 +228,7 @@ async fn ask(
         sent = &mut sending => sent,
         () = progress.asked_for_long() => {
             progress.end_turn();
-            if gives_way {
+            if places.are_wanted() {
                 let stage = progress.stage();
                 return Err(FetchError::Timeout { stage, bytes: 0 });
             }

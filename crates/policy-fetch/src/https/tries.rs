@@ -187,6 +187,31 @@ impl Default for Pace {
     }
 }
 
+/// Who is under way, and who wants to be.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    taken: AtomicUsize,
+    unbegun: AtomicUsize,
+}
+
+impl Places {
+    /// One begins, and so many have not begun yet.
+    pub(super) fn take(&self, unbegun: usize) {
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        self.unbegun.store(unbegun, Ordering::Relaxed);
+    }
+
+    pub(super) fn leave(&self) {
+        self.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether somebody cannot begin before one of those that are under way ends.
+    pub(super) fn are_wanted(&self) -> bool {
+        let taken = self.taken.load(Ordering::Relaxed);
+        self.unbegun.load(Ordering::Relaxed) > 0 && taken >= CONNECTIONS
+    }
+}
+
 /// Connections of one fetch at the same time at most: what a domain writes into DNS must not take the
 /// descriptors that others need.
 pub const CONNECTIONS: usize = 4;

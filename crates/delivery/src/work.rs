@@ -403,11 +403,7 @@ impl<S: QueueStore> Attempt<'_, S> {
                     let (ip, port) = session.address();
                     let cause = Cause::Auth(AuthFault::Wanted(reply));
                     let (about, name) = (self.about_cause(way, &cause), way.name);
-                    let mut failure =
-                        HostFailure::from_cause(&about, name, ip, port, Stage::Auth, &cause);
-                    // It is about a login, though it answered another command.
-                    failure.stage = Some(stage);
-                    failure.deferred()
+                    HostFailure::from_cause(&about, name, ip, port, stage, &cause).deferred()
                 }
                 RecipientOutcome::Refused {
                     stage: Stage::Mail,

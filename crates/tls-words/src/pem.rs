@@ -7,7 +7,7 @@ use rustls_pki_types::pem::Error;
 pub fn why_no_pem(error: &Error) -> String {
     match error {
         Error::MissingSectionEnd { end_marker } => format!(
-            "it ends before \"-----END {}-----\": only a part of it was written",
+            "\"-----END {}-----\" is missing: perhaps only a part of it was written",
             line(end_marker)
         ),
         Error::IllegalSectionStart { line: start } => {
@@ -15,7 +15,7 @@ pub fn why_no_pem(error: &Error) -> String {
         }
         Error::Base64Decode(_) => "what stands between its markers is not Base64".to_owned(),
         Error::Io(error) => error.to_string(),
-        Error::NoItemsFound => "there is none in it".to_owned(),
+        Error::NoItemsFound => "what is wanted is not in it".to_owned(),
         error => error.to_string(),
     }
 }
@@ -47,7 +47,7 @@ mod tests {
     fn h3_33_half_a_file_is_told_as_half_a_file() {
         assert_eq!(
             said(b"-----BEGIN CERTIFICATE-----\nMIIB\n"),
-            "it ends before \"-----END CERTIFICATE-----\": only a part of it was written"
+            "\"-----END CERTIFICATE-----\" is missing: perhaps only a part of it was written"
         );
         assert_eq!(
             said(b"-----BEGIN CERTIFICATE\x1b--\nMIIB\n"),
@@ -57,6 +57,9 @@ mod tests {
             said(b"-----BEGIN CERTIFICATE-----\n*\n-----END CERTIFICATE-----\n"),
             "what stands between its markers is not Base64"
         );
-        assert_eq!(why_no_pem(&Error::NoItemsFound), "there is none in it");
+        assert_eq!(
+            why_no_pem(&Error::NoItemsFound),
+            "what is wanted is not in it"
+        );
     }
 }

@@ -320,6 +320,7 @@ fn tokens(settings: &Settings) -> Option<Problem> {
         message: error.to_string().replace("admin.token-file ", ""),
         remedy: match error {
             web::TokenError::Line { .. } => "mend or remove the line",
+            web::TokenError::Open { .. } => "chmod 0600 it",
             _ => "see that the server's user can read it, and run this command as that user",
         }
         .to_owned(),

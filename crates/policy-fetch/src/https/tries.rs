@@ -229,6 +229,24 @@ mod tests {
     }
 
     #[test]
+    fn a4_23_a_place_is_wanted_only_if_all_are_taken_and_somebody_has_none() {
+        let places = Places::default();
+        let wanted: Vec<bool> = (2..=6)
+            .rev()
+            .map(|unbegun| {
+                places.take(unbegun);
+                places.are_wanted()
+            })
+            .collect();
+        assert_eq!(wanted, [false, false, false, true, true]);
+        places.leave();
+        places.leave();
+        assert!(!places.are_wanted(), "three are under way");
+        places.take(0);
+        assert!(!places.are_wanted(), "all have begun");
+    }
+
+    #[test]
     fn a4_23_the_families_take_turns() {
         let found = ["::1", "::2", "::2", "::3", "192.0.2.1"].map(ip);
         let mixed = ["::1", "192.0.2.1", "::2", "::3"].map(ip);

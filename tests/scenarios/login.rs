@@ -169,6 +169,7 @@ testkit::net_test! {
         let event = deferred(&relay, &id).await;
         assert_eq!(event.text("reason"), "route-auth", "{event}");
         assert!(event.text("advice").starts_with("us: "), "{event}");
+        assert!(event.text("detail").contains("(in answer to MAIL FROM)"), "no AUTH was sent: {event}");
     }
 
     async fn a_next_hop_that_wants_a_login_that_we_do_not_have_makes_the_mail_wait() {

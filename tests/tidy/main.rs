@@ -10,6 +10,7 @@ mod files;
 mod fuzz;
 mod layout;
 mod monitoring;
+mod purity;
 mod read;
 mod repository;
 mod sizes;

@@ -8,9 +8,9 @@ use std::time::Duration;
 use attempt::{Case, Reason};
 use dane::next_hop_names;
 use delivery::Settings;
-use delivery::demand::{DaneRule, Inputs};
-use delivery::plan::{Candidate, MxVerdict, Unreachable, drop_self, read_mx};
-use delivery::standing::{HostDane, Standing, Vouched};
+use delivery::decide::demand::{DaneRule, Inputs};
+use delivery::decide::hosts::{Candidate, MxVerdict, Unreachable, drop_self, read_mx};
+use delivery::decide::standing::{HostDane, Standing, Vouched};
 use mail_types::{
     DnsError, Domain, HostName, Mailbox, MxRecord, Resolver, ReversePath, Security, Timestamp,
 };

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use attempt::{Case, Reason};
-use delivery::plan::Candidate;
+use delivery::decide::hosts::Candidate;
 use mail_types::{DnsError, Domain, HostName, Security, Timestamp};
 use mta_sts::{Parsed, Record, Selection};
 use policy_cache::{FetchError, StoredPolicy};

@@ -3,7 +3,7 @@
 //! [`Auditor::check`] asks DNS, the policy host and every mail host, and gathers [`Facts`]; it never
 //! sends `MAIL FROM`. Everything else is pure: [`Report::of`] holds the facts against one table of
 //! [`Kind`]s of findings, each with its severity, plain words and remedy, and asks delivery's own
-//! decisions (`delivery::demand`, `delivery::plan`, `delivery::failure`) what would become of mail.
+//! decisions (`delivery::decide::demand`, `delivery::decide::hosts`, `delivery::decide::failure`) what would become of mail.
 //!
 //! How long a policy has been in testing mode can only be told if its id is a date, and whether the id
 //! was changed with the policy only if the daemon knows an earlier one.

@@ -1,6 +1,6 @@
 //! What an audit says: the facts, the findings, the verdicts.
 
-use delivery::demand::Inputs;
+use delivery::decide::demand::Inputs;
 
 use crate::facts::{Facts, MailHosts};
 use crate::finding::{Finding, Group, Severity};

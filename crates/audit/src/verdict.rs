@@ -8,12 +8,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use attempt::{Case, PolicyFrom, Reason};
-use delivery::demand::{
+use delivery::decide::conclusion::{Conclusion, conclude};
+use delivery::decide::demand::{
     Assurance, HostDecision, Inputs, Published, Requirement, SeenDane, SeenTls, SessionDecision,
     SessionFacts,
 };
-use delivery::failure::{Conclusion, HostFailure, conclude};
-use delivery::plan::Candidate;
+use delivery::decide::failure::HostFailure;
+use delivery::decide::hosts::Candidate;
 use mail_types::{DnsError, HostName};
 use mta_sts::Selection;
 use smtp_client::{Cause, CertificateFailure, StartTls, TlsSession};

@@ -1,6 +1,6 @@
 //! The report as `--json` prints it. Keys are stable; fields are only ever added.
 
-use delivery::standing::HostDane;
+use delivery::decide::standing::HostDane;
 use serde::Serialize;
 
 use crate::facts::{AddressFacts, HostFacts, Seen, TxtAnswer};

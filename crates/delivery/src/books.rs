@@ -1,5 +1,12 @@
 //! Keeps the books of an attempt: one record per recipient, the end of the lease, notifications.
 
+pub(crate) mod blame;
+pub(crate) mod ending;
+pub(crate) mod history;
+pub(crate) mod notify;
+pub(crate) mod recalled;
+pub(crate) mod seal;
+
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,20 +21,18 @@ use outbound_queue::{
 };
 use parking_lot::Mutex;
 
-use crate::blame::Advice;
-use crate::content;
-use crate::demand::Requirement;
-use crate::dice::Dice;
-use crate::ending;
-use crate::findings::Findings;
-use crate::noted::note;
-use crate::notify::{self, Notice};
+use crate::books::blame::Advice;
+use crate::books::history::note;
+use crate::books::notify::Notice;
+use crate::decide::demand::Requirement;
+use crate::decide::verdict::{Decider, Failure, Verdict};
+use crate::engine::dice::Dice;
+use crate::planner::undeliverable::without_disbelief;
 use crate::ports::{NoticeWithheld, Observer};
-use crate::recalled;
 use crate::settings::Settings;
-use crate::steps::Story;
-use crate::undeliverable::without_disbelief;
-use crate::verdict::{Decider, Failure, Verdict};
+use crate::worker::content;
+use crate::worker::findings::Findings;
+use crate::worker::steps::Story;
 use dsn::NoticeLimits;
 
 /// What the books are kept with.

@@ -1,5 +1,19 @@
 //! The engine: lanes, the scheduler that fills them, and what others may ask of it.
 
+pub(crate) mod aftermath;
+pub(crate) mod at_work;
+pub(crate) mod dice;
+pub(crate) mod in_hand;
+pub(crate) mod lane;
+pub(crate) mod lanes;
+pub(crate) mod lingering;
+mod orders;
+pub(crate) mod own_resolver;
+pub(crate) mod poison;
+pub(crate) mod suspended;
+pub(crate) mod upkeep;
+pub(crate) mod views;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,18 +26,19 @@ use parking_lot::Mutex;
 use policy_cache::{Clock, PolicyCache};
 use smtp_client::{Connector, Pool};
 
-use crate::at_work::Workers;
-use crate::destination::Admission;
-use crate::dice::Dice;
-use crate::in_hand::InHand;
-use crate::lane::Lane;
-use crate::lanes::Lanes;
-use crate::planner::{Hosts, Made, Planner};
-use crate::poison::Strikes;
+use crate::decide::destination::Admission;
+use crate::decide::plan::{Hosts, Made};
+use crate::engine::at_work::Workers;
+use crate::engine::dice::Dice;
+use crate::engine::in_hand::InHand;
+use crate::engine::lane::Lane;
+use crate::engine::lanes::Lanes;
+use crate::engine::poison::Strikes;
+use crate::planner::Planner;
 use crate::ports::Observer;
-use crate::sessions::Sessions;
 use crate::settings::Settings;
-use crate::{suspended, upkeep, worker};
+use crate::worker;
+use crate::worker::sessions::Sessions;
 use dsn::NoticeLimits;
 use pauses::Paused;
 use routes::Destination;
@@ -84,7 +99,7 @@ pub(crate) struct Inner<S> {
     pub(crate) held_looked: AtomicU64,
     /// By how many milliseconds next attempts have followed a clock that was set back.
     pub(crate) set_back: AtomicU64,
-    pub(crate) missed_dns: crate::silent::Missed,
+    pub(crate) missed_dns: own_resolver::Missed,
     /// Raised by the scheduler as it moves.
     pub(crate) pulse: AtomicU64,
     /// Held by the one round of upkeep, which may take longer than the time between two.
@@ -191,7 +206,7 @@ impl<S: QueueStore> Delivery<S> {
                 notices: Mutex::default(),
                 held_looked: AtomicU64::new(0),
                 set_back: AtomicU64::new(0),
-                missed_dns: crate::silent::Missed::at_start(),
+                missed_dns: own_resolver::Missed::at_start(),
                 pulse: AtomicU64::new(0),
                 upkeep: tokio::sync::Mutex::new(()),
                 lanes: Lanes::default(),

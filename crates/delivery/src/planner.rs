@@ -2,10 +2,12 @@
 //!
 //! A plan is made once and shared by all messages of its destination until the first of its parts
 //! runs out, or the policy cache says that something changed. Nothing here is decided: what
-//! answers mean stands in [`crate::plan`], what they demand in [`crate::demand`].
+//! answers mean stands in [`crate::decide::hosts`], what they demand in [`crate::decide::demand`].
+
+mod tlsa;
+pub(crate) mod undeliverable;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use attempt::{Case, Reason};
@@ -13,59 +15,15 @@ use mail_types::{DnsError, Domain, Host, HostName, Mailbox, Resolver, ReversePat
 use outbound_queue::Now;
 use policy_cache::{Discovery, PolicyCache};
 
-use crate::demand::DaneRule;
-use crate::plan::{Candidate, MxVerdict, Unreachable, drop_self, read_mx};
-use crate::policy::is_enforced;
+use crate::decide::demand::DaneRule;
+use crate::decide::hosts::{Candidate, MxVerdict, Unreachable, drop_self, read_mx};
+use crate::decide::literal::literal_name;
+use crate::decide::plan::{Hosts, Made, Plan};
+use crate::decide::policy::is_enforced;
+use crate::decide::standing::{HostDane, Standing, Vouched};
 use crate::settings::Settings;
-use crate::standing::{HostDane, Standing, Vouched};
 use dane::next_hop_names;
 use routes::{Destination, HopTarget, Route, RouteTls};
-
-/// Everything that is known of a destination before connecting.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// Which hosts, or why none.
-    pub hosts: Hosts,
-    /// The domain whose policy counts (RFC 8461 section 3.4), if there is one.
-    pub policy_domain: Option<Domain>,
-    /// What that domain has published.
-    pub discovery: Option<Discovery>,
-    /// The route, if one applies.
-    pub route: Option<Arc<Route>>,
-    /// Until when this may be used; monotonic.
-    pub valid_until: Duration,
-    /// What was known when this was made.
-    pub made: Made,
-    /// How many hosts the MX records name beyond those that are tried (row H1-17).
-    pub beyond: usize,
-    /// Nobody asked for TLSA records, since a rule set them aside (row C3-14): that hosts have none says nothing
-    /// once it does so no more.
-    pub tlsa_unasked: bool,
-}
-
-impl Plan {
-    /// Whether it is still in force; `now` is monotonic.
-    pub(crate) fn holds(&self, now: Duration, made: Made) -> bool {
-        now < self.valid_until && self.made == made
-    }
-
-    /// Whether some host has TLSA records, or it is not known whether it has.
-    pub(crate) fn publishes_dane(&self) -> bool {
-        match &self.hosts {
-            Hosts::Candidates(list) => list.iter().any(|c| c.standing.dane.is_present()),
-            Hosts::Undeliverable { .. } | Hosts::Unknown { .. } => false,
-        }
-    }
-}
-
-/// What a plan was made from, so that a newer state is noticed by comparing two numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Made {
-    /// The policy cache's generation.
-    pub policies: u64,
-    /// Counts the times that an operator asked for everything to be looked up again.
-    pub epoch: u64,
-}
 
 /// How hosts of a destination are looked up, beside their names.
 struct LookUp<'a> {
@@ -75,29 +33,6 @@ struct LookUp<'a> {
     /// Names of the next hop that a certificate under a DANE-TA record may be for.
     further: Vec<HostName>,
     dane: DaneRule,
-}
-
-/// The hosts of a destination.
-#[derive(Clone, Debug)]
-pub enum Hosts {
-    /// Try these, sorted by preference.
-    Candidates(Vec<Candidate>),
-    /// The answer is definite: mail cannot go there.
-    Undeliverable {
-        /// The reason key, and which of its cases it is.
-        reason: (Reason, Case),
-        /// One phrase: what exactly was answered.
-        detail: String,
-        /// DNSSEC vouches for it.
-        secure: bool,
-    },
-    /// Not known now.
-    Unknown {
-        /// The reason key.
-        reason: Reason,
-        /// One phrase: what exactly was answered.
-        detail: String,
-    },
 }
 
 /// The hosts of a destination, for how long that may be believed, and [`Plan::beyond`].
@@ -524,18 +459,6 @@ fn tls_name(name: &HostName, route: Option<&Route>) -> HostName {
     let given = route.and_then(|r| r.tls_name.clone());
     given.unwrap_or_else(|| name.clone())
 }
-
-/// A host name for an address: only a label for the log, since no certificate can match it.
-pub(crate) fn literal_name(ip: IpAddr) -> Option<HostName> {
-    let text = match ip {
-        IpAddr::V4(v4) => v4.to_string().replace('.', "-"),
-        IpAddr::V6(v6) => v6.to_string().replace(':', "-"),
-    };
-    HostName::parse(&format!("{LITERAL_PREFIX}{}", text.trim_matches('-'))).ok()
-}
-
-/// How the names begin that hosts without a name get.
-pub(crate) const LITERAL_PREFIX: &str = "address-";
 
 /// Runs futures together and keeps their order.
 async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use attempt::{DsnKind, DsnSent, Record, Removed};
 use mail_types::{HostName, Mailbox, QueueId};
 
-use crate::destination::Suspension;
-use crate::steps::Story;
+use crate::decide::destination::Suspension;
+use crate::worker::steps::Story;
 use dsn::{NoticeSummary, Withheld};
 
 /// Is told of everything that happens to mail. Called from the workers: it must not block.

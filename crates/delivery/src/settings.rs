@@ -8,8 +8,8 @@ use ipnet::IpNet;
 use mail_types::{AddressClass, Domain, Mailbox, RetrySchedule, Timestamp, unwrapped};
 use mta_sts::MxPattern;
 
-use crate::demand::{DaneRule, LocalRule, RequiredTls};
-use crate::seal::Seal;
+use crate::books::seal::Seal;
+use crate::decide::demand::{DaneRule, LocalRule, RequiredTls};
 use dsn::NoticeSettings;
 use routes::RouteTable;
 

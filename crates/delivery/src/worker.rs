@@ -1,5 +1,16 @@
 //! A worker: one session's worth of deliveries to one destination.
 
+pub(crate) mod concede;
+pub(crate) mod concession;
+pub(crate) mod content;
+pub(crate) mod findings;
+pub(crate) mod sessions;
+pub(crate) mod steps;
+pub(crate) mod traced;
+pub(crate) mod transcripts;
+pub(crate) mod unknown;
+pub(crate) mod work;
+
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,26 +21,26 @@ use nxdomain_guard::Existence;
 use outbound_queue::{Edit, Leased, Now, QueueStore, Target};
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::books::recalled;
 use crate::books::{Books, Entry, Pace};
-use crate::concession::Concession;
-use crate::demand::Requirement;
+use crate::decide::demand::Requirement;
+use crate::decide::failure::Weight;
+use crate::decide::plan::{Hosts, Plan};
+use crate::decide::policy::{Judgement, is_enforced, is_of_use, judge};
+use crate::decide::verdict::{Failure, Verdict};
+use crate::engine::aftermath::learn;
+use crate::engine::lane::{Lane, Next};
+use crate::engine::poison::{self, caught};
+use crate::engine::suspended::suspend;
 use crate::engine::{Delivery, Inner};
-use crate::failure::Weight;
-use crate::findings::Findings;
-use crate::lane::{Lane, Next};
-use crate::learn::learn;
-use crate::planner::{Hosts, MAX_HOSTS, Plan, Planner};
-use crate::poison::{self, caught};
-use crate::policy::{Judgement, is_enforced, is_of_use, judge};
-use crate::recalled;
-use crate::sessions::Session;
+use crate::planner::undeliverable::undeliverable;
+use crate::planner::{MAX_HOSTS, Planner};
 use crate::settings::Settings;
-use crate::steps::{Steps, look};
-use crate::suspended::suspend;
-use crate::tools::Tools;
-use crate::traced;
-use crate::undeliverable::undeliverable;
-use crate::verdict::{Failure, Verdict};
+use crate::worker::concede::Tools;
+use crate::worker::concession::Concession;
+use crate::worker::findings::Findings;
+use crate::worker::sessions::Session;
+use crate::worker::steps::{Steps, look};
 
 /// The timers of a worker, which are set once for many messages.
 struct Timers<'a> {

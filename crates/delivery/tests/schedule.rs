@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use attempt::Reason;
-use delivery::destination::{Admission, Cause, Health, Recovery};
+use delivery::decide::destination::{Admission, Cause, Health, Recovery};
 use mail_types::{
     Arrival, BodyType, EnhancedStatus, Envelope, MessageClass, Notify, QueueId, Recipient,
     RetrySchedule, ReversePath, Timestamp,

@@ -2,7 +2,7 @@
 
 use attempt::{Facts, Reason};
 use delivery::Hosts;
-use delivery::demand::{DaneRule, RequiredTls};
+use delivery::decide::demand::{DaneRule, RequiredTls};
 use mail_types::{Domain, Mailbox, ReversePath};
 use mta_sts::{Mode, NoRecord};
 use outbound_queue::QueueStore;

@@ -2,8 +2,8 @@
 
 use attempt::Reason;
 use delivery::Hosts;
-use delivery::plan::Candidate;
-use delivery::standing::{HostDane, Vouched};
+use delivery::decide::hosts::Candidate;
+use delivery::decide::standing::{HostDane, Vouched};
 
 /// Which hosts there are, or why there are none; and DANE, where it plays a part.
 pub(super) fn paragraphs(hosts: &Hosts) -> Vec<String> {
@@ -79,7 +79,7 @@ fn named(candidates: &[Candidate]) -> Option<String> {
     })
 }
 
-/// Whether it was given as an address: then [`delivery::plan`] has made up its name.
+/// Whether it was given as an address: then [`delivery::decide::hosts`] has made up its name.
 fn is_literal(candidate: &Candidate) -> bool {
     let addresses = candidate.addresses.as_deref().unwrap_or_default();
     let [address] = addresses else { return false };
@@ -151,8 +151,8 @@ const SHOWN: usize = 10;
 
 #[cfg(test)]
 mod tests {
-    use delivery::plan::Unreachable;
-    use delivery::standing::Standing;
+    use delivery::decide::hosts::Unreachable;
+    use delivery::decide::standing::Standing;
     use mail_types::HostName;
 
     use super::*;

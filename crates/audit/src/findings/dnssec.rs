@@ -1,6 +1,6 @@
 //! DNSSEC and DANE: who vouches for the mail hosts, and whether their TLSA records fit.
 
-use delivery::standing::HostDane;
+use delivery::decide::standing::HostDane;
 use mail_types::Security;
 use smtp_client::{DaneFault, DaneMatch};
 

@@ -425,7 +425,7 @@ fn host_rows() -> Vec<(Kind, Change)> {
                 panic!("hosts")
             };
             hosts[0].addresses.clear();
-            hosts[0].candidate.addresses = Err(delivery::plan::Unreachable {
+            hosts[0].candidate.addresses = Err(delivery::decide::hosts::Unreachable {
                 reason,
                 detail: "x".to_owned(),
                 definite,

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use delivery::plan::Candidate;
-use delivery::standing::Standing;
+use delivery::decide::hosts::Candidate;
+use delivery::decide::standing::Standing;
 use mail_types::{Domain, HostName, Security, Timestamp};
 use mta_sts::{Parsed, Policy};
 use smtp_client::{DaneVerdict, LeafCertificate, SignatureCheck, StartTls, TlsSession, TlsVerdict};

@@ -1,4 +1,4 @@
-use delivery::demand::{LocalRule, RequiredTls};
+use delivery::decide::demand::{LocalRule, RequiredTls};
 use mail_types::DnsError;
 use smtp_client::{CertificateFault, HandshakeFault, Reply, SignatureCheck, Stage, TlsVerdict};
 
@@ -237,7 +237,7 @@ fn a_domain_with_neither_mx_nor_address_is_told_as_that() {
     facts.record = TxtAnswer::Records(Vec::new());
     let mut only = host("d.test");
     only.addresses.clear();
-    only.candidate.addresses = Err(delivery::plan::Unreachable {
+    only.candidate.addresses = Err(delivery::decide::hosts::Unreachable {
         reason: Reason::NoUsableMx,
         detail: "x".to_owned(),
         definite: true,

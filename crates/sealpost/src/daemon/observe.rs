@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use attempt::{DsnSent, Level, Outcome, Received, Record, Refused, RefusedBy, Removed};
-use delivery::destination::Suspension;
+use delivery::decide::destination::Suspension;
 use delivery::{NoticeSummary, NoticeWithheld, PossibleDuplicate, SessionEvent, Story, TracedPart};
 use event_log::{Ends, EventLog};
 use mail_types::{EnhancedStatus, Timestamp};

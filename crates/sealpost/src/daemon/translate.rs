@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use delivery::demand::{DaneRule, RequiredTls};
+use delivery::decide::demand::{DaneRule, RequiredTls};
 use delivery::{DomainRule, NoticeSettings, Rate};
 use mail_types::{Mailbox, RetrySchedule};
 use mta_sts::MxPattern;

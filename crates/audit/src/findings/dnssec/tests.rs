@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use dane::{HostRecords, Records, TlsaSet};
-use delivery::standing::{HostDane, Standing, Vouched};
+use delivery::decide::standing::{HostDane, Standing, Vouched};
 use mail_types::{HostName, Security, TlsaRecord};
 use smtp_client::{
     CertificateFault, DaneFailure, DaneFault, DaneMatch, DaneVerdict, StartTls, TlsVerdict,

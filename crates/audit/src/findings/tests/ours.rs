@@ -1,7 +1,7 @@
 //! What fails on this side is no finding about the domain.
 
 use attempt::Reason;
-use delivery::standing::HostDane;
+use delivery::decide::standing::HostDane;
 use mail_types::{DnsError, HostName};
 use smtp_client::Cause;
 
@@ -33,7 +33,7 @@ pub(super) fn rows() -> Vec<(Kind, Change)> {
         }),
         row(Kind::HostLocal, |f| {
             at_host(f).addresses.clear();
-            at_host(f).candidate.addresses = Err(delivery::plan::Unreachable {
+            at_host(f).candidate.addresses = Err(delivery::decide::hosts::Unreachable {
                 reason: Reason::Local,
                 detail: local().to_string(),
                 definite: false,
@@ -65,7 +65,7 @@ fn h9_01_what_fails_on_this_side_is_told_as_ours_and_the_mail_waits_for_us() {
     for (kind, change) in rows() {
         let mut facts = good();
         change(&mut facts);
-        let report = Report::of(&facts, &delivery::demand::Inputs::default());
+        let report = Report::of(&facts, &delivery::decide::demand::Inputs::default());
         let worst = report
             .findings
             .iter()

@@ -1,0 +1,523 @@
+//! What earlier attempts found, for what is told of a message without another: a warning of its delay
+//! between two attempts, mail that an operator returns, held mail at the end of its life.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use attempt::{Case, DemandedBy, Facts, PolicyResult, PolicySource, PolicyUse, Reason, Tried};
+use mail_types::{EnhancedStatus, RetrySchedule, Timestamp};
+use outbound_queue::{AttemptEntry, HostNote, Leased};
+
+use crate::decide::verdict::{Failure, Verdict};
+use crate::engine::dice::Dice;
+use crate::worker::findings::Findings;
+use routes::is_routed;
+
+/// What is known of the last attempt at a message's part.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Recalled {
+    /// When it ended; `None` if there was none.
+    pub(crate) at: Option<Timestamp>,
+    /// The host that decided, where its answer is what is told.
+    pub(crate) host: Option<(Box<str>, Option<IpAddr>)>,
+    /// Demands and what came of them.
+    pub(crate) policies: Vec<PolicyUse>,
+    /// Who demands what was not met.
+    pub(crate) by: DemandedBy,
+    /// What failed, where something else is told as the reason.
+    pub(crate) cause: Option<Cause>,
+    /// The message was held until its time was over.
+    pub(crate) held: bool,
+}
+
+/// What failed at a host.
+#[derive(Clone, Debug)]
+pub(crate) struct Cause {
+    pub(crate) reason: Reason,
+    pub(crate) case: Case,
+    pub(crate) mx: Option<Box<str>>,
+}
+
+/// What is to be told of mail that comes up between two attempts only because its sender is to be warned
+/// of the delay by now; with it the time of the next attempt. `None` for all other mail.
+pub(crate) fn warning(
+    leased: &Leased,
+    retry: &RetrySchedule,
+    now: Timestamp,
+    dice: &Dice,
+) -> Option<(Findings, Timestamp)> {
+    if leased.attempts.is_empty() {
+        return None; // The usual case: it has just come.
+    }
+    let due = retry.warning_due(leased.envelope.arrival.at)?;
+    // An operator, or a destination that has recovered, makes mail due at another time.
+    if leased.due != due || leased.put_off || now >= leased.expires {
+        return None;
+    }
+    if leased.recipients.iter().any(|slot| slot.warned) {
+        return None;
+    }
+    let attempts = leased.recipients.iter().map(|slot| slot.attempts).max()?;
+    let (tried, recalled) = recall(leased);
+    // Of a message with very many results not all are remembered: it is not tried for that.
+    let last = recalled.at.unwrap_or(now);
+    let next = retry.next(attempts, last, leased.expires, dice.unit_of(leased.id));
+    if next <= now {
+        return None;
+    }
+    let mut found = Findings::new(leased.recipients.len(), None);
+    for (slot, verdict) in leased.recipients.iter().zip(&mut found.verdicts) {
+        let remembered = leased.last_attempt(slot).and_then(failure);
+        let reason = slot.reason.filter(|_| slot.attempts > 0);
+        let failure = remembered.or_else(|| Some(of_reason(leased, reason?)))?;
+        *verdict = Some(Verdict::Deferred(Arc::new(failure)));
+    }
+    found.tried = tried;
+    found.recalled = Some(Box::new(Recalled {
+        // It is the reason that is told.
+        cause: None,
+        ..recalled
+    }));
+    Some((found, next))
+}
+
+/// Without an attempt: an operator wants it so, or it was held for all its life.
+pub(crate) fn returned(leased: &Leased, is_too_old: bool) -> Findings {
+    let (tried, recalled) = recall(leased);
+    // What was found out before is what somebody wants to know: each recipient's own.
+    let before = |slot| match leased.last_attempt(slot).map(|last| &*last.note.detail) {
+        Some(detail) if !detail.is_empty() => {
+            format!("; the last attempt: {}", detail.trim_end_matches('.'))
+        }
+        Some(_) | None => String::new(),
+    };
+    let local = |detail| Failure {
+        case: Case::ByOperator,
+        ..Failure::new(Reason::Local, detail)
+    };
+    let verdict = |before: String| {
+        if is_too_old {
+            let detail = format!(
+                "The message was held on this relay until the end of its lifetime{before}."
+            );
+            // Its time is over: that makes it a failure for good, with 4.4.7 (decision AMB-28).
+            return Verdict::Deferred(Arc::new(local(detail)));
+        }
+        let detail = format!("The message was returned by an operator of this relay{before}.");
+        Verdict::Bounced(Arc::new(Failure {
+            status: EnhancedStatus::permanent(0, 0),
+            ..local(detail)
+        }))
+    };
+    let mut found = Findings::new(leased.recipients.len(), None);
+    for (slot, told) in leased.recipients.iter().zip(&mut found.verdicts) {
+        *told = Some(verdict(before(slot)));
+    }
+    found.tried = tried;
+    found.recalled = Some(Box::new(Recalled {
+        // Nobody's answer is told as the reason.
+        host: None,
+        held: is_too_old,
+        ..recalled
+    }));
+    found
+}
+
+/// The hosts of the last attempt at this destination, and what else is known of it.
+pub(crate) fn recall(leased: &Leased) -> (Vec<Tried>, Recalled) {
+    let here = |entry: &&AttemptEntry| entry.destination == leased.destination;
+    let Some(last) = leased.attempts.iter().rfind(here) else {
+        return (Vec::new(), Recalled::default());
+    };
+    let note = &last.note;
+    let by = DemandedBy::from_key(&note.by);
+    let domain = domain(leased);
+    let tried = note.tried.iter().map(|host| tried(host, domain, by));
+    let recalled = Recalled {
+        at: Some(last.last),
+        host: note.mx.clone().map(|mx| (mx, note.ip)),
+        policies: note.policy.as_deref().map(policies).unwrap_or_default(),
+        by,
+        cause: Reason::from_key(&note.reason).map(|reason| Cause {
+            reason,
+            case: Case::from_key(&note.case),
+            mx: note.mx.clone(),
+        }),
+        held: false,
+    };
+    (tried.collect(), recalled)
+}
+
+/// The domain that mail goes to, unless that is a route's.
+fn domain(leased: &Leased) -> &str {
+    if is_routed(leased.destination.as_str()) {
+        ""
+    } else {
+        leased.destination.as_str()
+    }
+}
+
+fn failure(entry: &AttemptEntry) -> Option<Failure> {
+    let note = &entry.note;
+    let reason = Reason::from_key(&note.reason)?;
+    Some(Failure {
+        reason,
+        case: Case::from_key(&note.case),
+        status: note.status.unwrap_or_else(|| reason.status()),
+        reply: note.reply.as_deref().map(Into::into),
+        stage: None,
+        detail: note.detail.as_ref().into(),
+    })
+}
+
+/// What is told where the reason is all that is known.
+fn of_reason(leased: &Leased, reason: Reason) -> Failure {
+    let facts = Facts {
+        domain: domain(leased),
+        ..Facts::default()
+    };
+    Failure::new(reason, reason.sentence(&facts))
+}
+
+fn tried(host: &HostNote, domain: &str, by: DemandedBy) -> Tried {
+    let reason = Reason::from_key(&host.reason);
+    let case = Case::from_key(&host.case);
+    let facts = Facts {
+        domain,
+        mx: Some(&host.mx),
+        by,
+        case,
+        ..Facts::default()
+    };
+    Tried {
+        mx: host.mx.clone(),
+        ip: host.ip,
+        reason,
+        case,
+        detail: reason.map_or_else(Box::default, |reason| reason.sentence(&facts).into()),
+    }
+}
+
+/// Demands in one line, as the queue remembers them.
+pub(crate) fn policy_line(policies: &[PolicyUse]) -> Option<Box<str>> {
+    if policies.is_empty() {
+        return None;
+    }
+    let parts = policies.iter().map(|p| {
+        let source = p.source.key();
+        let id =
+            p.id.as_deref()
+                .map(|id| format!(" id {id}"))
+                .unwrap_or_default();
+        let reason = p
+            .reason
+            .map(|r| format!(": {}", r.key()))
+            .unwrap_or_default();
+        format!("{source} {}{id} {}{reason}", p.mode, p.result.key())
+    });
+    Some(parts.collect::<Vec<_>>().join("; ").into())
+}
+
+/// Reads [`policy_line`] back; what it does not know is left out.
+fn policies(line: &str) -> Vec<PolicyUse> {
+    line.split("; ").filter_map(policy).collect()
+}
+
+fn policy(part: &str) -> Option<PolicyUse> {
+    let mut words = part.split(' ');
+    let source = words.next()?;
+    let source = SOURCES.into_iter().find(|s| s.key() == source)?;
+    let mode = words.next()?.to_owned().into();
+    let mut result = words.next()?;
+    let mut id = None;
+    if result == "id" {
+        id = words.next();
+        result = words.next()?;
+    }
+    let result = result.trim_end_matches(':');
+    Some(PolicyUse {
+        source,
+        mode,
+        id: id.map(Into::into),
+        from: None,
+        fetched_at: None,
+        expires_at: None,
+        first_contact: false,
+        result: RESULTS.into_iter().find(|r| r.key() == result)?,
+        reason: words.next().and_then(Reason::from_key),
+        by: None,
+        dane: None,
+    })
+}
+
+const SOURCES: [PolicySource; 5] = [
+    PolicySource::MtaSts,
+    PolicySource::Dane,
+    PolicySource::RequireTls,
+    PolicySource::Local,
+    PolicySource::Route,
+];
+const RESULTS: [PolicyResult; 3] = [
+    PolicyResult::Satisfied,
+    PolicyResult::Failed,
+    PolicyResult::NotEvaluated,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    use mail_types::{Arrival, BodyType, Envelope, MessageClass, Notify, Recipient, ReversePath};
+    use outbound_queue::conformance::{LEASE_TIME, placement};
+    use outbound_queue::{
+        AttemptNote, Destination, Finish, Incoming, MemoryStore, Now, Outcome, QueueStore,
+    };
+
+    fn envelope(at: Timestamp, recipients: usize) -> Envelope {
+        let recipients = (0..recipients).map(|n| Recipient {
+            mailbox: format!("b{n}@d.test").parse().unwrap(),
+            notify: Notify::Unspecified,
+            orcpt: None,
+        });
+        Envelope {
+            reverse_path: ReversePath::Mailbox("a@org.test".parse().unwrap()),
+            recipients: recipients.collect(),
+            body: BodyType::SevenBit,
+            smtputf8: false,
+            requiretls: false,
+            tls_required_no: false,
+            ret: None,
+            envid: None,
+            size: 0,
+            class: MessageClass::Mail,
+            arrival: Arrival {
+                at,
+                ..Arrival::default()
+            },
+        }
+    }
+
+    #[tokio::test]
+    async fn f1_17_e5_01_mail_comes_up_for_its_warning_alone_only_at_the_time_that_was_set_for_it()
+    {
+        let at = |secs: u64| Now {
+            wall: Timestamp::from_secs(secs),
+            monotonic: Duration::from_secs(secs),
+        };
+        let (hour, day) = (Duration::from_hours(1), Duration::from_hours(24));
+        let retry = RetrySchedule::new(vec![hour], day, day, hour / 2);
+        let dice = Dice::seeded(1);
+        let store = MemoryStore::new(placement(), LEASE_TIME);
+        let key = Destination::new("d.test");
+        let incoming = store.begin(None, at(1000)).unwrap();
+        let committed = incoming.commit(envelope(at(1000).wall, 1), true, at(1000));
+        let committed = committed.await.unwrap();
+        let first = committed.leases.into_iter().next().unwrap();
+        assert!(
+            warning(&first, &retry, at(1000).wall, &dice).is_none(),
+            "it has just come"
+        );
+        let defer = |leased: &Leased, secs| Finish {
+            lease: leased.token,
+            outcomes: vec![(
+                0,
+                Outcome::Deferred {
+                    next_attempt: Timestamp::from_secs(secs),
+                    note: 0,
+                },
+            )],
+            notes: vec![AttemptNote {
+                reason: "cert-expired".into(),
+                detail: "The certificate has expired.".into(),
+                policy: Some("mta-sts enforce id 7 failed: cert-expired".into()),
+                ..AttemptNote::default()
+            }],
+            told: Vec::new(),
+            warned: Vec::new(),
+            put_off: false,
+            looked: false,
+            messages: Vec::new(),
+        };
+        let due = 1000 + 1800;
+        store.finish(defer(&first, due), at(1010)).unwrap();
+        let again = store.lease(&key, 1, at(due)).await.unwrap().remove(0);
+        let (found, next) = warning(&again, &retry, at(due).wall, &dice).unwrap();
+        let table = Timestamp::from_secs(1010 + 3600)..Timestamp::from_secs(1010 + 3960);
+        assert!(table.contains(&next), "{next:?}");
+        // As for the recipients of whose delay nobody is to be told: they go out together.
+        let others = retry.next(1, at(1010).wall, again.expires, dice.unit_of(again.id));
+        assert_eq!(next, others);
+        let recalled = found.recalled.unwrap();
+        assert_eq!(recalled.at, Some(at(1010).wall));
+        assert_eq!(recalled.policies[0].id.as_deref(), Some("7"));
+        assert!(
+            matches!(&found.verdicts[0], Some(Verdict::Deferred(f)) if f.reason == Reason::CertExpired)
+        );
+        // At another time it is an attempt: somebody wants it.
+        store.finish(defer(&again, due + 1), at(due)).unwrap();
+        let wanted = store.lease(&key, 1, at(due + 1)).await.unwrap().remove(0);
+        assert!(warning(&wanted, &retry, at(due + 1).wall, &dice).is_none());
+        // And if its next attempt has come meanwhile.
+        let retry = RetrySchedule::new(vec![Duration::from_secs(1)], day, day, hour / 2);
+        assert!(warning(&again, &retry, at(due).wall, &dice).is_none());
+    }
+
+    #[tokio::test]
+    async fn f1_17_e5_01_a_warning_is_no_attempt_however_many_answers_there_were() {
+        let at = |secs: u64| Now {
+            wall: Timestamp::from_secs(secs),
+            monotonic: Duration::from_secs(secs),
+        };
+        let (hour, day) = (Duration::from_hours(1), Duration::from_hours(24));
+        let retry = RetrySchedule::new(vec![hour], day, day, hour / 2);
+        let due = 1000 + 1800;
+        for recipients in [8, 40] {
+            let store = MemoryStore::new(placement(), LEASE_TIME);
+            let incoming = store.begin(None, at(1000)).unwrap();
+            let envelope = envelope(at(1000).wall, recipients);
+            let committed = incoming.commit(envelope, true, at(1000)).await.unwrap();
+            let first = committed.leases.into_iter().next().unwrap();
+            let deferred = |note| Outcome::Deferred {
+                next_attempt: Timestamp::from_secs(due),
+                note,
+            };
+            let note = |n| AttemptNote {
+                reason: "remote-4xx".into(),
+                reply: Some(format!("451 {n}").into()),
+                ..AttemptNote::default()
+            };
+            let finish = Finish {
+                lease: first.token,
+                outcomes: (0..recipients).map(|n| (n, deferred(n))).collect(),
+                notes: (0..recipients).map(note).collect(),
+                told: Vec::new(),
+                warned: Vec::new(),
+                put_off: false,
+                looked: false,
+                messages: Vec::new(),
+            };
+            store.finish(finish, at(1010)).unwrap();
+            let key = Destination::new("d.test");
+            let again = store.lease(&key, 1, at(due)).await.unwrap().remove(0);
+            let warned = warning(&again, &retry, at(due).wall, &Dice::seeded(1));
+            let (found, _) = warned.expect("there is no attempt");
+            let of_it = |v: &Option<Verdict>| matches!(v, Some(Verdict::Deferred(f)) if f.reason == Reason::Remote4xx);
+            assert_eq!(
+                found.verdicts.iter().filter(|v| of_it(v)).count(),
+                recipients
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn what_befell_one_recipient_is_not_told_of_another() {
+        let at = |secs: u64| Now {
+            wall: Timestamp::from_secs(secs),
+            monotonic: Duration::from_secs(secs),
+        };
+        let store = MemoryStore::new(placement(), LEASE_TIME);
+        let incoming = store.begin(None, at(1000)).unwrap();
+        let committed = incoming.commit(envelope(at(1000).wall, 2), true, at(1000));
+        let first = committed.await.unwrap().leases.remove(0);
+        let deferred = |note| Outcome::Deferred {
+            next_attempt: Timestamp::from_secs(2000),
+            note,
+        };
+        let note = |reason: &str, case: Case| AttemptNote {
+            reason: reason.into(),
+            case: case.key().into(),
+            detail: format!("{reason}.").into(),
+            ..AttemptNote::default()
+        };
+        let (refused, connect) = (Reason::Remote4xx.key(), Reason::Connect.key());
+        let finish = Finish {
+            lease: first.token,
+            outcomes: vec![(0, deferred(0)), (1, deferred(1))],
+            notes: vec![note(connect, Case::Usual), note(refused, Case::Usual)],
+            told: Vec::new(),
+            warned: Vec::new(),
+            put_off: false,
+            looked: false,
+            messages: Vec::new(),
+        };
+        store.finish(finish, at(1010)).unwrap();
+        let key = Destination::new("d.test");
+        let mut again = store.lease(&key, 1, at(2000)).await.unwrap().remove(0);
+        // As an earlier version wrote it, which did not say whose each was.
+        again.attempts.iter_mut().for_each(|e| e.recipients = None);
+        let mut returned_before = again.attempts[0].clone();
+        returned_before.note = note(Reason::Local.key(), Case::ByOperator);
+        returned_before.recipients = Some([0].into());
+        again.attempts.push(returned_before);
+        let told: Vec<String> = returned(&again, false)
+            .verdicts
+            .into_iter()
+            .flatten()
+            .map(|verdict| match verdict {
+                Verdict::Bounced(failure) => failure.detail.to_string(),
+                _ => String::new(),
+            })
+            .collect();
+        for (told, reason) in told.iter().zip([connect, refused]) {
+            let words = format!("the last attempt: {reason}.");
+            assert!(told.ends_with(&words), "{told}");
+        }
+        assert_eq!(told.len(), 2);
+    }
+
+    #[test]
+    fn demands_are_read_back_as_they_were_written() {
+        let of = |source, mode: &'static str, id: Option<&str>, result, reason| PolicyUse {
+            source,
+            mode: mode.into(),
+            id: id.map(Into::into),
+            from: None,
+            fetched_at: None,
+            expires_at: None,
+            first_contact: false,
+            result,
+            reason,
+            by: None,
+            dane: None,
+        };
+        let expired = Some(Reason::CertExpired);
+        let all = [
+            of(
+                PolicySource::MtaSts,
+                "enforce",
+                Some("20260101T"),
+                PolicyResult::Failed,
+                expired,
+            ),
+            of(
+                PolicySource::Dane,
+                "require",
+                None,
+                PolicyResult::Satisfied,
+                None,
+            ),
+            of(
+                PolicySource::RequireTls,
+                "verified",
+                None,
+                PolicyResult::NotEvaluated,
+                None,
+            ),
+        ];
+        for n in 0..=all.len() {
+            let line = policy_line(&all[..n]);
+            let back = line.as_deref().map(policies).unwrap_or_default();
+            assert_eq!(back, all[..n], "{line:?}");
+        }
+        for other in [
+            "",
+            "mta-sts",
+            "x enforce failed",
+            "mta-sts enforce odd",
+            "mta-sts enforce id",
+        ] {
+            assert_eq!(policies(other), [], "{other:?}");
+        }
+    }
+}

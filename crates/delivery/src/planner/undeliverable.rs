@@ -1,0 +1,139 @@
+//! What becomes of mail when DNS says that it cannot go anywhere.
+
+use std::sync::Arc;
+
+use attempt::{Case, Reason};
+use mail_types::{EnhancedStatus, Host};
+use nxdomain_guard::{Disbelief, Doubt};
+use outbound_queue::QueueStore;
+
+use crate::decide::demand::Requirement;
+use crate::decide::failure::as_transient;
+use crate::decide::plan::Plan;
+use crate::decide::policy::is_enforced;
+use crate::decide::verdict::{Failure, Verdict};
+use crate::engine::Inner;
+use crate::engine::lane::Lane;
+
+/// DNS says that mail cannot go there. Under an enforced policy DNS is not enough to bounce it
+/// (decision AMB-04): a fresh look is taken, and the same answer has to be seen for hours.
+pub(crate) async fn undeliverable<S: QueueStore>(
+    inner: &Inner<S>,
+    lane: &Lane,
+    plan: &Plan,
+    requirement: &Requirement,
+    said: ((Reason, Case), &str, bool),
+) -> Verdict {
+    let now = inner.now().wall;
+    let ((reason, case), detail, secure) = said;
+    let domain = lane.destination.host.to_string();
+    let doubt = || inner.nxdomain_guard.lock().doubt(inner.now().monotonic);
+    if reason == Reason::NoSuchDomain
+        && !secure
+        && let Some(doubt) = doubt()
+    {
+        return doubted(inner, lane, doubt);
+    }
+    if let Some(route) = &plan.route
+        && reason != Reason::Loop
+    {
+        // What we have written wrongly is no reason to return mail.
+        let said = format!("{}: {detail}", route.hop);
+        let failure = Failure::of_domain((Reason::NoUsableMx, Case::RouteHost), &domain, &said);
+        return Verdict::Deferred(Arc::new(Failure {
+            status: as_transient(failure.status),
+            ..failure
+        }));
+    }
+    let failure = Failure::of_domain((reason, case), &domain, detail);
+    let believed = || Verdict::Bounced(Arc::new(failure.clone()));
+    let enforced = is_enforced(plan.discovery.as_ref(), now) || requirement.is_demanding();
+    let unprotected = || match disbelief(inner, lane, reason, secure) {
+        Some(Disbelief::WasThere) => not_believed(&failure, 3, GONE_LATELY),
+        Some(Disbelief::WasDoubted) => not_believed(&failure, 3, FIRST_IN_DOUBT),
+        None => believed(),
+    };
+    let Some(policy_domain) = plan.policy_domain.as_ref().filter(|_| enforced) else {
+        return unprotected();
+    };
+    let look = inner.policies.fresh_look(policy_domain).await;
+    if look.confirmed && !is_enforced(Some(&look.discovery), now) && !requirement.is_demanding() {
+        return unprotected();
+    }
+    // What DNSSEC vouches for is nobody's forgery.
+    if secure || lane.confirmed_undeliverable(now) {
+        lane.settled();
+        return believed();
+    }
+    let subject = if reason == Reason::Loop || reason == Reason::NoUsableMx {
+        4
+    } else {
+        3
+    };
+    not_believed(&failure, subject, NOT_BELIEVED)
+}
+
+fn not_believed(failure: &Failure, detail: u16, why: &str) -> Verdict {
+    Verdict::Deferred(Arc::new(Failure {
+        case: Case::NotBelieved,
+        status: EnhancedStatus::transient(4, detail),
+        detail: format!("{}{why}", failure.detail),
+        ..failure.clone()
+    }))
+}
+
+/// DNS says that a domain does not exist that was there lately, or said so first when it was doubted: a resolver
+/// may lie, or somebody may mend it.
+fn disbelief<S: QueueStore>(
+    inner: &Inner<S>,
+    lane: &Lane,
+    reason: Reason,
+    secure: bool,
+) -> Option<Disbelief> {
+    let Host::Domain(domain) = &lane.destination.host else {
+        return None;
+    };
+    if reason != Reason::NoSuchDomain || secure {
+        return None;
+    }
+    let now = inner.now().monotonic;
+    inner.nxdomain_guard.lock().disbelief(domain, now)
+}
+
+/// What DNS says, without what follows it as long as there are other attempts.
+pub(crate) fn without_disbelief(detail: &str) -> Option<&str> {
+    let disbelief = [NOT_BELIEVED, GONE_LATELY, FIRST_IN_DOUBT];
+    disbelief.iter().find_map(|why| detail.strip_suffix(why))
+}
+
+const GONE_LATELY: &str = " This is not believed yet: the domain was there within the last day. The mail is \
+     returned if the answer stays the same for four hours.";
+
+const FIRST_IN_DOUBT: &str = " This is not believed yet: it was first said when nearly every domain was said not to exist. The \
+     mail is returned if the answer stays the same for four hours.";
+
+const NOT_BELIEVED: &str = " This is not believed yet: the domain's mail is protected, and DNS answers \
+     can be forged. The mail is returned if the answer stays the same for four hours.";
+
+/// Nearly every domain is said not to exist: that is a fault of the resolver rather than of all of them.
+fn doubted<S: QueueStore>(inner: &Inner<S>, lane: &Lane, doubt: Doubt) -> Verdict {
+    let Doubt {
+        absent,
+        asked,
+        news,
+    } = doubt;
+    if news {
+        inner.observer.dns_doubted(absent, asked);
+    }
+    let specifics = format!(
+        "NXDOMAIN is not believed now, since {absent} of the {asked} domains that were looked up last \
+         are said not to exist"
+    );
+    if let Host::Domain(domain) = &lane.destination.host {
+        let now = inner.now().monotonic;
+        inner.nxdomain_guard.lock().put_in_doubt(domain, now);
+    }
+    let domain = lane.destination.host.to_string();
+    let failure = Failure::of_domain((Reason::DnsTemporary, Case::Usual), &domain, &specifics);
+    Verdict::Deferred(Arc::new(failure))
+}

@@ -1,5 +1,6 @@
 //! A paused destination: its mail waits, also what comes later, until it is resumed.
 
+use sealpost_tests::{Event, Relay};
 use serde_json::Value;
 use testkit::{Action, Rule};
 
@@ -117,6 +118,81 @@ testkit::net_test! {
         assert_eq!(mx.messages().len(), 1);
     }
 
+    async fn f1_17_who_sent_mail_for_a_paused_destination_is_told_of_the_delay_once() {
+        let net = Net::start().await;
+        let mx = net.plain_mx("d.test", "127.0.0.25").await;
+        let org = net.plain_mx("org.test", "127.0.1.9").await;
+        let mut relay = Relay::start(net.config().set("queue.delay-warning", "\"1s\"")).await;
+        ok(&relay, &["queue", "pause", "d.test", "--because", "a secret"]).await;
+        let mut client = relay.client().await;
+        let quiet = client.send_with("a@org.test", "", &["q@d.test"], " NOTIFY=FAILURE", MESSAGE).await;
+        let held = client.send("a@org.test", &["h@d.test"], MESSAGE).await;
+        ok(&relay, &["queue", "hold", &held]).await;
+        let mut ids = Vec::new();
+        for n in 0..4 {
+            // Each is looked for after the one before has been told of, the last ones after a crash.
+            if n == 2 {
+                relay.kill();
+                relay.restart().await;
+            }
+            let id = relay.send("a@org.test", &[&format!("u{n}@d.test")], MESSAGE).await;
+            let told = relay.wait_for("dsn.sent", &id, SOON).await;
+            assert_eq!(told.text("kind"), "delayed", "{told}");
+            ids.push(id);
+        }
+        org.wait_for_messages(4, SOON).await;
+        let notice = org.messages()[0].text().replace("\r\n", " ");
+        let words = notice.split_whitespace().collect::<Vec<_>>().join(" ");
+        for (word, is_said) in [
+            ("Delivery to d.test is paused by the operator of this relay.", true),
+            ("Action: delayed", true),
+            ("It is kept safe here, until it can be delivered.", true),
+            ("a secret", false),
+            ("If it cannot be delivered until", false),
+        ] {
+            assert_eq!(words.contains(word), is_said, "{word}: {words}");
+        }
+        let told = relay.events().iter().filter(|e| e.is("dsn.sent")).count();
+        assert_eq!(told, 4, "{}", relay.story());
+        let none = |e: &Event| e.is("delivery.deferred") || e.is("dsn.sent") && e.text("queue_id") == quiet;
+        assert!(!relay.events().iter().any(none) && mx.sessions().is_empty(), "{}", relay.story());
+        // It waits for its destination and for nothing else.
+        let shown = ok(&relay, &["queue", "show", &ids[0]]).await.stdout;
+        assert!(shown.contains("(paused)") && !shown.contains("next attempt"), "{shown}");
+        let summary = ok(&relay, &["queue", "summary"]).await.stdout;
+        assert!(summary.contains("Paused by an operator (uid 0) since"), "{summary}");
+        ok(&relay, &["queue", "resume", "d.test"]).await;
+        for id in ids.iter().chain([&quiet]) {
+            sent(&relay, id).await;
+        }
+    }
+
+    async fn paused_mail_past_its_end_is_in_nobodys_way_and_goes_when_its_destination_is_resumed() {
+        let net = Net::start().await;
+        let mx = net.plain_mx("d.test", "127.0.0.25").await;
+        net.plain_mx("org.test", "127.0.1.9").await;
+        // Nobody listens there: that mail is tried until its time is over.
+        net.zone.mail_domain("e.test", "mx.e.test", "127.0.0.26");
+        let config = net.config().set("queue.lifetime", "\"2s\"").set("queue.delay-warning", "\"1s\"");
+        let relay = Relay::start(config).await;
+        ok(&relay, &["queue", "pause", "d.test"]).await;
+        let mut ids = Vec::new();
+        for n in 0..3 {
+            let id = relay.send("a@org.test", &[&format!("u{n}@d.test")], MESSAGE).await;
+            let told = relay.wait_for("dsn.sent", &id, SOON).await;
+            assert_eq!(told.text("kind"), "delayed", "{told}");
+            // The time of all that came before is over with this one's.
+            let other = relay.send("a@org.test", &["b@e.test"], MESSAGE).await;
+            relay.wait_for("delivery.expired", &other, SOON).await;
+            ids.push(id);
+        }
+        assert!(mx.sessions().is_empty(), "{}", mx.transcript_text());
+        ok(&relay, &["queue", "resume", "d.test"]).await;
+        for id in &ids {
+            sent(&relay, id).await;
+        }
+    }
+
     async fn what_is_being_delivered_may_arrive_although_it_is_cancelled_and_is_said_so() {
         let net = Net::start().await;
         let mx = net.plain_mx("d.test", "127.0.0.25").await;
@@ -156,7 +232,7 @@ testkit::net_test! {
         let org = net.plain_mx("org.test", "127.0.1.9").await;
         mx.rule(Rule::always("MAIL", Action::Stall));
         let config = net.config().set("delivery.connections-per-destination", "1");
-        let relay = sealpost_tests::Relay::start(config).await;
+        let relay = Relay::start(config).await;
         let under_way = relay.send("a@org.test", &["u@d.test"], MESSAGE).await;
         mx.wait_for_command("MAIL", SOON).await;
         let in_hand = relay.send("a@org.test", &["v@d.test"], MESSAGE).await;
@@ -181,7 +257,7 @@ testkit::net_test! {
         let org = net.plain_mx("org.test", "127.0.1.9").await;
         // Nobody listens there: that mail is tried until its time is over.
         net.zone.mail_domain("e.test", "mx.e.test", "127.0.0.26");
-        let mut relay = sealpost_tests::Relay::start(net.config().set("queue.lifetime", "\"2s\"")).await;
+        let mut relay = Relay::start(net.config().set("queue.lifetime", "\"2s\"")).await;
         ok(&relay, &["queue", "pause", "d.test"]).await;
         let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
         let other = relay.send("a@org.test", &["b@e.test"], MESSAGE).await;

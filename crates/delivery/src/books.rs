@@ -11,9 +11,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use attempt::{
-    Delays, DsnKind, DsnSent, Outcome as Ended, Reason, Record, Removed, RemovedBecause, Tried,
-};
+use attempt::{Delays, DsnKind, DsnSent, Outcome as Ended, Record, Removed, RemovedBecause, Tried};
 use dsn::Action;
 use mail_types::{EnhancedStatus, Recipient, Timestamp};
 use outbound_queue::{
@@ -22,7 +20,7 @@ use outbound_queue::{
 use parking_lot::Mutex;
 
 use crate::books::blame::Advice;
-use crate::books::history::note;
+use crate::books::history::remembered;
 use crate::books::notify::Notice;
 use crate::decide::demand::Requirement;
 use crate::decide::verdict::{Decider, Failure, Verdict};
@@ -65,6 +63,12 @@ pub(crate) enum Pace {
     PutOff(Timestamp),
     /// Between two attempts the sender is told of the delay; the next attempt comes then.
     Looked(Timestamp),
+    /// The sender is told of the delay, since the destination is paused: it stays put off. The queue looks at it
+    /// again then, and it is given up then, if at all.
+    Paused {
+        look_at: Timestamp,
+        ends: Option<Timestamp>,
+    },
 }
 
 impl Entry<'_> {
@@ -83,7 +87,9 @@ impl Entry<'_> {
         match (&self.found.recalled, self.pace) {
             (Some(recalled), _) => recalled.at,
             (None, Pace::Attempted) => Some(self.now.wall),
-            (None, Pace::PutOff(_) | Pace::Looked(_)) => recalled::recall(self.leased).1.at,
+            (None, Pace::PutOff(_) | Pace::Looked(_) | Pace::Paused { .. }) => {
+                recalled::recall(self.leased).1.at
+            }
         }
     }
 }
@@ -143,24 +149,16 @@ impl<S: QueueStore> Books<'_, S> {
         let ends = lines.len() == entry.leased.envelope.recipients.len()
             && lines
                 .iter()
-                .all(|line| line.next.is_none() && line.ended != Ended::Held);
+                .all(|line| line.look_at.is_none() && line.ended != Ended::Held);
         let mut notes: Vec<AttemptNote> = Vec::new();
         let mut told = Vec::new();
         let outcomes = lines.iter().zip(&records).map(|(line, record)| {
             if ends {
                 return (line.index, outcome(line, 0));
             }
-            let note = match entry.pace {
-                Pace::Attempted => {
-                    let case = line.failure.as_ref().map_or("", |f| f.case.key());
-                    note(record, case, line.advice.as_ref().map(|a| a.facts.by))
-                }
-                // What is no attempt has no history: the reason is all that is kept.
-                Pace::PutOff(_) | Pace::Looked(_) => AttemptNote {
-                    reason: record.reason.map_or("", Reason::key).into(),
-                    ..AttemptNote::default()
-                },
-            };
+            let case = line.failure.as_ref().map_or("", |f| f.case.key());
+            let by = line.advice.as_ref().map(|a| a.facts.by);
+            let note = remembered(entry, line.index, record, case, by);
             // Equal causes once: a hundred recipients refused alike are one thing to remember.
             let at = notes.iter().position(|n| *n == note).unwrap_or_else(|| {
                 notes.push(note);
@@ -179,7 +177,7 @@ impl<S: QueueStore> Books<'_, S> {
             notes,
             told,
             warned,
-            put_off: matches!(entry.pace, Pace::PutOff(_)),
+            put_off: matches!(entry.pace, Pace::PutOff(_) | Pace::Paused { .. }),
             looked: matches!(entry.pace, Pace::Looked(_)),
             messages,
         };
@@ -188,7 +186,7 @@ impl<S: QueueStore> Books<'_, S> {
             // Only what happened outside stays true: nobody is bounced or waits by this attempt.
             records.retain(|record| record.outcome == Ended::Sent);
         }
-        if !matches!(entry.pace, Pace::Looked(_)) {
+        if !matches!(entry.pace, Pace::Looked(_) | Pace::Paused { .. }) {
             records
                 .iter()
                 .for_each(|record| self.observer.attempt(record));
@@ -281,7 +279,7 @@ impl<S: QueueStore> Books<'_, S> {
         let attempt = match entry.pace {
             // What is told without asking a host is none.
             Pace::Attempted if entry.found.recalled.is_none() => attempts + 1,
-            Pace::Attempted | Pace::PutOff(_) | Pace::Looked(_) => attempts,
+            Pace::Attempted | Pace::PutOff(_) | Pace::Looked(_) | Pace::Paused { .. } => attempts,
         };
         let base = Line {
             recipient,
@@ -327,6 +325,10 @@ impl<S: QueueStore> Books<'_, S> {
             },
             Verdict::Bounced(failure) => failed(failure, Ended::Bounced, failure.status, None),
             Verdict::Parked(failure) => failed(failure, Ended::Held, failure.status, None),
+            Verdict::Deferred(failure) if let Pace::Paused { look_at, ends } = entry.pace => Line {
+                look_at: Some(look_at),
+                ..failed(failure, Ended::Deferred, failure.status, ends)
+            },
             // The last attempt is made at the end of the lifetime; what it defers is given up.
             Verdict::Deferred(failure) if entry.now.wall >= entry.leased.expires => failed(
                 failure,
@@ -342,15 +344,10 @@ impl<S: QueueStore> Books<'_, S> {
                 }
                 if let Pace::PutOff(until) = entry.pace {
                     // It waits for its destination; the queue knows until when.
-                    let arrival = entry.leased.envelope.arrival.at;
-                    let mut slots = entry.leased.recipients.iter();
-                    let warned = slots.any(|slot| slot.index == index && slot.warned);
-                    let duty = retry.next_duty(now, arrival, expires, warned);
                     let next = Some(until.min(expires));
-                    let line = failed(failure, Ended::Deferred, failure.status, next);
                     return Line {
-                        look_at: Some(duty),
-                        ..line
+                        look_at: Some(self.duty(entry, index)),
+                        ..failed(failure, Ended::Deferred, failure.status, next)
                     };
                 }
                 let next = retry.next(attempt, now, expires, chance);
@@ -360,6 +357,15 @@ impl<S: QueueStore> Books<'_, S> {
                 failed(failure, Ended::Deferred, failure.status, Some(next))
             }
         }
+    }
+
+    /// When a recipient that is put off is to be looked at.
+    fn duty(&self, entry: &Entry<'_>, index: usize) -> Timestamp {
+        let arrival = entry.leased.envelope.arrival.at;
+        let mut slots = entry.leased.recipients.iter();
+        let warned = slots.any(|slot| slot.index == index && slot.warned);
+        let (retry, now) = (&self.settings.retry, entry.now.wall);
+        retry.next_duty(now, arrival, entry.leased.expires, warned)
     }
 
     /// One notification per action: the failed ones together, the delayed ones, the relayed ones.

@@ -9,6 +9,7 @@ pub(crate) mod lanes;
 pub(crate) mod lingering;
 mod orders;
 pub(crate) mod own_resolver;
+pub(crate) mod paused_mail;
 pub(crate) mod poison;
 pub(crate) mod suspended;
 pub(crate) mod upkeep;
@@ -33,6 +34,7 @@ use crate::engine::dice::Dice;
 use crate::engine::in_hand::InHand;
 use crate::engine::lane::Lane;
 use crate::engine::lanes::Lanes;
+use crate::engine::paused_mail::KeptBack;
 use crate::engine::poison::Strikes;
 use crate::planner::Planner;
 use crate::ports::Observer;
@@ -91,6 +93,7 @@ pub(crate) struct Inner<S> {
     pub(crate) settings: ArcSwap<Settings>,
     pub(crate) in_hand: InHand,
     pub(crate) paused: Paused,
+    pub(crate) kept_back: KeptBack,
     /// Raised when an operator returns mail, which a paused destination does not keep back.
     pub(crate) returns: AtomicU64,
     pub(crate) strikes: Strikes,
@@ -201,6 +204,7 @@ impl<S: QueueStore> Delivery<S> {
                 settings: ArcSwap::from_pointee(parts.settings),
                 in_hand: parts.in_hand,
                 paused: parts.paused,
+                kept_back: KeptBack::default(),
                 returns: AtomicU64::new(1),
                 strikes: Strikes::default(),
                 notices: Mutex::default(),
@@ -333,14 +337,17 @@ impl<S: QueueStore> Delivery<S> {
         }
     }
 
-    /// A paused destination gives out nothing but what an operator returns, if there is such mail.
+    /// A paused destination gives out nothing but what an operator returns, if there is such mail; from time to time
+    /// what is due there is put off.
     fn return_from(&self, lane: &Arc<Lane>) {
         let returns = self.inner.returns.load(Ordering::Acquire);
-        if lane.has_seen_returns(returns) {
+        let every = paused_mail::patience(&self.inner.settings.load().retry);
+        let looks = every.is_some_and(|every| lane.looks(self.inner.now().monotonic, every));
+        if lane.has_seen_returns(returns) && !looks {
             return;
         }
         let (inner, lane) = (Arc::clone(&self.inner), Arc::clone(lane));
-        tokio::spawn(async move { suspended::return_all(&inner, &lane, returns).await });
+        tokio::spawn(async move { paused_mail::keep_back(&inner, &lane, returns).await });
     }
 
     fn idle(&self) -> Duration {

@@ -205,7 +205,21 @@ pub(crate) async fn lease<S: QueueStore>(
     lane: &Lane,
     wanted: usize,
 ) -> Option<Vec<Leased>> {
-    match inner.queue.lease(&lane.key, wanted, inner.now()).await {
+    lease_due_since(inner, lane, wanted, inner.now().wall).await
+}
+
+/// The same, of what is due since then at least.
+pub(crate) async fn lease_due_since<S: QueueStore>(
+    inner: &Inner<S>,
+    lane: &Lane,
+    wanted: usize,
+    wall: Timestamp,
+) -> Option<Vec<Leased>> {
+    let now = Now {
+        wall,
+        ..inner.now()
+    };
+    match inner.queue.lease(&lane.key, wanted, now).await {
         Ok(leases) => {
             lane.asked(leases.len(), wanted);
             Some(leases)

@@ -40,6 +40,7 @@ use parked::{
 };
 use suspended::{
     e5_04_a_suspended_destination_holds_what_was_put_off, listings_of_a_domain_know_all_parts,
+    what_is_asked_for_with_a_time_gone_by_has_been_due_since,
 };
 
 /// What the stores under test are to be made with: every domain is a destination, and mail lives for
@@ -113,6 +114,7 @@ conformance!(
     an_abandoned_message_leaves_nothing,
     misuse_is_refused_and_changes_nothing,
     the_scheduler_is_woken,
+    what_is_asked_for_with_a_time_gone_by_has_been_due_since,
     e5_04_a_suspended_destination_holds_what_was_put_off,
     listings_of_a_domain_know_all_parts,
     h9_02_counters_agree_with_a_full_scan,

@@ -184,7 +184,9 @@ impl Stored {
                 r.attempts = r
                     .attempts
                     .saturating_add(u32::from(!(change.put_off || change.looked)));
-                r.reason = reasons.get(deferral.note as usize).cloned();
+                // What was never tried and is put off waits for nothing of its own.
+                let reason = reasons.get(deferral.note as usize);
+                r.reason = reason.filter(|reason| !reason.is_empty()).cloned();
             }
         }
         for (index, done) in &change.done {
@@ -389,6 +391,19 @@ mod tests {
             (m.history.entries.len(), m.history.entries[0].count),
             (1, 1)
         );
+    }
+
+    #[test]
+    fn what_is_put_off_without_a_reason_waits_for_none() {
+        let mut m = stored(&["r@d.test"]);
+        for (revision, reason) in [(1, ""), (2, "connect"), (3, "")] {
+            m.apply(&Change {
+                put_off: true,
+                ..deferral(revision, reason, 100)
+            });
+            let told = Some(reason).filter(|reason| !reason.is_empty());
+            assert_eq!(m.recipients[0].reason.as_deref(), told);
+        }
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub trait QueueStore: Send + Sync + 'static {
     /// Takes up to `max` due messages of a destination, the longest due first. They are nobody
     /// else's until [`finish`](Self::finish), [`release`](Self::release) or the lease's end
     /// (see [`QueueStore::renew`]). Expired messages and those an operator marked for a bounce come
-    /// the same way, with a flag.
+    /// the same way, with a flag. With a wall time gone by: what has been due since then at least.
     ///
     /// # Errors
     /// [`QueueError::DiskFull`] or [`QueueError::Unwritable`] while outcomes of deliveries cannot be recorded

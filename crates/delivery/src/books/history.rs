@@ -1,9 +1,41 @@
 //! What the queue remembers of an attempt.
 
 use attempt::{Authenticated, DemandedBy, Reason, Record, TlsSession};
-use outbound_queue::{AttemptNote, HostNote};
+use outbound_queue::{AttemptNote, HostNote, LeasedRecipient};
 
 use crate::books::recalled::policy_line;
+use crate::books::{Entry, Pace};
+
+/// What a recipient waited for before its destination was paused it waits for afterwards, too.
+pub(crate) fn as_before(slot: &LeasedRecipient) -> AttemptNote {
+    AttemptNote {
+        reason: slot.reason.map_or("", Reason::key).into(),
+        ..AttemptNote::default()
+    }
+}
+
+/// What is kept of an entry about one recipient, by its index.
+pub(crate) fn remembered(
+    entry: &Entry<'_>,
+    index: usize,
+    record: &Record<'_>,
+    case: &str,
+    by: Option<DemandedBy>,
+) -> AttemptNote {
+    match entry.pace {
+        Pace::Attempted => note(record, case, by),
+        Pace::Paused { .. } => {
+            let mut slots = entry.leased.recipients.iter();
+            let slot = slots.find(|slot| slot.index == index);
+            slot.map(as_before).unwrap_or_default()
+        }
+        // What is no attempt has no history: the reason is all that is kept.
+        Pace::PutOff(_) | Pace::Looked(_) => AttemptNote {
+            reason: record.reason.map_or("", Reason::key).into(),
+            ..AttemptNote::default()
+        },
+    }
+}
 
 /// `case` is the failure's, `by` who demanded what was not met.
 pub(crate) fn note(record: &Record<'_>, case: &str, by: Option<DemandedBy>) -> AttemptNote {

@@ -28,6 +28,8 @@ pub(crate) struct Lane {
     putting_off: AtomicBool,
     /// The last round of returns that was done, while the destination is paused.
     returns: AtomicU64,
+    /// When mail that is due here was last put off, while the destination is paused; monotonic milliseconds.
+    looked: AtomicU64,
 }
 
 /// See [`Lane::put_off`].
@@ -107,6 +109,7 @@ impl Lane {
             plan: tokio::sync::Mutex::new(None),
             putting_off: AtomicBool::new(false),
             returns: AtomicU64::new(0),
+            looked: AtomicU64::new(0),
         }
     }
 
@@ -429,6 +432,17 @@ impl Lane {
     /// Nothing that was to be returned up to this round is left here.
     pub(crate) fn saw_returns(&self, returns: u64) {
         self.returns.fetch_max(returns, Ordering::AcqRel);
+    }
+
+    /// Whether it is time to look for what is to be put off, which is done then.
+    pub(crate) fn looks(&self, now: Duration, every: Duration) -> bool {
+        let millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX).max(1);
+        let looked = self.looked.load(Ordering::Relaxed);
+        let is_time = looked == 0 || u128::from(millis.saturating_sub(looked)) >= every.as_millis();
+        if is_time {
+            self.looked.store(millis, Ordering::Relaxed);
+        }
+        is_time
     }
 
     /// Takes the one right to put off this destination's due mail, until it is dropped.

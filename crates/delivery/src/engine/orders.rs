@@ -8,8 +8,8 @@ use mail_types::{Domain, Host, QueueId};
 use outbound_queue::{QueueError, QueueStore};
 
 use crate::engine::lane::Lane;
-use crate::engine::poison;
 use crate::engine::{Delivery, Which};
+use crate::engine::{paused_mail, poison};
 use crate::planner;
 use pauses::{Pause, PauseError};
 
@@ -92,6 +92,9 @@ impl<S: QueueStore> Delivery<S> {
     /// The list cannot be written, or not durably.
     pub fn unpause(&self, host: &Host) -> Result<bool, PauseError> {
         let was = self.inner.paused.resume(host);
+        if !self.inner.paused.is_paused(host) {
+            paused_mail::release(&self.inner, host);
+        }
         self.inner.workers.progress.notify_one();
         was
     }

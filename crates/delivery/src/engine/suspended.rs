@@ -75,36 +75,6 @@ pub(crate) fn tell_queue<S: QueueStore>(inner: &Inner<S>, lane: &Lane) -> Option
     Some(suspension)
 }
 
-/// Hands back what an operator returns, although the destination is paused: the queue gives it out before
-/// all others.
-///
-/// `returns` counts as seen once nothing is left to return; until then the scheduler comes again.
-pub(crate) async fn return_all<S: QueueStore>(
-    inner: &Arc<Inner<S>>,
-    lane: &Arc<Lane>,
-    returns: u64,
-) {
-    let Some(_turn) = lane.put_off() else { return };
-    loop {
-        let Some(leases) = lease(inner, lane, BATCH).await else {
-            return;
-        };
-        let (returned, others): (Vec<_>, Vec<_>) = leases.into_iter().partition(|l| l.bounce);
-        others.iter().for_each(|leased| inner.give_back(leased));
-        if returned.is_empty() {
-            lane.saw_returns(returns);
-            return;
-        }
-        if inner.is_stopping() {
-            returned.iter().for_each(|leased| inner.give_back(leased));
-            return;
-        }
-        for leased in &returned {
-            deliver_here(inner, lane, leased).await;
-        }
-    }
-}
-
 /// [`put_off`] for what is in a lane's hands.
 pub(crate) async fn put_off_backlog<S: QueueStore>(inner: &Arc<Inner<S>>, lane: &Arc<Lane>) {
     match lane.suspension(inner.now().monotonic) {
@@ -121,7 +91,11 @@ pub(crate) async fn put_off_backlog<S: QueueStore>(inner: &Arc<Inner<S>>, lane: 
 }
 
 /// Delivers outside of a worker, and counts as one: a stop waits for it.
-async fn deliver_here<S: QueueStore>(inner: &Arc<Inner<S>>, lane: &Arc<Lane>, leased: &Leased) {
+pub(crate) async fn deliver_here<S: QueueStore>(
+    inner: &Arc<Inner<S>>,
+    lane: &Arc<Lane>,
+    leased: &Leased,
+) {
     let _worker = inner.workers.begin();
     // Not before that: whoever stops us either sees this worker, or this one the stop.
     if inner.is_stopping() {

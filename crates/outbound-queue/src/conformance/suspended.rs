@@ -3,7 +3,7 @@
 use mail_types::QueueId;
 
 use crate::samples::{at, deferred, ending, put, to};
-use crate::{Edit, Filter, Finish, Leased, MessageState, QueueStore, SuspendedSides, Target};
+use crate::{Edit, Filter, Finish, Leased, MessageState, Now, QueueStore, SuspendedSides, Target};
 
 /// Puts everything off that a lease covers; it is looked at again at `secs`.
 fn put_off(lease: &Leased, secs: u64) -> Finish {
@@ -76,6 +76,20 @@ pub(super) async fn e5_04_a_suspended_destination_holds_what_was_put_off<S: Queu
         "two were asked for"
     );
     assert_eq!(store.lease(&d, 9, at(503)).await.unwrap().len(), 3);
+}
+
+pub(super) async fn what_is_asked_for_with_a_time_gone_by_has_been_due_since<S: QueueStore>(
+    store: S,
+) {
+    let d = to("d.test");
+    put(&store, "s@a.test", &["r@d.test"], b"x", false, at(2)).await;
+    store.suspend(&d, Some(at(900).wall), at(9));
+    for (wall, due) in [(0, 0), (1, 0), (2, 1)] {
+        let wall = at(wall).wall;
+        let leases = store.lease(&d, 9, Now { wall, ..at(9) }).await.unwrap();
+        assert_eq!(leases.len(), due, "{wall:?}");
+        leases.iter().for_each(|l| store.release(&l.token).unwrap());
+    }
 }
 
 pub(super) async fn listings_of_a_domain_know_all_parts<S: QueueStore>(store: S) {

@@ -22,7 +22,8 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "queue.delay-warning",
         Kind::WordOr("never", &Kind::Duration(SECOND, 30 * DAY)),
-        "After how long the sender is told that a message is late.",
+        "After how long the sender is told that a message is late, also at a paused destination; of held mail \
+         nobody is told.",
     )
     .default("\"4h\""),
     Key::new(

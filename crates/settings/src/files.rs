@@ -2,6 +2,7 @@
 //! readable by the right people.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,9 +15,10 @@ use tls_words::why_no_pem;
 
 use super::build::Built;
 use super::problem::Problem;
+use super::readable::{read_failed, readable};
 use super::reader::Places;
 use super::request_headers::{RequestHeaderError, request_headers};
-use super::settings::{CrlFailure, KeyPair, Settings};
+use super::settings::{CrlFailure, Dnssec, KeyPair, Settings};
 
 /// Looks at every file and directory that the settings name.
 pub(super) fn check(built: &Built, places: &Places) -> Vec<Problem> {
@@ -42,14 +44,7 @@ pub(super) fn check(built: &Built, places: &Places) -> Vec<Problem> {
         note(&format!("{path}.private-key"), secret(&pair.private_key));
         note(&format!("{path}.certificate"), key_pair(pair));
     }
-    for (n, file) in settings.tls.dangerous_extra_roots.iter().enumerate() {
-        note(&format!("tls.dangerous-extra-roots[{n}]"), roots(file));
-    }
-    if settings.tls.crl_failure == CrlFailure::Hard {
-        for (n, file) in settings.tls.crls.iter().enumerate() {
-            note(&format!("tls.crls[{n}]"), revocation_list(file));
-        }
-    }
+    authorities(settings, &mut note);
     for (dkim, path) in settings.dkim.iter().zip(&built.dkim) {
         for (key, fault) in dkim.faults() {
             note(&format!("{path}.{key}"), Err(fault));
@@ -62,7 +57,9 @@ pub(super) fn check(built: &Built, places: &Places) -> Vec<Problem> {
         if let Some(credentials) = &route.credentials {
             let path = format!("{path}.password-file");
             note(&path, secret(&credentials.password_file));
-            note(&path, password(&credentials.password_file));
+            if readable(&credentials.password_file).is_ok() {
+                note(&path, password(&credentials.password_file));
+            }
         }
     }
     if let Some(file) = &settings.logins.users_file {
@@ -77,7 +74,9 @@ pub(super) fn check(built: &Built, places: &Places) -> Vec<Problem> {
     }
     if let Some(file) = &settings.otlp.headers_file {
         note("telemetry.otlp.headers-file", own_secret(file));
-        note("telemetry.otlp.headers-file", header_lines(file));
+        if readable(file).is_ok() {
+            note("telemetry.otlp.headers-file", header_lines(file));
+        }
     }
     if let Some(file) = &settings.otlp.ca_file {
         note("telemetry.otlp.ca-file", roots(file));
@@ -103,6 +102,23 @@ pub(super) struct Fault {
     pub(super) remedy: &'static str,
 }
 
+fn authorities(settings: &Settings, note: &mut impl FnMut(&str, Result<(), Fault>)) {
+    if settings.dns.dnssec == Dnssec::Validate {
+        for (n, file) in settings.dns.trust_anchors.iter().enumerate() {
+            let path = format!("dns.trust-anchors[{n}]");
+            note(&path, readable(file).map(drop));
+        }
+    }
+    for (n, file) in settings.tls.dangerous_extra_roots.iter().enumerate() {
+        note(&format!("tls.dangerous-extra-roots[{n}]"), roots(file));
+    }
+    if settings.tls.crl_failure == CrlFailure::Hard {
+        for (n, file) in settings.tls.crls.iter().enumerate() {
+            note(&format!("tls.crls[{n}]"), revocation_list(file));
+        }
+    }
+}
+
 fn directories(settings: &Settings, note: &mut impl FnMut(&str, Result<(), Fault>)) {
     note("server.data-dir", directory(&settings.server.data_dir));
     if let Some(parent) = settings.admin.socket.parent() {
@@ -116,6 +132,10 @@ fn directories(settings: &Settings, note: &mut impl FnMut(&str, Result<(), Fault
 /// That the chain parses and the key is its first certificate's.
 fn key_pair(pair: &KeyPair) -> Result<(), Fault> {
     let chain = certificates(&pair.certificate)?;
+    if readable(&pair.private_key).is_err() {
+        // Told of with private-key.
+        return Ok(());
+    }
     let key = PrivateKeyDer::from_pem_file(&pair.private_key).map_err(|error| Fault {
         message: format!(
             "{}: no private key: {}",
@@ -145,8 +165,9 @@ fn key_pair(pair: &KeyPair) -> Result<(), Fault> {
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
     let fault = |what: &str| Fault {
         message: format!("{}: {what}", file.display()),
-        remedy: "give a readable PEM file with at least one certificate",
+        remedy: "give a PEM file with at least one certificate",
     };
+    readable(file)?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(file)
         .map_err(|error| fault(&why_no_pem(&error)))?
         .collect();
@@ -175,7 +196,8 @@ fn revocation_list(file: &Path) -> Result<(), Fault> {
         message: format!("{}: {what}", file.display()),
         remedy: "give a file with certificate revocation lists, PEM or DER",
     };
-    let octets = fs::read(file).map_err(|error| fault(error.to_string()))?;
+    readable(file)?;
+    let octets = fs::read(file).map_err(|error| read_failed(file, &error))?;
     // DER begins with a SEQUENCE.
     if octets.first() == Some(&0x30) {
         return Ok(());
@@ -189,13 +211,7 @@ fn revocation_list(file: &Path) -> Result<(), Fault> {
 
 /// That a secret is there and that not everybody may read it (row H10-09).
 pub(super) fn secret(file: &Path) -> Result<(), Fault> {
-    let mode = fs::metadata(file)
-        .map_err(|error| Fault {
-            message: format!("{}: {error}", file.display()),
-            remedy: "give a readable file",
-        })?
-        .permissions()
-        .mode();
+    let mode = readable(file)?.permissions().mode();
     if mode & 0o007 != 0 {
         return Err(Fault {
             message: format!(
@@ -211,13 +227,13 @@ pub(super) fn secret(file: &Path) -> Result<(), Fault> {
 
 /// What stands in it is judged by those who read it.
 fn users(file: &Path) -> Result<(), Fault> {
-    if file.exists() {
-        return secret(file);
+    match fs::symlink_metadata(file) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(Fault {
+            message: format!("{} does not exist", file.display()),
+            remedy: "`sealpost user add NAME` makes it",
+        }),
+        _ => secret(file),
     }
-    Err(Fault {
-        message: format!("{} does not exist", file.display()),
-        remedy: "`sealpost user add NAME` makes it",
-    })
 }
 
 /// That nobody but its owner may read or write it.
@@ -240,10 +256,7 @@ fn own_secret(file: &Path) -> Result<(), Fault> {
 
 /// That the start will take each line.
 fn header_lines(file: &Path) -> Result<(), Fault> {
-    let text = fs::read_to_string(file).map_err(|error| Fault {
-        message: format!("{}: {error}", file.display()),
-        remedy: "give a readable file",
-    })?;
+    let text = fs::read_to_string(file).map_err(|error| read_failed(file, &error))?;
     request_headers(&text).map(drop).map_err(|error| Fault {
         message: format!("{}: {error}", file.display()),
         remedy: match error {
@@ -260,10 +273,7 @@ fn password(file: &Path) -> Result<(), Fault> {
             remedy: "write the password on the first line",
         }),
         Ok(_) => Ok(()),
-        Err(error) => Err(Fault {
-            message: format!("{}: {error}", file.display()),
-            remedy: "give a readable file",
-        }),
+        Err(error) => Err(read_failed(file, &error)),
     }
 }
 

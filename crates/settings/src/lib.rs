@@ -19,6 +19,7 @@ mod mail_loop;
 mod nearest;
 mod parse;
 mod problem;
+mod readable;
 mod reader;
 mod request_headers;
 mod sample;

@@ -13,6 +13,7 @@ use mail_types::Domain;
 use super::files::{Fault, secret};
 use super::keys::Kind;
 use super::parse::FromText;
+use super::readable::read_failed;
 use super::reader::{Reader, Scope};
 
 /// `[[dkim]]`: a key and the mail that it signs.
@@ -83,10 +84,7 @@ impl Dkim {
     fn load(&self) -> Result<Signer, Fault> {
         let file = self.private_key.display();
         secret(&self.private_key)?;
-        let pem = fs::read(&self.private_key).map_err(|error| Fault {
-            message: format!("{file}: {error}"),
-            remedy: "give a file that the server's user can read",
-        })?;
+        let pem = fs::read(&self.private_key).map_err(|e| read_failed(&self.private_key, &e))?;
         let key = SigningKey::from_pem(&pem).map_err(|error| Fault {
             message: format!("{file}: {error}"),
             remedy: remedy(&error),

@@ -282,7 +282,7 @@ fn h10_07_h10_09_keys_belong_to_certificates_and_are_secret() {
     assert_eq!(listener(&key), [] as [String; 0]);
     assert!(listener(&open)[0].contains("is open to everybody (mode 644); chmod 0600"));
     assert!(listener(&other)[0].contains("do not belong together"));
-    assert!(listener("/nowhere")[0].contains("No such file"));
+    assert!(listener("/nowhere")[0].contains("/nowhere does not exist; put it there"));
 }
 
 #[test]
@@ -428,7 +428,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ("tls.roots = []", "no trust anchors"),
     (
         "tls.dangerous-extra-roots = [\"/nowhere.pem\"]",
-        "/nowhere.pem: ",
+        "/nowhere.pem does not exist; put it there",
     ),
     // Row H10-06 and the rule for passwords.
     (

@@ -147,7 +147,7 @@ const OTHERS: [&str; 19] = [
 ];
 
 /// Keys that another value alone is not enough for: they need files or other keys.
-const NEED_OTHERS: [&str; 33] = [
+const NEED_OTHERS: [&str; 34] = [
     "listener.role",
     "listener.tls",
     "listener.certificate",
@@ -158,6 +158,7 @@ const NEED_OTHERS: [&str; 33] = [
     "listener.hide-client",
     "listener.show-user",
     "access.users-file",
+    "dns.trust-anchors",
     "tls.dangerous-extra-roots",
     "certificate.server-names",
     "certificate.certificate",

@@ -16,6 +16,7 @@ mod layers;
 mod load;
 mod log_filter;
 mod mail_loop;
+mod named_files;
 mod nearest;
 mod parse;
 mod problem;
@@ -39,6 +40,7 @@ pub use load::{
 };
 pub use log_filter::log_filter;
 pub use mail_loop::{is_local_address, mail_loop_warning};
+pub use named_files::NamedFile;
 pub use problem::{ConfigError, Place, Problem, Severity};
 pub use request_headers::{RequestHeaderError, request_headers};
 pub use sample::{reference, sample};

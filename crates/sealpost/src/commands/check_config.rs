@@ -1,5 +1,7 @@
 //! `sealpost check-config`: what the daemon would say, without starting it.
 
+mod server_user;
+
 use std::io::ErrorKind;
 use std::net::{IpAddr, UdpSocket};
 use std::path::Path;
@@ -77,6 +79,7 @@ async fn found(sources: &Sources) -> Vec<Problem> {
     problems.extend(tokens(settings));
     problems.extend(no_room(settings));
     problems.extend(certificates(settings, sources.now));
+    problems.extend(server_user::problems(settings));
     problems
 }
 

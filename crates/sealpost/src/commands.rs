@@ -5,6 +5,7 @@ pub(crate) mod check;
 mod check_config;
 mod dkim;
 mod man;
+mod new_file;
 mod policy;
 mod queue;
 pub(crate) mod sendmail;

@@ -17,6 +17,7 @@ use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpos
 use serde_json::json;
 use settings::Settings;
 
+use super::new_file::cannot_create;
 use crate::cli::CertCommand;
 use crate::exit::{Failure, Status};
 use crate::output::Output;
@@ -134,24 +135,16 @@ fn write(directory: &Path, name: &str, made: &Made) -> anyhow::Result<Files> {
         certificate: directory.join(format!("{name}.pem")),
         private_key: directory.join(format!("{name}.key")),
     };
-    let refuse = |path: &Path, error: std::io::Error| {
-        let text = match error.kind() {
-            std::io::ErrorKind::AlreadyExists => format!(
-                "{} is there already and is not overwritten: remove it, or name another --directory",
-                path.display()
-            ),
-            _ => format!("{} cannot be written: {error}", path.display()),
-        };
-        Failure::new(Status::CannotCreate, text)
-    };
+    let refuse =
+        |path: &Path, error: &std::io::Error| cannot_create(path, error, "another --directory");
     if files.certificate.exists() {
         let there = std::io::ErrorKind::AlreadyExists.into();
-        return Err(refuse(&files.certificate, there).into());
+        return Err(refuse(&files.certificate, &there).into());
     }
     create(&files.private_key, 0o600, &made.private_key)
-        .map_err(|error| refuse(&files.private_key, error))?;
+        .map_err(|error| refuse(&files.private_key, &error))?;
     create(&files.certificate, 0o644, &made.certificate)
-        .map_err(|error| refuse(&files.certificate, error))?;
+        .map_err(|error| refuse(&files.certificate, &error))?;
     Ok(files)
 }
 
@@ -202,6 +195,20 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_that_is_missing_is_told_with_the_command_that_makes_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let made = make(&["relay.test".to_owned()], 1).unwrap();
+        let missing = directory.path().join("tls");
+        let Err(error) = write(&missing, "relay.test", &made) else {
+            panic!("there is no such directory")
+        };
+        let failure = error.downcast_ref::<Failure>().unwrap();
+        assert_eq!(failure.status, Status::CannotCreate);
+        let command = format!("`mkdir -p -m 0750 {}`", missing.display());
+        assert!(failure.message.contains(&command), "{error}");
+    }
 
     #[test]
     fn names_are_a_labels_in_the_certificate() {

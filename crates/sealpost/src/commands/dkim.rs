@@ -12,6 +12,7 @@ use dkim::SigningKey;
 use mail_types::Domain;
 use zeroize::Zeroizing;
 
+use super::new_file::cannot_create;
 use crate::cli::{DkimCommand, DkimKeyType};
 use crate::exit::{Failure, Status};
 use crate::output::Output;
@@ -139,16 +140,7 @@ fn write(file: &Path, pem: &str) -> anyhow::Result<()> {
             f.write_all(pem.as_bytes())?;
             f.sync_all()
         });
-    made.map_err(|error| {
-        let file = file.display();
-        let text = match error.kind() {
-            std::io::ErrorKind::AlreadyExists => format!(
-                "{file} is there already and is not overwritten: remove it, or name another --out"
-            ),
-            _ => format!("{file} cannot be written: {error}"),
-        };
-        Failure::new(Status::CannotCreate, text).into()
-    })
+    made.map_err(|error| cannot_create(file, &error, "another --out").into())
 }
 
 #[cfg(test)]
@@ -199,6 +191,17 @@ mod tests {
         let told: serde_json::Value = serde_json::from_str(&text).unwrap();
         let key = SigningKey::from_pem(&std::fs::read(&file).unwrap()).unwrap();
         assert_eq!(told["record"], key.record().unwrap().as_str());
+    }
+
+    #[test]
+    fn a_directory_that_is_missing_is_told_with_the_command_that_makes_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("keys").join("s1.pem");
+        let error = keygen("d.test", 2048, &file, false).unwrap_err();
+        let failure = error.downcast_ref::<Failure>().unwrap();
+        assert_eq!(failure.status, Status::CannotCreate);
+        assert!(failure.message.contains("`mkdir -p"), "{error}");
+        assert!(!file.parent().unwrap().exists(), "nothing is made");
     }
 
     #[test]

@@ -5,9 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use users::{FileError, Name, Password, UsersFile};
+use users::{EditError, Name, Password, UsersFile};
 use zeroize::Zeroizing;
 
+use super::new_file::cannot_create;
 use crate::cli::{UserAdd, UserCommand};
 use crate::exit::{Failure, Status};
 use crate::output::Output;
@@ -20,7 +21,7 @@ pub(super) fn run(config: Option<&Path>, command: UserCommand) -> anyhow::Result
         UserCommand::Add(add) => add_user(&file, &add, &mut out)?,
         UserCommand::Remove { name } => {
             let name = parse(&name)?;
-            users::remove(&file, &name).map_err(|e| fail(Status::Data, &e))?;
+            users::remove(&file, &name).map_err(|e| fail(Status::Data, &in_full(&file, &e)))?;
             out.line(&format!("removed {name}; {RELOAD}"))?;
         }
         UserCommand::List(json) => {
@@ -42,7 +43,7 @@ pub(super) fn run(config: Option<&Path>, command: UserCommand) -> anyhow::Result
 }
 
 /// A file that is not there yet is made by the first `sealpost user add`.
-fn in_full(file: &Path, error: &FileError) -> String {
+fn in_full(file: &Path, error: &impl std::fmt::Display) -> String {
     if file.exists() {
         error.to_string()
     } else {
@@ -52,6 +53,7 @@ fn in_full(file: &Path, error: &FileError) -> String {
 
 fn add_user(file: &Path, add: &UserAdd, out: &mut Output) -> anyhow::Result<()> {
     let name = parse(&add.name)?;
+    makeable(file)?;
     let text = match &add.password_file {
         Some(path) => {
             let text = first_line(path)?;
@@ -69,7 +71,10 @@ fn add_user(file: &Path, add: &UserAdd, out: &mut Output) -> anyhow::Result<()> 
     }
     let existed = file.exists();
     let new = users::add(file, &name, &password, !add.no_scram);
-    let new = new.map_err(|e| fail(Status::CannotCreate, &e))?;
+    let new = new.map_err(|e| match e {
+        EditError::File { path, source } => not_written(&path, &source),
+        e => fail(Status::CannotCreate, &e),
+    })?;
     let done = if new {
         "added"
     } else {
@@ -83,6 +88,25 @@ fn add_user(file: &Path, add: &UserAdd, out: &mut Output) -> anyhow::Result<()> 
         ))?;
     }
     Ok(())
+}
+
+/// Before anybody is asked for a password.
+fn makeable(file: &Path) -> anyhow::Result<()> {
+    match std::fs::metadata(file) {
+        Ok(found) if found.is_dir() => Err(not_written(file, &io::ErrorKind::IsADirectory.into())),
+        Err(error)
+            if file
+                .parent()
+                .is_some_and(|p| !p.as_os_str().is_empty() && !p.is_dir()) =>
+        {
+            Err(not_written(file, &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn not_written(file: &Path, error: &io::Error) -> anyhow::Error {
+    cannot_create(file, error, "another file in access.users-file").into()
 }
 
 fn file(config: Option<&Path>) -> anyhow::Result<PathBuf> {
@@ -166,6 +190,18 @@ const RELOAD: &str = "a running server takes it up with `sealpost reload`";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_that_is_missing_is_told_before_a_password_is_asked_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| makeable(&directory.path().join(name));
+        let error = at("none/users").unwrap_err();
+        let failure = error.downcast_ref::<Failure>().unwrap();
+        assert_eq!(failure.status, Status::CannotCreate);
+        assert!(failure.message.contains("`mkdir -p"), "{error}");
+        assert!(at("").unwrap_err().to_string().contains("is a directory"));
+        assert!(at("users").is_ok());
+    }
 
     #[test]
     fn a_password_file_that_everybody_may_read_is_warned_of() {

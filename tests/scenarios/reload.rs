@@ -24,6 +24,21 @@ async fn rcpt(client: &mut tokio::net::TcpStream) -> String {
     told(client, "RCPT TO:<b@d.test>\r\n").await
 }
 
+/// `sealpost status` as soon as it says this.
+async fn told_by(relay: &Relay, words: &str) -> String {
+    let said = async {
+        loop {
+            let status = ok(relay, &["status"]).await.stdout;
+            if status.contains(words) {
+                return status;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let said = tokio::time::timeout(SOON, said).await;
+    said.unwrap_or_else(|_| panic!("{words}: {}", relay.story()))
+}
+
 testkit::net_test! {
     async fn h7_11_g3_01_g5_07_access_and_limits_change_for_those_who_come_then() {
         let net = Net::start().await;
@@ -148,23 +163,35 @@ testkit::net_test! {
 
     async fn what_is_asked_does_not_wait_for_a_reload_that_hangs_on_a_disk() {
         let net = Net::start().await;
-        let users = Users::new(&[("relay", PASSWORD)]).await;
-        let config = net.config().set("access.users-file", &format!("\"{}\"", users.path().display()));
-        let relay = Relay::start(config).await;
-        // A pipe that nobody writes to is a disk that does not answer.
-        std::fs::remove_file(users.path()).unwrap();
-        let pipe = std::process::Command::new("mkfifo").args(["-m", "600"]).arg(users.path()).status();
-        assert!(pipe.unwrap().success());
+        let relay = Relay::start(net.config()).await;
+        // A pipe that nobody reads is a disk that does not answer.
+        let pipe = relay.folder().join("pipe");
+        let made = std::process::Command::new("mkfifo").args(["-m", "600"]).arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let good = std::fs::read_to_string(relay.config_path()).unwrap();
+        assert!(good.contains("events.log"), "{good}");
+        std::fs::write(relay.config_path(), good.replace("events.log", "pipe")).unwrap();
         relay.hang_up();
-        let path = users.path();
-        let opened = tokio::task::spawn_blocking(move || std::fs::OpenOptions::new().write(true).open(path));
-        // It can be opened as soon as the reload reads it, which goes on until we close it.
-        let _open = opened.await.unwrap().unwrap();
+        let status = told_by(&relay, "under way since ").await;
+        assert!(!status.contains("failed at ") && !status.contains("waiting"), "{status}");
         let never = relay.cli(&["explain", "0000000000z"]).await;
         assert!(never.stderr.contains("grep 0000000000z /"), "{never:?}");
-        // Of another one that is waiting there is nothing to be told yet.
+        // Nobody waits for it who does not have to; another reload does.
+        std::fs::write(relay.config_path(), good).unwrap();
+        let seen = relay.events().len();
+        let (asked, ()) = tokio::join!(relay.cli(&["reload"]), async {
+            told_by(&relay, ", 1 more waiting").await;
+            relay.wait_event_after(seen, |e| e.is("config.reload-slow"), SOON).await;
+            assert!(!relay.events()[seen..].iter().any(|e| e.is("config.reloaded")));
+            let reader = tokio::task::spawn_blocking(move || std::fs::read(pipe));
+            // The first has taken the pipe for its log, and the second the file again.
+            let first = String::from_utf8(reader.await.unwrap().unwrap()).unwrap();
+            assert!(first.contains("config.reloaded"), "{first}");
+        });
+        assert_eq!(asked.code, Some(0), "{asked:?}");
+        relay.wait_event_after(seen, |e| e.is("config.reloaded"), SOON).await;
         let status = ok(&relay, &["status"]).await.stdout;
-        assert!(!status.contains("failed at "), "{status}");
+        assert!(!status.contains("under way since "), "{status}");
     }
 
     async fn a_relay_whose_listeners_are_all_closed_is_not_ready() {

@@ -91,6 +91,12 @@ pub struct LastReloadView {
     pub failed: Option<String>,
     /// Keys that have been changed and count from the next restart.
     pub needs_restart: Vec<String>,
+    /// Since when a reload has been reading files; `null` if none does. It ends soon unless a disk does not answer.
+    #[serde(default)]
+    pub under_way_since: Option<String>,
+    /// How many reloads wait for that one.
+    #[serde(default)]
+    pub waiting: u64,
 }
 
 /// Events that the log could not be told, in [`StatusView`](super::StatusView).

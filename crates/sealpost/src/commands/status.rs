@@ -141,6 +141,14 @@ fn at_risk_line(status: &StatusView) -> Option<String> {
 
 /// That the configuration on disk is not what is in force.
 fn last_reload(status: &StatusView, out: &mut Output) -> anyhow::Result<()> {
+    if let Some(since) = &status.reload.under_way_since {
+        let waiting = match status.reload.waiting {
+            0 => String::new(),
+            n => format!(", {n} more waiting"),
+        };
+        let story = format!("under way since {}{waiting}", time(since));
+        out.field("reload", Some(&story))?;
+    }
     if let Some(failed) = &status.reload.failed {
         let failed = format!("{failed}; what was in force before stays");
         out.field("reload", Some(&failed))?;

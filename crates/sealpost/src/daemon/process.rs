@@ -277,7 +277,9 @@ impl<S: QueueStore> Daemon for Process<S> {
     }
 
     fn last_reload(&self) -> LastReloadView {
-        self.observer.counts.reload.lock().clone()
+        let mut last = self.observer.counts.reload.lock().clone();
+        self.reloading.running.under_way.show(&mut last);
+        last
     }
 
     fn free_bytes(&self) -> u64 {

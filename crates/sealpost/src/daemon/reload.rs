@@ -5,6 +5,8 @@
 //! with its old and its new value; what needs a restart keeps its old value, and is named again by
 //! every reload until then.
 
+mod under_way;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +22,9 @@ use smtp_server::Reins;
 use super::intake::Rules;
 use super::placed::Placed;
 use super::process::Process;
+use under_way::UnderWay;
+pub(crate) use under_way::on_signal;
+
 use super::{descriptors, logins, open, start, translate};
 use crate::logging::SetLevel;
 
@@ -40,6 +45,7 @@ pub(crate) struct InForce {
     pub(crate) all: Mutex<(Settings, Values)>,
     /// How and where the log is written, for whoever cannot wait for the disks that a reload reads.
     pub(crate) log: ArcSwap<settings::Log>,
+    pub(crate) under_way: UnderWay,
 }
 
 impl InForce {
@@ -47,6 +53,7 @@ impl InForce {
         Self {
             all: Mutex::new((settings.clone(), values)),
             log: ArcSwap::from_pointee(settings.log.clone()),
+            under_way: UnderWay::default(),
         }
     }
 }
@@ -66,7 +73,9 @@ impl<S: QueueStore> Process<S> {
     pub(super) fn reload(&self) -> Result<ReloadResult, String> {
         // First, and until all is told: of two at the same time the one that read the older file must not
         // have the last word, whatever came of either.
+        let waiting = self.reloading.running.under_way.wait();
         let mut running = self.reloading.running.all.lock();
+        let turn = waiting.begin(self.observer.now());
         let changes = match self.read_anew(&mut running) {
             Ok(changes) => changes,
             Err(refused) => {
@@ -75,6 +84,7 @@ impl<S: QueueStore> Process<S> {
             }
         };
         self.tell(&changes.all);
+        drop(turn);
         drop(running);
         self.tell_of_what_ends();
         Ok(result(
@@ -156,8 +166,8 @@ impl<S: QueueStore> Process<S> {
         values.take_over(&loaded.values, |key| takes_effect(key, ports));
         *old = next;
         *self.observer.counts.reload.lock() = LastReloadView {
-            failed: None,
             needs_restart: waiting(&all),
+            ..LastReloadView::default()
         };
         Ok(Changes { all, same_routes })
     }

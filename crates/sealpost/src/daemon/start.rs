@@ -20,7 +20,7 @@ use policy_cache::{Clock, JudgedClock, PolicyCache};
 use resolver::DnsResolver;
 use settings::{Loaded, Settings};
 use smtp_server::Server;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use web::{Api, Checker};
 
@@ -34,7 +34,7 @@ use super::otlp::{self, Exporter};
 use super::placed::Placed;
 use super::process::Process;
 use super::recipients::DomainCheck;
-use super::reload::{InForce, Reloading};
+use super::reload::{InForce, Reloading, on_signal};
 use super::signals::{Signals, Told};
 use super::trust::Trust;
 use super::watchdog::{self, Pulse, Watchdog};
@@ -485,6 +485,8 @@ impl Running {
         background: &mut JoinSet<()>,
         pulse: &AtomicU64,
     ) -> anyhow::Result<Status> {
+        let reload = Arc::new(Notify::new());
+        background.spawn(on_signal(Arc::clone(&self.process), Arc::clone(&reload)));
         let mut tick = tokio::time::interval(TICK);
         let mut look = tokio::time::interval(LOOK);
         let mut dropped = 0;
@@ -495,7 +497,7 @@ impl Running {
             tokio::select! {
                 told = signals.next() => match told {
                     Told::Stop => return Ok(Status::Ok),
-                    Told::Reload => self.reload(),
+                    Told::Reload => reload.notify_one(),
                 },
                 Some(_) = background.join_next() => {
                     // None of them ends by itself: one has died, and with it a part of the work.
@@ -510,6 +512,7 @@ impl Running {
                 }
                 _ = tick.tick() => {
                     self.process.tell_of_full_disk();
+                    self.process.reloading.running.under_way.tell(&self.observer);
                     if ticks.is_multiple_of(CRL_ALERT) {
                         self.process.tell_of_what_ends();
                     }
@@ -564,12 +567,6 @@ impl Running {
         if let Some((_, policies)) = &self.delivery {
             reminders::exemptions(&self.observer, policies, self.clock.wall());
         }
-    }
-
-    fn reload(&self) {
-        notify(&[sd_notify::NotifyState::Reloading]);
-        let _ = self.process.reload();
-        notify(&[sd_notify::NotifyState::Ready]);
     }
 }
 

@@ -148,7 +148,7 @@ const FOR_PURE: [&str; 14] = [
 const FOR_TESTS: [&str; 1] = ["testkit"];
 
 /// Crate, and the workspace's crates that it may use.
-const EDGES: [(&str, &[&str]); 37] = [
+const EDGES: [(&str, &[&str]); 39] = [
     ("mail-types", &[]),
     ("attempt", &["mail-types", "reasons"]),
     ("dane", &["mail-types"]),
@@ -166,6 +166,8 @@ const EDGES: [(&str, &[&str]); 37] = [
     ("journal", &[]),
     ("api-types", &[]),
     ("control-group", &[]),
+    ("file-rights", &[]),
+    ("terminal", &["mail-types"]),
     ("metrics", &["attempt", "mail-types"]),
     ("leases", &["mail-types"]),
     (
@@ -182,7 +184,10 @@ const EDGES: [(&str, &[&str]); 37] = [
     ("resolver", &["mail-types"]),
     ("sendmail", &["mail-types", "submission"]),
     // check-config reads a DKIM key as the daemon does.
-    ("settings", &["dkim", "mail-types", "tls-words"]),
+    (
+        "settings",
+        &["dkim", "file-rights", "mail-types", "tls-words"],
+    ),
     (
         "smtp-client",
         &["dane", "mail-types", "reasons", "smtp-proto", "tls-words"],
@@ -256,6 +261,7 @@ const EDGES: [(&str, &[&str]); 37] = [
             "dkim",
             "dsn",
             "event-log",
+            "file-rights",
             "journal",
             "mail-types",
             "metrics",
@@ -269,6 +275,7 @@ const EDGES: [(&str, &[&str]); 37] = [
             "smtp-client",
             "smtp-server",
             "submission",
+            "terminal",
             "tls-words",
             "users",
             "web",

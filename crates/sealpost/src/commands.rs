@@ -5,7 +5,6 @@ pub(crate) mod check;
 mod check_config;
 mod dkim;
 mod man;
-mod new_file;
 mod policy;
 mod queue;
 pub(crate) mod sendmail;
@@ -25,8 +24,8 @@ use tokio::runtime;
 use crate::cli::{Cli, Command};
 use crate::control_client::ControlClient;
 use crate::exit::{Failure, Status};
-use crate::output::Output;
 use crate::{daemon, logging};
+use terminal::Output;
 
 /// Runs one command.
 ///

@@ -6,8 +6,6 @@ mod control_client;
 mod daemon;
 mod exit;
 mod logging;
-mod output;
-mod progress;
 
 use std::path::Path;
 use std::process::ExitCode;

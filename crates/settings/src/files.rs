@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use file_rights::{Fault, read_failed, readable};
 use rustix::fs::{Access, access};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
@@ -15,7 +16,6 @@ use tls_words::why_no_pem;
 
 use super::build::Built;
 use super::problem::Problem;
-use super::readable::{read_failed, readable};
 use super::reader::Places;
 use super::request_headers::{RequestHeaderError, request_headers};
 use super::settings::{CrlFailure, Dnssec, KeyPair, Settings};
@@ -94,12 +94,6 @@ pub(super) fn check(built: &Built, places: &Places) -> Vec<Problem> {
         }
     }
     problems
-}
-
-/// A file that cannot be used.
-pub(super) struct Fault {
-    pub(super) message: String,
-    pub(super) remedy: &'static str,
 }
 
 fn authorities(settings: &Settings, note: &mut impl FnMut(&str, Result<(), Fault>)) {

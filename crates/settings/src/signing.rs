@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dkim::{Algorithm, KeyError, Signer, SigningKey};
+use file_rights::{Fault, read_failed};
 use ipnet::IpNet;
 use mail_types::Domain;
 
-use super::files::{Fault, secret};
+use super::files::secret;
 use super::keys::Kind;
 use super::parse::FromText;
-use super::readable::read_failed;
 use super::reader::{Reader, Scope};
 
 /// `[[dkim]]`: a key and the mail that it signs.

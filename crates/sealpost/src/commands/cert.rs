@@ -13,14 +13,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use file_rights::cannot_create;
 use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair};
 use serde_json::json;
 use settings::Settings;
 
-use super::new_file::cannot_create;
 use crate::cli::CertCommand;
 use crate::exit::{Failure, Status};
-use crate::output::Output;
+use terminal::Output;
 
 /// Carries out `sealpost cert …`.
 pub(super) fn run(config: Option<&Path>, command: CertCommand) -> anyhow::Result<Status> {
@@ -135,8 +135,10 @@ fn write(directory: &Path, name: &str, made: &Made) -> anyhow::Result<Files> {
         certificate: directory.join(format!("{name}.pem")),
         private_key: directory.join(format!("{name}.key")),
     };
-    let refuse =
-        |path: &Path, error: &std::io::Error| cannot_create(path, error, "another --directory");
+    let refuse = |path: &Path, error: &std::io::Error| {
+        let text = cannot_create(path, error, "another --directory");
+        Failure::new(Status::CannotCreate, text)
+    };
     if files.certificate.exists() {
         let there = std::io::ErrorKind::AlreadyExists.into();
         return Err(refuse(&files.certificate, &there).into());

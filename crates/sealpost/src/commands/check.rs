@@ -19,8 +19,8 @@ use smtp_client::{Connector, Timeouts};
 use crate::control_client::{ControlClient, segment, typed};
 use crate::daemon::{open, signing, translate};
 use crate::exit::{Failure, Status};
-use crate::output::{Mark, Output};
-use crate::progress::Progress;
+use terminal::Progress;
+use terminal::{Mark, Output};
 
 /// Audits and prints; the status is 1 if something is broken.
 pub(super) async fn run(settings: &Settings, domain: &str, json: bool) -> anyhow::Result<Status> {

@@ -1,6 +1,6 @@
 //! `sealpost check-config`: what the daemon would say, without starting it.
 
-mod server_user;
+mod named_files;
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, UdpSocket};
@@ -18,8 +18,8 @@ use crate::daemon::certificates::ending;
 use crate::daemon::logins::{identities, nobodys, without_scram};
 use crate::daemon::open::{resolver_config, roots};
 use crate::exit::Status;
-use crate::output::Output;
-use crate::progress::Progress;
+use terminal::Output;
+use terminal::Progress;
 
 /// Prints every problem; the status is 78 if there is an error.
 pub(super) async fn run(config: Option<&Path>, json: bool) -> anyhow::Result<Status> {
@@ -79,7 +79,7 @@ async fn found(sources: &Sources) -> Vec<Problem> {
     problems.extend(tokens(settings));
     problems.extend(no_room(settings));
     problems.extend(certificates(settings, sources.now));
-    problems.extend(server_user::problems(settings));
+    problems.extend(named_files::closed(settings));
     problems
 }
 

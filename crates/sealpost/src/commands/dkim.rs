@@ -9,13 +9,13 @@ use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::Ed25519KeyPair;
 use data_encoding::BASE64;
 use dkim::SigningKey;
+use file_rights::cannot_create;
 use mail_types::Domain;
 use zeroize::Zeroizing;
 
-use super::new_file::cannot_create;
 use crate::cli::{DkimCommand, DkimKeyType};
 use crate::exit::{Failure, Status};
-use crate::output::Output;
+use terminal::Output;
 
 /// Runs a `dkim` command.
 pub(super) fn run(command: &DkimCommand, out: &mut Output) -> anyhow::Result<()> {
@@ -140,7 +140,10 @@ fn write(file: &Path, pem: &str) -> anyhow::Result<()> {
             f.write_all(pem.as_bytes())?;
             f.sync_all()
         });
-    made.map_err(|error| cannot_create(file, &error, "another --out").into())
+    made.map_err(|error| {
+        let text = cannot_create(file, &error, "another --out");
+        Failure::new(Status::CannotCreate, text).into()
+    })
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use mail_types::Timestamp;
 use crate::cli::{PolicyCommand, PolicyDomain};
 use crate::control_client::{ControlClient, segment, typed};
 use crate::exit::{Failure, Status};
-use crate::output::{Output, Table, messages, or_dash, time};
-use crate::progress::Progress;
+use terminal::Progress;
+use terminal::{Output, Table, messages, or_dash, time};
 
 /// Runs one of them.
 pub(super) async fn run(

@@ -10,8 +10,8 @@ use admin::{
 use crate::cli::{Destination, QueueCommand, Selection};
 use crate::control_client::{ControlClient, segment, typed};
 use crate::exit::{Failure, Status};
-use crate::output::{Output, Table, messages, or_dash, time};
-use crate::progress::Progress;
+use terminal::Progress;
+use terminal::{Output, Table, messages, or_dash, time};
 
 /// Runs one of them.
 pub(super) async fn run(

@@ -13,8 +13,8 @@ use serde_json::Value;
 use crate::cli::ClockCommand;
 use crate::control_client::{ControlClient, segment, typed};
 use crate::exit::{Failure, Status};
-use crate::output::{Output, Table, messages, time};
-use crate::progress::Progress;
+use terminal::Progress;
+use terminal::{Output, Table, messages, time};
 
 /// One screen about the running daemon.
 pub(super) async fn status(

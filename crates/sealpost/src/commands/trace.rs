@@ -5,7 +5,7 @@ use admin::{TraceRequest, TraceView};
 use crate::cli::TraceArgs;
 use crate::control_client::{ControlClient, typed};
 use crate::exit::{Failure, Status};
-use crate::output::{Output, Table, time};
+use terminal::{Output, Table, time};
 
 /// Begins, ends or lists traces.
 pub(super) async fn run(

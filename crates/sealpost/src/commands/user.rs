@@ -4,14 +4,14 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use file_rights::cannot_create;
 use serde_json::json;
 use users::{EditError, Name, Password, UsersFile};
 use zeroize::Zeroizing;
 
-use super::new_file::cannot_create;
 use crate::cli::{UserAdd, UserCommand};
 use crate::exit::{Failure, Status};
-use crate::output::Output;
+use terminal::Output;
 
 /// Runs one of the commands.
 pub(super) fn run(config: Option<&Path>, command: UserCommand) -> anyhow::Result<Status> {
@@ -106,7 +106,8 @@ fn makeable(file: &Path) -> anyhow::Result<()> {
 }
 
 fn not_written(file: &Path, error: &io::Error) -> anyhow::Error {
-    cannot_create(file, error, "another file in access.users-file").into()
+    let text = cannot_create(file, error, "another file in access.users-file");
+    fail(Status::CannotCreate, &text)
 }
 
 fn file(config: Option<&Path>) -> anyhow::Result<PathBuf> {

@@ -4,7 +4,7 @@ use mail_types::harmless;
 use std::io::{self, IsTerminal, Write};
 
 /// Standard output; no escape sequences unless it is a terminal, and never any of others.
-pub(crate) struct Output {
+pub struct Output {
     to: Box<dyn Write>,
     terminal: bool,
     bold: bool,
@@ -12,7 +12,7 @@ pub(crate) struct Output {
 
 /// A table whose columns are as wide as their widest cell so far: pages of a long list go out as
 /// they come.
-pub(crate) struct Table {
+pub struct Table {
     head: &'static [&'static str],
     widths: Vec<usize>,
     begun: bool,
@@ -20,17 +20,23 @@ pub(crate) struct Table {
 
 /// The word in front of a line, in its colour on a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mark {
+pub enum Mark {
+    /// As it should be.
     Good,
+    /// Worth knowing.
     Note,
+    /// Worth a look.
     Warning,
+    /// Broken.
     Error,
     /// None: the line goes on from the one before.
     Nothing,
 }
 
 impl Output {
-    pub(crate) fn stdout() -> Self {
+    /// Of this process.
+    #[must_use]
+    pub fn stdout() -> Self {
         let stdout = io::stdout();
         let terminal = stdout.is_terminal();
         // https://no-color.org: present and not empty.
@@ -42,8 +48,9 @@ impl Output {
         }
     }
 
-    #[cfg(test)]
-    pub(crate) fn to(to: Box<dyn Write>) -> Self {
+    /// Something else, for tests.
+    #[must_use]
+    pub fn to(to: Box<dyn Write>) -> Self {
         Self {
             to,
             terminal: false,
@@ -53,7 +60,7 @@ impl Output {
 
     /// What somebody reads on a screen: there no cell of a list is wider than this. A program that reads on
     /// gets all of it.
-    pub(crate) fn cut(&self, text: &str, width: usize) -> String {
+    pub fn cut(&self, text: &str, width: usize) -> String {
         match text.char_indices().nth(width) {
             Some(_) if self.terminal => {
                 let kept = text.chars().take(width.saturating_sub(1));
@@ -64,7 +71,7 @@ impl Output {
     }
 
     /// Columns of the terminal, if it is one and tells.
-    pub(crate) fn columns(&self) -> Option<usize> {
+    pub fn columns(&self) -> Option<usize> {
         let size = self
             .terminal
             .then(|| rustix::termios::tcgetwinsize(io::stdout()));
@@ -73,12 +80,12 @@ impl Output {
     }
 
     /// One line of text.
-    pub(crate) fn line(&mut self, text: &str) -> io::Result<()> {
+    pub fn line(&mut self, text: &str) -> io::Result<()> {
         writeln!(self.to, "{}", printable(text))
     }
 
     /// `name: value`, aligned for names of up to 14 characters; nothing if there is no value.
-    pub(crate) fn field(&mut self, name: &str, value: Option<&str>) -> io::Result<()> {
+    pub fn field(&mut self, name: &str, value: Option<&str>) -> io::Result<()> {
         match value {
             Some(value) => writeln!(self.to, "{name:<15} {}", printable(value)),
             None => Ok(()),
@@ -86,7 +93,7 @@ impl Output {
     }
 
     /// A heading.
-    pub(crate) fn heading(&mut self, text: &str) -> io::Result<()> {
+    pub fn heading(&mut self, text: &str) -> io::Result<()> {
         let text = printable(text);
         match self.bold {
             true => writeln!(self.to, "\u{1b}[1m{text}\u{1b}[0m"),
@@ -95,7 +102,7 @@ impl Output {
     }
 
     /// A mark and a text behind it, folded to lines that begin in the same column.
-    pub(crate) fn marked(&mut self, mark: Mark, text: &str) -> io::Result<()> {
+    pub fn marked(&mut self, mark: Mark, text: &str) -> io::Result<()> {
         let (word, colour) = mark.word_and_colour();
         for (n, line) in fold(&printable(text), TEXT_WIDTH).iter().enumerate() {
             match (n, self.bold) {
@@ -108,7 +115,7 @@ impl Output {
     }
 
     /// A text under a heading: indented, folded on a terminal, whole for a program that reads on.
-    pub(crate) fn paragraph(&mut self, text: &str) -> io::Result<()> {
+    pub fn paragraph(&mut self, text: &str) -> io::Result<()> {
         let text = printable(text);
         let width = if self.terminal {
             TEXT_WIDTH
@@ -122,18 +129,20 @@ impl Output {
     }
 
     /// One JSON value on one line.
-    pub(crate) fn json(&mut self, value: &serde_json::Value) -> io::Result<()> {
+    pub fn json(&mut self, value: &serde_json::Value) -> io::Result<()> {
         writeln!(self.to, "{value}")
     }
 
     /// Everything is written.
-    pub(crate) fn flush(&mut self) -> io::Result<()> {
+    pub fn flush(&mut self) -> io::Result<()> {
         self.to.flush()
     }
 }
 
 impl Table {
-    pub(crate) fn new(head: &'static [&'static str]) -> Self {
+    /// With the names of its columns.
+    #[must_use]
+    pub fn new(head: &'static [&'static str]) -> Self {
         Self {
             head,
             widths: head.iter().map(|name| name.chars().count()).collect(),
@@ -142,7 +151,7 @@ impl Table {
     }
 
     /// Prints more rows, after the head if they are the first.
-    pub(crate) fn rows(&mut self, out: &mut Output, rows: &[Vec<String>]) -> io::Result<()> {
+    pub fn rows(&mut self, out: &mut Output, rows: &[Vec<String>]) -> io::Result<()> {
         let rows: Vec<Vec<String>> = rows
             .iter()
             .map(|row| row.iter().map(|cell| printable(cell)).collect())
@@ -213,7 +222,7 @@ fn fold(text: &str, width: usize) -> Vec<String> {
 }
 
 /// A time without its fraction: `2026-03-01T12:00:00Z`.
-pub(crate) fn time(text: &str) -> String {
+pub fn time(text: &str) -> String {
     match text.split_once('.') {
         Some((seconds, _)) => format!("{seconds}Z"),
         None => text.to_owned(),
@@ -221,7 +230,7 @@ pub(crate) fn time(text: &str) -> String {
 }
 
 /// `1 message`, `2 messages`.
-pub(crate) fn messages(count: u64) -> String {
+pub fn messages(count: u64) -> String {
     match count {
         1 => "1 message".to_owned(),
         n => format!("{n} messages"),
@@ -229,7 +238,7 @@ pub(crate) fn messages(count: u64) -> String {
 }
 
 /// A value, or a dash.
-pub(crate) fn or_dash(text: Option<&str>) -> String {
+pub fn or_dash(text: Option<&str>) -> String {
     text.unwrap_or("-").to_owned()
 }
 

@@ -6,11 +6,21 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use super::files::Fault;
+/// A file that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What is wrong, with the file's name.
+    pub message: String,
+    /// What to do.
+    pub remedy: &'static str,
+}
 
 /// That it is a regular file and this process may read it. Nothing else is opened: a pipe would keep
 /// the start or the reload waiting for somebody who writes.
-pub(super) fn readable(file: &Path) -> Result<Metadata, Fault> {
+///
+/// # Errors
+/// Why not, and what mends that.
+pub fn readable(file: &Path) -> Result<Metadata, Fault> {
     let found = fs::metadata(file).map_err(|error| read_failed(file, &error))?;
     let named = file.display();
     if found.is_dir() {
@@ -32,7 +42,7 @@ pub(super) fn readable(file: &Path) -> Result<Metadata, Fault> {
 }
 
 /// What to do depends on what the system says.
-pub(super) fn read_failed(file: &Path, error: &io::Error) -> Fault {
+pub fn read_failed(file: &Path, error: &io::Error) -> Fault {
     let named = file.display();
     let (message, remedy) = match error.kind() {
         ErrorKind::NotFound => (

@@ -3,15 +3,10 @@
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use crate::exit::{Failure, Status};
-
 /// Directories are not made on the way: their owner and mode decide who reads the key, and a name that
 /// was mistyped would stay unnoticed. `instead` is what else can be named.
-pub(super) fn cannot_create(file: &Path, error: &io::Error, instead: &str) -> Failure {
-    Failure::new(Status::CannotCreate, text(file, error, instead))
-}
-
-fn text(file: &Path, error: &io::Error, instead: &str) -> String {
+#[must_use]
+pub fn cannot_create(file: &Path, error: &io::Error, instead: &str) -> String {
     let shown = file.display();
     let parent = match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -53,7 +48,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let said = |name: &str, kind: ErrorKind| {
             let error = io::Error::from(kind);
-            text(&dir.path().join(name), &error, "another --out")
+            cannot_create(&dir.path().join(name), &error, "another --out")
         };
         let here = dir.path().display();
         let missing = said("a/b/key", ErrorKind::NotFound);

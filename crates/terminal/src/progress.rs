@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// A line that comes late and goes without a trace.
-pub(crate) struct Progress {
+pub struct Progress {
     wanted: bool,
     /// Standard output is the same terminal: what is printed there shows that it goes on.
     prints: bool,
@@ -19,7 +19,7 @@ pub(crate) struct Progress {
 
 impl Progress {
     /// For a command that begins now.
-    pub(crate) fn new(json: bool) -> Self {
+    pub fn new(json: bool) -> Self {
         Self {
             wanted: !json && stderr().is_terminal(),
             prints: stdout().is_terminal(),
@@ -30,7 +30,7 @@ impl Progress {
 
     /// Waits for `work`; what is being done is shown from a second after the start of the command on
     /// (where results are printed meanwhile: of this wait).
-    pub(crate) async fn during<F: Future>(&mut self, doing: &str, work: F) -> F::Output {
+    pub async fn during<F: Future>(&mut self, doing: &str, work: F) -> F::Output {
         if !self.wanted {
             return work.await;
         }

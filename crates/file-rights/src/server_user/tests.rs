@@ -61,13 +61,12 @@ fn user() -> User {
     accounts(&[]).owner(data, None).unwrap()
 }
 
+fn said(trouble: Trouble) -> String {
+    format!("{}; {}", trouble.message, trouble.remedy)
+}
+
 fn judged(world: &Fake, path: &str, own: bool) -> Option<String> {
-    let file = NamedFile {
-        key: "k".to_owned(),
-        path: Path::new(path),
-        own,
-    };
-    unreadable(&file, &user(), world).map(|problem| problem.to_string())
+    unreadable(Path::new(path), own, &user(), world).map(said)
 }
 
 #[test]
@@ -76,7 +75,7 @@ fn a_key_that_only_root_may_read_is_told_with_the_command_that_mends_it() {
     let said = |mode, uid, gid, own| judged(&key(mode, uid, gid), "/k", own);
     assert_eq!(
         said(0o600, 0, 0, false).unwrap(),
-        "warning: k: user sealpost may not read /k (mode 0600, owner root, group root); \
+        "user sealpost may not read /k (mode 0600, owner root, group root); \
          `chgrp sealpost /k && chmod g+r /k`"
     );
     assert!(
@@ -168,7 +167,7 @@ fn what_another_user_has_left_in_the_data_directory_is_told() {
     let mounted = good().with("/data/lost+found", DIRECTORY | 0o700, 0, 0);
     assert!(unwritable(data, &user(), &mounted).is_none());
     assert!(unwritable(data, &user(), &Fake::default()).is_none());
-    let said = |world: Fake| unwritable(data, &user(), &world).unwrap().to_string();
+    let said = |world: Fake| said(unwritable(data, &user(), &world).unwrap());
     let foreign = said(good().with("/data/policies", DIRECTORY | 0o700, 0, 0));
     assert!(foreign.contains("/data/policies (mode 0700, owner root"));
     assert!(foreign.ends_with("`chown -R sealpost /data`"), "{foreign}");

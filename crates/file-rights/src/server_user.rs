@@ -11,27 +11,56 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::getxattr;
 use rustix::io::Errno;
-use settings::{NamedFile, Place, Problem, Settings, Severity};
 
-/// What root is to be warned of; nothing if another user asks.
-pub(super) fn problems(settings: &Settings) -> Vec<Problem> {
-    if !rustix::process::geteuid().is_root() {
-        return Vec::new();
+/// Who the server runs as.
+#[derive(Debug)]
+pub struct ServerUser(User);
+
+/// What that user may not do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Who may not do what, and why.
+    pub message: String,
+    /// The command that mends it.
+    pub remedy: String,
+}
+
+impl ServerUser {
+    /// Of the server with this data directory. `None` if it is not known, if it is root, or if another
+    /// user than root asks: whoever meets a closed file sees that without us.
+    #[must_use]
+    pub fn of(data: &Path) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            return None;
+        }
+        let text = |file: &str| fs::read_to_string(file).unwrap_or_default();
+        let accounts = Accounts {
+            passwd: text("/etc/passwd"),
+            group: text("/etc/group"),
+            unit_groups: unit_groups(),
+        };
+        accounts.owner(data, Disk.facts(data)).map(Self)
     }
-    let text = |file: &str| fs::read_to_string(file).unwrap_or_default();
-    let accounts = Accounts {
-        passwd: text("/etc/passwd"),
-        group: text("/etc/group"),
-        unit_groups: unit_groups(),
-    };
-    let data = &settings.server.data_dir;
-    match accounts.owner(data, Disk.facts(data)) {
-        Some(user) => look(settings, &user, &Disk),
-        None => Vec::new(),
+
+    /// A file of the configuration; `own`: not even a group may read it.
+    #[must_use]
+    pub fn cannot_read(&self, file: &Path, own: bool) -> Option<Trouble> {
+        unreadable(file, own, &self.0, &Disk)
+    }
+
+    /// The data directory and what lies in it.
+    #[must_use]
+    pub fn cannot_write(&self, data: &Path) -> Option<Trouble> {
+        unwritable(data, &self.0, &Disk)
+    }
+
+    /// The log file.
+    #[must_use]
+    pub fn cannot_append(&self, log: &Path) -> Option<Trouble> {
+        refused_log(log, &self.0, &Disk)
     }
 }
 
-/// Who the server runs as.
 #[derive(Debug)]
 struct User {
     name: String,
@@ -84,30 +113,8 @@ impl World for Disk {
     }
 }
 
-fn look(settings: &Settings, user: &User, world: &impl World) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for file in settings.named_files() {
-        problems.extend(unreadable(&file, user, world));
-    }
-    problems.extend(unwritable(&settings.server.data_dir, user, world));
-    if let Some(log) = &settings.log.file {
-        problems.extend(refused_log(log, user, world));
-    }
-    problems
-}
-
-fn warning(key: &str, message: String, remedy: String) -> Problem {
-    Problem {
-        severity: Severity::Warning,
-        place: Place::Default,
-        key: key.to_owned(),
-        message,
-        remedy,
-    }
-}
-
-fn unreadable(file: &NamedFile<'_>, user: &User, world: &impl World) -> Option<Problem> {
-    let path = std::path::absolute(file.path).ok()?;
+fn unreadable(file: &Path, own: bool, user: &User, world: &impl World) -> Option<Trouble> {
+    let path = std::path::absolute(file).ok()?;
     // systemd gives it to the service, whoever that runs as.
     if path.starts_with("/run/credentials") {
         return None;
@@ -123,19 +130,20 @@ fn unreadable(file: &NamedFile<'_>, user: &User, world: &impl World) -> Option<P
             at.display()
         )
     };
-    Some(warning(&file.key, message, remedy(file, &at, facts, user)))
+    let remedy = remedy(file, own, &at, facts, user);
+    Some(Trouble { message, remedy })
 }
 
-fn remedy(file: &NamedFile<'_>, at: &Path, facts: Facts, user: &User) -> String {
+fn remedy(file: &Path, own: bool, at: &Path, facts: Facts, user: &User) -> String {
     let (name, group, shown) = (&user.name, &user.group, at.display());
     if HIDDEN.iter().any(|above| at.starts_with(above)) {
         return format!(
             "put a copy into /etc/sealpost: `install -m 0640 -g {group} {} /etc/sealpost/`",
-            file.path.display()
+            file.display()
         );
     }
     let is_directory = facts.is(DIRECTORY);
-    if file.own && !is_directory {
+    if own && !is_directory {
         return format!("`chown {name} {shown}`");
     }
     let wanted = if is_directory { EXEC } else { READ };
@@ -149,7 +157,7 @@ fn remedy(file: &NamedFile<'_>, at: &Path, facts: Facts, user: &User) -> String 
 }
 
 /// That the data directory and what lies in it are the user's.
-fn unwritable(data: &Path, user: &User, world: &impl World) -> Option<Problem> {
+fn unwritable(data: &Path, user: &User, world: &impl World) -> Option<Trouble> {
     let data = std::path::absolute(data).ok()?;
     world.facts(&data)?;
     let (name, shown) = (&user.name, data.display());
@@ -162,7 +170,7 @@ fn unwritable(data: &Path, user: &User, world: &impl World) -> Option<Problem> {
             true => format!("`chmod u+rwx {shown}`"),
             false => format!("`chmod o+x {}`, or another server.data-dir", at.display()),
         };
-        return Some(warning("server.data-dir", message, remedy));
+        return Some(Trouble { message, remedy });
     }
     let foreign = |path: &PathBuf| {
         if path.ends_with("lost+found") {
@@ -182,10 +190,10 @@ fn unwritable(data: &Path, user: &User, world: &impl World) -> Option<Problem> {
         path.display()
     );
     let remedy = format!("`chown -R {name} {shown}`");
-    Some(warning("server.data-dir", message, remedy))
+    Some(Trouble { message, remedy })
 }
 
-fn refused_log(log: &Path, user: &User, world: &impl World) -> Option<Problem> {
+fn refused_log(log: &Path, user: &User, world: &impl World) -> Option<Trouble> {
     let log = std::path::absolute(log).ok()?;
     let facts = world.facts(&log)?;
     if facts.acl || may(facts, WRITE, user) != Some(false) {
@@ -197,11 +205,8 @@ fn refused_log(log: &Path, user: &User, world: &impl World) -> Option<Problem> {
     }
     let (name, shown) = (&user.name, log.display());
     let message = format!("user {name} may not write to {shown} ({facts})");
-    Some(warning(
-        "log.file",
-        message,
-        format!("`chown {name} {shown}`"),
-    ))
+    let remedy = format!("`chown {name} {shown}`");
+    Some(Trouble { message, remedy })
 }
 
 /// The first on the way to a path that the user cannot pass, or the path itself.

@@ -78,7 +78,7 @@ pub struct AttemptEntry {
     pub note: AttemptNote,
     /// Of which destination.
     pub destination: Destination,
-    /// Whose attempt it was, by index in the envelope's recipients; `None` if it was everybody's, or
+    /// Whose attempt it was, by index in the envelope's recipients; `None` if it has one only, or
     /// an earlier version did not write it down.
     pub recipients: Option<Box<[u32]>>,
     /// When first.

@@ -126,7 +126,7 @@ impl LastOf<'_> {
             .iter()
             .filter(counts)
             .rfind(|entry| match &entry.recipients {
-                Some(those) => those.contains(&self.number),
+                Some(those) => those.binary_search(&self.number).is_ok(),
                 None if entry.destination != *self.destination => false,
                 None if self.alone => true,
                 None => {

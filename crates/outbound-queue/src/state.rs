@@ -288,9 +288,10 @@ impl Stored {
         all
     }
 
-    /// `None` for all of the message's recipients, and where it is not known for whom.
+    /// `None` for a message's only recipient, and where it is not known for whom. All of several are named: later
+    /// they may wait for different things, and this was the last attempt of each.
     fn named(&self, recipients: Vec<u32>) -> Option<Box<[u32]>> {
-        let some = !recipients.is_empty() && recipients.len() < self.recipients.len();
+        let some = !recipients.is_empty() && self.recipients.len() > 1;
         some.then(|| recipients.into())
     }
 }
@@ -477,7 +478,27 @@ mod tests {
         m.apply(&again);
         assert_eq!(m.history.entries.len(), 3);
         assert_eq!(m.history.entries[2].count, 2);
-        // Everybody is nobody in particular.
+        // All of several are named, too: what they wait for later need not be what this attempt found.
+        let mut both = stored(&["a@d.test", "b@d.test"]);
+        let last = |m: &Stored, n: usize| m.blame(n as u32, &m.recipients[n]).map(|b| b.reason);
+        let of = |revision, reasons: &[&str], put_off| Change {
+            put_off,
+            deferred: (0..2)
+                .map(|recipient| Deferral {
+                    recipient,
+                    note: recipient.min(reasons.len() as u32 - 1),
+                    next: Timestamp::from_secs(100),
+                })
+                .collect(),
+            notes: reasons.iter().map(|key| (d.clone(), note(key))).collect(),
+            ..deferral(revision, "", 100)
+        };
+        both.apply(&of(1, &["remote-4xx", "cert-expired"], false));
+        both.apply(&of(2, &["connect"], false));
+        both.apply(&of(3, &["destination-suspended"], true));
+        assert_eq!(last(&both, 0), last(&both, 1));
+        assert_eq!(last(&both, 0), Some(attempt::Reason::Connect));
+        // A message's only recipient needs no name.
         let mut alone = stored(&["a@d.test"]);
         alone.apply(&deferral(1, "connect", 100));
         assert_eq!(alone.history.entries[0].recipients, None);

@@ -69,7 +69,7 @@ struct AttemptForm<'a> {
     last: u64,
     #[n(4)]
     count: u32,
-    /// Absent for everybody, and from earlier versions.
+    /// Absent for an only recipient, and from earlier versions for all of several.
     #[n(5)]
     recipients: Option<Vec<u32>>,
 }

@@ -27,6 +27,16 @@ impl Timer {
         until: Instant,
         work: impl Future<Output = T>,
     ) -> Option<T> {
+        self.within_moment(until, &mut None, work).await
+    }
+
+    /// The same where several pieces of work share a limit, and its moment: until when that is, once it has begun.
+    pub(crate) async fn within_moment<T>(
+        &mut self,
+        until: Instant,
+        moment: &mut Option<Instant>,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
         let mut work = pin!(work);
         let mut until = until;
         let mut is_extended = false;
@@ -41,10 +51,11 @@ impl Timer {
             while pin!(unconstrained(self.0.as_mut())).poll(cx).is_ready() {
                 let now = Instant::now();
                 if now >= until {
-                    if is_extended {
+                    let end = *moment.get_or_insert(now + MOMENT);
+                    if is_extended || now >= end {
                         return Poll::Ready(None);
                     }
-                    (until, is_extended) = (now + MOMENT, true);
+                    (until, is_extended) = (end, true);
                 }
                 self.0.as_mut().reset(until);
             }
@@ -83,6 +94,23 @@ mod tests {
         let over = Instant::now();
         assert_eq!(timer.within(over, ready(7)).await, Some(7));
         assert_eq!(timer.within(over, pending::<()>()).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn e2_17_what_shares_a_limit_shares_its_moment() {
+        let mut timer = Timer::default();
+        let (began, mut moment) = (Instant::now(), None);
+        let half = MOMENT / 2;
+        let done = timer.within_moment(began, &mut moment, sleep(half)).await;
+        assert!(done.is_some(), "the first half of it");
+        let done = timer.within_moment(Instant::now(), &mut moment, sleep(MOMENT));
+        assert!(done.await.is_none());
+        assert_eq!(began.elapsed().as_millis() / 100, 10, "the second half");
+        let done = timer.within_moment(Instant::now(), &mut moment, sleep(half));
+        assert!(done.await.is_none());
+        assert_eq!(began.elapsed().as_millis() / 100, 10, "no more of it");
+        let done = timer.within_moment(began, &mut moment, ready(7)).await;
+        assert_eq!(done, Some(7), "what is there is read");
     }
 
     #[tokio::test]

@@ -27,12 +27,31 @@ pub(crate) struct Wire {
     transcript: Transcript,
     /// Nothing takes longer than this.
     deadline: Option<Instant>,
+    /// What the timer grants once more after the deadline: until then for all that comes, and not for each step.
+    moment: Option<Instant>,
     /// `None` while something is waited for.
     timer: Option<Timer>,
     /// Inside TLS, and nothing was heard there yet.
     fresh: bool,
     /// The peer ended the TLS session with this.
     alert: Option<HandshakeFault>,
+}
+
+/// A limit for one step, or what is left of that for all.
+struct Limit {
+    within: Duration,
+    until: Instant,
+    is_deadline: bool,
+    moment: Option<Instant>,
+    timer: Timer,
+}
+
+impl Limit {
+    /// What comes of the work, if that is in time.
+    async fn hold<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let moment = &mut self.moment;
+        self.timer.within_moment(self.until, moment, work).await
+    }
 }
 
 enum Io {
@@ -60,6 +79,7 @@ impl Wire {
             outbox: WireQueue::new(),
             transcript,
             deadline: None,
+            moment: None,
             timer: None,
             fresh: false,
             alert: None,
@@ -86,6 +106,7 @@ impl Wire {
             outbox: WireQueue::new(),
             transcript,
             deadline: None,
+            moment: None,
             timer: None,
             fresh: true,
             alert: None,
@@ -125,16 +146,15 @@ impl Wire {
         self.transcript.sent(shown);
         self.outbox.extend_from_slice(octets);
         self.flush(limit).await?;
-        let (within, until) = self.until(limit);
-        let mut timer = self.timer.take().unwrap_or_default();
-        let reply = timer.within(until, self.parse_reply()).await;
-        self.timer = Some(timer);
+        let mut limit = self.limit(limit);
+        let reply = limit.hold(self.parse_reply()).await;
+        let within = self.take_back(limit);
         reply.unwrap_or(Err(Cause::Timeout(within)))
     }
 
     /// A limit for everything from now on; `None` lifts it.
     pub(crate) const fn set_deadline(&mut self, deadline: Option<Instant>) {
-        self.deadline = deadline;
+        (self.deadline, self.moment) = (deadline, None);
     }
 
     /// More or less of an EHLO reply is kept than of others.
@@ -144,10 +164,9 @@ impl Wire {
 
     /// Reads one reply. `limit` is for all of it, however it trickles in.
     pub(crate) async fn read_reply(&mut self, limit: Duration) -> Result<Reply, Cause> {
-        let (within, until) = self.until(limit);
-        let mut timer = self.timer.take().unwrap_or_default();
-        let reply = timer.within(until, self.next_reply()).await;
-        self.timer = Some(timer);
+        let mut limit = self.limit(limit);
+        let reply = limit.hold(self.next_reply()).await;
+        let within = self.take_back(limit);
         reply.unwrap_or(Err(Cause::Timeout(within)))
     }
 
@@ -176,12 +195,11 @@ impl Wire {
     /// stops reading until it is heard cannot block both sides (row E2-26).
     pub(crate) async fn flush(&mut self, limit: Duration) -> Result<(), Cause> {
         loop {
-            let (within, until) = self.until(limit);
-            let mut timer = self.timer.take().unwrap_or_default();
+            let mut limit = self.limit(limit);
             let enough = self.outbox.remaining().saturating_sub(BLOCK);
             let flushed = poll_fn(|cx| self.poll_flush(cx, enough));
-            let written = timer.within(until, flushed).await;
-            self.timer = Some(timer);
+            let written = limit.hold(flushed).await;
+            let within = self.take_back(limit);
             match written {
                 Some(Ok(())) if self.outbox.has_remaining() => {}
                 Some(Ok(())) => return Ok(()),
@@ -225,7 +243,7 @@ impl Wire {
 
     /// QUIT, and a short wait for its reply; then close, with close_notify inside TLS.
     pub(crate) async fn quit(&mut self, limit: Duration) {
-        self.deadline = None;
+        self.set_deadline(None);
         self.outbox.clear();
         self.command(b"QUIT\r\n");
         let until = Instant::now() + limit;
@@ -248,12 +266,28 @@ impl Wire {
         .await;
     }
 
-    /// How long something may take, and until when that is.
-    fn until(&self, limit: Duration) -> (Duration, Instant) {
+    /// How long something may take, with the timer for it.
+    fn limit(&mut self, limit: Duration) -> Limit {
         let now = Instant::now();
         let left = self.deadline.map(|end| end.saturating_duration_since(now));
-        let within = left.map_or(limit, |left| left.min(limit));
-        (within, now + within)
+        let of_deadline = left.filter(|left| *left < limit);
+        let within = of_deadline.unwrap_or(limit);
+        Limit {
+            within,
+            until: now + within,
+            is_deadline: of_deadline.is_some(),
+            moment: self.moment.filter(|_| of_deadline.is_some()),
+            timer: self.timer.take().unwrap_or_default(),
+        }
+    }
+
+    /// Keeps the timer for what comes next; answers how long that took at most.
+    fn take_back(&mut self, limit: Limit) -> Duration {
+        if limit.is_deadline {
+            self.moment = limit.moment;
+        }
+        self.timer = Some(limit.timer);
+        limit.within
     }
 
     /// The peer has closed the connection.
@@ -401,3 +435,33 @@ const BLOCK: usize = 64 * 1024;
 const INBOX_WHILE_WRITING: usize = 1 << 20;
 const SLICES: usize = 16;
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn e2_17_after_the_deadline_no_step_has_more_time_than_the_first() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap());
+        let (tcp, _peer) = (tcp.await.unwrap(), listener.accept().await.unwrap());
+        let mut wire = Wire::new(tcp, ReplyLimits::default(), Transcript::default());
+        wire.set_deadline(Some(Instant::now()));
+        let limit = Duration::from_secs(300);
+        let mut took = Vec::new();
+        for _ in 0..3 {
+            let began = Instant::now();
+            let reply = wire.read_reply(limit).await;
+            assert!(matches!(reply, Err(Cause::Timeout(_))), "{reply:?}");
+            took.push(began.elapsed().as_secs());
+        }
+        assert_eq!(took, [1, 0, 0]);
+        // The next deadline has its own.
+        wire.set_deadline(Some(Instant::now()));
+        let began = Instant::now();
+        assert!(wire.read_reply(limit).await.is_err());
+        assert_eq!(began.elapsed().as_secs(), 1);
+    }
+}

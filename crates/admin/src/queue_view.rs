@@ -7,7 +7,7 @@ use delivery::Dialogue;
 use mail_types::Timestamp;
 use outbound_queue::{
     AttemptEntry, Destination, Done, HostNote, MessageState, MessageView, RecipientState,
-    side_as_told,
+    goes_by_suspension, side_as_told,
 };
 
 use crate::kept_back::KeptBack;
@@ -94,13 +94,15 @@ fn keeps_back(view: &MessageView, kept: &KeptBack) -> Option<String> {
     })
 }
 
-/// What a message that was put off waits for.
+/// What a message that was put off with its suspended destination waits for.
 fn waits_for(
     view: &MessageView,
     suspended: impl Fn(&Destination) -> Option<(Duration, String)>,
 ) -> Option<String> {
     let mut recipients = view.recipients.iter().zip(&view.envelope.recipients);
-    let (put_off, recipient) = recipients.find(|(r, _)| r.put_off)?;
+    // One whose destination was paused is put off, too, and waits for what it did before.
+    let (put_off, recipient) =
+        recipients.find(|(r, _)| r.put_off && goes_by_suspension(r.reason.as_deref(), false))?;
     let host = recipient.mailbox.host();
     Some(match suspended(&put_off.destination) {
         // The cause first: lists have room for the beginning only.

@@ -94,13 +94,12 @@ fn keeps_back(view: &MessageView, kept: &KeptBack) -> Option<String> {
     })
 }
 
-/// What a message that was put off with its suspended destination waits for.
+/// What a message waits for that was put off with a suspended destination, not a paused one.
 fn waits_for(
     view: &MessageView,
     suspended: impl Fn(&Destination) -> Option<(Duration, String)>,
 ) -> Option<String> {
     let mut recipients = view.recipients.iter().zip(&view.envelope.recipients);
-    // One whose destination was paused is put off, too, and waits for what it did before.
     let (put_off, recipient) =
         recipients.find(|(r, _)| r.put_off && goes_by_suspension(r.reason.as_deref(), false))?;
     let host = recipient.mailbox.host();

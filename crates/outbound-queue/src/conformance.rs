@@ -39,8 +39,8 @@ use parked::{
     h7_08_what_is_parked_waits_until_it_is_released_or_tried_again,
 };
 use suspended::{
+    a_time_gone_by_asks_for_what_was_due_then,
     e5_04_a_suspended_destination_holds_what_was_put_off, listings_of_a_domain_know_all_parts,
-    what_is_asked_for_with_a_time_gone_by_has_been_due_since,
 };
 
 /// What the stores under test are to be made with: every domain is a destination, and mail lives for
@@ -114,7 +114,7 @@ conformance!(
     an_abandoned_message_leaves_nothing,
     misuse_is_refused_and_changes_nothing,
     the_scheduler_is_woken,
-    what_is_asked_for_with_a_time_gone_by_has_been_due_since,
+    a_time_gone_by_asks_for_what_was_due_then,
     e5_04_a_suspended_destination_holds_what_was_put_off,
     listings_of_a_domain_know_all_parts,
     h9_02_counters_agree_with_a_full_scan,

@@ -288,8 +288,7 @@ impl Stored {
         all
     }
 
-    /// `None` for a message's only recipient, and where it is not known for whom. All of several are named: later
-    /// they may wait for different things, and this was the last attempt of each.
+    /// `None` for a message's only recipient, and where it is not known for whom: all of several may part later.
     fn named(&self, recipients: Vec<u32>) -> Option<Box<[u32]>> {
         let some = !recipients.is_empty() && self.recipients.len() > 1;
         some.then(|| recipients.into())

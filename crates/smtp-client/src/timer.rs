@@ -27,11 +27,11 @@ impl Timer {
         until: Instant,
         work: impl Future<Output = T>,
     ) -> Option<T> {
-        self.within_moment(until, &mut None, work).await
+        self.shared(until, &mut None, work).await
     }
 
     /// The same where several pieces of work share a limit, and its moment: until when that is, once it has begun.
-    pub(crate) async fn within_moment<T>(
+    pub(crate) async fn shared<T>(
         &mut self,
         until: Instant,
         moment: &mut Option<Instant>,
@@ -39,7 +39,6 @@ impl Timer {
     ) -> Option<T> {
         let mut work = pin!(work);
         let mut until = until;
-        let mut is_extended = false;
         poll_fn(|cx| {
             if let Poll::Ready(done) = work.as_mut().poll(cx) {
                 return Poll::Ready(Some(done));
@@ -52,10 +51,10 @@ impl Timer {
                 let now = Instant::now();
                 if now >= until {
                     let end = *moment.get_or_insert(now + MOMENT);
-                    if is_extended || now >= end {
+                    if now >= end {
                         return Poll::Ready(None);
                     }
-                    (until, is_extended) = (end, true);
+                    until = end;
                 }
                 self.0.as_mut().reset(until);
             }
@@ -101,15 +100,15 @@ mod tests {
         let mut timer = Timer::default();
         let (began, mut moment) = (Instant::now(), None);
         let half = MOMENT / 2;
-        let done = timer.within_moment(began, &mut moment, sleep(half)).await;
+        let done = timer.shared(began, &mut moment, sleep(half)).await;
         assert!(done.is_some(), "the first half of it");
-        let done = timer.within_moment(Instant::now(), &mut moment, sleep(MOMENT));
+        let done = timer.shared(Instant::now(), &mut moment, sleep(MOMENT));
         assert!(done.await.is_none());
         assert_eq!(began.elapsed().as_millis() / 100, 10, "the second half");
-        let done = timer.within_moment(Instant::now(), &mut moment, sleep(half));
+        let done = timer.shared(Instant::now(), &mut moment, sleep(half));
         assert!(done.await.is_none());
         assert_eq!(began.elapsed().as_millis() / 100, 10, "no more of it");
-        let done = timer.within_moment(began, &mut moment, ready(7)).await;
+        let done = timer.shared(began, &mut moment, ready(7)).await;
         assert_eq!(done, Some(7), "what is there is read");
     }
 

@@ -49,8 +49,7 @@ struct Limit {
 impl Limit {
     /// What comes of the work, if that is in time.
     async fn hold<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
-        let moment = &mut self.moment;
-        self.timer.within_moment(self.until, moment, work).await
+        self.timer.shared(self.until, &mut self.moment, work).await
     }
 }
 
@@ -283,9 +282,7 @@ impl Wire {
 
     /// Keeps the timer for what comes next; answers how long that took at most.
     fn take_back(&mut self, limit: Limit) -> Duration {
-        if limit.is_deadline {
-            self.moment = limit.moment;
-        }
+        self.moment = limit.moment.filter(|_| limit.is_deadline).or(self.moment);
         self.timer = Some(limit.timer);
         limit.within
     }

@@ -78,12 +78,9 @@ pub(super) async fn e5_04_a_suspended_destination_holds_what_was_put_off<S: Queu
     assert_eq!(store.lease(&d, 9, at(503)).await.unwrap().len(), 3);
 }
 
-pub(super) async fn what_is_asked_for_with_a_time_gone_by_has_been_due_since<S: QueueStore>(
-    store: S,
-) {
+pub(super) async fn a_time_gone_by_asks_for_what_was_due_then<S: QueueStore>(store: S) {
     let d = to("d.test");
     put(&store, "s@a.test", &["r@d.test"], b"x", false, at(2)).await;
-    store.suspend(&d, Some(at(900).wall), at(9));
     for (wall, due) in [(0, 0), (1, 0), (2, 1)] {
         let wall = at(wall).wall;
         let leases = store.lease(&d, 9, Now { wall, ..at(9) }).await.unwrap();

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use journal::{
     Checkpoint, FailedOperation, Failure, FormatError, FormatFile, FormatState, Journal,
-    LargeFiles, Options, Position, RealDisk, Recovery,
+    LargeFiles, Options, Position, RealDisk, Recovery, Storage,
 };
 use leases::Leases;
 use mail_types::QueueId;
@@ -49,19 +49,22 @@ impl EmbeddedStore {
         Ok(Self::new(shared, threads))
     }
 
-    /// Gives up the queue's reserve if the disk is too full for a start, unless a newer version has written it:
-    /// nothing is to be touched then. [`open`](Self::open) does both by itself; for whoever opens other stores
-    /// on the same disk before it.
+    /// Gives up the queue's reserve if the disk is too full for a start, unless the directory is not a queue's that
+    /// this version knows: nothing is to be touched then. [`open`](Self::open) does both by itself; for whoever opens
+    /// other stores on the same disk before it.
     ///
     /// # Errors
-    /// [`QueueError::NewerFormat`].
+    /// [`QueueError::NewerFormat`], [`QueueError::Io`].
     pub fn make_room(directory: &Path, free_space_floor: u64) -> Result<(), QueueError> {
-        // Whatever else is wrong is found when it is opened.
-        if let Err(newer @ FormatError::Newer { .. }) = format_file(directory).check(&RealDisk) {
-            return Err(format_error(newer));
-        }
+        let disk: Arc<dyn Storage> = Arc::new(RealDisk);
+        let format = format_file(directory);
+        let checked = format.check_beside(&disk, &directory.join(JOURNAL), APPLICATION);
+        let is_damaged = checked.map_err(format_error)? == FormatState::Damaged;
         let probe: FreeSpaceProbe = Arc::new(journal::free_space);
         make_room(directory, free_space_floor, &probe);
+        if is_damaged {
+            format.write(&*disk).map_err(format_error)?;
+        }
         Ok(())
     }
 }

@@ -134,7 +134,8 @@ pub(crate) async fn run(
     running.serve(server, signals).await
 }
 
-/// For every store that is opened after it, whichever comes first; refuses a queue of a newer version.
+/// For every store that is opened after it, whichever comes first; refuses what is no queue that is known, so that
+/// nothing else is told before that.
 fn make_room(settings: &Settings) -> anyhow::Result<()> {
     let (data, queue) = (&settings.server.data_dir, &settings.queue);
     EmbeddedStore::make_room(&data.join("queue"), queue.minimum_free_space)

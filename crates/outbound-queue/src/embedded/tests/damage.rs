@@ -170,7 +170,22 @@ async fn h6_05_a_garbled_format_file_keeps_no_mail_from_its_delivery() {
         check(&store, &remain).await;
         drop(store);
         assert_eq!(fs::read(&format).unwrap(), said, "it is written anew");
+        // Also before other stores are opened.
+        fs::write(&format, garbled).unwrap();
+        EmbeddedStore::make_room(&dir.path().join("queue"), 1).unwrap();
+        assert_eq!(fs::read(&format).unwrap(), said);
     }
+    // Where no journal says whose it is, nothing is opened after this.
+    let other = dir.path().join("other");
+    EmbeddedStore::make_room(&other, 1).unwrap();
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("FORMAT"), "garbage").unwrap();
+    let refused = EmbeddedStore::make_room(&other, 1).unwrap_err().to_string();
+    assert!(
+        refused.contains("is the data directory right?"),
+        "{refused}"
+    );
+    assert_eq!(fs::read(other.join("FORMAT")).unwrap(), b"garbage");
 }
 
 /// Three messages in two segments, the last one with a large content, then two in a third, all in the index; and where

@@ -6,6 +6,7 @@ mod caps;
 mod configs;
 mod conformance;
 mod edges;
+mod events;
 mod files;
 mod fuzz;
 mod layout;

@@ -108,7 +108,7 @@ pub enum Event<'a> {
         /// What.
         incident: Incident,
     },
-    /// `smtp.in.reply_lost`: the message is in the queue, but the client could not be told, so it
+    /// `smtp.in.reply-lost`: the message is in the queue, but the client could not be told, so it
     /// may send it again.
     ReplyLost {
         /// Who.

@@ -1,7 +1,7 @@
 //! Traces: for a while, everything about one domain, one mail host or one message goes to the log.
 //!
-//! Each session's dialogue, the plan of each attempt and its outcome are events of their own
-//! (`trace.plan`, `trace.session`, `trace.attempt`). Nothing secret is in them: contents and
+//! Each session's dialogue and the plan of each attempt are events of their own
+//! (`trace.plan`, `trace.session`). Nothing secret is in them: contents and
 //! credentials never reach a transcript. A trace ends by itself, by time or by number of events, and
 //! there are [`MOST`] at most, so that a forgotten one does no harm. While there is none, all this
 //! costs a look at one flag.

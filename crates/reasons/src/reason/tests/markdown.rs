@@ -99,7 +99,7 @@ fn report(condition: ReportCondition) -> String {
 const HEAD: &str = "\
 # Why mail waits or comes back
 
-Every attempt that does not deliver has one of these reasons, in the log (`reason`), in `sealpost queue`, in
+Every attempt that does not deliver has one of these reasons, in the [log](events.md) (`reason`), in `sealpost queue`, in
 `sealpost explain` and in the metrics. A status that begins with 4 means: the mail waits and is tried again. One that
 begins with 5 means: it goes back to its sender.
 

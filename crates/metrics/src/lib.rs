@@ -7,7 +7,7 @@ mod metrics;
 pub use exposition::negotiated;
 pub use metrics::{
     Cap, ClientIncident, ConnectionLimit, DaneResult, DnsResult, DnsSeries, DnsType,
-    HistogramSnapshot, Label, LoginResult, Metrics, PolicyLookup, PolicyModes, QueueState,
-    ReportResult, Resource, SessionResult, Snapshot, SpanResult, Stage, Store, TlsResult,
-    TlsVersion, Usage, metrics_markdown,
+    HistogramSnapshot, Label, LoginResult, Metrics, PolicyLookup, PolicyMode, PolicyModes,
+    QueueState, ReportResult, Resource, SessionResult, Snapshot, SpanResult, Stage, Store,
+    TlsResult, TlsVersion, Usage, Verified, metrics_markdown,
 };

@@ -32,8 +32,8 @@ mod snapshot;
 pub use docs::metrics_markdown;
 pub use labels::{
     Cap, ClientIncident, ConnectionLimit, DaneResult, DnsResult, DnsType, Label, LoginResult,
-    PolicyLookup, QueueState, ReportResult, Resource, SessionResult, SpanResult, Stage, Store,
-    TlsResult, TlsVersion,
+    PolicyLookup, PolicyMode, QueueState, ReportResult, Resource, SessionResult, SpanResult, Stage,
+    Store, TlsResult, TlsVersion, Verified,
 };
 pub use snapshot::{DnsSeries, HistogramSnapshot, PolicyModes, Snapshot, Usage};
 

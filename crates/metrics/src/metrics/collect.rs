@@ -8,7 +8,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
 use super::families::{self, Family, Kind};
-use super::labels::Label;
+use super::labels::{Label, PolicyMode, Verified};
 use super::{HistogramSnapshot, Snapshot, seconds};
 
 /// Asks for a snapshot and encodes it.
@@ -73,11 +73,11 @@ struct Writer<'a>(DescriptorEncoder<'a>);
 impl Writer<'_> {
     fn policies(&mut self, s: &Snapshot) -> fmt::Result {
         let modes = [
-            ("enforce", s.policies.enforce),
-            ("testing", s.policies.testing),
-            ("none", s.policies.none),
+            (PolicyMode::Enforce, s.policies.enforce),
+            (PolicyMode::Testing, s.policies.testing),
+            (PolicyMode::None, s.policies.none),
         ];
-        self.by_key(&families::POLICIES, &modes)?;
+        self.by_label(&families::POLICIES, &modes)?;
         self.by_label(&families::POLICY_LOOKUPS, &s.policy_lookups)?;
         let soonest = s.soonest_unrefreshed_expiry.map(seconds);
         self.gauge(&families::POLICY_SOONEST_EXPIRY, soonest)?;
@@ -88,10 +88,10 @@ impl Writer<'_> {
             s.policy_refresh_failures,
         )?;
         let contacts = [
-            ("yes", s.first_contacts),
-            ("no", s.unverified_first_contacts),
+            (Verified::Yes, s.first_contacts),
+            (Verified::No, s.unverified_first_contacts),
         ];
-        self.by_key(&families::POLICY_FIRST_CONTACTS, &contacts)
+        self.by_label(&families::POLICY_FIRST_CONTACTS, &contacts)
     }
 
     fn dns(&mut self, s: &Snapshot) -> fmt::Result {

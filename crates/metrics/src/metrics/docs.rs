@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::families::{ALL, Kind, LIMIT};
+use super::families::{ALL, Kind, LIMIT, Named, Values};
 use super::labels::{Cap, Label, Resource};
 
 /// The text of `docs/metrics.md`.
@@ -18,14 +18,43 @@ pub fn metrics_markdown() -> String {
         let _ = write!(out, "\n## {}\n\n{}\n\n", family.full_name(), family.meaning);
         let _ = match family.labels {
             [] => writeln!(out, "- A {kind} without labels"),
-            labels => writeln!(out, "- A {kind}, labels: `{}`", labels.join("`, `")),
+            labels => {
+                let names: Vec<_> = labels.iter().map(|l| format!("`{}`", l.name)).collect();
+                writeln!(out, "- A {kind}, labels: {}", names.join(", "))
+            }
         };
+        let (tables, lines): (Vec<_>, Vec<_>) = family
+            .labels
+            .iter()
+            .map(values)
+            .partition(|text| text.starts_with('\n'));
+        out.extend(lines);
         if !family.alert.is_empty() {
             let _ = writeln!(out, "- Alert on: {}", family.alert);
         }
         if family.full_name() == LIMIT.full_name() {
             out.push_str(&caps());
+        } else {
+            out.extend(tables);
         }
+    }
+    out
+}
+
+/// The values of a label: a table if it says what they mean, else one line.
+fn values(label: &Named) -> String {
+    let name = label.name;
+    let all = match label.values {
+        Values::Elsewhere(words) => return format!("- `{name}`: {words}\n"),
+        Values::Set(all) => all(),
+    };
+    if all.iter().any(|(_, meaning)| meaning.is_empty()) {
+        let keys: Vec<_> = all.iter().map(|(key, _)| format!("`{key}`")).collect();
+        return format!("- `{name}`: {}\n", keys.join(", "));
+    }
+    let mut out = format!("\n| `{name}` | meaning |\n|---|---|\n");
+    for (key, meaning) in all {
+        let _ = writeln!(out, "| `{key}` | {} |", meaning.trim_end_matches('.'));
     }
     out
 }
@@ -47,7 +76,8 @@ const HEAD: &str = "\
 
 Served at `/metrics` on `admin.http`, in the text format of OpenMetrics, which Prometheus reads. Times are in seconds,
 sizes in octets. The values of labels come from fixed sets; there is never an address, a domain or an id among them: for
-those, see the log and `sealpost queue summary`. The values of `reason` are explained in [reasons.md](reasons.md).
+those, see the log and `sealpost queue summary`. Each family names the values of its labels; the keys of `reason` are explained in
+[reasons.md](reasons.md), those of `cause` in [events.md](events.md#messagerefused).
 
 Counters begin at 0 when the process starts.
 

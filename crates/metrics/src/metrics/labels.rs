@@ -1,6 +1,6 @@
 //! The fixed sets that labels come from.
 
-use attempt::{DsnKind, Reason, RefusedBy, Weakened};
+use attempt::{DsnKind, Outcome, Reason, RefusedBy, Weakened};
 
 /// A fixed set of label values.
 pub trait Label: Copy + 'static {
@@ -12,13 +12,18 @@ pub trait Label: Copy + 'static {
 
     /// Position in [`Label::ALL`].
     fn index(self) -> usize;
+
+    /// What the value means, for the documentation; empty where another page says so.
+    fn meaning(self) -> &'static str {
+        ""
+    }
 }
 
 macro_rules! labels {
-    ($($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident => $key:literal,)+ })+) => {$(
+    ($($(#[$doc:meta])* $name:ident { $($(#[doc = $vdoc:literal])+ $variant:ident => $key:literal,)+ })+) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name { $($(#[$vdoc])* $variant,)+ }
+        pub enum $name { $($(#[doc = $vdoc])+ $variant,)+ }
 
         impl Label for $name {
             const ALL: &'static [Self] = &[$(Self::$variant,)+];
@@ -29,6 +34,10 @@ macro_rules! labels {
 
             fn index(self) -> usize {
                 self as usize
+            }
+
+            fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($vdoc),+).trim_ascii(),)+ }
             }
         }
     )+};
@@ -111,6 +120,24 @@ labels! {
         Failed => "failed",
         /// It was not reached, or DANE was set aside.
         NotEvaluated => "not-evaluated",
+    }
+
+    /// The mode of a policy.
+    PolicyMode {
+        /// Mail waits rather than going out unprotected.
+        Enforce => "enforce",
+        /// What would fail is noted.
+        Testing => "testing",
+        /// It asks for nothing.
+        None => "none",
+    }
+
+    /// Whether DNS answered at a first contact.
+    Verified {
+        /// The domain's policy was found.
+        Yes => "yes",
+        /// DNS did not answer; mail went all the same.
+        No => "no",
     }
 
     /// What a look-up of a domain's policy came to.
@@ -354,6 +381,28 @@ impl Label for RefusedBy {
     }
 }
 
+impl Label for Outcome {
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn key(self) -> &'static str {
+        self.word()
+    }
+
+    fn index(self) -> usize {
+        self as usize
+    }
+
+    fn meaning(self) -> &'static str {
+        match self {
+            Self::Sent => "The next hop has taken it.",
+            Self::Deferred => "It failed for now; there is a next attempt.",
+            Self::Bounced => "It failed for good.",
+            Self::Expired => "It failed for now, and the message's lifetime is over.",
+            Self::Held => "It waits until an operator releases it.",
+        }
+    }
+}
+
 impl Label for Weakened {
     const ALL: &'static [Self] = &Self::ALL;
 
@@ -363,6 +412,15 @@ impl Label for Weakened {
 
     fn index(self) -> usize {
         self as usize
+    }
+
+    fn meaning(self) -> &'static str {
+        match self {
+            Self::TlsRequiredNo => "The sender's `TLS-Required: No` (RFC 8689).",
+            Self::Exempt => "An exemption of the domain, or `dane = \"dangerous-off\"`.",
+            Self::Audit => "`mta-sts = \"dangerous-audit\"` or `dane = \"dangerous-audit\"`.",
+            Self::Report => "The message is a TLS report of ours.",
+        }
     }
 }
 
@@ -375,5 +433,13 @@ impl Label for DsnKind {
 
     fn index(self) -> usize {
         self as usize
+    }
+
+    fn meaning(self) -> &'static str {
+        match self {
+            Self::Failed => "Delivery failed, or was given up.",
+            Self::Delayed => "Delivery is late and goes on.",
+            Self::Relayed => "The mail went on to a system that sends no notifications.",
+        }
     }
 }

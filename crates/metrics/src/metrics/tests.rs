@@ -5,6 +5,8 @@ use mail_types::{Mailbox, QueueId, ReversePath, Timestamp};
 use super::*;
 use attempt::Delays;
 
+use super::labels::{PolicyMode, Verified};
+
 fn text(metrics: &Metrics) -> String {
     let mut out = String::new();
     metrics.encode(&mut out).unwrap();
@@ -239,6 +241,57 @@ fn the_table_and_the_output_agree() {
     assert_eq!(served, documented);
 }
 
+/// Whoever writes an alert finds each value that a series can have, and no other.
+#[test]
+fn each_value_that_is_served_is_documented_under_its_family() {
+    let out = text(&Metrics::new(full));
+    let documented = metrics_markdown();
+    let mut seen = 0;
+    for family in families::ALL {
+        let name = family.full_name();
+        let (_, section) = documented.split_once(&format!("\n## {name}\n")).unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        for label in family.labels {
+            let families::Values::Set(values) = &label.values else {
+                let line = format!("- `{}`: ", label.name);
+                assert!(section.contains(&line), "{name}: {}", label.name);
+                continue;
+            };
+            let known: Vec<_> = values().into_iter().map(|(key, _)| key).collect();
+            for key in &known {
+                assert!(section.contains(&format!("`{key}`")), "{name}: {key}");
+            }
+            let served = values_served(&out, &name, label.name);
+            assert!(
+                served.iter().all(|value| known.contains(value)),
+                "{name}: {served:?}"
+            );
+            seen += served.len();
+        }
+    }
+    assert!(seen > 80, "only {seen} values");
+}
+
+/// The values of a label in the samples of a family.
+fn values_served<'t>(out: &'t str, name: &str, label: &str) -> Vec<&'t str> {
+    let mut values: Vec<&str> = out
+        .lines()
+        .filter(|line| line.starts_with(name))
+        .filter_map(|line| {
+            let (_, labels) = line.split_once('{')?;
+            let (labels, _) = labels.split_once('}')?;
+            labels
+                .split(',')
+                .filter_map(|pair| pair.split_once('='))
+                .find(|(key, _)| *key == label)
+                .map(|(_, value)| value.trim_matches('"'))
+        })
+        .collect();
+    values.sort_unstable();
+    values.dedup();
+    values
+}
+
 fn label_set<L: Label>() {
     let mut keys = Vec::new();
     for (i, label) in L::ALL.iter().enumerate() {
@@ -268,6 +321,9 @@ fn every_label_stands_at_its_index_with_a_value_of_its_own() {
     label_set::<RefusedBy>();
     label_set::<Weakened>();
     label_set::<DsnKind>();
+    label_set::<Outcome>();
+    label_set::<PolicyMode>();
+    label_set::<Verified>();
 }
 
 #[test]

@@ -90,6 +90,36 @@ testkit::net_test! {
         assert_eq!((told("policy.expired"), told("policy.refresh-failed")), (1, 1), "{}", relay.story());
     }
 
+    async fn an_interval_of_seconds_is_honoured_and_shows_what_becomes_of_policies() {
+        let net = Net::start().await;
+        let mut hosts = Vec::new();
+        for (n, (domain, max_age)) in [("day.test", 86_400), ("short.test", 40)].into_iter().enumerate() {
+            hosts.push(net.mx(domain, &format!("127.0.0.{}", 30 + n)).await);
+            net.enforce(domain);
+            net.host.policy(domain, &policy_text("enforce", &[&format!("mx.{domain}")], max_age));
+        }
+        let relay = Relay::start(net.config().set("policy-cache.refresh-interval", "\"2s\"")).await;
+        for domain in ["day.test", "short.test"] {
+            let id = relay.send("a@org.test", &[&format!("b@{domain}")], MESSAGE).await;
+            sent(&relay, &id).await;
+        }
+        let of = |name: &'static str, domain: &'static str| {
+            move |e: &Event| e.is(name) && e.text("domain") == domain
+        };
+        for domain in ["day.test", "short.test"] {
+            relay.wait_event(of("policy.refreshed", domain), WITHIN).await;
+            net.host.fault(domain, PolicyFault::Status(404));
+            relay.wait_event(of("policy.refresh-failed", domain), WITHIN).await;
+        }
+        let failures = |page: &str| page.contains("sealpost_policy_refresh_failures_total 2\n");
+        let (_, page) = relay.http_get("/metrics").await;
+        assert!(failures(&page), "{page}");
+        // What an operator asks for and does not get is told alike.
+        relay.cli(&["policy", "refresh", "day.test"]).await;
+        assert_eq!(relay.events().iter().filter(|e| of("policy.refresh-failed", "day.test")(e)).count(), 2);
+        relay.wait_event(of("policy.expired", "short.test"), WITHIN).await;
+    }
+
     async fn a6_23_whatever_keeps_a_known_policy_from_being_looked_at_is_told_with_the_policy() {
         let net = Net::start().await;
         let domains = ["gone.test", "twice.test", "silent.test", "moved.test"];

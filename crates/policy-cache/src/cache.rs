@@ -505,9 +505,13 @@ impl Inner {
         }
         let policy = self.stored(domain);
         let cause = cause.clone();
-        if trigger == Trigger::Refresh
-            && let Some(policy) = policy
-        {
+        let is_refresh = |p: &StoredPolicy| match trigger {
+            Trigger::Refresh => true,
+            // Who asked is told also of what is not worth an alert.
+            Trigger::Operator => !p.is_expired(now) && p.mode() != mta_sts::Mode::None,
+            Trigger::Mail | Trigger::Shown | Trigger::Forced | Trigger::Fresh => false,
+        };
+        if let Some(policy) = policy.as_ref().filter(|p| is_refresh(p)) {
             self.counters
                 .refresh_failures
                 .fetch_add(1, Ordering::Relaxed);
@@ -518,13 +522,15 @@ impl Inner {
                     .failed(domain, policy.life(), &cause, now, jitter)
             };
             // Mode none is silent (row A7-02).
-            if let (Some((failures, alert)), true) = (told, policy.mode() != mta_sts::Mode::None) {
+            if policy.mode() != mta_sts::Mode::None {
+                // What lives too short for a schedule fails as often as somebody asks.
+                let (failures, alert) = told.unwrap_or((1, false));
                 let kind = EventKind::RefreshFailed {
                     cause,
                     failures,
                     alert,
                 };
-                self.tell_of(&policy, kind);
+                self.tell_of(policy, kind);
             }
             return;
         }

@@ -229,9 +229,8 @@ impl Inner {
         }
         match trigger {
             Trigger::Forced => gate.ask_forced(id, mono),
-            Trigger::Mail | Trigger::Shown | Trigger::Refresh | Trigger::Fresh => {
-                gate.ask(id, mono)
-            }
+            Trigger::Mail | Trigger::Shown | Trigger::Fresh => gate.ask(id, mono),
+            Trigger::Refresh => gate.ask_refresh(id, mono),
             Trigger::Operator => gate.open(mono),
         }
     }

@@ -244,7 +244,7 @@ impl PolicyCache {
         }
         // What is meant to end by itself (some minutes' life) is no loss.
         let over = book.policies().filter(|p| p.is_expired(now));
-        let lost = over.filter(|p| p.mode() != Mode::None && p.life().is_refreshed());
+        let lost = over.filter(|p| p.mode() != Mode::None && p.life().is_lasting());
         stats.ran_out = lost.count() as u64;
         stats.soonest_unrefreshed_expiry = book
             .policies()

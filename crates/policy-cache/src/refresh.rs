@@ -27,11 +27,12 @@ impl PolicyCache {
         }
     }
 
-    /// Refreshes all policies that are due now; returns how many.
+    /// Refreshes all policies that are due now; returns how many. What becomes due meanwhile comes with
+    /// the next call: where the interval is short there is always something.
     pub async fn refresh_due(&self) -> usize {
         let mut count = 0;
+        let now = self.inner.now();
         loop {
-            let now = self.inner.now();
             let due = self.inner.book.write().schedule.take_due(now, BATCH);
             if due.is_empty() {
                 return count;
@@ -124,7 +125,7 @@ impl PolicyCache {
         for (policy, before) in expired {
             // What is meant to end by itself (mode none, some minutes' life) is no loss; what ran out before this
             // start was counted then, or nobody was there to refresh it.
-            if !before && policy.mode() != Mode::None && policy.life().is_refreshed() {
+            if !before && policy.mode() != Mode::None && policy.life().is_lasting() {
                 inner.counters.expired.fetch_add(1, Ordering::Relaxed);
             }
             inner.tell_of(&policy, EventKind::Expired);

@@ -35,9 +35,17 @@ pub(crate) struct Life {
 }
 
 impl Life {
-    /// Whether it is long enough to be refreshed in the background.
-    pub(crate) fn is_refreshed(&self) -> bool {
-        self.length() >= MIN_LIFETIME
+    /// Whether its end is a loss: what lives for some minutes is meant to end by itself, and one failure to
+    /// refresh it is enough for that.
+    pub(crate) fn is_lasting(&self) -> bool {
+        self.length() >= LASTING
+    }
+
+    /// From a fetch to the next: the interval, or half of the life if that is less. What a domain
+    /// publishes makes us ask no more often than [`HALF_LIFE_MIN`]; none if it is over before.
+    fn pause(&self, interval: Duration) -> Option<Duration> {
+        let pause = interval.min((self.length() / 2).max(HALF_LIFE_MIN));
+        (pause < self.length()).then_some(pause)
     }
 
     fn length(&self) -> Duration {
@@ -47,14 +55,13 @@ impl Life {
 
 impl Schedule {
     /// A policy was fetched: the next refresh comes after the interval or half of its lifetime,
-    /// whichever is less, and up to a quarter of that earlier. Policies that live for less than 20
-    /// minutes are fetched when mail asks for them.
+    /// whichever is less, and up to a quarter of that earlier. Policies that live for some seconds are
+    /// fetched when mail asks for them.
     pub(crate) fn fetched(&mut self, domain: &Domain, life: Life, interval: Duration, jitter: f64) {
         self.remove(domain);
-        if !life.is_refreshed() {
+        let Some(pause) = life.pause(interval) else {
             return;
-        }
-        let pause = interval.min(life.length() / 2).max(RETRY_MIN);
+        };
         self.insert(
             domain,
             life.fetched_at + early(pause, jitter),
@@ -63,8 +70,8 @@ impl Schedule {
     }
 
     /// A policy was loaded at start: due when it would have been, and if that has passed, within
-    /// the next hour, or a quarter of what is left of its life if that is sooner, so that a restart
-    /// after a long stop does not ask all policy hosts in the same second.
+    /// the next hour, a quarter of what is left of its life or the interval if that is sooner, so that a
+    /// restart after a long stop does not ask all policy hosts in the same second.
     pub(crate) fn loaded(
         &mut self,
         domain: &Domain,
@@ -79,7 +86,7 @@ impl Schedule {
         self.fetched(domain, life, interval, jitter);
         if self.refreshes.get(domain).is_some_and(|r| r.next <= now) {
             let left = life.expires_at.since(now);
-            let within = (left / 4).min(SPREAD_AT_START);
+            let within = (left / 4).min(SPREAD_AT_START).min(interval);
             self.reschedule(domain, now + within.mul_f64(jitter));
         }
     }
@@ -183,7 +190,8 @@ fn early(pause: Duration, jitter: f64) -> Duration {
     pause.mul_f64(0.75 + 0.25 * jitter)
 }
 
-const MIN_LIFETIME: Duration = Duration::from_mins(20);
+const LASTING: Duration = Duration::from_mins(20);
+const HALF_LIFE_MIN: Duration = Duration::from_secs(10);
 /// The back-off of RFC 8461 section 3.3.
 const RETRY_MIN: Duration = Duration::from_mins(5);
 const RETRY_MAX: Duration = Duration::from_hours(1);

@@ -56,14 +56,8 @@ pub enum Pass {
 impl Gate {
     /// May a fetch for this id begin now? If so it is counted.
     pub fn ask(&mut self, id: Option<&PolicyId>, now: Duration) -> Pass {
-        if let Some(f) = &self.failed
-            && now < f.until
-            && (f.for_all || f.id.as_ref() == id)
-        {
-            return Pass::HeldBack {
-                until: f.until,
-                cause: f.cause.clone(),
-            };
+        if let Some(held_back) = self.after_failure(id, now) {
+            return held_back;
         }
         // A changed id may be fetched at once, but not more often than this (row A4-11).
         while self.recent.front().is_some_and(|t| now >= *t + HOUR) {
@@ -79,6 +73,21 @@ impl Gate {
                 Pass::Go
             }
         }
+    }
+
+    /// As [`Gate::ask`] for a refresh in the background: how often it comes is the operator's choice, so that
+    /// only a failure holds it back, and it takes nothing of what mail may ask for.
+    pub fn ask_refresh(&self, id: Option<&PolicyId>, now: Duration) -> Pass {
+        self.after_failure(id, now).unwrap_or(Pass::Go)
+    }
+
+    fn after_failure(&self, id: Option<&PolicyId>, now: Duration) -> Option<Pass> {
+        let failed = self.failed.as_ref()?;
+        let holds = now < failed.until && (failed.for_all || failed.id.as_ref() == id);
+        holds.then(|| Pass::HeldBack {
+            until: failed.until,
+            cause: failed.cause.clone(),
+        })
     }
 
     /// As [`Gate::ask`] for a fetch that a failed delivery asks for, whatever the id: at most every
@@ -214,6 +223,22 @@ mod tests {
             assert_eq!(gate.ask(Some(&id(1)), s(second)), held, "{second}");
         }
         assert_eq!(gate.ask(Some(&id(1)), s(301)), Pass::Go);
+    }
+
+    #[test]
+    fn a_refresh_waits_for_the_back_off_only_and_takes_nothing_from_mail() {
+        let mut gate = Gate::default();
+        for second in 0..100 {
+            assert_eq!(gate.ask_refresh(Some(&id(1)), s(second)), Pass::Go);
+        }
+        assert_eq!(gate.ask(Some(&id(2)), s(100)), Pass::Go);
+        gate.failed(Some(&id(1)), &busy(), s(100));
+        let held = Pass::HeldBack {
+            until: s(400),
+            cause: FetchError::Oversize,
+        };
+        assert_eq!(gate.ask_refresh(Some(&id(1)), s(399)), held);
+        assert_eq!(gate.ask_refresh(Some(&id(1)), s(400)), Pass::Go);
     }
 
     #[test]

@@ -453,6 +453,17 @@ impl Findings<'_> {
                 "write \"1d\"",
             );
         }
+        let interval = settings.policy_cache.refresh_interval;
+        if interval < Duration::from_mins(5) {
+            self.warning(
+                "policy-cache.refresh-interval",
+                format!(
+                    "the host of every stored policy is asked every {}, by day and night",
+                    units::duration_text(u64::try_from(interval.as_millis()).unwrap_or(u64::MAX)),
+                ),
+                "write \"1d\"; a policy that has changed is seen by its record when there is mail",
+            );
+        }
     }
 }
 

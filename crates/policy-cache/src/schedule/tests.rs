@@ -28,13 +28,49 @@ fn a4_17_daily_and_always_well_before_expiry() {
         (86_400, 1.0, Some(43_200)),
         (3600, 1.0, Some(1800)),
         (3600, 0.0, Some(1350)),
-        (1199, 1.0, None),
+        (1199, 1.0, Some(599)),
+        (60, 1.0, Some(30)),
+        (12, 1.0, Some(10)),
+        (10, 1.0, None),
         (0, 1.0, None),
     ] {
         let mut s = Schedule::default();
         s.fetched(&d, life(Mode::Enforce, lifetime), DAY, jitter);
-        assert_eq!(s.next(), want.map(t), "{lifetime} {jitter}");
+        assert_eq!(
+            s.next().map(Timestamp::as_secs),
+            want.map(|n| t(n).as_secs()),
+            "{lifetime} {jitter}"
+        );
     }
+}
+
+#[test]
+fn the_interval_is_the_operators() {
+    let d = name("d.test");
+    let seconds = Duration::from_secs;
+    for (interval, lifetime, want) in [
+        (2, 864_000, 2),
+        (2, 3, 2),
+        (240, 864_000, 240),
+        (2, 86_400, 2),
+    ] {
+        let mut s = Schedule::default();
+        s.fetched(&d, life(Mode::Enforce, lifetime), seconds(interval), 1.0);
+        assert_eq!(s.next(), Some(t(want)), "{interval} {lifetime}");
+    }
+    // Also after a restart.
+    let mut s = Schedule::default();
+    s.loaded(&d, life(Mode::Enforce, 864_000), seconds(2), t(1000), 0.5);
+    assert_eq!(s.next(), Some(t(1001)));
+    // A failure has a pause of its own (RFC 8461 section 3.3).
+    let _ = s.failed(
+        &d,
+        life(Mode::Enforce, 864_000),
+        &FetchError::Oversize,
+        t(1001),
+        0.0,
+    );
+    assert!(s.next() >= Some(t(1301)));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use mta_sts::Mode;
 
 use super::world::{START, Txt, World, mode, name, policy_text};
-use crate::{EventKind, Fallback, NoPolicy, Origin, Outcome, Waiting};
+use crate::{Config, EventKind, Fallback, NoPolicy, Origin, Outcome, Waiting};
 
 const DAY: u64 = 86_400;
 
@@ -402,4 +402,35 @@ async fn a4_14_a_host_that_fails_when_it_is_asked_holds_up_nothing() {
         world.txt("d.test", Txt::Records(&["v=STSv1; id=b"], 30));
         world.advance(31);
     }
+}
+
+#[tokio::test]
+async fn an_interval_of_seconds_is_kept_and_mail_may_still_ask() {
+    let world = World::new();
+    world.txt("d.test", Txt::Records(&["v=STSv1; id=a"], 60));
+    world.serve("d.test", Mode::Enforce, 86_400);
+    let cache = world.open_with(Config {
+        refresh_interval: Duration::from_secs(2),
+        ..Config::new("unused")
+    });
+    let d = name("d.test");
+    let _ = cache.policy_for(&d).await;
+    for gets in 2..=100 {
+        world.advance(2);
+        assert_eq!(cache.refresh_due().await, 1);
+        assert_eq!(world.gets(), gets, "past the limits of what mail asks for");
+    }
+    assert_eq!(cache.show(&d).unwrap().refresh_failures, 0);
+    // A new id is fetched for mail as soon as the record is looked at.
+    world.advance(61);
+    world.txt("d.test", Txt::Records(&["v=STSv1; id=b"], 60));
+    let _ = cache.policy_for(&d).await;
+    assert_eq!(world.gets(), 101);
+    // After a failure the host has its five minutes.
+    world.block("d.test");
+    world.advance(2);
+    assert_eq!(cache.refresh_due().await, 1);
+    world.advance(290);
+    assert_eq!(cache.refresh_due().await, 0);
+    assert_eq!(world.gets(), 102);
 }

@@ -101,6 +101,29 @@ async fn an_operator_refreshes_at_once_and_mail_after_forgetting_waits_for_nothi
     assert_eq!(world.gets(), 26);
 }
 
+#[tokio::test]
+async fn a_refresh_that_an_operator_asked_for_and_that_fails_is_told_as_such() {
+    let world = World::new();
+    world.txt("d.test", Txt::Records(&["v=STSv1; id=a"], 60));
+    world.serve("d.test", Mode::Enforce, 86_400);
+    let cache = world.open();
+    let d = name("d.test");
+    let _ = cache.policy_for(&d).await;
+    world.told();
+    world.block("d.test");
+    assert!(!cache.refresh_now(&d).await.confirmed);
+    let told = world.told();
+    assert!(told.contains(&"policy.refresh-failed"), "{told:?}");
+    assert!(!told.contains(&"policy.fetch-failed"), "{told:?}");
+    assert_eq!(cache.stats().refresh_failures, 1);
+    // Of a domain without a policy there is nothing to refresh.
+    world.txt("e.test", Txt::Records(&["v=STSv1; id=a"], 60));
+    world.block("e.test");
+    assert!(!cache.refresh_now(&name("e.test")).await.confirmed);
+    assert!(world.told().contains(&"policy.fetch-failed"));
+    assert_eq!(cache.stats().refresh_failures, 1);
+}
+
 /// Begins something, and lets everything go on until it waits for what a test holds.
 async fn begun<T: Send + 'static>(
     task: impl Future<Output = T> + Send + 'static,

@@ -240,7 +240,9 @@ pub(super) const KEYS: &[Key] = &[
         "policy-cache.refresh-interval",
         Kind::Duration(SECOND, 7 * DAY),
         "How often each stored policy is fetched anew in the background (RFC 8461 section 10.2 \
-         wants it daily).",
+         wants it daily), up to a quarter earlier. A policy with a short max_age is fetched after half of \
+         it, but then no sooner than after ten seconds. After a failure it is five minutes to an hour, however \
+         short the interval is.",
     )
     .default("\"1d\""),
     Key::new(

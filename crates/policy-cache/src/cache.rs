@@ -23,6 +23,7 @@ use crate::event::{EventKind, EventSink, PolicyEvent, StorePart};
 use crate::flight::Flights;
 use crate::jitter::Jitter;
 use crate::lookup::Trigger;
+use crate::refresh::Ends;
 use crate::stats::Counters;
 use crate::store::{Loaded, Store};
 use crate::systemic::Systemic;
@@ -147,6 +148,7 @@ pub(crate) struct Inner {
     pub(crate) background_slots: Semaphore,
     /// The driver has something to look at.
     pub(crate) wake: Notify,
+    pub(crate) ends: Ends,
     pub(crate) index_failure_told: AtomicBool,
     /// Held to read from the append of a row until the book says the same; compaction writes.
     pub(crate) commits: tokio::sync::RwLock<()>,
@@ -221,6 +223,7 @@ impl PolicyCache {
             counters: Counters::default(),
             generation: AtomicU64::new(1),
             wake: Notify::new(),
+            ends: Ends::default(),
             index_failure_told: AtomicBool::new(false),
             commits: tokio::sync::RwLock::new(()),
             orders: tokio::sync::Mutex::new(()),

@@ -421,6 +421,7 @@ impl Inner {
             let interval = self.config.refresh_interval;
             book.schedule
                 .fetched(&domain, stored.life(), interval, jitter);
+            self.ends.add(stored.expires_at);
         }
         self.negatives.write().remove(&domain);
         if substance {

@@ -1,11 +1,12 @@
 //! The driver of background refresh, and what else has to be done from time to time.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mail_types::{Domain, Timestamp};
 use mta_sts::Mode;
+use tokio::sync::Notify;
 
 use crate::book::Entry;
 use crate::cache::{Inner, PolicyCache};
@@ -18,12 +19,32 @@ impl PolicyCache {
     /// Refreshes in the background, tells of expired policies, compacts the journal. Runs until the
     /// future is dropped; what it has begun then goes on.
     pub async fn run(&self) {
+        // A policy host that is slow to answer keeps nobody from being told what has ended.
+        tokio::join!(self.keep_fresh(), self.keep_house());
+    }
+
+    async fn keep_fresh(&self) {
         loop {
             self.refresh_due().await;
-            self.housekeeping().await;
             let pause = self.until_next().min(HOUSEKEEPING_EVERY);
             // A new policy may be due earlier than all others.
             let _ = tokio::time::timeout(pause, self.inner.wake.notified()).await;
+        }
+    }
+
+    async fn keep_house(&self) {
+        loop {
+            self.housekeeping().await;
+            // However many policies end, one walk over all of them each second is enough.
+            tokio::time::sleep(HOUSEKEEPING_LEAST).await;
+            let ends = &self.inner.ends;
+            let end = async {
+                while ends.until(self.inner.now()) > Duration::ZERO {
+                    let pause = ends.until(self.inner.now()).min(HOUSEKEEPING_EVERY);
+                    let _ = tokio::time::timeout(pause, ends.sooner.notified()).await;
+                }
+            };
+            let _ = tokio::time::timeout(HOUSEKEEPING_EVERY, end).await;
         }
     }
 
@@ -102,6 +123,7 @@ impl PolicyCache {
         inner.follow_the_clock(now);
         let mut expired = Vec::new();
         let mut unsaved = Vec::new();
+        let mut soonest = Timestamp::from_millis(u64::MAX);
         {
             let mut book = inner.book.write();
             for entry in book.entries.values_mut() {
@@ -113,7 +135,10 @@ impl PolicyCache {
                         entry.expiry_told = true;
                         expired.push((Arc::clone(policy), entry.expired_before));
                     }
-                } else if entry.unsaved {
+                    continue;
+                }
+                soonest = soonest.min(policy.expires_at);
+                if entry.unsaved {
                     unsaved.push((entry.seq, Arc::clone(policy)));
                 }
             }
@@ -121,6 +146,7 @@ impl PolicyCache {
                 book.schedule.remove(&policy.domain);
             }
             book.purge(now, mono, inner.config.fetch_timeout + BESIDE_FETCH);
+            inner.ends.set(soonest);
         }
         for (policy, before) in expired {
             // What is meant to end by itself (mode none, some minutes' life) is no loss; what ran out before this
@@ -174,6 +200,42 @@ impl PolicyCache {
             Ok(Ok(())) => {}
             Ok(Err(e)) => tracing::error!(error = %e, "the policy journal was not compacted"),
             Err(e) => tracing::error!(error = %e, "the compaction ended unexpectedly"),
+        }
+    }
+}
+
+/// When the first of the policies ends, no later than it does: it may have been fetched again since.
+#[derive(Debug)]
+pub(crate) struct Ends {
+    /// In milliseconds since 1970.
+    soonest: AtomicU64,
+    /// A policy came that ends before all others.
+    sooner: Notify,
+}
+
+impl Ends {
+    /// A policy has come. To be called under the book's lock, as [`Ends::set`].
+    pub(crate) fn add(&self, end: Timestamp) {
+        let end = end.as_millis();
+        if self.soonest.fetch_min(end, Ordering::Relaxed) > end {
+            self.sooner.notify_one();
+        }
+    }
+
+    fn set(&self, end: Timestamp) {
+        self.soonest.store(end.as_millis(), Ordering::Relaxed);
+    }
+
+    fn until(&self, now: Timestamp) -> Duration {
+        Timestamp::from_millis(self.soonest.load(Ordering::Relaxed)).since(now)
+    }
+}
+
+impl Default for Ends {
+    fn default() -> Self {
+        Self {
+            soonest: AtomicU64::new(u64::MAX),
+            sooner: Notify::new(),
         }
     }
 }
@@ -244,5 +306,6 @@ impl Inner {
 
 const BATCH: usize = 256;
 const HOUSEKEEPING_EVERY: Duration = Duration::from_mins(1);
+const HOUSEKEEPING_LEAST: Duration = Duration::from_secs(1);
 /// What a look may take beside the fetch: DNS, and its turn at the disk.
 const BESIDE_FETCH: Duration = Duration::from_mins(1);

@@ -434,3 +434,37 @@ async fn an_interval_of_seconds_is_kept_and_mail_may_still_ask() {
     assert_eq!(cache.refresh_due().await, 0);
     assert_eq!(world.gets(), 102);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_policy_is_told_at_its_time() {
+    for max_age in [9, 100] {
+        let (world, cache) = known().await;
+        let running = tokio::spawn({
+            let cache = cache.clone();
+            async move { cache.run().await }
+        });
+        let second = async || {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            world.advance(1);
+        };
+        for _ in 0..5 {
+            second().await;
+        }
+        // It comes when the next end seems to be a week away.
+        world.txt("soon.test", Txt::Records(&["v=STSv1; id=a"], 60));
+        world.serve("soon.test", Mode::Enforce, max_age);
+        let _ = cache.policy_for(&name("soon.test")).await;
+        world.block("soon.test");
+        let mut seconds = 0;
+        while !world.told().contains(&"policy.expired") {
+            second().await;
+            seconds += 1;
+            assert!(seconds < 1000, "never told");
+        }
+        assert!(
+            (max_age..=max_age + 2).contains(&seconds),
+            "{max_age}: {seconds}"
+        );
+        running.abort();
+    }
+}

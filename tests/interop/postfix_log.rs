@@ -48,8 +48,7 @@ testkit::net_test! {
                 e.text("line").contains(&to) && e.text("line").contains(&status)
             };
             let told = relay.wait_event(wanted, SOON).await;
-            // As Postfix words it: readers of its log find the step.
-            let step = told.text("line").contains(" (in reply to RCPT TO command)) ");
+            let step = told.text("line").contains(" [in reply to RCPT TO command]) ");
             assert_eq!(step, status.contains("bounced"), "{told}");
         }
 

@@ -106,17 +106,17 @@ testkit::net_test! {
         let net = Net::start().await;
         let (_mx, relay, ids) = waiting(&net, &["b@d.test"]).await;
         let id = ids[0].as_str();
-        let held = ok(&relay, &["queue", "hold", id, "0000000000z", id]).await;
+        let held = ok(&relay, &["queue", "hold", id, "00000000000z", id]).await;
         assert_eq!(held.stdout, "1 message\n", "{held:?}");
-        assert!(held.stderr.contains("0000000000z is not in the queue"), "{held:?}");
+        assert!(held.stderr.contains("00000000000z is not in the queue"), "{held:?}");
         let audited = relay.wait_event(
             |e| e.is("admin.action") && e.text("action") == "queue hold", SOON,
         ).await;
         assert_eq!(audited.text("matched"), "1", "{audited}");
-        assert_eq!(audited.text("target"), format!("{id} 0000000000z"), "{audited}");
-        let released = ok(&relay, &["queue", "release", id, "0000000000z", "--json"]).await;
+        assert_eq!(audited.text("target"), format!("{id} 00000000000z"), "{audited}");
+        let released = ok(&relay, &["queue", "release", id, "00000000000z", "--json"]).await;
         let result = released.json();
-        assert_eq!((&result["matched"], &result["unknown"][0]), (&1.into(), &"0000000000z".into()), "{result}");
+        assert_eq!((&result["matched"], &result["unknown"][0]), (&1.into(), &"00000000000z".into()), "{result}");
     }
 
     async fn h10_04_cancel_tells_nobody_and_bounce_tells_the_sender_and_both_are_audited() {
@@ -247,9 +247,9 @@ testkit::net_test! {
         assert!(text.contains("relay.test") && text.contains("1 message (1 deferred)"), "{text}");
 
         for (args, code) in [
-            (vec!["queue", "show", "0000000000z"], 65),
+            (vec!["queue", "show", "00000000000z"], 65),
             (vec!["queue", "show", "not-an-id"], 65),
-            (vec!["queue", "retry", "0000000000z"], 65),
+            (vec!["queue", "retry", "00000000000z"], 65),
             (vec!["queue", "list", "--sender", "org.test"], 64),
             (vec!["queue", "list", "--recipient", "@@"], 64),
             (vec!["queue", "bounce", "--recipient", "foo bar"], 64),
@@ -346,11 +346,11 @@ testkit::net_test! {
         // Who looks where it was is told where to look.
         let gone = relay.cli(&["queue", "show", &ids[2]]).await;
         assert!(gone.stderr.contains(&format!("sealpost explain {}", ids[2])), "{gone:?}");
-        let never = relay.cli(&["queue", "show", "0000000000z"]).await;
+        let never = relay.cli(&["queue", "show", "00000000000z"]).await;
         assert!(never.stderr.contains("says how it ended, if that is remembered"), "{never:?}");
-        let never = relay.cli(&["explain", "0000000000z"]).await;
+        let never = relay.cli(&["explain", "00000000000z"]).await;
         assert_eq!(never.code, Some(65), "{never:?}");
-        assert!(never.stderr.contains("does not remember") && never.stderr.contains("grep 0000000000z /"), "{never:?}");
+        assert!(never.stderr.contains("does not remember") && never.stderr.contains("grep 00000000000z /"), "{never:?}");
     }
 
     async fn h3_32_what_peers_say_cannot_forge_log_lines_or_terminal_codes() {

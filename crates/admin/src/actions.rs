@@ -316,7 +316,7 @@ mod tests {
         let named = ["0000000000B", "0000000000A", "00000000000B", "0000000000A"];
         let ids = each_once(&named.map(str::to_owned)).unwrap();
         let told: Vec<_> = ids.iter().map(QueueId::to_string).collect();
-        assert_eq!(told, ["0000000000B", "0000000000A"]);
+        assert_eq!(told, ["00000000000B", "00000000000A"]);
         assert!(each_once(&["no id".to_owned()]).is_err());
     }
 

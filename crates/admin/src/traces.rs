@@ -92,7 +92,7 @@ mod tests {
     fn what_is_traced_is_named_as_events_name_it() {
         // As Postfix's format writes the id, and as all others do.
         for text in ["00000000000A", "0000000000A"] {
-            assert_eq!(subject(text).unwrap(), "0000000000A");
+            assert_eq!(subject(text).unwrap(), "00000000000A");
         }
         assert_eq!(subject("MX.D.test.").unwrap(), "mx.d.test");
         assert!(subject("no such thing").is_err());

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Names one message in the queue. Prints as 11 characters `[0-9A-Za-z]` that sort (as ASCII)
-/// in order of arrival.
+/// Names one message in the queue. Prints as 12 characters `[0-9A-Za-z]` that sort (as ASCII)
+/// in order of arrival; patterns for Postfix's long ids want as many. The first is a zero, and an id is
+/// read without it, too.
 ///
 /// The number is microseconds since 1970 in the upper 56 bits and a node's tag in the lower 8,
 /// so that several relays that share a log do not collide. The queue makes each id larger than
@@ -14,7 +15,7 @@ pub struct QueueId(u64);
 
 /// The text is not a queue id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a queue id (11 letters and digits, as printed by `queue list`)")]
+#[error("not a queue id (12 letters and digits, as printed by `queue list`)")]
 pub struct QueueIdError;
 
 impl QueueId {
@@ -65,12 +66,7 @@ impl FromStr for QueueId {
     type Err = QueueIdError;
 
     fn from_str(s: &str) -> Result<Self, QueueIdError> {
-        // Lines in Postfix's format have one more zero in front.
-        let s = match s.strip_prefix('0') {
-            Some(rest) if rest.len() == LEN => rest,
-            Some(_) | None => s,
-        };
-        if s.len() != LEN {
+        if s.len() != LEN && s.len() != LEN - 1 {
             return Err(QueueIdError);
         }
         let mut raw = 0u64;
@@ -85,7 +81,8 @@ impl FromStr for QueueId {
     }
 }
 
-const LEN: usize = 11; // 62^11 > 2^64
+/// One more than the number needs: 62^11 > 2^64.
+const LEN: usize = 12;
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 #[cfg(test)]
@@ -106,8 +103,10 @@ mod tests {
         fn text_and_number_agree(a: u64, b: u64) {
             let (x, y) = (QueueId::from_raw(a), QueueId::from_raw(b));
             prop_assert_eq!(x.to_string().parse(), Ok(x));
-            prop_assert_eq!(format!("0{x}").parse(), Ok(x));
-            prop_assert_eq!(format!("00{x}").parse::<QueueId>(), Err(QueueIdError));
+            prop_assert_eq!(x.to_string().len(), 12);
+            prop_assert_eq!(x.to_string()[1..].parse(), Ok(x));
+            prop_assert_eq!(x.to_string()[2..].parse::<QueueId>(), Err(QueueIdError));
+            prop_assert_eq!(format!("0{x}").parse::<QueueId>(), Err(QueueIdError));
             prop_assert_eq!(x.cmp(&y), x.to_string().cmp(&y.to_string()));
         }
 

@@ -58,10 +58,9 @@ impl<'a> PostfixLine<'a> {
         self
     }
 
-    /// Adds a queue id. With a zero in front, since patterns for Postfix's long ids want twelve
-    /// characters; the commands take it so too, and who searches for the id itself finds it.
+    /// Adds a queue id.
     pub fn id(&mut self, id: QueueId) -> &mut Self {
-        self.push(format_args!("0{id}"))
+        self.push(format_args!("{id}"))
     }
 
     /// Adds an address in angle brackets, after `key=` if there is a key. Characters that could end the field early are replaced:

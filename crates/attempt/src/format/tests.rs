@@ -181,7 +181,7 @@ fn json_of_a_delivery_has_tls_and_no_reason() {
 #[test]
 fn postfix_lines_are_what_pflogsumm_counts() {
     let scene = Scene::new();
-    let start = format!("Mar  1 12:00:00 relay.test sealpost/smtp[7]: 0{ID}: to=<Bob@d.test>, ");
+    let start = format!("Mar  1 12:00:00 relay.test sealpost/smtp[7]: {ID}: to=<Bob@d.test>, ");
     let tail = "delay=301, delays=0.04/300/1.5/0";
     assert_eq!(
         line(Format::Postfix, &scene.deferred()),
@@ -219,7 +219,7 @@ fn postfix_lines_are_what_pflogsumm_counts() {
         line(Format::Postfix, &refused),
         format!(
             "{start}relay=mx2.d.test[192.0.2.2]:25, {tail}, dsn=5.1.1, status=bounced \
-             (host mx2.d.test[192.0.2.2] said: 550 5.1.1 No such user [here] foo (in reply to RCPT TO command)) \
+             (host mx2.d.test[192.0.2.2] said: 550 5.1.1 No such user [here] foo [in reply to RCPT TO command]) \
              reason=remote-5xx side=recipient-admin attempt=2\n"
         )
     );
@@ -376,9 +376,9 @@ fn the_life_of_a_message_in_postfix_lines() {
     assert_eq!(
         line(Format::Postfix, &received),
         format!(
-            "{p}smtpd[7]: 0{ID}: client=unknown[192.0.2.9]\n\
-             {p}cleanup[7]: 0{ID}: message-id=<1@s.test>\n\
-             {p}qmgr[7]: 0{ID}: from=<a@s.test>, size=1234, nrcpt=2 (queue active)\n"
+            "{p}smtpd[7]: {ID}: client=unknown[192.0.2.9]\n\
+             {p}cleanup[7]: {ID}: message-id=<1@s.test>\n\
+             {p}qmgr[7]: {ID}: from=<a@s.test>, size=1234, nrcpt=2 (queue active)\n"
         )
     );
     let refused = Refused {
@@ -387,7 +387,7 @@ fn the_life_of_a_message_in_postfix_lines() {
         orig_client: None,
         helo: "c.test",
         listener: "relay",
-        stage: "RCPT",
+        stage: "rcpt",
         cause: RefusedBy::RelayDenied,
         code: 554,
         dsn: EnhancedStatus::permanent(7, 1),
@@ -411,7 +411,7 @@ fn the_life_of_a_message_in_postfix_lines() {
     };
     assert_eq!(
         line(Format::Postfix, &removed),
-        format!("{p}qmgr[7]: 0{ID}: removed\n")
+        format!("{p}qmgr[7]: {ID}: removed\n")
     );
     let dsn = DsnSent {
         at: NOW,
@@ -425,7 +425,7 @@ fn the_life_of_a_message_in_postfix_lines() {
     assert_eq!(
         line(Format::Postfix, &dsn),
         format!(
-            "{p}bounce[7]: 0{ID}: sender non-delivery notification: 000000000001\n\
+            "{p}bounce[7]: {ID}: sender non-delivery notification: 000000000001\n\
              {p}qmgr[7]: 000000000001: from=<>, size=2345, nrcpt=1 (queue active)\n"
         )
     );

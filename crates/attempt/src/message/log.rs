@@ -130,7 +130,7 @@ impl LogEvent for Refused<'_> {
     fn postfix(&self, line: &mut PostfixLine<'_>) {
         line.begin("smtpd")
             .push(format_args!("NOQUEUE: reject: "))
-            .word(&self.stage)
+            .word(&self.stage.to_ascii_uppercase())
             .push(format_args!(" from "))
             .host("", Some(self.client))
             .push(format_args!(": {} {} ", self.code, self.dsn));

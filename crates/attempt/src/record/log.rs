@@ -233,8 +233,9 @@ impl Record<'_> {
                     .host(self.mx.unwrap_or_default(), self.ip)
                     .push(format_args!(" said: "))
                     .clause(reply);
+                // Postfix's round brackets would be the first ones within the clause, which readers take for its end.
                 if let Some(command) = self.in_reply_to {
-                    line.push(format_args!(" (in reply to {command})"));
+                    line.push(format_args!(" [in reply to {command}]"));
                 }
             }
             (Outcome::Expired, None) => {

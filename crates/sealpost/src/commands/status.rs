@@ -490,7 +490,7 @@ mod tests {
         let printed = Printed::default();
         let mut out = Output::to(Box::new(printed.clone()));
         let client = ControlClient::new(socket);
-        let result = explain(&client, "0000000000z", false, &mut out).await;
+        let result = explain(&client, "00000000000z", false, &mut out).await;
         serving.await.unwrap();
         let text = String::from_utf8(printed.0.lock().clone()).unwrap();
         (result, text)
@@ -501,7 +501,7 @@ mod tests {
             |title| serde_json::json!({ "title": title, "paragraphs": [format!("about {title}")] }),
         );
         serde_json::json!({
-            "subject": "0000000000z", "paragraphs": [], "sections": sections.collect::<Vec<_>>(),
+            "subject": "00000000000z", "paragraphs": [], "sections": sections.collect::<Vec<_>>(),
         })
     }
 
@@ -522,7 +522,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_told_stays_told_if_the_message_leaves_the_queue() {
-        let gone = problem(404, "not-found", "message 0000000000z is not in the queue");
+        let gone = problem(404, "not-found", "message 00000000000z is not in the queue");
         let (result, text) = explained([(200, sections_of(&["What happens"])), gone]).await;
         result.unwrap();
         assert!(
@@ -530,7 +530,7 @@ mod tests {
             "{text}"
         );
         // Where nothing was told that is the answer.
-        let gone = || problem(404, "not-found", "message 0000000000z is not in the queue");
+        let gone = || problem(404, "not-found", "message 00000000000z is not in the queue");
         let (result, text) = explained([gone(), gone()]).await;
         let failure: Failure = result.unwrap_err().downcast().unwrap();
         assert_eq!((failure.status, text.as_str()), (Status::Data, ""));

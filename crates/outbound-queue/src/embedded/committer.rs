@@ -6,7 +6,7 @@ use journal::{AppendError, Group, Position, Record};
 use mail_types::QueueId;
 
 use super::index::{Index, RowChange};
-use super::records::{Completed, Waiter, Written, body_file, explain};
+use super::records::{Completed, Waiter, Written, explain};
 use super::shared::{Shared, State};
 use crate::QueueError;
 use crate::disk::encode_row;
@@ -260,7 +260,7 @@ fn answer(waiters: Vec<Waiter>) {
 fn unlink_bodies(shared: &Shared) {
     let unlink = std::mem::take(&mut shared.lock().unlink);
     for id in unlink {
-        if let Err(error) = shared.bodies.remove(&body_file(id)) {
+        if let Err(error) = shared.bodies.remove(&id.short()) {
             // The next start sweeps it.
             tracing::warn!(%id, %error, "the content of a finished message could not be removed");
         }

@@ -8,7 +8,7 @@ use journal::{FailedOperation, Failure, Group, LargeFileWriter, Record, Urgency}
 use mail_types::{Envelope, QueueId};
 use tokio::sync::oneshot;
 
-use super::records::{NewRecord, Written, body_file, message_record};
+use super::records::{NewRecord, Written, message_record};
 use super::shared::{Shared, State};
 use crate::disk::{Large, encode_message};
 use crate::pieces::Pieces;
@@ -42,7 +42,7 @@ impl EmbeddedIncoming {
         let written = blocking(move || {
             let mut file = match file {
                 Some(file) => file,
-                None => shared.bodies.create_below(&body_file(id), reserved)?,
+                None => shared.bodies.create_below(&id.short(), reserved)?,
             };
             let pieces: Vec<&[u8]> = chunks.iter().map(|c| &c[..]).collect();
             file.write(&pieces)?;

@@ -10,7 +10,6 @@ use journal::{Journal, Position};
 use mail_types::QueueId;
 
 use super::index::INDEX;
-use super::records::body_file;
 use crate::disk::Place;
 use crate::state::Stored;
 
@@ -111,8 +110,8 @@ impl Lost {
         let bodies = kept.join("bodies");
         for id in self.large.drain(..) {
             fs::create_dir_all(&bodies)?;
-            let file = directory.join("bodies").join(body_file(id));
-            let beside = bodies.join(body_file(id));
+            let file = directory.join("bodies").join(id.short());
+            let beside = bodies.join(id.short());
             // It stays where it was as well: an older copy of its record may still be found, and with it the message.
             match fs::hard_link(&file, &beside).or_else(|_| fs::copy(&file, &beside).map(|_| ())) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -6,7 +6,6 @@ use journal::{LargeFileSum, ReadError, Urgency};
 use mail_types::QueueId;
 use tokio::sync::oneshot;
 
-use super::records::body_file;
 use super::shared::{Shared, State};
 use crate::body::is_damage;
 use crate::disk::Place;
@@ -324,7 +323,7 @@ pub(super) async fn open_body(shared: Arc<Shared>, id: QueueId) -> Result<Body, 
                     bytes: large.len,
                     crc32: large.crc,
                 };
-                let reader = shared.bodies.read(&body_file(id), Some(sum));
+                let reader = shared.bodies.read(&id.short(), Some(sum));
                 let reader = reader.map_err(|e| fault(e.to_string(), is_damage(&e)))?;
                 return Ok(Body::disk(id, large.len, Box::new(reader)));
             }

@@ -15,12 +15,6 @@ use crate::QueueError;
 use crate::core::Step;
 use crate::disk::{CHANGE, GONE, MESSAGE, Place, STATE, encode_change, encode_gone, encode_state};
 
-/// The name of the file with a large message's content: the id without the zero in front, as it has been since the
-/// first version.
-pub(super) fn body_file(id: QueueId) -> String {
-    id.to_string().split_off(1)
-}
-
 /// What the journal has finished with, in its order. Filled on the journal's thread, which must not
 /// wait for the queue's mutex; emptied by whoever takes that mutex next.
 pub(super) struct Done {

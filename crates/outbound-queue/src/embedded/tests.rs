@@ -9,7 +9,6 @@ use journal::FreeSpace;
 use mail_types::QueueId;
 
 use super::open::{guarded, prepare, recover};
-use super::records::body_file;
 use super::shared::Shared;
 use super::*;
 use crate::conformance::{DELIVERED, at, deferred, ending, put, read, to};
@@ -87,7 +86,7 @@ async fn large_content_has_a_file_that_goes_with_the_message() {
         read(store.open_body(id).await.unwrap()).await.unwrap(),
         body
     );
-    let file = dir.path().join("queue/bodies").join(body_file(id));
+    let file = dir.path().join("queue/bodies").join(id.short());
     let mut bytes = std::fs::read(&file).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     std::fs::write(&file, bytes).unwrap();

@@ -286,7 +286,7 @@ async fn an_index_that_alone_knows_of_mail_is_kept_for_good() {
         }
         let kept = dir.path().join("queue/index.lost-1");
         assert!(kept.join("db").exists());
-        let content = fs::read(kept.join("bodies").join(&all[2].to_string()[1..])).unwrap();
+        let content = fs::read(kept.join("bodies").join(all[2].short())).unwrap();
         assert_eq!(content.len(), 400 << 10);
     }
 }

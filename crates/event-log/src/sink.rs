@@ -8,6 +8,7 @@ use std::path::Path;
 use attempt::{Formatter, LogEvent};
 
 use crate::journald::Journal;
+use crate::writer::Losing;
 
 /// Events that are written together.
 #[derive(Debug, Default)]
@@ -15,12 +16,27 @@ pub(super) struct Batch {
     text: Vec<u8>,
     /// Where each event ends: one may have several lines.
     ends: Vec<usize>,
+    /// Which of them tells of losses, and of which: told again if it is lost itself.
+    tells: Option<(usize, Losing)>,
 }
 
 impl Batch {
     pub(super) fn add(&mut self, formatter: &Formatter, event: &dyn LogEvent) {
         formatter.write(event, &mut self.text);
         self.ends.push(self.text.len());
+    }
+
+    /// An event that tells of these losses.
+    pub(super) fn add_told(&mut self, formatter: &Formatter, event: &dyn LogEvent, of: &Losing) {
+        self.tells = Some((self.ends.len(), of.clone()));
+        self.add(formatter, event);
+    }
+
+    /// What nobody has been told of, as so many of the last events are lost.
+    pub(super) fn untold(&self, lost: u64) -> Option<&Losing> {
+        let (at, losing) = self.tells.as_ref()?;
+        let behind = (self.ends.len() - at) as u64;
+        (lost >= behind).then_some(losing)
     }
 
     /// Octets.
@@ -35,6 +51,7 @@ impl Batch {
     pub(super) fn clear(&mut self) {
         self.text.clear();
         self.ends.clear();
+        self.tells = None;
     }
 
     /// The events that `left` has the end of.
@@ -151,6 +168,7 @@ mod tests {
         Batch {
             text: lines.to_owned(),
             ends: ends.map(|(at, _)| at + 1).collect(),
+            tells: None,
         }
     }
 

@@ -99,8 +99,22 @@ impl EventLog {
         watcher: impl Fn(&dyn LogEvent) + Send + Sync + 'static,
     ) -> io::Result<(Self, Guard)> {
         let Outlet { formatter, sink } = outlet;
+        let log = Self::idle(formatter, Box::new(watcher));
+        let writer = log.clone();
+        std::thread::Builder::new()
+            .name("event-log".to_owned())
+            .spawn(move || {
+                writer.write_all(sink);
+                writer.shared.state.lock().ended = true;
+                writer.shared.over.notify_all();
+            })?;
+        Ok((log.clone(), Guard { log }))
+    }
+
+    /// Without its writer.
+    fn idle(formatter: Formatter, watcher: Box<Watcher>) -> Self {
         let shared = Shared {
-            watcher: Box::new(watcher),
+            watcher,
             state: Mutex::new(State {
                 formatter,
                 buffer: Batch::default(),
@@ -116,18 +130,9 @@ impl EventLog {
             over: Condvar::new(),
             dropped: AtomicU64::new(0),
         };
-        let log = Self {
+        Self {
             shared: Arc::new(shared),
-        };
-        let writer = log.clone();
-        std::thread::Builder::new()
-            .name("event-log".to_owned())
-            .spawn(move || {
-                writer.write_all(sink);
-                writer.shared.state.lock().ended = true;
-                writer.shared.over.notify_all();
-            })?;
-        Ok((log.clone(), Guard { log }))
+        }
     }
 
     /// Says that something happened.
@@ -231,7 +236,16 @@ impl EventLog {
         tracing::error!(%error, events, "the event log cannot be written; events are lost");
         let mut state = self.shared.state.lock();
         let last = state.last;
-        state.lose(last, events, &error.to_string());
+        match batch.untold(events) {
+            // The disk was full again before it was told that it had been: that is one loss, and counted as one.
+            Some(before) => {
+                state.lose(last, events - 1 + before.events, &error.to_string());
+                if let Some(losing) = &mut state.losing {
+                    losing.since = before.since;
+                }
+            }
+            None => state.lose(last, events, &error.to_string()),
+        }
         drop(state);
         self.shared.dropped.fetch_add(events, Ordering::Relaxed);
         false
@@ -253,7 +267,7 @@ impl EventLog {
         let State {
             formatter, buffer, ..
         } = &mut *state;
-        buffer.add(formatter, &resumed);
+        buffer.add_told(formatter, &resumed, &resumed.over);
         drop(state);
         (self.shared.watcher)(&resumed);
         let Losing { events, since, .. } = resumed.over;
@@ -432,6 +446,37 @@ mod tests {
         assert_eq!(read, said - 5 + 1, "each that was kept, and this");
         assert_eq!(log.losing(), None);
         drop(guard);
+    }
+
+    /// What is lost twice in a row is one loss: its count goes on.
+    #[test]
+    fn h9_07_a_disk_that_is_full_again_before_that_was_told_restarts_no_count() {
+        let formatter = Formatter::new(Format::Json, "h.test", "sealpost", 1);
+        let log = EventLog::idle(formatter, Box::new(|_| ()));
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let mut full = Sink::Lines(Lines::new(full));
+        let since = Timestamp::from_secs(7);
+        log.shared.state.lock().lose(since, 5, "full");
+        log.resume(5);
+        assert_eq!(log.losing(), None);
+        log.write(&Said(0));
+        let batch = std::mem::take(&mut log.shared.state.lock().buffer);
+        assert!(!log.pass_on(&mut full, &batch));
+        let losing = log.losing().unwrap();
+        // `log.resumed` itself is told again.
+        assert_eq!((losing.events, losing.since), (6, since));
+        log.resume(6);
+        log.write(&Said(1));
+        let batch = std::mem::take(&mut log.shared.state.lock().buffer);
+        let text = tempfile::NamedTempFile::new().unwrap();
+        let mut file = Sink::Lines(append(text.path()).unwrap());
+        assert!(log.pass_on(&mut file, &batch));
+        assert!(
+            std::fs::read_to_string(text.path())
+                .unwrap()
+                .contains(r#""lost":6"#)
+        );
+        assert_eq!(log.losing(), None);
     }
 
     #[test]

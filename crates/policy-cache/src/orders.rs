@@ -249,10 +249,7 @@ impl PolicyCache {
         stats.soonest_unrefreshed_expiry = book
             .policies()
             .filter(|p| p.mode() != Mode::None && !p.is_expired(now))
-            .filter(|p| {
-                let refresh = book.schedule.get(&p.domain);
-                refresh.is_some_and(|r| r.failures > 0 || r.next <= now)
-            })
+            .filter(|p| book.schedule.is_unrefreshed(&p.domain, now))
             .map(|p| p.expires_at.since(now))
             .min();
         stats

@@ -149,6 +149,12 @@ impl Schedule {
         self.refreshes.get(domain)
     }
 
+    /// Whether it was not refreshed when it should have been. One that has just become due is being fetched.
+    pub(crate) fn is_unrefreshed(&self, domain: &Domain, now: Timestamp) -> bool {
+        let refresh = self.refreshes.get(domain);
+        refresh.is_some_and(|r| r.failures > 0 || r.next + RETRY_MIN <= now)
+    }
+
     pub(crate) fn at_risk(&self) -> usize {
         self.refreshes.values().filter(|r| r.at_risk).count()
     }

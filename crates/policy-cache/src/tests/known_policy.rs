@@ -134,6 +134,18 @@ async fn a2_19_a6_19_a6_20_a7_05_a_new_id_brings_the_new_policy_at_once() {
 }
 
 #[tokio::test]
+async fn a7_01_a_policy_that_is_just_being_refreshed_is_not_behind() {
+    let (world, cache) = known().await;
+    world.advance(cache.until_next().as_secs() + 1);
+    assert_eq!(cache.until_next(), Duration::from_millis(100), "it is due");
+    assert_eq!(cache.stats().soonest_unrefreshed_expiry, None);
+    world.advance(300);
+    assert!(cache.stats().soonest_unrefreshed_expiry.is_some());
+    assert_eq!(cache.refresh_due().await, 1);
+    assert_eq!(cache.stats().soonest_unrefreshed_expiry, None);
+}
+
+#[tokio::test]
 async fn a6_14_an_expired_policy_is_not_applied_and_told_of() {
     let (world, cache) = known().await;
     world.txt("d.test", Txt::Nxdomain);

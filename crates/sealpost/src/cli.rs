@@ -52,7 +52,7 @@ pub(crate) enum Command {
     User(UserCommand),
     /// Say in plain words what happens to a message or a domain, why, and who can do what.
     Explain {
-        /// A queue id (with or without the zero that Postfix's format puts in front) or a domain.
+        /// A queue id or a domain.
         #[arg(value_name = "ID|DOMAIN")]
         subject: String,
         #[command(flatten)]
@@ -151,7 +151,7 @@ pub(crate) enum QueueCommand {
     },
     /// Show a message: envelope, state of each recipient, every attempt.
     Show {
-        /// Its queue id, with or without the zero that Postfix's format puts in front.
+        /// Its queue id.
         id: String,
         #[command(flatten)]
         json: Json,
@@ -364,7 +364,7 @@ pub(crate) struct FilterArgs {
 /// Which messages to act on.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Selection {
-    /// Queue ids, with or without the zero that Postfix's format puts in front: then no filter.
+    /// Queue ids: then no filter.
     #[arg(conflicts_with_all = ["domain", "sender", "recipient", "reason", "side", "state", "older", "attempts_over"])]
     pub ids: Vec<String>,
     #[command(flatten)]

@@ -65,7 +65,13 @@ const WOKEN_EVERY: u64 = 5 * 60 * 1000;
 /// Puts down to us what look-ups without an answer have put down to the domain.
 /// Says whether it has.
 fn blame(found: &mut Findings, resolver: &dyn Resolver) -> bool {
-    let is_by_dns = |reason| matches!(reason, Reason::DnsTemporary | Reason::PolicyLookup);
+    // Addresses may be remembered where TLSA records have to be asked for.
+    let is_by_dns = |reason| {
+        matches!(
+            reason,
+            Reason::DnsTemporary | Reason::PolicyLookup | Reason::DaneLookup
+        )
+    };
     let verdicts = found.verdicts.iter().flatten();
     let mut reasons = verdicts
         .filter_map(|verdict| match verdict {

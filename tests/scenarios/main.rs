@@ -48,6 +48,7 @@ mod policy_told;
 mod pressure;
 mod reasons;
 mod recipients;
+mod refused;
 mod relaying;
 mod reload;
 mod requiretls;

@@ -110,10 +110,11 @@ pub(crate) fn members(metadata: &Metadata) -> Vec<&Package> {
     metadata.workspace_packages()
 }
 
-const PURE: [&str; 13] = [
+const PURE: [&str; 14] = [
     "attempt",
     "dane",
     "dkim",
+    "dns-health",
     "dsn",
     "leases",
     "mail-types",
@@ -148,11 +149,12 @@ const FOR_PURE: [&str; 14] = [
 const FOR_TESTS: [&str; 1] = ["testkit"];
 
 /// Crate, and the workspace's crates that it may use.
-const EDGES: [(&str, &[&str]); 39] = [
+const EDGES: [(&str, &[&str]); 40] = [
     ("mail-types", &[]),
     ("attempt", &["mail-types", "reasons"]),
     ("dane", &["mail-types"]),
     ("dkim", &["mail-types"]),
+    ("dns-health", &[]),
     ("dsn", &["mail-types"]),
     ("mta-sts", &["mail-types"]),
     ("reasons", &["mail-types"]),
@@ -181,7 +183,7 @@ const EDGES: [(&str, &[&str]); 39] = [
         &["clocks", "journal", "mail-types", "mta-sts", "policy-fetch"],
     ),
     ("policy-fetch", &["mail-types", "mta-sts", "tls-words"]),
-    ("resolver", &["mail-types"]),
+    ("resolver", &["dns-health", "mail-types"]),
     ("sendmail", &["mail-types", "submission"]),
     // check-config reads a DKIM key as the daemon does.
     (

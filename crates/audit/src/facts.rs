@@ -39,6 +39,8 @@ pub struct Facts {
 pub enum DnsFault {
     /// Our own name servers answer nobody at all.
     Silent(String),
+    /// They refuse our questions.
+    Refused(String),
     /// DNSSEC cannot be validated here, so that nobody is asked.
     Barred(String),
 }

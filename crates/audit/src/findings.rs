@@ -28,6 +28,7 @@ pub(crate) fn of(facts: &Facts) -> Vec<Finding> {
         found.list.retain(|f| !of_dns(f.kind));
         let (kind, why) = match fault {
             DnsFault::Silent(why) => (Kind::OurResolver, why),
+            DnsFault::Refused(why) => (Kind::OurAccess, why),
             DnsFault::Barred(why) => (Kind::OurDnssec, why),
         };
         let ours = found.finding(kind, None, why);

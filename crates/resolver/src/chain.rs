@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use dns_health::{Counters, Path, Way};
 use hickory_resolver::net::{DnsError as NetDnsError, NetError, NoRecords};
 use hickory_resolver::proto::dnssec::Proof;
 use hickory_resolver::proto::op::{DnsResponse, Message, Query, ResponseCode};
@@ -13,9 +14,8 @@ use mail_types::{Answer, DnsError, HostName, Security};
 
 use crate::anchors::{Anchors, named};
 use crate::config::{BuildError, Config, Dnssec};
-use crate::path::{Eye, IMPATIENT, Path, Probe, Way};
+use crate::path::{Eye, IMPATIENT, Probe};
 use crate::records::printable;
-use crate::stats::Counters;
 use crate::trouble::ours;
 use crate::validate::Validator;
 use crate::wire::{Failure, Want, Wire};
@@ -90,7 +90,7 @@ impl Upstream {
     pub(crate) fn barred(&self) -> Option<String> {
         let ours = self.validator.as_ref();
         let covers_all = ours.is_none_or(|validator| validator.anchors.cover(&Name::root()));
-        match self.probe.way() {
+        match self.probe.way(&self.eye) {
             Way::Barred(why) if covers_all => Some(why),
             Way::Barred(_) | Way::Validated | Way::Plain => None,
         }
@@ -165,7 +165,7 @@ impl Upstream {
         // Looked at once: the path may have become broken since somebody said that we may ask.
         let ours = self.validator.as_ref();
         let way = match ours.is_none_or(|validator| validator.anchors.cover(question.name())) {
-            true => self.probe.way(),
+            true => self.probe.way(&self.eye),
             false => Way::Plain,
         };
         if let Way::Barred(why) = way {
@@ -202,7 +202,7 @@ impl Upstream {
         if ours.is_some_and(|validator| !validator.anchors.cover(name)) {
             return Ok(());
         }
-        match self.probe.obstacle(&self.eye).await {
+        match self.probe.obstacle(&self.eye, name).await {
             None => Ok(()),
             Some(why) => Err(DnsError::Temporary(format!(
                 "{} is not asked for: {why}",

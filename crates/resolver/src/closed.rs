@@ -5,26 +5,24 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use dns_health::Conduct;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 /// What is to be said of these servers, none of which has answered.
-pub(crate) async fn why_silent(servers: &[SocketAddr]) -> String {
-    let looks = servers.iter().map(|server| is_closed(*server));
-    let closed = futures_util::future::join_all(looks).await;
-    let said: Vec<String> = servers
-        .iter()
-        .zip(closed)
-        .map(|(server, closed)| match closed {
-            true => format!(
-                "{}: nothing answers on port {} there (connection refused)",
-                server.ip(),
-                server.port()
-            ),
-            false => format!("{}: no answer in time", server.ip()),
-        })
-        .collect();
-    said.join("; ")
+pub(crate) async fn why(servers: &[(SocketAddr, Conduct)]) -> String {
+    let looks = servers.iter().map(|(server, conduct)| async move {
+        let ip = server.ip();
+        match conduct {
+            Conduct::Refuses => format!("{ip} answers every question with REFUSED"),
+            _ if is_closed(*server).await => {
+                let port = server.port();
+                format!("{ip}: nothing answers on port {port} there (connection refused)")
+            }
+            Conduct::Silent | Conduct::Answers => format!("{ip}: no answer in time"),
+        }
+    });
+    futures_util::future::join_all(looks).await.join("; ")
 }
 
 async fn is_closed(server: SocketAddr) -> bool {
@@ -62,15 +60,21 @@ mod tests {
         let free = std::net::UdpSocket::bind("127.0.0.77:0").unwrap();
         let (open, closed) = (silent.local_addr().unwrap(), free.local_addr().unwrap());
         drop(free);
-        assert_eq!(why_silent(&[open]).await, "127.0.0.1: no answer in time");
-        let said = why_silent(&[closed, open]).await;
-        let port = closed.port();
+        let (open, closed) = ((open, Conduct::Silent), (closed, Conduct::Silent));
+        assert_eq!(why(&[open]).await, "127.0.0.1: no answer in time");
+        let said = why(&[closed, open]).await;
+        let port = closed.0.port();
         assert_eq!(
             said,
             format!(
                 "127.0.0.77: nothing answers on port {port} there (connection refused); \
                  127.0.0.1: no answer in time"
             )
+        );
+        let said = why(&[open, (closed.0, Conduct::Refuses)]).await;
+        assert_eq!(
+            said,
+            "127.0.0.1: no answer in time; 127.0.0.77 answers every question with REFUSED"
         );
     }
 }

@@ -17,20 +17,18 @@ mod diagnose;
 mod dname;
 mod lookup;
 mod path;
+mod presence;
 mod prune;
 mod records;
-mod silence;
-mod stats;
 mod trouble;
 mod validate;
 mod wildcard;
 mod wire;
 
+pub use dns_health::{Absence, BUCKETS, Kind, Outcome, Path, Series, Silence, Stats};
+
 pub use config::{BuildError, Config, Dnssec, Servers};
 pub use lookup::DnsResolver;
-pub use path::Path;
-pub use silence::Silence;
-pub use stats::{BUCKETS, Kind, Outcome, Series, Stats};
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
+use dns_health::{Absence, Kind, Outcome, Path, Silence, Stats};
 use hickory_resolver::proto::rr::RecordType;
 use mail_types::{
     Answer, BoxFuture, DnsError, Domain, HostName, MxRecord, Resolver, Security, TlsaRecord,
@@ -13,10 +14,7 @@ use tokio::sync::watch;
 
 use crate::chain::{Cache, Upstream};
 use crate::config::{BuildError, Config, Dnssec};
-use crate::path::Path;
 use crate::records;
-use crate::silence::Silence;
-use crate::stats::{Kind, Outcome, Stats};
 
 /// Asks the configured name servers and remembers what they said for the TTL.
 pub struct DnsResolver {
@@ -50,11 +48,11 @@ impl DnsResolver {
         self.upstream.look(Duration::ZERO).await;
     }
 
-    /// Whether any name server answers, now and whenever that changes; known from the look-ups that
+    /// Whether any name server serves us, now and whenever that changes; known from the look-ups that
     /// are made and from [`DnsResolver::knock`].
     #[must_use]
     pub fn silence(&self) -> watch::Receiver<Option<Silence>> {
-        self.upstream.wire().quiet()
+        self.upstream.wire().board().subscribe()
     }
 
     /// Why nothing is looked up although name servers answer: DNSSEC cannot be validated here.
@@ -162,10 +160,13 @@ fn both(v6: Answer<Vec<IpAddr>>, v4: Answer<Vec<IpAddr>>) -> Answer<Vec<IpAddr>>
 
 impl Resolver for DnsResolver {
     fn fault(&self) -> Option<String> {
-        let silence = self.silence();
-        let silence = silence.borrow();
-        match &*silence {
-            Some(silence) => Some(format!("No name server has answered us: {}.", silence.why)),
+        match self.upstream.wire().board().silence() {
+            Some(silence) => Some(match silence.how {
+                Absence::Silent => format!("{}.", silence.sentence()),
+                Absence::Refuses | Absence::Both => {
+                    format!("{}; {}.", silence.sentence(), silence.remedy())
+                }
+            }),
             None => self.barred().map(|why| {
                 format!("Nothing is looked up, because DNSSEC cannot be validated here: {why}.")
             }),

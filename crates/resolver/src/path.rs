@@ -8,8 +8,10 @@
 //! 2.1.1): whoever could forge the keys of the root would else switch DANE off.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use dns_health::{Absence, Path, Seen, Way};
 use futures_util::future::join_all;
 use hickory_resolver::net::{DnsError as NetDnsError, NetError};
 use hickory_resolver::proto::dnssec::Proof;
@@ -24,57 +26,20 @@ use crate::trouble::ours;
 use crate::validate::{Memory, Validator, now};
 use crate::wire::{Failure, Want, Wire};
 
-/// What is known about the way to DNSSEC.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Path {
-    /// `dns.dnssec = "off"`: nobody looks.
-    Off,
-    /// No name server has answered yet; why. Look-ups fail until one does.
-    Unknown(String),
-    /// Answers can be validated.
-    Carries,
-    /// They cannot, and never could; why. Everything is [`mail_types::Security::Unchecked`].
-    Unavailable(String),
-    /// They cannot any more; why. Look-ups fail.
-    Broken(String),
-    /// They are signed, and what DNSSEC begins with fails validation; why. Look-ups fail.
-    Bogus(String),
-}
-
 /// The last known state, and who may find out anew.
 pub(crate) struct Probe {
     state: watch::Sender<Path>,
+    /// How many absences of the name servers had ended when answers last said what it is.
+    seen: AtomicU64,
     /// When it was last tried.
     last: Mutex<Option<Instant>>,
-}
-
-/// How to ask.
-#[derive(Debug, PartialEq, Eq)]
-#[must_use]
-pub(crate) enum Way {
-    Validated,
-    Plain,
-    /// Not at all; why.
-    Barred(String),
-}
-
-enum Seen {
-    Carries,
-    /// An answer without signatures, from which nothing can be validated.
-    Strips(String),
-    /// An answer with signatures that do not verify.
-    Bogus(String),
-    /// An error instead of an answer.
-    Refuses(String),
-    Silence(String),
-    /// We could not ask.
-    Ours(String),
 }
 
 impl Probe {
     pub(crate) fn new(start: Path) -> Self {
         Self {
             state: watch::Sender::new(start),
+            seen: AtomicU64::new(0),
             last: Mutex::new(None),
         }
     }
@@ -84,31 +49,26 @@ impl Probe {
     }
 
     /// How a name below the trust anchors is to be asked for at this moment.
-    pub(crate) fn way(&self) -> Way {
-        match &*self.state.borrow() {
-            Path::Carries => Way::Validated,
-            Path::Off | Path::Unavailable(_) => Way::Plain,
-            Path::Unknown(why) | Path::Broken(why) | Path::Bogus(why) => Way::Barred(why.clone()),
-        }
+    pub(crate) fn way(&self, eye: &Eye) -> Way {
+        let state = self.state.borrow();
+        state.way(self.is_stale(eye))
     }
 
-    /// What a look-up has to know before it asks: `Some` text is why it fails.
-    pub(crate) async fn obstacle(&self, eye: &Eye) -> Option<String> {
-        if matches!(
-            *self.state.borrow(),
-            Path::Off | Path::Carries | Path::Unavailable(_)
-        ) {
+    /// Whether the name servers were away since. That DNSSEC is not to be had may then be what one saw of that,
+    /// so that it is looked at before anybody goes without it.
+    fn is_stale(&self, eye: &Eye) -> bool {
+        self.seen.load(Ordering::SeqCst) != eye.ended()
+    }
+
+    /// What a look-up of this name has to know before it asks: `Some` text is why it fails.
+    pub(crate) async fn obstacle(&self, eye: &Eye, name: &Name) -> Option<String> {
+        if matches!(self.way(eye), Way::Validated | Way::Plain) {
             return None;
         }
+        eye.want(name);
         self.look(eye, IMPATIENT).await;
-        match &*self.state.borrow() {
-            Path::Off | Path::Carries | Path::Unavailable(_) => None,
-            Path::Unknown(why) => Some(why.clone()),
-            Path::Broken(why) => Some(format!(
-                "{why}; DNSSEC was there before, so that nothing is believed until it is back"
-            )),
-            Path::Bogus(why) => Some(format!("{why}; nothing is believed until it is mended")),
-        }
+        let state = self.state.borrow();
+        state.obstacle(self.is_stale(eye))
     }
 
     /// Looks, unless somebody has within this time.
@@ -117,33 +77,21 @@ impl Probe {
         if last.is_some_and(|at| at.elapsed() < not_within) || *self.state.borrow() == Path::Off {
             return;
         }
-        let seen = eye.look().await;
+        eye.knock_if_refused().await;
+        let ended = eye.ended();
+        let seen = eye.look(ended).await;
         *last = Some(Instant::now());
+        let is_answer = seen.is_answer();
         self.state.send_if_modified(|state| {
-            let next = next(state, seen);
+            // Both at once: neither counts with what the other was before.
+            if is_answer {
+                self.seen.store(ended, Ordering::SeqCst);
+            }
+            let next = state.next(seen);
             let changed = *state != next;
             *state = next;
             changed
         });
-    }
-}
-
-fn next(state: &Path, seen: Seen) -> Path {
-    match (state, seen) {
-        (Path::Off, _) => Path::Off,
-        (_, Seen::Carries) => Path::Carries,
-        (_, Seen::Bogus(why)) => Path::Bogus(why),
-        (Path::Carries | Path::Broken(_) | Path::Bogus(_), Seen::Strips(why)) => Path::Broken(why),
-        // Without an answer nothing can be validated and look-ups fail by themselves.
-        (
-            Path::Carries | Path::Broken(_) | Path::Bogus(_),
-            Seen::Refuses(_) | Seen::Silence(_) | Seen::Ours(_),
-        ) => state.clone(),
-        (Path::Unknown(_) | Path::Unavailable(_), Seen::Strips(why) | Seen::Refuses(why)) => {
-            Path::Unavailable(why)
-        }
-        (Path::Unknown(_), Seen::Silence(why) | Seen::Ours(why)) => Path::Unknown(why),
-        (Path::Unavailable(_), Seen::Silence(_) | Seen::Ours(_)) => state.clone(),
     }
 }
 
@@ -157,7 +105,60 @@ pub(crate) enum Eye {
 }
 
 impl Eye {
-    async fn look(&self) -> Seen {
+    const fn wire(&self) -> Option<&Wire> {
+        match self {
+            Self::Off => None,
+            Self::Ad(wire) | Self::Ours(wire, _) => Some(wire),
+        }
+    }
+
+    /// How many absences of the name servers have ended.
+    fn ended(&self) -> u64 {
+        self.wire().map_or(0, |wire| wire.board().ended())
+    }
+
+    /// A server that refuses all that has been asked so far may answer for a name that is wanted now.
+    async fn knock_if_refused(&self) {
+        if let Some(wire) = self.wire()
+            && wire
+                .board()
+                .silence()
+                .is_some_and(|s| s.how != Absence::Silent)
+        {
+            wire.knock().await;
+        }
+    }
+
+    fn want(&self, name: &Name) {
+        if let Some(wire) = self.wire() {
+            wire.board().want(name);
+        }
+    }
+
+    /// Who was not served, or not all the time, has not seen that DNSSEC is withheld. A refusal counts if it comes
+    /// again from servers that have answered something else after the first: the first may have been meant for us.
+    async fn look(&self, ended: u64) -> Seen {
+        let mut seen = self.look_once().await;
+        if matches!(seen, Seen::Refused(_)) && self.is_served_since(ended) {
+            seen = self.look_once().await;
+        }
+        match seen {
+            Seen::Refuses(why) | Seen::Refused(why) if !self.is_served_since(ended) => {
+                Seen::Silence(why)
+            }
+            other => other,
+        }
+    }
+
+    fn is_served_since(&self, ended: u64) -> bool {
+        // In this order: an absence that ends in between shows in one of them.
+        let is_silent = self
+            .wire()
+            .is_some_and(|wire| wire.board().silence().is_some());
+        !is_silent && self.ended() == ended
+    }
+
+    async fn look_once(&self) -> Seen {
         match self {
             Self::Off => Seen::Carries,
             Self::Ad(wire) => not_only_silent(wire, look_for_ad(wire).await).await,
@@ -187,6 +188,7 @@ async fn not_only_silent(wire: &Wire, seen: Seen) -> Seen {
     };
     let question = Query::query(Name::root(), RecordType::SOA);
     match wire.query(&question, Want::Nothing).await {
+        // Of a refusal it was found out whether others are answered.
         Ok(_) | Err(Failure::Net(NetError::Dns(_))) => {
             Seen::Refuses(format!("{why}; other questions are answered"))
         }
@@ -264,9 +266,13 @@ fn failed(wire: &Wire, zone: &Name, failure: Failure) -> Seen {
                 wire.whoever()
             ))
         }
-        Failure::Net(NetError::Dns(NetDnsError::ResponseCode(code))) => Seen::Refuses(format!(
-            "{servers} answers {code} when asked for the keys of {zone}"
-        )),
+        Failure::Net(NetError::Dns(NetDnsError::ResponseCode(code))) => {
+            let why = format!("{servers} answers {code} when asked for the keys of {zone}");
+            match code {
+                ResponseCode::Refused => Seen::Refused(why),
+                _ => Seen::Refuses(why),
+            }
+        }
         // A resolver on this host that validates says so.
         Failure::Bogus(why) => Seen::Bogus(format!("the keys of {zone} do not verify: {why}")),
         Failure::Net(e) => silence(wire, &zone, &e),
@@ -281,8 +287,8 @@ fn silence(wire: &Wire, zone: &str, error: &NetError) -> Seen {
             wire.names()
         ));
     }
-    let more = match (wire.silent(), error) {
-        (Some(why), _) => format!(" ({why})"),
+    let more = match (wire.board().silence(), error) {
+        (Some(silence), _) => format!(" ({})", silence.why),
         (None, NetError::Timeout) => String::new(),
         (None, other) => format!(" ({other})"),
     };
@@ -301,58 +307,6 @@ mod tests {
 
     use super::*;
     use crate::anchors::Anchors;
-
-    fn why() -> String {
-        "why".to_owned()
-    }
-
-    fn all() -> [Path; 5] {
-        [
-            Path::Unknown(why()),
-            Path::Carries,
-            Path::Unavailable(why()),
-            Path::Broken(why()),
-            Path::Bogus(why()),
-        ]
-    }
-
-    /// Whether DNSSEC is known to be there, so that nothing goes out as without.
-    fn had(path: &Path) -> bool {
-        matches!(path, Path::Carries | Path::Broken(_) | Path::Bogus(_))
-    }
-
-    #[test]
-    fn a_path_that_carried_once_is_never_given_up() {
-        for state in &all() {
-            for seen in [
-                Seen::Strips(why()),
-                Seen::Refuses(why()),
-                Seen::Silence(why()),
-            ] {
-                assert_eq!(had(state), had(&next(state, seen)), "{state:?}");
-            }
-            assert_eq!(next(state, Seen::Carries), Path::Carries);
-        }
-        // Silence proves nothing, neither for nor against.
-        for state in &all() {
-            assert_eq!(next(state, Seen::Silence(why())), *state);
-        }
-        assert_eq!(
-            next(&Path::Carries, Seen::Strips(why())),
-            Path::Broken(why())
-        );
-        let first = next(&Path::Unknown(String::new()), Seen::Refuses(why()));
-        assert_eq!(first, Path::Unavailable(why()));
-    }
-
-    #[test]
-    fn c4_06_keys_that_do_not_verify_never_pass_for_missing_ones() {
-        for state in &all() {
-            let after = next(state, Seen::Bogus(why()));
-            assert_eq!(after, Path::Bogus(why()), "{state:?}");
-            assert!(matches!(Probe::new(after).way(), Way::Barred(_)));
-        }
-    }
 
     fn wire(servers: Vec<std::net::SocketAddr>) -> Wire {
         Wire::new(&crate::Config {
@@ -393,7 +347,7 @@ mod tests {
             }
         };
         tokio::select! {
-            _ = eye.look() => panic!("nobody answered"),
+            _ = eye.look(0) => panic!("nobody answered"),
             asked = tokio::time::timeout(Duration::from_secs(120), asked) => asked.unwrap(),
         }
     }

@@ -1,5 +1,6 @@
 //! Against a real DNS server on loopback.
 
+mod refused;
 mod trust_ad;
 
 use std::net::{IpAddr, TcpListener, UdpSocket};

@@ -1,11 +1,14 @@
 //! Questions to the name servers and their replies: which server, how often, with which flags.
 
+mod look;
+
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dns_health::Conduct;
 use futures_util::stream::{Stream, StreamExt};
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
@@ -15,13 +18,10 @@ use hickory_resolver::proto::dnssec::Proof;
 use hickory_resolver::proto::op::{
     DnsRequest, DnsRequestOptions, DnsResponse, Query, ResponseCode,
 };
-use hickory_resolver::proto::rr::{Name, RecordType};
 use hickory_resolver::{ConnectionProvider, NameServerPool, PoolContext, TlsConfig};
-use tokio::sync::watch;
 
-use crate::closed::why_silent;
 use crate::config::{BuildError, Config, Dnssec};
-use crate::silence::{Quiet, Silence};
+use crate::presence::Board;
 use crate::trouble::{Trouble, ours};
 
 /// The name servers. Clones share connections.
@@ -36,9 +36,9 @@ struct Inner {
     options: DnsRequestOptions,
     names: String,
     addresses: Vec<SocketAddr>,
-    quiet: Quiet,
-    /// Held by whoever finds out whether that is everybody's silence.
-    asking: tokio::sync::Mutex<()>,
+    board: Board,
+    /// When the last look at who answers began; held by whoever looks.
+    looked: tokio::sync::Mutex<Option<Instant>>,
 }
 
 /// What we want to know about DNSSEC.
@@ -92,8 +92,8 @@ impl Wire {
             options,
             names,
             addresses,
-            quiet: Quiet::new(),
-            asking: tokio::sync::Mutex::new(()),
+            board: Board::new(),
+            looked: tokio::sync::Mutex::default(),
         })))
     }
 
@@ -112,29 +112,14 @@ impl Wire {
         format!("{one_of}{}", self.0.names)
     }
 
-    /// Whether anybody answers.
-    pub(crate) fn quiet(&self) -> watch::Receiver<Option<Silence>> {
-        self.0.quiet.subscribe()
-    }
-
-    /// What is said of the servers, if none has answered.
-    pub(crate) fn silent(&self) -> Option<String> {
-        let quiet = self.0.quiet.subscribe();
-        let silence = quiet.borrow();
-        silence.as_ref().map(|silence| silence.why.clone())
+    /// Whether anybody serves us.
+    pub(crate) fn board(&self) -> &Board {
+        &self.0.board
     }
 
     /// Asks whether anybody answers.
     pub(crate) async fn knock(&self) {
-        let since = Instant::now();
-        match self.0.is_anybody_there().await {
-            Some(true) => self.0.quiet.answered(),
-            Some(false) => {
-                let why = why_silent(&self.0.addresses).await;
-                self.0.quiet.nobody_answered(since, why);
-            }
-            None => {}
-        }
+        self.0.look().await;
     }
 
     pub(crate) async fn query(&self, question: &Query, want: Want) -> Result<DnsResponse, Failure> {
@@ -160,10 +145,7 @@ impl Wire {
 
     /// For the validator: a resolver that validates as well hides bad answers behind SERVFAIL, and
     /// with CD shows them to whoever wants to see for himself (RFC 4035 section 3.2.2).
-    pub(crate) async fn ask_unchecked(
-        &self,
-        mut request: DnsRequest,
-    ) -> Result<DnsResponse, NetError> {
+    pub(crate) async fn ask_unchecked(&self, mut request: DnsRequest) -> Replied {
         let reply = self.0.ask(&request).await;
         if !is_servfail(&reply) {
             return reply;
@@ -178,9 +160,18 @@ impl Wire {
     }
 
     /// Silence is not asked again, nor waited for at length.
-    pub(crate) async fn ask_once(&self, request: &DnsRequest) -> Result<DnsResponse, NetError> {
-        let reply = tokio::time::timeout(BRIEFLY, send(&self.0.all, request)).await;
-        reply.unwrap_or(Err(NetError::Timeout))
+    pub(crate) async fn ask_once(&self, request: &DnsRequest) -> Replied {
+        let mut reply = briefly(&self.0.all, request).await;
+        if conduct(&reply) == Some(Conduct::Refuses) {
+            for server in &self.0.each {
+                let other = briefly(server, request).await;
+                if has_reply(&other) {
+                    return other;
+                }
+                reply = better(reply, other);
+            }
+        }
+        reply
     }
 
     pub(crate) fn options_with_do(&self) -> DnsRequestOptions {
@@ -202,14 +193,14 @@ pub(crate) enum Failure {
     Bogus(String),
 }
 
-fn is_servfail(reply: &Result<DnsResponse, NetError>) -> bool {
+fn is_servfail(reply: &Replied) -> bool {
     let Err(NetError::Dns(NetDnsError::ResponseCode(code))) = reply else {
         return false;
     };
     *code == ResponseCode::ServFail
 }
 
-fn has_reply(reply: &Result<DnsResponse, NetError>) -> bool {
+fn has_reply(reply: &Replied) -> bool {
     matches!(
         reply,
         Ok(_) | Err(NetError::Dns(NetDnsError::NoRecordsFound(_)))
@@ -219,73 +210,79 @@ fn has_reply(reply: &Result<DnsResponse, NetError>) -> bool {
 impl Inner {
     /// hickory takes the first reply for the answer, also one that says SERVFAIL or REFUSED, and
     /// its own retries ask the same servers again. Here such a reply sends the question once to
-    /// each server by itself, and only silence is a reason to repeat it.
-    async fn ask(&self, request: &DnsRequest) -> Result<DnsResponse, NetError> {
+    /// each server by itself, and only silence is a reason to repeat it. What stands against one
+    /// server that refuses is what another says, be it SERVFAIL.
+    async fn ask(&self, request: &DnsRequest) -> Replied {
         let mut result = send(&self.all, request).await;
         for _ in 0..self.retries {
             match &result {
                 Ok(_) | Err(NetError::Dns(_)) => break,
                 Err(error) => {
-                    self.unanswered(error).await;
+                    if ours(error).is_none() {
+                        self.unanswered(Conduct::Silent).await;
+                    }
                     result = send(&self.all, request).await;
                 }
             }
         }
-        match &result {
-            Ok(_) | Err(NetError::Dns(_)) => self.quiet.answered(),
-            Err(error) => self.unanswered(error).await,
-        }
         if matches!(result, Err(NetError::Dns(NetDnsError::ResponseCode(_)))) {
             for server in &self.each {
                 let other = send(server, request).await;
-                if has_reply(&other) {
-                    return other;
+                let is_reply = has_reply(&other);
+                result = better(result, other);
+                if is_reply {
+                    break;
                 }
             }
         }
+        match conduct(&result) {
+            Some(Conduct::Answers) => self.answered(request),
+            Some(absent) => self.unanswered(absent).await,
+            None => {}
+        }
         result
     }
-}
 
-impl Inner {
-    /// A resolver is silent too when a zone's servers are: it is asked something that it knows.
-    async fn unanswered(&self, error: &NetError) {
-        // They were not asked at all.
-        if ours(error).is_some() {
-            return;
-        }
-        let Ok(_asking) = self.asking.try_lock() else {
-            return;
-        };
-        if self.quiet.is_set() {
-            return;
-        }
-        let since = Instant::now();
-        if self.is_anybody_there().await == Some(false) {
-            let why = why_silent(&self.addresses).await;
-            self.quiet.nobody_answered(since, why);
-        }
-    }
-
-    /// `None` if we cannot ask.
-    async fn is_anybody_there(&self) -> Option<bool> {
-        let root = Query::query(Name::root(), RecordType::SOA);
-        let request = DnsRequest::from_query(root, self.options);
-        match tokio::time::timeout(BRIEFLY, send(&self.all, &request)).await {
-            Ok(Ok(_) | Err(NetError::Dns(_))) => Some(true),
-            Ok(Err(error)) if ours(&error).is_some() => None,
-            Ok(Err(_)) | Err(_) => Some(false),
+    fn answered(&self, request: &DnsRequest) {
+        self.board.answered();
+        if let Some(question) = request.queries.first() {
+            self.board.has_answer(question);
         }
     }
 }
 
-async fn send(servers: &Servers, request: &DnsRequest) -> Result<DnsResponse, NetError> {
+/// What a reply shows about who gave it; `None` if nobody was asked.
+fn conduct(reply: &Replied) -> Option<Conduct> {
+    match reply {
+        Err(NetError::Dns(NetDnsError::ResponseCode(ResponseCode::Refused))) => {
+            Some(Conduct::Refuses)
+        }
+        Ok(_) | Err(NetError::Dns(_)) => Some(Conduct::Answers),
+        Err(error) if ours(error).is_some() => None,
+        Err(_) => Some(Conduct::Silent),
+    }
+}
+
+/// Of two replies to one question the one that says more: records or their denial, an error code, REFUSED,
+/// silence.
+fn better(one: Replied, other: Replied) -> Replied {
+    let rank = |reply: &Replied| (!has_reply(reply), conduct(reply).unwrap_or(Conduct::Silent));
+    std::cmp::min_by_key(one, other, rank)
+}
+
+async fn briefly(servers: &Servers, request: &DnsRequest) -> Replied {
+    let reply = tokio::time::timeout(BRIEFLY, send(servers, request)).await;
+    reply.unwrap_or(Err(NetError::Timeout))
+}
+
+async fn send(servers: &Servers, request: &DnsRequest) -> Replied {
     let since = Instant::now();
     let reply = servers.pool.send(request.clone()).first_answer().await;
     reply.map_err(|error| servers.trouble.explain(error, since))
 }
 
-pub(crate) type Reply = Pin<Box<dyn Stream<Item = Result<DnsResponse, NetError>> + Send>>;
+type Replied = Result<DnsResponse, NetError>;
+pub(crate) type Reply = Pin<Box<dyn Stream<Item = Replied> + Send>>;
 
 /// hickory's transports. With `dns.dnssec = "trust-ad"` the AD bit is noted on each record, where
 /// our own verdicts stand too: hickory turns denials into errors, in which the bit is lost.

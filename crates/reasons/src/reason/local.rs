@@ -61,7 +61,7 @@ pub(super) const LOCAL: Entry = Entry {
     clause: "RFC 3463 section 3.4",
     explanation: &[
         "The attempt did not fail at the recipient's side: our disk could not be read or written, our \
-         resolver is down, there are no trust anchors to verify with, or no sockets are left. The detail \
+         resolver is down or refuses to serve this machine, there are no trust anchors to verify with, or no sockets are left. The detail \
          names which.",
         "No message is bounced for this. Status 4.3.1 means that the disk is full, 4.3.5 that something \
          is configured wrongly, 4.3.0 anything else.",

@@ -12,7 +12,7 @@ use audit::{
 };
 use mail_types::{Domain, Resolver};
 use policy_cache::{Clock, SystemClock};
-use resolver::DnsResolver;
+use resolver::{Absence, DnsResolver};
 use settings::Settings;
 use smtp_client::{Connector, Timeouts};
 
@@ -95,8 +95,11 @@ pub(crate) fn auditor(settings: &Settings) -> anyhow::Result<Auditor> {
         fetcher: Arc::new(open::fetcher(settings, &resolver, &roots)?),
         resolver,
         fault: Box::new(move || {
-            let silence = dns.silence().borrow().as_ref().map(|s| s.why.clone());
-            let silent = silence.map(DnsFault::Silent);
+            let silence = dns.silence().borrow().clone();
+            let silent = silence.map(|silence| match silence.how {
+                Absence::Silent => DnsFault::Silent(silence.why),
+                Absence::Refuses | Absence::Both => DnsFault::Refused(silence.why),
+            });
             silent.or_else(|| dns.barred().map(DnsFault::Barred))
         }),
         connector: Connector::new(config, roots),

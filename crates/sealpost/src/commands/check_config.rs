@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use journal::{FreeSpace, free_space};
 use mail_types::Timestamp;
-use resolver::{BuildError, DnsResolver, Path as DnsPath};
+use resolver::{BuildError, DnsResolver, Path as DnsPath, Silence};
 use settings::{Place, Problem, Settings, Severity, Sources, is_local_address, mail_loop_warning};
 use tokio::time::timeout;
 
@@ -232,17 +232,20 @@ async fn dnssec(resolver: &DnsResolver) -> Option<Problem> {
             let _ = timeout(PATIENCE * 2, resolver.knock()).await;
             let silence = resolver.silence();
             let silence = silence.borrow();
-            return silence.as_ref().map(|silence| no_answer(&silence.why));
+            return silence.as_ref().map(nobody);
         }
         DnsPath::Unknown(why) => {
+            if let Some(silence) = &*resolver.silence().borrow() {
+                return Some(nobody(silence));
+            }
             let why = match looked {
                 Ok(()) => why.clone(),
-                Err(_elapsed) => match &*resolver.silence().borrow() {
-                    Some(silence) => silence.why.clone(),
-                    None => format!("{} is silent", resolver.servers()),
-                },
+                Err(_elapsed) => format!("{} is silent", resolver.servers()),
             };
-            return Some(no_answer(&why));
+            return Some(servers(
+                format!("no name server has answered: {why}"),
+                "check that the servers of dns.servers, or else of /etc/resolv.conf, run and answer this host",
+            ));
         }
         DnsPath::Unavailable(why) => {
             format!("DNSSEC does not get here, so that there is no DANE: {why}")
@@ -269,14 +272,20 @@ async fn dnssec(resolver: &DnsResolver) -> Option<Problem> {
     })
 }
 
-fn no_answer(why: &str) -> Problem {
+fn nobody(silence: &Silence) -> Problem {
+    // It stands behind a colon.
+    let mut text = silence.sentence();
+    text.get_mut(..1).map(str::make_ascii_lowercase);
+    servers(text, silence.remedy())
+}
+
+fn servers(message: String, remedy: &str) -> Problem {
     Problem {
         severity: Severity::Warning,
         place: Place::Default,
         key: "dns.servers".to_owned(),
-        message: format!("no name server has answered: {why}"),
-        remedy: "check that the servers of dns.servers, or else of /etc/resolv.conf, run and answer this host"
-            .to_owned(),
+        message,
+        remedy: remedy.to_owned(),
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use attempt::Level;
 use journal::{RealDisk, replace_file};
-use resolver::{DnsResolver, Path as DnsPath};
+use resolver::{Absence, DnsResolver, Path as DnsPath, Silence};
+use tokio::sync::watch;
 
 use super::observe::Observer;
 
@@ -24,21 +25,30 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Tells when no name server answers and when one does again.
+    /// Tells when no name server serves us and when one does again.
     async fn listen(&self) {
         let (resolver, observer) = (&self.resolver, &self.observer);
-        let mut silence = resolver.silence();
+        let mut state = resolver.silence();
         loop {
-            let Ok(found) = silence.wait_for(Option::is_some).await.map(|s| s.clone()) else {
+            if state.wait_for(Option::is_some).await.is_err() {
                 // The sender lives in our resolver.
                 return std::future::pending().await;
-            };
-            let why = found.map(|silence| silence.why).unwrap_or_default();
-            let remedy = "mail that needs DNS waits; see that the servers of dns.servers, or else of \
-                          /etc/resolv.conf, run and answer this host";
-            let fields = [("reason", why.as_str()), ("remedy", remedy)];
-            observer.process("dns.no-answer", Level::Warn, &fields);
-            while silence.borrow_and_update().is_some() {
+            }
+            // Each kind once: what is to be done about it differs.
+            let mut told: Vec<Absence> = Vec::new();
+            loop {
+                let Some(silence) = state.borrow_and_update().clone() else {
+                    break;
+                };
+                if !told.contains(&silence.how) {
+                    told.push(silence.how);
+                    let remedy = format!("mail that needs DNS waits; {}", silence.remedy());
+                    let fields = [
+                        ("reason", silence.why.as_str()),
+                        ("remedy", remedy.as_str()),
+                    ];
+                    observer.process("dns.no-answer", Level::Warn, &fields);
+                }
                 tokio::time::sleep(SOON).await;
                 resolver.knock().await;
             }
@@ -54,8 +64,10 @@ impl Watch {
     /// Looks, tells what changed, remembers success.
     async fn look(&self) {
         let mut path = self.resolver.path();
+        let mut silence = self.resolver.silence();
         let mut told = None;
         loop {
+            silence.mark_unchanged();
             self.resolver.look_at_path().await;
             let state = path.borrow_and_update().clone();
             // Once, even if the reason is put differently the next time.
@@ -73,6 +85,8 @@ impl Watch {
                 () = tokio::time::sleep(pause) => {}
                 // A look-up has seen a change: tell it now. The sender lives in our resolver.
                 _ = path.changed() => {}
+                // Mail waits for this look.
+                () = comes_back(&mut silence) => {}
             }
         }
     }
@@ -121,6 +135,16 @@ impl Watch {
             tracing::error!(%error, "that DNSSEC works here cannot be remembered: after a restart its loss would go unnoticed");
         }
     }
+}
+
+/// Ends when a name server has come back since the state was last looked at.
+async fn comes_back(silence: &mut watch::Receiver<Option<Silence>>) {
+    while silence.changed().await.is_ok() {
+        if silence.borrow_and_update().is_none() {
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 fn memory(data_dir: &Path) -> PathBuf {

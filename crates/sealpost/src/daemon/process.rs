@@ -41,7 +41,7 @@ pub(crate) struct Process<S> {
     pub(crate) told_full: AtomicU32,
     /// What has been wrong since the start, for instance a lost policy store.
     pub(crate) standing: Vec<String>,
-    /// Whether any name server answers.
+    /// Whether any name server serves us.
     pub(crate) dns_silence: watch::Receiver<Option<Silence>>,
     /// Whether DNSSEC reaches us.
     pub(crate) dns_path: watch::Receiver<DnsPath>,
@@ -155,10 +155,7 @@ impl<S: QueueStore> Process<S> {
         closed::tell(&Daemon::listeners(self), &mut ready);
         let is_silent = self.dns_silence.borrow().as_ref().map(|silence| {
             let seconds = silence.since.elapsed().as_secs();
-            let text = format!(
-                "no name server has answered for {seconds} s, so that only what needs no DNS is delivered: {}",
-                silence.why
-            );
+            let text = silence.lasting(seconds);
             ready.delivering.push(text);
         });
         if self.observer.counts.dns_doubted.load(Ordering::Relaxed) {
@@ -183,7 +180,7 @@ impl<S: QueueStore> Process<S> {
                 ready.notes.push(text);
             }
             DnsPath::Unknown(why) if is_silent.is_none() => {
-                let text = format!("no name server has answered yet: {why}");
+                let text = format!("it is not known yet whether DNSSEC gets here: {why}");
                 ready.notes.push(text);
             }
             DnsPath::Unknown(_) | DnsPath::Off | DnsPath::Carries => {}

@@ -64,7 +64,8 @@ impl State {
 
     /// As a validating resolver: the verdict on the whole answer is AD or SERVFAIL.
     fn validated(&self, name: &Name, kind: RecordType, asked: &QuerySeen) -> Option<Reply> {
-        if name.is_root() && kind == RecordType::DNSKEY && !self.verdicts.is_empty() {
+        let asks_for_keys = name.is_root() && kind == RecordType::DNSKEY;
+        if asks_for_keys && self.fault(name, kind).is_none() && !self.verdicts.is_empty() {
             return Some(self.root_key());
         }
         let mut reply = self.reply(name, kind, asked.tcp)?;
@@ -101,13 +102,13 @@ impl State {
         }
     }
 
+    fn fault(&self, name: &Name, kind: RecordType) -> Option<ZoneFault> {
+        let fault = self.faults.get(&(name.clone(), kind)).copied();
+        fault.or(self.fault_all)
+    }
+
     fn reply(&self, name: &Name, kind: RecordType, tcp: bool) -> Option<Reply> {
-        let fault = self
-            .faults
-            .get(&(name.clone(), kind))
-            .copied()
-            .or(self.fault_all);
-        Some(match fault {
+        Some(match self.fault(name, kind) {
             None => self.answer(name, kind, true),
             Some(ZoneFault::CnameOnly) => self.answer(name, kind, false),
             Some(ZoneFault::Drop) => return None,

@@ -19,6 +19,12 @@ pub(super) fn rows() -> Vec<(Kind, Change)> {
             f.record = TxtAnswer::Failed(servfail());
             f.fault = Some(DnsFault::Silent("192.0.2.1: request timed out".into()));
         }),
+        row(Kind::OurAccess, |f| {
+            f.record = TxtAnswer::Failed(servfail());
+            f.fault = Some(DnsFault::Refused(
+                "192.0.2.1 answers every question with REFUSED".into(),
+            ));
+        }),
         row(Kind::OurDnssec, |f| {
             f.record = TxtAnswer::Failed(servfail());
             f.fault = Some(DnsFault::Barred("the keys have expired".into()));

@@ -84,10 +84,12 @@ pub const BUCKETS: [Duration; 8] = [
 
 /// The live counters.
 #[derive(Debug, Default)]
-pub(crate) struct Counters {
+pub struct Counters {
     cells: [[Cell; OUTCOMES.len()]; KINDS.len()],
-    pub(crate) cache_hits: AtomicU64,
-    pub(crate) queries: AtomicU64,
+    /// Questions answered from memory.
+    pub cache_hits: AtomicU64,
+    /// Questions put to a name server.
+    pub queries: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -97,7 +99,8 @@ struct Cell {
 }
 
 impl Counters {
-    pub(crate) fn record(&self, kind: Kind, outcome: Outcome, took: Duration) {
+    /// One look-up has ended.
+    pub fn record(&self, kind: Kind, outcome: Outcome, took: Duration) {
         let cell = &self.cells[kind as usize][outcome as usize];
         let bucket = BUCKETS.partition_point(|bound| *bound < took);
         cell.buckets[bucket].fetch_add(1, Ordering::Relaxed);
@@ -105,7 +108,9 @@ impl Counters {
         cell.micros.fetch_add(micros, Ordering::Relaxed);
     }
 
-    pub(crate) fn snapshot(&self) -> Stats {
+    /// All of them at this moment.
+    #[must_use]
+    pub fn snapshot(&self) -> Stats {
         let mut series = Vec::with_capacity(KINDS.len() * OUTCOMES.len());
         for kind in KINDS {
             for outcome in OUTCOMES {

@@ -1,0 +1,305 @@
+//! Name servers that refuse us, and such as refuse a zone.
+
+use dns_health::Absence;
+
+use super::*;
+use crate::Path;
+
+/// How nobody serves us, and what is said of it.
+fn nobody(resolver: &DnsResolver) -> Option<(Absence, String)> {
+    let silence = resolver.silence().borrow().clone();
+    silence.map(|silence| (silence.how, silence.why))
+}
+
+/// Waits longer for a reply than any takes.
+fn patient(zone: &Zone) -> Config {
+    Config {
+        timeout: 30 * SECOND,
+        limit: 120 * SECOND,
+        ..config(zone)
+    }
+}
+
+/// For silence, which has to be waited out.
+fn brief(zone: &Zone) -> Config {
+    Config {
+        timeout: SECOND,
+        retries: 0,
+        ..patient(zone)
+    }
+}
+
+fn patient_resolver(zone: &Zone) -> DnsResolver {
+    DnsResolver::new(&patient(zone)).unwrap()
+}
+
+fn refuses() -> Option<(Absence, String)> {
+    let why = "127.0.0.1 answers every question with REFUSED".to_owned();
+    Some((Absence::Refuses, why))
+}
+
+#[tokio::test]
+async fn h1_02_a_resolver_that_refuses_us_is_told_from_one_that_refuses_a_zone() {
+    let zone = zone().await;
+    zone.mx("d.test", 10, "mx.d.test")
+        .fault("gone.test", RecordType::MX, ZoneFault::Refused);
+    let resolver = patient_resolver(&zone);
+    let said = temporary(resolver.mx(&domain("gone.test")).await);
+    assert!(said.contains("REFUSED for gone.test"), "{said}");
+    assert_eq!((nobody(&resolver), resolver.fault()), (None, None));
+
+    zone.fault_all(ZoneFault::Refused);
+    temporary(resolver.mx(&domain("d.test")).await);
+    assert_eq!(nobody(&resolver), refuses());
+    let fault = resolver.fault().unwrap();
+    assert!(
+        fault.starts_with("The name servers refuse our questions: 127.0.0.1 "),
+        "{fault}"
+    );
+    assert!(
+        fault.contains("allow-recursion") && fault.contains("access-control"),
+        "{fault}"
+    );
+    resolver.knock().await;
+    assert_eq!(
+        nobody(&resolver),
+        refuses(),
+        "nor does it answer who knocks"
+    );
+
+    // An error is an answer, and so is a denial.
+    for (fault, name) in [
+        (ZoneFault::ServFail, "d.test"),
+        (ZoneFault::NxDomain, "e.test"),
+    ] {
+        zone.fault_all(ZoneFault::Refused);
+        let _ = resolver.mx(&domain("x.test")).await;
+        assert_eq!(nobody(&resolver), refuses());
+        zone.fault_all(fault);
+        let _ = resolver.mx(&domain(name)).await;
+        assert_eq!(nobody(&resolver), None, "{fault:?}");
+    }
+    zone.fault_all(ZoneFault::Refused);
+    let _ = resolver.mx(&domain("x.test")).await;
+    zone.heal_all();
+    resolver.knock().await;
+    assert_eq!(nobody(&resolver), None);
+}
+
+/// One for the inside of a network.
+#[tokio::test]
+async fn h1_02_a_resolver_that_refuses_the_root_and_serves_a_zone_does_not_refuse_us() {
+    let zone = zone().await;
+    zone.mx("in.test", 10, "mx.in.test")
+        .fault("", RecordType::SOA, ZoneFault::Refused);
+    for name in ["out.test", "x.out.test", "far.test"] {
+        zone.fault(name, RecordType::MX, ZoneFault::Refused);
+    }
+    let resolver = patient_resolver(&zone);
+    resolver.mx(&domain("in.test")).await.unwrap();
+    // Again and again: it does not change with what is asked.
+    for _ in 0..3 {
+        for name in ["out.test", "x.out.test", "far.test"] {
+            temporary(resolver.mx(&domain(name)).await);
+            assert_eq!(nobody(&resolver), None, "{name}");
+        }
+    }
+    // What it has answered last is refused as well now: so is everything.
+    zone.fault_all(ZoneFault::Refused);
+    temporary(resolver.mx(&domain("out.test")).await);
+    assert_eq!(nobody(&resolver), refuses());
+    // Only the zone that it serves is answered.
+    zone.heal_all()
+        .fault("", RecordType::SOA, ZoneFault::Refused);
+    resolver.knock().await;
+    assert_eq!(nobody(&resolver), None);
+}
+
+#[tokio::test]
+async fn h1_02_of_two_servers_each_is_judged() {
+    let (one, other) = (zone().await, Zone::start_on("127.0.0.2:0").await);
+    for zone in [&one, &other] {
+        zone.mx("d.test", 10, "mx.d.test");
+    }
+    let with = Config {
+        servers: Servers::List(vec![one.address(), other.address()]),
+        cache_size: 0,
+        ..brief(&one)
+    };
+    let resolver = DnsResolver::new(&with).unwrap();
+    one.fault_all(ZoneFault::Refused);
+    for _ in 0..5 {
+        resolver.mx(&domain("d.test")).await.unwrap();
+        assert_eq!(nobody(&resolver), None);
+    }
+    // What one says of a domain that the other refuses is said.
+    other.fault("e.test", RecordType::MX, ZoneFault::ServFail);
+    for _ in 0..5 {
+        let said = temporary(resolver.mx(&domain("e.test")).await);
+        assert!(said.contains("SERVFAIL for e.test"), "{said}");
+        assert_eq!(nobody(&resolver), None);
+    }
+    other.heal_all().fault_all(ZoneFault::Drop);
+    temporary(resolver.mx(&domain("d.test")).await);
+    let why = "127.0.0.1 answers every question with REFUSED; 127.0.0.2: no answer in time";
+    assert_eq!(nobody(&resolver), Some((Absence::Both, why.to_owned())));
+    other.fault_all(ZoneFault::Refused);
+    resolver.knock().await;
+    let why = "127.0.0.1 answers every question with REFUSED; 127.0.0.2 answers every question with REFUSED";
+    assert_eq!(nobody(&resolver), Some((Absence::Refuses, why.to_owned())));
+    other.heal_all();
+    resolver.mx(&domain("d.test")).await.unwrap();
+    assert_eq!(nobody(&resolver), None);
+}
+
+#[tokio::test]
+async fn h1_02_two_kinds_of_outage_in_turn_are_each_told() {
+    let zone = zone().await;
+    let resolver = DnsResolver::new(&brief(&zone)).unwrap();
+    let how = || nobody(&resolver).map(|(how, _)| how);
+    for _ in 0..2 {
+        zone.fault_all(ZoneFault::Drop);
+        temporary(resolver.mx(&domain("d.test")).await);
+        assert_eq!(how(), Some(Absence::Silent));
+        assert!(
+            resolver
+                .fault()
+                .unwrap()
+                .starts_with("No name server has answered us")
+        );
+        zone.fault_all(ZoneFault::Refused);
+        temporary(resolver.mx(&domain("d.test")).await);
+        assert_eq!(how(), Some(Absence::Refuses));
+    }
+}
+
+/// None of them blames the domain, and the servers are not asked by each who may be asked.
+#[tokio::test]
+async fn h1_02_look_ups_that_fail_together_say_the_same() {
+    let zone = zone().await;
+    zone.mx("d.test", 10, "mx.d.test");
+    let resolver = Arc::new(patient_resolver(&zone));
+    resolver.mx(&domain("d.test")).await.unwrap();
+    zone.fault_all(ZoneFault::Refused).forget_queries();
+    let mut tasks = tokio::task::JoinSet::new();
+    for i in 0..100 {
+        let resolver = Arc::clone(&resolver);
+        tasks.spawn(async move {
+            temporary(resolver.mx(&domain(&format!("d{i}.test"))).await);
+            resolver.fault()
+        });
+    }
+    while let Some(fault) = tasks.join_next().await {
+        let fault = fault.unwrap();
+        assert!(fault.is_some_and(|why| why.contains("REFUSED")));
+    }
+    let looks = zone.count("", RecordType::SOA);
+    assert!((1..=2).contains(&looks), "{looks}");
+
+    // Nor do they if it is but their domain that is refused.
+    zone.heal_all().forget_queries();
+    resolver.knock().await;
+    for i in 0..100 {
+        zone.fault(&format!("d{i}.test"), RecordType::MX, ZoneFault::Refused);
+    }
+    for i in 0..100 {
+        let resolver = Arc::clone(&resolver);
+        tasks.spawn(async move {
+            temporary(resolver.mx(&domain(&format!("d{i}.test"))).await);
+            resolver.fault()
+        });
+    }
+    while let Some(fault) = tasks.join_next().await {
+        assert_eq!(fault.unwrap(), None);
+    }
+}
+
+fn signed(zone: &Zone) -> DnsResolver {
+    zone.secure("d.test").mx("d.test", 10, "mx.d.test");
+    DnsResolver::new(&Config {
+        dnssec: Dnssec::TrustAd,
+        ..brief(zone)
+    })
+    .unwrap()
+}
+
+/// Whoever took the refusal for a path without DNSSEC would let mail go without DANE.
+#[tokio::test]
+async fn h1_02_c4_06_a_refusal_at_the_start_does_not_switch_dnssec_off() {
+    let zone = zone().await;
+    let resolver = signed(&zone);
+    zone.fault_all(ZoneFault::Refused);
+    let path = resolver.path();
+    for _ in 0..2 {
+        resolver.look_at_path().await;
+        assert!(matches!(&*path.borrow(), Path::Unknown(_)), "{path:?}");
+    }
+    temporary(resolver.mx(&domain("d.test")).await);
+    assert_eq!(nobody(&resolver), refuses());
+    // It serves us again, which somebody notices before DNSSEC was looked for.
+    zone.heal_all();
+    resolver.knock().await;
+    assert_eq!(nobody(&resolver), None);
+    assert!(resolver.fault().is_some(), "still not known");
+    resolver.look_at_path().await;
+    assert_eq!(*path.borrow(), Path::Carries);
+    let found = resolver.mx(&domain("d.test")).await.unwrap();
+    assert_eq!(found.security, Security::Secure);
+}
+
+/// No look-up is made on what was seen of the path before an outage.
+#[tokio::test]
+async fn h1_02_c4_06_a_path_without_dnssec_is_looked_at_anew_after_an_outage() {
+    for outage in [ZoneFault::Refused, ZoneFault::Drop] {
+        let zone = zone().await;
+        let resolver = signed(&zone);
+        zone.fault("", RecordType::DNSKEY, ZoneFault::Refused);
+        resolver.look_at_path().await;
+        assert!(matches!(&*resolver.path().borrow(), Path::Unavailable(_)));
+        assert_eq!((nobody(&resolver), resolver.fault()), (None, None));
+        zone.fault_all(outage);
+        temporary(resolver.mx(&domain("x.test")).await);
+        assert!(nobody(&resolver).is_some());
+        zone.heal_all();
+        resolver.knock().await;
+        let found = resolver.mx(&domain("d.test")).await;
+        // If somebody has looked a moment ago, nobody looks; and mail waits.
+        assert!(
+            found
+                .as_ref()
+                .map_or(true, |f| f.security == Security::Secure),
+            "{found:?}"
+        );
+        resolver.look_at_path().await;
+        let found = resolver.mx(&domain("d.test")).await.unwrap();
+        assert_eq!(found.security, Security::Secure);
+    }
+}
+
+/// It refuses the keys, and always will; the name that is wanted shows that it does not refuse us.
+#[tokio::test]
+async fn h1_02_c4_06_a_resolver_that_refuses_the_root_and_its_keys_is_used() {
+    let zone = zone().await;
+    let resolver = signed(&zone);
+    for kind in [RecordType::SOA, RecordType::DNSKEY] {
+        zone.fault("", kind, ZoneFault::Refused);
+    }
+    let path = resolver.path();
+    let found = resolver.mx(&domain("d.test")).await;
+    assert!(found.is_ok(), "{found:?}");
+    assert!(matches!(&*path.borrow(), Path::Unavailable(_)), "{path:?}");
+    assert_eq!((nobody(&resolver), resolver.fault()), (None, None));
+
+    // The same if it was looked at before anybody wanted a name.
+    let later = DnsResolver::new(&Config {
+        dnssec: Dnssec::TrustAd,
+        ..patient(&zone)
+    })
+    .unwrap();
+    later.look_at_path().await;
+    assert!(matches!(&*later.path().borrow(), Path::Unknown(_)));
+    let _ = later.mx(&domain("d.test")).await;
+    later.look_at_path().await;
+    assert!(matches!(&*later.path().borrow(), Path::Unavailable(_)));
+    later.mx(&domain("d.test")).await.unwrap();
+}

@@ -1,0 +1,92 @@
+//! Who serves us at all. A resolver is silent too when a zone's servers are, and REFUSED may be about one zone:
+//! whoever did not get an answer asks for what ought to be known.
+
+use std::time::Instant;
+
+use dns_health::{Absence, Conduct};
+use futures_util::future::join_all;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use hickory_resolver::proto::op::{DnsRequest, Query};
+use hickory_resolver::proto::rr::{Name, RecordType};
+
+use super::{Inner, Servers, briefly, conduct};
+use crate::closed::why;
+
+impl Inner {
+    /// A question has just ended so. Whoever comes while somebody looks waits for what is found: so all who
+    /// failed together say the same. A look that had begun before our question failed does not count.
+    pub(super) async fn unanswered(&self, reply: Conduct) {
+        let failed = Instant::now();
+        if self.board.explains(reply) {
+            return;
+        }
+        let mut looked = self.looked.lock().await;
+        if looked.is_some_and(|began| began >= failed) || self.board.explains(reply) {
+            return;
+        }
+        let began = Instant::now();
+        self.look().await;
+        // Only now: a look that its caller had no time for did not find anything.
+        *looked = Some(began);
+    }
+
+    /// Finds out whom all servers serve, and notes it.
+    pub(super) async fn look(&self) {
+        let began = Instant::now();
+        let Some(servers) = self.conducts().await else {
+            return;
+        };
+        match Absence::of(&servers) {
+            None => self.board.answered(),
+            Some(how) => {
+                let addresses = self.addresses.iter().copied();
+                let servers: Vec<_> = addresses.zip(servers).collect();
+                let why = why(&servers).await;
+                self.board.nobody_answered(began, how, why);
+            }
+        }
+    }
+
+    /// What each server does; `None` if we cannot ask. The root's SOA record is what every resolver knows. One
+    /// that refuses it may be there for the inside of a network only, and is asked for more.
+    async fn conducts(&self) -> Option<Vec<Conduct>> {
+        let root = Query::query(Name::root(), RecordType::SOA);
+        let said = self.ask_all(&[root]).await?;
+        if Absence::of(&said).is_none() || !said.contains(&Conduct::Refuses) {
+            return Some(said);
+        }
+        let more = self.ask_all(&self.board.witnesses()).await?;
+        Some(said.into_iter().zip(more).map(|(a, b)| a.min(b)).collect())
+    }
+
+    /// The first that answers is enough: nobody waits for the others then.
+    async fn ask_all(&self, questions: &[Query]) -> Option<Vec<Conduct>> {
+        let servers = match self.each.as_slice() {
+            [] => std::slice::from_ref(&self.all),
+            each => each,
+        };
+        let asked = servers.iter().enumerate();
+        let asked =
+            asked.map(|(i, server)| async move { (i, self.ask_for(server, questions).await) });
+        let mut asked: FuturesUnordered<_> = asked.collect();
+        let mut said = vec![Some(Conduct::Silent); servers.len()];
+        while let Some((i, conduct)) = asked.next().await {
+            if conduct == Some(Conduct::Answers) {
+                return Some(vec![Conduct::Answers; servers.len()]);
+            }
+            if let Some(entry) = said.get_mut(i) {
+                *entry = conduct;
+            }
+        }
+        said.into_iter().collect()
+    }
+
+    async fn ask_for(&self, server: &Servers, questions: &[Query]) -> Option<Conduct> {
+        let replies = questions.iter().map(|question| async move {
+            let request = DnsRequest::from_query(question.clone(), self.options);
+            conduct(&briefly(server, &request).await)
+        });
+        let replies: Option<Vec<_>> = join_all(replies).await.into_iter().collect();
+        replies.map(Conduct::overall)
+    }
+}

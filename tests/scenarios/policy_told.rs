@@ -133,13 +133,23 @@ testkit::net_test! {
             let id = relay.send("a@org.test", &[&format!("b@{domain}")], MESSAGE).await;
             sent(&relay, &id).await;
         }
+        // A policy of mode none promises nothing that a failure could take away.
+        net.zone.mail_domain("none.test", "mx.none.test", "127.0.0.40");
+        let _mx = net.peer("mx.none.test", "127.0.0.40").await;
+        net.zone.mta_sts("none.test", "1", POLICY_HOST);
+        net.host.none("none.test");
+        let id = relay.send("a@org.test", &["b@none.test"], MESSAGE).await;
+        sent(&relay, &id).await;
         // What was answered is forgotten with the process; the policies are not.
         relay.terminate(SOON).await;
         net.zone.remove("_mta-sts.gone.test", RecordType::TXT);
         net.zone.txt("_mta-sts.twice.test", "v=STSv1; id=2;");
         net.zone.fault("_mta-sts.silent.test", RecordType::TXT, ZoneFault::ServFail);
         net.zone.mta_sts("moved.test", "2", POLICY_HOST);
-        net.host.fault("moved.test", PolicyFault::Status(404));
+        net.zone.mta_sts("none.test", "2", POLICY_HOST);
+        for domain in ["moved.test", "none.test"] {
+            net.host.fault(domain, PolicyFault::Status(404));
+        }
         relay.restart().await;
         let seen = relay.events().len();
         for (domain, cause) in domains.iter().zip(["NXDOMAIN", "record", "failed", "404"]) {
@@ -152,13 +162,11 @@ testkit::net_test! {
             assert!(!told.text("expires_at").is_empty(), "{told}");
             assert_eq!((event.at("/policies/0/from"), event.at("/policies/0/id")), (&"cache".into(), &"1".into()));
         }
-        // A policy of mode none promises nothing that a failure could take away.
-        net.zone.mail_domain("none.test", "mx.none.test", "127.0.0.40");
-        let _mx = net.peer("mx.none.test", "127.0.0.40").await;
-        net.zone.mta_sts("none.test", "1", POLICY_HOST);
-        net.host.none("none.test");
         let id = relay.send("a@org.test", &["b@none.test"], MESSAGE).await;
         sent(&relay, &id).await;
+        assert_eq!(net.host.count("none.test"), 2, "it was looked at as well");
+        let of_none = |e: &Event| e.is("policy.fallback-to-cache") && e.text("domain") == "none.test";
+        assert!(!relay.events().iter().any(of_none), "{}", relay.story());
     }
 
     async fn h2_24_a_pattern_for_a_whole_top_level_domain_is_taken_and_told_of() {

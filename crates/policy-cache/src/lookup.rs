@@ -507,7 +507,9 @@ impl Inner {
         // Read again: a fetch for another purpose may have replaced it meanwhile.
         match self.stored(domain) {
             Some(policy) => {
-                if let Some(cause) = &fallback {
+                // One of mode none promises nothing that this could take away (row A6-23).
+                let tells = policy.mode() != Mode::None;
+                if let Some(cause) = fallback.as_ref().filter(|_| tells) {
                     let cause = cause.clone();
                     self.tell_of(&policy, EventKind::FallbackToCache { cause });
                 }

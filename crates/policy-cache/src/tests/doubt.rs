@@ -145,3 +145,41 @@ async fn h8_01_a_clock_that_was_steady_for_two_hours_holds_nobody_up_any_more() 
         assert_eq!(mode(&cache.policy_for(&domain).await), Some(Mode::Enforce));
     }
 }
+
+/// What was fetched in what is now the future keeps the life that it had left, also over a restart.
+#[tokio::test]
+async fn h8_02_a_policy_lives_no_longer_for_a_clock_that_was_set_back() {
+    const WEEK: u64 = 7 * 86_400;
+    let world = World::new();
+    world.skew.store(YEAR, Ordering::Relaxed);
+    let cache = world.open();
+    world.txt("d.test", Txt::Records(&["v=STSv1; id=a"], 60));
+    world.serve("d.test", Mode::Enforce, WEEK);
+    let domain = name("d.test");
+    assert_eq!(mode(&cache.policy_for(&domain).await), Some(Mode::Enforce));
+    let life = |cache: &PolicyCache| {
+        let policy = cache.show(&domain).unwrap().policy.unwrap();
+        (policy.fetched_at.as_secs(), policy.expires_at.as_secs())
+    };
+    let fetched = START + YEAR;
+    assert_eq!(life(&cache), (fetched, fetched + WEEK));
+    world.advance(3600);
+    world.skew.store(0, Ordering::Relaxed);
+    cache.housekeeping().await;
+    assert_eq!(life(&cache), (fetched, fetched + WEEK), "still doubted");
+    assert!(cache.accept_clock("the test"));
+    cache.housekeeping().await;
+    assert_eq!(life(&cache), (START, START + WEEK), "moved by the year");
+    cache.housekeeping().await;
+    assert_eq!(life(&cache), (START, START + WEEK), "and by it once");
+    drop(cache);
+    let cache = world.open();
+    assert_eq!(life(&cache), (START, START + WEEK), "and on disk");
+    // Nobody can be asked: it ends when it would have ended.
+    world.txt("d.test", Txt::Servfail);
+    world.block("d.test");
+    world.advance(WEEK - 3601);
+    assert_eq!(mode(&cache.policy_for(&domain).await), Some(Mode::Enforce));
+    world.advance(1);
+    assert_eq!(mode(&cache.policy_for(&domain).await), None);
+}

@@ -191,6 +191,30 @@ async fn a7_01_a7_02_no_alert_for_what_is_meant_to_end_by_itself() {
 }
 
 #[tokio::test]
+async fn a4_19_an_unchanged_id_renews_nothing() {
+    let (world, cache) = known().await;
+    world.block("d.test");
+    let (gets, ends) = (world.gets(), START + 7 * DAY);
+    for day in 1..7 {
+        world.now.store(START + day * DAY, Ordering::Relaxed);
+        let got = cache.policy_for(&name("d.test")).await;
+        let Outcome::Policy(applied) = got.outcome else {
+            panic!("day {day}: {:?}", got.outcome)
+        };
+        assert_eq!((applied.from, applied.fallback), (Origin::Cache, None));
+        assert_eq!(applied.policy.expires_at.as_secs(), ends, "day {day}");
+    }
+    assert_eq!(world.gets(), gets, "the id was all that was asked for");
+    assert_eq!(world.txt_queries(), 7);
+    world.now.store(ends - 1, Ordering::Relaxed);
+    let got = cache.policy_for(&name("d.test")).await;
+    assert_eq!(mode(&got), Some(Mode::Enforce));
+    world.now.store(ends, Ordering::Relaxed);
+    let got = cache.policy_for(&name("d.test")).await;
+    assert_eq!(mode(&got), None, "{got:?}");
+}
+
+#[tokio::test]
 async fn a4_18_a4_19_only_a_fetch_renews_and_it_needs_no_record() {
     let (world, cache) = known().await;
     world.txt("d.test", Txt::Nxdomain);

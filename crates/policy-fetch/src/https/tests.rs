@@ -29,6 +29,8 @@ enum Behaviour {
     SendAndCut(Vec<u8>),
     /// Sends this and then nothing.
     SendAndStall(Vec<u8>),
+    /// Sends this and then an octet every 20 ms, without end.
+    Drip(Vec<u8>),
     /// Accepts TCP and never speaks TLS; each connection is one of the requests.
     NoTls,
     /// Accepts TCP, begins TLS after that time, and sends this.
@@ -168,6 +170,14 @@ async fn serve(
                 let _ = tls.flush().await;
                 held.push(tls.into_inner().0);
             }
+            Behaviour::Drip(bytes) => {
+                let mut sent = tls.write_all(bytes).await;
+                while sent.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    sent = tls.write_all(b"x").await;
+                    let _ = tls.flush().await;
+                }
+            }
             Behaviour::NoTls | Behaviour::Raw(_) => {}
         }
     }
@@ -286,7 +296,7 @@ async fn a4_06_a4_07_h2_13_h2_15_h2_28_status() {
 }
 
 #[tokio::test]
-async fn a3_04_h2_12_h2_14_headers() {
+async fn a3_04_h2_11_h2_12_h2_14_headers() {
     let html = cause_of(Behaviour::Send(ok("Content-Type: text/html\r\n", POLICY))).await;
     assert_eq!(html, FetchError::MediaType(Some("text/html".into())));
     let missing = cause_of(Behaviour::Send(ok("", POLICY))).await;
@@ -296,7 +306,10 @@ async fn a3_04_h2_12_h2_14_headers() {
     assert_eq!(coded, FetchError::ContentEncoding("gzip".into()));
     let many = "X-A: b\r\n".repeat(10_000) + PLAIN;
     let many = cause_of(Behaviour::Send(ok(&many, POLICY))).await;
-    assert!(matches!(many, FetchError::BadHttp(_)), "H2-11: {many:?}");
+    assert!(matches!(many, FetchError::BadHttp(_)), "{many:?}");
+    let large = format!("X-A: {}\r\n{PLAIN}", "b".repeat(1 << 20));
+    let large = cause_of(Behaviour::Send(ok(&large, POLICY))).await;
+    assert!(matches!(large, FetchError::BadHttp(_)), "{large:?}");
     let garbage = cause_of(Behaviour::Send(b"220 mx.d.test ESMTP\r\n\r\n".to_vec())).await;
     assert!(matches!(garbage, FetchError::BadHttp(_)), "{garbage:?}");
 }
@@ -316,6 +329,21 @@ async fn a4_13_h2_09_h2_10_size() {
     let endless = cause_of(Behaviour::SendAndStall(endless.into())).await;
     assert_eq!(endless, FetchError::Oversize);
     assert_eq!(endless.result_type(), ResultType::StsPolicyInvalid);
+    let (length, many) = (POLICY.len(), "X-A: b\r\n".repeat(100_000));
+    let long = format!("X-A: {}\r\n", "b".repeat(1 << 20));
+    for trailers in [many, long] {
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\n{PLAIN}Transfer-Encoding: chunked\r\n\r\n\
+             {length:x}\r\n{POLICY}\r\n0\r\n{trailers}"
+        );
+        let answer = cause_of(Behaviour::SendAndStall(answer.into())).await;
+        // At once, not at the deadline.
+        let ended = matches!(
+            answer,
+            FetchError::BadHttp(_) | FetchError::BodyIncomplete { .. }
+        );
+        assert!(ended, "{answer:?}");
+    }
 }
 
 #[tokio::test]
@@ -337,10 +365,15 @@ async fn h2_17_h2_18_a_cut_body_is_no_policy() {
         FetchError::BodyIncomplete { bytes },
         "shorter than announced"
     );
+    // Longer than announced: what was announced is all there is, and that is no policy.
+    let cut_at = POLICY.find("max_age").unwrap();
+    let lies = format!("HTTP/1.1 200 OK\r\n{PLAIN}Content-Length: {cut_at}\r\n\r\n{POLICY}");
+    let long = cause_of(Behaviour::Send(lies.into())).await;
+    assert_eq!(long, FetchError::Policy(PolicyError::Missing("max_age")));
 }
 
 #[tokio::test]
-async fn a4_12_h2_06_h2_07_h2_08_one_deadline_and_its_stage() {
+async fn a4_12_h2_06_one_deadline_and_its_stage() {
     let head = format!("HTTP/1.1 200 OK\r\n{PLAIN}Content-Length: 9999\r\n\r\n");
     let part = head.clone() + "version";
     for (behaviour, stage, bytes) in [
@@ -356,6 +389,26 @@ async fn a4_12_h2_06_h2_07_h2_08_one_deadline_and_its_stage() {
         let site = site(GOOD, (0, 0), true, behaviour).await;
         let failure = fetch(&site, Duration::from_millis(1500)).await.unwrap_err();
         assert_eq!(failure.cause, FetchError::Timeout { stage, bytes });
+    }
+}
+
+/// A limit for each read would never end these, nor one for the whole that each octet begins anew.
+#[tokio::test]
+async fn h2_07_h2_08_what_trickles_ends_with_the_whole_deadline() {
+    let head = format!("HTTP/1.1 200 OK\r\n{PLAIN}Content-Length: 9999\r\n\r\n");
+    for (sent, at) in [
+        ("HTTP/1.1 200 OK\r\nX-Slow: ", Stage::Headers),
+        (head.as_str(), Stage::Body),
+    ] {
+        let site = site(GOOD, (0, 0), true, Behaviour::Drip(sent.into())).await;
+        let within = Duration::from_secs(2);
+        let fetch = tokio::time::timeout(Duration::from_mins(1), fetch(&site, within));
+        let failure = fetch.await.expect("it ends").unwrap_err();
+        let FetchError::Timeout { stage, bytes } = failure.cause else {
+            panic!("{failure:?}")
+        };
+        assert_eq!(stage, at);
+        assert_eq!(bytes > 0, at == Stage::Body, "{bytes}");
     }
 }
 

@@ -57,7 +57,8 @@ pub async fn cli(config: &Path, args: &[&str]) -> CliOutput {
     }
 }
 
-/// Takes away what would override the test's configuration file.
+/// Takes away what would override the test's configuration file, and names a proxy that is not there: nothing that
+/// the relay fetches goes through one.
 pub fn without_settings(command: &mut Command) {
     for (key, _) in std::env::vars_os() {
         if key.to_string_lossy().starts_with("SEALPOST__") {
@@ -65,6 +66,18 @@ pub fn without_settings(command: &mut Command) {
         }
     }
     command.env_remove("NOTIFY_SOCKET");
+    for key in ["NO_PROXY", "no_proxy"] {
+        command.env_remove(key);
+    }
+    for key in [
+        "HTTPS_PROXY",
+        "https_proxy",
+        "http_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ] {
+        command.env(key, "http://127.0.0.1:1/");
+    }
 }
 
 static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {

@@ -101,7 +101,7 @@ testkit::net_test! {
             assert_eq!(received.text("listener"), name, "{received}");
             let got = mx.messages().pop().unwrap();
             assert!(got.text().contains("with ESMTPSA id"), "{}", got.text());
-            assert!(!got.text().contains("ann@org.test\r\n\tby"), "{}", got.text());
+            assert!(!got.text().contains("Authenticated sender"), "{}", got.text());
         }
         // Row G1-02: SMTP in clear where TLS is spoken from the first octet.
         let mut tcp = TcpStream::connect(IMPLICIT).await.unwrap();
@@ -112,6 +112,24 @@ testkit::net_test! {
         // The relay listener beside them still takes mail of its networks without a login.
         let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
         sent(&relay, &id).await;
+    }
+
+    async fn g5_01_g5_02_the_client_can_be_hidden_and_the_user_shown() {
+        let net = Net::start().await;
+        let mx = net.mx("d.test", "127.0.0.25").await;
+        let users = users().await;
+        for (hide, show) in [(false, false), (true, false), (false, true), (true, true)] {
+            let lines = format!("hide-client = {hide}\nshow-user = {show}\n");
+            let config = users.listeners_with(net.config(), &net.ca, STARTTLS, IMPLICIT, &lines);
+            let relay = Relay::start(config).await;
+            let id = ann(&net).await.send("ann@org.test", &["b@d.test"], MESSAGE).await;
+            sent(&relay, &id).await;
+            let got = mx.messages().pop().unwrap();
+            let from = if hide { "unknown" } else { "app.org.test ([127.0.0.1])" };
+            let user = if show { "(Authenticated sender: ann@org.test)\r\n\t" } else { "" };
+            let field = format!("Received: from {from}\r\n\t{user}by relay.test with ESMTPSA id {id}\r\n");
+            assert!(got.text().starts_with(&field), "{field}{}", got.text());
+        }
     }
 
     async fn g1_10_refusals_of_submissions_are_final_and_explained() {

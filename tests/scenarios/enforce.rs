@@ -18,7 +18,8 @@ testkit::net_test! {
         assert_eq!(event.at("/policies/0/from"), "live", "{event}");
         assert_eq!(event.at("/policies/0/first_contact"), true, "{event}");
 
-        // RFC 8461 section 3.3: one GET of exactly this, by this name.
+        // RFC 8461 section 3.3: one GET of exactly this, by this name, past the proxy that the environment of all
+        // relays here names (row A4-24).
         let requests = net.host.requests();
         assert_eq!(requests.len(), 1, "{requests:?}");
         assert_eq!(requests[0].method, "GET");
@@ -97,6 +98,52 @@ testkit::net_test! {
         assert_eq!(event.at("/tried/1/reason"), &serde_json::Value::Null, "{event}");
         assert_eq!(good.messages().len(), 1);
         bad.assert_no_mail();
+    }
+
+    async fn h3_01_without_starttls_it_is_the_next_hosts_turn_and_if_none_is_left_the_mail_waits() {
+        let net = Net::start().await;
+        net.zone.mx("d.test", 10, "mx1.d.test").a("mx1.d.test", "127.0.0.21");
+        net.zone.mx("d.test", 20, "mx2.d.test").a("mx2.d.test", "127.0.0.22");
+        let plain = FakeMx::start("127.0.0.21:25", "mx1.d.test", None).await;
+        let good = net.peer("mx2.d.test", "127.0.0.22").await;
+        net.enforce_for("d.test", &["*.d.test"]);
+        let alone = net.plain_mx("e.test", "127.0.0.23").await;
+        net.enforce("e.test");
+        let relay = net.relay().await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        let event = sent(&relay, &id).await;
+        assert_eq!(event.text("mx"), "mx2.d.test", "{event}");
+        assert_eq!(event.at("/tried/0/reason"), "starttls-not-offered", "{event}");
+        let id = relay.send("a@org.test", &["b@e.test"], MESSAGE).await;
+        let event = deferred(&relay, &id).await;
+        assert_eq!((event.text("reason"), event.text("dsn")), ("starttls-not-offered", "4.7.10"), "{event}");
+        assert_eq!(good.messages().len(), 1);
+        for mx in [plain, alone] {
+            mx.assert_no_mail();
+        }
+    }
+
+    async fn a6_17_our_own_place_in_the_list_cuts_it_under_enforce_too() {
+        let net = Net::start().await;
+        for (preference, name, ip) in [
+            (10, "mx1.d.test", "127.0.0.21"),
+            (20, "us.d.test", "127.0.0.77"),
+            (30, "mx3.d.test", "127.0.0.23"),
+        ] {
+            net.zone.mx("d.test", preference, name).a(name, ip);
+        }
+        let first = net.peer("mx1.d.test", "127.0.0.21").await;
+        first.certificate(&net.expired("mx1.d.test"));
+        let third = net.peer("mx3.d.test", "127.0.0.23").await;
+        net.enforce_for("d.test", &["*.d.test"]);
+        let config = net.config().set("server.own-addresses", "[\"127.0.0.77\"]");
+        let relay = sealpost_tests::Relay::start(config).await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        let event = deferred(&relay, &id).await;
+        assert_eq!(event.text("reason"), "cert-expired", "{event}");
+        assert_eq!(event.at("/tried").as_array().unwrap().len(), 1, "{event}");
+        assert!(third.sessions().is_empty(), "{}", third.transcript_text());
+        first.assert_no_mail();
     }
 
     async fn a6_16_a6_17_all_hosts_are_tried_in_order_and_if_all_fail_the_mail_waits() {

@@ -281,7 +281,31 @@ testkit::net_test! {
         assert_eq!(mx.messages().len(), 1);
     }
 
-    async fn a1_08_a5_05_e1_02_a_cname_is_followed_but_the_policy_is_that_of_the_name_itself() {
+    async fn a5_05_the_name_in_the_mx_record_is_compared_and_not_what_it_is_an_alias_of() {
+        let net = Net::start().await;
+        // One host with two names that are aliases; its certificate is good for all three.
+        net.zone.a("real.p.test", "127.0.0.25");
+        for domain in ["d.test", "e.test"] {
+            let alias = format!("mx.{domain}");
+            net.zone.mx(domain, 10, &alias).cname(&alias, "real.p.test");
+        }
+        let leaf = net.ca.leaf(&["real.p.test", "mx.d.test", "mx.e.test"]);
+        let mx = FakeMx::start("127.0.0.25:25", "real.p.test", Some(&leaf)).await;
+        net.enforce_for("d.test", &["real.p.test"]);
+        net.enforce_for("e.test", &["mx.e.test"]);
+        let relay = net.relay().await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        let event = deferred(&relay, &id).await;
+        assert_eq!(event.text("reason"), "mx-not-in-policy", "{event}");
+        assert_eq!(event.at("/tried/0/mx"), "mx.d.test", "{event}");
+        mx.assert_no_mail();
+        let id = relay.send("a@org.test", &["b@e.test"], MESSAGE).await;
+        let event = sent(&relay, &id).await;
+        assert_eq!(event.text("mx"), "mx.e.test", "{event}");
+        assert_eq!(mx.messages()[0].tls.as_ref().unwrap().sni.as_deref(), Some("mx.e.test"));
+    }
+
+    async fn a1_08_e1_02_a_cname_is_followed_but_the_policy_is_that_of_the_name_itself() {
         let net = Net::start().await;
         let mx = net.plain_mx("e.test", "127.0.0.25").await;
         net.enforce("e.test");
@@ -293,6 +317,14 @@ testkit::net_test! {
         assert_eq!(event.at("/policies"), &serde_json::json!([]), "{event}");
         assert_eq!(mx.messages()[0].recipients(), ["b@d.test"]);
         assert_eq!(net.zone.count("_mta-sts.e.test", RecordType::TXT), 0);
+        // It may have one of its own.
+        net.zone.cname("c.test", "e.test");
+        net.enforce_for("c.test", &["mx.e.test"]);
+        let id = relay.send("a@org.test", &["b@c.test"], MESSAGE).await;
+        let event = deferred(&relay, &id).await;
+        assert_eq!(event.text("reason"), "starttls-not-offered", "{event}");
+        assert_eq!(event.at("/policies/0/id"), "1", "{event}");
+        assert_eq!(mx.messages().len(), 1);
     }
 
     async fn e1_12_e1_13_our_own_address_cuts_the_list() {

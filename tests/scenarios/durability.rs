@@ -5,7 +5,7 @@ use std::time::Duration;
 use sealpost_tests::{Event, Relay};
 use testkit::{Action, Rule};
 
-use crate::net::{MESSAGE, Net, SOON, ok, sent};
+use crate::net::{MESSAGE, Net, SOON, events_of, ok, sent};
 
 testkit::net_test! {
     async fn e4_14_h7_01_what_was_answered_250_survives_a_crash_and_comes_once() {
@@ -142,6 +142,26 @@ testkit::net_test! {
         assert_eq!((mx.messages().len(), stuck.messages().len()), (1, 1));
     }
 
+    /// Also where what is under way, past its last octet, never comes to an end. With no sender: row E5-07.
+    async fn h7_07_e5_07_an_orderly_end_takes_no_longer_than_is_allowed_and_loses_nothing() {
+        let net = Net::start().await;
+        let mx = net.plain_mx("d.test", "127.0.0.25").await;
+        mx.rule(Rule::always(".", Action::Stall));
+        let mut relay = Relay::start(net.config().set("server.drain-timeout", "\"3s\"")).await;
+        let id = relay.send("", &["b@d.test"], MESSAGE).await;
+        mx.wait_for_command("BDAT", SOON).await;
+        // The peer would be waited for ten minutes.
+        let status = relay.terminate(2 * SOON).await;
+        assert_eq!(status.code(), Some(0), "{}", relay.story());
+        assert!(events_of(&relay, "delivery.sent", &id).is_empty(), "{}", relay.story());
+        mx.behave();
+        relay.restart().await;
+        let delivered = relay.wait_for("delivery.sent", &id, SOON).await;
+        assert_eq!(delivered.text("from"), "", "{delivered}");
+        let messages = mx.messages();
+        assert_eq!((messages.len(), messages[0].from.as_str()), (1, ""), "{messages:?}");
+    }
+
     async fn h7_03_e5_12_a_connection_lost_after_the_final_dot_is_tried_again() {
         let net = Net::start().await;
         let mx = net.plain_mx("d.test", "127.0.0.25").await;
@@ -154,7 +174,21 @@ testkit::net_test! {
         assert_eq!(mx.messages().len(), 2);
     }
 
-    async fn h3_15_h3_22_greylisting_and_dropped_sessions_wait_and_then_deliver() {
+    async fn h3_22_what_is_always_put_off_is_given_up_when_its_time_is_over() {
+        let net = Net::start().await;
+        let mx = net.plain_mx("d.test", "127.0.0.25").await;
+        mx.rule(Rule::always("RCPT", Action::Reply("450 4.2.1 come back later".into())));
+        let config = net.config().set("queue.retry", "[\"1s\"]").set("queue.lifetime", "\"4s\"");
+        let relay = Relay::start(config).await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        let gone = relay.wait_for("delivery.expired", &id, SOON).await;
+        assert_eq!((gone.text("reason"), gone.text("dsn")), ("remote-4xx", "4.4.7"), "{gone}");
+        assert!(gone.text("reply").contains("come back later"), "{gone}");
+        assert!(!events_of(&relay, "delivery.deferred", &id).is_empty(), "it was tried before: {}", relay.story());
+        assert!(mx.messages().is_empty(), "{}", mx.transcript_text());
+    }
+
+    async fn h3_15_h3_22_e2_12_greylisting_and_dropped_sessions_wait_and_then_deliver() {
         let net = Net::start().await;
         let grey = net.plain_mx("grey.test", "127.0.1.1").await;
         grey.script(|s| s.greylist = true);
@@ -166,7 +200,7 @@ testkit::net_test! {
         let event = relay.wait_for("delivery.deferred", &first, SOON).await;
         assert_eq!((event.text("reason"), event.text("dsn")), ("remote-4xx", "4.7.1"), "{event}");
         let event = relay.wait_for("delivery.deferred", &second, SOON).await;
-        assert_eq!(event.text("reason"), "connection-lost", "{event}");
+        assert_eq!((event.text("reason"), event.text("dsn")), ("connection-lost", "4.4.2"), "{event}");
         for id in [&first, &second] {
             relay.wait_for("delivery.sent", id, SOON).await;
         }

@@ -123,12 +123,17 @@ testkit::net_test! {
         // What was offered in clear only does not count (RFC 3207 section 4.2).
         second.script(|s| {
             s.extensions.requiretls = false;
-            s.extensions.more = vec!["X-REQUIRETLS".into()];
+            s.extensions.more_in_clear = vec!["REQUIRETLS".into()];
         });
         second.pause().await;
         second.resume().await;
         let id = tagged(&mut net.tls_client().await, "b@d.test").await;
         assert_eq!(bounced(&relay, &id).await.text("reason"), "requiretls-unsupported");
+        assert_eq!(second.messages().len(), 1);
+        // Nothing but QUIT follows on what was opened for it.
+        for mx in [first, second] {
+            mx.wait_for_command("QUIT", SOON).await;
+        }
     }
 
     async fn d1_11_d1_14_d1_16_h3_31_no_host_offers_it() {

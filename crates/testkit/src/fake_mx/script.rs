@@ -56,6 +56,8 @@ pub struct Extensions {
     pub none_at_all: bool,
     /// Further lines.
     pub more: Vec<String>,
+    /// Further lines outside of TLS only.
+    pub more_in_clear: Vec<String>,
 }
 
 /// The greeting.
@@ -163,6 +165,7 @@ impl Default for Extensions {
             requiretls: false,
             none_at_all: false,
             more: Vec::new(),
+            more_in_clear: Vec::new(),
         }
     }
 }
@@ -181,6 +184,7 @@ impl Extensions {
             requiretls: false,
             none_at_all: false,
             more: Vec::new(),
+            more_in_clear: Vec::new(),
         }
     }
 
@@ -200,6 +204,7 @@ impl Extensions {
             .map(|(_, word)| (*word).to_owned())
             .chain(self.size.map(|limit| format!("SIZE {limit}")))
             .chain(self.more.iter().cloned())
+            .chain(self.more_in_clear.iter().filter(|_| !tls).cloned())
             .collect()
     }
 }

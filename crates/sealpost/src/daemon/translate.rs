@@ -207,3 +207,28 @@ const fn required(tls: settings::RequiredTls) -> RequiredTls {
         settings::RequiredTls::Verified => RequiredTls::Verified,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn e2_17_no_time_limit_is_by_default_below_what_the_rfc_asks_for() {
+        let sources = settings::Sources::default();
+        let settings = settings::load(&sources).unwrap().settings;
+        let clock: Clock = Arc::new(|| mail_types::Timestamp::from_secs(0));
+        let t = connector(&settings, clock, None).timeouts;
+        // RFC 5321 sections 4.5.3.2.1 to 4.5.3.2.6.
+        for (limit, minutes) in [
+            (t.banner, 5),
+            (t.mail, 5),
+            (t.rcpt, 5),
+            (t.data, 2),
+            (t.block, 3),
+            (t.dot, 10),
+        ] {
+            assert!(limit.as_secs() >= 60 * minutes, "{limit:?}");
+        }
+        assert!(t.transaction >= t.mail + t.rcpt + t.data + t.block + t.dot);
+    }
+}

@@ -13,7 +13,7 @@ use crate::{MX, config, connector, peer_of, roots};
 
 /// Each step has a limit of its own, and it is that one which ends the session.
 #[tokio::test]
-async fn e2_17_e2_18_each_step_has_its_own_time_limit() {
+async fn e2_17_each_step_has_its_own_time_limit() {
     let ca = Ca::new("Root");
     let greeted = |more: &[Step]| [&greet(&[])[..], more].concat();
     let tls = |more: &[Step]| [&greet(&["STARTTLS"])[..], more].concat();
@@ -212,6 +212,38 @@ async fn h3_33_tls_cut_off_counts_inside_a_reply_only() {
         .unwrap_err();
     assert!(matches!(error.cause, Cause::Lost(_)), "{error}");
     assert!(error.after_final_dot, "it may have the message");
+}
+
+/// Each reply within its limit, all of them together far beyond each limit.
+#[tokio::test]
+async fn e2_18_limits_are_of_commands_and_not_of_the_session() {
+    const RECIPIENTS: usize = 12;
+    let ca = Ca::new("Root");
+    let late = |reply: &str| [Step::Pause(Duration::from_millis(600)), say(reply)];
+    let mut steps = greet(&[]);
+    steps.push(hear("MAIL"));
+    steps.extend(late("250 ok\r\n"));
+    for _ in 0..RECIPIENTS {
+        steps.push(hear("RCPT"));
+        steps.extend(late("250 ok\r\n"));
+    }
+    steps.push(hear("DATA"));
+    steps.extend(late("354 go\r\n"));
+    steps.push(Step::HearData);
+    steps.extend(late("250 kept\r\n"));
+    let scripted = Scripted::start(steps);
+    let mut config = config();
+    let t = &mut config.timeouts;
+    for limit in [&mut t.mail, &mut t.rcpt, &mut t.data, &mut t.dot] {
+        *limit = Duration::from_secs(4);
+    }
+    let connector = Connector::new(config, roots(&ca));
+    let peer = peer_of(&scripted);
+    let opened = connector.connect_with(&peer, Posture::DangerousOpportunistic);
+    let mut connection = opened.await.unwrap();
+    send(&mut connection, &recipients(RECIPIENTS), CONTENT)
+        .await
+        .unwrap();
 }
 
 /// An endless stream of key updates is TLS that works, and no reply: the time limit ends it.

@@ -274,11 +274,11 @@ async fn e2_27_only_the_ehlo_inside_tls_counts() {
 }
 
 #[tokio::test]
-async fn i1_10_a_name_that_no_certificate_has() {
+async fn i1_09_a_name_with_an_underscore_is_compared_like_others() {
     let ca = Ca::new("Root");
     let scripted = Scripted::start(secure(ca.leaf(&[MX]).server(), &[]));
     let peer = Peer::new(HostName::parse("mx_1.d.test").unwrap(), scripted.addr);
-    // Underscores are fine for pki-types (row I1-09): a mismatch, not a panic.
+    // Underscores are fine for pki-types: a mismatch, not a panic.
     let error = refused(connector(&ca).connect(&peer).await);
     assert_eq!(error.cause.reason().key(), "cert-host-mismatch");
 }

@@ -23,6 +23,8 @@ pub(crate) enum Step {
     HearOctets(usize),
     /// Shakes hands.
     Tls(Arc<ServerConfig>),
+    /// Waits so long.
+    Pause(Duration),
     /// Sends this octet by octet, with a pause after each, until the client is gone.
     Drip(u8),
     /// Keeps still until the client is gone.
@@ -219,6 +221,10 @@ async fn act(io: &mut BufReader<impl Stream>, step: Step, heard: &mut Heard) -> 
             let read = io.read_exact(&mut octets).await;
             heard.content.extend_from_slice(&octets);
             read.is_ok()
+        }
+        Step::Pause(time) => {
+            tokio::time::sleep(time).await;
+            true
         }
         Step::Drip(octet) => {
             let mut beat = tokio::time::interval(Duration::from_millis(10));

@@ -347,6 +347,27 @@ async fn a_handshake_that_hangs_is_a_timeout() {
 }
 
 #[tokio::test]
+async fn h4_12_a_chain_of_a_megabyte_is_not_taken() {
+    let ca = Ca::new("Root");
+    let large = ca.leaf(&[MX]).with(vec![0x30; 1 << 20].into());
+    let mut many = ca.leaf(&[MX]);
+    for n in 0..300 {
+        many = many.with(vec![n as u8; 4_096].into());
+    }
+    for (leaf, posture) in [
+        (&large, Posture::Authenticate),
+        (&many, Posture::Authenticate),
+        (&large, Posture::DangerousOpportunistic),
+    ] {
+        let scripted = Scripted::start(secure(leaf.server(), &[]));
+        let error = refused(connect(&ca, &scripted, posture).await);
+        assert_eq!(error.stage, Stage::Handshake);
+        let code = error.cause.report_code();
+        assert_eq!(code.as_deref(), Some("certificate-too-large"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn h4_16_roots_replaced_are_in_force_at_once() {
     let (old, new) = (Ca::new("Old"), Ca::new("New"));
     let roots = crate::roots(&old);

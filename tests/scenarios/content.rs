@@ -41,6 +41,33 @@ testkit::net_test! {
         }
     }
 
+    async fn h5_06_bombs_of_fields_lines_and_parts_are_passed_on_unread_or_refused() {
+        let net = Net::start().await;
+        let mx = net.plain_mx("d.test", "127.0.0.25").await;
+        let relay = net.relay().await;
+        let fields = "X-A: b\r\n".repeat(50_000) + "\r\nx\r\n";
+        let line = |octets: usize| format!("Subject: x\r\n\r\n{}\r\n", "y".repeat(octets));
+        let part = |n: usize| format!("Content-Type: multipart/mixed; boundary=\"{n}\"\r\n\r\n--{n}\r\n");
+        let parts: String = (0..20_000).map(part).collect();
+        for content in [fields, line(60_000), parts] {
+            let id = relay.send("a@org.test", &["b@d.test"], content.as_bytes()).await;
+            sent(&relay, &id).await;
+            assert!(mx.messages().pop().unwrap().data.ends_with(content.as_bytes()), "{}", &content[..40]);
+        }
+        let mut client = relay.client().await;
+        client.command("MAIL FROM:<a@org.test>").await.demand(250);
+        client.command("RCPT TO:<b@d.test>").await.demand(250);
+        client.command("DATA").await.demand(354);
+        client.write(line(4 << 20).as_bytes()).await;
+        client.write(b".\r\n").await;
+        let refused = client.reply().await.demand(554);
+        assert!(refused.text().starts_with("5.6.0 A line is longer"), "{refused:?}");
+        client.command("NOOP").await.demand(250);
+        // Nothing of it is kept.
+        let (_, metrics) = relay.http_get("/metrics").await;
+        assert!(metrics.contains("sealpost_in_use{resource=\"inbound-content\"} 0\n"), "{metrics}");
+    }
+
     async fn g4_05_a_relay_listener_mends_nothing() {
         let net = Net::start().await;
         let mx = net.plain_mx("d.test", "127.0.0.25").await;

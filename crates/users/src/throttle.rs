@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn h5_06_the_books_are_bounded() {
+    async fn the_books_are_bounded() {
         let t = Throttle::default();
         let now = Instant::now();
         for n in 0..10_000u32 {

@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn h5_06_long_fields_are_bounded_and_control_characters_replaced() {
+    fn h5_06_bombs_are_bounded_and_control_characters_replaced() {
         let text = format!(
             "Message-ID: {}\r\nReceived: by x id 1\r\n\r\n",
             "a".repeat(100_000)
@@ -371,6 +371,24 @@ mod tests {
         let s = scan(&text, 1000);
         assert_eq!((s.received, s.message_id.map(|m| m.len())), (1, Some(998)));
         assert!(s.field.capacity() < 3 * MAX_FIELD);
+        // As many as there are, lines without end, and parts however deep: none of it is kept.
+        let fields = "X-A: b\r\n".repeat(100_000);
+        let line = "X".repeat(4 << 20);
+        let part = "Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n";
+        for bomb in [
+            fields.clone(),
+            format!("{fields}\r\n"),
+            line.clone(),
+            format!("X: {line}"),
+            format!("X: y\r\n {line}"),
+            part.repeat(10_000),
+        ] {
+            for step in [1000, usize::MAX] {
+                let s = scan(&bomb, step);
+                assert!(s.field.capacity() < 3 * MAX_FIELD, "{}", &bomb[..20]);
+                assert_eq!((s.received, s.message_id), (0, None));
+            }
+        }
         let s = scan("Message-ID: <a\u{7}\0b>\r\n\r\n", 100);
         assert_eq!(s.message_id.as_deref(), Some("<a??b>"));
     }

@@ -23,6 +23,8 @@ fn the_documentation_says_which_requirement_is_met_where() {
         .collect();
     assert!(stray.is_empty(), "no such row:\n{}", stray.join("\n"));
 
+    assert_eq!(without_place(&read(DECISIONS)), [] as [&str; 0]);
+
     let overview = overview(&read(OVERVIEW), &groups, &uses);
     let decisions = with_places(&read(DECISIONS), &uses);
     for (path, new) in [(OVERVIEW, overview), (DECISIONS, decisions)] {
@@ -155,6 +157,13 @@ fn with_places(text: &str, uses: &Uses) -> String {
         new.push('\n');
     }
     new
+}
+
+/// The decisions that have no "Where" line.
+fn without_place(text: &str) -> Vec<&str> {
+    let sections = text.split("\n## ").skip(1);
+    let lacking = sections.filter(|s| !s.contains("\nWhere: "));
+    lacking.filter_map(|s| s.lines().next()).collect()
 }
 
 fn used<'a>(uses: &'a Uses, row: &Row) -> &'a Use {

@@ -93,7 +93,7 @@ testkit::net_test! {
         assert!(net.zone.count("", RecordType::DNSKEY) > 2);
     }
 
-    async fn nobody_who_answers_is_a_reason_not_to_be_ready() {
+    async fn h1_29_nobody_who_answers_is_a_reason_not_to_be_ready() {
         let net = Net::start().await;
         let config = net.config().set("dns.servers", r#"["127.0.0.99:53"]"#);
         let relay = sealpost_tests::Relay::start(config).await;

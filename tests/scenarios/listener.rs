@@ -12,7 +12,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use crate::net::{MESSAGE, Net, SOON, TLS_LISTENER, ok};
 
 testkit::net_test! {
-    async fn g1_06_certificates_are_replaced_without_restart_and_their_end_is_told() {
+    async fn g1_06_h10_07_certificates_are_replaced_without_restart_and_their_end_is_told() {
         let net = Net::start().await;
         let folder = tempfile::tempdir().unwrap();
         let (crt, key) = (folder.path().join("crt"), folder.path().join("key"));

@@ -96,7 +96,7 @@ testkit::net_test! {
         assert_eq!(net.host.count("d.test"), 2);
     }
 
-    async fn a6_21_a_policy_that_was_mended_under_the_same_id_is_found() {
+    async fn a_policy_that_was_mended_under_the_same_id_is_found() {
         let net = Net::start().await;
         let mx = net.mx("d.test", "127.0.0.25").await;
         // The operator changed the record first and the policy too late (decision AMB-18).

@@ -176,7 +176,7 @@ testkit::net_test! {
         for mx in [&plain, &strict, &listed] {
             mx.assert_no_mail();
         }
-        // The rule is corrected; in this version that takes a restart.
+        // The rule is corrected while the relay is down.
         let text = std::fs::read_to_string(relay.config_path()).unwrap();
         std::fs::write(relay.config_path(), text.replace("elsewhere.test", "listed.test")).unwrap();
         relay.restart().await;

@@ -285,6 +285,20 @@ mod tests {
     }
 
     #[test]
+    fn i1_10_a_name_that_no_certificate_can_have_is_no_host() {
+        let long_label = format!("{}.test", "a".repeat(64));
+        let long_name = ["a".repeat(63).as_str(); 4].join(".");
+        for (input, want) in [
+            ("192.0.2.1", DomainError::Numeric),
+            ("mx.1", DomainError::Numeric),
+            (&long_label, DomainError::LabelTooLong),
+            (&long_name, DomainError::TooLong),
+        ] {
+            assert_eq!(HostName::parse(input), Err(want), "{input}");
+        }
+    }
+
+    #[test]
     fn a_prefix_that_overflows_is_an_error() {
         let name = format!("{0}.{0}.{0}.{1}.test", "a".repeat(60), "b".repeat(63));
         let domain = Domain::parse(&name).unwrap();

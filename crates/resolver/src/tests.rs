@@ -91,7 +91,7 @@ async fn e1_05_no_mx_is_not_no_domain() {
 }
 
 #[tokio::test]
-async fn e1_16_what_is_no_host_name_is_unusable() {
+async fn e1_16_i1_10_what_is_no_host_name_is_unusable() {
     let zone = zone().await;
     zone.mx("d.test", 10, "192.0.2.1.")
         .mx("d.test", 20, "-x.d.test.")
@@ -272,7 +272,7 @@ async fn h1_12_failures_of_the_server_are_temporary_and_bounded() {
 }
 
 #[tokio::test]
-async fn h1_02_h1_29_no_look_up_outlives_the_limit() {
+async fn h1_02_no_look_up_outlives_the_limit() {
     // A port where nobody answers, and one where nobody listens.
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let closed = {

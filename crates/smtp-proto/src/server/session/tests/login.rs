@@ -110,7 +110,7 @@ fn g2_01_auth_has_its_place() {
     d.log_in();
     starts(&d.told(&format!("AUTH PLAIN {RIGHT}")), "503 5.5.1"); // once
     starts(&d.told("RSET"), "250");
-    starts(&d.told(&format!("AUTH PLAIN {RIGHT}")), "503 5.5.1"); // RSET is no logout
+    starts(&d.told(&format!("AUTH PLAIN {RIGHT}")), "503 5.5.1"); // RSET is no logout (row E4-04)
 
     let mut d = Driver::logins(Role::Relay);
     d.session.peer.relaying = Relaying::Allowed;

@@ -236,6 +236,16 @@ testkit::net_test! {
         let output = ok(&relay, &exempt(&["--dangerous", "--until", "7d"])).await.stdout;
         let told = output.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(told.contains("waiting 1 message, for its next attempt; `sealpost queue retry --domain d.test`"), "{output}");
+        // What is held or paused has no next attempt.
+        ok(&relay, &["queue", "pause", "d.test"]).await;
+        let output = ok(&relay, &exempt(&["--dangerous", "--until", "7d"])).await.stdout;
+        assert!(output.contains("1 message, until `sealpost queue resume d.test`"), "{output}");
+        ok(&relay, &["queue", "resume", "d.test"]).await;
+        ok(&relay, &["queue", "hold", "--all"]).await;
+        let output = ok(&relay, &exempt(&["--dangerous", "--until", "7d"])).await.stdout;
+        assert!(output.contains("1 message, until `sealpost queue release --domain d.test`"), "{output}");
+        assert!(!output.contains("next attempt"), "{output}");
+        ok(&relay, &["queue", "release", "--all"]).await;
         // A weakening that is in force stands where people look.
         let status = ok(&relay, &["status"]).await.stdout;
         assert!(status.contains("1 domain from its policy, until "), "{status}");

@@ -125,16 +125,20 @@ async fn on_disk(
     }
 }
 
-/// How many messages wait for a domain; while the index is rebuilt nobody knows.
-pub(crate) async fn waiting<S: QueueStore>(control: &Control<S>, domain: String) -> Option<u64> {
+/// How many messages wait for a domain, and how many of them are held; while the index is rebuilt nobody knows.
+pub(crate) async fn waiting<S: QueueStore>(
+    control: &Control<S>,
+    domain: String,
+) -> Option<(u64, u64)> {
     let target = Target::Filter(Filter {
         domain: Some(domain.into()),
         ..Filter::default()
     });
     // Only counted.
-    let retry = outbound_queue::Edit::Retry;
-    let counted = control.queue.edit(&target, retry, true, control.now());
-    counted.await.map(|edited| edited.matched).ok()
+    let release = outbound_queue::Edit::Release;
+    let counted = control.queue.edit(&target, release, true, control.now());
+    let counted = counted.await.ok()?;
+    Some((counted.matched, counted.changed))
 }
 
 async fn answer<S: QueueStore>(
@@ -145,7 +149,7 @@ async fn answer<S: QueueStore>(
     (changed, doubt): (bool, Option<Problem>),
     reason: Option<&str>,
 ) -> Result<Json<PauseResult>, Problem> {
-    let messages = waiting(control, host.to_string()).await;
+    let messages = waiting(control, host.to_string()).await.map(|(all, _)| all);
     control.daemon.audit(&Audit {
         at: control.now().wall,
         by: operator,

@@ -229,6 +229,8 @@ pub(crate) fn shown<S: QueueStore>(
         }),
         text: stored.map(|p| p.policy.text().to_owned()),
         waiting: None,
+        held: None,
+        paused: false,
     })
 }
 
@@ -239,8 +241,14 @@ pub(crate) async fn with_waiting<S: QueueStore>(
     control: &Control<S>,
     detail: PolicyDetail,
 ) -> PolicyDetail {
+    let domain = &detail.policy.domain;
+    let counted = paused::waiting(control, domain.clone()).await;
+    let paused = control.delivery.paused();
     PolicyDetail {
-        waiting: paused::waiting(control, detail.policy.domain.clone()).await,
+        // Held mail has no next attempt.
+        waiting: counted.map(|(all, held)| all - held),
+        held: counted.map(|(_, held)| held),
+        paused: paused.keys().any(|host| host.to_string() == *domain),
         ..detail
     }
 }

@@ -427,9 +427,15 @@ pub struct PolicyDetail {
     pub testing_failure: Option<TestingFailureView>,
     /// The policy's text as fetched.
     pub text: Option<String>,
-    /// Messages that wait for the domain, in the answer to an order; it counts from their next attempt on.
+    /// Messages that wait for the domain and are not held, in the answer to an order; it counts from their next attempt on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<u64>,
+    /// Messages for the domain that are held, in the answer to an order: until they are released there is no attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<u64>,
+    /// Mail for the domain is paused, in the answer to an order: there is no attempt until it is resumed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
 }
 
 /// What enforcing a policy in mode testing would have stopped.

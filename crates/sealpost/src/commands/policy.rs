@@ -198,15 +198,20 @@ fn show(answer: &serde_json::Value, json: bool, out: &mut Output) -> anyhow::Res
         let by = ordered(&exemption.by, &exemption.at, &exemption.because);
         out.field("exempted by", Some(&by))?;
     }
+    let domain = &policy.domain;
     let waiting = detail.waiting.filter(|n| *n > 0).map(|n| {
-        format!(
-            "{}, for {} next attempt; `sealpost queue retry --domain {}` tries them now",
-            messages(n),
-            if n == 1 { "its" } else { "their" },
-            policy.domain
-        )
+        let (count, theirs) = (messages(n), if n == 1 { "its" } else { "their" });
+        if detail.paused {
+            return format!("{count}, until `sealpost queue resume {domain}`");
+        }
+        format!("{count}, for {theirs} next attempt; `sealpost queue retry --domain {domain}` tries them now")
     });
     out.field("waiting", waiting.as_deref())?;
+    let held = detail.held.filter(|n| *n > 0).map(|n| {
+        let count = messages(n);
+        format!("{count}, until `sealpost queue release --domain {domain}`")
+    });
+    out.field("held", held.as_deref())?;
     if let Some(text) = &detail.text {
         out.line("")?;
         for line in text.lines() {

@@ -19,6 +19,7 @@ mod operator;
 mod paused;
 mod policies;
 mod problem;
+mod query;
 mod queue;
 mod queue_view;
 mod routes;

@@ -9,7 +9,7 @@ use policy_cache::{Applied, NoPolicy, Outcome, Waiting};
 use crate::operator::Operator;
 use crate::paused;
 use crate::problem::{Problem, quoted};
-use crate::queue::{decode, some};
+use crate::query::{number, parameters, some};
 use crate::{
     Audit, Control, ExemptionView, Page, PinView, PolicyDetail, PolicyView, ProblemDetails,
     TestingFailureView,
@@ -307,9 +307,8 @@ impl Wanted {
             limit: usize::MAX,
             after: None,
         };
-        for pair in query.split('&').filter(|p| !p.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = decode(name, value)?;
+        for parameter in parameters(query) {
+            let (name, value) = parameter?;
             match name {
                 "contains" => out.contains = Some(value.to_ascii_lowercase()),
                 "mode" if ["enforce", "testing", "none"].contains(&value.as_str()) => {
@@ -319,18 +318,9 @@ impl Wanted {
                     let detail = format!("{} is no mode: enforce, testing or none", quoted(&value));
                     return Err(Problem::parameter(name, detail));
                 }
-                "limit" => {
-                    let wrong =
-                        |_| Problem::parameter(name, format!("{} is no number", quoted(&value)));
-                    out.limit = some(name, value.parse().map_err(wrong)?)?;
-                }
+                "limit" => out.limit = some(name, number(name, &value)?)?,
                 "cursor" => out.after = Some(value),
-                _ => {
-                    return Err(Problem::bad_request(format!(
-                        "there is no filter {}",
-                        quoted(name)
-                    )));
-                }
+                _ => {}
             }
         }
         Ok(out)

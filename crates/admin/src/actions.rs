@@ -7,7 +7,7 @@ use axum::response::Json;
 use delivery::Which;
 use mail_types::QueueId;
 use outbound_queue::{
-    Edit, Edited, Filter, MessageState, QueueError, QueueStore, RecipientState, Target,
+    Edit, Edited, Filter, Keyed, MessageState, QueueError, QueueStore, RecipientState, Target,
 };
 
 use crate::explain::is_parked;
@@ -224,7 +224,7 @@ async fn untried<S: QueueStore>(control: &Control<S>, target: &Target) -> (u64, 
                 state,
                 ..filter.clone()
             });
-            let parked: Box<str> = attempt::Reason::Parked.key().into();
+            let parked = Keyed::from(attempt::Reason::Parked);
             let parked = match &filter.reason {
                 Some(reason) if *reason != parked => 0,
                 _ => {

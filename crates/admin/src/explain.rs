@@ -243,9 +243,9 @@ fn put_off<S: QueueStore>(control: &Control<S>, view: &MessageView) -> Vec<Strin
             ));
         }
     }
-    let key = Reason::DestinationSuspended.key();
+    let suspended = Some(Reason::DestinationSuspended.into());
     let mut recipients = view.recipients.iter();
-    let put_off = recipients.find(|r| r.reason.as_deref() == Some(key));
+    let put_off = recipients.find(|r| r.reason == suspended);
     if let Some(recipient) = put_off.filter(|_| out.is_empty()) {
         let named = domain::Named::new(control, recipient.destination.as_str());
         out.push(format!(
@@ -339,7 +339,7 @@ fn domain_of(view: &MessageView, entry: &AttemptEntry) -> Option<Domain> {
 }
 
 fn reason_of(entry: &AttemptEntry) -> Option<Reason> {
-    Reason::from_key(&entry.note.reason)
+    entry.note.reason.as_ref()?.known()
 }
 
 /// A moment, to the second: what is told in sentences needs no more.

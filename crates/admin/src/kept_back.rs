@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use attempt::Reason;
 use delivery::{Delivery, Pause, Settings};
 use mail_types::{Host, Timestamp};
-use outbound_queue::{MessageState, MessageView, QueueStore, RecipientState};
+use outbound_queue::{Keyed, MessageState, MessageView, QueueStore, RecipientState};
 
 /// Which mail an operator keeps back with its destination.
 pub(crate) struct KeptBack {
@@ -86,9 +85,9 @@ impl KeptBack {
         let last = view.last_attempt(recipient);
         let note = last.map(|last| &last.note);
         let hosts = note.into_iter().flat_map(|note| note.tried.iter());
-        let keys = note.map(|note| &note.reason).into_iter();
-        let met = keys.chain(hosts.map(|host| &host.reason));
-        let met = met.filter_map(|key| Reason::from_key(key));
+        let reasons = note.map(|note| &note.reason).into_iter();
+        let met = reasons.chain(hosts.map(|host| &host.reason));
+        let met = met.flatten().filter_map(Keyed::known);
         let (envelope, expires) = (&view.envelope, view.expires);
         let requiretls = envelope.requiretls && !envelope.reverse_path.is_null();
         self.settings

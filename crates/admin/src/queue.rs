@@ -6,7 +6,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::Json;
 use mail_types::{Host, MailboxError, QueueId};
 use outbound_queue::{
-    Addresses, Cursor, MessageState, QueueError, QueueStore, SuspendedSides, WantedSide,
+    Addresses, Cursor, Keyed, MessageState, QueueError, QueueStore, SuspendedSides, WantedSide,
     goes_by_suspension,
 };
 use routes::RouteTable;
@@ -120,7 +120,7 @@ pub(crate) async fn summary<S: QueueStore>(
     };
     let rows = summary.rows.into_iter().map(|row| {
         let (domain, route) = in_words(&row.destination, &settings.routes);
-        let cause = goes_by_suspension(row.reason.as_deref(), row.held)
+        let cause = goes_by_suspension(row.reason.as_ref(), row.held)
             .then(|| control.delivery.suspended_for(&row.destination))
             .flatten();
         let pause = pause_of(&domain);
@@ -128,7 +128,7 @@ pub(crate) async fn summary<S: QueueStore>(
         let left_alone = cause
             .and_then(|_| control.delivery.suspended(&row.destination))
             .map(|(_, cause)| cause);
-        let is_held = row.held && !is_parked(row.reason.as_deref());
+        let is_held = row.held && !is_parked(row.reason.as_ref());
         let sentence = match (pause, row.blame) {
             _ if is_held => Some(held(&domain)),
             (Some(pause), None) => Some(paused::sentence(pause)),
@@ -211,7 +211,7 @@ impl ListQuery {
                 "state" => out.filter.state = Some(value),
                 "older" => out.filter.older = Some(number(name, &value)?),
                 "attempts-over" => {
-                    let attempts = number(name, &value)?;
+                    let attempts: u64 = number(name, &value)?;
                     out.filter.attempts_over = Some(u32::try_from(attempts).unwrap_or(u32::MAX));
                 }
                 "limit" => {
@@ -248,13 +248,14 @@ pub(crate) fn to_filter(
 ) -> Result<outbound_queue::Filter, Problem> {
     let domain = filter.domain.as_deref().map(parse_host).transpose();
     let domain = domain.map_err(|problem| problem.of_parameter("domain"))?;
-    if let Some(reason) = &filter.reason
-        && attempt::Reason::from_key(reason).is_none()
+    let reason = filter.reason.as_deref().map(Keyed::from_key);
+    if let Some(reason) = &reason
+        && reason.known().is_none()
     {
         let keys = attempt::Reason::ALL.map(attempt::Reason::key).join(", ");
         let detail = format!(
             "there is no reason {}; the reasons are {keys}",
-            quoted(reason)
+            quoted(reason.key())
         );
         return Err(Problem::parameter("reason", detail));
     }
@@ -291,7 +292,7 @@ pub(crate) fn to_filter(
         destination: None,
         sender: address("sender", filter.sender.as_deref())?,
         recipient: address("recipient", filter.recipient.as_deref())?,
-        reason: filter.reason.as_deref().map(Into::into),
+        reason,
         side,
         state,
         arrived_before: filter

@@ -6,7 +6,7 @@ use attempt::{Reason, Side};
 use delivery::Dialogue;
 use mail_types::Timestamp;
 use outbound_queue::{
-    AttemptEntry, Destination, Done, HostNote, MessageState, MessageView, RecipientState,
+    AttemptEntry, Destination, Done, HostNote, Keyed, MessageState, MessageView, RecipientState,
     goes_by_suspension, side_as_told,
 };
 
@@ -31,7 +31,7 @@ pub(crate) fn item(
         Some((n, _)) => view.last_attempt(n),
         None => view.attempts.iter().max_by_key(|entry| entry.last),
     };
-    let reason = waiting.and_then(|(_, r)| r.reason.as_deref());
+    let reason = waiting.and_then(|(_, r)| r.reason.as_ref());
     QueueItem {
         id: view.id.to_string(),
         sender: view.envelope.reverse_path.to_string(),
@@ -48,7 +48,7 @@ pub(crate) fn item(
             .max()
             .unwrap_or(0),
         next_attempt: kept.next_attempt(view).map(Timestamp::rfc3339),
-        reason: reason.map(str::to_owned),
+        reason: reason.map(ToString::to_string),
         detail: keeps_back(view, kept)
             .or_else(|| waits_for(view, suspended))
             .or_else(|| last.map(|entry| entry.note.detail.to_string())),
@@ -72,7 +72,7 @@ fn side(
     sides: impl Fn(&Destination) -> Option<Side>,
 ) -> Option<Side> {
     let state = view.recipients.get(recipient)?;
-    let (reason, held) = (state.reason.as_deref(), view.is_held());
+    let (reason, held) = (state.reason.as_ref(), view.is_held());
     side_as_told(
         reason,
         held,
@@ -101,7 +101,7 @@ fn waits_for(
 ) -> Option<String> {
     let mut recipients = view.recipients.iter().zip(&view.envelope.recipients);
     let (put_off, recipient) =
-        recipients.find(|(r, _)| r.put_off && goes_by_suspension(r.reason.as_deref(), false))?;
+        recipients.find(|(r, _)| r.put_off && goes_by_suspension(r.reason.as_ref(), false))?;
     let host = recipient.mailbox.host();
     Some(match suspended(&put_off.destination) {
         // The cause first: lists have room for the beginning only.
@@ -175,8 +175,8 @@ fn attempt(
     dialogue: impl Fn(&Destination, Reason) -> Option<Dialogue>,
 ) -> AttemptView {
     let note = &entry.note;
-    let reason = Reason::from_key(&note.reason);
-    let transcript = reason.and_then(|reason| dialogue(&entry.destination, reason));
+    let known = note.reason.as_ref().and_then(Keyed::known);
+    let transcript = known.and_then(|reason| dialogue(&entry.destination, reason));
     AttemptView {
         at: entry.last.rfc3339(),
         times: entry.count,
@@ -185,8 +185,8 @@ fn attempt(
         ip: note.ip.map(|ip| ip.to_string()),
         tried: note.tried.iter().map(tried).collect(),
         tls: note.tls.as_deref().map(str::to_owned),
-        policy: note.policy.as_deref().map(str::to_owned),
-        reason: reason.map(|r| r.key().to_owned()),
+        policy: note.policy.as_ref().map(|line| line.as_str().to_owned()),
+        reason: note.reason.as_ref().map(ToString::to_string),
         dsn: note.status.map(|s| s.to_string()),
         reply: note.reply.as_deref().map(str::to_owned),
         detail: (!note.detail.is_empty()).then(|| note.detail.to_string()),
@@ -202,10 +202,8 @@ fn attempt(
 /// `mx.d.test [192.0.2.1]: cert-expired`.
 fn tried(host: &HostNote) -> String {
     let ip = host.ip.map(|ip| format!(" [{ip}]")).unwrap_or_default();
-    let reason = match &*host.reason {
-        "" => "took the mail for others",
-        reason => reason,
-    };
+    let took = "took the mail for others";
+    let reason = host.reason.as_ref().map_or(took, Keyed::key);
     format!("{}{ip}: {reason}", host.mx)
 }
 

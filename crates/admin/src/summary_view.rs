@@ -1,20 +1,20 @@
 //! Waiting mail by domain and reason as the API shows it: what is said of each row.
 
-use attempt::{Facts, Side};
-use outbound_queue::{Blame, ReasonCount};
+use attempt::{Facts, Reason, Side};
+use outbound_queue::{Blame, Keyed, ReasonCount};
 
 use crate::queue::parse_host;
 use crate::{CaseCount, CaseView, ReasonSummary};
 
 /// What is said of mail for which something else is to be said than usually of its reason.
-fn said(reason: Option<&str>, blame: Option<Blame>) -> Option<CaseView> {
-    let is_usual = |b: &Blame| reason == Some(b.reason.key()) && *b == b.reason.into();
+fn said(reason: Option<&Keyed<Reason>>, blame: Option<Blame>) -> Option<CaseView> {
+    let is_usual = |b: &Blame| reason == Some(&b.reason.into()) && *b == b.reason.into();
     blame.filter(|blame| !is_usual(blame)).map(in_case)
 }
 
 /// It was set aside by the relay, and says so itself.
-pub(crate) fn is_parked(reason: Option<&str>) -> bool {
-    reason == Some(attempt::Reason::Parked.key())
+pub(crate) fn is_parked(reason: Option<&Keyed<Reason>>) -> bool {
+    reason == Some(&Reason::Parked.into())
 }
 
 /// Why a row's mail waits that an operator holds, or `queue.hold-at-start`.
@@ -87,11 +87,11 @@ pub(crate) fn by_reason(reasons: Vec<ReasonCount>) -> Vec<ReasonSummary> {
     let rows = reasons.into_iter().map(|row| {
         let cases = cases(&row.cases);
         let said = match &*row.cases {
-            [(blame, _)] => said(row.reason.as_deref(), *blame),
+            [(blame, _)] => said(row.reason.as_ref(), *blame),
             // Of several that are told alike.
             _ => cases.first().map(|case| case.said.clone()),
         };
-        let is_held = row.held && !is_parked(row.reason.as_deref());
+        let is_held = row.held && !is_parked(row.reason.as_ref());
         let said = if is_held { Some(said_of_held()) } else { said };
         let is_one = is_held || cases.len() < 2;
         ReasonSummary {

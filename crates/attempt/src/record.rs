@@ -321,6 +321,21 @@ impl Outcome {
 }
 
 impl PolicySource {
+    /// Every source, for tables.
+    pub const ALL: [Self; 5] = [
+        Self::MtaSts,
+        Self::Dane,
+        Self::RequireTls,
+        Self::Local,
+        Self::Route,
+    ];
+
+    /// The one with this [`key`](Self::key).
+    #[must_use]
+    pub fn from_key(key: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|source| source.key() == key)
+    }
+
     /// As in the `source` field.
     #[must_use]
     pub const fn key(self) -> &'static str {
@@ -335,6 +350,15 @@ impl PolicySource {
 }
 
 impl PolicyResult {
+    /// Every result, for tables.
+    pub const ALL: [Self; 3] = [Self::Satisfied, Self::Failed, Self::NotEvaluated];
+
+    /// The one with this [`key`](Self::key).
+    #[must_use]
+    pub fn from_key(key: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|result| result.key() == key)
+    }
+
     /// As in the `result` field.
     #[must_use]
     pub const fn key(self) -> &'static str {

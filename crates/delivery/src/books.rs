@@ -11,7 +11,9 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use attempt::{Delays, DsnKind, DsnSent, Outcome as Ended, Record, Removed, RemovedBecause, Tried};
+use attempt::{
+    Case, Delays, DsnKind, DsnSent, Outcome as Ended, Record, Removed, RemovedBecause, Tried,
+};
 use dsn::Action;
 use mail_types::{EnhancedStatus, Recipient, Timestamp};
 use outbound_queue::{
@@ -156,7 +158,7 @@ impl<S: QueueStore> Books<'_, S> {
             if ends {
                 return (line.index, outcome(line, 0));
             }
-            let case = line.failure.as_ref().map_or("", |f| f.case.key());
+            let case = line.failure.as_ref().map_or(Case::Usual, |f| f.case);
             let by = line.advice.as_ref().map(|a| a.facts.by);
             let note = remembered(entry, line.index, record, case, by);
             // Equal causes once: a hundred recipients refused alike are one thing to remember.

@@ -200,7 +200,7 @@ impl<'a> World<'a> {
                 let filter = Filter {
                     destination: Some(key.clone()),
                     state: Some(MessageState::Deferred),
-                    reason: Some(Reason::Connect.key().into()),
+                    reason: Some(Reason::Connect.into()),
                     ..Filter::default()
                 };
                 let target = Target::Filter(filter);
@@ -262,7 +262,7 @@ impl<'a> World<'a> {
         assert!(next_attempt > self.now().wall, "due in the past");
         assert!(next_attempt <= leased.expires, "due after its end");
         let note = AttemptNote {
-            reason: reason.key().into(),
+            reason: Some(reason.into()),
             ..AttemptNote::default()
         };
         let late = self

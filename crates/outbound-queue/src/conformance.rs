@@ -12,7 +12,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use attempt::Side;
+use attempt::{Reason, Side};
 use bytes::Bytes;
 use mail_types::{QueueId, Timestamp};
 
@@ -282,11 +282,11 @@ async fn deferral_keeps_history_and_comes_back<S: QueueStore>(store: S) {
     let summary = store.summary(at(2), 0, 9, &SuspendedSides::new()).rows;
     assert_eq!(summary.len(), 1);
     assert_eq!(
-        (summary[0].reason.as_deref(), summary[0].count),
-        (Some("connect"), 1)
+        (summary[0].reason.clone(), summary[0].count),
+        (Some(Reason::Connect.into()), 1)
     );
     assert_eq!(summary[0].next_attempt, Some(Timestamp::from_secs(300)));
-    assert_eq!(store.stats(at(2)).reasons, [("connect".into(), 1)]);
+    assert_eq!(store.stats(at(2)).reasons, [(Reason::Connect.into(), 1)]);
     let again = store.lease(&to("d.test"), 9, at(300)).await.unwrap();
     assert!(again[0].recipients[0].warned && again[0].id == id);
     store
@@ -410,7 +410,11 @@ async fn filters_select_by_every_part<S: QueueStore>(store: S) {
             |f| f.recipient = whose("Q@e.test"),
             only_two.clone(),
         ),
-        ("reason", |f| f.reason = text("connect"), only_one.clone()),
+        (
+            "reason",
+            |f| f.reason = Some(Reason::Connect.into()),
+            only_one.clone(),
+        ),
         ("side", |f| f.side = of_side(Side::Wait), only_one.clone()),
         ("another side", |f| f.side = of_side(Side::Us), vec![]),
         ("state", |f| f.state = Some(MessageState::Due), only_two),

@@ -7,7 +7,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use attempt::Reason;
 use leases::{Lease, Leases};
 use mail_types::{Envelope, QueueId, Timestamp};
 use tokio::sync::Notify;
@@ -16,7 +15,7 @@ use crate::disk::{Large, Place};
 use crate::schedule::{Key, Schedule, arrival_of, sender_number};
 use crate::state::{Change, Deferral, RecipientEntry, Stored};
 use crate::{
-    Destination, Done, Finish, HeldBody, LeaseToken, Leased, LeasedRecipient, Now, Outcome,
+    Destination, Done, Finish, HeldBody, Keyed, LeaseToken, Leased, LeasedRecipient, Now, Outcome,
     Placement, QueueError, Stats,
 };
 
@@ -411,7 +410,7 @@ impl Core {
                 .map(|(index, r)| LeasedRecipient {
                     index: *index as usize,
                     attempts: r.attempts,
-                    reason: r.reason.as_deref().and_then(Reason::from_key),
+                    reason: r.reason.as_ref().and_then(Keyed::known),
                     warned: r.warned,
                 })
                 .collect(),

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use attempt::Side;
+use attempt::{Reason, Side};
 use mail_types::{Host, QueueId, Timestamp};
 
 use crate::moves::{Blame, side_as_told};
 use crate::state::{RecipientEntry, Stored};
-use crate::{Addresses, Destination, MessageState, MessageView, SuspendedSides};
+use crate::{Addresses, Destination, Keyed, MessageState, MessageView, SuspendedSides};
 
 /// Which messages are meant. All parts that are given must match; the empty filter matches all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,8 +20,8 @@ pub struct Filter {
     pub sender: Option<Addresses>,
     /// A pending recipient's address.
     pub recipient: Option<Addresses>,
-    /// The reason key of a pending recipient's last deferral.
-    pub reason: Option<Box<str>>,
+    /// Why a pending recipient was deferred last.
+    pub reason: Option<Keyed<Reason>>,
     /// Whose move it is for a pending recipient.
     pub side: Option<WantedSide>,
     /// What the message waits for.
@@ -122,7 +122,7 @@ impl WantedSide {
         usual: Option<Blame>,
     ) -> bool {
         let suspended = self.suspended.get(&recipient.destination).copied();
-        let (reason, usual) = (recipient.reason.as_deref(), usual.map(Blame::side));
+        let (reason, usual) = (recipient.reason.as_ref(), usual.map(Blame::side));
         side_as_told(reason, held, usual, suspended) == Some(self.side)
     }
 }

@@ -128,9 +128,10 @@ impl History {
 /// What the texts of a result take.
 fn octets(entry: &AttemptEntry) -> usize {
     let note = &entry.note;
-    let optional = [&note.reply, &note.mx, &note.tls, &note.policy];
+    let optional = [&note.reply, &note.mx, &note.tls];
     let hosts = note.tried.iter();
     note.detail.len()
+        + note.policy.as_ref().map_or(0, |line| line.as_str().len())
         + optional
             .into_iter()
             .flatten()
@@ -153,6 +154,7 @@ const OCTETS: usize = 16 * 1024;
 mod tests {
     use super::*;
     use crate::AttemptNote;
+    use attempt::Reason;
 
     fn recipients(number: usize) -> Vec<RecipientEntry> {
         let one = RecipientEntry {
@@ -170,7 +172,7 @@ mod tests {
     fn result(number: u32, at: u64, reply: &str) -> AttemptEntry {
         AttemptEntry {
             note: AttemptNote {
-                reason: "remote-4xx".into(),
+                reason: Some(Reason::Remote4xx.into()),
                 reply: Some(reply.into()),
                 ..AttemptNote::default()
             },

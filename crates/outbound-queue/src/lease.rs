@@ -7,7 +7,7 @@ use leases::LeaseToken;
 use mail_types::{Envelope, QueueId, Timestamp};
 
 use crate::moves::LastOf;
-use crate::{AttemptEntry, Destination, HeldBody};
+use crate::{AttemptEntry, Destination, HeldBody, Keyed};
 
 /// One message, and those of its recipients that belong to one destination, in one worker's hands.
 #[derive(Clone, Debug)]
@@ -43,12 +43,13 @@ impl Leased {
     /// The last attempt on this recipient, if it is known which that was. That an operator returned it is none.
     #[must_use]
     pub fn last_attempt(&self, recipient: &LeasedRecipient) -> Option<&AttemptEntry> {
+        let reason = recipient.reason.map(Keyed::from);
         let of = LastOf {
             number: u32::try_from(recipient.index).ok()?,
             alone: self.envelope.recipients.len() == 1,
             destination: &self.destination,
             pending: true,
-            reason: recipient.reason.map(Reason::key),
+            reason: reason.as_ref(),
             or_return: false,
         };
         of.find(&self.attempts)

@@ -9,6 +9,7 @@ mod body;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod core;
+mod demands;
 mod disk;
 mod embedded;
 mod error;
@@ -16,6 +17,7 @@ mod filter;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod history;
+mod keyed;
 mod lease;
 mod memory;
 mod message;
@@ -31,9 +33,11 @@ mod stats;
 mod store;
 
 pub use body::{Body, HeldBody};
+pub use demands::{Demand, Demands};
 pub use embedded::{EmbeddedIncoming, EmbeddedOptions, EmbeddedStore, FreeSpaceProbe};
 pub use error::{EditError, QueueError};
 pub use filter::{Cancelled, Cursor, Edit, Edited, Filter, Page, Target, WantedSide};
+pub use keyed::{Key, Keyed};
 pub use lease::{DueDestination, Leased, LeasedRecipient};
 pub use leases::LeaseToken;
 pub use mail_types::Addresses;

@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use attempt::Side;
+use attempt::{Case, DemandedBy, Reason, Side};
 use mail_types::{EnhancedStatus, Envelope, QueueId, Timestamp};
 
 use crate::moves::{LastOf, side_of};
-use crate::{Destination, Done};
+use crate::{Demands, Destination, Done, Keyed};
 
 /// A message as `queue show` has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,8 +56,8 @@ pub struct RecipientView {
     pub state: RecipientState,
     /// Attempts so far.
     pub attempts: u32,
-    /// The reason key of the last deferral.
-    pub reason: Option<Arc<str>>,
+    /// Why it was deferred last.
+    pub reason: Option<Keyed<Reason>>,
     /// It waits for its destination, which is being left alone, and had no attempt for that.
     pub put_off: bool,
 }
@@ -99,7 +99,7 @@ impl MessageView {
             alone: self.recipients.len() == 1,
             destination: &state.destination,
             pending: matches!(state.state, RecipientState::Pending(_)),
-            reason: state.reason.as_deref(),
+            reason: state.reason.as_ref(),
             or_return: true,
         };
         of.find(&self.attempts)
@@ -114,7 +114,7 @@ impl MessageView {
     /// Whose move it is for a recipient that waits, if there is a reason.
     #[must_use]
     pub fn side(&self, recipient: usize) -> Option<Side> {
-        let reason = self.recipients.get(recipient)?.reason.as_deref()?;
+        let reason = self.recipients.get(recipient)?.reason.as_ref()?;
         side_of(reason, self.last_attempt(recipient))
     }
 }
@@ -122,8 +122,8 @@ impl MessageView {
 /// What is remembered of an attempt. Texts are for people; control characters in them are replaced.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct AttemptNote {
-    /// The reason key (`cert-expired`, `remote-4xx`, …).
-    pub reason: Box<str>,
+    /// What went wrong, if anything did.
+    pub reason: Option<Keyed<Reason>>,
     /// The enhanced status.
     pub status: Option<EnhancedStatus>,
     /// The peer's reply, if any.
@@ -136,12 +136,12 @@ pub struct AttemptNote {
     pub ip: Option<IpAddr>,
     /// TLS of the session, in one line.
     pub tls: Option<Box<str>>,
-    /// The demands on the delivery and how they fared, in one line.
-    pub policy: Option<Box<str>>,
-    /// Which of the reason's cases it is; empty for the usual one.
-    pub case: Box<str>,
-    /// Who demanded what was not met; empty for the usual one.
-    pub by: Box<str>,
+    /// The demands on the delivery and how they fared.
+    pub policy: Option<Demands>,
+    /// Which of the reason's cases it is.
+    pub case: Keyed<Case>,
+    /// Who demanded what was not met.
+    pub by: Keyed<DemandedBy>,
     /// The hosts that were tried, where it is more than one; not all of many.
     pub tried: Box<[HostNote]>,
 }
@@ -153,21 +153,20 @@ pub struct HostNote {
     pub mx: Box<str>,
     /// The address tried.
     pub ip: Option<IpAddr>,
-    /// The reason key; empty if it took the mail.
-    pub reason: Box<str>,
+    /// What went wrong there; `None` if it took the mail.
+    pub reason: Option<Keyed<Reason>>,
     /// Which of the reason's cases it is.
-    pub case: Box<str>,
+    pub case: Keyed<Case>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::moves::PUT_OFF;
 
-    fn entry(reason: &str) -> AttemptEntry {
+    fn entry(reason: Reason) -> AttemptEntry {
         AttemptEntry {
             note: AttemptNote {
-                reason: reason.into(),
+                reason: Some(reason.into()),
                 ..AttemptNote::default()
             },
             destination: Destination::new("d.test"),
@@ -184,7 +183,7 @@ mod tests {
             destination: Destination::new("d.test"),
             state: RecipientState::Pending(Timestamp::from_secs(9)),
             attempts: 1,
-            reason: Some(PUT_OFF.into()),
+            reason: Some(Reason::DestinationSuspended.into()),
             put_off: true,
         };
         let mut view = MessageView {
@@ -199,12 +198,12 @@ mod tests {
             expires: Timestamp::from_secs(99),
             warned: false,
             bounce: false,
-            attempts: vec![entry("connect-timeout"), entry("connect-timeout")],
+            attempts: vec![entry(Reason::Timeout), entry(Reason::Timeout)],
             left_out: 0,
         };
-        let last = view.last_attempt(1).map(|e| &*e.note.reason);
-        assert_eq!(last, Some("connect-timeout"));
-        view.attempts.push(entry("remote-4xx"));
+        let last = view.last_attempt(1).and_then(|e| e.note.reason.as_ref());
+        assert_eq!(last, Some(&Reason::Timeout.into()));
+        view.attempts.push(entry(Reason::Remote4xx));
         assert_eq!(view.last_attempt(1), None, "whose it was is not known");
         // Elsewhere is another matter.
         view.attempts[2].destination = Destination::new("e.test");

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use attempt::{Case, DemandedBy, Reason, Side};
 
-use crate::{AttemptEntry, AttemptNote, Destination, HostNote};
+use crate::{AttemptEntry, AttemptNote, Destination, HostNote, Keyed};
 
 /// What says whose move it is: what failed, in which case, and who demands what was not met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,7 +26,7 @@ pub type SuspendedSides = HashMap<Destination, Side>;
 /// what the suspension there began with; else what its last attempt says.
 #[must_use]
 pub fn side_as_told(
-    reason: Option<&str>,
+    reason: Option<&Keyed<Reason>>,
     held: bool,
     usual: Option<Side>,
     suspended: Option<Side>,
@@ -41,8 +41,8 @@ pub fn side_as_told(
 
 /// Whether what suspended its destination says why mail waits, while that lasts.
 #[must_use]
-pub fn goes_by_suspension(reason: Option<&str>, held: bool) -> bool {
-    !held && reason == Some(PUT_OFF)
+pub fn goes_by_suspension(reason: Option<&Keyed<Reason>>, held: bool) -> bool {
+    !held && is_put_off(reason)
 }
 
 impl Blame {
@@ -54,8 +54,8 @@ impl Blame {
 
     /// For mail that waits for a reason, after its last attempt if that is known. `None` if the reason is
     /// not one of ours.
-    pub(crate) fn of(reason: &str, last: Option<&AttemptEntry>) -> Option<Self> {
-        let reason = Reason::from_key(reason)?;
+    pub(crate) fn of(reason: &Keyed<Reason>, last: Option<&AttemptEntry>) -> Option<Self> {
+        let reason = reason.known()?;
         let found = last.and_then(|entry| entry.note.blame());
         Some(found.map_or_else(|| reason.into(), |(blame, _)| blame))
     }
@@ -72,7 +72,7 @@ impl From<Reason> for Blame {
 }
 
 /// Whose move it is for mail that waits for a reason, after its last attempt if that is known.
-pub(crate) fn side_of(reason: &str, last: Option<&AttemptEntry>) -> Option<Side> {
+pub(crate) fn side_of(reason: &Keyed<Reason>, last: Option<&AttemptEntry>) -> Option<Side> {
     Blame::of(reason, last).map(Blame::side)
 }
 
@@ -82,14 +82,14 @@ impl AttemptNote {
     #[must_use]
     pub fn blame(&self) -> Option<(Blame, Option<&HostNote>)> {
         let decided = Blame {
-            reason: Reason::from_key(&self.reason)?,
-            case: Case::from_key(&self.case),
-            by: DemandedBy::from_key(&self.by),
+            reason: self.reason.as_ref()?.known()?,
+            case: self.case.or_usual(),
+            by: self.by.or_usual(),
         };
         let of_host = |host: &HostNote| {
             let its = Blame {
-                reason: Reason::from_key(&host.reason)?,
-                case: Case::from_key(&host.case),
+                reason: host.reason.as_ref()?.known()?,
+                case: host.case.or_usual(),
                 by: decided.by,
             };
             its.reason.is_more_serious(its.case, its.by).then_some(its)
@@ -111,7 +111,7 @@ pub(crate) struct LastOf<'a> {
     pub(crate) alone: bool,
     pub(crate) destination: &'a Destination,
     pub(crate) pending: bool,
-    pub(crate) reason: Option<&'a str>,
+    pub(crate) reason: Option<&'a Keyed<Reason>>,
     /// That an operator returned it counts: it is how it ended. It is no attempt, and whoever is told of the
     /// return wants to know what was found before.
     pub(crate) or_return: bool,
@@ -121,7 +121,7 @@ impl LastOf<'_> {
     /// The last attempt, if it is known which that was.
     pub(crate) fn find<'e>(&self, attempts: &'e [AttemptEntry]) -> Option<&'e AttemptEntry> {
         let counts =
-            |entry: &&AttemptEntry| self.or_return || *entry.note.case != *Case::ByOperator.key();
+            |entry: &&AttemptEntry| self.or_return || entry.note.case != Case::ByOperator.into();
         attempts
             .iter()
             .filter(counts)
@@ -130,8 +130,8 @@ impl LastOf<'_> {
                 None if entry.destination != *self.destination => false,
                 None if self.alone => true,
                 None => {
-                    let is_its = self.reason == Some(&*entry.note.reason)
-                        || self.reason == Some(PUT_OFF) && is_alike(attempts, entry);
+                    let is_its = self.reason.is_some() && self.reason == entry.note.reason.as_ref();
+                    let is_its = is_its || is_put_off(self.reason) && is_alike(attempts, entry);
                     self.pending && is_its
                 }
             })
@@ -147,8 +147,10 @@ fn is_alike(attempts: &[AttemptEntry], entry: &AttemptEntry) -> bool {
     there.all(|e| e.note.reason == entry.note.reason)
 }
 
-/// The reason of what waits with its destination.
-pub(crate) const PUT_OFF: &str = "destination-suspended";
+/// Whether this is the reason of what waits with its destination.
+fn is_put_off(reason: Option<&Keyed<Reason>>) -> bool {
+    reason.and_then(Keyed::known) == Some(Reason::DestinationSuspended)
+}
 
 #[cfg(test)]
 mod tests {
@@ -157,28 +159,28 @@ mod tests {
     #[test]
     fn a_host_that_somebody_has_to_act_on_tells_more_than_what_passes() {
         let mut note = AttemptNote {
-            reason: "remote-4xx".into(),
-            by: "rule".into(),
+            reason: Some(Reason::Remote4xx.into()),
+            by: DemandedBy::Rule.into(),
             ..AttemptNote::default()
         };
         let side = |note: &AttemptNote| note.blame().map(|(blame, _)| blame.side());
         assert_eq!(side(&note), Some(Side::Wait));
-        note.tried = ["connect", "cert-expired"]
+        note.tried = [Reason::Connect, Reason::CertExpired]
             .map(|reason| HostNote {
-                reason: reason.into(),
+                reason: Some(reason.into()),
                 ..HostNote::default()
             })
             .into();
         assert_eq!(side(&note), Some(Side::Us), "our rule demands it");
-        note.by = "".into();
+        note.by = Keyed::default();
         assert_eq!(side(&note), Some(Side::RecipientAdmin));
-        note.reason = "local".into();
+        note.reason = Some(Reason::Local.into());
         assert_eq!(
             side(&note),
             Some(Side::Us),
             "what decided has somebody to act"
         );
-        note.reason = "no such reason".into();
+        note.reason = Some(Keyed::from_key("of-a-newer-version"));
         assert_eq!(side(&note), None);
     }
 }

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use attempt::Reason;
 use mail_types::{
     Arrival, BodyType, Envelope, MessageClass, Notify, QueueId, Recipient, ReversePath, Timestamp,
 };
@@ -115,7 +116,7 @@ pub(crate) fn ending(lease: &Leased, outcome: Outcome) -> Finish {
             .map(|r| (r.index, outcome))
             .collect(),
         notes: vec![AttemptNote {
-            reason: "connect".into(),
+            reason: Some(Reason::Connect.into()),
             detail: "No answer\u{7} from mx.d.test.".into(),
             ..AttemptNote::default()
         }],

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use mail_types::{EnhancedStatus, QueueId, Timestamp, harmless};
 
 use crate::core::{Core, Step, all_done};
-use crate::state::{Change, Deferral, FIRST, NEVER, PARKED, RecipientEntry, Stored};
+use crate::state::{Change, Deferral, FIRST, NEVER, RecipientEntry, Stored, parked};
 use crate::{
-    AttemptNote, Destination, Done, Edit, Filter, HostNote, MessageState, MessageView, Now,
-    RecipientState, RecipientView,
+    AttemptNote, Demands, Destination, Done, Edit, Filter, HostNote, MessageState, MessageView,
+    Now, RecipientState, RecipientView,
 };
 
 impl Core {
@@ -84,7 +84,7 @@ impl Core {
                     r.destination == *d
                 })
                 && all(filter.recipient.as_ref(), |a| a.include(Some(mailbox)))
-                && all(filter.reason.as_deref(), |x| r.reason.as_deref() == Some(x))
+                && all(filter.reason.as_ref(), |x| r.reason.as_ref() == Some(x))
                 && all(filter.side.as_ref(), |side| {
                     side.is_of(r, m.held, m.blame(n, r))
                 })
@@ -197,25 +197,26 @@ impl AttemptNote {
             }
         };
         let optional = |t: &Option<Box<str>>| t.as_deref().map(text);
+        let policy = self.policy.as_ref().map(Demands::as_str);
         Self {
-            reason: text(&self.reason),
+            reason: self.reason.clone(),
             status: self.status,
             reply: optional(&self.reply),
             detail: text(&self.detail),
             mx: optional(&self.mx),
             ip: self.ip,
             tls: optional(&self.tls),
-            policy: optional(&self.policy),
-            case: text(&self.case),
-            by: text(&self.by),
+            policy: policy.map(|line| Demands::from_line(&text(line))),
+            case: self.case.clone(),
+            by: self.by.clone(),
             tried: self
                 .tried
                 .iter()
                 .map(|host| HostNote {
                     mx: text(&host.mx),
                     ip: host.ip,
-                    reason: text(&host.reason),
-                    case: text(&host.case),
+                    reason: host.reason.clone(),
+                    case: host.case.clone(),
                 })
                 .collect(),
         }
@@ -233,7 +234,7 @@ fn park(message: &Stored, change: &mut Change) {
         let noted = change.notes.iter().position(|(of, _)| of == destination);
         let note = noted.unwrap_or_else(|| {
             let note = AttemptNote {
-                reason: PARKED.into(),
+                reason: parked(),
                 status: Some(EnhancedStatus::transient(3, 0)),
                 detail: IN_HAND.into(),
                 ..AttemptNote::default()

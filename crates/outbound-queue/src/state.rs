@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 
+use attempt::Reason;
 use mail_types::{Envelope, QueueId, Timestamp};
 
 use crate::history::History;
 use crate::moves::{Blame, LastOf};
-use crate::{AttemptEntry, AttemptNote, Destination, Done, Filter, Placement};
+use crate::{AttemptEntry, AttemptNote, Destination, Done, Filter, Keyed, Placement};
 
 /// Everything about a message but its content.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,7 +34,7 @@ pub(crate) struct RecipientEntry {
     pub(crate) done: Option<Done>,
     pub(crate) next: Timestamp,
     pub(crate) attempts: u32,
-    pub(crate) reason: Option<Arc<str>>,
+    pub(crate) reason: Option<Keyed<Reason>>,
     /// Its destination was left alone: due when that ends, and at `next` in any case.
     pub(crate) put_off: bool,
     /// The sender was told of the delay.
@@ -47,7 +48,7 @@ pub(crate) struct When {
     pub(crate) time: Timestamp,
     /// Or before, as soon as the destination is not suspended.
     pub(crate) put_off: bool,
-    pub(crate) reason: Option<Arc<str>>,
+    pub(crate) reason: Option<Keyed<Reason>>,
     /// What its last attempt says on whose move it is.
     pub(crate) blame: Option<Blame>,
     /// Some of the recipients there have another reason.
@@ -150,10 +151,8 @@ impl Stored {
         self.held = change.held.unwrap_or(self.held);
         if change.held == Some(false) {
             // Released: if it is held again, that is an operator's hold.
-            let parked = |r: &&mut RecipientEntry| r.reason.as_deref() == Some(PARKED);
-            self.recipients
-                .iter_mut()
-                .filter(parked)
+            let all = self.recipients.iter_mut();
+            all.filter(|r| r.reason == parked())
                 .for_each(|r| r.reason = None);
         }
         self.bounce = change.bounce.unwrap_or(self.bounce);
@@ -172,11 +171,6 @@ impl Stored {
                 (r.next, r.put_off) = (returned.unwrap_or(due), false);
             }
         }
-        let reasons: Vec<Arc<str>> = change
-            .notes
-            .iter()
-            .map(|(_, note)| Arc::from(&*note.reason))
-            .collect();
         for deferral in &change.deferred {
             if let Some(r) = self.recipients.get_mut(deferral.recipient as usize) {
                 r.next = returned.unwrap_or(deferral.next);
@@ -185,8 +179,8 @@ impl Stored {
                     .attempts
                     .saturating_add(u32::from(!(change.put_off || change.looked)));
                 // What was never tried and is put off waits for nothing of its own.
-                let reason = reasons.get(deferral.note as usize);
-                r.reason = reason.filter(|reason| !reason.is_empty()).cloned();
+                let note = change.notes.get(deferral.note as usize);
+                r.reason = note.and_then(|(_, note)| note.reason.clone());
             }
         }
         for (index, done) in &change.done {
@@ -218,7 +212,7 @@ impl Stored {
     /// Whether it is held because it failed us (row H7-08), and not by an operator.
     pub(crate) fn is_parked(&self) -> bool {
         let mut pending = self.recipients.iter().filter(|r| r.done.is_none());
-        self.held && pending.any(|r| r.reason.as_deref() == Some(PARKED))
+        self.held && pending.any(|r| r.reason == parked())
     }
 
     /// When a destination's part is next to be looked at: as its earliest pending recipient; `None`
@@ -245,7 +239,7 @@ impl Stored {
     ///
     /// [`MessageView::side`]: crate::MessageView::side
     pub(crate) fn blame(&self, number: u32, recipient: &RecipientEntry) -> Option<Blame> {
-        let reason = recipient.reason.as_deref()?;
+        let reason = recipient.reason.as_ref()?;
         let of = LastOf {
             number,
             alone: self.recipients.len() == 1,
@@ -260,11 +254,11 @@ impl Stored {
     /// When the message's part at what a filter is about is next to be looked at: the order of listings.
     /// Asks of each part what the schedule asks of its entry, so that every message comes once.
     pub(crate) fn first_due(&self, filter: &Filter) -> Timestamp {
-        if let Some(reason) = filter.reason.as_deref() {
+        if filter.reason.is_some() {
             let parts = self.destinations().into_iter();
             let parts = parts.filter(|d| filter.is_about(d));
             let parts = parts.filter_map(|d| self.due_at(&d));
-            let parts = parts.filter(|part| part.mixed || part.reason.as_deref() == Some(reason));
+            let parts = parts.filter(|part| part.mixed || part.reason == filter.reason);
             return parts.map(|part| part.time).min().unwrap_or(NEVER);
         }
         let pending = self.recipients.iter().filter(|r| r.done.is_none());
@@ -307,8 +301,11 @@ impl Change {
     }
 }
 
-/// The reason key of a message that fails us.
-pub(crate) const PARKED: &str = "parked";
+/// The reason of a message that fails us.
+pub(crate) fn parked() -> Option<Keyed<Reason>> {
+    Some(Reason::Parked.into())
+}
+
 /// The due time of what is held.
 pub(crate) const NEVER: Timestamp = Timestamp::from_millis(u64::MAX);
 /// The due time of what an operator returns: before everything else, so that where its destination is paused this is
@@ -320,9 +317,9 @@ mod tests {
     use super::*;
     use crate::samples::{ByDomain, envelope};
 
-    fn note(reason: &str) -> AttemptNote {
+    fn note(reason: Reason) -> AttemptNote {
         AttemptNote {
-            reason: reason.into(),
+            reason: Some(reason.into()),
             ..AttemptNote::default()
         }
     }
@@ -332,7 +329,7 @@ mod tests {
         Stored::new(envelope, &ByDomain, Timestamp::from_secs(10))
     }
 
-    fn deferral(revision: u32, reason: &str, next: u64) -> Change {
+    fn deferral(revision: u32, reason: Reason, next: u64) -> Change {
         Change {
             revision,
             at: Timestamp::from_secs(next - 1),
@@ -349,7 +346,7 @@ mod tests {
     #[test]
     fn replaying_changes_in_any_number_changes_nothing() {
         let changes: Vec<Change> = (1..20)
-            .map(|n| deferral(n, "connect", 100 * u64::from(n)))
+            .map(|n| deferral(n, Reason::Connect, 100 * u64::from(n)))
             .collect();
         let mut once = stored(&["r@d.test"]);
         changes.iter().for_each(|c| assert!(once.apply(c)));
@@ -366,23 +363,23 @@ mod tests {
     #[test]
     fn e5_04_what_is_put_off_has_not_been_attempted() {
         let mut m = stored(&["r@d.test"]);
-        m.apply(&deferral(1, "connect", 100));
+        m.apply(&deferral(1, Reason::Connect, 100));
         for n in 2..30 {
             m.apply(&Change {
                 put_off: true,
-                ..deferral(n, "destination-suspended", 100 * u64::from(n))
+                ..deferral(n, Reason::DestinationSuspended, 100 * u64::from(n))
             });
         }
         let r = &m.recipients[0];
         assert_eq!((r.attempts, r.next), (1, Timestamp::from_secs(2900)));
-        assert_eq!(r.reason.as_deref(), Some("destination-suspended"));
-        let seen: Vec<&str> = m.history.entries.iter().map(|a| &*a.note.reason).collect();
-        assert_eq!(seen, ["connect"]);
+        assert_eq!(r.reason, Some(Reason::DestinationSuspended.into()));
+        let seen = m.history.entries.iter().map(|a| a.note.reason.clone());
+        assert!(seen.eq([Some(Reason::Connect.into())]));
         // Nor what only came up to have its sender told of the delay, which waits for nothing else.
         m.apply(&Change {
             looked: true,
             warned: vec![0],
-            ..deferral(30, "connect", 9000)
+            ..deferral(30, Reason::Connect, 9000)
         });
         let r = &m.recipients[0];
         assert_eq!((r.attempts, r.next), (1, Timestamp::from_secs(9000)));
@@ -396,13 +393,12 @@ mod tests {
     #[test]
     fn what_is_put_off_without_a_reason_waits_for_none() {
         let mut m = stored(&["r@d.test"]);
-        for (revision, reason) in [(1, ""), (2, "connect"), (3, "")] {
-            m.apply(&Change {
-                put_off: true,
-                ..deferral(revision, reason, 100)
-            });
-            let told = Some(reason).filter(|reason| !reason.is_empty());
-            assert_eq!(m.recipients[0].reason.as_deref(), told);
+        for (revision, reason) in [(1, None), (2, Some(Reason::Connect)), (3, None)] {
+            let mut change = deferral(revision, Reason::Local, 100);
+            change.put_off = true;
+            change.notes[0].1.reason = reason.map(Keyed::from);
+            m.apply(&change);
+            assert_eq!(m.recipients[0].reason, reason.map(Keyed::from));
         }
     }
 
@@ -419,7 +415,7 @@ mod tests {
             m.apply(&bounce);
             m.apply(&Change {
                 put_off,
-                ..deferral(2, "connect", 100)
+                ..deferral(2, Reason::Connect, 100)
             });
             let r = &m.recipients[0];
             assert_eq!((r.next, r.put_off), (Timestamp::default(), false));
@@ -429,29 +425,25 @@ mod tests {
     #[test]
     fn history_keeps_the_first_and_the_last_five_and_counts_repeats() {
         let mut m = stored(&["r@d.test"]);
-        for (n, reason) in ["a", "b", "c", "d", "d", "d", "e", "f", "g"]
-            .iter()
-            .enumerate()
-        {
-            m.apply(&deferral(n as u32 + 1, reason, 100 + n as u64));
+        let [a, b, c, d, e, f, g, ..] = Reason::ALL;
+        for (n, reason) in (0u32..).zip([a, b, c, d, d, d, e, f, g]) {
+            m.apply(&deferral(n + 1, reason, 100 + u64::from(n)));
         }
-        let seen: Vec<(&str, u32)> = m
-            .history
-            .entries
-            .iter()
-            .map(|a| (&*a.note.reason, a.count))
+        let entries = m.history.entries.iter();
+        let seen: Vec<(Option<Reason>, u32)> = entries
+            .map(|e| (e.note.reason.as_ref().and_then(Keyed::known), e.count))
             .collect();
-        assert_eq!(
-            seen,
-            [("a", 1), ("c", 1), ("d", 3), ("e", 1), ("f", 1), ("g", 1)]
-        );
+        let expected = [(a, 1), (c, 1), (d, 3), (e, 1), (f, 1), (g, 1)];
+        assert_eq!(seen, expected.map(|(reason, count)| (Some(reason), count)));
     }
 
     #[test]
     fn the_history_knows_whose_attempt_it_was() {
         let mut m = stored(&["a@d.test", "b@d.test", "c@d.test"]);
         let d = Destination::new("d.test");
-        let notes = ["", "remote-5xx", "remote-4xx"].map(|key| (d.clone(), note(key)));
+        let others = [Reason::Remote5xx, Reason::Remote4xx].map(note).into_iter();
+        let notes = std::iter::once(AttemptNote::default()).chain(others);
+        let notes = notes.map(|note| (d.clone(), note)).collect();
         m.apply(&Change {
             revision: 1,
             done: vec![(0, Done::Delivered), (1, Done::Bounced)],
@@ -460,7 +452,7 @@ mod tests {
                 next: Timestamp::from_secs(100),
                 note: 2,
             }],
-            notes: notes.into(),
+            notes,
             told: vec![(0, 0), (1, 1)],
             ..Change::default()
         });
@@ -472,7 +464,7 @@ mod tests {
             .collect();
         assert_eq!(whose, [Some(&[0][..]), Some(&[1]), Some(&[2])]);
         // Once more for the last one: the same cause for the same recipient.
-        let mut again = deferral(2, "remote-4xx", 200);
+        let mut again = deferral(2, Reason::Remote4xx, 200);
         again.deferred[0].recipient = 2;
         m.apply(&again);
         assert_eq!(m.history.entries.len(), 3);
@@ -480,7 +472,7 @@ mod tests {
         // All of several are named, too: what they wait for later need not be what this attempt found.
         let mut both = stored(&["a@d.test", "b@d.test"]);
         let last = |m: &Stored, n: usize| m.blame(n as u32, &m.recipients[n]).map(|b| b.reason);
-        let of = |revision, reasons: &[&str], put_off| Change {
+        let of = |revision, reasons: &[Reason], put_off| Change {
             put_off,
             deferred: (0..2)
                 .map(|recipient| Deferral {
@@ -489,17 +481,17 @@ mod tests {
                     next: Timestamp::from_secs(100),
                 })
                 .collect(),
-            notes: reasons.iter().map(|key| (d.clone(), note(key))).collect(),
-            ..deferral(revision, "", 100)
+            notes: reasons.iter().map(|r| (d.clone(), note(*r))).collect(),
+            ..deferral(revision, Reason::Local, 100)
         };
-        both.apply(&of(1, &["remote-4xx", "cert-expired"], false));
-        both.apply(&of(2, &["connect"], false));
-        both.apply(&of(3, &["destination-suspended"], true));
+        both.apply(&of(1, &[Reason::Remote4xx, Reason::CertExpired], false));
+        both.apply(&of(2, &[Reason::Connect], false));
+        both.apply(&of(3, &[Reason::DestinationSuspended], true));
         assert_eq!(last(&both, 0), last(&both, 1));
-        assert_eq!(last(&both, 0), Some(attempt::Reason::Connect));
+        assert_eq!(last(&both, 0), Some(Reason::Connect));
         // A message's only recipient needs no name.
         let mut alone = stored(&["a@d.test"]);
-        alone.apply(&deferral(1, "connect", 100));
+        alone.apply(&deferral(1, Reason::Connect, 100));
         assert_eq!(alone.history.entries[0].recipients, None);
     }
 
@@ -507,7 +499,7 @@ mod tests {
     fn done_is_final_and_due_follows_the_pending() {
         let mut m = stored(&["r@d.test", "s@d.test", "t@e.test"]);
         let d = Destination::new("d.test");
-        m.apply(&deferral(1, "connect", 50));
+        m.apply(&deferral(1, Reason::Connect, 50));
         assert_eq!(m.due_at(&d).map(|x| x.time), Some(Timestamp::from_secs(10)));
         m.apply(&Change {
             revision: 2,

@@ -1,11 +1,9 @@
 //! Counts and health.
 
-use std::sync::Arc;
-
-use attempt::Side;
+use attempt::{Reason, Side};
 use mail_types::{QueueId, Timestamp};
 
-use crate::{Blame, Destination};
+use crate::{Blame, Destination, Keyed};
 
 /// Counts for metrics and the status page. A message with several destinations counts once in
 /// `messages` and once per destination elsewhere.
@@ -32,7 +30,7 @@ pub struct Stats {
     /// By destination, the largest first, at most 100.
     pub destinations: Vec<DestinationCount>,
     /// Waiting mail by reason of its last deferral.
-    pub reasons: Vec<(Arc<str>, u64)>,
+    pub reasons: Vec<(Keyed<Reason>, u64)>,
 }
 
 /// How much mail waits for a destination.
@@ -59,7 +57,7 @@ pub struct Summary {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReasonCount {
     /// Why it waits; `None` before the first attempt.
-    pub reason: Option<Arc<str>>,
+    pub reason: Option<Keyed<Reason>>,
     /// Whose move it is; `None` before the first attempt.
     pub side: Option<Side>,
     /// No attempt is made until it is released.
@@ -79,7 +77,7 @@ pub struct SummaryRow {
     /// Where to.
     pub destination: Destination,
     /// Why it waits; `None` before the first attempt.
-    pub reason: Option<Arc<str>>,
+    pub reason: Option<Keyed<Reason>>,
     /// Whose move it is; `None` before the first attempt.
     pub side: Option<Side>,
     /// No attempt is made until it is released.

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use admin::Problem;
+use attempt::Reason;
 use axum::extract::{RawQuery, State};
 use axum::response::Json;
-use outbound_queue::QueueStore;
+use outbound_queue::{Keyed, QueueStore};
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
@@ -26,7 +27,7 @@ pub struct Sample {
     /// Messages that were active, due, deferred, held.
     pub states: [u64; 4],
     /// Waiting mail by reason; from a fixed set.
-    pub reasons: Vec<(std::sync::Arc<str>, u64)>,
+    pub reasons: Vec<(Keyed<Reason>, u64)>,
     /// Recipients delivered, deferred, bounced.
     pub outcomes: [u64; 3],
     /// Age of the oldest message in seconds.
@@ -82,7 +83,7 @@ impl History {
                 column(&mut view.states, name, n).push(count);
             }
             for (reason, count) in &sample.reasons {
-                column(&mut view.reasons, reason, n).push(*count);
+                column(&mut view.reasons, reason.key(), n).push(*count);
             }
             for (k, name) in OUTCOMES.iter().enumerate() {
                 let of = |s: &Sample| s.outcomes.get(k).copied().unwrap_or_default();
@@ -173,7 +174,10 @@ mod tests {
             at: n * 60,
             states: [n, 0, 2 * n, 0],
             outcomes: [10 * n, n, 0],
-            reasons: reasons.iter().map(|(r, c)| ((*r).into(), *c)).collect(),
+            reasons: reasons
+                .iter()
+                .map(|(r, c)| (Keyed::from_key(r), *c))
+                .collect(),
             ..Sample::default()
         }
     }

@@ -31,20 +31,19 @@ impl Waiting {
         for row in by_reason(own) {
             let filter = Filter {
                 destination: Some(row.destination.clone()),
-                reason: row.reason.as_deref().map(Into::into),
+                reason: row.reason.clone(),
                 ..Filter::default()
             };
             // A look at one message; a failing store shows elsewhere.
             let page = control.queue.list(&filter, None, 1, now).await.ok();
             let example = page.and_then(|page| page.messages.into_iter().next());
-            let put_off = Reason::DestinationSuspended.key();
-            let is_put_off = row.reason.as_deref() == Some(put_off);
+            let is_put_off = row.reason == Some(Reason::DestinationSuspended.into());
             let entry = example.and_then(|view| {
                 let entries = view.attempts.into_iter();
                 entries
                     .filter(|e| e.destination == row.destination)
                     // Who was put off has the failures of before.
-                    .filter(|e| is_put_off || row.reason.as_deref() == Some(&*e.note.reason))
+                    .filter(|e| is_put_off || row.reason == e.note.reason)
                     .max_by_key(|e| e.last)
             });
             rows.push((row, entry));
@@ -213,7 +212,7 @@ pub(super) fn why(
     domain: &str,
     paused: bool,
 ) -> Vec<String> {
-    let Some(key) = row.reason.as_deref() else {
+    let Some(key) = &row.reason else {
         return vec![format!(
             "{} and has not been tried yet.",
             some_wait(row.count)
@@ -229,7 +228,7 @@ pub(super) fn why(
         some_wait(row.count),
         time(row.oldest)
     )];
-    match (entry, Reason::from_key(key)) {
+    match (entry, key.known()) {
         (Some(entry), _) => out.extend(message::failure(entry, domain, row.held)),
         (None, Some(reason)) => out.extend(message::meaning(
             reason,

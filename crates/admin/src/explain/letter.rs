@@ -72,7 +72,7 @@ impl Case<'_> {
         let note = &self.entry.note;
         let Told { reason, facts } = told;
         // Another host than the one that decided: the rest of the note is not about it.
-        let decided = reason.key() == &*note.reason && facts.mx == note.mx.as_deref();
+        let decided = note.reason == Some((*reason).into()) && facts.mx == note.mx.as_deref();
         let seen = match decided {
             true => note.detail.to_string(),
             false => reason.sentence(facts),

@@ -1,6 +1,6 @@
 //! What happens to a message, and what its last attempt found.
 
-use attempt::{Case, DemandedBy, Facts, Reason, Side};
+use attempt::{Facts, Reason, Side};
 use mail_types::Timestamp;
 use outbound_queue::{
     AttemptEntry, AttemptNote, HostNote, MessageState, MessageView, RecipientState,
@@ -19,12 +19,12 @@ impl<'a> Told<'a> {
     /// As the log has it: where nobody has to act on the answer that decided, a host that somebody has
     /// to act on tells more.
     pub(super) fn of(note: &'a AttemptNote, domain: &'a str) -> Option<Self> {
-        let reason = Reason::from_key(&note.reason)?;
+        let reason = note.reason.as_ref()?.known()?;
         let facts = Facts {
             domain,
             mx: note.mx.as_deref(),
-            by: DemandedBy::from_key(&note.by),
-            case: Case::from_key(&note.case),
+            by: note.by.or_usual(),
+            case: note.case.or_usual(),
             ..Facts::default()
         };
         match note.blame()? {
@@ -44,10 +44,10 @@ impl<'a> Told<'a> {
 
     fn of_host(host: &'a HostNote, about: &Facts<'a>) -> Option<Self> {
         Some(Self {
-            reason: Reason::from_key(&host.reason)?,
+            reason: host.reason.as_ref()?.known()?,
             facts: Facts {
                 mx: Some(&host.mx),
-                case: Case::from_key(&host.case),
+                case: host.case.or_usual(),
                 ..*about
             },
         })
@@ -169,7 +169,8 @@ pub(super) fn failure(entry: &AttemptEntry, domain: &str, held: bool) -> Vec<Str
     }
     if let Some(policy) = &note.policy {
         out.push(format!(
-            "What was demanded of it, and the result: {policy}."
+            "What was demanded of it, and the result: {}.",
+            policy.as_str()
         ));
     }
     if let Some(tls) = &note.tls {
@@ -208,7 +209,7 @@ pub(super) fn faults<'a>(note: &'a AttemptNote, domain: &'a str) -> Vec<Told<'a>
 fn hosts(note: &AttemptNote, domain: &str) -> Vec<String> {
     let about = Facts {
         domain,
-        by: DemandedBy::from_key(&note.by),
+        by: note.by.or_usual(),
         ..Facts::default()
     };
     let each = note.tried.iter().map(|host| {
@@ -277,8 +278,6 @@ fn background(told: &Told<'_>) -> Vec<String> {
 const SHOWN: usize = 5;
 
 pub(crate) fn is_parked(view: &MessageView) -> bool {
-    let parked = Some(Reason::Parked.key());
-    view.recipients
-        .iter()
-        .any(|r| r.reason.as_deref() == parked)
+    let parked = Some(Reason::Parked.into());
+    view.recipients.iter().any(|r| r.reason == parked)
 }

@@ -3,7 +3,7 @@
 use attempt::{PolicyResult, PolicySource, Reason};
 use mail_types::{Domain, Host};
 use mta_sts::Mode;
-use outbound_queue::{AttemptEntry, AttemptNote, MessageState, MessageView};
+use outbound_queue::{AttemptEntry, AttemptNote, Demands, MessageState, MessageView};
 
 use super::demands::Look;
 use super::domain::Waiting;
@@ -97,21 +97,11 @@ fn set_aside(entry: &AttemptEntry, domain: &Domain, look: &Look) -> Option<Strin
     ))
 }
 
-/// Who demanded what was not met: read from the phrase about all demands that the queue keeps, for instance
-/// `mta-sts enforce id 1 failed: cert-expired; local verified failed: cert-expired`.
+/// Who demanded what was not met.
 fn unmet(note: &AttemptNote) -> Vec<PolicySource> {
-    let failed = format!(" {}", PolicyResult::Failed.key());
-    let parts = note.policy.as_deref().unwrap_or_default().split("; ");
-    let parts = parts.filter(|part| {
-        let (demand, _) = part.split_once(": ").unwrap_or((part, ""));
-        demand.ends_with(&failed)
-    });
-    let source = |part: &str| {
-        SOURCES
-            .into_iter()
-            .find(|s| part.split(' ').next() == Some(s.key()))
-    };
-    parts.filter_map(source).collect()
+    let demands = note.policy.iter().flat_map(Demands::iter);
+    let unmet = demands.filter(|demand| demand.result == PolicyResult::Failed);
+    unmet.map(|demand| demand.source).collect()
 }
 
 const fn in_words(source: PolicySource) -> &'static str {
@@ -125,14 +115,6 @@ const fn in_words(source: PolicySource) -> &'static str {
         PolicySource::Route => "our own route",
     }
 }
-
-const SOURCES: [PolicySource; 5] = [
-    PolicySource::MtaSts,
-    PolicySource::Dane,
-    PolicySource::RequireTls,
-    PolicySource::Local,
-    PolicySource::Route,
-];
 
 const fn is_unmet_demand(reason: Reason) -> bool {
     matches!(

@@ -1,15 +1,14 @@
 //! What the queue remembers of an attempt.
 
-use attempt::{Authenticated, DemandedBy, Reason, Record, TlsSession};
-use outbound_queue::{AttemptNote, HostNote, LeasedRecipient};
+use attempt::{Authenticated, Case, DemandedBy, Record, TlsSession};
+use outbound_queue::{AttemptNote, Demands, HostNote, LeasedRecipient};
 
-use crate::books::recalled::policy_line;
 use crate::books::{Entry, Pace};
 
 /// What a recipient waited for before its destination was paused it waits for afterwards, too.
 pub(crate) fn as_before(slot: &LeasedRecipient) -> AttemptNote {
     AttemptNote {
-        reason: slot.reason.map_or("", Reason::key).into(),
+        reason: slot.reason.map(Into::into),
         ..AttemptNote::default()
     }
 }
@@ -19,7 +18,7 @@ pub(crate) fn remembered(
     entry: &Entry<'_>,
     index: usize,
     record: &Record<'_>,
-    case: &str,
+    case: Case,
     by: Option<DemandedBy>,
 ) -> AttemptNote {
     match entry.pace {
@@ -31,32 +30,31 @@ pub(crate) fn remembered(
         }
         // What is no attempt has no history: the reason is all that is kept.
         Pace::PutOff(_) | Pace::Looked(_) => AttemptNote {
-            reason: record.reason.map_or("", Reason::key).into(),
+            reason: record.reason.map(Into::into),
             ..AttemptNote::default()
         },
     }
 }
 
 /// `case` is the failure's, `by` who demanded what was not met.
-pub(crate) fn note(record: &Record<'_>, case: &str, by: Option<DemandedBy>) -> AttemptNote {
-    let by = by.filter(|by| *by != DemandedBy::Recipient);
+pub(crate) fn note(record: &Record<'_>, case: Case, by: Option<DemandedBy>) -> AttemptNote {
     let tried = record.tried.iter().take(HOSTS_NOTED).map(|t| HostNote {
         mx: t.mx.clone(),
         ip: t.ip,
-        reason: t.reason.map_or("", Reason::key).into(),
-        case: t.case.key().into(),
+        reason: t.reason.map(Into::into),
+        case: t.case.into(),
     });
     AttemptNote {
-        reason: record.reason.map_or("", Reason::key).into(),
+        reason: record.reason.map(Into::into),
         status: Some(record.dsn),
         reply: record.reply.map(Into::into),
         detail: record.detail.into(),
         mx: record.mx.map(Into::into),
         ip: record.ip,
         tls: record.tls.map(tls_line),
-        policy: policy_line(record.policies),
+        policy: Demands::of(record.policies),
         case: case.into(),
-        by: by.map_or("", DemandedBy::key).into(),
+        by: by.unwrap_or_default().into(),
         tried: if record.tried.len() > 1 {
             tried.collect()
         } else {

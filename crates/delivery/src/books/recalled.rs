@@ -4,9 +4,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use attempt::{Case, DemandedBy, Facts, PolicyResult, PolicySource, PolicyUse, Reason, Tried};
+use attempt::{Case, DemandedBy, Facts, PolicyUse, Reason, Tried};
 use mail_types::{EnhancedStatus, RetrySchedule, Timestamp};
-use outbound_queue::{AttemptEntry, HostNote, Leased};
+use outbound_queue::{AttemptEntry, Demand, Demands, HostNote, Keyed, Leased};
 
 use crate::decide::verdict::{Failure, Verdict};
 use crate::engine::dice::Dice;
@@ -130,17 +130,22 @@ pub(crate) fn recall(leased: &Leased) -> (Vec<Tried>, Recalled) {
         return (Vec::new(), Recalled::default());
     };
     let note = &last.note;
-    let by = DemandedBy::from_key(&note.by);
+    let by = note.by.or_usual();
     let domain = domain(leased);
     let tried = note.tried.iter().map(|host| tried(host, domain, by));
     let recalled = Recalled {
         at: Some(last.last),
         host: note.mx.clone().map(|mx| (mx, note.ip)),
-        policies: note.policy.as_deref().map(policies).unwrap_or_default(),
+        policies: note
+            .policy
+            .iter()
+            .flat_map(Demands::iter)
+            .map(policy)
+            .collect(),
         by,
-        cause: Reason::from_key(&note.reason).map(|reason| Cause {
+        cause: known(note.reason.as_ref()).map(|reason| Cause {
             reason,
-            case: Case::from_key(&note.case),
+            case: note.case.or_usual(),
             mx: note.mx.clone(),
         }),
         held: false,
@@ -157,12 +162,17 @@ fn domain(leased: &Leased) -> &str {
     }
 }
 
+/// What a newer version wrote tells us nothing.
+fn known(reason: Option<&Keyed<Reason>>) -> Option<Reason> {
+    reason.and_then(Keyed::known)
+}
+
 fn failure(entry: &AttemptEntry) -> Option<Failure> {
     let note = &entry.note;
-    let reason = Reason::from_key(&note.reason)?;
+    let reason = known(note.reason.as_ref())?;
     Some(Failure {
         reason,
-        case: Case::from_key(&note.case),
+        case: note.case.or_usual(),
         status: note.status.unwrap_or_else(|| reason.status()),
         reply: note.reply.as_deref().map(Into::into),
         stage: None,
@@ -180,8 +190,8 @@ fn of_reason(leased: &Leased, reason: Reason) -> Failure {
 }
 
 fn tried(host: &HostNote, domain: &str, by: DemandedBy) -> Tried {
-    let reason = Reason::from_key(&host.reason);
-    let case = Case::from_key(&host.case);
+    let reason = known(host.reason.as_ref());
+    let case = host.case.or_usual();
     let facts = Facts {
         domain,
         mx: Some(&host.mx),
@@ -198,76 +208,29 @@ fn tried(host: &HostNote, domain: &str, by: DemandedBy) -> Tried {
     }
 }
 
-/// Demands in one line, as the queue remembers them.
-pub(crate) fn policy_line(policies: &[PolicyUse]) -> Option<Box<str>> {
-    if policies.is_empty() {
-        return None;
-    }
-    let parts = policies.iter().map(|p| {
-        let source = p.source.key();
-        let id =
-            p.id.as_deref()
-                .map(|id| format!(" id {id}"))
-                .unwrap_or_default();
-        let reason = p
-            .reason
-            .map(|r| format!(": {}", r.key()))
-            .unwrap_or_default();
-        format!("{source} {}{id} {}{reason}", p.mode, p.result.key())
-    });
-    Some(parts.collect::<Vec<_>>().join("; ").into())
-}
-
-/// Reads [`policy_line`] back; what it does not know is left out.
-fn policies(line: &str) -> Vec<PolicyUse> {
-    line.split("; ").filter_map(policy).collect()
-}
-
-fn policy(part: &str) -> Option<PolicyUse> {
-    let mut words = part.split(' ');
-    let source = words.next()?;
-    let source = SOURCES.into_iter().find(|s| s.key() == source)?;
-    let mode = words.next()?.to_owned().into();
-    let mut result = words.next()?;
-    let mut id = None;
-    if result == "id" {
-        id = words.next();
-        result = words.next()?;
-    }
-    let result = result.trim_end_matches(':');
-    Some(PolicyUse {
-        source,
-        mode,
-        id: id.map(Into::into),
+/// A demand, as far as it is remembered.
+fn policy(demand: Demand<'_>) -> PolicyUse {
+    PolicyUse {
+        source: demand.source,
+        mode: demand.mode.to_owned().into(),
+        id: demand.id.map(Into::into),
         from: None,
         fetched_at: None,
         expires_at: None,
         first_contact: false,
-        result: RESULTS.into_iter().find(|r| r.key() == result)?,
-        reason: words.next().and_then(Reason::from_key),
+        result: demand.result,
+        reason: demand.reason,
         by: None,
         dane: None,
-    })
+    }
 }
-
-const SOURCES: [PolicySource; 5] = [
-    PolicySource::MtaSts,
-    PolicySource::Dane,
-    PolicySource::RequireTls,
-    PolicySource::Local,
-    PolicySource::Route,
-];
-const RESULTS: [PolicyResult; 3] = [
-    PolicyResult::Satisfied,
-    PolicyResult::Failed,
-    PolicyResult::NotEvaluated,
-];
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::time::Duration;
 
+    use attempt::{PolicyResult, PolicySource};
     use mail_types::{Arrival, BodyType, Envelope, MessageClass, Notify, Recipient, ReversePath};
     use outbound_queue::conformance::{LEASE_TIME, placement};
     use outbound_queue::{
@@ -318,6 +281,13 @@ mod tests {
             warning(&first, &retry, at(1000).wall, &dice).is_none(),
             "it has just come"
         );
+        let demand = policy(Demand {
+            source: PolicySource::MtaSts,
+            mode: "enforce",
+            id: Some("7"),
+            result: PolicyResult::Failed,
+            reason: Some(Reason::CertExpired),
+        });
         let defer = |leased: &Leased, secs| Finish {
             lease: leased.token,
             outcomes: vec![(
@@ -328,9 +298,9 @@ mod tests {
                 },
             )],
             notes: vec![AttemptNote {
-                reason: "cert-expired".into(),
+                reason: Some(Reason::CertExpired.into()),
                 detail: "The certificate has expired.".into(),
-                policy: Some("mta-sts enforce id 7 failed: cert-expired".into()),
+                policy: Demands::of(std::slice::from_ref(&demand)),
                 ..AttemptNote::default()
             }],
             told: Vec::new(),
@@ -383,7 +353,7 @@ mod tests {
                 note,
             };
             let note = |n| AttemptNote {
-                reason: "remote-4xx".into(),
+                reason: Some(Reason::Remote4xx.into()),
                 reply: Some(format!("451 {n}").into()),
                 ..AttemptNote::default()
             };
@@ -424,13 +394,13 @@ mod tests {
             next_attempt: Timestamp::from_secs(2000),
             note,
         };
-        let note = |reason: &str, case: Case| AttemptNote {
-            reason: reason.into(),
-            case: case.key().into(),
+        let note = |reason: Reason, case: Case| AttemptNote {
+            reason: Some(reason.into()),
+            case: case.into(),
             detail: format!("{reason}.").into(),
             ..AttemptNote::default()
         };
-        let (refused, connect) = (Reason::Remote4xx.key(), Reason::Connect.key());
+        let (refused, connect) = (Reason::Remote4xx, Reason::Connect);
         let finish = Finish {
             lease: first.token,
             outcomes: vec![(0, deferred(0)), (1, deferred(1))],
@@ -447,7 +417,7 @@ mod tests {
         // As an earlier version wrote it, which did not say whose each was.
         again.attempts.iter_mut().for_each(|e| e.recipients = None);
         let mut returned_before = again.attempts[0].clone();
-        returned_before.note = note(Reason::Local.key(), Case::ByOperator);
+        returned_before.note = note(Reason::Local, Case::ByOperator);
         returned_before.recipients = Some([0].into());
         again.attempts.push(returned_before);
         let told: Vec<String> = returned(&again, false)
@@ -464,60 +434,5 @@ mod tests {
             assert!(told.ends_with(&words), "{told}");
         }
         assert_eq!(told.len(), 2);
-    }
-
-    #[test]
-    fn demands_are_read_back_as_they_were_written() {
-        let of = |source, mode: &'static str, id: Option<&str>, result, reason| PolicyUse {
-            source,
-            mode: mode.into(),
-            id: id.map(Into::into),
-            from: None,
-            fetched_at: None,
-            expires_at: None,
-            first_contact: false,
-            result,
-            reason,
-            by: None,
-            dane: None,
-        };
-        let expired = Some(Reason::CertExpired);
-        let all = [
-            of(
-                PolicySource::MtaSts,
-                "enforce",
-                Some("20260101T"),
-                PolicyResult::Failed,
-                expired,
-            ),
-            of(
-                PolicySource::Dane,
-                "require",
-                None,
-                PolicyResult::Satisfied,
-                None,
-            ),
-            of(
-                PolicySource::RequireTls,
-                "verified",
-                None,
-                PolicyResult::NotEvaluated,
-                None,
-            ),
-        ];
-        for n in 0..=all.len() {
-            let line = policy_line(&all[..n]);
-            let back = line.as_deref().map(policies).unwrap_or_default();
-            assert_eq!(back, all[..n], "{line:?}");
-        }
-        for other in [
-            "",
-            "mta-sts",
-            "x enforce failed",
-            "mta-sts enforce odd",
-            "mta-sts enforce id",
-        ] {
-            assert_eq!(policies(other), [], "{other:?}");
-        }
     }
 }

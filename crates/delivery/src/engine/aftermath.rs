@@ -205,7 +205,7 @@ async fn retry_now<S: QueueStore>(
     let filter = Filter {
         destination: Some(key.clone()),
         state: Some(MessageState::Deferred),
-        reason: Some(reason.key().into()),
+        reason: Some(reason.into()),
         ..Filter::default()
     };
     let target = Target::Filter(filter);

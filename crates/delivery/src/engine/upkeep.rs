@@ -132,7 +132,7 @@ async fn follow_dns<S: QueueStore>(inner: &Inner<S>) -> Result<(), QueueError> {
     for state in [MessageState::Deferred, MessageState::Due] {
         let ours = Target::Filter(Filter {
             state: Some(state),
-            reason: Some(Reason::Local.key().into()),
+            reason: Some(Reason::Local.into()),
             ..Filter::default()
         });
         let edited = inner.queue.edit(&ours, Edit::Retry, false, inner.now());

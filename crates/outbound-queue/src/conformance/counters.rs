@@ -1,15 +1,14 @@
 //! Counters, summaries and filters that need no message, held against a scan of all messages.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use attempt::Side;
+use attempt::{DemandedBy, Reason, Side};
 use mail_types::{QueueId, Timestamp};
 
 use crate::samples::{DELIVERED, at, deferred, ending, put, to};
 use crate::{
-    Addresses, Destination, Edit, Filter, Leased, MessageState, MessageView, Now, QueueStore,
-    RecipientState, SuspendedSides, Target,
+    Addresses, Destination, Edit, Filter, Keyed, Leased, MessageState, MessageView, Now,
+    QueueStore, RecipientState, SuspendedSides, Target,
 };
 
 /// By destination, reason and whose move it is: how many, the oldest, the next attempt.
@@ -66,8 +65,9 @@ fn end_one<S: QueueStore>(store: &S, leases: &mut Vec<Leased>, random: &mut Rand
     };
     finish.put_off = random.below(3) == 0;
     finish.looked = !finish.put_off && random.below(3) == 0;
-    finish.notes[0].reason = REASONS[random.below(3) as usize].into();
-    finish.notes[0].by = ["", "route"][random.below(2) as usize].into();
+    finish.notes[0].reason = Some(REASONS[random.below(3) as usize].into());
+    let by = [DemandedBy::Recipient, DemandedBy::Route][random.below(2) as usize];
+    finish.notes[0].by = by.into();
     // A cancelled message has taken its lease along.
     let _ = store.finish(finish, now);
 }
@@ -178,10 +178,10 @@ async fn compare<S: QueueStore>(store: &S, leases: &[Leased], now: Now) {
 
 /// What a filter finds by its keys is what reading all finds.
 async fn filters<S: QueueStore>(store: &S, all: &[MessageView], now: Now) {
-    let pending = |m: &MessageView, reason: &str| {
+    let pending = |m: &MessageView, reason: Reason| {
         let mut recipients = m.recipients.iter();
         recipients.any(|r| {
-            matches!(r.state, RecipientState::Pending(_)) && r.reason.as_deref() == Some(reason)
+            matches!(r.state, RecipientState::Pending(_)) && r.reason == Some(reason.into())
         })
     };
     for reason in REASONS {
@@ -248,7 +248,7 @@ fn parts(
             continue;
         }
         let held = message.is_held();
-        let is_put_off = r.reason.as_deref() == Some("destination-suspended");
+        let is_put_off = r.reason == Some(Reason::DestinationSuspended.into());
         let of_suspension = suspended.get(&r.destination).filter(|_| is_put_off);
         let side = of_suspension.copied().or_else(|| message.side(n));
         // What is held is ours to release.
@@ -264,7 +264,7 @@ fn parts(
     parts.collect()
 }
 
-fn kind(reason: Option<&Arc<str>>, side: Option<Side>, held: bool) -> Kind {
+fn kind(reason: Option<&Keyed<Reason>>, side: Option<Side>, held: bool) -> Kind {
     (reason.map(ToString::to_string), side.map(Side::key), held)
 }
 
@@ -277,7 +277,7 @@ pub(super) async fn a_part_with_two_reasons_is_found_by_both<S: QueueStore>(stor
         let mut finish = ending(lease, deferred(50));
         if let [_, second] = &mut finish.outcomes[..] {
             let mut note = finish.notes[0].clone();
-            note.reason = "full".into();
+            note.reason = Some(Reason::Remote4xx.into());
             finish.notes.push(note);
             second.1 = crate::Outcome::Deferred {
                 next_attempt: Timestamp::from_secs(90),
@@ -287,14 +287,14 @@ pub(super) async fn a_part_with_two_reasons_is_found_by_both<S: QueueStore>(stor
         store.finish(finish, at(2)).unwrap();
     }
     for (reason, domain, expected) in [
-        ("connect", "d.test", 1),
-        ("full", "d.test", 1),
-        ("full", "e.test", 0),
-        ("connect", "e.test", 1),
-        ("other", "d.test", 0),
+        (Reason::Connect, "d.test", 1),
+        (Reason::Remote4xx, "d.test", 1),
+        (Reason::Remote4xx, "e.test", 0),
+        (Reason::Connect, "e.test", 1),
+        (Reason::Timeout, "d.test", 0),
     ] {
         for domain in [None, Some(domain.into())] {
-            let expected = if domain.is_none() && reason == "full" {
+            let expected = if domain.is_none() && reason == Reason::Remote4xx {
                 1
             } else {
                 expected
@@ -327,4 +327,8 @@ impl Random {
     }
 }
 
-const REASONS: [&str; 3] = ["connect", "cert-expired", "destination-suspended"];
+const REASONS: [Reason; 3] = [
+    Reason::Connect,
+    Reason::CertExpired,
+    Reason::DestinationSuspended,
+];

@@ -1,5 +1,7 @@
 //! Messages that fail their relay, and delays that are told of once, on every store.
 
+use attempt::Reason;
+
 use crate::samples::{at, deferred, ending, put, to};
 use crate::{Edit, MessageState, Outcome, QueueStore, Target};
 
@@ -18,7 +20,7 @@ pub(super) async fn h7_08_what_is_parked_waits_until_it_is_released_or_tried_aga
     )
     .await;
     let mut parked = ending(&leases[0], Outcome::Parked { note: 0 });
-    parked.notes[0].reason = "parked".into();
+    parked.notes[0].reason = Some(Reason::Parked.into());
     assert!(!store.finish(parked.clone(), at(2)).unwrap().removed);
     // The other half was under way; what it defers is held with the rest.
     store
@@ -30,7 +32,7 @@ pub(super) async fn h7_08_what_is_parked_waits_until_it_is_released_or_tried_aga
         (shown.state, shown.next_attempt),
         (MessageState::Held, None)
     );
-    assert_eq!(shown.recipients[0].reason.as_deref(), Some("parked"));
+    assert_eq!(shown.recipients[0].reason, Some(Reason::Parked.into()));
     assert_eq!(shown.recipients[0].attempts, 1);
     let one = Target::Ids(vec![id]);
     let edit = async |edit| store.edit(&one, edit, false, at(10)).await.unwrap().changed;
@@ -40,8 +42,8 @@ pub(super) async fn h7_08_what_is_parked_waits_until_it_is_released_or_tried_aga
     assert_eq!(edit(Edit::Park).await, 1);
     assert!(store.due_destinations(at(9999), None, 9).is_empty());
     let shown = store.show(id, at(11)).await.unwrap();
-    let reasons = shown.recipients.iter().map(|r| r.reason.as_deref());
-    assert!(reasons.eq([Some("parked"); 2]));
+    let reasons = shown.recipients.iter().map(|r| r.reason.clone());
+    assert!(reasons.eq([(); 2].map(|()| Some(Reason::Parked.into()))));
     assert_eq!((edit(Edit::Park).await, edit(Edit::Release).await), (0, 1));
     assert_eq!(store.due_destinations(at(10), None, 9).len(), 2);
     // An operator's hold is ended by nothing but a release.

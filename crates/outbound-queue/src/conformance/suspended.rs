@@ -1,5 +1,6 @@
 //! Suspended destinations, and listings of a domain, on every store.
 
+use attempt::Reason;
 use mail_types::QueueId;
 
 use crate::samples::{at, deferred, ending, put, to};
@@ -9,7 +10,7 @@ use crate::{Edit, Filter, Finish, Leased, MessageState, Now, QueueStore, Suspend
 fn put_off(lease: &Leased, secs: u64) -> Finish {
     let mut finish = ending(lease, deferred(secs));
     finish.put_off = true;
-    finish.notes[0].reason = "destination-suspended".into();
+    finish.notes[0].reason = Some(Reason::DestinationSuspended.into());
     finish
 }
 
@@ -34,7 +35,7 @@ pub(super) async fn e5_04_a_suspended_destination_holds_what_was_put_off<S: Queu
     assert_eq!(view.recipients[0].attempts, 0, "no attempt was made");
     let row = &store.summary(at(9), 0, 9, &SuspendedSides::new()).rows[0];
     assert_eq!((row.count, row.next_attempt), (3, Some(at(60).wall)));
-    assert_eq!(row.reason.as_deref(), Some("destination-suspended"));
+    assert_eq!(row.reason, Some(Reason::DestinationSuspended.into()));
     // The probe: what it does not need goes back, and is not touched.
     let probe = store.lease(&d, 1, at(60)).await.unwrap();
     assert_eq!((probe[0].id, probe[0].put_off), (ids[0], true));

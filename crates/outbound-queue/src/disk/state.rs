@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use attempt::Reason;
 use mail_types::{Envelope, QueueId, Timestamp};
 use minicbor::{Decode, Encode};
 
 use super::Unreadable;
 use crate::history::History;
 use crate::state::{RecipientEntry, Stored};
-use crate::{AttemptEntry, AttemptNote, Destination, Done, HostNote};
+use crate::{AttemptEntry, AttemptNote, Demands, Destination, Done, HostNote, Keyed};
 
 #[derive(Encode, Decode)]
 pub(super) struct StateForm<'a> {
@@ -123,7 +124,7 @@ impl<'a> StateForm<'a> {
                 destination: destinations.index(r.destination.as_str()),
                 next: r.next.as_millis(),
                 attempts: r.attempts,
-                reason: r.reason.as_deref().map(|x| reasons.index(x)),
+                reason: r.reason.as_ref().map(|x| reasons.index(x.key())),
                 done: r.done.map(done_code),
                 put_off: r.put_off.then_some(true),
                 warned: r.warned.then_some(true),
@@ -164,7 +165,7 @@ impl<'a> StateForm<'a> {
             .iter()
             .map(|d| Destination::new(d))
             .collect();
-        let reasons: Vec<Arc<str>> = self.reasons.iter().map(|r| Arc::from(*r)).collect();
+        let reasons: Vec<_> = self.reasons.iter().map(|r| reason(r)).collect();
         let named = |index: u32| destinations.get(index as usize).cloned().ok_or(Unreadable);
         let mut recipients = Vec::with_capacity(self.recipients.len());
         for r in &self.recipients {
@@ -173,7 +174,7 @@ impl<'a> StateForm<'a> {
                 done: r.done.map(done_value),
                 next: Timestamp::from_millis(r.next),
                 attempts: r.attempts,
-                reason: r.reason.and_then(|x| reasons.get(x as usize).cloned()),
+                reason: r.reason.and_then(|x| reasons.get(x as usize).cloned()?),
                 put_off: r.put_off.unwrap_or(false),
                 warned: r.warned.unwrap_or(false) || self.flags & WARNED != 0,
             });
@@ -207,16 +208,16 @@ impl<'a> StateForm<'a> {
 impl<'a> NoteForm<'a> {
     pub(super) fn of(n: &'a AttemptNote) -> Self {
         Self {
-            reason: &n.reason,
+            reason: n.reason.as_ref().map_or("", Keyed::key),
             detail: &n.detail,
             status: n.status.map(status_numbers),
             reply: n.reply.as_deref(),
             mx: n.mx.as_deref(),
             ip: n.ip,
             tls: n.tls.as_deref(),
-            policy: n.policy.as_deref(),
-            case: some(&n.case),
-            by: some(&n.by),
+            policy: n.policy.as_ref().map(Demands::as_str),
+            case: some(n.case.key()),
+            by: some(n.by.key()),
             tried: (!n.tried.is_empty()).then(|| n.tried.iter().map(HostForm::of).collect()),
         }
     }
@@ -224,16 +225,16 @@ impl<'a> NoteForm<'a> {
     pub(super) fn value(self) -> AttemptNote {
         let status = self.status.map(|(c, s, d)| format!("{c}.{s}.{d}"));
         AttemptNote {
-            reason: self.reason.into(),
+            reason: reason(self.reason),
             status: status.and_then(|s| s.parse().ok()),
             reply: self.reply.map(Into::into),
             detail: self.detail.into(),
             mx: self.mx.map(Into::into),
             ip: self.ip,
             tls: self.tls.map(Into::into),
-            policy: self.policy.map(Into::into),
-            case: self.case.unwrap_or_default().into(),
-            by: self.by.unwrap_or_default().into(),
+            policy: self.policy.map(Demands::from_line),
+            case: Keyed::from_key(self.case.unwrap_or_default()),
+            by: Keyed::from_key(self.by.unwrap_or_default()),
             tried: self
                 .tried
                 .unwrap_or_default()
@@ -249,8 +250,8 @@ impl<'a> HostForm<'a> {
         Self {
             mx: &host.mx,
             ip: host.ip,
-            reason: &host.reason,
-            case: some(&host.case),
+            reason: host.reason.as_ref().map_or("", Keyed::key),
+            case: some(host.case.key()),
         }
     }
 
@@ -258,10 +259,15 @@ impl<'a> HostForm<'a> {
         HostNote {
             mx: self.mx.into(),
             ip: self.ip,
-            reason: self.reason.into(),
-            case: self.case.unwrap_or_default().into(),
+            reason: reason(self.reason),
+            case: Keyed::from_key(self.case.unwrap_or_default()),
         }
     }
+}
+
+/// What did not fail has an empty one.
+fn reason(key: &str) -> Option<Keyed<Reason>> {
+    some(key).map(Keyed::from_key)
 }
 
 /// What is empty is not written.

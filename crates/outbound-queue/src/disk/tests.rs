@@ -7,21 +7,22 @@ use super::*;
 use crate::history::History;
 use crate::samples::{ByDomain, envelope};
 use crate::state::Deferral;
-use crate::{AttemptNote, Destination, Done, HostNote};
+use crate::{AttemptNote, Demands, Destination, Done, HostNote, Keyed};
+use attempt::{Case, DemandedBy, Reason};
 use journal::Position;
 
 fn note() -> AttemptNote {
     AttemptNote {
-        reason: "cert-expired".into(),
+        reason: Some(Reason::CertExpired.into()),
         status: "4.7.5".parse().ok(),
         reply: Some("220 hi".into()),
         detail: "The certificate of mx.d.test expired.".into(),
         mx: Some("mx.d.test".into()),
         ip: "192.0.2.1".parse().ok(),
         tls: Some("TLSv1.3".into()),
-        policy: Some("mta-sts enforce".into()),
-        case: Box::default(),
-        by: Box::default(),
+        policy: Some(Demands::from_line("mta-sts enforce")),
+        case: Keyed::default(),
+        by: Keyed::default(),
         tried: Box::default(),
     }
 }
@@ -164,18 +165,41 @@ fn e5_07_the_null_reverse_path_is_kept() {
 #[test]
 fn hosts_cases_and_whose_attempt_it_was_come_back() {
     let mut m = sample();
-    let host = |mx: &str, case: &str| HostNote {
+    let host = |mx: &str, case: Case| HostNote {
         mx: mx.into(),
         ip: "2001:db8::1".parse().ok(),
-        reason: "cert-not-trusted".into(),
+        reason: Some(Reason::CertNotTrusted.into()),
         case: case.into(),
     };
     let entry = &mut m.history.entries[0];
     entry.recipients = Some([1].into());
-    entry.note.case = "self-signed".into();
-    entry.note.by = "rule".into();
-    entry.note.tried = [host("a.test", ""), host("b.test", "self-signed")].into();
+    entry.note.case = Case::SelfSigned.into();
+    entry.note.by = DemandedBy::Rule.into();
+    entry.note.tried = [
+        host("a.test", Case::Usual),
+        host("b.test", Case::SelfSigned),
+    ]
+    .into();
     assert_eq!(decode_state(&encode_state(&m), &m), Ok(m));
+}
+
+#[test]
+fn what_a_newer_version_wrote_is_written_again_as_it_came() {
+    let mut m = sample();
+    m.recipients[0].reason = Some(Keyed::from_key("newer"));
+    let note = &mut m.history.entries[0].note;
+    note.reason = Some(Keyed::from_key("newer"));
+    note.case = Keyed::from_key("newer-case");
+    note.by = Keyed::from_key("newer-demand");
+    note.policy = Some(Demands::from_line("newer enforce failed: newer"));
+    note.tried = [HostNote {
+        reason: Some(Keyed::from_key("newer")),
+        ..HostNote::default()
+    }]
+    .into();
+    let bytes = encode_state(&m);
+    let back = decode_state(&bytes, &m).unwrap();
+    assert_eq!((encode_state(&back), back), (bytes, m));
 }
 
 #[test]

@@ -2,9 +2,8 @@
 //! entries a listing has to look at.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 
-use attempt::Side;
+use attempt::{Reason, Side};
 use mail_types::{QueueId, Timestamp};
 
 use super::group::{Entry, Group};
@@ -13,7 +12,7 @@ use super::waiting::Part;
 use super::{Key, Schedule, arrival_of, sender_number};
 use crate::state::{FIRST, NEVER};
 use crate::{
-    Addresses, Destination, DestinationCount, Filter, MessageState, ReasonCount, Summary,
+    Addresses, Destination, DestinationCount, Filter, Keyed, MessageState, ReasonCount, Summary,
     SummaryRow, SuspendedSides,
 };
 
@@ -42,7 +41,7 @@ impl Schedule {
     }
 
     /// Waiting entries by reason, those with one.
-    pub(crate) fn by_reason(&self) -> Vec<(Arc<str>, u64)> {
+    pub(crate) fn by_reason(&self) -> Vec<(Keyed<Reason>, u64)> {
         self.reasons.counts()
     }
 
@@ -215,7 +214,7 @@ impl Schedule {
     /// one message at several destinations come once each.
     pub(crate) fn keys_from(&self, from: Key, limit: usize, filter: &Filter) -> Vec<Key> {
         let wanted = Wanted {
-            reason: filter.reason.as_deref(),
+            reason: filter.reason.as_ref(),
             reasons: &self.reasons,
             sender: filter.sender.as_ref().and_then(|sender| match sender {
                 Addresses::Null => Some(sender_number(None)),
@@ -258,7 +257,7 @@ impl Schedule {
 
 /// What entries know of a filter.
 struct Wanted<'a> {
-    reason: Option<&'a str>,
+    reason: Option<&'a Keyed<Reason>>,
     reasons: &'a Reasons,
     sender: Option<u16>,
 }

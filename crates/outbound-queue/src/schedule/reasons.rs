@@ -1,12 +1,11 @@
 //! Why entries wait, by number.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use attempt::Side;
+use attempt::{Reason, Side};
 
-use crate::moves::{Blame, PUT_OFF, goes_by_suspension, side_as_told};
-use crate::{Destination, SuspendedSides};
+use crate::moves::{Blame, goes_by_suspension, side_as_told};
+use crate::{Destination, Keyed, SuspendedSides};
 
 /// Why entries wait, by number, with how many entries have each. Number 0: no reason, and not held.
 ///
@@ -21,7 +20,7 @@ pub(super) struct Reasons {
 }
 
 struct Cause {
-    reason: Option<Arc<str>>,
+    reason: Option<Keyed<Reason>>,
     blame: Option<Blame>,
     held: bool,
     kind: Kind,
@@ -29,7 +28,7 @@ struct Cause {
 }
 
 /// A reason, what says whose move it is, and whether it is held.
-type Told = (Option<Arc<str>>, Option<Blame>, bool);
+type Told = (Option<Keyed<Reason>>, Option<Blame>, bool);
 
 /// Number of a reason, whose move it is, and whether it is held.
 pub(super) type Kind = u16;
@@ -37,7 +36,7 @@ pub(super) type Kind = u16;
 /// What a [`Kind`] stands for.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct KindText {
-    pub(super) reason: Option<Arc<str>>,
+    pub(super) reason: Option<Keyed<Reason>>,
     pub(super) side: Option<Side>,
     pub(super) held: bool,
 }
@@ -45,7 +44,7 @@ pub(super) struct KindText {
 impl Reasons {
     pub(super) fn number(
         &mut self,
-        reason: Option<&Arc<str>>,
+        reason: Option<&Keyed<Reason>>,
         blame: Option<Blame>,
         held: bool,
     ) -> u16 {
@@ -62,7 +61,7 @@ impl Reasons {
             return 0;
         };
         let kind = self.kind(&KindText {
-            side: side_as_told(reason.as_deref(), held, blame.map(Blame::side), None),
+            side: side_as_told(reason.as_ref(), held, blame.map(Blame::side), None),
             reason: reason.clone(),
             held,
         });
@@ -88,9 +87,9 @@ impl Reasons {
     }
 
     /// Whether a cause is of this reason.
-    pub(super) fn is_of(&self, number: u16, reason: &str) -> bool {
+    pub(super) fn is_of(&self, number: u16, reason: &Keyed<Reason>) -> bool {
         self.cause(number)
-            .is_some_and(|cause| cause.reason.as_deref() == Some(reason))
+            .is_some_and(|cause| cause.reason.as_ref() == Some(reason))
     }
 
     pub(super) fn count(&mut self, number: u16) {
@@ -126,15 +125,15 @@ impl Reasons {
     }
 
     /// By reason alone.
-    pub(super) fn counts(&self) -> Vec<(Arc<str>, u64)> {
-        let mut counts: Vec<(Arc<str>, u64)> = Vec::new();
+    pub(super) fn counts(&self) -> Vec<(Keyed<Reason>, u64)> {
+        let mut counts: Vec<(Keyed<Reason>, u64)> = Vec::new();
         for cause in self.causes.iter().filter(|cause| cause.count > 0) {
             let Some(reason) = &cause.reason else {
                 continue;
             };
             match counts.iter_mut().find(|(text, _)| text == reason) {
                 Some((_, count)) => *count += cause.count,
-                None => counts.push((Arc::clone(reason), cause.count)),
+                None => counts.push((reason.clone(), cause.count)),
             }
         }
         counts
@@ -156,7 +155,7 @@ impl Reasons {
 
     /// How causes are told as long as these destinations are left alone.
     pub(super) fn as_told<'a>(&mut self, suspended: &'a SuspendedSides) -> AsTold<'a> {
-        let put_off = Some(PUT_OFF.into());
+        let put_off = Some(Reason::DestinationSuspended.into());
         let sides = Side::ALL.map(|side| {
             let text = KindText {
                 reason: put_off.clone(),
@@ -167,7 +166,7 @@ impl Reasons {
         });
         let causes = self.causes.iter();
         let kinds = causes.map(|cause| {
-            let is_put_off = goes_by_suspension(cause.reason.as_deref(), cause.held);
+            let is_put_off = goes_by_suspension(cause.reason.as_ref(), cause.held);
             (cause.kind, is_put_off)
         });
         AsTold {
@@ -182,7 +181,7 @@ impl Cause {
     /// Whose move it is; `suspended` that of what its destination is left alone for.
     fn side(&self, suspended: Option<Side>) -> Option<Side> {
         let usual = self.blame.map(Blame::side);
-        side_as_told(self.reason.as_deref(), self.held, usual, suspended)
+        side_as_told(self.reason.as_ref(), self.held, usual, suspended)
     }
 }
 

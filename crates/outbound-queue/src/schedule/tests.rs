@@ -1,16 +1,22 @@
 //! The schedule against plain models.
 
-use std::sync::Arc;
-
 use attempt::{Case, DemandedBy, Reason, Side};
 
 use super::*;
-use crate::SuspendedSides;
-use crate::moves::{Blame, PUT_OFF};
+use crate::moves::Blame;
+use crate::{Keyed, SuspendedSides};
 use proptest::prelude::*;
 
+const PUT_OFF: Reason = Reason::DestinationSuspended;
+
 /// Adds an entry that was not put off.
-fn insert(s: &mut Schedule, d: &Destination, key: Key, sender: u16, reason: Option<&Arc<str>>) {
+fn insert(
+    s: &mut Schedule,
+    d: &Destination,
+    key: Key,
+    sender: u16,
+    reason: Option<&Keyed<Reason>>,
+) {
     let when = When {
         time: key.0,
         put_off: false,
@@ -38,7 +44,7 @@ const fn usual(reason: Reason) -> Blame {
 fn for_all_to_act_on() -> Schedule {
     let mut s = Schedule::default();
     let (d, e) = (Destination::new("d.test"), Destination::new("e.test"));
-    let put_off = usual(Reason::DestinationSuspended);
+    let put_off = usual(PUT_OFF);
     let listed = |by| Blame {
         case: Case::AtGreeting,
         by,
@@ -49,11 +55,11 @@ fn for_all_to_act_on() -> Schedule {
         ..usual(Reason::CertExpired)
     };
     let entries = [
-        (&d, "remote-5xx", usual(Reason::Remote5xx)),
-        (&d, "remote-5xx", listed(DemandedBy::Recipient)),
-        (&d, "remote-5xx", listed(DemandedBy::Rule)),
+        (&d, Reason::Remote5xx, usual(Reason::Remote5xx)),
+        (&d, Reason::Remote5xx, listed(DemandedBy::Recipient)),
+        (&d, Reason::Remote5xx, listed(DemandedBy::Rule)),
         // What passes, but for a host of which somebody has to take care.
-        (&d, "remote-4xx", usual(Reason::CertExpired)),
+        (&d, Reason::Remote4xx, usual(Reason::CertExpired)),
         // Put off: one that failed before, two that never were tried; and elsewhere.
         (&e, PUT_OFF, ours),
         (&e, PUT_OFF, put_off),
@@ -90,39 +96,46 @@ fn whose_move_it_is_is_counted_as_each_entry_has_it() {
     let suspended: SuspendedSides = [(e.clone(), Side::Us)].into();
     assert_eq!(s.by_side(&suspended), sides(5, 2, 1));
     // Metrics know the reason alone, and so do filters.
-    let by_reason: BTreeMap<Arc<str>, u64> = s.by_reason().into_iter().collect();
-    let expected = [("remote-5xx", 3), ("remote-4xx", 1), (PUT_OFF, 4)];
-    assert_eq!(by_reason, expected.map(|(text, n)| (text.into(), n)).into());
+    let by_reason: BTreeMap<Keyed<Reason>, u64> = s.by_reason().into_iter().collect();
+    let expected = [(Reason::Remote5xx, 3), (Reason::Remote4xx, 1), (PUT_OFF, 4)];
+    assert_eq!(
+        by_reason,
+        expected.map(|(reason, n)| (reason.into(), n)).into()
+    );
     let filter = Filter {
-        reason: Some("remote-5xx".into()),
+        reason: Some(Reason::Remote5xx.into()),
         ..Filter::default()
     };
     assert_eq!(s.keys_from(key(0, 0), 9, &filter).len(), 3);
     let summary = s.summary(Timestamp::default(), 0, 9, &suspended);
-    let rows = summary.rows.iter();
-    let mut rows: Vec<_> = rows
-        .map(|row| {
-            (
-                row.destination.as_str(),
-                row.reason.as_deref(),
-                row.side,
-                row.count,
-            )
-        })
-        .collect();
-    rows.sort_by_key(|row| (row.0.to_owned(), row.3, row.1.map(str::to_owned)));
+    let rows = summary.rows.iter().map(|row| {
+        let reason = row.reason.as_ref().and_then(Keyed::known);
+        (row.destination.as_str(), reason, row.side, row.count)
+    });
+    let mut rows: Vec<_> = rows.collect();
+    rows.sort_by_key(|row| (row.0, row.3, row.1.map(Reason::key)));
     let expected = [
         ("d.test", Some(PUT_OFF), Some(Side::Wait), 1),
-        ("d.test", Some("remote-4xx"), Some(Side::RecipientAdmin), 1),
-        ("d.test", Some("remote-5xx"), Some(Side::RecipientAdmin), 1),
-        ("d.test", Some("remote-5xx"), Some(Side::Us), 2),
+        (
+            "d.test",
+            Some(Reason::Remote4xx),
+            Some(Side::RecipientAdmin),
+            1,
+        ),
+        (
+            "d.test",
+            Some(Reason::Remote5xx),
+            Some(Side::RecipientAdmin),
+            1,
+        ),
+        ("d.test", Some(Reason::Remote5xx), Some(Side::Us), 2),
         ("e.test", None, None, 1),
         ("e.test", Some(PUT_OFF), Some(Side::Us), 3),
     ];
     assert_eq!(rows, expected);
-    let of = |reason, side| {
+    let of = |reason: Option<Reason>, side| {
         let mut all = summary.reasons.iter();
-        all.find(|r| r.reason.as_deref() == reason && r.side == side)
+        all.find(|r| r.reason == reason.map(Keyed::from) && r.side == side)
             .unwrap()
     };
     let put_off = of(Some(PUT_OFF), Some(Side::Us));
@@ -131,7 +144,7 @@ fn whose_move_it_is_is_counted_as_each_entry_has_it() {
         (3, 1, [(None, 3)].as_slice())
     );
     assert_eq!(
-        of(Some("remote-4xx"), Some(Side::RecipientAdmin)).cases[0].0,
+        of(Some(Reason::Remote4xx), Some(Side::RecipientAdmin)).cases[0].0,
         Some(usual(Reason::CertExpired))
     );
     // Gone, it counts no more.
@@ -337,7 +350,7 @@ proptest! {
             let name = format!("d{d}.test");
             let destination = Destination::new(&name);
             if add {
-                insert(&mut s, &destination, key(time, id), 0, Some(&Arc::from("connect")));
+                insert(&mut s, &destination, key(time, id), 0, Some(&Reason::Connect.into()));
                 list.insert((name, key(time, id)));
             } else {
                 prop_assert_eq!(

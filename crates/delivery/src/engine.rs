@@ -11,6 +11,7 @@ mod orders;
 pub(crate) mod own_resolver;
 pub(crate) mod paused_mail;
 pub(crate) mod poison;
+mod shares;
 pub(crate) mod suspended;
 pub(crate) mod upkeep;
 pub(crate) mod views;
@@ -36,6 +37,7 @@ use crate::engine::lane::Lane;
 use crate::engine::lanes::Lanes;
 use crate::engine::paused_mail::KeptBack;
 use crate::engine::poison::Strikes;
+use crate::engine::shares::Shares;
 use crate::planner::Planner;
 use crate::ports::Observer;
 use crate::settings::Settings;
@@ -296,14 +298,12 @@ impl<S: QueueStore> Delivery<S> {
         let whole = due.len() < ROUND;
         let mut started = false;
         for due in due {
-            let limit = self.inner.settings.load().connections;
-            let workers = self.inner.workers.count();
-            if workers >= limit - limit / KEPT_FOR_FRESH {
+            let (shares, workers) = (self.inner.shares(), self.inner.workers.count());
+            if !shares.has_room_for_backlog(workers) {
                 return Round::Over;
             }
             *cursor = Some(due.destination.clone());
-            // Of the last quarter of the places none is for notifications.
-            if due.notices_only && workers >= limit - limit / 4 {
+            if due.notices_only && !shares.has_room_to_spare(workers) {
                 continue;
             }
             let lane = self.inner.lane(&due.destination);
@@ -312,7 +312,7 @@ impl<S: QueueStore> Delivery<S> {
                 continue;
             }
             let now = self.inner.now();
-            match lane.admit(now.monotonic, workers > limit / 2) {
+            match lane.admit(now.monotonic, shares.are_scarce(workers)) {
                 Admission::Go => {
                     self.spawn(&lane);
                     started = true;
@@ -362,12 +362,11 @@ impl<S: QueueStore> Delivery<S> {
 
     /// Starts a worker for what is in a lane's hands, if there may be one more.
     fn start(&self, lane: &Arc<Lane>) {
-        let limit = self.inner.settings.load().connections;
-        let workers = self.inner.workers.count();
-        let admission = if workers >= limit {
-            Admission::Wait
+        let (shares, workers) = (self.inner.shares(), self.inner.workers.count());
+        let admission = if shares.has_room(workers) {
+            lane.admit(self.inner.now().monotonic, shares.are_scarce(workers))
         } else {
-            lane.admit(self.inner.now().monotonic, workers > limit / 2)
+            Admission::Wait
         };
         match admission {
             Admission::Go => self.spawn(lane),
@@ -391,9 +390,9 @@ impl<S: QueueStore> Delivery<S> {
     /// Somebody has put so much of the queue's mail in a lane's hands, from where the scheduler does not see it: it
     /// must not all wait for one peer. The last places are for fresh mail.
     pub(crate) fn share(&self, lane: &Arc<Lane>, work: usize) {
-        let limit = self.inner.settings.load().connections;
+        let shares = self.inner.shares();
         for _ in 0..work {
-            if self.inner.workers.count() >= limit - limit / 4 {
+            if !shares.has_room_to_spare(self.inner.workers.count()) {
                 return;
             }
             self.start(lane);
@@ -509,8 +508,11 @@ impl<S: QueueStore> Inner<S> {
 
     /// Whether workers may stay a moment without work: not if others need their places.
     pub(crate) fn has_places(&self) -> bool {
-        let limit = self.settings.load().connections;
-        !self.is_stopping() && self.workers.count() < limit - limit / 4
+        !self.is_stopping() && self.shares().has_room_to_spare(self.workers.count())
+    }
+
+    fn shares(&self) -> Shares {
+        Shares::of(self.settings.load().connections)
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -575,8 +577,6 @@ impl<S: QueueStore> Inner<S> {
     }
 }
 
-/// One in so many connections is for fresh mail (`start`), which must not wait for a backlog.
-const KEPT_FOR_FRESH: usize = 8;
 /// Destinations looked at in one round.
 const ROUND: usize = 64;
 /// Rounds that start nothing before the scheduler rests.

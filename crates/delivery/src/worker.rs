@@ -268,18 +268,19 @@ async fn try_once<S: QueueStore>(
     }
     let began = now.wall;
     let domain = lane.destination.host.to_string();
-    if leased.bounce {
-        let is_too_old = settings.expire_held && now.wall >= leased.expires;
-        let (found, pace) = (recalled::returned(leased, is_too_old), Pace::Attempted);
-        return enter(inner, &settings, leased, &found, None, &domain, began, pace).await;
+    if let Some((found, pace)) = without_a_host(inner, &settings, leased, now) {
+        let entry = Entry {
+            leased,
+            found: &found,
+            requirement: None,
+            domain: &domain,
+            began,
+            now: inner.now(),
+            pace,
+        };
+        return enter(inner, &settings, &entry).await;
     }
-    let warning = recalled::warning(leased, &settings.retry, now.wall, &inner.dice);
-    if let Some((found, next)) = warning {
-        let pace = Pace::Looked(next);
-        return enter(inner, &settings, leased, &found, None, &domain, began, pace).await;
-    }
-    let mut steps = inner.observer.times_attempts().then(Box::default);
-    let asked = now;
+    let (mut steps, asked) = (inner.observer.times_attempts().then(Box::default), now);
     let made = plan_of(
         inner,
         lane,
@@ -301,7 +302,7 @@ async fn try_once<S: QueueStore>(
     };
     let (mut found, mut requirement) = attempt(&tools, &plan, held).await;
     gather(&mut found, &mut steps, asked, now);
-    if is_crowded(inner, lane, &found) {
+    if note_crowding(inner, lane, &found) {
         return inner.give_back(leased);
     }
     // The same before a bounce that a policy had a part in (decision AMB-04).
@@ -318,7 +319,7 @@ async fn try_once<S: QueueStore>(
             (found, requirement) = attempt(&tools, &plan, held).await;
             gather(&mut found, &mut steps, asked, now);
         }
-        if is_crowded(inner, lane, &found) {
+        if note_crowding(inner, lane, &found) {
             return inner.give_back(leased);
         }
         // Who has it must not get it again: the others wait for an attempt of their own.
@@ -330,17 +331,16 @@ async fn try_once<S: QueueStore>(
     found.steps = steps;
     inner.missed_dns.blame(&mut found, &*inner.resolver);
     poison::judge(inner, leased, &mut found);
-    enter(
-        inner,
-        &settings,
+    let entry = Entry {
         leased,
-        &found,
-        requirement.as_ref(),
-        &domain,
+        found: &found,
+        requirement: requirement.as_ref(),
+        domain: &domain,
         began,
-        Pace::Attempted,
-    )
-    .await;
+        now: inner.now(),
+        pace: Pace::Attempted,
+    };
+    enter(inner, &settings, &entry).await;
     learn(inner, lane, &plan, &found, requirement.as_ref()).await;
 }
 
@@ -375,19 +375,36 @@ async fn plan_of<S: QueueStore>(
     Some(plan)
 }
 
+/// What there is to be told before any host is asked: mail that an operator returns, and a delay of which the
+/// sender is to know by now.
+fn without_a_host<S: QueueStore>(
+    inner: &Inner<S>,
+    settings: &Settings,
+    leased: &Leased,
+    now: Now,
+) -> Option<(Findings, Pace)> {
+    if leased.bounce {
+        let is_too_old = settings.expire_held && now.wall >= leased.expires;
+        return Some((recalled::returned(leased, is_too_old), Pace::Attempted));
+    }
+    let (found, next) = recalled::warning(leased, &settings.retry, now.wall, &inner.dice)?;
+    Some((found, Pace::Looked(next)))
+}
+
 /// Notes what was done when: before the attempt, and in it.
 fn gather(found: &mut Findings, steps: &mut Option<Box<Steps>>, asked: Now, began: Now) {
     found.began_after(asked, began);
     Steps::gather(steps, found);
 }
 
-/// No attempt was made: there was no place at a host, or it took no more sessions than those that go on.
-fn is_crowded<S: QueueStore>(inner: &Inner<S>, lane: &Lane, found: &Findings) -> bool {
+/// Notes whether an attempt was made. True if not: there was no place at a host, or it took no more sessions than
+/// those that go on.
+fn note_crowding<S: QueueStore>(inner: &Inner<S>, lane: &Lane, found: &Findings) -> bool {
     let now = inner.now().monotonic;
     if found.busy {
         lane.crowded(now);
     }
-    found.busy || found.is_turned_away() && lane.has_enough(now)
+    found.busy || found.is_turned_away() && lane.note_turned_away(now)
 }
 
 pub(crate) async fn plan<S: QueueStore>(
@@ -555,20 +572,7 @@ async fn attempt<S: QueueStore>(
     (found, Some(requirement))
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the parts of one entry, from few callers"
-)]
-pub(crate) async fn enter<S: QueueStore>(
-    inner: &Inner<S>,
-    settings: &Settings,
-    leased: &Leased,
-    found: &Findings,
-    requirement: Option<&Requirement>,
-    domain: &str,
-    began: Timestamp,
-    pace: Pace,
-) {
+pub(crate) async fn enter<S: QueueStore>(inner: &Inner<S>, settings: &Settings, entry: &Entry<'_>) {
     let books = Books {
         queue: &*inner.queue,
         observer: &*inner.observer,
@@ -576,16 +580,7 @@ pub(crate) async fn enter<S: QueueStore>(
         dice: &inner.dice,
         limits: &inner.notices,
     };
-    let entry = Entry {
-        leased,
-        found,
-        requirement,
-        domain,
-        began,
-        now: inner.now(),
-        pace,
-    };
-    books.enter(&entry).await;
+    books.enter(entry).await;
 }
 
 /// How long a worker stays without work.

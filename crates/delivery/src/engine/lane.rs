@@ -201,9 +201,10 @@ impl Lane {
         now < state.crowded || state.health.ceiling(now).is_some_and(full)
     }
 
-    /// A session was refused for now. Whether that may only mean that there are enough: others are at work. There
-    /// are no more than those for a while then; the last one's refusal counts.
-    pub(crate) fn has_enough(&self, now: Duration) -> bool {
+    /// Notes that a session was refused for now. True if that may only mean that there are enough: others are at
+    /// work. There are no more than those for a while then; the last one's refusal counts.
+    #[must_use]
+    pub(crate) fn note_turned_away(&self, now: Duration) -> bool {
         let mut state = self.state.lock();
         let active = state.active;
         if active > 1 {
@@ -312,9 +313,10 @@ impl Lane {
         }
     }
 
-    /// DNS says again that mail cannot go there. True once the answer has been the same over four
+    /// Notes that DNS says again that mail cannot go there. True once the answer has been the same over four
     /// hours, seen by look-ups half an hour apart at least (decision AMB-04).
-    pub(crate) fn confirmed_undeliverable(&self, now: Timestamp) -> bool {
+    #[must_use]
+    pub(crate) fn note_undeliverable(&self, now: Timestamp) -> bool {
         let mut state = self.state.lock();
         let (first, last) = *state.undeliverable.get_or_insert((now, now));
         if now.since(last) >= BETWEEN_LOOKS {
@@ -539,7 +541,7 @@ mod tests {
         assert_eq!(lane.admit(now, true), Admission::Wait);
         lane.push(fresh(&store).await, 9).unwrap();
         // One session was refused; two may go on.
-        assert!(lane.has_enough(now) && lane.is_narrow(now));
+        assert!(lane.note_turned_away(now) && lane.is_narrow(now));
         let Next::Left(back) = lane.next(now, false) else {
             panic!("the third is one too many");
         };

@@ -16,9 +16,9 @@ use outbound_queue::{
 };
 use parking_lot::Mutex;
 
-use crate::books::Pace;
 use crate::books::history::as_before;
 use crate::books::recalled::{Recalled, recall};
+use crate::books::{Entry, Pace};
 use crate::decide::verdict::{Failure, Verdict};
 use crate::engine::Inner;
 use crate::engine::lane::Lane;
@@ -153,10 +153,16 @@ async fn put_off<S: QueueStore>(
     }));
     let ends = settings.expire_held.then_some(leased.expires);
     let pace = Pace::Paused { look_at, ends };
-    enter(
-        inner, settings, leased, &found, None, &domain, now.wall, pace,
-    )
-    .await;
+    let entry = Entry {
+        leased,
+        found: &found,
+        requirement: None,
+        domain: &domain,
+        began: now.wall,
+        now: inner.now(),
+        pace,
+    };
+    enter(inner, settings, &entry).await;
 }
 
 fn is_to_tell(leased: &Leased, slot: &LeasedRecipient) -> bool {

@@ -18,7 +18,7 @@ use mail_types::QueueId;
 use outbound_queue::{Edit, Leased, QueueError, QueueStore, Target};
 use parking_lot::Mutex;
 
-use crate::books::Pace;
+use crate::books::{Entry, Pace};
 use crate::decide::verdict::{Failure, Verdict};
 use crate::engine::Inner;
 use crate::engine::lane::Lane;
@@ -31,7 +31,8 @@ pub(crate) struct Strikes(Mutex<BTreeMap<QueueId, u32>>);
 
 impl Strikes {
     /// Counts one more; true if that was the last one.
-    fn is_out(&self, id: QueueId) -> bool {
+    #[must_use]
+    fn strike(&self, id: QueueId) -> bool {
         let mut strikes = self.0.lock();
         let count = strikes.entry(id).or_default();
         *count += 1;
@@ -93,8 +94,16 @@ pub(crate) async fn panicked<S: QueueStore>(
     );
     let began = inner.now().wall;
     let entered = {
-        let pace = Pace::Attempted;
-        let entering = enter(inner, &settings, leased, &found, None, &domain, began, pace);
+        let entry = Entry {
+            leased,
+            found: &found,
+            requirement: None,
+            domain: &domain,
+            began,
+            now: inner.now(),
+            pace: Pace::Attempted,
+        };
+        let entering = enter(inner, &settings, &entry);
         caught(pin!(entering)).await
     };
     if entered.is_ok() {
@@ -139,7 +148,7 @@ pub(crate) async fn park<S: QueueStore>(
 
 /// After the last try the message is parked instead of deferred.
 pub(crate) fn judge<S: QueueStore>(inner: &Inner<S>, leased: &Leased, found: &mut Findings) {
-    if !found.ours || !inner.strikes.is_out(leased.id) {
+    if !found.ours || !inner.strikes.strike(leased.id) {
         return;
     }
     for verdict in found.verdicts.iter_mut().flatten() {
@@ -169,11 +178,11 @@ mod tests {
     fn h7_08_the_third_strike_is_the_last_and_memory_is_bounded() {
         let strikes = Strikes::default();
         let id = QueueId::from_raw;
-        assert!(!strikes.is_out(id(1)) && !strikes.is_out(id(2)) && !strikes.is_out(id(1)));
-        assert!(strikes.is_out(id(1)));
-        assert!(!strikes.is_out(id(1)), "released, it has its tries again");
+        assert!(!strikes.strike(id(1)) && !strikes.strike(id(2)) && !strikes.strike(id(1)));
+        assert!(strikes.strike(id(1)));
+        assert!(!strikes.strike(id(1)), "released, it has its tries again");
         for n in 0..30_000 {
-            strikes.is_out(id(100 + n));
+            let _ = strikes.strike(id(100 + n));
         }
         assert!(strikes.0.lock().len() <= REMEMBERED);
     }

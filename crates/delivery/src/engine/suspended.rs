@@ -16,9 +16,9 @@ use mail_types::Timestamp;
 use outbound_queue::{Leased, QueueStore};
 use tokio::task::JoinSet;
 
-use crate::books::Pace;
 use crate::books::blame::demanded_by;
 use crate::books::recalled::{Cause, Recalled, recall};
+use crate::books::{Entry, Pace};
 use crate::decide::demand::Requirement;
 use crate::decide::destination::Suspension;
 use crate::decide::plan::Plan;
@@ -188,17 +188,16 @@ async fn suspend_or_end<S: QueueStore>(
     let plan = lane.last_plan();
     let requirement = plan.and_then(|plan| demands(&plan, lane, leased, &settings, now.wall));
     let pace = Pace::PutOff(now.wall + pause.max(SHORTEST));
-    enter(
-        inner,
-        &settings,
+    let entry = Entry {
         leased,
-        &found,
-        requirement.as_ref(),
-        &domain,
-        now.wall,
+        found: &found,
+        requirement: requirement.as_ref(),
+        domain: &domain,
+        began: now.wall,
+        now: inner.now(),
         pace,
-    )
-    .await;
+    };
+    enter(inner, &settings, &entry).await;
     None
 }
 
@@ -271,17 +270,16 @@ async fn give_up<S: QueueStore>(
         ..Recalled::default()
     }));
     let domain = lane.destination.host.to_string();
-    enter(
-        inner,
-        &settings,
+    let entry = Entry {
         leased,
-        &found,
-        requirement.as_ref(),
-        &domain,
-        now,
-        Pace::Attempted,
-    )
-    .await;
+        found: &found,
+        requirement: requirement.as_ref(),
+        domain: &domain,
+        began: now,
+        now: inner.now(),
+        pace: Pace::Attempted,
+    };
+    enter(inner, &settings, &entry).await;
 }
 
 /// Messages put off together.

@@ -61,7 +61,7 @@ pub(crate) async fn undeliverable<S: QueueStore>(
         return unprotected();
     }
     // What DNSSEC vouches for is nobody's forgery.
-    if secure || lane.confirmed_undeliverable(now) {
+    if secure || lane.note_undeliverable(now) {
         lane.settled();
         return believed();
     }

@@ -28,7 +28,6 @@ pub struct Client<'a> {
 
 /// Something happened.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum Event<'a> {
     /// A connection was accepted. [`Event::Disconnected`] follows in any case.
     Connected(Client<'a>),

@@ -1,5 +1,6 @@
 //! Everything that happens, told to the event log and to the metrics.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use attempt::{DsnSent, Level, Outcome, Received, Record, Refused, RefusedBy, Rem
 use delivery::decide::destination::Suspension;
 use delivery::{NoticeSummary, NoticeWithheld, PossibleDuplicate, SessionEvent, Story, TracedPart};
 use event_log::{Ends, EventLog};
-use mail_types::{EnhancedStatus, Timestamp};
+use mail_types::{EnhancedStatus, QueueId, Timestamp};
 use metrics::{ClientIncident, ConnectionLimit, Metrics, SessionResult, TlsResult, TlsVersion};
 use policy_cache::{Clock, EventSink, JudgedClock, PolicyEvent};
 use smtp_server::{
@@ -361,89 +362,79 @@ impl smtp_server::Observer for Observer {
                     to: recipient,
                 });
             }
-            other => self.trouble(other),
-        }
-    }
-}
-
-impl Observer {
-    /// What clients, the network or the system do wrong.
-    fn trouble(&self, event: Event<'_>) {
-        match event {
             Event::TurnedAway { client, limit } => self.turned_away(client, limit),
-            Event::ProxyRefused { client, instead } => {
-                self.metrics.turned_away(ConnectionLimit::Proxy);
-                let fields = [("cause", instead), ("remedy", NO_PROXY)];
-                self.sparingly("smtp.in.proxy-header-missing", client, &fields);
-            }
-            Event::TlsFailed { client, error } => {
-                self.metrics.incident(ClientIncident::TlsFailed);
-                self.client(
-                    "smtp.in.tls-failed",
-                    Level::Warn,
-                    client,
-                    &[("cause", &handshake_fault(error))],
-                );
-            }
-            Event::Incident { client, incident } => {
-                if incident == Incident::ProxyUntrusted {
-                    self.metrics.turned_away(ConnectionLimit::Proxy);
-                }
-                self.metrics.incident(counted(incident));
-                self.client(
-                    "smtp.in.incident",
-                    Level::Warn,
-                    client,
-                    &[("incident", incident.key())],
-                );
-            }
+            Event::ProxyRefused { client, instead } => self.proxy_refused(client, instead),
+            // The message's own record says that it came over TLS.
+            Event::TlsEstablished { .. } => {}
+            Event::TlsFailed { client, error } => self.tls_failed(client, error),
+            Event::Incident { client, incident } => self.incident(client, incident),
             Event::ReplyLost {
                 client,
                 id,
                 message_id,
-            } => {
-                // Row H5-11: a second copy has the same Message-ID.
-                let hash = message_id.map(sha256).unwrap_or_default();
-                let fields = [
-                    ("queue_id", &*id.to_string()),
-                    ("message_id_sha256", &*hash),
-                ];
-                self.client("smtp.in.reply-lost", Level::Warn, client, &fields);
-            }
-            Event::TimedOut { client, stage } => {
-                self.metrics.incident(too_slow(stage));
-                self.client(
-                    "smtp.in.timeout",
-                    Level::Info,
-                    client,
-                    &[("stage", stage.key())],
-                );
-            }
+            } => self.reply_lost(client, id, message_id),
+            Event::TimedOut { client, stage } => self.timed_out(client, stage),
             Event::SessionPanicked { listener } => {
-                self.process(
-                    "smtp.in.session-panicked",
-                    Level::Error,
-                    &[("listener", listener)],
-                );
+                let fields = [("listener", listener)];
+                self.process("smtp.in.session-panicked", Level::Error, &fields);
             }
-            Event::AcceptFailed { listener, error } => {
-                let event = "smtp.in.accept-failed";
-                if let Some(left_out) = self.sparing.note(event, self.clock.monotonic()) {
-                    let (cause, left_out) = (error.to_string(), left_out.to_string());
-                    let fields = [
-                        ("listener", listener),
-                        ("cause", cause.as_str()),
-                        ("left_out", left_out.as_str()),
-                    ];
-                    self.process(event, Level::Error, &fields);
-                }
-            }
-            _ => {}
+            Event::AcceptFailed { listener, error } => self.accept_failed(listener, error),
         }
     }
 }
 
+/// What clients, the network or the system do wrong.
 impl Observer {
+    fn proxy_refused(&self, client: Client<'_>, instead: &str) {
+        self.metrics.turned_away(ConnectionLimit::Proxy);
+        let fields = [("cause", instead), ("remedy", NO_PROXY)];
+        self.sparingly("smtp.in.proxy-header-missing", client, &fields);
+    }
+
+    fn tls_failed(&self, client: Client<'_>, error: &io::Error) {
+        self.metrics.incident(ClientIncident::TlsFailed);
+        let fields = [("cause", &*handshake_fault(error))];
+        self.client("smtp.in.tls-failed", Level::Warn, client, &fields);
+    }
+
+    fn incident(&self, client: Client<'_>, incident: Incident) {
+        if incident == Incident::ProxyUntrusted {
+            self.metrics.turned_away(ConnectionLimit::Proxy);
+        }
+        self.metrics.incident(counted(incident));
+        let fields = [("incident", incident.key())];
+        self.client("smtp.in.incident", Level::Warn, client, &fields);
+    }
+
+    fn reply_lost(&self, client: Client<'_>, id: QueueId, message_id: Option<&str>) {
+        // Row H5-11: a second copy has the same Message-ID.
+        let hash = message_id.map(sha256).unwrap_or_default();
+        let fields = [
+            ("queue_id", &*id.to_string()),
+            ("message_id_sha256", &*hash),
+        ];
+        self.client("smtp.in.reply-lost", Level::Warn, client, &fields);
+    }
+
+    fn timed_out(&self, client: Client<'_>, stage: TimeoutStage) {
+        self.metrics.incident(too_slow(stage));
+        let fields = [("stage", stage.key())];
+        self.client("smtp.in.timeout", Level::Info, client, &fields);
+    }
+
+    fn accept_failed(&self, listener: &str, error: &io::Error) {
+        let event = "smtp.in.accept-failed";
+        if let Some(left_out) = self.sparing.note(event, self.clock.monotonic()) {
+            let (cause, left_out) = (error.to_string(), left_out.to_string());
+            let fields = [
+                ("listener", listener),
+                ("cause", cause.as_str()),
+                ("left_out", left_out.as_str()),
+            ];
+            self.process(event, Level::Error, &fields);
+        }
+    }
+
     fn turned_away(&self, client: Client<'_>, limit: Limit) {
         let (metric, key) = match limit {
             Limit::Connections => (ConnectionLimit::Connections, "access.connections"),

@@ -50,12 +50,20 @@ testkit::net_test! {
     async fn e2_03_a_port_in_use_is_named() {
         let _taken = tokio::net::TcpListener::bind("127.0.0.1:2525").await.unwrap();
         let folder = TempDir::new().unwrap();
-        let said = refused(&serve(folder.path(), &plain().text(folder.path())), 73);
+        let said = refused(&serve(folder.path(), &plain().text(folder.path())), 71);
         assert!(said.contains("127.0.0.1:2525"), "{said}");
         let _taken = tokio::net::TcpListener::bind("127.0.0.1:8025").await.unwrap();
         let config = plain().listen("127.0.0.1:2626".parse().unwrap());
-        let said = refused(&serve(folder.path(), &config.text(folder.path())), 73);
+        let said = refused(&serve(folder.path(), &config.text(folder.path())), 71);
         assert!(said.contains("127.0.0.1:8025"), "{said}");
+        // Who sees the SMTP port open can ask about it: what operators use is open before.
+        let said = refused(&serve(folder.path(), &plain().text(folder.path())), 71);
+        assert!(said.contains("127.0.0.1:8025"), "{said}");
+        let control = folder.path().join("control.sock");
+        std::fs::remove_file(&control).unwrap();
+        let _taken = tokio::net::UnixListener::bind(&control).unwrap();
+        let said = refused(&serve(folder.path(), &plain().text(folder.path())), 73);
+        assert!(said.contains("control.sock"), "{said}");
     }
 
     async fn h6_09_a_data_directory_that_cannot_be_written_is_named() {

@@ -42,4 +42,4 @@ pub use openapi::{api_document, refusals_as_problems};
 pub use operator::{Operator, Role};
 pub use problem::{Problem, ProblemKind, quoted};
 pub use routes::{Route, Routes};
-pub use serve::{ServeError, refusing_router, serve_socket};
+pub use serve::{ServeError, bind_socket, refusing_router, serve_socket};

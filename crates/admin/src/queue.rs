@@ -145,6 +145,7 @@ pub(crate) async fn summary<S: QueueStore>(
             paused: pause.is_some(),
             messages: row.count,
             oldest: row.oldest.rfc3339(),
+            oldest_age: now.wall.since(row.oldest).as_secs(),
             next_attempt: next.map(mail_types::Timestamp::rfc3339),
         }
     });

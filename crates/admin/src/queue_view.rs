@@ -32,6 +32,8 @@ pub(crate) fn item(
         None => view.attempts.iter().max_by_key(|entry| entry.last),
     };
     let reason = waiting.and_then(|(_, r)| r.reason.as_ref());
+    let told = waiting.map(|(n, _)| n);
+    let told = told.or_else(|| view.recipients.iter().position(|r| r.put_off));
     QueueItem {
         id: view.id.to_string(),
         sender: view.envelope.reverse_path.to_string(),
@@ -50,7 +52,7 @@ pub(crate) fn item(
         next_attempt: kept.next_attempt(view).map(Timestamp::rfc3339),
         reason: reason.map(ToString::to_string),
         detail: keeps_back(view, kept)
-            .or_else(|| waits_for(view, suspended))
+            .or_else(|| waits_for(view, told?, suspended))
             .or_else(|| last.map(|entry| entry.note.detail.to_string())),
         side: waiting
             .map(|(n, _)| n)
@@ -94,15 +96,23 @@ fn keeps_back(view: &MessageView, kept: &KeptBack) -> Option<String> {
     })
 }
 
-/// What a message waits for that was put off with a suspended destination, not a paused one.
+/// What a recipient waits for that was put off with a suspended destination, not a paused one.
 fn waits_for(
     view: &MessageView,
+    recipient: usize,
     suspended: impl Fn(&Destination) -> Option<(Duration, String)>,
 ) -> Option<String> {
+<<<<<<< HEAD
     let mut recipients = view.recipients.iter().zip(&view.envelope.recipients);
     let (put_off, recipient) =
         recipients.find(|(r, _)| r.put_off && goes_by_suspension(r.reason.as_ref(), false))?;
     let host = recipient.mailbox.host();
+=======
+    let put_off = view.recipients.get(recipient);
+    let put_off =
+        put_off.filter(|r| r.put_off && goes_by_suspension(r.reason.as_deref(), false))?;
+    let host = view.envelope.recipients.get(recipient)?.mailbox.host();
+>>>>>>> 1fb7b4d (Open the control socket and HTTP before the SMTP ports, for the group of operators)
     Some(match suspended(&put_off.destination) {
         // The cause first: lists have room for the beginning only.
         Some((left, cause)) => format!(

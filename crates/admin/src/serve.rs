@@ -39,24 +39,17 @@ pub enum ServeError {
     },
 }
 
-/// For the time in which nothing can be delivered: whatever is asked is answered by what is wrong and what
-/// to do about it.
+/// While nothing can be delivered: whatever is asked is answered by what is wrong and what to do.
 pub fn refusing_router(why: impl Fn() -> String + Clone + Send + Sync + 'static) -> Router {
     Router::new().fallback(move || std::future::ready(Problem::unavailable(why())))
 }
 
-/// Makes the control socket (mode 0660) and serves it until the future is dropped.
-///
-/// Who may connect is the file's business: its mode and group, and those of its directory. A socket
-/// that a dead process left behind is replaced, one that somebody answers on is not: the data
-/// directory's lock keeps only those daemons apart that share it.
+/// Makes the control socket (mode 0660); until it is served, commands wait. What a dead process left is replaced,
+/// what somebody answers on is not: the data directory's lock keeps only those daemons apart that share it.
 ///
 /// # Errors
-/// Before anything is served.
-pub async fn serve_socket(
-    path: &Path,
-    router: Router,
-) -> Result<impl Future<Output = ()> + use<>, ServeError> {
+/// Nothing was made, or nobody can use it.
+pub async fn bind_socket(path: &Path) -> Result<UnixListener, ServeError> {
     let refuse = |cause| ServeError::Socket {
         path: path.to_owned(),
         cause,
@@ -66,26 +59,29 @@ pub async fn serve_socket(
     }
     match UnixStream::connect(path).await {
         Err(e) if e.kind() == ErrorKind::NotFound => {}
-        // Nobody listens behind it.
         Err(e) if e.kind() == ErrorKind::ConnectionRefused => {
             std::fs::remove_file(path).map_err(refuse)?;
         }
         // Its queue is full of connections: somebody lives, though too busy to take them.
         Err(e) if e.kind() != ErrorKind::WouldBlock => return Err(refuse(e)),
         Ok(_) | Err(_) => {
-            let path = path.to_owned();
-            return Err(ServeError::Answered { path });
+            return Err(ServeError::Answered {
+                path: path.to_owned(),
+            });
         }
     }
     let listener = UnixListener::bind(path).map_err(refuse)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(refuse)?;
+    Ok(listener)
+}
+
+/// Serves the control socket until the future is dropped.
+pub async fn serve_socket(listener: UnixListener, router: Router) {
     let router = router.layer(axum::middleware::from_fn(name_operator));
     let service = router.into_make_service_with_connect_info::<Peer>();
-    Ok(async move {
-        if let Err(error) = axum::serve(listener, service).await {
-            tracing::error!(%error, "the control socket is no longer served");
-        }
-    })
+    if let Err(error) = axum::serve(listener, service).await {
+        tracing::error!(%error, "the control socket is no longer served");
+    }
 }
 
 /// Who connected to the socket.
@@ -117,8 +113,8 @@ mod tests {
     async fn h6_08_a_socket_that_somebody_answers_on_is_left_to_them() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("run/control.sock");
-        let first = serve_socket(&path, Router::new()).await.unwrap();
-        let refused = serve_socket(&path, Router::new()).await.err().unwrap();
+        let first = bind_socket(&path).await.unwrap();
+        let refused = bind_socket(&path).await.err().unwrap();
         assert!(matches!(refused, ServeError::Answered { .. }), "{refused}");
         let said = refused.to_string();
         assert!(
@@ -128,6 +124,6 @@ mod tests {
         UnixStream::connect(&path).await.unwrap();
         drop(first);
         // What a dead process leaves is in nobody's way.
-        drop(serve_socket(&path, Router::new()).await.unwrap());
+        drop(bind_socket(&path).await.unwrap());
     }
 }

@@ -331,6 +331,9 @@ pub struct DestinationSummary {
     pub messages: u64,
     /// Arrival of the oldest.
     pub oldest: String,
+    /// Seconds since then.
+    #[serde(default)]
+    pub oldest_age: u64,
     /// The soonest next attempt.
     pub next_attempt: Option<String>,
 }

@@ -29,6 +29,8 @@ pub(crate) enum Status {
     Unavailable = 69,
     /// A fault of this program.
     Software = 70,
+    /// The system does not give what is needed: a port that somebody else has.
+    System = 71,
     /// A file or socket cannot be made.
     #[allow(dead_code, reason = "for the wiring of the daemon")]
     CannotCreate = 73,

@@ -3,5 +3,5 @@
 mod output;
 mod progress;
 
-pub use output::{Mark, Output, Table, messages, or_dash, time};
+pub use output::{Mark, Output, Table, age, messages, or_dash, time};
 pub use progress::Progress;

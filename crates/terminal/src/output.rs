@@ -229,6 +229,18 @@ pub fn time(text: &str) -> String {
     }
 }
 
+/// `45s`, `12m`, `4h 10m`, `3d 2h`.
+#[must_use]
+pub fn age(seconds: u64) -> String {
+    let (minutes, hours) = (seconds / 60, seconds / 3600);
+    match (hours / 24, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, minutes) => format!("{minutes}m"),
+        (0, hours, minutes) => format!("{hours}h {}m", minutes % 60),
+        (days, hours, _) => format!("{days}d {}h", hours % 24),
+    }
+}
+
 /// `1 message`, `2 messages`.
 pub fn messages(count: u64) -> String {
     match count {
@@ -312,6 +324,20 @@ mod tests {
         out.terminal = true;
         assert_eq!(out.cut("abcdef", 5), "abcd…");
         assert_eq!(out.cut("äbcde", 5), "äbcde");
+    }
+
+    #[test]
+    fn ages_have_two_units_at_most() {
+        for (seconds, text) in [
+            (0, "0s"),
+            (59, "59s"),
+            (60, "1m"),
+            (15_000, "4h 10m"),
+            (86_400, "1d 0h"),
+            (266_400, "3d 2h"),
+        ] {
+            assert_eq!(age(seconds), text);
+        }
     }
 
     #[test]

@@ -86,6 +86,9 @@ The command line is wrong, or the value of an option is none that it can have; w
 69
 The relay is not reachable at its control socket, or this version does not do that.
 .TP
+71
+\fBserve\fR cannot have a port: somebody else listens on it, or it needs a privilege.
+.TP
 73, 74
 A file cannot be made, or the disk fails.
 .TP

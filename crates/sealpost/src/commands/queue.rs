@@ -11,7 +11,7 @@ use crate::cli::{Destination, QueueCommand, Selection};
 use crate::control_client::{ControlClient, segment, typed};
 use crate::exit::{Failure, Status};
 use terminal::Progress;
-use terminal::{Output, Table, messages, or_dash, time};
+use terminal::{Output, Table, age, messages, or_dash, time};
 
 /// Runs one of them.
 pub(super) async fn run(
@@ -260,6 +260,7 @@ async fn summary(
         "REASON",
         "MOVE",
         "OLDEST",
+        "AGE",
         "NEXT ATTEMPT",
         "WHY",
     ]);
@@ -281,6 +282,7 @@ async fn summary(
                 },
                 or_dash(row.side.as_deref().map(whose)),
                 time(&row.oldest),
+                age(row.oldest_age),
                 match (row.paused, row.next_attempt.as_deref().map(time)) {
                     (true, _) => "paused".to_owned(),
                     (false, next) => or_dash(next.as_deref()),

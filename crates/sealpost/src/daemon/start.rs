@@ -1,8 +1,8 @@
 //! Opens everything in order and runs until told to stop.
 //!
 //! The order is what makes errors clear: what is configured wrongly fails before anything is
-//! opened, ports before the store is touched, the lock before the store. Mail is accepted only
-//! when all of it stands.
+//! opened, ports before the store is touched (those of operators first), the lock before the store. Mail is
+//! accepted only when all of it stands.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,12 +20,14 @@ use policy_cache::{Clock, JudgedClock, PolicyCache};
 use resolver::DnsResolver;
 use settings::{Loaded, Settings};
 use smtp_server::Server;
+use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use web::{Api, Checker};
 
 use super::certificates::Certificates;
 use super::clock::{self, MachineClock};
+use super::doors::Doors;
 use super::form::Forms;
 use super::intake::{QueueIntake, Rules};
 use super::logins::Logins;
@@ -55,7 +57,7 @@ pub(crate) async fn run(
     let signals = Signals::catch()?;
     let (settings, values) = (loaded.settings, loaded.values);
     let (machine, clock) = plausible()?;
-    let (certificates, server) = bind(&settings)?;
+    let (doors, certificates, server) = bind(&settings).await?;
     let trust = Trust::open(&settings).map_err(|e| open::fail(Status::Configuration, &e))?;
     let dns = open::resolver(&settings)?;
     let _lock = open::lock(&settings.server.data_dir)?;
@@ -131,7 +133,7 @@ pub(crate) async fn run(
         suspects,
         exporter,
     };
-    running.serve(server, signals).await
+    running.serve(server, doors, signals).await
 }
 
 /// For every store that is opened after it, whichever comes first; refuses what is no queue that is known, so that
@@ -163,12 +165,13 @@ fn judged(clock: &Arc<dyn Clock>, settings: &Settings) -> Arc<JudgedClock> {
 }
 
 /// The ports, before anything else is touched.
-fn bind(settings: &Settings) -> anyhow::Result<(Certificates, Server)> {
+async fn bind(settings: &Settings) -> anyhow::Result<(Doors, Certificates, Server)> {
+    let doors = Doors::open(settings).await?;
     let certificates =
         Certificates::open(settings).map_err(|e| open::fail(Status::Configuration, &e))?;
     let server = Server::bind(open::server(settings, &certificates)?)
-        .map_err(|e| open::fail(Status::CannotCreate, &e))?;
-    Ok((certificates, server))
+        .map_err(|e| open::fail(Status::System, &e))?;
+    Ok((doors, certificates, server))
 }
 
 /// Engine and policies, and the messages that are to be parked before it runs.
@@ -233,7 +236,12 @@ struct Running {
 }
 
 impl Running {
-    async fn serve(mut self, server: Server, mut signals: Signals) -> anyhow::Result<Status> {
+    async fn serve(
+        mut self,
+        server: Server,
+        doors: Doors,
+        mut signals: Signals,
+    ) -> anyhow::Result<Status> {
         let settings = &self.process.settings;
         if settings.queue.hold_at_start {
             self.hold_all().await?;
@@ -243,16 +251,14 @@ impl Running {
         }
         let mut background = JoinSet::new();
         let api = self.api();
-        if let Some(address) = settings.admin.http {
-            self.serve_http(address, api.clone(), &mut background)
-                .await?;
+        if let Some(listener) = doors.http {
+            self.serve_http(listener, api.clone(), &mut background)?;
         }
         let router = match &api {
             Some(api) => web::api_routes(api.clone()).into_router(),
             None => admin::refusing_router(refusing::why(&self.process, &self.queue, &self.clock)),
         };
-        let service = admin::serve_socket(&settings.admin.socket, router).await;
-        background.spawn(service.map_err(|e| open::fail(Status::CannotCreate, &e))?);
+        background.spawn(admin::serve_socket(doors.control, router));
         if let Some(api) = api {
             background.spawn(api.keep_history());
         }
@@ -355,14 +361,12 @@ impl Running {
         })
     }
 
-    async fn serve_http(
+    fn serve_http(
         &self,
-        address: SocketAddr,
+        listener: TcpListener,
         api: Option<Api<EmbeddedStore>>,
         background: &mut JoinSet<()>,
     ) -> anyhow::Result<()> {
-        let bound = web::bind(address).await;
-        let listener = bound.map_err(|e| open::fail(Status::CannotCreate, &e))?;
         let page = &self.process.page;
         if self.process.settings.admin.login_link {
             page.print_link(listener.local_addr()?);

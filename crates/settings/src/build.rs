@@ -77,7 +77,9 @@ fn server(r: &mut Reader<'_>, system_name: Option<Domain>) -> Option<Server> {
     let s = r.whole();
     let before = r.problems.len();
     let hostname = r.optional(s, "server.hostname");
-    if hostname.is_none() && system_name.is_none() && r.problems.len() == before {
+    // Who wrote something else in the place of the section may have written the name as well.
+    let is_told = r.problems.len() > before || r.problems.iter().any(|p| p.key == "server");
+    if hostname.is_none() && system_name.is_none() && !is_told {
         r.problems.push(Problem::error(
             r.places().of("server.hostname"),
             "server.hostname",

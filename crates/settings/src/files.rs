@@ -15,7 +15,7 @@ use rustls::sign::CertifiedKey;
 use tls_words::why_no_pem;
 
 use super::build::Built;
-use super::problem::Problem;
+use super::problem::{Problem, printable};
 use super::reader::Places;
 use super::request_headers::{RequestHeaderError, request_headers};
 use super::settings::{CrlFailure, Dnssec, KeyPair, Settings};
@@ -26,6 +26,11 @@ pub(super) fn check(built: &Built, places: &Places) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut note = |path: &str, result: Result<(), Fault>| {
         if let Err(fault) = result {
+            // A file that is not there is missed by all who look into it.
+            let told = |p: &Problem| p.key == path && p.message == printable(&fault.message);
+            if problems.last().is_some_and(told) {
+                return;
+            }
             let place = places.of(path);
             problems.push(Problem::error(place, path, fault.message, fault.remedy));
         }

@@ -191,6 +191,21 @@ fn environment_values(
                 format!("entries of [[{section}]] come only from the file"),
                 "write it there and unset the variable",
             ));
+        } else if is_section(&path) {
+            // In the merged layers it would take the place of the section, whatever else is set there.
+            problems.push(Problem::error(
+                place(Some(&origin), ""),
+                &path,
+                "is a section, not text".into(),
+                "set a variable for each of its keys: SEALPOST__SECTION__KEY",
+            ));
+        } else if is_below_key(&path) {
+            problems.push(Problem::error(
+                place(Some(&origin), ""),
+                &path,
+                "no such key".into(),
+                "what is before the last __ is a key: set that",
+            ));
         } else if path.split('.').all(is_key) {
             let kind = ValueKind::String(text.clone());
             values.insert(path, Value::new(Some(&origin), kind));
@@ -204,6 +219,19 @@ fn environment_values(
         }
     }
     values
+}
+
+fn is_section(path: &str) -> bool {
+    let below = |key: &keys::Key| {
+        let rest = key.name.strip_prefix(path);
+        rest.is_some_and(|rest| rest.starts_with('.'))
+    };
+    keys::all().any(below)
+}
+
+fn is_below_key(path: &str) -> bool {
+    let mut above = path.match_indices('.').map(|(at, _)| &path[..at]);
+    above.any(|path| keys::find(path).is_some())
 }
 
 /// A value without tables below it; places are not kept.
@@ -263,3 +291,111 @@ fn unmergeable(error: &config::ConfigError) -> Problem {
 }
 
 const PREFIX: &str = "SEALPOST__";
+
+#[cfg(test)]
+mod tests {
+    use crate::tests::{sources, text_file};
+    use crate::{Problem, Sources, load};
+
+    fn found(toml: &str, variables: &[(&str, &str)]) -> Vec<Problem> {
+        let dir = tempfile::tempdir().unwrap();
+        let environment = variables.iter().map(|(n, v)| ((*n).into(), (*v).into()));
+        let given = Sources {
+            environment: environment.collect(),
+            ..sources(&text_file(&dir, toml))
+        };
+        load(&given).map_or_else(|error| error.0, |loaded| loaded.warnings)
+    }
+
+    fn has(found: &[Problem], begins: &str) -> bool {
+        found.iter().any(|p| p.to_string().starts_with(begins))
+    }
+
+    #[test]
+    fn a_section_that_only_the_environment_has_names_its_variables() {
+        let found = found(
+            "",
+            &[("SEALPOST__FOO__BAR", "1"), ("SEALPOST__FOO__BAZ", "2")],
+        );
+        for variable in ["SEALPOST__FOO__BAR", "SEALPOST__FOO__BAZ"] {
+            let begins = format!("${variable}: foo: no such section");
+            assert!(has(&found, &begins), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_variable_for_a_whole_section_hides_nothing_else() {
+        let found = found(
+            "",
+            &[
+                ("SEALPOST__QUEUE__RETRY", "5y"),
+                ("SEALPOST__QUEUE", "1"),
+                ("SEALPOST__QUEUE__RETRY__X", "1"),
+                ("SEALPOST__DELIVERY__CONNECTIONS", "many"),
+            ],
+        );
+        for begins in [
+            "$SEALPOST__QUEUE: queue: is a section",
+            "$SEALPOST__QUEUE__RETRY: queue.retry",
+            "$SEALPOST__QUEUE__RETRY__X: queue.retry.x: no such key",
+            "$SEALPOST__DELIVERY__CONNECTIONS: delivery.connections",
+        ] {
+            assert!(has(&found, begins), "{begins}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_asked_for_a_name_that_stands_in_what_could_not_be_read() {
+        let unnamed = |toml: &str, variables: &[(&str, &str)]| {
+            let dir = tempfile::tempdir().unwrap();
+            let environment = variables.iter().map(|(n, v)| ((*n).into(), (*v).into()));
+            let given = Sources {
+                environment: environment.collect(),
+                node: "localhost".into(),
+                ..sources(&toml.replace("DIR", &dir.path().display().to_string()))
+            };
+            load(&given).map_or_else(|error| error.0, |loaded| loaded.warnings)
+        };
+        for found in [
+            unnamed("server = 1\nadmin.socket = \"DIR/control.sock\"", &[]),
+            unnamed(
+                "server.hostname = \"relay.example.org\"\nserver.data-dir = \"DIR/data\"",
+                &[("SEALPOST__SERVER", "1")],
+            ),
+        ] {
+            assert!(found.iter().any(|p| p.key == "server"), "{found:?}");
+            assert!(
+                found.iter().all(|p| p.key != "server.hostname"),
+                "{found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn g3_03_an_open_relay_is_seen_beside_what_is_no_network() {
+        let found = found("access.relay-networks = [\"0.0.0.0/0\", \"zz\"]", &[]);
+        assert!(
+            found
+                .iter()
+                .any(|p| p.message.contains("would be an open relay")),
+            "{found:?}"
+        );
+        assert!(
+            found.iter().any(|p| p.key == "access.relay-networks[1]"),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn a_missing_file_is_told_once() {
+        let found = found(
+            "[[route]]\nrelay = \"[smart.example]\"\nusername = \"u\"\npassword-file = \"/nowhere/p\"\n\
+             [telemetry.otlp]\nheaders-file = \"/nowhere/h\"",
+            &[],
+        );
+        for file in ["/nowhere/p", "/nowhere/h"] {
+            let told = found.iter().filter(|p| p.message.contains(file));
+            assert_eq!(told.count(), 1, "{found:?}");
+        }
+    }
+}

@@ -70,7 +70,11 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let refused: Vec<String> = problems.iter().map(|p| p.key.clone()).collect();
     let mut judged = check::check(&built, &places, sources.now);
     // What was refused has no value that could be judged.
-    judged.retain(|p| p.key.is_empty() || !refused.iter().any(|key| is_part(key, &p.key)));
+    judged.retain(|p| {
+        p.key.is_empty()
+            || JUDGED_IN_PART.contains(&&*p.key)
+            || !refused.iter().any(|key| is_part(key, &p.key))
+    });
     problems.append(&mut judged);
     problems.append(&mut files::check(&built, &places));
     problems.sort_by(|a, b| a.place.cmp(&b.place));
@@ -209,6 +213,14 @@ impl Sources {
 }
 
 /// Whether a key is this one or something in it: `listener[0].address[1]` in `listener[0].address`.
+/// Lists of which only this is said, that they are too wide: they are so whatever else is in them.
+const JUDGED_IN_PART: [&str; 4] = [
+    "access.relay-networks",
+    "access.xforward-hosts",
+    "access.xclient-hosts",
+    "access.proxy-hosts",
+];
+
 fn is_part(key: &str, whole: &str) -> bool {
     let rest = key.strip_prefix(whole);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('['))

@@ -346,9 +346,9 @@ impl<'a> Reader<'a> {
     }
 
     fn unknown_in(&mut self, path: &str, name: &str, value: &Value) {
-        let place = match place(value.origin(), self.file) {
-            Place::Default => self.places().of(path),
-            known => known,
+        let places = match place(value.origin(), self.file) {
+            Place::Default => self.places().of_all(path),
+            known => vec![known],
         };
         let is_table = table(value).is_some();
         let sections = keys::all().map(|key| key.split().0);
@@ -365,9 +365,11 @@ impl<'a> Reader<'a> {
             (None, None) => "remove it; docs/configuration.md lists all keys".to_owned(),
         };
         let what = if is_table { "section" } else { "key" };
-        let message = format!("no such {what}");
-        self.problems
-            .push(Problem::error(place, path, message, &remedy));
+        for place in places {
+            let message = format!("no such {what}");
+            self.problems
+                .push(Problem::error(place, path, message, &remedy));
+        }
     }
 }
 
@@ -393,6 +395,17 @@ impl<'a> Scope<'a> {
 }
 
 impl Places {
+    /// Where a section was begun: the line, or every variable that is for something in it.
+    fn of_all(&self, path: &str) -> Vec<Place> {
+        let inner = format!("{path}.");
+        let below = self.variables.iter().filter(|(p, _)| p.starts_with(&inner));
+        let below: Vec<_> = below.map(|(_, v)| Place::Variable(v.clone())).collect();
+        match self.of(path) {
+            Place::Default if !below.is_empty() => below,
+            known => vec![known],
+        }
+    }
+
     /// Where the value at this path was set.
     pub(super) fn of(&self, path: &str) -> Place {
         if let Some(name) = self.variables.get(path) {

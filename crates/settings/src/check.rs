@@ -41,6 +41,7 @@ pub(super) fn check(built: &Built, places: &Places, now: Timestamp) -> Vec<Probl
     found.problems.extend(logins);
     found.queue(settings);
     found.idle_limits(settings);
+    found.small_limits(settings, &built.listeners);
     found.tls(settings);
     found.dns(settings);
     for (route, path) in settings.routes.iter().zip(&built.routes) {

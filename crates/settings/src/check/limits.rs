@@ -51,6 +51,32 @@ impl Findings<'_> {
         self.idle(once, "queue.retry", "queue.lifetime", why);
     }
 
+    /// Less than what RFC 5321 section 4.5.3.1 asks of a server will do for some clients.
+    pub(super) fn small_limits(&mut self, settings: &Settings, paths: &[String]) {
+        for (listener, path) in settings.listeners.iter().zip(paths) {
+            if listener.max_recipients < LEAST_RECIPIENTS {
+                self.warning(
+                    &format!("{path}.max-recipients"),
+                    format!(
+                        "{} is less than the 100 that RFC 5321 section 4.5.3.1.8 asks for: clients get 452 for the others",
+                        listener.max_recipients
+                    ),
+                    "write 100 or more, unless you know what its clients send",
+                );
+            }
+            if listener.max_message_size < LEAST_SIZE {
+                self.warning(
+                    &format!("{path}.max-message-size"),
+                    format!(
+                        "{} octets are less than the 64KiB that RFC 5321 section 4.5.3.1.7 asks for: larger mail is refused",
+                        listener.max_message_size
+                    ),
+                    "write \"64KiB\" or more, unless you know what its clients send",
+                );
+            }
+        }
+    }
+
     /// Told at the inner limit, or at the outer one if only that is written.
     fn idle(&mut self, idle: bool, inner: &str, outer: &str, consequence: &str) {
         let is_default = matches!(self.places.of(inner), Place::Default);
@@ -62,9 +88,48 @@ impl Findings<'_> {
     }
 }
 
+const LEAST_RECIPIENTS: usize = 100;
+const LEAST_SIZE: u64 = 64 * 1024;
+
 #[cfg(test)]
 mod tests {
     use crate::tests::problems;
+
+    #[test]
+    fn limits_below_those_of_the_rfc_are_taken_and_warned_of() {
+        let listener = |keys: &str| {
+            let toml =
+                format!("[[listener]]\nname = \"printer\"\naddress = [\"127.0.0.1:2525\"]\n{keys}");
+            problems(&toml)
+        };
+        let small = listener("max-recipients = 1\nmax-message-size = \"1KiB\"");
+        for (key, asked) in [
+            ("max-recipients", "the 100"),
+            ("max-message-size", "the 64KiB"),
+        ] {
+            let line = small
+                .iter()
+                .find(|line| line.contains(&format!("listener[0].{key}: ")));
+            let line = line.unwrap_or_else(|| panic!("{small:?}"));
+            assert!(
+                line.contains("warning") && line.contains("RFC 5321 section 4.5.3.1"),
+                "{line}"
+            );
+            assert!(line.contains(asked), "{line}");
+        }
+        let enough = listener("max-recipients = 100\nmax-message-size = \"64KiB\"");
+        assert!(
+            !enough.iter().any(|line| line.contains("listener[0]")),
+            "{enough:?}"
+        );
+        for keys in ["max-recipients = 0", "max-message-size = \"1000\""] {
+            let none = listener(keys);
+            assert!(
+                none.iter().any(|line| line.contains("it takes")),
+                "{none:?}"
+            );
+        }
+    }
 
     #[test]
     fn g5_07_limits_without_effect_are_warned_of() {

@@ -81,13 +81,14 @@ pub(super) const KEYS: &[Key] = &[
     .example("\"/etc/sealpost/relay.key\""),
     Key::new(
         "listener.max-message-size",
-        Kind::Size(64 * KIB, 2 * GIB),
-        "The largest message that is accepted, announced as SIZE.",
+        Kind::Size(KIB, 2 * GIB),
+        "The largest message that is accepted, announced as SIZE (RFC 5321 section 4.5.3.1.7 asks for at \
+         least 64 KiB).",
     )
     .default("\"50MiB\""),
     Key::new(
         "listener.max-recipients",
-        Kind::Count(100, 100_000),
+        Kind::Count(1, 100_000),
         "The most recipients of one message; further ones are answered 452 (RFC 5321 section \
          4.5.3.1.8 asks for at least 100).",
     )

@@ -102,17 +102,9 @@ fn waits_for(
     recipient: usize,
     suspended: impl Fn(&Destination) -> Option<(Duration, String)>,
 ) -> Option<String> {
-<<<<<<< HEAD
-    let mut recipients = view.recipients.iter().zip(&view.envelope.recipients);
-    let (put_off, recipient) =
-        recipients.find(|(r, _)| r.put_off && goes_by_suspension(r.reason.as_ref(), false))?;
-    let host = recipient.mailbox.host();
-=======
     let put_off = view.recipients.get(recipient);
-    let put_off =
-        put_off.filter(|r| r.put_off && goes_by_suspension(r.reason.as_deref(), false))?;
+    let put_off = put_off.filter(|r| r.put_off && goes_by_suspension(r.reason.as_ref(), false))?;
     let host = view.envelope.recipients.get(recipient)?.mailbox.host();
->>>>>>> 1fb7b4d (Open the control socket and HTTP before the SMTP ports, for the group of operators)
     Some(match suspended(&put_off.destination) {
         // The cause first: lists have room for the beginning only.
         Some((left, cause)) => format!(

@@ -110,8 +110,9 @@ pub(crate) fn members(metadata: &Metadata) -> Vec<&Package> {
     metadata.workspace_packages()
 }
 
-const PURE: [&str; 14] = [
+const PURE: [&str; 15] = [
     "attempt",
+    "attempt-notes",
     "dane",
     "dkim",
     "dns-health",
@@ -149,9 +150,10 @@ const FOR_PURE: [&str; 14] = [
 const FOR_TESTS: [&str; 1] = ["testkit"];
 
 /// Crate, and the workspace's crates that it may use.
-const EDGES: [(&str, &[&str]); 40] = [
+const EDGES: [(&str, &[&str]); 41] = [
     ("mail-types", &[]),
     ("attempt", &["mail-types", "reasons"]),
+    ("attempt-notes", &["attempt"]),
     ("dane", &["mail-types"]),
     ("dkim", &["mail-types"]),
     ("dns-health", &[]),
@@ -174,7 +176,13 @@ const EDGES: [(&str, &[&str]); 40] = [
     ("leases", &["mail-types"]),
     (
         "outbound-queue",
-        &["attempt", "journal", "leases", "mail-types"],
+        &[
+            "attempt",
+            "attempt-notes",
+            "journal",
+            "leases",
+            "mail-types",
+        ],
     ),
     ("nxdomain-guard", &["mail-types"]),
     ("pauses", &["mail-types"]),

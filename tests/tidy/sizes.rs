@@ -121,7 +121,8 @@ const LARGER_CRATES: [(&str, usize); 12] = [
     // The index is written anew; what only it knows of is named and kept.
     // Whose move it is, for one message and in all counts.
     // What it cannot write is told by what is wanting: space, descriptors, room before the writer.
-    ("outbound-queue", 11_050),
+    // What it keeps by keys is values in memory.
+    ("outbound-queue", 11_070),
     // With the index, the second copy of the store, since the design asks for it.
     // What only our own limits keep from being fetched, and what was forgotten while it was fetched.
     // Doubted clocks, and looks that outlive an order to forget.
@@ -142,7 +143,8 @@ const LARGER_CRATES: [(&str, usize); 12] = [
     // Maintenance and greeting of listeners.
     // And which networks are too wide to be anybody's own, alone or together.
     // Names that are nobody's, files that users may not read, directories that nobody makes.
-    ("settings", 6250),
+    // What is wrong in the environment with its variable, all at once; limits below the RFC's.
+    ("settings", 6340),
     ("smtp-client", 4500),
     // Both halves of SASL; the server's session wants splitting from the client's.
     // The header of the PROXY protocol is parsed here too.

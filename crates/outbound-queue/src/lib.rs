@@ -9,7 +9,6 @@ mod body;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod core;
-mod demands;
 mod disk;
 mod embedded;
 mod error;
@@ -17,7 +16,6 @@ mod filter;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod history;
-mod keyed;
 mod lease;
 mod memory;
 mod message;
@@ -32,12 +30,11 @@ mod state;
 mod stats;
 mod store;
 
+pub use attempt_notes::{Demand, Demands, Key, Keyed};
 pub use body::{Body, HeldBody};
-pub use demands::{Demand, Demands};
 pub use embedded::{EmbeddedIncoming, EmbeddedOptions, EmbeddedStore, FreeSpaceProbe};
 pub use error::{EditError, QueueError};
 pub use filter::{Cancelled, Cursor, Edit, Edited, Filter, Page, Target, WantedSide};
-pub use keyed::{Key, Keyed};
 pub use lease::{DueDestination, Leased, LeasedRecipient};
 pub use leases::LeaseToken;
 pub use mail_types::Addresses;

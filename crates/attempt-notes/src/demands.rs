@@ -42,7 +42,8 @@ impl Demands {
     }
 
     /// From the line.
-    pub(crate) fn from_line(line: &str) -> Self {
+    #[must_use]
+    pub fn from_line(line: &str) -> Self {
         Self(line.into())
     }
 

@@ -136,6 +136,8 @@ testkit::net_test! {
         for n in 0..4 {
             // Each is looked for after the one before has been told of, the last ones after a crash.
             if n == 2 {
+                // A notification goes out once it is on disk that it was made.
+                org.wait_for_messages(2, SOON).await;
                 relay.kill();
                 relay.restart().await;
             }

@@ -101,13 +101,16 @@ pub(crate) async fn keep_back<S: QueueStore>(
 /// Has the queue hold what was put off until somebody resumes the host. False if somebody has.
 fn hold<S: QueueStore>(inner: &Inner<S>, lane: &Lane) -> bool {
     let (host, now) = (&lane.destination.host, inner.now());
-    inner.kept_back.note(lane);
     inner
         .queue
         .suspend(&lane.key, Some(now.wall + FOR_GOOD), now);
+    // Noted after the queue was told, and only then looked at: whoever resumes the host either finds it noted, or is seen
+    // here.
+    inner.kept_back.note(lane);
     let is_paused = inner.paused.is_paused(host);
     if !is_paused {
         // Resumed in between: that is the last word.
+        inner.queue.suspend(&lane.key, None, now);
         release(inner, host);
     }
     is_paused
@@ -125,8 +128,9 @@ async fn put_off<S: QueueStore>(
     let is_over = now.wall >= leased.expires;
     let warned = leased.recipients.iter().all(|slot| slot.warned);
     let look_at = if is_over {
-        // Its lifetime does not end here: `queue.expire-held` looks for itself.
-        leased.expires + FOR_GOOD
+        // Its lifetime does not end here: `queue.expire-held` looks for itself. Once resumed it comes up soon also where the
+        // destination is left alone by then.
+        now.wall + A_DAY
     } else {
         retry.next_duty(now.wall, arrived, leased.expires, warned)
     };
@@ -204,6 +208,7 @@ fn leave<S: QueueStore>(inner: &Inner<S>, leased: &Leased, look_at: Timestamp, n
 
 /// Messages put off together.
 const BATCH: usize = 20;
+const A_DAY: Duration = Duration::from_secs(24 * 3600);
 const LONGEST: Duration = Duration::from_secs(5 * 60);
 /// Nobody pauses a destination for longer without a restart, and after one the queue is told anew.
 const FOR_GOOD: Duration = Duration::from_secs(10 * 365 * 24 * 3600);

@@ -148,7 +148,7 @@ async fn suspend_or_end<S: QueueStore>(
         deliver_here(inner, lane, leased).await;
         return None;
     }
-    if leased.put_off && now.wall < leased.due {
+    if leased.put_off && now.wall < leased.due && now.wall < leased.expires {
         // It was put off before, and was out for nothing: a probe failed.
         inner.give_back(leased);
         return None;

@@ -213,7 +213,8 @@ fn version_1_is_still_read() {
     let mut then = sample();
     then.recipients.iter_mut().for_each(|r| r.warned = true);
     // And named none where a note was of all.
-    then.attempts.iter_mut().for_each(|a| a.recipients = None);
+    let entries = then.history.entries.iter_mut();
+    entries.for_each(|entry| entry.recipients = None);
     assert_eq!((m, large, copies), (then.clone(), None, vec![2]));
     let change = Change {
         warned_of_all: true,

@@ -234,11 +234,11 @@ fn begin(folder: &Path, args: &[&str]) -> Daemon {
 async fn launch(config: &RelayConfig, folder: &Path) -> Daemon {
     let mut daemon = begin(folder, &[]);
     daemon.wait_for_port(config.listen_address()).await;
-    // Its ports are bound early; the control socket is served when everything stands.
+    // Its ports and the control socket are bound early; the socket is served when everything stands.
     let socket = folder.join("control.sock");
     let served = eventually(READY_WITHIN, async || {
-        let open = UnixStream::connect(&socket).await.is_ok();
-        (open || daemon.status().is_some()).then_some(open)
+        let answers = answers(&socket).await.is_ok();
+        (answers || daemon.status().is_some()).then_some(answers)
     })
     .await;
     assert_eq!(
@@ -248,6 +248,13 @@ async fn launch(config: &RelayConfig, folder: &Path) -> Daemon {
         daemon.printed()
     );
     daemon
+}
+
+/// Whether anybody answers there, whatever it is.
+async fn answers(socket: &Path) -> std::io::Result<()> {
+    let mut stream = UnixStream::connect(socket).await?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
+    stream.read_u8().await.map(drop)
 }
 
 const FOR_SDKS: [(&str, &str); 7] = [

@@ -178,7 +178,7 @@ testkit::net_test! {
         let net = Net::start().await;
         let mx = net.plain_mx("d.test", "127.0.0.25").await;
         mx.rule(Rule::always("RCPT", Action::Reply("450 4.2.1 come back later".into())));
-        let config = net.config().set("queue.retry", "[\"1s\"]").set("queue.lifetime", "\"4s\"");
+        let config = net.config().set("queue.retry", "[\"1s\"]").set("queue.lifetime", "\"12s\"");
         let relay = Relay::start(config).await;
         let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
         let gone = relay.wait_for("delivery.expired", &id, SOON).await;

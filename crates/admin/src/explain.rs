@@ -53,11 +53,11 @@ pub(crate) async fn explain<S: QueueStore>(
     };
     if subject.len() > LONGEST_SUBJECT {
         return Err(Problem::bad_request(format!(
-            "a queue id has 11 characters and a domain {LONGEST_SUBJECT} at most; this has {}",
+            "a queue id has 12 characters and a domain {LONGEST_SUBJECT} at most; this has {}",
             subject.len()
         )));
     }
-    // Eleven letters and digits without a dot are no domain that mail could go to.
+    // Twelve letters and digits, or eleven, without a dot are no domain that mail could go to.
     if let Ok(id) = subject.parse::<QueueId>() {
         return match control.queue.show(id, control.now()).await {
             Ok(view) => Ok(Json(of_message(&control, &view, subject, end).await)),

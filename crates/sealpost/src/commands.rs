@@ -46,10 +46,11 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Status> {
             for danger in settings::dangers(&loaded.settings) {
                 tracing::warn!("{danger}");
             }
-            runtime::Builder::new_multi_thread()
-                .enable_all()
-                .build()?
-                .block_on(daemon::run(loaded, set_level, dangerous_lose_policies))
+            let runtime = runtime::Builder::new_multi_thread().enable_all().build()?;
+            let ended = runtime.block_on(daemon::run(loaded, set_level, dangerous_lose_policies));
+            // All is closed: a reload that hangs on a disk must not keep the process.
+            runtime.shutdown_background();
+            ended
         }
         Command::CheckConfig(json) => one_thread()?.block_on(check_config::run(config, json.json)),
         Command::Cert(command) => cert::run(config, command),

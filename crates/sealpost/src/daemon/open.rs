@@ -368,16 +368,17 @@ fn log_format(log: &settings::Log) -> Format {
     }
 }
 
-/// What finds a message in the log, where it is written now.
+/// What finds a message in the log, where it is written now; also lines of a version that printed the id without its zero.
 pub(super) fn log_search(log: &settings::Log, id: QueueId) -> String {
+    let short = id.short();
     match (log_format(log), &log.file) {
-        (Format::Journal, _) => format!("`journalctl QUEUE_ID={id}`."),
+        (Format::Journal, _) => format!("`journalctl QUEUE_ID={id} QUEUE_ID={short}`."),
         (_, Some(file)) => format!(
-            "`grep {id} {}`, and the same in what has been rotated away.",
+            "`grep {short} {}`, and the same in what has been rotated away.",
             file.display()
         ),
-        (_, None) if stdout_is_the_journal() => format!("`journalctl --grep={id}`."),
-        (_, None) => format!("look for {id} in what the relay writes to its standard output."),
+        (_, None) if stdout_is_the_journal() => format!("`journalctl --grep={short}`."),
+        (_, None) => format!("look for {short} in what the relay writes to its standard output."),
     }
 }
 

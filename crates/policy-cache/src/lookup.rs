@@ -323,10 +323,10 @@ impl Inner {
             }
             .into()),
         };
-        let (now, mono) = self.clocks();
         match result {
             Ok(parsed) => {
                 self.systemic.works();
+                let now = self.now();
                 let id = id.or_else(|| self.stored(domain).and_then(|p| p.id.clone()));
                 Ok(Fresh {
                     stored: Arc::new(StoredPolicy {
@@ -343,11 +343,7 @@ impl Inner {
             Err(mut failure) => {
                 self.doubt(&mut failure);
                 self.counters.fetch_failures.fetch_add(1, Ordering::Relaxed);
-                let back_off = {
-                    let mut book = self.book.write();
-                    let entry = book.entries.entry(domain.clone()).or_default();
-                    entry.gate.failed(id.as_ref(), &failure, mono)
-                };
+                let back_off = self.back_off(domain, id.as_ref(), &failure, trigger);
                 self.fetch_failed(domain, id, &failure.cause, back_off, trigger);
                 Err(failure.cause)
             }

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mail_types::{Domain, Timestamp};
-use mta_sts::Mode;
+use mta_sts::{Mode, PolicyId};
+use policy_fetch::{FetchFailure, Gate};
 use tokio::sync::Notify;
 
 use crate::book::Entry;
@@ -241,6 +242,30 @@ impl Default for Ends {
 }
 
 impl Inner {
+    /// Notes a failed fetch; returns how long this id has to wait. A refresh has a pace of its own, and nobody
+    /// waited for it: what would hold up the fetch that mail needs once the policy has ended is not noted, or
+    /// mail would go unprotected without the host being asked.
+    pub(crate) fn back_off(
+        &self,
+        domain: &Domain,
+        id: Option<&PolicyId>,
+        failure: &FetchFailure,
+        trigger: Trigger,
+    ) -> Duration {
+        let (now, mono) = self.clocks();
+        let mut book = self.book.write();
+        let entry = book.entries.entry(domain.clone()).or_default();
+        let wait = Gate::wait_after(failure);
+        let ends_first = entry
+            .policy
+            .as_ref()
+            .is_none_or(|p| p.expires_at <= now + wait);
+        if trigger == Trigger::Refresh && ends_first {
+            return wait;
+        }
+        entry.gate.failed(id, failure, mono)
+    }
+
     /// The clock was set back and is believed: a policy that was fetched in what is now the future is
     /// not to live longer for that (row H8-02).
     fn follow_the_clock(&self, now: Timestamp) {

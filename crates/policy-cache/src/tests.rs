@@ -7,5 +7,6 @@ mod on_disk;
 mod orders;
 mod own_faults;
 mod parallel;
+mod refresh;
 mod world;
 mod year;

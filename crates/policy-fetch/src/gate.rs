@@ -125,6 +125,19 @@ impl Gate {
         }
     }
 
+    /// How long the id of a failed fetch has to wait.
+    #[must_use]
+    pub fn wait_after(failure: &FetchFailure) -> Duration {
+        match failure.cause.is_ours() {
+            // The host need not be spared for it.
+            true => PER_DOMAIN_EVERY,
+            false => failure
+                .retry_after
+                .unwrap_or_default()
+                .clamp(BACK_OFF, MAX_BACK_OFF),
+        }
+    }
+
     /// Notes a failure; returns how long this id has to wait.
     pub fn failed(
         &mut self,
@@ -132,14 +145,7 @@ impl Gate {
         failure: &FetchFailure,
         now: Duration,
     ) -> Duration {
-        let wait = match failure.cause.is_ours() {
-            // The host need not be spared for it.
-            true => PER_DOMAIN_EVERY,
-            false => failure
-                .retry_after
-                .unwrap_or_default()
-                .clamp(BACK_OFF, MAX_BACK_OFF),
-        };
+        let wait = Self::wait_after(failure);
         self.enforced = false;
         self.failed = Some(Failed {
             id: id.cloned(),

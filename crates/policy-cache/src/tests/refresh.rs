@@ -1,0 +1,57 @@
+//! Refreshes in the background, and what their failures mean for others.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mta_sts::Mode;
+
+use super::world::{Txt, World, mode, name};
+use crate::PolicyCache;
+use policy_fetch::{FetchError, FetchFailure};
+
+fn failing(world: &World, retry_after: Option<Duration>) {
+    let cause = FetchError::Connect("connection refused".into());
+    let failure = FetchFailure { cause, retry_after };
+    world.hosts.lock().insert("d.test".to_owned(), Err(failure));
+}
+
+/// `d.test` has an enforce policy that lives this long, and half of that later a refresh of it has failed. The
+/// host is well again.
+async fn failed_once(max_age: u64, retry_after: Option<Duration>) -> (Arc<World>, PolicyCache) {
+    let world = World::new();
+    world.txt("d.test", Txt::Records(&["v=STSv1; id=a"], 30));
+    world.serve("d.test", Mode::Enforce, max_age);
+    let cache = world.open();
+    let _ = cache.policy_for(&name("d.test")).await;
+    world.advance(max_age / 2);
+    failing(&world, retry_after);
+    assert_eq!(cache.refresh_due().await, 1, "{max_age}");
+    world.serve("d.test", Mode::Enforce, max_age);
+    (world, cache)
+}
+
+#[tokio::test]
+async fn a4_10_a_refresh_that_failed_keeps_no_mail_from_a_policy_that_ends_before_the_back_off() {
+    let day = Some(Duration::from_hours(24));
+    for (max_age, retry_after) in [(60, None), (599, None), (3600, day), (86_400, day)] {
+        let (world, cache) = failed_once(max_age, retry_after).await;
+        world.advance(max_age / 2 + 1);
+        let got = cache.policy_for(&name("d.test")).await;
+        assert_eq!(mode(&got), Some(Mode::Enforce), "{max_age} {got:?}");
+    }
+}
+
+#[tokio::test]
+async fn a4_10_h2_16_a_refresh_that_failed_spares_the_host_while_the_policy_lives_on() {
+    let hour = Some(Duration::from_hours(1));
+    for (retry_after, seconds) in [(None, 300), (hour, 3600)] {
+        let (world, cache) = failed_once(86_400, retry_after).await;
+        let gets = world.gets();
+        world.advance(seconds - 1);
+        let _ = cache.fresh_look(&name("d.test")).await;
+        assert_eq!(world.gets(), gets, "{retry_after:?}");
+        world.advance(1);
+        let _ = cache.fresh_look(&name("d.test")).await;
+        assert_eq!(world.gets(), gets + 1, "{retry_after:?}");
+    }
+}

@@ -407,6 +407,7 @@ impl Inner {
     fn plan_anew_after(&self, news: ClockNews) {
         if news.ends_doubt() {
             self.generation.fetch_add(1, Ordering::Release);
+            self.ends.moved();
         }
     }
 

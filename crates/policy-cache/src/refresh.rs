@@ -45,7 +45,11 @@ impl PolicyCache {
                     let _ = tokio::time::timeout(pause, ends.sooner.notified()).await;
                 }
             };
-            let _ = tokio::time::timeout(HOUSEKEEPING_EVERY, end).await;
+            tokio::select! {
+                () = end => {}
+                () = ends.moved.notified() => {}
+                () = tokio::time::sleep(HOUSEKEEPING_EVERY) => {}
+            }
         }
     }
 
@@ -212,6 +216,8 @@ pub(crate) struct Ends {
     soonest: AtomicU64,
     /// A policy came that ends before all others.
     sooner: Notify,
+    /// Another time is believed now, by which all ends have to be looked at again.
+    moved: Notify,
 }
 
 impl Ends {
@@ -221,6 +227,11 @@ impl Ends {
         if self.soonest.fetch_min(end, Ordering::Relaxed) > end {
             self.sooner.notify_one();
         }
+    }
+
+    /// The clock is doubted no longer. Whoever is just walking over all policies does so again.
+    pub(crate) fn moved(&self) {
+        self.moved.notify_one();
     }
 
     fn set(&self, end: Timestamp) {
@@ -237,6 +248,7 @@ impl Default for Ends {
         Self {
             soonest: AtomicU64::new(u64::MAX),
             sooner: Notify::new(),
+            moved: Notify::new(),
         }
     }
 }

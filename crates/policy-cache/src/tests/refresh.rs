@@ -1,11 +1,12 @@
 //! Refreshes in the background, and what their failures mean for others.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mta_sts::Mode;
 
-use super::world::{Txt, World, mode, name};
+use super::world::{START, Txt, World, mode, name};
 use crate::PolicyCache;
 use policy_fetch::{FetchError, FetchFailure};
 
@@ -55,3 +56,47 @@ async fn a4_10_h2_16_a_refresh_that_failed_spares_the_host_while_the_policy_live
         assert_eq!(world.gets(), gets + 1, "{retry_after:?}");
     }
 }
+
+/// The driver runs for some seconds, both clocks with it.
+async fn seconds(world: &World, count: u64) {
+    for _ in 0..count {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        world.advance(1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h8_01_h8_02_a_clock_that_an_operator_accepts_counts_at_once() {
+    const YEAR: u64 = 365 * DAY;
+    for (before, after) in [(0, YEAR), (YEAR, 0)] {
+        let world = World::new();
+        world.skew.store(before, Ordering::Relaxed);
+        world.txt("d.test", Txt::Records(&["v=STSv1; id=a"], 30));
+        world.serve("d.test", Mode::Enforce, 7 * DAY);
+        let cache = world.open();
+        let _ = cache.policy_for(&name("d.test")).await;
+        let running = tokio::spawn({
+            let cache = cache.clone();
+            async move { cache.run().await }
+        });
+        seconds(&world, 5).await;
+        world.skew.store(after, Ordering::Relaxed);
+        let rows = world.disk.lock().len();
+        let _ = cache.now();
+        assert!(cache.clock().is_some(), "doubted");
+        assert!(!world.told().contains(&"policy.expired"), "doubted");
+        assert!(cache.accept_clock("the test"));
+        // However soon the process ends after that.
+        seconds(&world, 3).await;
+        if after > before {
+            assert!(world.told().contains(&"policy.expired"));
+        } else {
+            assert_eq!(world.disk.lock().len(), rows + 1, "a shorter life");
+            let policy = cache.show(&name("d.test")).unwrap().policy.unwrap();
+            assert_eq!(policy.expires_at.as_secs(), START + 7 * DAY);
+        }
+        running.abort();
+    }
+}
+
+const DAY: u64 = 86_400;

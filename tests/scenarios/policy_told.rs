@@ -117,7 +117,8 @@ testkit::net_test! {
         // What an operator asks for and does not get is told alike.
         let seen = relay.events().len();
         relay.cli(&["policy", "refresh", "day.test"]).await;
-        relay.wait_event_after(seen, of("policy.refresh-failed", "day.test"), SOON).await;
+        let told = relay.wait_event_after(seen, of("policy.refresh-failed", "day.test"), SOON).await;
+        assert_eq!((told.at("/failures"), told.at("/alert")), (&1.into(), &false.into()), "{told}");
         relay.wait_event(of("policy.expired", "short.test"), WITHIN).await;
     }
 

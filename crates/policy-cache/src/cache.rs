@@ -516,19 +516,20 @@ impl Inner {
             Trigger::Mail | Trigger::Shown | Trigger::Forced | Trigger::Fresh => false,
         };
         if let Some(policy) = policy.as_ref().filter(|p| is_refresh(p)) {
-            self.counters
-                .refresh_failures
-                .fetch_add(1, Ordering::Relaxed);
-            let told = {
+            let (failures, alert) = if trigger == Trigger::Refresh {
+                let counter = &self.counters.refresh_failures;
+                counter.fetch_add(1, Ordering::Relaxed);
                 let jitter = self.jitter();
-                let mut book = self.book.write();
-                book.schedule
-                    .failed(domain, policy.life(), &cause, now, jitter)
+                let schedule = &mut self.book.write().schedule;
+                let told = schedule.failed(domain, policy.life(), &cause, now, jitter);
+                // It may have ended, or been forgotten, meanwhile.
+                told.unwrap_or((1, false))
+            } else {
+                // However often somebody asks, that makes no alert.
+                self.book.write().schedule.could_not_fetch(domain, &cause)
             };
             // Mode none is silent (row A7-02).
             if policy.mode() != mta_sts::Mode::None {
-                // What lives too short for a schedule fails as often as somebody asks.
-                let (failures, alert) = told.unwrap_or((1, false));
                 let kind = EventKind::RefreshFailed {
                     cause,
                     failures,

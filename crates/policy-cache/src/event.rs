@@ -125,11 +125,11 @@ pub enum EventKind {
     },
     /// The published id changes so often that fetches are held back (row H1-07).
     RateLimited,
-    /// A background refresh failed; an error once `alert` is set.
+    /// A refresh failed, in the background or for an operator; an error once `alert` is set.
     RefreshFailed {
         /// Why.
         cause: FetchError,
-        /// Failures in a row.
+        /// Failures in a row in the background: what an operator asks for does not count.
         failures: u32,
         /// Three failures or less than half of the lifetime left, and the mode is not none.
         alert: bool,

@@ -114,11 +114,14 @@ impl Schedule {
         Some((failures, at_risk))
     }
 
-    /// A fetch for a message, or for an operator, failed: the schedule of refreshes is as before.
-    pub(crate) fn could_not_fetch(&mut self, domain: &Domain, cause: &FetchError) {
-        if let Some(refresh) = self.refreshes.get_mut(domain) {
-            refresh.last_failure = Some(cause.clone());
-        }
+    /// A fetch for a message, or for an operator, failed: the schedule of refreshes is as before. Returns how
+    /// many of these have failed, and whether somebody had to be told.
+    pub(crate) fn could_not_fetch(&mut self, domain: &Domain, cause: &FetchError) -> (u32, bool) {
+        let Some(refresh) = self.refreshes.get_mut(domain) else {
+            return (0, false);
+        };
+        refresh.last_failure = Some(cause.clone());
+        (refresh.failures, refresh.at_risk)
     }
 
     /// Takes the domains that are due; they come back through `fetched`, `failed` or `later`.

@@ -131,7 +131,8 @@ pub enum EventKind {
         cause: FetchError,
         /// Failures in a row in the background: what an operator asks for does not count.
         failures: u32,
-        /// Three failures or less than half of the lifetime left, and the mode is not none.
+        /// Three failures or less than half of the lifetime left; never of mode none, nor of
+        /// a life of some minutes.
         alert: bool,
     },
     /// The cached policy stands in for a live one.

@@ -248,7 +248,7 @@ impl PolicyCache {
         stats.ran_out = lost.count() as u64;
         stats.soonest_unrefreshed_expiry = book
             .policies()
-            .filter(|p| p.mode() != Mode::None && !p.is_expired(now))
+            .filter(|p| p.mode() != Mode::None && p.life().is_lasting() && !p.is_expired(now))
             .filter(|p| book.schedule.is_unrefreshed(&p.domain, now))
             .map(|p| p.expires_at.since(now))
             .min();

@@ -106,7 +106,8 @@ impl Schedule {
         refresh.failures = refresh.failures.saturating_add(1);
         refresh.last_failure = Some(cause.clone());
         let short = left < life.length() / 2;
-        let at_risk = life.mode != Mode::None && (refresh.failures >= ALERT_AFTER || short);
+        let is_loss = life.mode != Mode::None && life.is_lasting();
+        let at_risk = is_loss && (refresh.failures >= ALERT_AFTER || short);
         refresh.at_risk = at_risk;
         let failures = refresh.failures;
         let pause = (left / 4).clamp(RETRY_MIN, RETRY_MAX);

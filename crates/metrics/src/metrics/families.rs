@@ -144,10 +144,10 @@ families! {
         "Look-ups of a domain's policy, by result."
         alert "`wait` or `unknown` rising: our resolver does not answer. `unusable` and `fetch-failed` above a few in a hundred: mail goes without the policy that its domain publishes; the field `no_policy` of the deliveries says why. Answers from memory count as well.";
     POLICY_SOONEST_EXPIRY = Gauge "policy_soonest_unrefreshed_expiry" in "seconds" []
-        "Time until the first policy expires whose refresh failed or is overdue; absent if there is none."
+        "Time until the first policy expires whose refresh failed or is overdue; absent if there is none. Those with a life under 20 minutes are not counted."
         alert "Below 3 days: that domain's mail will lose its protection. `sealpost policy list` shows which.";
     POLICIES_AT_RISK = Gauge "policies_at_risk" []
-        "Policies whose refresh has been failing for so long that an operator should look."
+        "Policies whose refresh has been failing for so long that an operator should look; those with a life under 20 minutes are not counted."
         alert "Above 0.";
     POLICIES_EXPIRED = Counter "policies_expired" []
         "Policies in mode enforce or testing that ran out while this process ran although they were to be refreshed; those with a life under 20 minutes are not counted."

@@ -182,7 +182,17 @@ async fn a7_01_a7_02_no_alert_for_what_is_meant_to_end_by_itself() {
             None,
             "{published}"
         );
-        world.advance(max_age);
+        // Nor for its refresh, when that fails.
+        world.block("d.test");
+        world.advance(max_age - 10);
+        assert_eq!(cache.refresh_due().await, 1, "{published}");
+        let alert = |kind| matches!(kind, EventKind::RefreshFailed { alert: true, .. });
+        assert!(!world.kinds().into_iter().any(alert), "{published}");
+        let stats = cache.stats();
+        assert_eq!(stats.refresh_failures, 1, "{published}");
+        assert_eq!(stats.at_risk, 0, "{published}");
+        assert_eq!(stats.soonest_unrefreshed_expiry, None, "{published}");
+        world.advance(10);
         cache.housekeeping().await;
         assert!(world.told().contains(&"policy.expired"));
         assert_eq!(cache.stats().expired, 0, "{published}");

@@ -62,11 +62,13 @@ impl Schedule {
         let Some(pause) = life.pause(interval) else {
             return;
         };
-        self.insert(
-            domain,
-            life.fetched_at + early(pause, jitter),
-            Refresh::new(),
-        );
+        // What a domain publishes never makes us ask sooner; what the operator says may.
+        let least = match pause < interval {
+            true => HALF_LIFE_MIN,
+            false => Duration::ZERO,
+        };
+        let at = life.fetched_at + early(pause, jitter).max(least);
+        self.insert(domain, at, Refresh::new());
     }
 
     /// A policy was loaded at start: due when it would have been, and if that has passed, within

@@ -30,7 +30,9 @@ fn a4_17_daily_and_always_well_before_expiry() {
         (3600, 0.0, Some(1350)),
         (1199, 1.0, Some(599)),
         (60, 1.0, Some(30)),
+        (24, 0.0, Some(10)),
         (12, 1.0, Some(10)),
+        (12, 0.0, Some(10)),
         (10, 1.0, None),
         (0, 1.0, None),
     ] {
@@ -58,6 +60,9 @@ fn the_interval_is_the_operators() {
         s.fetched(&d, life(Mode::Enforce, lifetime), seconds(interval), 1.0);
         assert_eq!(s.next(), Some(t(want)), "{interval} {lifetime}");
     }
+    let mut s = Schedule::default();
+    s.fetched(&d, life(Mode::Enforce, 864_000), seconds(4), 0.0);
+    assert_eq!(s.next(), Some(t(3)), "spread, however short it is");
     // Also after a restart.
     let mut s = Schedule::default();
     s.loaded(&d, life(Mode::Enforce, 864_000), seconds(2), t(1000), 0.5);

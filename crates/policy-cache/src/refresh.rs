@@ -8,6 +8,7 @@ use mail_types::{Domain, Timestamp};
 use mta_sts::{Mode, PolicyId};
 use policy_fetch::{FetchFailure, Gate};
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 use crate::book::Entry;
 use crate::cache::{Inner, PolicyCache};
@@ -25,11 +26,20 @@ impl PolicyCache {
     }
 
     async fn keep_fresh(&self) {
+        // A host that is slow to answer holds up no others: what is due next begins beside it.
+        let mut running = JoinSet::new();
         loop {
-            self.refresh_due().await;
-            let pause = self.until_next().min(HOUSEKEEPING_EVERY);
-            // A new policy may be due earlier than all others.
-            let _ = tokio::time::timeout(pause, self.inner.wake.notified()).await;
+            self.begin_due(self.inner.now(), &mut running);
+            let pause = match running.len() < BATCH {
+                true => self.until_next().min(HOUSEKEEPING_EVERY),
+                false => HOUSEKEEPING_EVERY,
+            };
+            tokio::select! {
+                // A new policy may be due earlier than all others.
+                () = self.inner.wake.notified() => {}
+                Some(_) = running.join_next() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
         }
     }
 
@@ -56,21 +66,25 @@ impl PolicyCache {
     /// Refreshes all policies that are due now; returns how many. What becomes due meanwhile comes with
     /// the next call: where the interval is short there is always something.
     pub async fn refresh_due(&self) -> usize {
-        let mut count = 0;
-        let now = self.inner.now();
+        let (now, mut running, mut count) = (self.inner.now(), JoinSet::new(), 0);
         loop {
-            let due = self.inner.book.write().schedule.take_due(now, BATCH);
-            if due.is_empty() {
+            count += self.begin_due(now, &mut running);
+            if running.join_next().await.is_none() {
                 return count;
             }
-            count += due.len();
-            let mut batch = tokio::task::JoinSet::new();
-            for domain in due {
-                let cache = self.clone();
-                batch.spawn(async move { cache.refresh_one(&domain).await });
-            }
-            while batch.join_next().await.is_some() {}
         }
+    }
+
+    /// Begins the refreshes that are due, as long as there are not too many; returns how many.
+    fn begin_due(&self, now: Timestamp, running: &mut JoinSet<()>) -> usize {
+        let room = BATCH.saturating_sub(running.len());
+        let due = self.inner.book.write().schedule.take_due(now, room);
+        let count = due.len();
+        for domain in due {
+            let cache = self.clone();
+            running.spawn(async move { cache.refresh_one(&domain).await });
+        }
+        count
     }
 
     /// Time to the next due refresh.

@@ -99,4 +99,28 @@ async fn h8_01_h8_02_a_clock_that_an_operator_accepts_counts_at_once() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_policy_host_that_does_not_answer_holds_up_no_other_refresh() {
+    let world = World::new();
+    let cache = world.open();
+    for (domain, max_age) in [("slow.test", 100), ("d.test", 300)] {
+        world.txt(domain, Txt::Records(&["v=STSv1; id=a"], 30));
+        world.serve(domain, Mode::Enforce, max_age);
+        let _ = cache.policy_for(&name(domain)).await;
+    }
+    *world.stalls.lock() = Some("slow.test");
+    let running = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.run().await }
+    });
+    seconds(&world, 60).await;
+    assert_eq!(world.gets(), 3, "one hangs");
+    world.told();
+    seconds(&world, 120).await;
+    assert!(world.told().contains(&"policy.refreshed"));
+    // And the one that hangs is not begun again beside itself.
+    assert_eq!(world.gets(), 4);
+    running.abort();
+}
+
 const DAY: u64 = 86_400;

@@ -38,6 +38,8 @@ pub(super) struct World {
     pub(super) within: Mutex<Duration>,
     /// While held, fetches wait.
     pub(super) slow: tokio::sync::Mutex<()>,
+    /// Fetches of this domain are never answered.
+    pub(super) stalls: Mutex<Option<&'static str>>,
     /// Recording each event of a year takes gigabytes.
     pub(super) quiet: AtomicBool,
 }
@@ -67,6 +69,7 @@ impl World {
             slow_disk: tokio::sync::Mutex::default(),
             within: Mutex::default(),
             slow: tokio::sync::Mutex::default(),
+            stalls: Mutex::default(),
             quiet: AtomicBool::new(false),
         })
     }
@@ -198,6 +201,9 @@ impl PolicyFetcher for Fake {
             self.0.gets.fetch_add(1, Ordering::Relaxed);
             *self.0.within.lock() = within;
             drop(self.0.slow.lock().await);
+            if *self.0.stalls.lock() == Some(domain.as_str()) {
+                std::future::pending::<()>().await;
+            }
             let served = self.0.hosts.lock().get(domain.as_str()).cloned();
             let text = served.unwrap_or_else(|| {
                 let dns = DnsError::Temporary("no such host".into());

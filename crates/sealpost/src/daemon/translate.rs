@@ -214,7 +214,10 @@ mod tests {
 
     #[test]
     fn e2_17_no_time_limit_is_by_default_below_what_the_rfc_asks_for() {
-        let sources = settings::Sources::default();
+        let sources = settings::Sources {
+            node: "relay.test".into(),
+            ..settings::Sources::default()
+        };
         let settings = settings::load(&sources).unwrap().settings;
         let clock: Clock = Arc::new(|| mail_types::Timestamp::from_secs(0));
         let t = connector(&settings, clock, None).timeouts;

@@ -160,7 +160,7 @@ mod tests {
     fn e4_30_e4_32_the_field() {
         assert_eq!(
             header("mx.d.test", "192.0.2.1", PLAIN, Some("a@d.test")),
-            "Received: from mx.d.test ([192.0.2.1])\r\n\tby relay.test with ESMTP id 00000000007\
+            "Received: from mx.d.test ([192.0.2.1])\r\n\tby relay.test with ESMTP id 000000000007\
              \r\n\tfor <a@d.test>;\r\n\tSun, 01 Mar 2026 12:00:00 +0000\r\n"
         );
         assert!(!header("x", "192.0.2.1", PLAIN, None).contains("for <"));
@@ -206,7 +206,7 @@ mod tests {
             at: Timestamp::from_secs(1_772_366_400),
         };
         let rest =
-            "by relay.test with ESMTPSA id 00000000007;\r\n\tSun, 01 Mar 2026 12:00:00 +0000\r\n";
+            "by relay.test with ESMTPSA id 000000000007;\r\n\tSun, 01 Mar 2026 12:00:00 +0000\r\n";
         assert_eq!(
             trace.header(),
             format!("Received: from unknown\r\n\t{rest}")

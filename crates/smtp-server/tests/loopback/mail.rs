@@ -13,11 +13,11 @@ async fn a_message_comes_in() {
     client.send("Subject: x\r\n\r\n..dot\r\n.\r\n").await;
     assert_eq!(
         client.reply().await,
-        "250 2.0.0 Ok: queued as 00000000001\r\n"
+        "250 2.0.0 Ok: queued as 000000000001\r\n"
     );
     assert_eq!(
         server.event("received").await,
-        "received 00000000001 a@b.test 1"
+        "received 000000000001 a@b.test 1"
     );
     assert_eq!(client.told("QUIT").await, "221 2.0.0 Bye\r\n");
     assert_eq!(client.rest().await, "");
@@ -27,7 +27,7 @@ async fn a_message_comes_in() {
     let (envelope, body) = &messages[0];
     assert_eq!(
         body,
-        "Received: from c.test ([127.0.0.1])\r\n\tby relay.test with ESMTP id 00000000001\r\n\
+        "Received: from c.test ([127.0.0.1])\r\n\tby relay.test with ESMTP id 000000000001\r\n\
          \tfor <c@d.test>;\r\n\tSun, 01 Mar 2026 12:00:00 +0000\r\nSubject: x\r\n\r\n.dot\r\n"
     );
     assert_eq!(envelope.size, body.len() as u64);

@@ -569,6 +569,6 @@ fn the_envelope_has_what_was_said() {
     assert!(
         driver
             .replies
-            .contains("250 2.0.0 Ok: queued as 00000000001\r\n")
+            .contains("250 2.0.0 Ok: queued as 000000000001\r\n")
     );
 }

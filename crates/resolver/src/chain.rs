@@ -28,8 +28,25 @@ pub(crate) struct Upstream {
     eye: Eye,
     /// Present if we validate.
     validator: Option<Arc<Validator>>,
-    cache: Option<ResponseCache>,
+    memories: Memories,
     pub(crate) counters: Arc<Counters>,
+}
+
+/// Answers by the way on which they came: one that nobody has validated says nothing about DNSSEC once that is
+/// back. Two of them rather than one that is emptied: what is under way then would be remembered afterwards.
+struct Memories {
+    validated: Option<ResponseCache>,
+    plain: Option<ResponseCache>,
+}
+
+impl Memories {
+    const fn of(&self, way: &Way) -> Option<&ResponseCache> {
+        match way {
+            Way::Validated => self.validated.as_ref(),
+            Way::Plain => self.plain.as_ref(),
+            Way::Barred(_) => None,
+        }
+    }
 }
 
 /// Whether memory may answer.
@@ -72,7 +89,10 @@ impl Upstream {
             probe: Probe::new(path),
             eye,
             validator,
-            cache: memory(config.cache_size),
+            memories: Memories {
+                validated: memory(config.cache_size),
+                plain: memory(config.cache_size),
+            },
             counters: Arc::default(),
         })
     }
@@ -155,21 +175,22 @@ impl Upstream {
     }
 
     async fn ask(&self, question: Query, cache: Cache) -> Result<Message, Failure> {
-        if cache == Cache::Use
-            && let Some(memory) = &self.cache
-            && let Some(remembered) = memory.get(&question, Instant::now())
-        {
-            self.counters.cache_hits.fetch_add(1, Ordering::Relaxed);
-            return remembered.map_err(Failure::Net);
-        }
         // Looked at once: the path may have become broken since somebody said that we may ask.
         let ours = self.validator.as_ref();
         let way = match ours.is_none_or(|validator| validator.anchors.cover(question.name())) {
             true => self.probe.way(&self.eye),
             false => Way::Plain,
         };
+        let memory = self.memories.of(&way);
         if let Way::Barred(why) = way {
             return Err(Failure::Barred(why));
+        }
+        if cache == Cache::Use
+            && let Some(memory) = memory
+            && let Some(remembered) = memory.get(&question, Instant::now())
+        {
+            self.counters.cache_hits.fetch_add(1, Ordering::Relaxed);
+            return remembered.map_err(Failure::Net);
         }
         self.counters.queries.fetch_add(1, Ordering::Relaxed);
         let result = match (self.dnssec, ours, way) {
@@ -185,7 +206,7 @@ impl Upstream {
             }
             Err(failure) => return Err(failure),
         };
-        if let Some(memory) = &self.cache {
+        if let Some(memory) = memory {
             memory.insert(question, result.clone(), Instant::now());
         }
         result.map_err(Failure::Net)

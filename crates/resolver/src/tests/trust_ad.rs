@@ -1,6 +1,7 @@
 //! `dns.dnssec = "trust-ad"`: the verdicts of a resolver on loopback, through CNAMEs and the cache.
 
 use super::*;
+use crate::Path;
 
 fn trusting(zone: &Zone) -> DnsResolver {
     DnsResolver::new(&Config {
@@ -180,4 +181,35 @@ async fn an_alias_at_the_tlsa_name_is_followed() {
     assert_eq!(secure.value[0].data, [9; 32]);
     let insecure = resolver.tlsa(&host("mx2.d.test"), 25).await.unwrap();
     assert_eq!(insecure.security, Security::Insecure);
+}
+
+/// What nobody vouched for is not taken for unsigned afterwards: no TLSA record would be asked for.
+#[tokio::test]
+async fn c1_06_c4_06_what_was_remembered_without_dnssec_is_asked_for_again_with_it() {
+    let zone = zone().await;
+    zone.insecure("d.test")
+        .mx("d.test", 10, "mx.d.test")
+        .a("mx.d.test", "192.0.2.1");
+    let resolver = trusting(&zone);
+    resolver.look_at_path().await;
+    let path = resolver.path();
+    assert!(matches!(&*path.borrow(), Path::Unavailable(_)), "{path:?}");
+    for _ in ["asked", "remembered"] {
+        let unsigned = resolver.mx(&domain("d.test")).await.unwrap();
+        assert_eq!(unsigned.security, Security::Insecure);
+        let unsigned = resolver.addresses(&host("mx.d.test")).await.unwrap();
+        assert_eq!(unsigned.security, Security::Insecure);
+    }
+    assert_eq!(zone.count("d.test", RecordType::MX), 1);
+
+    zone.secure("d.test");
+    resolver.look_at_path().await;
+    assert_eq!(*path.borrow(), Path::Carries);
+    for _ in ["asked", "remembered"] {
+        let signed = resolver.mx(&domain("d.test")).await.unwrap();
+        assert_eq!(signed.security, Security::Secure);
+        let signed = resolver.addresses(&host("mx.d.test")).await.unwrap();
+        assert_eq!(signed.security, Security::Secure);
+    }
+    assert_eq!(zone.count("d.test", RecordType::MX), 2);
 }

@@ -135,14 +135,28 @@ impl Eye {
         }
     }
 
-    /// Who was not served, or not all the time, has not seen that DNSSEC is withheld. A refusal counts if it comes
-    /// again from servers that have answered something else after the first: the first may have been meant for us.
+    /// Who was not served, or not all the time, has not seen that DNSSEC is withheld. An error counts if it comes
+    /// again after servers have answered something else: the first may have been meant for whatever we ask, or have
+    /// come from a resolver that has just started and does not resolve yet.
     async fn look(&self, ended: u64) -> Seen {
-        let mut seen = self.look_once().await;
-        if matches!(seen, Seen::Refused(_)) && self.is_served_since(ended) {
-            seen = self.look_once().await;
-        }
-        match seen {
+        let first = self.look_once().await;
+        let Some(wire) = self.wire() else {
+            return first;
+        };
+        let last = match first {
+            // Somebody on the way may drop what has to do with DNSSEC and answer everything else.
+            Seen::Silence(why) if wire.serves().await => {
+                Seen::Refuses(format!("{why}; other questions are answered"))
+            }
+            Seen::Refuses(why) | Seen::Refused(why) if !wire.serves().await => Seen::Silence(
+                format!("{why}, and has no answer to other questions either"),
+            ),
+            Seen::Refuses(_) | Seen::Refused(_) if self.is_served_since(ended) => {
+                self.look_once().await
+            }
+            other => other,
+        };
+        match last {
             Seen::Refuses(why) | Seen::Refused(why) if !self.is_served_since(ended) => {
                 Seen::Silence(why)
             }
@@ -161,7 +175,7 @@ impl Eye {
     async fn look_once(&self) -> Seen {
         match self {
             Self::Off => Seen::Carries,
-            Self::Ad(wire) => not_only_silent(wire, look_for_ad(wire).await).await,
+            Self::Ad(wire) => look_for_ad(wire).await,
             Self::Ours(wire, validator) => {
                 let mut seen = Seen::Carries;
                 // All at once: each that is silent takes as long as a resolver may.
@@ -175,24 +189,9 @@ impl Eye {
                         (_, _) => {}
                     }
                 }
-                not_only_silent(wire, seen).await
+                seen
             }
         }
-    }
-}
-
-/// Somebody on the way may drop what has to do with DNSSEC and answer everything else.
-async fn not_only_silent(wire: &Wire, seen: Seen) -> Seen {
-    let Seen::Silence(why) = seen else {
-        return seen;
-    };
-    let question = Query::query(Name::root(), RecordType::SOA);
-    match wire.query(&question, Want::Nothing).await {
-        // Of a refusal it was found out whether others are answered.
-        Ok(_) | Err(Failure::Net(NetError::Dns(_))) => {
-            Seen::Refuses(format!("{why}; other questions are answered"))
-        }
-        Err(_) => Seen::Silence(why),
     }
 }
 

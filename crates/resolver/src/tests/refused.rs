@@ -303,3 +303,68 @@ async fn h1_02_c4_06_a_resolver_that_refuses_the_root_and_its_keys_is_used() {
     assert!(matches!(&*later.path().borrow(), Path::Unavailable(_)));
     later.mx(&domain("d.test")).await.unwrap();
 }
+
+/// A resolver that has just started fails at everything for a moment; that ends an absence, and says nothing about
+/// DNSSEC.
+#[tokio::test]
+async fn h1_02_c4_06_a_resolver_that_resolves_nothing_yet_does_not_switch_dnssec_off() {
+    for before in [ZoneFault::Refused, ZoneFault::Drop, ZoneFault::ServFail] {
+        let zone = zone().await;
+        let resolver = signed(&zone);
+        let path = resolver.path();
+        zone.fault_all(before);
+        resolver.look_at_path().await;
+        zone.fault_all(ZoneFault::ServFail);
+        resolver.knock().await;
+        assert_eq!(nobody(&resolver), None, "it is there");
+        resolver.look_at_path().await;
+        assert!(matches!(&*path.borrow(), Path::Unknown(_)), "{path:?}");
+        // Mail for this waits.
+        temporary(resolver.mx(&domain("d.test")).await);
+        zone.heal_all();
+        resolver.look_at_path().await;
+        assert_eq!(*path.borrow(), Path::Carries);
+        let found = resolver.mx(&domain("d.test")).await.unwrap();
+        assert_eq!(found.security, Security::Secure);
+    }
+}
+
+/// Others it answers: so it is the keys that it does not want to give, by whichever error.
+#[tokio::test]
+async fn h1_02_c4_06_a_resolver_that_fails_at_the_keys_alone_is_used() {
+    for fault in [ZoneFault::Refused, ZoneFault::Drop, ZoneFault::ServFail] {
+        let zone = zone().await;
+        let resolver = signed(&zone);
+        zone.fault("", RecordType::DNSKEY, fault);
+        resolver.look_at_path().await;
+        let path = resolver.path();
+        assert!(matches!(&*path.borrow(), Path::Unavailable(_)), "{path:?}");
+        resolver.mx(&domain("d.test")).await.unwrap();
+        // It fails at the root as well, and shows by what is wanted that it resolves.
+        zone.fault("", RecordType::SOA, ZoneFault::ServFail);
+        let inside = signed(&zone);
+        let path = inside.path();
+        let _ = inside.mx(&domain("d.test")).await;
+        inside.look_at_path().await;
+        assert!(matches!(&*path.borrow(), Path::Unavailable(_)), "{path:?}");
+    }
+}
+
+/// One that validates with a wrong clock hides the keys from whoever lets it check them.
+#[tokio::test]
+async fn c4_06_keys_behind_servfail_are_asked_for_without_checking() {
+    let zone = zone().await;
+    zone.fault("", RecordType::DNSKEY, ZoneFault::ServFail);
+    let resolver = DnsResolver::new(&Config {
+        dnssec: Dnssec::Validate,
+        ..patient(&zone)
+    })
+    .unwrap();
+    resolver.look_at_path().await;
+    let asked = zone.queries();
+    let mut keys = asked.iter().filter(|q| q.kind == RecordType::DNSKEY);
+    assert!(
+        keys.any(|q| q.checking_disabled && q.dnssec_ok),
+        "{asked:?}"
+    );
+}

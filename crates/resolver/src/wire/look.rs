@@ -9,7 +9,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use hickory_resolver::proto::op::{DnsRequest, Query};
 use hickory_resolver::proto::rr::{Name, RecordType};
 
-use super::{Inner, Servers, briefly, conduct};
+use super::{Inner, Servers, briefly, conduct, has_reply};
 use crate::closed::why;
 
 impl Inner {
@@ -47,6 +47,39 @@ impl Inner {
         }
     }
 
+    /// Records, or that there are none, of what every resolver knows or of what was answered before.
+    pub(super) async fn serves(&self) -> bool {
+        let root = Query::query(Name::root(), RecordType::SOA);
+        let root = self.ask(&DnsRequest::from_query(root, self.options)).await;
+        if !matches!(conduct(&root), Some(Conduct::Answers | Conduct::Refuses)) {
+            return false;
+        }
+        if has_reply(&root) {
+            return true;
+        }
+        let questions = self.board.witnesses();
+        let asked = self.servers().iter().flat_map(|server| {
+            let requests = questions
+                .iter()
+                .map(|question| DnsRequest::from_query(question.clone(), self.options));
+            requests.map(move |request| async move { briefly(server, &request).await })
+        });
+        let mut replies: FuturesUnordered<_> = asked.collect();
+        while let Some(reply) = replies.next().await {
+            if has_reply(&reply) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn servers(&self) -> &[Servers] {
+        match self.each.as_slice() {
+            [] => std::slice::from_ref(&self.all),
+            each => each,
+        }
+    }
+
     /// What each server does; `None` if we cannot ask. The root's SOA record is what every resolver knows. One
     /// that refuses it may be there for the inside of a network only, and is asked for more.
     async fn conducts(&self) -> Option<Vec<Conduct>> {
@@ -61,10 +94,7 @@ impl Inner {
 
     /// The first that answers is enough: nobody waits for the others then.
     async fn ask_all(&self, questions: &[Query]) -> Option<Vec<Conduct>> {
-        let servers = match self.each.as_slice() {
-            [] => std::slice::from_ref(&self.all),
-            each => each,
-        };
+        let servers = self.servers();
         let asked = servers.iter().enumerate();
         let asked =
             asked.map(|(i, server)| async move { (i, self.ask_for(server, questions).await) });

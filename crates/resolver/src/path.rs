@@ -8,7 +8,7 @@
 //! 2.1.1): whoever could forge the keys of the root would else switch DANE off.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use dns_health::{Absence, Path, Seen, Way};
@@ -24,13 +24,15 @@ use crate::diagnose::out_of_time;
 use crate::prune::covered;
 use crate::trouble::ours;
 use crate::validate::{Memory, Validator, now};
-use crate::wire::{Failure, Want, Wire};
+use crate::wire::{Failure, Served, Want, Wire};
 
 /// The last known state, and who may find out anew.
 pub(crate) struct Probe {
     state: watch::Sender<Path>,
     /// How many absences of the name servers had ended when answers last said what it is.
     seen: AtomicU64,
+    /// Whether they answered with REFUSED then, which ends as soon as somebody changes an access list.
+    refused: AtomicBool,
     /// When it was last tried.
     last: Mutex<Option<Instant>>,
 }
@@ -40,6 +42,7 @@ impl Probe {
         Self {
             state: watch::Sender::new(start),
             seen: AtomicU64::new(0),
+            refused: AtomicBool::new(false),
             last: Mutex::new(None),
         }
     }
@@ -62,8 +65,10 @@ impl Probe {
 
     /// What a look-up of this name has to know before it asks: `Some` text is why it fails.
     pub(crate) async fn obstacle(&self, eye: &Eye, name: &Name) -> Option<String> {
-        if matches!(self.way(eye), Way::Validated | Way::Plain) {
-            return None;
+        match self.way(eye) {
+            Way::Validated => return None,
+            Way::Plain if !self.refused.load(Ordering::SeqCst) => return None,
+            Way::Plain | Way::Barred(_) => {}
         }
         eye.want(name);
         self.look(eye, IMPATIENT).await;
@@ -82,10 +87,12 @@ impl Probe {
         let seen = eye.look(ended).await;
         *last = Some(Instant::now());
         let is_answer = seen.is_answer();
+        let is_refused = matches!(seen, Seen::Refused(_));
         self.state.send_if_modified(|state| {
             // Both at once: neither counts with what the other was before.
             if is_answer {
                 self.seen.store(ended, Ordering::SeqCst);
+                self.refused.store(is_refused, Ordering::SeqCst);
             }
             let next = state.next(seen);
             let changed = *state != next;
@@ -143,18 +150,26 @@ impl Eye {
         let Some(wire) = self.wire() else {
             return first;
         };
-        let last = match first {
+        let served = match &first {
+            Seen::Silence(_) | Seen::Refuses(_) | Seen::Refused(_) => wire.serves().await,
+            Seen::Carries | Seen::Strips(_) | Seen::Bogus(_) | Seen::Ours(_) => return first,
+        };
+        let last = match (first, served) {
+            (Seen::Silence(why), Served::Nothing) => Seen::Silence(why),
             // Somebody on the way may drop what has to do with DNSSEC and answer everything else.
-            Seen::Silence(why) if wire.serves().await => {
+            (Seen::Silence(why), Served::Root | Served::OwnZones) => {
                 Seen::Refuses(format!("{why}; other questions are answered"))
             }
-            Seen::Refuses(why) | Seen::Refused(why) if !wire.serves().await => Seen::Silence(
-                format!("{why}, and has no answer to other questions either"),
-            ),
-            Seen::Refuses(_) | Seen::Refused(_) if self.is_served_since(ended) => {
-                self.look_once().await
-            }
-            other => other,
+            (Seen::Refuses(why) | Seen::Refused(why), Served::Nothing) => Seen::Silence(format!(
+                "{why}, and has no answer to other questions either"
+            )),
+            (_, _) if self.is_served_since(ended) => match (self.look_once().await, served) {
+                (Seen::Refused(why), Served::OwnZones) => Seen::Refused(format!(
+                    "{why}; the root is refused as well: only the server's own zones are resolved for us"
+                )),
+                (again, _) => again,
+            },
+            (first, _) => first,
         };
         match last {
             Seen::Refuses(why) | Seen::Refused(why) if !self.is_served_since(ended) => {

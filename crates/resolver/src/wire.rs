@@ -52,6 +52,18 @@ pub(crate) enum Want {
     Signatures,
 }
 
+/// What somebody resolves for us.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Served {
+    /// The root, or other names in spite of an error there.
+    Root,
+    /// Names, but the root is refused.
+    OwnZones,
+    /// Nothing that we know of.
+    Nothing,
+}
+
 /// A pool with what its sockets have met.
 struct Servers {
     pool: NameServerPool<Transport>,
@@ -123,7 +135,7 @@ impl Wire {
     }
 
     /// Whether somebody resolves something for us now: an error code shows that nobody knows, not what there is.
-    pub(crate) async fn serves(&self) -> bool {
+    pub(crate) async fn serves(&self) -> Served {
         self.0.serves().await
     }
 

@@ -304,6 +304,34 @@ async fn h1_02_c4_06_a_resolver_that_refuses_the_root_and_its_keys_is_used() {
     later.mx(&domain("d.test")).await.unwrap();
 }
 
+/// Its access list is mended: no absence ends by that, and nobody needs to wait for the next look.
+#[tokio::test]
+async fn h1_02_c4_06_a_resolver_that_begins_to_serve_us_the_root_brings_dnssec_by_the_next_look_ups()
+ {
+    let zone = zone().await;
+    let resolver = signed(&zone);
+    for kind in [RecordType::SOA, RecordType::DNSKEY] {
+        zone.fault("", kind, ZoneFault::Refused);
+    }
+    resolver.mx(&domain("d.test")).await.unwrap();
+    let path = resolver.path();
+    match &*path.borrow() {
+        Path::Unavailable(why) => assert!(why.contains("the root is refused as well"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    zone.heal_all();
+    let secure = async {
+        // One question for the keys in two seconds.
+        while *path.borrow() != Path::Carries {
+            resolver.mx(&domain("d.test")).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(120 * SECOND, secure).await.unwrap();
+    let found = resolver.mx(&domain("d.test")).await.unwrap();
+    assert_eq!(found.security, Security::Secure);
+}
+
 /// A resolver that has just started fails at everything for a moment; that ends an absence, and says nothing about
 /// DNSSEC.
 #[tokio::test]

@@ -9,7 +9,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use hickory_resolver::proto::op::{DnsRequest, Query};
 use hickory_resolver::proto::rr::{Name, RecordType};
 
-use super::{Inner, Servers, briefly, conduct, has_reply};
+use super::{Inner, Served, Servers, briefly, conduct, has_reply};
 use crate::closed::why;
 
 impl Inner {
@@ -48,15 +48,15 @@ impl Inner {
     }
 
     /// Records, or that there are none, of what every resolver knows or of what was answered before.
-    pub(super) async fn serves(&self) -> bool {
+    pub(super) async fn serves(&self) -> Served {
         let root = Query::query(Name::root(), RecordType::SOA);
         let root = self.ask(&DnsRequest::from_query(root, self.options)).await;
-        if !matches!(conduct(&root), Some(Conduct::Answers | Conduct::Refuses)) {
-            return false;
-        }
-        if has_reply(&root) {
-            return true;
-        }
+        let served = match conduct(&root) {
+            _ if has_reply(&root) => return Served::Root,
+            Some(Conduct::Answers) => Served::Root,
+            Some(Conduct::Refuses) => Served::OwnZones,
+            Some(Conduct::Silent) | None => return Served::Nothing,
+        };
         let questions = self.board.witnesses();
         let asked = self.servers().iter().flat_map(|server| {
             let requests = questions
@@ -67,10 +67,10 @@ impl Inner {
         let mut replies: FuturesUnordered<_> = asked.collect();
         while let Some(reply) = replies.next().await {
             if has_reply(&reply) {
-                return true;
+                return served;
             }
         }
-        false
+        Served::Nothing
     }
 
     fn servers(&self) -> &[Servers] {

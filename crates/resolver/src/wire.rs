@@ -228,11 +228,30 @@ fn has_reply(reply: &Replied) -> bool {
 }
 
 impl Inner {
+    /// REFUSED that is not for all we ask may have been the last of an outage, or come from a server that was
+    /// about to end. It is put down to the name if it comes again after somebody has answered something else.
+    async fn ask(&self, request: &DnsRequest) -> Replied {
+        let mut result = self.put(request).await;
+        if conduct(&result) == Some(Conduct::Refuses) {
+            self.unanswered(Conduct::Refuses).await;
+            if self.board.silence().is_some() {
+                return result;
+            }
+            result = self.put(request).await;
+        }
+        match conduct(&result) {
+            Some(Conduct::Answers) => self.answered(request),
+            Some(absent) => self.unanswered(absent).await,
+            None => {}
+        }
+        result
+    }
+
     /// hickory takes the first reply for the answer, also one that says SERVFAIL or REFUSED, and
     /// its own retries ask the same servers again. Here such a reply sends the question once to
     /// each server by itself, and only silence is a reason to repeat it. What stands against one
     /// server that refuses is what another says, be it SERVFAIL.
-    async fn ask(&self, request: &DnsRequest) -> Replied {
+    async fn put(&self, request: &DnsRequest) -> Replied {
         let mut result = send(&self.all, request).await;
         for _ in 0..self.retries {
             match &result {
@@ -254,11 +273,6 @@ impl Inner {
                     break;
                 }
             }
-        }
-        match conduct(&result) {
-            Some(Conduct::Answers) => self.answered(request),
-            Some(absent) => self.unanswered(absent).await,
-            None => {}
         }
         result
     }

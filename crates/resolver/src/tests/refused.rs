@@ -86,6 +86,48 @@ async fn h1_02_a_resolver_that_refuses_us_is_told_from_one_that_refuses_a_zone()
     assert_eq!(nobody(&resolver), None);
 }
 
+/// As the last of an outage, or from a server that is about to end: the domain has no part in it.
+#[tokio::test]
+async fn h1_02_a_refusal_that_does_not_come_again_is_nobodys() {
+    const MX_OF_D: &[u8] = b"\x01d\x04test\x00\x00\x0f";
+    let server = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let resolver = DnsResolver::new(&Config {
+        servers: Servers::List(vec![server.local_addr().unwrap()]),
+        timeout: 300 * SECOND,
+        limit: 600 * SECOND,
+        ..Config::default()
+    })
+    .unwrap();
+    let serve = async {
+        let mut refusals = 0;
+        let mut octets = [0; 512];
+        loop {
+            let (n, from) = server.recv_from(&mut octets).await.unwrap();
+            let asks = octets[..n]
+                .windows(MX_OF_D.len())
+                .any(|part| part.eq_ignore_ascii_case(MX_OF_D));
+            let code = if asks && refusals == 0 {
+                refusals += 1;
+                5
+            } else {
+                3
+            };
+            // The question becomes its own reply.
+            octets[2] |= 0x80;
+            octets[3] = code;
+            server.send_to(&octets[..n], from).await.unwrap();
+        }
+    };
+    let name = domain("d.test");
+    tokio::select! {
+        never = serve => never,
+        found = resolver.mx(&name) => {
+            assert!(matches!(found, Err(DnsError::NoSuchName { .. })), "{found:?}");
+        }
+    }
+    assert_eq!(nobody(&resolver), None);
+}
+
 /// One for the inside of a network.
 #[tokio::test]
 async fn h1_02_a_resolver_that_refuses_the_root_and_serves_a_zone_does_not_refuse_us() {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dns_health::Conduct;
-use futures_util::stream::{Stream, StreamExt};
+use futures_util::stream::{FuturesUnordered, Stream, StreamExt};
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::xfer::{DnsExchange, DnsHandle, FirstAnswer};
@@ -181,17 +181,11 @@ impl Wire {
 
     /// Silence is not asked again, nor waited for at length.
     pub(crate) async fn ask_once(&self, request: &DnsRequest) -> Replied {
-        let mut reply = briefly(&self.0.all, request).await;
-        if conduct(&reply) == Some(Conduct::Refuses) {
-            for server in &self.0.each {
-                let other = briefly(server, request).await;
-                if has_reply(&other) {
-                    return other;
-                }
-                reply = better(reply, other);
-            }
+        let reply = within(BRIEFLY, &self.0.all, request).await;
+        match conduct(&reply) {
+            Some(Conduct::Refuses) => self.0.put_to_each(reply, request, Some(BRIEFLY)).await,
+            _ => reply,
         }
-        reply
     }
 
     pub(crate) fn options_with_do(&self) -> DnsRequestOptions {
@@ -230,7 +224,7 @@ fn has_reply(reply: &Replied) -> bool {
 impl Inner {
     /// REFUSED that is not for all we ask may have been the last of an outage, or come from a server that was
     /// about to end. It is put down to the name if it comes again after somebody has answered something else.
-    async fn ask(&self, request: &DnsRequest) -> Replied {
+    async fn ask(self: &Arc<Self>, request: &DnsRequest) -> Replied {
         let mut result = self.put(request).await;
         if conduct(&result) == Some(Conduct::Refuses) {
             self.unanswered(Conduct::Refuses).await;
@@ -251,7 +245,7 @@ impl Inner {
     /// its own retries ask the same servers again. Here such a reply sends the question once to
     /// each server by itself, and only silence is a reason to repeat it. What stands against one
     /// server that refuses is what another says, be it SERVFAIL.
-    async fn put(&self, request: &DnsRequest) -> Replied {
+    async fn put(self: &Arc<Self>, request: &DnsRequest) -> Replied {
         let mut result = send(&self.all, request).await;
         for _ in 0..self.retries {
             match &result {
@@ -265,13 +259,31 @@ impl Inner {
             }
         }
         if matches!(result, Err(NetError::Dns(NetDnsError::ResponseCode(_)))) {
-            for server in &self.each {
-                let other = send(server, request).await;
-                let is_reply = has_reply(&other);
-                result = better(result, other);
-                if is_reply {
-                    break;
-                }
+            result = self.put_to_each(result, request, None).await;
+        }
+        result
+    }
+
+    /// All at once: one that is silent must not use up the time of a look-up. Records or their denial are enough.
+    async fn put_to_each(
+        &self,
+        so_far: Replied,
+        request: &DnsRequest,
+        limit: Option<Duration>,
+    ) -> Replied {
+        let asked = self.each.iter().map(|server| async move {
+            match limit {
+                Some(limit) => within(limit, server, request).await,
+                None => send(server, request).await,
+            }
+        });
+        let mut asked: FuturesUnordered<_> = asked.collect();
+        let mut result = so_far;
+        while let Some(other) = asked.next().await {
+            let is_reply = has_reply(&other);
+            result = better(result, other);
+            if is_reply {
+                break;
             }
         }
         result
@@ -304,8 +316,8 @@ fn better(one: Replied, other: Replied) -> Replied {
     std::cmp::min_by_key(one, other, rank)
 }
 
-async fn briefly(servers: &Servers, request: &DnsRequest) -> Replied {
-    let reply = tokio::time::timeout(BRIEFLY, send(servers, request)).await;
+async fn within(limit: Duration, servers: &Servers, request: &DnsRequest) -> Replied {
+    let reply = tokio::time::timeout(limit, send(servers, request)).await;
     reply.unwrap_or(Err(NetError::Timeout))
 }
 

@@ -194,6 +194,54 @@ async fn h1_02_of_two_servers_each_is_judged() {
     assert_eq!(nobody(&resolver), None);
 }
 
+/// It would use up the time of the look-up before anything is known of the others.
+#[tokio::test]
+async fn h1_02_nobody_waits_for_a_silent_server_while_another_may_answer() {
+    let mut zones = Vec::new();
+    for address in ["127.0.0.1:0", "127.0.0.2:0", "127.0.0.3:0"] {
+        zones.push(Zone::start_on(address).await);
+    }
+    zones[0].fault_all(ZoneFault::Refused);
+    zones[1].fault_all(ZoneFault::Drop);
+    let resolver = DnsResolver::new(&Config {
+        servers: Servers::List(zones.iter().map(Zone::address).collect()),
+        retries: 0,
+        ..patient(&zones[0])
+    })
+    .unwrap();
+    let asked = async {
+        for i in 0..10 {
+            let name = format!("d{i}.test");
+            zones[2].mx(&name, 10, "mx.d.test");
+            resolver.mx(&domain(&name)).await.unwrap();
+        }
+    };
+    tokio::time::timeout(25 * SECOND, asked).await.unwrap();
+}
+
+/// What a server that refuses us may answer all the same is asked of that one alone.
+#[tokio::test]
+async fn h1_02_a_server_that_is_silent_is_not_waited_for_twice() {
+    let (one, other) = (zone().await, Zone::start_on("127.0.0.2:0").await);
+    for zone in [&one, &other] {
+        zone.mx("d.test", 10, "mx.d.test");
+    }
+    let with = Config {
+        servers: Servers::List(vec![one.address(), other.address()]),
+        ..brief(&one)
+    };
+    let resolver = DnsResolver::new(&with).unwrap();
+    resolver.mx(&domain("d.test")).await.unwrap();
+    one.fault_all(ZoneFault::Refused).forget_queries();
+    other.fault_all(ZoneFault::Drop).forget_queries();
+    resolver.knock().await;
+    let how = nobody(&resolver).map(|(how, _)| how);
+    assert_eq!(how, Some(Absence::Both));
+    let asked = |zone: &Zone, name| zone.queries().iter().any(|q| q.name == name);
+    assert!(asked(&one, "d.test") && asked(&one, "") && asked(&other, ""));
+    assert!(!asked(&other, "d.test"));
+}
+
 #[tokio::test]
 async fn h1_02_two_kinds_of_outage_in_turn_are_each_told() {
     let zone = zone().await;

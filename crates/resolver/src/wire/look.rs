@@ -1,6 +1,7 @@
 //! Who serves us at all. A resolver is silent too when a zone's servers are, and REFUSED may be about one zone:
 //! whoever did not get an answer asks for what ought to be known.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use dns_health::{Absence, Conduct};
@@ -9,24 +10,32 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use hickory_resolver::proto::op::{DnsRequest, Query};
 use hickory_resolver::proto::rr::{Name, RecordType};
 
-use super::{Inner, Served, Servers, briefly, conduct, has_reply};
+use super::{BRIEFLY, Inner, Served, Servers, conduct, has_reply, within};
 use crate::closed::why;
 
 impl Inner {
     /// A question has just ended so. Whoever comes while somebody looks waits for what is found: so all who
-    /// failed together say the same. A look that had begun before our question failed does not count.
-    pub(super) async fn unanswered(&self, reply: Conduct) {
+    /// failed together say the same. A look that had begun before our question failed does not count. It is not
+    /// given up with the look-up that it is made for, whose time may end before: of a server that is silent it
+    /// would else never be known what the others do.
+    pub(super) async fn unanswered(self: &Arc<Self>, reply: Conduct) {
         let failed = Instant::now();
         if self.board.explains(reply) {
             return;
         }
+        let inner = Arc::clone(self);
+        let look = tokio::spawn(async move { inner.look_since(failed, reply).await });
+        // It fails only with the runtime, and then nobody wants to know.
+        let _ = look.await;
+    }
+
+    async fn look_since(&self, failed: Instant, reply: Conduct) {
         let mut looked = self.looked.lock().await;
         if looked.is_some_and(|began| began >= failed) || self.board.explains(reply) {
             return;
         }
         let began = Instant::now();
         self.look().await;
-        // Only now: a look that its caller had no time for did not find anything.
         *looked = Some(began);
     }
 
@@ -48,7 +57,7 @@ impl Inner {
     }
 
     /// Records, or that there are none, of what every resolver knows or of what was answered before.
-    pub(super) async fn serves(&self) -> Served {
+    pub(super) async fn serves(self: &Arc<Self>) -> Served {
         let root = Query::query(Name::root(), RecordType::SOA);
         let root = self.ask(&DnsRequest::from_query(root, self.options)).await;
         let served = match conduct(&root) {
@@ -62,7 +71,7 @@ impl Inner {
             let requests = questions
                 .iter()
                 .map(|question| DnsRequest::from_query(question.clone(), self.options));
-            requests.map(move |request| async move { briefly(server, &request).await })
+            requests.map(move |request| async move { within(BRIEFLY, server, &request).await })
         });
         let mut replies: FuturesUnordered<_> = asked.collect();
         while let Some(reply) = replies.next().await {
@@ -88,21 +97,35 @@ impl Inner {
         if Absence::of(&said).is_none() || !said.contains(&Conduct::Refuses) {
             return Some(said);
         }
-        let more = self.ask_all(&self.board.witnesses()).await?;
+        let more = self.ask_again(&said).await?;
         Some(said.into_iter().zip(more).map(|(a, b)| a.min(b)).collect())
     }
 
     /// The first that answers is enough: nobody waits for the others then.
     async fn ask_all(&self, questions: &[Query]) -> Option<Vec<Conduct>> {
-        let servers = self.servers();
-        let asked = servers.iter().enumerate();
+        self.ask_some(questions, self.servers().iter().enumerate())
+            .await
+    }
+
+    /// Those that refuse the root. From the others nothing comes back: they are not waited for twice.
+    async fn ask_again(&self, said: &[Conduct]) -> Option<Vec<Conduct>> {
+        let servers = self.servers().iter().enumerate();
+        let refusing = servers.filter(|(i, _)| said.get(*i) == Some(&Conduct::Refuses));
+        self.ask_some(&self.board.witnesses(), refusing).await
+    }
+
+    async fn ask_some<'a>(
+        &'a self,
+        questions: &[Query],
+        servers: impl Iterator<Item = (usize, &'a Servers)>,
+    ) -> Option<Vec<Conduct>> {
         let asked =
-            asked.map(|(i, server)| async move { (i, self.ask_for(server, questions).await) });
+            servers.map(|(i, server)| async move { (i, self.ask_for(server, questions).await) });
         let mut asked: FuturesUnordered<_> = asked.collect();
-        let mut said = vec![Some(Conduct::Silent); servers.len()];
+        let mut said = vec![Some(Conduct::Silent); self.servers().len()];
         while let Some((i, conduct)) = asked.next().await {
             if conduct == Some(Conduct::Answers) {
-                return Some(vec![Conduct::Answers; servers.len()]);
+                return Some(vec![Conduct::Answers; said.len()]);
             }
             if let Some(entry) = said.get_mut(i) {
                 *entry = conduct;
@@ -114,9 +137,43 @@ impl Inner {
     async fn ask_for(&self, server: &Servers, questions: &[Query]) -> Option<Conduct> {
         let replies = questions.iter().map(|question| async move {
             let request = DnsRequest::from_query(question.clone(), self.options);
-            conduct(&briefly(server, &request).await)
+            conduct(&within(BRIEFLY, server, &request).await)
         });
         let replies: Option<Vec<_>> = join_all(replies).await.into_iter().collect();
         replies.map(Conduct::overall)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use testkit::{Zone, ZoneFault};
+
+    use super::*;
+    use crate::wire::Wire;
+    use crate::{Config, Servers};
+
+    /// The time of a look-up is over before anything comes back.
+    #[tokio::test]
+    async fn h1_02_a_look_outlives_the_look_up_that_it_is_made_for() {
+        let zone = Zone::start_on("127.0.0.1:0").await;
+        zone.fault_all(ZoneFault::Refused);
+        let wire = Wire::new(&Config {
+            servers: Servers::List(vec![zone.address()]),
+            timeout: Duration::from_secs(300),
+            ..Config::default()
+        })
+        .unwrap();
+        let mut silence = wire.board().subscribe();
+        tokio::select! {
+            biased;
+            () = wire.0.unanswered(Conduct::Refuses) => panic!("nobody has answered yet"),
+            () = std::future::ready(()) => {}
+        }
+        let noted = silence.wait_for(Option::is_some);
+        let noted = tokio::time::timeout(Duration::from_secs(120), noted).await;
+        let how = noted.unwrap().unwrap().as_ref().map(|silence| silence.how);
+        assert_eq!(how, Some(Absence::Refuses));
     }
 }

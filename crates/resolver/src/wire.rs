@@ -33,6 +33,8 @@ struct Inner {
     /// Each server by itself; empty if there is but one.
     each: Vec<Servers>,
     retries: usize,
+    /// How long silence is waited for where it is but one of several signs.
+    briefly: Duration,
     options: DnsRequestOptions,
     names: String,
     addresses: Vec<SocketAddr>,
@@ -101,6 +103,7 @@ impl Wire {
             all: pool(servers),
             each,
             retries: config.retries,
+            briefly: BRIEFLY.max(config.timeout * 2 / 5),
             options,
             names,
             addresses,
@@ -181,9 +184,10 @@ impl Wire {
 
     /// Silence is not asked again, nor waited for at length.
     pub(crate) async fn ask_once(&self, request: &DnsRequest) -> Replied {
-        let reply = within(BRIEFLY, &self.0.all, request).await;
+        let briefly = self.0.briefly;
+        let reply = within(briefly, &self.0.all, request).await;
         match conduct(&reply) {
-            Some(Conduct::Refuses) => self.0.put_to_each(reply, request, Some(BRIEFLY)).await,
+            Some(Conduct::Refuses) => self.0.put_to_each(reply, request, Some(briefly)).await,
             _ => reply,
         }
     }
@@ -426,4 +430,5 @@ fn names(servers: &[NameServerConfig]) -> String {
     text
 }
 
+/// The least of what follows from `dns.timeout`: two fifths of it, so that a look ends within a look-up.
 const BRIEFLY: Duration = Duration::from_secs(2);

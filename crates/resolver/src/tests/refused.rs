@@ -14,8 +14,8 @@ fn nobody(resolver: &DnsResolver) -> Option<(Absence, String)> {
 /// Waits longer for a reply than any takes.
 fn patient(zone: &Zone) -> Config {
     Config {
-        timeout: 30 * SECOND,
-        limit: 120 * SECOND,
+        timeout: 300 * SECOND,
+        limit: 600 * SECOND,
         ..config(zone)
     }
 }
@@ -216,7 +216,7 @@ async fn h1_02_nobody_waits_for_a_silent_server_while_another_may_answer() {
             resolver.mx(&domain(&name)).await.unwrap();
         }
     };
-    tokio::time::timeout(25 * SECOND, asked).await.unwrap();
+    tokio::time::timeout(250 * SECOND, asked).await.unwrap();
 }
 
 /// What a server that refuses us may answer all the same is asked of that one alone.

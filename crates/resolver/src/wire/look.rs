@@ -10,7 +10,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use hickory_resolver::proto::op::{DnsRequest, Query};
 use hickory_resolver::proto::rr::{Name, RecordType};
 
-use super::{BRIEFLY, Inner, Served, Servers, conduct, has_reply, within};
+use super::{Inner, Served, Servers, conduct, has_reply, within};
 use crate::closed::why;
 
 impl Inner {
@@ -71,7 +71,7 @@ impl Inner {
             let requests = questions
                 .iter()
                 .map(|question| DnsRequest::from_query(question.clone(), self.options));
-            requests.map(move |request| async move { within(BRIEFLY, server, &request).await })
+            requests.map(move |request| async move { within(self.briefly, server, &request).await })
         });
         let mut replies: FuturesUnordered<_> = asked.collect();
         while let Some(reply) = replies.next().await {
@@ -137,7 +137,7 @@ impl Inner {
     async fn ask_for(&self, server: &Servers, questions: &[Query]) -> Option<Conduct> {
         let replies = questions.iter().map(|question| async move {
             let request = DnsRequest::from_query(question.clone(), self.options);
-            conduct(&within(BRIEFLY, server, &request).await)
+            conduct(&within(self.briefly, server, &request).await)
         });
         let replies: Option<Vec<_>> = join_all(replies).await.into_iter().collect();
         replies.map(Conduct::overall)

@@ -225,14 +225,17 @@ fn little_room(dir: &Path, space: FreeSpace, minimum: u64) -> Option<Problem> {
 /// DANE is wanted and DNSSEC does not get here (row G5-09).
 async fn dnssec(resolver: &DnsResolver) -> Option<Problem> {
     let looked = timeout(PATIENCE, resolver.look_at_path()).await;
-    let message = match &*resolver.path().borrow() {
-        DnsPath::Carries => return None,
-        // Nobody was asked.
-        DnsPath::Off => {
+    // Not borrowed: whoever looks something up meanwhile may have to change it.
+    let path = resolver.path().borrow().clone();
+    let message = match &path {
+        // It has worked once: whether it does now shows in the answers, if there are any.
+        DnsPath::Carries if looked.is_ok() => {
+            return resolver.silence().borrow().as_ref().map(nobody);
+        }
+        // Nobody was asked, or not for long enough.
+        DnsPath::Carries | DnsPath::Off => {
             let _ = timeout(PATIENCE * 2, resolver.knock()).await;
-            let silence = resolver.silence();
-            let silence = silence.borrow();
-            return silence.as_ref().map(nobody);
+            return resolver.silence().borrow().as_ref().map(nobody);
         }
         DnsPath::Unknown(why) => {
             if let Some(silence) = &*resolver.silence().borrow() {
@@ -397,22 +400,50 @@ mod tests {
         assert!(problem.message.starts_with("192.0.2.1 is not"), "{problem}");
     }
 
-    /// Without DNSSEC nothing but this look would ask them.
+    fn asking(server: std::net::SocketAddr, dnssec: resolver::Dnssec) -> DnsResolver {
+        let config = resolver::Config {
+            servers: resolver::Servers::List(vec![server]),
+            dnssec,
+            dnssec_worked: true,
+            ..resolver::Config::default()
+        };
+        DnsResolver::new(&config).unwrap()
+    }
+
+    /// Without DNSSEC nothing but this look would ask them; where it has worked once, nothing else would tell.
     #[tokio::test]
-    async fn h1_02_name_servers_that_do_not_answer_are_told_without_dnssec_too() {
+    async fn h1_02_name_servers_that_do_not_answer_are_told_whatever_dnssec_is() {
         // An address that no other test uses: nobody takes the port meanwhile.
         let free = UdpSocket::bind("127.0.0.78:0").unwrap();
         let closed = free.local_addr().unwrap();
         drop(free);
-        let config = resolver::Config {
-            servers: resolver::Servers::List(vec![closed]),
-            dnssec: resolver::Dnssec::Off,
-            ..resolver::Config::default()
+        for how in [resolver::Dnssec::Off, resolver::Dnssec::TrustAd] {
+            let problem = dnssec(&asking(closed, how)).await.unwrap();
+            assert_eq!(problem.key, "dns.servers");
+            assert!(problem.message.contains("127.0.0.78"), "{problem}");
+        }
+    }
+
+    #[tokio::test]
+    async fn h1_02_name_servers_that_refuse_us_are_told_where_dnssec_has_worked() {
+        let server = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let resolver = asking(server.local_addr().unwrap(), resolver::Dnssec::TrustAd);
+        let refuse = async {
+            let mut octets = [0; 512];
+            loop {
+                let (n, from) = server.recv_from(&mut octets).await.unwrap();
+                // The question becomes its own reply.
+                octets[2] |= 0x80;
+                octets[3] = 5;
+                server.send_to(&octets[..n], from).await.unwrap();
+            }
         };
-        let resolver = DnsResolver::new(&config).unwrap();
-        let problem = dnssec(&resolver).await.unwrap();
+        let problem = tokio::select! {
+            never = refuse => never,
+            problem = dnssec(&resolver) => problem.unwrap(),
+        };
         assert_eq!(problem.key, "dns.servers");
-        assert!(problem.message.contains("127.0.0.78"), "{problem}");
+        assert!(problem.message.contains("REFUSED"), "{problem}");
     }
 
     #[test]

@@ -106,6 +106,11 @@ impl Upstream {
         self.probe.look(&self.eye, not_within).await;
     }
 
+    /// Looks when nobody has for this time.
+    pub(crate) async fn look_rested(&self, rest: Duration) {
+        self.probe.look_rested(&self.eye, rest).await;
+    }
+
     /// Why nothing at all may be asked. Trust anchors of some zones only leave the others alone.
     pub(crate) fn barred(&self) -> Option<String> {
         let ours = self.validator.as_ref();

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::chain::{Cache, Upstream};
 use crate::config::{BuildError, Config, Dnssec};
+use crate::path::IMPATIENT;
 use crate::records;
 
 /// Asks the configured name servers and remembers what they said for the TTL.
@@ -46,6 +47,12 @@ impl DnsResolver {
     /// [`DnsResolver::path`] accordingly.
     pub async fn look_at_path(&self) {
         self.upstream.look(Duration::ZERO).await;
+    }
+
+    /// The same for whoever has seen the name servers come back: some come and go, and are not asked for the
+    /// keys at each turn.
+    pub async fn look_at_path_rested(&self) {
+        self.upstream.look_rested(IMPATIENT).await;
     }
 
     /// Whether any name server serves us, now and whenever that changes; known from the look-ups that

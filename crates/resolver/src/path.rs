@@ -76,6 +76,19 @@ impl Probe {
         state.obstacle(self.is_stale(eye))
     }
 
+    /// Looks when nobody has for this time. Look-ups wait for nobody who rests.
+    pub(crate) async fn look_rested(&self, eye: &Eye, rest: Duration) {
+        loop {
+            let last = *self.last.lock().await;
+            let left = last.map_or(Duration::ZERO, |at| rest.saturating_sub(at.elapsed()));
+            if left.is_zero() {
+                break;
+            }
+            tokio::time::sleep(left).await;
+        }
+        self.look(eye, Duration::ZERO).await;
+    }
+
     /// Looks, unless somebody has within this time.
     pub(crate) async fn look(&self, eye: &Eye, not_within: Duration) {
         let mut last = self.last.lock().await;

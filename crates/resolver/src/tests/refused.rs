@@ -486,3 +486,21 @@ async fn c4_06_keys_behind_servfail_are_asked_for_without_checking() {
         "{asked:?}"
     );
 }
+
+/// What is asked for at each return is asked for by every relay that the servers fail.
+#[tokio::test]
+async fn h1_02_servers_that_come_and_go_are_not_asked_for_the_keys_at_each_turn() {
+    let zone = zone().await;
+    let resolver = signed(&zone);
+    resolver.look_at_path().await;
+    let began = Instant::now();
+    for _ in 0..2 {
+        zone.fault_all(ZoneFault::Refused);
+        resolver.knock().await;
+        zone.heal_all();
+        resolver.knock().await;
+        resolver.look_at_path_rested().await;
+    }
+    assert!(began.elapsed() >= 3 * SECOND, "{:?}", began.elapsed());
+    assert_eq!(*resolver.path().borrow(), Path::Carries);
+}

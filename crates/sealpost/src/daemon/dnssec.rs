@@ -66,9 +66,13 @@ impl Watch {
         let mut path = self.resolver.path();
         let mut silence = self.resolver.silence();
         let mut told = None;
+        let mut is_return = false;
         loop {
             silence.mark_unchanged();
-            self.resolver.look_at_path().await;
+            match is_return {
+                true => self.resolver.look_at_path_rested().await,
+                false => self.resolver.look_at_path().await,
+            }
             let state = path.borrow_and_update().clone();
             // Once, even if the reason is put differently the next time.
             let kind = std::mem::discriminant(&state);
@@ -81,13 +85,13 @@ impl Watch {
                 DnsPath::Unknown(_) | DnsPath::Broken(_) | DnsPath::Bogus(_) => SOON,
                 DnsPath::Off => return std::future::pending().await,
             };
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+            is_return = tokio::select! {
+                () = tokio::time::sleep(pause) => false,
                 // A look-up has seen a change: tell it now. The sender lives in our resolver.
-                _ = path.changed() => {}
+                _ = path.changed() => false,
                 // Mail waits for this look.
-                () = comes_back(&mut silence) => {}
-            }
+                () = comes_back(&mut silence) => true,
+            };
         }
     }
 

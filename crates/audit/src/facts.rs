@@ -41,6 +41,8 @@ pub enum DnsFault {
     Silent(String),
     /// They refuse our questions.
     Refused(String),
+    /// Some refuse them, and from the others nothing comes.
+    Absent(String),
     /// DNSSEC cannot be validated here, so that nobody is asked.
     Barred(String),
 }

@@ -29,6 +29,7 @@ pub(crate) fn of(facts: &Facts) -> Vec<Finding> {
         let (kind, why) = match fault {
             DnsFault::Silent(why) => (Kind::OurResolver, why),
             DnsFault::Refused(why) => (Kind::OurAccess, why),
+            DnsFault::Absent(why) => (Kind::OurServers, why),
             DnsFault::Barred(why) => (Kind::OurDnssec, why),
         };
         let ours = found.finding(kind, None, why);

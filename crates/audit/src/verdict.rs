@@ -82,9 +82,14 @@ pub(crate) fn judge(facts: &Facts, demands: &Inputs) -> (Vec<HostOutcome>, Outco
         return (hosts, outcome);
     };
     // As the relay does: without an answer to anything it is not the domain's servers that fail.
-    let (DnsFault::Silent(why) | DnsFault::Refused(why) | DnsFault::Barred(why)) = fault;
+    let (DnsFault::Silent(why)
+    | DnsFault::Refused(why)
+    | DnsFault::Absent(why)
+    | DnsFault::Barred(why)) = fault;
     match reason {
-        Reason::DnsTemporary | Reason::PolicyLookup => (hosts, ours(facts, why)),
+        Reason::DnsTemporary | Reason::PolicyLookup | Reason::DaneLookup => {
+            (hosts, ours(facts, why))
+        }
         _ => (hosts, outcome),
     }
 }

@@ -54,12 +54,14 @@ impl Silence {
             }
             Absence::Refuses => {
                 "allow this machine's address in the access lists of the servers of dns.servers, or else of \
-                 /etc/resolv.conf (BIND: allow-recursion and allow-query-cache; Unbound: access-control), or name in \
-                 dns.servers resolvers that serve this machine"
+                 /etc/resolv.conf (BIND: allow-recursion and allow-query-cache; Unbound: access-control), \
+                 see whom they forward to (dnsmasq refuses if it knows nobody), or name in dns.servers resolvers that \
+                 serve this machine"
             }
             Absence::Both => {
                 "see that the servers of dns.servers, or else of /etc/resolv.conf, run, and allow this machine's \
-                 address in their access lists (BIND: allow-recursion and allow-query-cache; Unbound: access-control)"
+                 address in their access lists (BIND: allow-recursion and allow-query-cache; Unbound: access-control), \
+                 or see whom they forward to"
             }
         }
     }
@@ -91,6 +93,7 @@ mod tests {
             "allow-recursion",
             "allow-query-cache",
             "access-control",
+            "forward to",
             "dns.servers",
         ] {
             assert!(remedy.contains(word) && lasting.contains(word), "{word}");

@@ -98,7 +98,8 @@ pub(crate) fn auditor(settings: &Settings) -> anyhow::Result<Auditor> {
             let silence = dns.silence().borrow().clone();
             let silent = silence.map(|silence| match silence.how {
                 Absence::Silent => DnsFault::Silent(silence.why),
-                Absence::Refuses | Absence::Both => DnsFault::Refused(silence.why),
+                Absence::Refuses => DnsFault::Refused(silence.why),
+                Absence::Both => DnsFault::Absent(silence.why),
             });
             silent.or_else(|| dns.barred().map(DnsFault::Barred))
         }),

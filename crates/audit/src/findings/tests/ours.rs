@@ -25,6 +25,22 @@ pub(super) fn rows() -> Vec<(Kind, Change)> {
                 "192.0.2.1 answers every question with REFUSED".into(),
             ));
         }),
+        row(Kind::OurServers, |f| {
+            f.record = TxtAnswer::Failed(servfail());
+            f.fault = Some(DnsFault::Absent(
+                "192.0.2.1 answers every question with REFUSED; 192.0.2.2: no answer in time"
+                    .into(),
+            ));
+        }),
+        // Addresses were remembered, TLSA records were not.
+        row(Kind::OurResolver, |f| {
+            at_host(f).candidate.standing.dane = HostDane::Failed {
+                base: HostName::parse("mx.d.test").unwrap(),
+                detail: servfail().to_string().into(),
+                ours: false,
+            };
+            f.fault = Some(DnsFault::Silent("192.0.2.1: request timed out".into()));
+        }),
         row(Kind::OurDnssec, |f| {
             f.record = TxtAnswer::Failed(servfail());
             f.fault = Some(DnsFault::Barred("the keys have expired".into()));

@@ -222,19 +222,15 @@ fn little_room(dir: &Path, space: FreeSpace, minimum: u64) -> Option<Problem> {
     })
 }
 
-/// DANE is wanted and DNSSEC does not get here (row G5-09).
+/// DANE is wanted and DNSSEC does not get here (row G5-09), or nobody serves us: who was not asked by that is asked.
 async fn dnssec(resolver: &DnsResolver) -> Option<Problem> {
     let looked = timeout(PATIENCE, resolver.look_at_path()).await;
-    // Not borrowed: whoever looks something up meanwhile may have to change it.
     let path = resolver.path().borrow().clone();
     let message = match &path {
-        // It has worked once: whether it does now shows in the answers, if there are any.
-        DnsPath::Carries if looked.is_ok() => {
-            return resolver.silence().borrow().as_ref().map(nobody);
-        }
-        // Nobody was asked, or not for long enough.
         DnsPath::Carries | DnsPath::Off => {
-            let _ = timeout(PATIENCE * 2, resolver.knock()).await;
+            if path == DnsPath::Off || looked.is_err() {
+                let _ = timeout(PATIENCE * 2, resolver.knock()).await;
+            }
             return resolver.silence().borrow().as_ref().map(nobody);
         }
         DnsPath::Unknown(why) => {

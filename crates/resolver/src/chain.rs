@@ -42,9 +42,9 @@ struct Memories {
 impl Memories {
     const fn of(&self, way: &Way) -> Option<&ResponseCache> {
         match way {
-            Way::Validated => self.validated.as_ref(),
+            // What was proven stays so while nothing new can be.
+            Way::Validated | Way::Barred(_) => self.validated.as_ref(),
             Way::Plain => self.plain.as_ref(),
-            Way::Barred(_) => None,
         }
     }
 }
@@ -187,15 +187,15 @@ impl Upstream {
             false => Way::Plain,
         };
         let memory = self.memories.of(&way);
-        if let Way::Barred(why) = way {
-            return Err(Failure::Barred(why));
-        }
         if cache == Cache::Use
             && let Some(memory) = memory
             && let Some(remembered) = memory.get(&question, Instant::now())
         {
             self.counters.cache_hits.fetch_add(1, Ordering::Relaxed);
             return remembered.map_err(Failure::Net);
+        }
+        if let Way::Barred(why) = way {
+            return Err(Failure::Barred(why));
         }
         self.counters.queries.fetch_add(1, Ordering::Relaxed);
         let result = match (self.dnssec, ours, way) {

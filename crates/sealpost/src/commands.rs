@@ -48,8 +48,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Status> {
             }
             let runtime = runtime::Builder::new_multi_thread().enable_all().build()?;
             let ended = runtime.block_on(daemon::run(loaded, set_level, dangerous_lose_policies));
-            // All is closed: a reload that hangs on a disk must not keep the process.
-            runtime.shutdown_background();
+            runtime.shutdown_background(); // A reload that hangs on a disk keeps nothing open.
             ended
         }
         Command::CheckConfig(json) => one_thread()?.block_on(check_config::run(config, json.json)),

@@ -1,5 +1,5 @@
 //! Where commands, programs and the page come in: open before mail can come, so that whoever sees the SMTP
-//! port open can ask about it. Until all stands, connections wait.
+//! port open can ask about it. Connections wait until all stands.
 
 use std::path::Path;
 
@@ -12,9 +12,7 @@ use crate::exit::Status;
 /// Open, and not served yet.
 #[derive(Debug)]
 pub(super) struct Doors {
-    /// The control socket.
     pub(super) control: UnixListener,
-    /// `admin.http`.
     pub(super) http: Option<TcpListener>,
 }
 
@@ -24,10 +22,11 @@ impl Doors {
     pub(super) async fn open(settings: &Settings) -> anyhow::Result<Self> {
         let control = control(&settings.admin.socket, operators()).await?;
         let http = match settings.admin.http {
-            Some(address) => {
-                let bound = web::bind(address).await;
-                Some(bound.map_err(|e| open::fail(Status::System, &e))?)
-            }
+            Some(at) => Some(
+                web::bind(at)
+                    .await
+                    .map_err(|e| open::fail(Status::System, &e))?,
+            ),
             None => None,
         };
         Ok(Self { control, http })

@@ -370,8 +370,8 @@ fn log_format(log: &settings::Log) -> Format {
 
 /// What finds a message in the log, where it is written now; also lines of a version that printed the id without its zero.
 pub(super) fn log_search(log: &settings::Log, id: QueueId) -> String {
-    let short = id.short();
-    match (log_format(log), &log.file) {
+    let (short, format) = (id.short(), log_format(log));
+    match (format, &log.file) {
         (Format::Journal, _) => format!("`journalctl QUEUE_ID={id} QUEUE_ID={short}`."),
         (_, Some(file)) => format!(
             "`grep {short} {}`, and the same in what has been rotated away.",

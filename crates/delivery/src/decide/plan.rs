@@ -1,4 +1,4 @@
-//! The plan of a destination: what is known of it before connecting. Made by [`planner`](crate::planner).
+//! The plan of a destination: what is known of it before connecting. Made by the planner.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -268,9 +268,9 @@ impl Default for Ends {
 }
 
 impl Inner {
-    /// Notes a failed fetch; returns how long this id has to wait. A refresh has a pace of its own, and nobody
-    /// waited for it: what would hold up the fetch that mail needs once the policy has ended is not noted, or
-    /// mail would go unprotected without the host being asked.
+    /// Notes a failed fetch; returns how long this id has to wait. Not beyond the end of a policy that is in force: what
+    /// failed while it was would hold up the fetch that mail needs then, and mail would go unprotected without the
+    /// host being asked.
     pub(crate) fn back_off(
         &self,
         domain: &Domain,
@@ -281,15 +281,13 @@ impl Inner {
         let (now, mono) = self.clocks();
         let mut book = self.book.write();
         let entry = book.entries.entry(domain.clone()).or_default();
-        let wait = Gate::wait_after(failure);
-        let ends_first = entry
-            .policy
-            .as_ref()
-            .is_none_or(|p| p.expires_at <= now + wait);
-        if trigger == Trigger::Refresh && ends_first {
-            return wait;
+        let policy = entry.policy.as_ref();
+        if trigger == Trigger::Refresh && policy.is_none() {
+            return Gate::wait_after(failure); // Forgotten meanwhile: nobody waits for it.
         }
-        entry.gate.failed(id, failure, mono)
+        let left = policy.map(|p| p.expires_at.since(now));
+        let at_most = left.filter(|left| !left.is_zero());
+        entry.gate.failed(id, failure, at_most, mono)
     }
 
     /// The clock was set back and is believed: a policy that was fetched in what is now the future is

@@ -138,20 +138,22 @@ impl Gate {
         }
     }
 
-    /// Notes a failure; returns how long this id has to wait.
+    /// Notes a failure; returns how long this id has to wait, and no longer than `at_most`.
     pub fn failed(
         &mut self,
         id: Option<&PolicyId>,
         failure: &FetchFailure,
+        at_most: Option<Duration>,
         now: Duration,
     ) -> Duration {
-        let wait = Self::wait_after(failure);
+        let full = Self::wait_after(failure);
+        let wait = at_most.map_or(full, |most| full.min(most));
         self.enforced = false;
         self.failed = Some(Failed {
             id: id.cloned(),
             cause: failure.cause.clone(),
             until: now + wait,
-            for_all: wait > BACK_OFF,
+            for_all: full > BACK_OFF,
         });
         wait
     }
@@ -220,7 +222,7 @@ mod tests {
     fn a4_10_five_minutes_after_a_failure() {
         let mut gate = Gate::default();
         assert_eq!(gate.ask(Some(&id(1)), s(0)), Pass::Go);
-        assert_eq!(gate.failed(Some(&id(1)), &busy(), s(0)), s(300));
+        assert_eq!(gate.failed(Some(&id(1)), &busy(), None, s(0)), s(300));
         for second in [1, 61, 299] {
             let held = Pass::HeldBack {
                 until: s(300),
@@ -238,7 +240,7 @@ mod tests {
             assert_eq!(gate.ask_refresh(Some(&id(1)), s(second)), Pass::Go);
         }
         assert_eq!(gate.ask(Some(&id(2)), s(100)), Pass::Go);
-        gate.failed(Some(&id(1)), &busy(), s(100));
+        gate.failed(Some(&id(1)), &busy(), None, s(100));
         let held = Pass::HeldBack {
             until: s(400),
             cause: FetchError::Oversize,
@@ -255,7 +257,7 @@ mod tests {
             let id = id(u32::try_from(second).unwrap());
             if gate.ask(Some(&id), s(second)) == Pass::Go {
                 fetched.push(second);
-                gate.failed(Some(&id), &busy(), s(second));
+                gate.failed(Some(&id), &busy(), None, s(second));
             }
         }
         assert_eq!(fetched.len(), 20, "{fetched:?}");
@@ -278,7 +280,7 @@ mod tests {
                 },
                 retry_after: Some(s(asked)),
             };
-            assert_eq!(gate.failed(Some(&id(1)), &failure, s(0)), s(want));
+            assert_eq!(gate.failed(Some(&id(1)), &failure, None, s(0)), s(want));
             let other = gate.ask(Some(&id(2)), s(61));
             assert_eq!(
                 other == Pass::Go,
@@ -313,7 +315,7 @@ mod tests {
         gate.succeeded(false);
         assert_eq!(gate.owes(s(1200)), None);
         gate.succeeded(true);
-        gate.failed(None, &busy(), s(1201));
+        gate.failed(None, &busy(), None, s(1201));
         assert_eq!(gate.owes(s(1202)), None, "the host was asked");
     }
 
@@ -325,14 +327,14 @@ mod tests {
             not_after: Timestamp::from_secs(1),
             now: Timestamp::from_secs(2),
         };
-        let _ = gate.failed(None, &FetchError::ClockDoubted(fault).into(), s(0));
+        let _ = gate.failed(None, &FetchError::ClockDoubted(fault).into(), None, s(0));
         gate.forget_doubt();
         let held = gate.ask(None, s(1));
         let (until, cause) = (s(60), FetchError::RateLimited { after: None });
         assert_eq!(held, Pass::HeldBack { until, cause });
         assert_eq!(gate.owes(s(1)), Some(s(60)));
         assert_eq!(gate.ask(None, s(60)), Pass::Go);
-        gate.failed(None, &busy(), s(60));
+        gate.failed(None, &busy(), None, s(60));
         gate.forget_doubt();
         assert_eq!(gate.owes(s(61)), None, "the host was asked, and it failed");
         assert!(!gate.is_idle(s(61)), "no other failure is forgotten");

@@ -107,6 +107,10 @@ impl Upstream {
     }
 
     /// Looks when nobody has for this time.
+    pub(crate) fn path_may_pass(&self) -> bool {
+        self.probe.may_pass()
+    }
+
     pub(crate) async fn look_rested(&self, rest: Duration) {
         self.probe.look_rested(&self.eye, rest).await;
     }
@@ -222,7 +226,7 @@ impl Upstream {
         reply.map(DnsResponse::into_message)
     }
 
-    /// Nothing is asked, and nothing remembered is believed, while the path is broken.
+    /// Nothing is looked up while the path is broken.
     async fn may_ask(&self, name: &Name) -> Result<(), DnsError> {
         let ours = self.validator.as_ref();
         if ours.is_some_and(|validator| !validator.anchors.cover(name)) {

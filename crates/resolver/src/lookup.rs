@@ -55,6 +55,13 @@ impl DnsResolver {
         self.upstream.look_rested(IMPATIENT).await;
     }
 
+    /// Whether what [`DnsResolver::path`] says is for a reason that may pass without anything to be seen of that: look again
+    /// soon.
+    #[must_use]
+    pub fn path_may_pass(&self) -> bool {
+        self.upstream.path_may_pass()
+    }
+
     /// Whether any name server serves us, now and whenever that changes; known from the look-ups that
     /// are made and from [`DnsResolver::knock`].
     #[must_use]

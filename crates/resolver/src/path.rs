@@ -31,8 +31,9 @@ pub(crate) struct Probe {
     state: watch::Sender<Path>,
     /// How many absences of the name servers had ended when answers last said what it is.
     seen: AtomicU64,
-    /// Whether they answered with REFUSED then, which ends as soon as somebody changes an access list.
-    refused: AtomicBool,
+    /// Whether they only failed at the keys then: an access list may be mended, or their way out, without an absence
+    /// that ends.
+    may_pass: AtomicBool,
     /// When it was last tried.
     last: Mutex<Option<Instant>>,
 }
@@ -42,7 +43,7 @@ impl Probe {
         Self {
             state: watch::Sender::new(start),
             seen: AtomicU64::new(0),
-            refused: AtomicBool::new(false),
+            may_pass: AtomicBool::new(false),
             last: Mutex::new(None),
         }
     }
@@ -63,12 +64,15 @@ impl Probe {
         self.seen.load(Ordering::SeqCst) != eye.ended()
     }
 
+    /// Whether DNSSEC is not to be had for a reason that may pass at any time.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.may_pass.load(Ordering::SeqCst)
+    }
+
     /// What a look-up of this name has to know before it asks: `Some` text is why it fails.
     pub(crate) async fn obstacle(&self, eye: &Eye, name: &Name) -> Option<String> {
-        match self.way(eye) {
-            Way::Validated => return None,
-            Way::Plain if !self.refused.load(Ordering::SeqCst) => return None,
-            Way::Plain | Way::Barred(_) => {}
+        if matches!(self.way(eye), Way::Validated | Way::Plain) {
+            return None;
         }
         eye.want(name);
         self.look(eye, IMPATIENT).await;
@@ -100,12 +104,12 @@ impl Probe {
         let seen = eye.look(ended).await;
         *last = Some(Instant::now());
         let is_answer = seen.is_answer();
-        let is_refused = matches!(seen, Seen::Refused(_));
+        let may_pass = matches!(seen, Seen::Refused(_) | Seen::Refuses(_));
         self.state.send_if_modified(|state| {
             // Both at once: neither counts with what the other was before.
             if is_answer {
                 self.seen.store(ended, Ordering::SeqCst);
-                self.refused.store(is_refused, Ordering::SeqCst);
+                self.may_pass.store(may_pass, Ordering::SeqCst);
             }
             let next = state.next(seen);
             let changed = *state != next;

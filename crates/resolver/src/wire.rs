@@ -235,7 +235,10 @@ impl Inner {
             if self.board.silence().is_some() {
                 return result;
             }
-            result = self.put(request).await;
+            // A server that is silent beside it has had its time.
+            if let Ok(again) = tokio::time::timeout(self.briefly, self.put(request)).await {
+                result = again;
+            }
         }
         match conduct(&result) {
             Some(Conduct::Answers) => self.answered(request),

@@ -212,7 +212,6 @@ impl Sources {
     }
 }
 
-/// Whether a key is this one or something in it: `listener[0].address[1]` in `listener[0].address`.
 /// Lists of which only this is said, that they are too wide: they are so whatever else is in them.
 const JUDGED_IN_PART: [&str; 4] = [
     "access.relay-networks",
@@ -221,6 +220,7 @@ const JUDGED_IN_PART: [&str; 4] = [
     "access.proxy-hosts",
 ];
 
+/// Whether a key is this one or something in it: `listener[0].address[1]` in `listener[0].address`.
 fn is_part(key: &str, whole: &str) -> bool {
     let rest = key.strip_prefix(whole);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('['))

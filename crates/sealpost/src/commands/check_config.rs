@@ -226,11 +226,11 @@ fn little_room(dir: &Path, space: FreeSpace, minimum: u64) -> Option<Problem> {
 async fn dnssec(resolver: &DnsResolver) -> Option<Problem> {
     let looked = timeout(PATIENCE, resolver.look_at_path()).await;
     let path = resolver.path().borrow().clone();
+    if path == DnsPath::Off || looked.is_err() {
+        let _ = timeout(PATIENCE * 2, resolver.knock()).await;
+    }
     let message = match &path {
         DnsPath::Carries | DnsPath::Off => {
-            if path == DnsPath::Off || looked.is_err() {
-                let _ = timeout(PATIENCE * 2, resolver.knock()).await;
-            }
             return resolver.silence().borrow().as_ref().map(nobody);
         }
         DnsPath::Unknown(why) => {

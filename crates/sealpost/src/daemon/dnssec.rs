@@ -81,6 +81,8 @@ impl Watch {
             }
             let pause = match state {
                 DnsPath::Carries => HOURLY,
+                // Mail goes without DANE meanwhile.
+                DnsPath::Unavailable(_) if self.resolver.path_may_pass() => SOON,
                 DnsPath::Unavailable(_) => NOW_AND_THEN,
                 DnsPath::Unknown(_) | DnsPath::Broken(_) | DnsPath::Bogus(_) => SOON,
                 DnsPath::Off => return std::future::pending().await,

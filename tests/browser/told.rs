@@ -103,7 +103,7 @@ testkit::net_test! {
         browser.until_says("policy.fetched").await;
         net.host.fault("d.test", PolicyFault::Status(500));
         browser.click("[data-action='Refetch now']").await;
-        browser.until_says("policy.fetch-failed").await;
+        browser.until_says("policy.refresh-failed").await;
         browser.until_says("Last refresh").await;
         browser.click("[data-action='Exempt…']").await;
         browser.type_into("#x-because", "their host is being repaired").await;

@@ -70,7 +70,7 @@ testkit::net_test! {
         std::fs::write(&file, config.text(folder.path())).unwrap();
         let said = cli(&file, &["check-config"]).await;
         assert_eq!(said.code, Some(0), "{said:?}");
-        let silent = "warning: dns.servers: no name server has answered: 127.0.0.98";
+        let silent = "warning: dns.servers: no name server has answered us: 127.0.0.98";
         assert!(said.stdout.contains(silent) && said.stdout.contains("/etc/resolv.conf"), "{said:?}");
         assert!(!said.stdout.contains("not asked yet"), "{said:?}");
     }

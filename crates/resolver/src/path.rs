@@ -75,7 +75,12 @@ impl Probe {
             return None;
         }
         eye.want(name);
-        self.look(eye, IMPATIENT).await;
+        // Who refuses does so at once, and may know this name though none of those before: mail does not wait for the next look.
+        let rest = match eye.is_refused() {
+            true => Duration::ZERO,
+            false => IMPATIENT,
+        };
+        self.look(eye, rest).await;
         let state = self.state.borrow();
         state.obstacle(self.is_stale(eye))
     }
@@ -95,8 +100,11 @@ impl Probe {
 
     /// Looks, unless somebody has within this time.
     pub(crate) async fn look(&self, eye: &Eye, not_within: Duration) {
+        let asked = Instant::now();
         let mut last = self.last.lock().await;
-        if last.is_some_and(|at| at.elapsed() < not_within) || *self.state.borrow() == Path::Off {
+        // Also if somebody has while this one waited.
+        let rest = not_within.max(asked.elapsed());
+        if last.is_some_and(|at| at.elapsed() < rest) || *self.state.borrow() == Path::Off {
             return;
         }
         eye.knock_if_refused().await;
@@ -139,6 +147,11 @@ impl Eye {
     /// How many absences of the name servers have ended.
     fn ended(&self) -> u64 {
         self.wire().map_or(0, |wire| wire.board().ended())
+    }
+
+    fn is_refused(&self) -> bool {
+        let silence = self.wire().and_then(|wire| wire.board().silence());
+        silence.is_some_and(|s| s.how == Absence::Refuses)
     }
 
     /// A server that refuses all that has been asked so far may answer for a name that is wanted now.

@@ -11,6 +11,7 @@ use sealpost_tests::{
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
 
 /// Configuration, data and log; outlives the processes.
 pub(crate) struct Site {
@@ -79,9 +80,10 @@ impl Site {
             if let Some(status) = daemon.status() {
                 return Some(Some(status));
             }
+            // It listens before it has opened its queue, and serves nobody until then.
+            let answers = timeout(A_MOMENT, answers(&socket)).await;
             let mail = TcpStream::connect(MAIL_IN).await.is_ok();
-            let control = UnixStream::connect(&socket).await.is_ok();
-            (mail && control).then_some(None)
+            (mail && answers == Ok(Some(()))).then_some(None)
         });
         match answer.await {
             Some(None) => Started::Serving(daemon),
@@ -207,9 +209,20 @@ impl Site {
     }
 }
 
+/// Waits for a response, whichever, on the control socket.
+async fn answers(socket: &Path) -> Option<()> {
+    let mut stream = UnixStream::connect(socket).await.ok()?;
+    let request = "GET / HTTP/1.1\r\nHost: sealpost\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut first = [0; 1];
+    stream.read_exact(&mut first).await.ok()?;
+    Some(())
+}
+
 /// Where mail goes in.
 pub(crate) const MAIL_IN: &str = "127.0.0.1:2525";
 const HTTP: &str = "127.0.0.1:8025";
 const READY_WITHIN: Duration = Duration::from_secs(60);
+const A_MOMENT: Duration = Duration::from_millis(200);
 const LAST_EVENTS: usize = 60;
 const LAST_LINES: usize = 80;

@@ -129,7 +129,7 @@ const LARGER_CRATES: [(&str, usize); 13] = [
     // With the end of a doubt, and what is waited for then.
     ("policy-cache", 5700),
     // Whom name servers serve is found out for each of them; it wants to be split from what is asked of them.
-    ("resolver", 2940),
+    ("resolver", 2970),
     // Also the listeners' certificates, sockets, checks and limits are put together here.
     // With clocks and watchdog. Traces would be a crate of their own.
     // With what a reload changes of the listeners, and memory of the control group.

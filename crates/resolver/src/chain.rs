@@ -14,7 +14,7 @@ use mail_types::{Answer, DnsError, HostName, Security};
 
 use crate::anchors::{Anchors, named};
 use crate::config::{BuildError, Config, Dnssec};
-use crate::path::{Eye, IMPATIENT, Probe};
+use crate::path::{Eye, Probe, Rest};
 use crate::records::printable;
 use crate::trouble::ours;
 use crate::validate::Validator;
@@ -101,16 +101,16 @@ impl Upstream {
         &self.wire
     }
 
-    /// Looks whether DNSSEC reaches us, unless somebody has within this time.
-    pub(crate) async fn look(&self, not_within: Duration) {
-        self.probe.look(&self.eye, not_within).await;
+    /// Looks whether DNSSEC reaches us, unless somebody has.
+    pub(crate) async fn look(&self, rest: Rest) {
+        self.probe.look(&self.eye, rest).await;
     }
 
-    /// Looks when nobody has for this time.
     pub(crate) fn path_may_pass(&self) -> bool {
         self.probe.may_pass()
     }
 
+    /// Looks when nobody has for this time.
     pub(crate) async fn look_rested(&self, rest: Duration) {
         self.probe.look_rested(&self.eye, rest).await;
     }
@@ -244,7 +244,7 @@ impl Upstream {
     /// What looks bogus may be the work of a resolver that has begun to strip signatures.
     async fn failure(&self, chain: &mut Chain, failure: Failure) -> DnsError {
         if matches!(failure, Failure::Bogus(_)) {
-            self.look(IMPATIENT).await;
+            self.look(Rest::Lately).await;
             if let Err(obstacle) = self.may_ask(chain.end()).await {
                 return obstacle;
             }

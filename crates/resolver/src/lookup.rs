@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::chain::{Cache, Upstream};
 use crate::config::{BuildError, Config, Dnssec};
-use crate::path::IMPATIENT;
+use crate::path::{IMPATIENT, Rest};
 use crate::records;
 
 /// Asks the configured name servers and remembers what they said for the TTL.
@@ -46,7 +46,7 @@ impl DnsResolver {
     /// Asks for the keys that DNSSEC begins with (decision AMB-34), and sets
     /// [`DnsResolver::path`] accordingly.
     pub async fn look_at_path(&self) {
-        self.upstream.look(Duration::ZERO).await;
+        self.upstream.look(Rest::Asked).await;
     }
 
     /// The same for whoever has seen the name servers come back: some come and go, and are not asked for the

@@ -35,7 +35,26 @@ pub(crate) struct Probe {
     /// that ends.
     may_pass: AtomicBool,
     /// When it was last tried.
-    last: Mutex<Option<Instant>>,
+    last: Mutex<Option<Looked>>,
+}
+
+/// From when to when somebody looked.
+#[derive(Clone, Copy)]
+struct Looked {
+    began: Instant,
+    ended: Instant,
+}
+
+/// Whose look makes one's own needless.
+#[derive(Clone, Copy)]
+pub(crate) enum Rest {
+    /// That of whoever began after it was asked for.
+    Asked,
+    /// That of whoever ended within `IMPATIENT` as well.
+    Lately,
+    /// As `Lately`; but if the name that is wanted may show more, and who knows nothing of it says so at once, as
+    /// `Asked`.
+    Wanted,
 }
 
 impl Probe {
@@ -75,48 +94,61 @@ impl Probe {
             return None;
         }
         eye.want(name);
-        // Who refuses does so at once, and may know this name though none of those before: mail does not wait for the next look.
-        let rest = match eye.is_refused() {
-            true => Duration::ZERO,
-            false => IMPATIENT,
-        };
-        self.look(eye, rest).await;
+        self.look(eye, Rest::Wanted).await;
         let state = self.state.borrow();
         state.obstacle(self.is_stale(eye))
+    }
+
+    /// Who fails at the root and its keys, at once, may resolve a name that is wanted though none of those before: mail
+    /// does not wait for the next look.
+    fn may_show_more(&self, eye: &Eye) -> bool {
+        let is_open = matches!(
+            *self.state.borrow(),
+            Path::Unknown(_) | Path::Unavailable(_)
+        );
+        is_open && !eye.is_silent()
     }
 
     /// Looks when nobody has for this time. Look-ups wait for nobody who rests.
     pub(crate) async fn look_rested(&self, eye: &Eye, rest: Duration) {
         loop {
             let last = *self.last.lock().await;
-            let left = last.map_or(Duration::ZERO, |at| rest.saturating_sub(at.elapsed()));
+            let left = last.map_or(Duration::ZERO, |at| rest.saturating_sub(at.ended.elapsed()));
             if left.is_zero() {
                 break;
             }
             tokio::time::sleep(left).await;
         }
-        self.look(eye, Duration::ZERO).await;
+        self.look(eye, Rest::Asked).await;
     }
 
-    /// Looks, unless somebody has within this time.
-    pub(crate) async fn look(&self, eye: &Eye, not_within: Duration) {
+    /// Looks, unless somebody has. Those who ask for it while somebody does look once for all of them.
+    pub(crate) async fn look(&self, eye: &Eye, rest: Rest) {
         let asked = Instant::now();
         let mut last = self.last.lock().await;
-        // Also if somebody has while this one waited.
-        let rest = not_within.max(asked.elapsed());
-        if last.is_some_and(|at| at.elapsed() < rest) || *self.state.borrow() == Path::Off {
+        // Only now: the look that this one may have waited for has seen what the servers do.
+        let rest = match rest {
+            Rest::Wanted if self.may_show_more(eye) => Duration::ZERO,
+            Rest::Wanted | Rest::Lately => IMPATIENT,
+            Rest::Asked => Duration::ZERO,
+        };
+        // One that began before knows nothing of what is wanted here.
+        let is_done = |it: Looked| it.began >= asked || it.ended.elapsed() < rest;
+        if last.is_some_and(is_done) || *self.state.borrow() == Path::Off {
             return;
         }
+        let began = Instant::now();
         eye.knock_if_refused().await;
-        let ended = eye.ended();
-        let seen = eye.look(ended).await;
-        *last = Some(Instant::now());
+        let absences = eye.ended();
+        let seen = eye.look(absences).await;
+        let ended = Instant::now();
+        *last = Some(Looked { began, ended });
         let is_answer = seen.is_answer();
         let may_pass = matches!(seen, Seen::Refused(_) | Seen::Refuses(_));
         self.state.send_if_modified(|state| {
             // Both at once: neither counts with what the other was before.
             if is_answer {
-                self.seen.store(ended, Ordering::SeqCst);
+                self.seen.store(absences, Ordering::SeqCst);
                 self.may_pass.store(may_pass, Ordering::SeqCst);
             }
             let next = state.next(seen);
@@ -149,9 +181,10 @@ impl Eye {
         self.wire().map_or(0, |wire| wire.board().ended())
     }
 
-    fn is_refused(&self) -> bool {
+    /// Whether a question may have to be waited for.
+    fn is_silent(&self) -> bool {
         let silence = self.wire().and_then(|wire| wire.board().silence());
-        silence.is_some_and(|s| s.how == Absence::Refuses)
+        silence.is_some_and(|s| s.how != Absence::Refuses)
     }
 
     /// A server that refuses all that has been asked so far may answer for a name that is wanted now.

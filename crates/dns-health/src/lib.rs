@@ -8,7 +8,7 @@ mod stats;
 mod witnesses;
 
 pub use conduct::{Absence, Conduct};
-pub use path::{Path, Seen, Way};
+pub use path::{Path, Seen, Spells, Way};
 pub use presence::Presence;
 pub use silence::Silence;
 pub use stats::{BUCKETS, Counters, Kind, Outcome, Series, Stats};

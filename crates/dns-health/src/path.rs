@@ -108,6 +108,33 @@ impl Path {
     }
 }
 
+/// The times during which every look has seen DNSSEC reach us. What was said in another, with nobody to prove it,
+/// may have been said without validation.
+#[derive(Debug, Default)]
+pub struct Spells {
+    is_on: bool,
+    begun: u64,
+}
+
+impl Spells {
+    /// A look has ended so.
+    pub fn see(&mut self, seen: &Seen) {
+        let carries = matches!(seen, Seen::Carries);
+        if carries && !self.is_on {
+            self.begun += 1;
+        }
+        if seen.is_answer() {
+            self.is_on = carries;
+        }
+    }
+
+    /// How many have begun.
+    #[must_use]
+    pub const fn count(&self) -> u64 {
+        self.begun
+    }
+}
+
 fn anew(why: &str) -> String {
     format!("{why}; the name servers were away since, and are asked for it anew")
 }
@@ -174,5 +201,29 @@ mod tests {
         assert!(path.obstacle(true).is_some());
         assert_eq!(Path::Carries.way(true), Way::Validated);
         assert_eq!(Path::Off.way(true), Way::Plain);
+    }
+
+    #[test]
+    fn c4_06_a_spell_ends_with_an_answer_that_shows_no_dnssec() {
+        let mut spells = Spells::default();
+        let mut after = |seen| {
+            spells.see(&seen);
+            spells.count()
+        };
+        assert_eq!(after(Seen::Strips(why())), 0);
+        assert_eq!((after(Seen::Carries), after(Seen::Carries)), (1, 1));
+        for seen in [
+            Seen::Strips(why()),
+            Seen::Refuses(why()),
+            Seen::Bogus(why()),
+        ] {
+            let before = after(Seen::Carries);
+            assert_eq!((after(seen), after(Seen::Carries)), (before, before + 1));
+        }
+        // Nobody has said anything.
+        for seen in [Seen::Silence(why()), Seen::Ours(why())] {
+            let before = after(Seen::Carries);
+            assert_eq!((after(seen), after(Seen::Carries)), (before, before));
+        }
     }
 }

@@ -9,11 +9,11 @@ use hickory_resolver::net::{DnsError as NetDnsError, NetError, NoRecords};
 use hickory_resolver::proto::dnssec::Proof;
 use hickory_resolver::proto::op::{DnsResponse, Message, Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
-use hickory_resolver::{ResponseCache, TtlConfig};
 use mail_types::{Answer, DnsError, HostName, Security};
 
 use crate::anchors::{Anchors, named};
 use crate::config::{BuildError, Config, Dnssec};
+use crate::memories::{Kept, Memories};
 use crate::path::{Eye, Probe, Rest};
 use crate::records::printable;
 use crate::trouble::ours;
@@ -32,23 +32,6 @@ pub(crate) struct Upstream {
     pub(crate) counters: Arc<Counters>,
 }
 
-/// Answers by the way on which they came: one that nobody has validated says nothing about DNSSEC once that is
-/// back. Two of them rather than one that is emptied: what is under way then would be remembered afterwards.
-struct Memories {
-    validated: Option<ResponseCache>,
-    plain: Option<ResponseCache>,
-}
-
-impl Memories {
-    const fn of(&self, way: &Way) -> Option<&ResponseCache> {
-        match way {
-            // What was proven stays so while nothing new can be.
-            Way::Validated | Way::Barred(_) => self.validated.as_ref(),
-            Way::Plain => self.plain.as_ref(),
-        }
-    }
-}
-
 /// Whether memory may answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cache {
@@ -59,15 +42,17 @@ pub(crate) enum Cache {
 
 impl Upstream {
     pub(crate) fn new(config: &Config) -> Result<Self, BuildError> {
-        let ttls = TtlConfig::from_opts(&config.options());
-        let memory = |size: u64| (size > 0).then(|| ResponseCache::new(size, ttls.clone()));
+        let kept = Kept::new(config);
         let wire = Wire::new(config)?;
         let validator = match config.dnssec {
             Dnssec::Off | Dnssec::TrustAd => None,
             Dnssec::Validate => {
                 let anchors = Anchors::load(&config.trust_anchors)?;
-                let chain = memory(config.cache_size);
-                Some(Arc::new(Validator::new(wire.clone(), anchors, chain)))
+                Some(Arc::new(Validator::new(
+                    wire.clone(),
+                    anchors,
+                    kept.memory(),
+                )))
             }
         };
         let (eye, unseen) = match (config.dnssec, &validator) {
@@ -89,10 +74,7 @@ impl Upstream {
             probe: Probe::new(path),
             eye,
             validator,
-            memories: Memories {
-                validated: memory(config.cache_size),
-                plain: memory(config.cache_size),
-            },
+            memories: Memories::new(kept),
             counters: Arc::default(),
         })
     }
@@ -186,13 +168,13 @@ impl Upstream {
     async fn ask(&self, question: Query, cache: Cache) -> Result<Message, Failure> {
         // Looked at once: the path may have become broken since somebody said that we may ask.
         let ours = self.validator.as_ref();
-        let way = match ours.is_none_or(|validator| validator.anchors.cover(question.name())) {
-            true => self.probe.way(&self.eye),
-            false => Way::Plain,
+        let (way, spell) = match ours.is_none_or(|v| v.anchors.cover(question.name())) {
+            true => self.probe.way_in_spell(&self.eye),
+            false => (Way::Plain, 0),
         };
-        let memory = self.memories.of(&way);
+        let memory = self.memories.of(&way, spell);
         if cache == Cache::Use
-            && let Some(memory) = memory
+            && let Some(memory) = &memory
             && let Some(remembered) = memory.get(&question, Instant::now())
         {
             self.counters.cache_hits.fetch_add(1, Ordering::Relaxed);

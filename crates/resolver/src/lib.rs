@@ -16,6 +16,7 @@ mod config;
 mod diagnose;
 mod dname;
 mod lookup;
+mod memories;
 mod path;
 mod presence;
 mod prune;

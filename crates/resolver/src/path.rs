@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use dns_health::{Absence, Path, Seen, Way};
+use dns_health::{Absence, Path, Seen, Spells, Way};
 use futures_util::future::join_all;
 use hickory_resolver::net::{DnsError as NetDnsError, NetError};
 use hickory_resolver::proto::dnssec::Proof;
@@ -34,6 +34,8 @@ pub(crate) struct Probe {
     /// Whether they only failed at the keys then: an access list may be mended, or their way out, without an absence
     /// that ends.
     may_pass: AtomicBool,
+    /// What looks have seen of DNSSEC, in spells.
+    spells: parking_lot::Mutex<Spells>,
     /// When it was last tried.
     last: Mutex<Option<Looked>>,
 }
@@ -63,6 +65,7 @@ impl Probe {
             state: watch::Sender::new(start),
             seen: AtomicU64::new(0),
             may_pass: AtomicBool::new(false),
+            spells: parking_lot::Mutex::default(),
             last: Mutex::new(None),
         }
     }
@@ -75,6 +78,17 @@ impl Probe {
     pub(crate) fn way(&self, eye: &Eye) -> Way {
         let state = self.state.borrow();
         state.way(self.is_stale(eye))
+    }
+
+    /// The same, and in which spell that is: what was said in another without being proven says nothing now.
+    pub(crate) fn way_in_spell(&self, eye: &Eye) -> (Way, u64) {
+        // Held until both are read: a look changes both at once.
+        let state = self.state.borrow();
+        let spell = match eye {
+            Eye::Ad(_) => self.spells.lock().count(),
+            Eye::Off | Eye::Ours(..) => 0,
+        };
+        (state.way(self.is_stale(eye)), spell)
     }
 
     /// Whether the name servers were away since. That DNSSEC is not to be had may then be what one saw of that,
@@ -146,6 +160,7 @@ impl Probe {
         let is_answer = seen.is_answer();
         let may_pass = matches!(seen, Seen::Refused(_) | Seen::Refuses(_));
         self.state.send_if_modified(|state| {
+            self.spells.lock().see(&seen);
             // Both at once: neither counts with what the other was before.
             if is_answer {
                 self.seen.store(absences, Ordering::SeqCst);

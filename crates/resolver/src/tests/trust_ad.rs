@@ -213,3 +213,41 @@ async fn c1_06_c4_06_what_was_remembered_without_dnssec_is_asked_for_again_with_
     }
     assert_eq!(zone.count("d.test", RecordType::MX), 2);
 }
+
+/// What the resolver said of a name while it did not validate holds no longer than that.
+#[tokio::test]
+async fn c1_06_c4_06_what_came_over_a_broken_path_is_asked_for_again_when_it_is_mended() {
+    for is_seen in [true, false] {
+        let zone = zone().await;
+        zone.insecure("d.test")
+            .mx("d.test", 10, "mx.d.test")
+            .a("mx.d.test", "192.0.2.1");
+        let resolver = DnsResolver::new(&Config {
+            dnssec: Dnssec::TrustAd,
+            dnssec_worked: true,
+            ..config(&zone)
+        })
+        .unwrap();
+        let path = resolver.path();
+        // It worked before the start, and nobody has looked yet.
+        let unsigned = resolver.mx(&domain("d.test")).await.unwrap();
+        assert_eq!(unsigned.security, Security::Insecure);
+        if is_seen {
+            resolver.look_at_path().await;
+            assert!(matches!(&*path.borrow(), Path::Broken(_)), "{path:?}");
+            temporary(resolver.mx(&domain("d.test")).await);
+        }
+        zone.secure("d.test");
+        resolver.look_at_path().await;
+        assert_eq!(*path.borrow(), Path::Carries);
+        for _ in ["asked", "remembered"] {
+            let signed = resolver.mx(&domain("d.test")).await.unwrap();
+            assert_eq!(signed.security, Security::Secure, "seen: {is_seen}");
+        }
+        assert_eq!(zone.count("d.test", RecordType::MX), 2);
+        // As long as it carries, what is remembered is used.
+        resolver.look_at_path().await;
+        resolver.mx(&domain("d.test")).await.unwrap();
+        assert_eq!(zone.count("d.test", RecordType::MX), 2);
+    }
+}

@@ -150,7 +150,7 @@ const FOR_PURE: [&str; 14] = [
 const FOR_TESTS: [&str; 1] = ["testkit"];
 
 /// Crate, and the workspace's crates that it may use.
-const EDGES: [(&str, &[&str]); 41] = [
+const EDGES: [(&str, &[&str]); 42] = [
     ("mail-types", &[]),
     ("attempt", &["mail-types", "reasons"]),
     ("attempt-notes", &["attempt"]),
@@ -191,7 +191,8 @@ const EDGES: [(&str, &[&str]); 41] = [
         &["clocks", "journal", "mail-types", "mta-sts", "policy-fetch"],
     ),
     ("policy-fetch", &["mail-types", "mta-sts", "tls-words"]),
-    ("resolver", &["dns-health", "mail-types"]),
+    ("name-servers", &["dns-health", "mail-types"]),
+    ("resolver", &["dns-health", "mail-types", "name-servers"]),
     ("sendmail", &["mail-types", "submission"]),
     // check-config reads a DKIM key as the daemon does.
     (

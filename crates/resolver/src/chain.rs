@@ -7,22 +7,22 @@ use std::time::{Duration, Instant};
 use dns_health::{Counters, Path, Way};
 use hickory_resolver::net::{DnsError as NetDnsError, NetError, NoRecords};
 use hickory_resolver::proto::dnssec::Proof;
-use hickory_resolver::proto::op::{DnsResponse, Message, Query, ResponseCode};
+use hickory_resolver::proto::op::{Message, Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use mail_types::{Answer, DnsError, HostName, Security};
+use name_servers::{NameServers, Want, ours};
 
 use crate::anchors::{Anchors, named};
 use crate::config::{BuildError, Config, Dnssec};
+use crate::failure::Failure;
 use crate::memories::{Kept, Memories};
 use crate::path::{Eye, Probe, Rest};
 use crate::records::printable;
-use crate::trouble::ours;
 use crate::validate::Validator;
-use crate::wire::{Failure, Want, Wire};
 
 /// Name servers and the memory of their answers.
 pub(crate) struct Upstream {
-    wire: Wire,
+    servers: NameServers,
     pub(crate) dnssec: Dnssec,
     pub(crate) probe: Probe,
     eye: Eye,
@@ -43,33 +43,33 @@ pub(crate) enum Cache {
 impl Upstream {
     pub(crate) fn new(config: &Config) -> Result<Self, BuildError> {
         let kept = Kept::new(config);
-        let wire = Wire::new(config)?;
+        let servers = NameServers::new(&config.name_servers())?;
         let validator = match config.dnssec {
             Dnssec::Off | Dnssec::TrustAd => None,
             Dnssec::Validate => {
                 let anchors = Anchors::load(&config.trust_anchors)?;
                 Some(Arc::new(Validator::new(
-                    wire.clone(),
+                    servers.clone(),
                     anchors,
                     kept.memory(),
                 )))
             }
         };
         let (eye, unseen) = match (config.dnssec, &validator) {
-            (Dnssec::TrustAd, _) => (Eye::Ad(wire.clone()), !config.dnssec_worked),
+            (Dnssec::TrustAd, _) => (Eye::Ad(servers.clone()), !config.dnssec_worked),
             (Dnssec::Validate, Some(validator)) => {
-                let eye = Eye::Ours(wire.clone(), Arc::clone(validator));
+                let eye = Eye::Ours(servers.clone(), Arc::clone(validator));
                 (eye, !config.dnssec_worked)
             }
             (Dnssec::Off | Dnssec::Validate, _) => (Eye::Off, false),
         };
         let path = match (&eye, unseen) {
             (Eye::Off, _) => Path::Off,
-            (_, true) => Path::Unknown(format!("{} was not asked yet", wire.names())),
+            (_, true) => Path::Unknown(format!("{} was not asked yet", servers.names())),
             (_, false) => Path::Carries,
         };
         Ok(Self {
-            wire,
+            servers,
             dnssec: config.dnssec,
             probe: Probe::new(path),
             eye,
@@ -79,8 +79,8 @@ impl Upstream {
         })
     }
 
-    pub(crate) fn wire(&self) -> &Wire {
-        &self.wire
+    pub(crate) const fn servers(&self) -> &NameServers {
+        &self.servers
     }
 
     /// Looks whether DNSSEC reaches us, unless somebody has.
@@ -204,8 +204,8 @@ impl Upstream {
     }
 
     async fn plainly(&self, question: &Query, want: Want) -> Result<Message, Failure> {
-        let reply = self.wire.query(question, want).await;
-        reply.map(DnsResponse::into_message)
+        let reply = self.servers.query(question, want).await;
+        Ok(reply?.into_message())
     }
 
     /// Nothing is looked up while the path is broken.
@@ -231,7 +231,7 @@ impl Upstream {
                 return obstacle;
             }
         }
-        chain.failure(failure, self.wire.names())
+        chain.failure(failure, self.servers.names())
     }
 }
 

@@ -1,13 +1,11 @@
-//! Which servers are asked, and for how long.
+//! How names are looked up.
 
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hickory_resolver::config::{
-    ConnectionConfig, NameServerConfig, ResolverOpts, ServerOrderingStrategy,
-};
-use hickory_resolver::system_conf::read_system_conf;
+use hickory_resolver::TtlConfig;
+use hickory_resolver::config::ResolverOpts;
+use name_servers::Servers;
 
 /// How names are looked up.
 #[derive(Clone, Debug)]
@@ -46,15 +44,6 @@ impl Default for Config {
     }
 }
 
-/// The name servers to ask. They are resolvers: recursion is theirs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Servers {
-    /// The `nameserver` lines of `/etc/resolv.conf`, read once.
-    System,
-    /// These, each over UDP and TCP.
-    List(Vec<SocketAddr>),
-}
-
 /// Who validates DNSSEC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dnssec {
@@ -77,70 +66,30 @@ pub enum BuildError {
         /// What is wrong with it.
         why: String,
     },
-    /// The system's list cannot be read.
-    #[error("cannot read the name servers of /etc/resolv.conf: {0}; name them in dns.servers")]
-    System(String),
-    /// The AD bit of a resolver elsewhere can be forged on the way (RFC 7672 section 2.1.3).
-    #[error(
-        "dns.dnssec = \"trust-ad\" believes a resolver on this host only, and {0} is not on loopback: \
-         name one such as 127.0.0.1:53 in dns.servers, or use dns.dnssec = \"validate\""
-    )]
-    NotLoopback(IpAddr),
-    /// Nobody to ask.
-    #[error("no name server is configured: name one in dns.servers")]
-    NoServers,
+    /// There is nobody to ask, or nobody who may be.
+    #[error(transparent)]
+    NameServers(#[from] name_servers::BuildError),
 }
 
 impl Config {
-    pub(crate) fn name_servers(&self) -> Result<Vec<NameServerConfig>, BuildError> {
-        let servers = match &self.servers {
-            Servers::System => {
-                let (system, _options) =
-                    read_system_conf().map_err(|e| BuildError::System(e.to_string()))?;
-                let mut servers = system.name_servers;
-                for server in &mut servers {
-                    server.trust_negative_responses = true;
-                }
-                servers
-            }
-            Servers::List(list) => list.iter().map(|a| name_server(*a)).collect(),
-        };
-        if servers.is_empty() {
-            return Err(BuildError::NoServers);
+    pub(crate) fn name_servers(&self) -> name_servers::Config {
+        name_servers::Config {
+            servers: self.servers.clone(),
+            believe_ad: self.dnssec == Dnssec::TrustAd,
+            timeout: self.timeout,
+            retries: self.retries,
         }
-        let elsewhere = servers.iter().find(|s| !s.ip.to_canonical().is_loopback());
-        if let (Dnssec::TrustAd, Some(server)) = (self.dnssec, elsewhere) {
-            return Err(BuildError::NotLoopback(server.ip));
-        }
-        Ok(servers)
     }
 
-    pub(crate) fn options(&self) -> ResolverOpts {
+    pub(crate) fn ttls() -> TtlConfig {
         let mut options = ResolverOpts::default();
-        options.timeout = self.timeout;
-        options.attempts = self.retries;
-        options.cache_size = self.cache_size;
-        options.server_ordering_strategy = ServerOrderingStrategy::QueryStatistics;
-        options.max_active_requests = MAX_ACTIVE;
         // A forged answer must not be believed for as long as it says: what bounces protected mail
         // has to be seen by look-ups half an hour apart (decision AMB-04), not by one kept for a day.
         options.positive_max_ttl = Some(LONGEST_POSITIVE);
         options.negative_max_ttl = Some(LONGEST_NEGATIVE);
-        options
+        TtlConfig::from_opts(&options)
     }
 }
 
-fn name_server(address: SocketAddr) -> NameServerConfig {
-    let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()]
-        .map(|mut connection| {
-            connection.port = address.port();
-            connection
-        })
-        .to_vec();
-    NameServerConfig::new(address.ip(), true, connections)
-}
-
-/// Queries in flight on one TCP connection; hickory's 32 would answer "busy" on a loaded relay.
-const MAX_ACTIVE: usize = 1024;
 const LONGEST_POSITIVE: Duration = Duration::from_secs(60 * 60);
 const LONGEST_NEGATIVE: Duration = Duration::from_secs(10 * 60);

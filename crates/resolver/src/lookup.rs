@@ -66,7 +66,7 @@ impl DnsResolver {
     /// are made and from [`DnsResolver::knock`].
     #[must_use]
     pub fn silence(&self) -> watch::Receiver<Option<Silence>> {
-        self.upstream.wire().board().subscribe()
+        self.upstream.servers().subscribe()
     }
 
     /// Why nothing is looked up although name servers answer: DNSSEC cannot be validated here.
@@ -77,13 +77,13 @@ impl DnsResolver {
 
     /// Asks the name servers for something that they know, to learn whether they answer again.
     pub async fn knock(&self) {
-        self.upstream.wire().knock().await;
+        self.upstream.servers().knock().await;
     }
 
     /// Whom it asks, for a reader: `192.0.2.1 and 192.0.2.2`.
     #[must_use]
     pub fn servers(&self) -> &str {
-        self.upstream.wire().names()
+        self.upstream.servers().names()
     }
 
     /// The counters so far.
@@ -174,7 +174,7 @@ fn both(v6: Answer<Vec<IpAddr>>, v4: Answer<Vec<IpAddr>>) -> Answer<Vec<IpAddr>>
 
 impl Resolver for DnsResolver {
     fn fault(&self) -> Option<String> {
-        match self.upstream.wire().board().silence() {
+        match self.upstream.servers().silence() {
             Some(silence) => Some(match silence.how {
                 Absence::Silent => format!("{}.", silence.sentence()),
                 Absence::Refuses | Absence::Both => {

@@ -16,7 +16,7 @@ impl Kept {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             size: config.cache_size,
-            ttls: TtlConfig::from_opts(&config.options()),
+            ttls: Config::ttls(),
         }
     }
 

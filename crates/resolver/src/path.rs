@@ -17,14 +17,14 @@ use hickory_resolver::net::{DnsError as NetDnsError, NetError};
 use hickory_resolver::proto::dnssec::Proof;
 use hickory_resolver::proto::op::{Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RecordType};
+use name_servers::{NameServers, Served, Want, ours};
 use tokio::sync::{Mutex, watch};
 
 use crate::anchors::named;
 use crate::diagnose::out_of_time;
+use crate::failure::Failure;
 use crate::prune::covered;
-use crate::trouble::ours;
 use crate::validate::{Memory, Validator, now};
-use crate::wire::{Failure, Served, Want, Wire};
 
 /// The last known state, and who may find out anew.
 pub(crate) struct Probe {
@@ -178,45 +178,42 @@ impl Probe {
 pub(crate) enum Eye {
     Off,
     /// The AD bit on the root's keys.
-    Ad(Wire),
+    Ad(NameServers),
     /// The signatures on the keys of our trust anchors.
-    Ours(Wire, Arc<Validator>),
+    Ours(NameServers, Arc<Validator>),
 }
 
 impl Eye {
-    const fn wire(&self) -> Option<&Wire> {
+    const fn servers(&self) -> Option<&NameServers> {
         match self {
             Self::Off => None,
-            Self::Ad(wire) | Self::Ours(wire, _) => Some(wire),
+            Self::Ad(servers) | Self::Ours(servers, _) => Some(servers),
         }
     }
 
     /// How many absences of the name servers have ended.
     fn ended(&self) -> u64 {
-        self.wire().map_or(0, |wire| wire.board().ended())
+        self.servers().map_or(0, |servers| servers.ended())
     }
 
     /// Whether a question may have to be waited for.
     fn is_silent(&self) -> bool {
-        let silence = self.wire().and_then(|wire| wire.board().silence());
+        let silence = self.servers().and_then(|servers| servers.silence());
         silence.is_some_and(|s| s.how != Absence::Refuses)
     }
 
     /// A server that refuses all that has been asked so far may answer for a name that is wanted now.
     async fn knock_if_refused(&self) {
-        if let Some(wire) = self.wire()
-            && wire
-                .board()
-                .silence()
-                .is_some_and(|s| s.how != Absence::Silent)
+        if let Some(servers) = self.servers()
+            && servers.silence().is_some_and(|s| s.how != Absence::Silent)
         {
-            wire.knock().await;
+            servers.knock().await;
         }
     }
 
     fn want(&self, name: &Name) {
-        if let Some(wire) = self.wire() {
-            wire.board().want(name);
+        if let Some(servers) = self.servers() {
+            servers.want(name);
         }
     }
 
@@ -225,11 +222,11 @@ impl Eye {
     /// come from a resolver that has just started and does not resolve yet.
     async fn look(&self, ended: u64) -> Seen {
         let first = self.look_once().await;
-        let Some(wire) = self.wire() else {
+        let Some(servers) = self.servers() else {
             return first;
         };
         let served = match &first {
-            Seen::Silence(_) | Seen::Refuses(_) | Seen::Refused(_) => wire.serves().await,
+            Seen::Silence(_) | Seen::Refuses(_) | Seen::Refused(_) => servers.serves().await,
             Seen::Carries | Seen::Strips(_) | Seen::Bogus(_) | Seen::Ours(_) => return first,
         };
         let last = match (first, served) {
@@ -260,20 +257,20 @@ impl Eye {
     fn is_served_since(&self, ended: u64) -> bool {
         // In this order: an absence that ends in between shows in one of them.
         let is_silent = self
-            .wire()
-            .is_some_and(|wire| wire.board().silence().is_some());
+            .servers()
+            .is_some_and(|servers| servers.silence().is_some());
         !is_silent && self.ended() == ended
     }
 
     async fn look_once(&self) -> Seen {
         match self {
             Self::Off => Seen::Carries,
-            Self::Ad(wire) => look_for_ad(wire).await,
-            Self::Ours(wire, validator) => {
+            Self::Ad(servers) => look_for_ad(servers).await,
+            Self::Ours(servers, validator) => {
                 let mut seen = Seen::Carries;
                 // All at once: each that is silent takes as long as a resolver may.
                 let zones = validator.anchors.zones.iter();
-                let looks = zones.map(|zone| look_for_keys(wire, validator, zone));
+                let looks = zones.map(|zone| look_for_keys(servers, validator, zone));
                 for its in join_all(looks).await {
                     match (&seen, its) {
                         // One zone's stripped keys do not excuse another's forged ones.
@@ -288,9 +285,9 @@ impl Eye {
     }
 }
 
-async fn look_for_ad(wire: &Wire) -> Seen {
+async fn look_for_ad(servers: &NameServers) -> Seen {
     let question = Query::query(Name::root(), RecordType::DNSKEY);
-    match wire.query(&question, Want::Ad).await {
+    match servers.query(&question, Want::Ad).await {
         Ok(reply) => {
             let mut records = reply.answers.iter();
             if records.all(|r| r.proof == Proof::Secure) {
@@ -298,39 +295,39 @@ async fn look_for_ad(wire: &Wire) -> Seen {
             } else {
                 Seen::Strips(format!(
                     "{} does not validate: it gives the root's keys without the AD bit",
-                    wire.whoever()
+                    servers.whoever()
                 ))
             }
         }
-        Err(failure) => failed(wire, &Name::root(), failure),
+        Err(failure) => failed(servers, &Name::root(), failure.into()),
     }
 }
 
-async fn look_for_keys(wire: &Wire, validator: &Validator, zone: &Name) -> Seen {
+async fn look_for_keys(servers: &NameServers, validator: &Validator, zone: &Name) -> Seen {
     let question = Query::query(zone.clone(), RecordType::DNSKEY);
-    let reply = match wire.query(&question, Want::Signatures).await {
+    let reply = match servers.query(&question, Want::Signatures).await {
         Ok(reply) => reply,
-        Err(failure) => return failed(wire, zone, failure),
+        Err(failure) => return failed(servers, zone, failure.into()),
     };
     if !reply.answers.iter().any(|r| covered(r).is_some()) {
         return Seen::Strips(format!(
             "{} strips DNSSEC: it gives the keys of {} without signatures",
-            wire.whoever(),
+            servers.whoever(),
             named(zone)
         ));
     }
     match validator.once(&question, Memory::Renew).await {
         Ok(message) if message.answers.iter().all(|r| r.proof == Proof::Secure) => Seen::Carries,
-        Ok(_) => Seen::Bogus(untrusted(wire, zone, "")),
+        Ok(_) => Seen::Bogus(untrusted(servers, zone, "")),
         Err(Failure::Bogus(why)) => {
             let late = out_of_time(&named(zone), &reply.answers, now());
-            Seen::Bogus(late.unwrap_or_else(|| untrusted(wire, zone, &why)))
+            Seen::Bogus(late.unwrap_or_else(|| untrusted(servers, zone, &why)))
         }
-        Err(failure) => failed(wire, zone, failure),
+        Err(failure) => failed(servers, zone, failure),
     }
 }
 
-fn untrusted(wire: &Wire, zone: &Name, why: &str) -> String {
+fn untrusted(servers: &NameServers, zone: &Name, why: &str) -> String {
     let zone = named(zone);
     let why = if why.is_empty() {
         ""
@@ -339,14 +336,14 @@ fn untrusted(wire: &Wire, zone: &Name, why: &str) -> String {
     };
     format!(
         "the keys of {zone} that {} gives are not those of the trust anchor{why}",
-        wire.whoever()
+        servers.whoever()
     )
 }
 
-fn failed(wire: &Wire, zone: &Name, failure: Failure) -> Seen {
-    let (servers, zone) = (wire.names(), named(zone));
+fn failed(servers: &NameServers, zone: &Name, failure: Failure) -> Seen {
+    let (names, zone) = (servers.names(), named(zone));
     match failure {
-        // Not from the wire: it says nothing about the path.
+        // Not from a server: it says nothing about the path.
         Failure::Barred(why) => Seen::Silence(why),
         Failure::Net(NetError::Dns(NetDnsError::NoRecordsFound(denial))) => {
             let what = match denial.response_code {
@@ -355,11 +352,11 @@ fn failed(wire: &Wire, zone: &Name, failure: Failure) -> Seen {
             };
             Seen::Strips(format!(
                 "{} says of the keys of {zone}, which DNSSEC begins with, {what}",
-                wire.whoever()
+                servers.whoever()
             ))
         }
         Failure::Net(NetError::Dns(NetDnsError::ResponseCode(code))) => {
-            let why = format!("{servers} answers {code} when asked for the keys of {zone}");
+            let why = format!("{names} answers {code} when asked for the keys of {zone}");
             match code {
                 ResponseCode::Refused => Seen::Refused(why),
                 _ => Seen::Refuses(why),
@@ -367,26 +364,26 @@ fn failed(wire: &Wire, zone: &Name, failure: Failure) -> Seen {
         }
         // A resolver on this host that validates says so.
         Failure::Bogus(why) => Seen::Bogus(format!("the keys of {zone} do not verify: {why}")),
-        Failure::Net(e) => silence(wire, &zone, &e),
-        Failure::Chain(missing) => silence(wire, &zone, &missing.1),
+        Failure::Net(e) => silence(servers, &zone, &e),
+        Failure::Chain(missing) => silence(servers, &zone, &missing.1),
     }
 }
 
-fn silence(wire: &Wire, zone: &str, error: &NetError) -> Seen {
+fn silence(servers: &NameServers, zone: &str, error: &NetError) -> Seen {
     if let Some(lack) = ours(error) {
         return Seen::Ours(format!(
             "{} could not be asked for the keys of {zone}, which DNSSEC begins with: {lack}",
-            wire.names()
+            servers.names()
         ));
     }
-    let more = match (wire.board().silence(), error) {
+    let more = match (servers.silence(), error) {
         (Some(silence), _) => format!(" ({})", silence.why),
         (None, NetError::Timeout) => String::new(),
         (None, other) => format!(" ({other})"),
     };
     Seen::Silence(format!(
         "{} gave no answer when asked for the keys of {zone}, which DNSSEC begins with{more}",
-        wire.names()
+        servers.names()
     ))
 }
 
@@ -400,35 +397,23 @@ mod tests {
     use super::*;
     use crate::anchors::Anchors;
 
-    fn wire(servers: Vec<std::net::SocketAddr>) -> Wire {
-        Wire::new(&crate::Config {
-            servers: crate::Servers::List(servers),
-            timeout: Duration::from_secs(3600),
-            ..crate::Config::default()
-        })
-        .unwrap()
-    }
-
-    #[test]
-    fn of_several_servers_one_has_answered() {
-        let at = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
-        assert_eq!(wire(vec![at(53)]).whoever(), "127.0.0.1");
-        let two = wire(vec![at(53), at(5353)]).whoever();
-        assert_eq!(two, "one of 127.0.0.1 and 127.0.0.1:5353");
-    }
-
     /// Nobody answers, and no time-out ends: each zone is asked all the same.
     #[tokio::test]
     async fn no_zone_waits_for_one_that_is_silent() {
         let silent = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let wire = wire(vec![silent.local_addr().unwrap()]);
+        let config = crate::Config {
+            servers: crate::Servers::List(vec![silent.local_addr().unwrap()]),
+            timeout: Duration::from_secs(3600),
+            ..crate::Config::default()
+        };
+        let servers = NameServers::new(&config.name_servers()).unwrap();
         let zones = ["a.test.", "b.test.", "c.test."].map(|name| Name::from_ascii(name).unwrap());
         let anchors = Anchors {
             keys: Arc::default(),
             zones: Arc::new(zones.clone()),
         };
-        let validator = Arc::new(Validator::new(wire.clone(), anchors, None));
-        let eye = Eye::Ours(wire, validator);
+        let validator = Arc::new(Validator::new(servers.clone(), anchors, None));
+        let eye = Eye::Ours(servers, validator);
         let asked = async {
             let mut left = zones.to_vec();
             let mut octets = [0; 512];

@@ -25,26 +25,30 @@ use hickory_resolver::proto::dnssec::Proof;
 use hickory_resolver::proto::dnssec::rdata::DNSSECRData;
 use hickory_resolver::proto::op::{DnsRequest, DnsResponse, Message, Query, ResponseCode};
 use hickory_resolver::proto::rr::{RData, Record, RecordType};
+use name_servers::{NameServers, Reply};
 use parking_lot::Mutex;
 
 use crate::anchors::Anchors;
 use crate::diagnose::diagnose;
-
-use crate::wire::{Failure, Reply, Wire};
+use crate::failure::Failure;
 use crate::{dname, prune, wildcard};
 
 /// Validates what the name servers say.
 pub(crate) struct Validator {
-    wire: Wire,
+    servers: NameServers,
     pub(crate) anchors: Anchors,
     /// DS, DNSKEY and NS records on the way down.
     chain: Option<ResponseCache>,
 }
 
 impl Validator {
-    pub(crate) const fn new(wire: Wire, anchors: Anchors, chain: Option<ResponseCache>) -> Self {
+    pub(crate) const fn new(
+        servers: NameServers,
+        anchors: Anchors,
+        chain: Option<ResponseCache>,
+    ) -> Self {
         Self {
-            wire,
+            servers,
             anchors,
             chain,
         }
@@ -61,7 +65,7 @@ impl Validator {
     /// The same, with nothing taken from memory.
     pub(crate) async fn once(&self, question: &Query, memory: Memory) -> Result<Message, Failure> {
         let asker = Asker {
-            wire: self.wire.clone(),
+            servers: self.servers.clone(),
             chain: self.chain.clone(),
             memory,
             trouble: Arc::default(),
@@ -69,7 +73,7 @@ impl Validator {
         let trouble = Arc::clone(&asker.trouble);
         let handle = DnssecDnsHandle::with_trust_anchor(asker, Arc::clone(&self.anchors.keys))
             .validation_cache_size(VERDICTS);
-        let options = self.wire.options_with_do();
+        let options = self.servers.options_with_do();
         let reply = handle
             .lookup(question.clone(), options)
             .first_answer()
@@ -215,7 +219,7 @@ fn denial(question: &Query, message: &Message) -> NoRecords {
 /// The validator's way to the name servers.
 #[derive(Clone)]
 struct Asker {
-    wire: Wire,
+    servers: NameServers,
     chain: Option<ResponseCache>,
     memory: Memory,
     trouble: Arc<Mutex<Option<(Query, NetError)>>>,
@@ -246,8 +250,8 @@ impl Asker {
         }
         let reply = match kind {
             // Only where the cut is: a server that does not know is passed by, see below.
-            RecordType::NS => self.wire.ask_once(&request).await,
-            _ => self.wire.ask_unchecked(request).await,
+            RecordType::NS => self.servers.ask_once(&request).await,
+            _ => self.servers.ask_unchecked(request).await,
         };
         let reply = reply.map(|response| prune::response(&question, response));
         let reply = reply.map_err(prune::denial);

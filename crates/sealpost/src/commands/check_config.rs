@@ -163,9 +163,7 @@ fn no_resolver(error: &BuildError) -> Problem {
         place: Place::Default,
         key: match error {
             BuildError::TrustAnchor { .. } => "dns.trust-anchors",
-            BuildError::System(_) | BuildError::NoServers | BuildError::NotLoopback(_) => {
-                "dns.servers"
-            }
+            BuildError::NameServers(_) => "dns.servers",
         }
         .to_owned(),
         message: error.to_string(),

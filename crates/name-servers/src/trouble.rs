@@ -46,7 +46,8 @@ impl Trouble {
 }
 
 /// What this machine lacks, if that is what is wrong.
-pub(crate) fn ours(error: &NetError) -> Option<String> {
+#[must_use]
+pub fn ours(error: &NetError) -> Option<String> {
     match error {
         NetError::Io(error) => socket_lack(error),
         // A limit of ours on questions under way.

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dns_health::Conduct;
+use dns_health::{Conduct, Silence};
 use futures_util::stream::{FuturesUnordered, Stream, StreamExt};
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
@@ -18,20 +18,22 @@ use hickory_resolver::proto::dnssec::Proof;
 use hickory_resolver::proto::op::{
     DnsRequest, DnsRequestOptions, DnsResponse, Query, ResponseCode,
 };
+use hickory_resolver::proto::rr::Name;
 use hickory_resolver::{ConnectionProvider, NameServerPool, PoolContext, TlsConfig};
+use tokio::sync::watch;
 
-use crate::config::{BuildError, Config, Dnssec};
-use crate::presence::Board;
+use crate::board::Board;
+use crate::config::{BuildError, Config};
 use crate::trouble::{Trouble, ours};
 
 /// The name servers. Clones share connections.
 #[derive(Clone)]
-pub(crate) struct Wire(Arc<Inner>);
+pub struct NameServers(Arc<Inner>);
 
 struct Inner {
-    all: Servers,
+    all: Pool,
     /// Each server by itself; empty if there is but one.
-    each: Vec<Servers>,
+    each: Vec<Pool>,
     retries: usize,
     /// How long silence is waited for where it is but one of several signs.
     briefly: Duration,
@@ -44,8 +46,8 @@ struct Inner {
 }
 
 /// What we want to know about DNSSEC.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Want {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
     /// Nothing.
     Nothing,
     /// What the resolver thinks of the answer.
@@ -55,9 +57,9 @@ pub(crate) enum Want {
 }
 
 /// What somebody resolves for us.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub(crate) enum Served {
+pub enum Served {
     /// The root, or other names in spite of an error there.
     Root,
     /// Names, but the root is refused.
@@ -67,13 +69,17 @@ pub(crate) enum Served {
 }
 
 /// A pool with what its sockets have met.
-struct Servers {
+struct Pool {
     pool: NameServerPool<Transport>,
     trouble: Trouble,
 }
 
-impl Wire {
-    pub(crate) fn new(config: &Config) -> Result<Self, BuildError> {
+impl NameServers {
+    /// Reads the server list; asks nobody yet. Questions must be put on a tokio runtime.
+    ///
+    /// # Errors
+    /// The configuration is at fault: no servers, or servers that must not be believed.
+    pub fn new(config: &Config) -> Result<Self, BuildError> {
         let servers = config.name_servers()?;
         let settings = config.options();
         let mut options = DnsRequestOptions::default();
@@ -82,7 +88,7 @@ impl Wire {
         options.edns_payload_len = settings.edns_payload_len;
         let tls = TlsConfig::new().map_err(|e| BuildError::System(e.to_string()))?;
         let context = Arc::new(PoolContext::new(settings, tls));
-        let believe_ad = config.dnssec == Dnssec::TrustAd;
+        let believe_ad = config.believe_ad;
         let pool = |servers: Vec<NameServerConfig>| {
             let trouble = Trouble::default();
             let transport = Transport {
@@ -91,7 +97,7 @@ impl Wire {
                 trouble: trouble.clone(),
             };
             let pool = NameServerPool::from_config(servers, Arc::clone(&context), transport);
-            Servers { pool, trouble }
+            Pool { pool, trouble }
         };
         let names = names(&servers);
         let addresses = servers.iter().map(address).collect();
@@ -113,12 +119,14 @@ impl Wire {
     }
 
     /// Whom we ask, for a reader: `192.0.2.1 and 192.0.2.2`.
-    pub(crate) fn names(&self) -> &str {
+    #[must_use]
+    pub fn names(&self) -> &str {
         &self.0.names
     }
 
     /// Who has given an answer, for a reader: of several, nobody knows which.
-    pub(crate) fn whoever(&self) -> String {
+    #[must_use]
+    pub fn whoever(&self) -> String {
         let one_of = if self.0.each.is_empty() {
             ""
         } else {
@@ -127,22 +135,45 @@ impl Wire {
         format!("{one_of}{}", self.0.names)
     }
 
-    /// Whether anybody serves us.
-    pub(crate) fn board(&self) -> &Board {
-        &self.0.board
+    /// What is said while none of them serves us; known from the questions that are put and from
+    /// [`NameServers::knock`].
+    #[must_use]
+    pub fn silence(&self) -> Option<Silence> {
+        self.0.board.silence()
+    }
+
+    /// The same, now and whenever that changes.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Option<Silence>> {
+        self.0.board.subscribe()
+    }
+
+    /// How many absences have ended. Read before [`NameServers::silence`], it counts one that ends meanwhile not yet.
+    #[must_use]
+    pub fn ended(&self) -> u64 {
+        self.0.board.ended()
+    }
+
+    /// A name that is not asked for while nobody serves us: whoever knows something of it does.
+    pub fn want(&self, name: &Name) {
+        self.0.board.want(name);
     }
 
     /// Asks whether anybody answers.
-    pub(crate) async fn knock(&self) {
+    pub async fn knock(&self) {
         self.0.look().await;
     }
 
     /// Whether somebody resolves something for us now: an error code shows that nobody knows, not what there is.
-    pub(crate) async fn serves(&self) -> Served {
+    pub async fn serves(&self) -> Served {
         self.0.serves().await
     }
 
-    pub(crate) async fn query(&self, question: &Query, want: Want) -> Result<DnsResponse, Failure> {
+    /// Puts a question.
+    ///
+    /// # Errors
+    /// No reply with records: denials are hickory's errors.
+    pub async fn query(&self, question: &Query, want: Want) -> Result<DnsResponse, Failure> {
         let options = match want {
             Want::Nothing => self.0.options,
             Want::Ad | Want::Signatures => self.options_with_do(),
@@ -168,7 +199,10 @@ impl Wire {
 
     /// For the validator: a resolver that validates as well hides bad answers behind SERVFAIL, and
     /// with CD shows them to whoever wants to see for himself (RFC 4035 section 3.2.2).
-    pub(crate) async fn ask_unchecked(&self, mut request: DnsRequest) -> Replied {
+    ///
+    /// # Errors
+    /// As hickory's, denials among them.
+    pub async fn ask_unchecked(&self, mut request: DnsRequest) -> Replied {
         let reply = self.0.ask(&request).await;
         if !is_servfail(&reply) {
             return reply;
@@ -183,7 +217,10 @@ impl Wire {
     }
 
     /// Silence is not asked again, nor waited for at length.
-    pub(crate) async fn ask_once(&self, request: &DnsRequest) -> Replied {
+    ///
+    /// # Errors
+    /// As hickory's, denials among them.
+    pub async fn ask_once(&self, request: &DnsRequest) -> Replied {
         let briefly = self.0.briefly;
         let reply = within(briefly, &self.0.all, request).await;
         match conduct(&reply) {
@@ -192,7 +229,9 @@ impl Wire {
         }
     }
 
-    pub(crate) fn options_with_do(&self) -> DnsRequestOptions {
+    /// How to ask for signatures.
+    #[must_use]
+    pub fn options_with_do(&self) -> DnsRequestOptions {
         let mut options = self.0.options;
         options.edns_set_dnssec_ok = true;
         options
@@ -200,14 +239,11 @@ impl Wire {
 }
 
 /// Why there is no reply to believe.
-pub(crate) enum Failure {
+#[derive(Debug)]
+pub enum Failure {
     /// What hickory says, denials among it.
     Net(NetError),
-    /// What the validator needs besides could not be had.
-    Chain(Box<(Query, NetError)>),
-    /// Nothing was asked: DNSSEC has stopped reaching us, or nobody knows yet; why.
-    Barred(String),
-    /// There was one, and it fails validation: what is wrong with it.
+    /// There was one, and whoever validates for us says that it fails.
     Bogus(String),
 }
 
@@ -323,19 +359,21 @@ fn better(one: Replied, other: Replied) -> Replied {
     std::cmp::min_by_key(one, other, rank)
 }
 
-async fn within(limit: Duration, servers: &Servers, request: &DnsRequest) -> Replied {
+async fn within(limit: Duration, servers: &Pool, request: &DnsRequest) -> Replied {
     let reply = tokio::time::timeout(limit, send(servers, request)).await;
     reply.unwrap_or(Err(NetError::Timeout))
 }
 
-async fn send(servers: &Servers, request: &DnsRequest) -> Replied {
+async fn send(servers: &Pool, request: &DnsRequest) -> Replied {
     let since = Instant::now();
     let reply = servers.pool.send(request.clone()).first_answer().await;
     reply.map_err(|error| servers.trouble.explain(error, since))
 }
 
-type Replied = Result<DnsResponse, NetError>;
-pub(crate) type Reply = Pin<Box<dyn Stream<Item = Replied> + Send>>;
+/// A reply, or hickory's reason why there is none; a denial is one.
+pub type Replied = Result<DnsResponse, NetError>;
+/// The same, as hickory's transports have it.
+pub type Reply = Pin<Box<dyn Stream<Item = Replied> + Send>>;
 
 /// hickory's transports. With `dns.dnssec = "trust-ad"` the AD bit is noted on each record, where
 /// our own verdicts stand too: hickory turns denials into errors, in which the bit is lost.
@@ -435,3 +473,25 @@ fn names(servers: &[NameServerConfig]) -> String {
 
 /// The least of what follows from `dns.timeout`: two fifths of it, so that a look ends within a look-up.
 const BRIEFLY: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_servers_one_has_answered() {
+        let whoever = |ports: &[u16]| {
+            let addresses = ports.iter().map(|p| SocketAddr::from(([127, 0, 0, 1], *p)));
+            let config = Config {
+                servers: crate::Servers::List(addresses.collect()),
+                believe_ad: false,
+                timeout: Duration::from_secs(3600),
+                retries: 2,
+            };
+            NameServers::new(&config).unwrap().whoever()
+        };
+        assert_eq!(whoever(&[53]), "127.0.0.1");
+        let two = whoever(&[53, 5353]);
+        assert_eq!(two, "one of 127.0.0.1 and 127.0.0.1:5353");
+    }
+}

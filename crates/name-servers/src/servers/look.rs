@@ -10,7 +10,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use hickory_resolver::proto::op::{DnsRequest, Query};
 use hickory_resolver::proto::rr::{Name, RecordType};
 
-use super::{Inner, Served, Servers, conduct, has_reply, within};
+use super::{Inner, Pool, Served, conduct, has_reply, within};
 use crate::closed::why;
 
 impl Inner {
@@ -82,7 +82,7 @@ impl Inner {
         Served::Nothing
     }
 
-    fn servers(&self) -> &[Servers] {
+    fn servers(&self) -> &[Pool] {
         match self.each.as_slice() {
             [] => std::slice::from_ref(&self.all),
             each => each,
@@ -117,7 +117,7 @@ impl Inner {
     async fn ask_some<'a>(
         &'a self,
         questions: &[Query],
-        servers: impl Iterator<Item = (usize, &'a Servers)>,
+        servers: impl Iterator<Item = (usize, &'a Pool)>,
     ) -> Option<Vec<Conduct>> {
         let asked =
             servers.map(|(i, server)| async move { (i, self.ask_for(server, questions).await) });
@@ -134,7 +134,7 @@ impl Inner {
         said.into_iter().collect()
     }
 
-    async fn ask_for(&self, server: &Servers, questions: &[Query]) -> Option<Conduct> {
+    async fn ask_for(&self, server: &Pool, questions: &[Query]) -> Option<Conduct> {
         let replies = questions.iter().map(|question| async move {
             let request = DnsRequest::from_query(question.clone(), self.options);
             conduct(&within(self.briefly, server, &request).await)
@@ -151,24 +151,24 @@ mod tests {
     use testkit::{Zone, ZoneFault};
 
     use super::*;
-    use crate::wire::Wire;
-    use crate::{Config, Servers};
+    use crate::{Config, NameServers, Servers};
 
     /// The time of a look-up is over before anything comes back.
     #[tokio::test]
     async fn h1_02_a_look_outlives_the_look_up_that_it_is_made_for() {
         let zone = Zone::start_on("127.0.0.1:0").await;
         zone.fault_all(ZoneFault::Refused);
-        let wire = Wire::new(&Config {
+        let servers = NameServers::new(&Config {
             servers: Servers::List(vec![zone.address()]),
+            believe_ad: false,
             timeout: Duration::from_secs(300),
-            ..Config::default()
+            retries: 2,
         })
         .unwrap();
-        let mut silence = wire.board().subscribe();
+        let mut silence = servers.subscribe();
         tokio::select! {
             biased;
-            () = wire.0.unanswered(Conduct::Refuses) => panic!("nobody has answered yet"),
+            () = servers.0.unanswered(Conduct::Refuses) => panic!("nobody has answered yet"),
             () = std::future::ready(()) => {}
         }
         let noted = silence.wait_for(Option::is_some);

@@ -37,6 +37,7 @@ pub trait QueueStore: Send + Sync + 'static {
     /// else's until [`finish`](Self::finish), [`release`](Self::release) or the lease's end
     /// (see [`QueueStore::renew`]). Expired messages and those an operator marked for a bounce come
     /// the same way, with a flag. With a wall time gone by: what has been due since then at least.
+    /// Of a [suspended](Self::suspend) destination's mail no content is read for this.
     ///
     /// # Errors
     /// [`QueueError::DiskFull`] or [`QueueError::Unwritable`] while outcomes of deliveries cannot be recorded

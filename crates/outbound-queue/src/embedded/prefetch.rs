@@ -18,24 +18,32 @@ pub(super) struct Wanted {
     rows: Vec<QueueId>,
     /// Messages in memory whose content is not.
     bodies: Vec<(QueueId, Position)>,
+    /// Whether the content of the former is wanted, too.
+    with_content: bool,
 }
 
 /// A message's row as it was read.
 pub(super) type Row = (QueueId, Result<(Stored, Place), String>);
 
 impl Wanted {
-    pub(super) fn of(state: &State, keys: &[Key]) -> Self {
+    /// With content only where somebody is going to send it: mail of a destination that is left alone is put off.
+    /// The few of it that are needed all the same are opened one by one.
+    pub(super) fn of(state: &State, keys: &[Key], with_content: bool) -> Self {
         let (mut rows, mut bodies) = (Vec::new(), Vec::new());
         for (_, id) in keys {
             match state.core.hot.get(id) {
                 None => rows.push(*id),
-                Some(hot) if hot.body.is_none() => {
+                Some(hot) if with_content && hot.body.is_none() => {
                     bodies.extend(hot.place.as_ref().and_then(content).map(|at| (*id, at)));
                 }
                 Some(_) => {}
             }
         }
-        Self { rows, bodies }
+        Self {
+            rows,
+            bodies,
+            with_content,
+        }
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -51,7 +59,7 @@ impl Wanted {
             .into_iter()
             .map(|id| (id, shared.load(id)))
             .collect();
-        for (id, row) in &rows {
+        for (id, row) in rows.iter().filter(|_| self.with_content) {
             let place = row.as_ref().ok().and_then(|(_, place)| content(place));
             bodies.extend(place.map(|at| (*id, at)));
         }

@@ -130,7 +130,12 @@ impl QueueStore for EmbeddedStore {
             let mut state = self.shared.lock();
             self.check_leasing(&state)?;
             let keys = state.core.due(destination, now, max);
-            let wanted = Wanted::of(&state, &keys);
+            let is_to_be_sent = state
+                .core
+                .schedule
+                .suspended(destination, now.wall)
+                .is_none();
+            let wanted = Wanted::of(&state, &keys, is_to_be_sent);
             (keys, wanted, state.generation)
         };
         let (mut rows, mut bodies) = (Vec::new(), Vec::new());

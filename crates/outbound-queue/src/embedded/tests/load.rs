@@ -189,3 +189,26 @@ async fn what_is_not_read_yet_is_not_called_unknown() {
     let edited = store.edit(&target, Edit::Hold, true, at(2)).await.unwrap();
     assert_eq!((edited.matched, edited.unknown), (1, Vec::new()));
 }
+
+#[tokio::test]
+async fn mail_of_a_suspended_destination_is_given_out_without_its_content() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, d) = (still(options(dir.path())), to("d.test"));
+    let (id, _) = put(&store, "s@a.test", &["r@d.test"], b"content", false, at(1)).await;
+    store.close().unwrap();
+    drop(store);
+    let store = still_recovered(options(dir.path()));
+    let has_content = async || {
+        let lease = store.lease(&d, 1, at(2)).await.unwrap().remove(0);
+        store.release(&lease.token).unwrap();
+        lease.body.is_some()
+    };
+    store.suspend(&d, Some(at(100).wall), at(2));
+    assert!(!has_content().await, "its row was not in memory");
+    assert!(!has_content().await, "and now is");
+    // Who needs it has it.
+    let content = store.open_body(id).await.unwrap();
+    assert_eq!(read(content).await.unwrap(), b"content");
+    store.suspend(&d, None, at(2));
+    assert!(has_content().await, "it is to be sent");
+}

@@ -127,12 +127,9 @@ async fn put_off<S: QueueStore>(
     let (retry, arrived) = (&settings.retry, leased.envelope.arrival.at);
     let is_over = now.wall >= leased.expires;
     let warned = leased.recipients.iter().all(|slot| slot.warned);
-    let look_at = if is_over {
-        // Its lifetime does not end here: `queue.expire-held` looks for itself. Once resumed it comes up soon also where the
-        // destination is left alone by then.
-        now.wall + A_DAY
-    } else {
-        retry.next_duty(now.wall, arrived, leased.expires, warned)
+    let look_at = match is_over {
+        true => look_past_end(now.wall, leased.expires),
+        false => retry.next_duty(now.wall, arrived, leased.expires, warned),
     };
     let is_late = retry.is_warning_due(now.wall, arrived) && !(is_over && settings.expire_held);
     if !is_late
@@ -167,6 +164,14 @@ async fn put_off<S: QueueStore>(
         pace,
     };
     enter(inner, settings, &entry).await;
+}
+
+/// When mail past its end comes up again, if it is still kept back then. Its lifetime does not end here
+/// (`queue.expire-held` looks for itself), so that there is nothing to do: each look is twice as far off as the one
+/// before, or whoever keeps mail for a year would write hundreds of records about each message. Where a destination is
+/// resumed and left alone soon after, what was not tried in between ends with the look.
+fn look_past_end(now: Timestamp, expires: Timestamp) -> Timestamp {
+    now + now.since(expires).clamp(A_DAY, LAST_LOOK)
 }
 
 fn is_to_tell(leased: &Leased, slot: &LeasedRecipient) -> bool {
@@ -208,7 +213,34 @@ fn leave<S: QueueStore>(inner: &Inner<S>, leased: &Leased, look_at: Timestamp, n
 
 /// Messages put off together.
 const BATCH: usize = 20;
-const A_DAY: Duration = Duration::from_secs(24 * 3600);
+const A_DAY: Duration = Duration::from_hours(24);
+const LAST_LOOK: Duration = Duration::from_hours(30 * 24);
 const LONGEST: Duration = Duration::from_secs(5 * 60);
 /// Nobody pauses a destination for longer without a restart, and after one the queue is told anew.
 const FOR_GOOD: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mail_that_is_kept_past_its_end_has_a_record_now_and_then() {
+        let expires = Timestamp::from_secs(1_000_000);
+        let records_in = |days: u32| {
+            let end = expires + A_DAY * days;
+            let mut looks = vec![expires];
+            while let Some(next) = looks.last().map(|last| look_past_end(*last, expires))
+                && next <= end
+            {
+                looks.push(next);
+            }
+            // Resumed at any time it is looked at after as long as it was kept past its end, but for the first day.
+            assert!(looks.is_sorted_by(|a, b| {
+                b.since(*a) <= a.since(expires).max(A_DAY) && b.since(*a) >= A_DAY
+            }));
+            looks.len()
+        };
+        assert_eq!((records_in(0), records_in(1)), (1, 2));
+        assert!(records_in(30) <= 7 && records_in(365) <= 19);
+    }
+}

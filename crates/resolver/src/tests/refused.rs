@@ -33,6 +33,43 @@ fn patient_resolver(zone: &Zone) -> DnsResolver {
     DnsResolver::new(&patient(zone)).unwrap()
 }
 
+/// Two servers that know the same.
+async fn two_zones() -> [Zone; 2] {
+    let zones = [zone().await, Zone::start_on("127.0.0.2:0").await];
+    for zone in &zones {
+        zone.mx("d.test", 10, "mx.d.test");
+    }
+    zones
+}
+
+fn asking(zones: &[Zone], config: Config) -> DnsResolver {
+    let servers = zones.iter().map(Zone::address).collect();
+    DnsResolver::new(&Config {
+        servers: Servers::List(servers),
+        ..config
+    })
+    .unwrap()
+}
+
+/// It answers everything but what DNSSEC begins with, and what every resolver knows.
+fn fail_at_the_root(zone: &Zone, fault: ZoneFault) {
+    for kind in [RecordType::SOA, RecordType::DNSKEY] {
+        zone.fault("", kind, fault);
+    }
+}
+
+fn path(resolver: &DnsResolver) -> Path {
+    resolver.path().borrow().clone()
+}
+
+/// Mail goes as without DNSSEC: why.
+fn unavailable(resolver: &DnsResolver) -> String {
+    match path(resolver) {
+        Path::Unavailable(why) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
 fn refuses() -> Option<(Absence, String)> {
     let why = "127.0.0.1 answers every question with REFUSED".to_owned();
     Some((Absence::Refuses, why))
@@ -159,16 +196,13 @@ async fn h1_02_a_resolver_that_refuses_the_root_and_serves_a_zone_does_not_refus
 
 #[tokio::test]
 async fn h1_02_of_two_servers_each_is_judged() {
-    let (one, other) = (zone().await, Zone::start_on("127.0.0.2:0").await);
-    for zone in [&one, &other] {
-        zone.mx("d.test", 10, "mx.d.test");
-    }
+    let zones = two_zones().await;
+    let [one, other] = &zones;
     let with = Config {
-        servers: Servers::List(vec![one.address(), other.address()]),
         cache_size: 0,
-        ..brief(&one)
+        ..brief(one)
     };
-    let resolver = DnsResolver::new(&with).unwrap();
+    let resolver = asking(&zones, with);
     one.fault_all(ZoneFault::Refused);
     for _ in 0..5 {
         resolver.mx(&domain("d.test")).await.unwrap();
@@ -203,12 +237,11 @@ async fn h1_02_nobody_waits_for_a_silent_server_while_another_may_answer() {
     }
     zones[0].fault_all(ZoneFault::Refused);
     zones[1].fault_all(ZoneFault::Drop);
-    let resolver = DnsResolver::new(&Config {
-        servers: Servers::List(zones.iter().map(Zone::address).collect()),
+    let with = Config {
         retries: 0,
         ..patient(&zones[0])
-    })
-    .unwrap();
+    };
+    let resolver = asking(&zones, with);
     let asked = async {
         for i in 0..10 {
             let name = format!("d{i}.test");
@@ -222,15 +255,9 @@ async fn h1_02_nobody_waits_for_a_silent_server_while_another_may_answer() {
 /// What a server that refuses us may answer all the same is asked of that one alone.
 #[tokio::test]
 async fn h1_02_a_server_that_is_silent_is_not_waited_for_twice() {
-    let (one, other) = (zone().await, Zone::start_on("127.0.0.2:0").await);
-    for zone in [&one, &other] {
-        zone.mx("d.test", 10, "mx.d.test");
-    }
-    let with = Config {
-        servers: Servers::List(vec![one.address(), other.address()]),
-        ..brief(&one)
-    };
-    let resolver = DnsResolver::new(&with).unwrap();
+    let zones = two_zones().await;
+    let [one, other] = &zones;
+    let resolver = asking(&zones, brief(one));
     resolver.mx(&domain("d.test")).await.unwrap();
     one.fault_all(ZoneFault::Refused).forget_queries();
     other.fault_all(ZoneFault::Drop).forget_queries();
@@ -238,8 +265,8 @@ async fn h1_02_a_server_that_is_silent_is_not_waited_for_twice() {
     let how = nobody(&resolver).map(|(how, _)| how);
     assert_eq!(how, Some(Absence::Both));
     let asked = |zone: &Zone, name| zone.queries().iter().any(|q| q.name == name);
-    assert!(asked(&one, "d.test") && asked(&one, "") && asked(&other, ""));
-    assert!(!asked(&other, "d.test"));
+    assert!(asked(one, "d.test") && asked(one, "") && asked(other, ""));
+    assert!(!asked(other, "d.test"));
 }
 
 #[tokio::test]
@@ -323,10 +350,9 @@ async fn h1_02_c4_06_a_refusal_at_the_start_does_not_switch_dnssec_off() {
     let zone = zone().await;
     let resolver = signed(&zone);
     zone.fault_all(ZoneFault::Refused);
-    let path = resolver.path();
     for _ in 0..2 {
         resolver.look_at_path().await;
-        assert!(matches!(&*path.borrow(), Path::Unknown(_)), "{path:?}");
+        assert!(matches!(path(&resolver), Path::Unknown(_)));
     }
     temporary(resolver.mx(&domain("d.test")).await);
     assert_eq!(nobody(&resolver), refuses());
@@ -336,7 +362,7 @@ async fn h1_02_c4_06_a_refusal_at_the_start_does_not_switch_dnssec_off() {
     assert_eq!(nobody(&resolver), None);
     assert!(resolver.fault().is_some(), "still not known");
     resolver.look_at_path().await;
-    assert_eq!(*path.borrow(), Path::Carries);
+    assert_eq!(path(&resolver), Path::Carries);
     let found = resolver.mx(&domain("d.test")).await.unwrap();
     assert_eq!(found.security, Security::Secure);
 }
@@ -349,7 +375,7 @@ async fn h1_02_c4_06_a_path_without_dnssec_is_looked_at_anew_after_an_outage() {
         let resolver = signed_with(&zone, brief(&zone));
         zone.fault("", RecordType::DNSKEY, ZoneFault::Refused);
         resolver.look_at_path().await;
-        assert!(matches!(&*resolver.path().borrow(), Path::Unavailable(_)));
+        unavailable(&resolver);
         assert_eq!((nobody(&resolver), resolver.fault()), (None, None));
         zone.fault_all(outage);
         temporary(resolver.mx(&domain("x.test")).await);
@@ -361,37 +387,20 @@ async fn h1_02_c4_06_a_path_without_dnssec_is_looked_at_anew_after_an_outage() {
     }
 }
 
-/// It refuses the keys, and always will; the name that is wanted shows that it does not refuse us.
-#[tokio::test]
-async fn h1_02_c4_06_a_resolver_that_refuses_the_root_and_its_keys_is_used() {
-    let zone = zone().await;
-    let resolver = signed(&zone);
-    for kind in [RecordType::SOA, RecordType::DNSKEY] {
-        zone.fault("", kind, ZoneFault::Refused);
-    }
-    let path = resolver.path();
-    let found = resolver.mx(&domain("d.test")).await;
-    assert!(found.is_ok(), "{found:?}");
-    assert!(matches!(&*path.borrow(), Path::Unavailable(_)), "{path:?}");
-    assert_eq!((nobody(&resolver), resolver.fault()), (None, None));
-}
-
 /// What it fails at tells nothing until somebody wants a name that it resolves; the first mail after a start does not wait
 /// for the look after that.
 #[tokio::test]
 async fn h1_02_c4_06_a_name_wanted_during_or_after_a_look_is_looked_for() {
     for fault in [ZoneFault::Refused, ZoneFault::ServFail] {
         let zone = zone().await;
-        for kind in [RecordType::SOA, RecordType::DNSKEY] {
-            zone.fault("", kind, fault);
-        }
+        fail_at_the_root(&zone, fault);
         let before = signed(&zone);
         before.look_at_path().await;
-        assert!(matches!(&*before.path().borrow(), Path::Unknown(_)));
+        assert!(matches!(path(&before), Path::Unknown(_)));
         let questions = zone.queries().len();
         assert!(questions > 1);
         before.mx(&domain("d.test")).await.unwrap();
-        assert!(matches!(&*before.path().borrow(), Path::Unavailable(_)));
+        unavailable(&before);
 
         for seen in 0..=questions {
             zone.forget_queries();
@@ -405,8 +414,7 @@ async fn h1_02_c4_06_a_name_wanted_during_or_after_a_look_is_looked_for() {
             };
             let ((), found) = tokio::join!(look, found);
             assert!(found.is_ok(), "{fault:?} {seen}: {found:?}");
-            let path = resolver.path();
-            assert!(matches!(&*path.borrow(), Path::Unavailable(_)), "{path:?}");
+            unavailable(&resolver);
             assert_eq!((nobody(&resolver), resolver.fault()), (None, None));
         }
     }
@@ -418,15 +426,12 @@ async fn h1_02_c4_06_a_name_wanted_during_or_after_a_look_is_looked_for() {
 async fn h1_02_c4_06_a_resolver_that_refuses_us_the_root_is_looked_at_again_soon() {
     let zone = zone().await;
     let resolver = signed(&zone);
-    for kind in [RecordType::SOA, RecordType::DNSKEY] {
-        zone.fault("", kind, ZoneFault::Refused);
-    }
+    fail_at_the_root(&zone, ZoneFault::Refused);
+    // The name that is wanted shows that it does not refuse us.
     resolver.mx(&domain("d.test")).await.unwrap();
-    let path = resolver.path();
-    match &*path.borrow() {
-        Path::Unavailable(why) => assert!(why.contains("the root is refused as well"), "{why}"),
-        other => panic!("{other:?}"),
-    }
+    let why = unavailable(&resolver);
+    assert!(why.contains("the root is refused as well"), "{why}");
+    assert_eq!((nobody(&resolver), resolver.fault()), (None, None));
     assert!(resolver.path_may_pass());
     let asked = zone.count("", RecordType::DNSKEY);
     tokio::time::sleep(3 * SECOND).await;
@@ -434,7 +439,7 @@ async fn h1_02_c4_06_a_resolver_that_refuses_us_the_root_is_looked_at_again_soon
     assert_eq!(zone.count("", RecordType::DNSKEY), asked);
     zone.heal_all();
     resolver.look_at_path().await;
-    assert_eq!(*path.borrow(), Path::Carries);
+    assert_eq!(path(&resolver), Path::Carries);
     assert!(!resolver.path_may_pass());
     let found = resolver.mx(&domain("d.test")).await.unwrap();
     assert_eq!(found.security, Security::Secure);
@@ -447,19 +452,18 @@ async fn h1_02_c4_06_a_resolver_that_resolves_nothing_yet_does_not_switch_dnssec
     for before in [ZoneFault::Refused, ZoneFault::Drop, ZoneFault::ServFail] {
         let zone = zone().await;
         let resolver = signed_with(&zone, brief(&zone));
-        let path = resolver.path();
         zone.fault_all(before);
         resolver.look_at_path().await;
         zone.fault_all(ZoneFault::ServFail);
         resolver.knock().await;
         assert_eq!(nobody(&resolver), None, "it is there");
         resolver.look_at_path().await;
-        assert!(matches!(&*path.borrow(), Path::Unknown(_)), "{path:?}");
+        assert!(matches!(path(&resolver), Path::Unknown(_)));
         // Mail for this waits.
         temporary(resolver.mx(&domain("d.test")).await);
         zone.heal_all();
         resolver.look_at_path().await;
-        assert_eq!(*path.borrow(), Path::Carries);
+        assert_eq!(path(&resolver), Path::Carries);
         let found = resolver.mx(&domain("d.test")).await.unwrap();
         assert_eq!(found.security, Security::Secure);
     }
@@ -473,16 +477,14 @@ async fn h1_02_c4_06_a_resolver_that_fails_at_the_keys_alone_is_used() {
         let resolver = signed_with(&zone, brief(&zone));
         zone.fault("", RecordType::DNSKEY, fault);
         resolver.look_at_path().await;
-        let path = resolver.path();
-        assert!(matches!(&*path.borrow(), Path::Unavailable(_)), "{path:?}");
+        unavailable(&resolver);
         resolver.mx(&domain("d.test")).await.unwrap();
         // It fails at the root as well, and shows by what is wanted that it resolves.
         zone.fault("", RecordType::SOA, ZoneFault::ServFail);
         let inside = signed_with(&zone, brief(&zone));
-        let path = inside.path();
         let _ = inside.mx(&domain("d.test")).await;
         inside.look_at_path().await;
-        assert!(matches!(&*path.borrow(), Path::Unavailable(_)), "{path:?}");
+        unavailable(&inside);
     }
 }
 
@@ -520,5 +522,5 @@ async fn h1_02_servers_that_come_and_go_are_not_asked_for_the_keys_at_each_turn(
         resolver.look_at_path_rested().await;
     }
     assert!(began.elapsed() >= 3 * SECOND, "{:?}", began.elapsed());
-    assert_eq!(*resolver.path().borrow(), Path::Carries);
+    assert_eq!(path(&resolver), Path::Carries);
 }

@@ -231,7 +231,9 @@ impl Eye {
         };
         let last = match (first, served) {
             (Seen::Silence(why), Served::Nothing) => Seen::Silence(why),
-            // Somebody on the way may drop what has to do with DNSSEC and answer everything else.
+            // Somebody on the way may drop what has to do with DNSSEC and answer everything else. What was lost once
+            // has been asked for again before it counts as silence: a further try would cost look-ups that wait for this
+            // look their time.
             (Seen::Silence(why), Served::Root | Served::OwnZones) => {
                 Seen::Refuses(format!("{why}; other questions are answered"))
             }

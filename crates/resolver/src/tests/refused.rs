@@ -488,6 +488,26 @@ async fn h1_02_c4_06_a_resolver_that_fails_at_the_keys_alone_is_used() {
     }
 }
 
+/// Silence counts only after further tries: packets that are lost do not switch DANE off.
+#[tokio::test]
+async fn h1_02_c4_06_keys_that_are_lost_on_the_way_are_asked_for_again() {
+    let zone = zone().await;
+    let with = Config {
+        retries: 1,
+        ..brief(&zone)
+    };
+    let resolver = signed_with(&zone, with);
+    zone.fault("", RecordType::DNSKEY, ZoneFault::Drop);
+    let mend = async {
+        // Asked between two tries, to learn whether anybody answers.
+        zone.wait_for_query("", RecordType::SOA, 1, 600 * SECOND)
+            .await;
+        zone.heal_all();
+    };
+    tokio::join!(resolver.look_at_path(), mend);
+    assert_eq!(path(&resolver), Path::Carries);
+}
+
 /// One that validates with a wrong clock hides the keys from whoever lets it check them.
 #[tokio::test]
 async fn c4_06_keys_behind_servfail_are_asked_for_without_checking() {

@@ -72,9 +72,11 @@ accepted = re.compile(r': client=\S+\[[0-9a-f.:]+\]')
 # Grok: an id is six hexadecimal digits or twelve letters and digits at least.
 queue_id = r'(?:[0-9A-F]{6,}|[0-9a-zA-Z]{12,}|NOQUEUE)'
 keys = r'[\w-]+=[^;]*'
+client = r'\S+\[[0-9a-f.:]+\]'
 grok = {
     'smtp': re.compile(rf'^{queue_id}: {keys} status=[\w-]+( \(.*\))?'),
-    'smtpd': re.compile(rf'^{queue_id}: {keys}'),
+    'smtpd': re.compile(rf'^{queue_id}: {keys}|^connect from {client}$|^lost connection after [A-Z-]+'
+                        rf'(?: \(\d+ bytes\))? from {client}$|^disconnect from {client}(?: [a-z]+=\d+(?:/\d+)?)+$'),
     'cleanup': re.compile(rf'^{queue_id}: message-id=<?[^<>]*>?'),
     'qmgr': re.compile(rf'^{queue_id}: (removed|{keys} \(queue active\))'),
     'bounce': re.compile(rf'^{queue_id}: (sender|postmaster) (non-delivery|delivery status|delay) '
@@ -107,7 +109,9 @@ for line in open(sys.argv[1], encoding='utf-8'):
         if key == 'taken' and not taken.search(text):
             faults.append(f'no size and number of recipients: {text}')
     elif daemon == 'smtpd' and not accepted.search(text):
-        faults.append(f'no client: {text}')
+        key = text.split(' ')[0]
+        if key not in ('connect', 'disconnect', 'lost'):
+            faults.append(f'no client: {text}')
     count[key] = count.get(key, 0) + 1
 for key, number in json.loads(sys.argv[2]).items():
     if count.get(key, 0) != number:

@@ -21,3 +21,4 @@ mod recipient;
 mod restart;
 mod site;
 mod submission;
+mod watchers;

@@ -174,7 +174,7 @@ fn every_reason() -> Vec<u8> {
 }
 
 /// The number in the line `  3   delivered` of the grand totals.
-fn total(report: &str, what: &str) -> Option<u64> {
+pub(crate) fn total(report: &str, what: &str) -> Option<u64> {
     report.lines().find_map(|line| {
         let mut words = line.split_whitespace();
         let number = words.next()?.parse().ok()?;

@@ -107,7 +107,7 @@ testkit::net_test! {
         client.ehlo("client.test").await;
         client.command("MAIL FROM:<a@far.test>").await.demand(250);
         let reply = client.command("RCPT TO:<b@d.test>").await.demand(550);
-        assert!(reply.text().starts_with("5.7.1 Relaying denied"), "{reply:?}");
+        assert!(reply.text().starts_with("5.7.1 Relay access denied"), "{reply:?}");
         client.command("NOOP").await.demand(250);
         client.command("QUIT").await.demand(221);
         mx.assert_no_mail();

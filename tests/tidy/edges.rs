@@ -150,7 +150,7 @@ const FOR_PURE: [&str; 14] = [
 const FOR_TESTS: [&str; 1] = ["testkit"];
 
 /// Crate, and the workspace's crates that it may use.
-const EDGES: [(&str, &[&str]); 42] = [
+const EDGES: [(&str, &[&str]); 43] = [
     ("mail-types", &[]),
     ("attempt", &["mail-types", "reasons"]),
     ("attempt-notes", &["attempt"]),
@@ -170,6 +170,7 @@ const EDGES: [(&str, &[&str]); 42] = [
     ("journal", &[]),
     ("api-types", &[]),
     ("control-group", &[]),
+    ("proxy-protocol", &[]),
     ("file-rights", &[]),
     ("terminal", &["mail-types"]),
     ("metrics", &["attempt", "mail-types"]),
@@ -203,7 +204,10 @@ const EDGES: [(&str, &[&str]); 42] = [
         "smtp-client",
         &["dane", "mail-types", "reasons", "smtp-proto", "tls-words"],
     ),
-    ("smtp-server", &["mail-types", "smtp-proto", "tls-words"]),
+    (
+        "smtp-server",
+        &["mail-types", "proxy-protocol", "smtp-proto", "tls-words"],
+    ),
     (
         "delivery",
         &[
@@ -307,6 +311,7 @@ const EDGES: [(&str, &[&str]); 42] = [
             "resolver",
             "settings",
             "outbound-queue",
+            "proxy-protocol",
             "smtp-proto",
             "submission",
             "testkit",

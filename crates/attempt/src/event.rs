@@ -58,3 +58,36 @@ impl Level {
         }
     }
 }
+
+/// An event whose fields are all text: of the process itself, its clients, its configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct PlainEvent<'a> {
+    /// When.
+    pub at: Timestamp,
+    /// [`LogEvent::event`].
+    pub event: &'static str,
+    /// How much it matters.
+    pub level: Level,
+    /// In the order in which they are written.
+    pub fields: &'a [(&'static str, &'a str)],
+}
+
+impl LogEvent for PlainEvent<'_> {
+    fn event(&self) -> &'static str {
+        self.event
+    }
+
+    fn level(&self) -> Level {
+        self.level
+    }
+
+    fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    fn fields(&self, fields: &mut Fields<'_>) {
+        for (key, value) in self.fields {
+            fields.add(key, *value);
+        }
+    }
+}

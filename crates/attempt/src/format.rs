@@ -3,8 +3,8 @@
 use std::fmt;
 use std::io;
 
-use crate::LogEvent;
 use crate::fields::{Fields, Style};
+use crate::{LogEvent, PostfixEvent};
 use mail_types::write_clean;
 
 mod postfix;
@@ -78,6 +78,23 @@ impl Formatter {
                 text::write(event, false, out);
             }
             Format::Text { colour } => text::write(event, colour, out),
+        }
+    }
+}
+
+impl Formatter {
+    /// Whether what only Postfix has is written.
+    #[must_use]
+    pub const fn is_postfix(&self) -> bool {
+        matches!(self.format, Format::Postfix)
+    }
+
+    /// Appends what only Postfix has; nothing in other formats.
+    pub fn write_postfix(&self, event: &dyn PostfixEvent, out: &mut Vec<u8>) {
+        if self.is_postfix() {
+            let mut line = PostfixLine::new(out, &self.origin, self.pid, event.at());
+            event.postfix(&mut line);
+            line.finish();
         }
     }
 }

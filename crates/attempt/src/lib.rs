@@ -14,8 +14,9 @@ mod fields;
 mod format;
 mod message;
 mod record;
+mod session;
 
-pub use event::{Level, LogEvent, PostfixLine, TextLine};
+pub use event::{Level, LogEvent, PlainEvent, PostfixLine, TextLine};
 pub use fields::Fields;
 pub use format::{Format, Formatter};
 pub use message::{DsnKind, DsnSent, Received, Refused, RefusedBy, Removed, RemovedBecause};
@@ -23,5 +24,6 @@ pub use record::{
     Authenticated, Certificate, DaneUse, Delays, NoPolicy, Outcome, PolicyFrom, PolicyResult,
     PolicySource, PolicyUse, Record, TlsSession, Tried, Weakened,
 };
+pub use session::{Broken, BrokenBy, LoginRejected, PostfixEvent, SessionBegun, SessionEnded};
 // With the record, since they are a part of it.
 pub use reasons::{AnswerTo, Case, DemandedBy, Facts, Reader, Reason, ReportCondition, Said, Side};

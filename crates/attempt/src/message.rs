@@ -35,6 +35,8 @@ pub struct Received<'a> {
     pub size: u64,
     /// TLS of the inbound session.
     pub tls: Option<&'a TlsFacts>,
+    /// The number of the client's session, in Postfix lines; 0 if there is none.
+    pub session: u32,
 }
 
 /// `message.refused`: a command or a message was answered with 4yz or 5yz.
@@ -50,7 +52,7 @@ pub struct Refused<'a> {
     pub helo: &'a str,
     /// The listener's name.
     pub listener: &'a str,
-    /// The command that was refused: `MAIL`, `RCPT`, `DATA`, `END-OF-MESSAGE`, `CONNECT` …
+    /// Where: `mail`, `rcpt`, `begin`, `content`.
     pub stage: &'a str,
     /// The cause, from a fixed set.
     pub cause: RefusedBy,
@@ -64,6 +66,8 @@ pub struct Refused<'a> {
     pub from: Option<&'a str>,
     /// The recipient, if one was refused: as given, where it is no address.
     pub to: Option<&'a str>,
+    /// The number of the client's session, in Postfix lines.
+    pub session: u32,
 }
 
 /// Why a message or command was refused: the label set of `sealpost_messages_refused_total`, with

@@ -32,6 +32,7 @@ fn received(orig_client: Option<&OrigClient>) -> Received<'_> {
         nrcpt: 1,
         size: 12,
         tls: None,
+        session: 23,
     }
 }
 
@@ -49,6 +50,7 @@ fn refused(orig_client: Option<&OrigClient>) -> Refused<'_> {
         detail: "Bad",
         from: Some("a@b.test"),
         to: Some("c@"),
+        session: 23,
     }
 }
 

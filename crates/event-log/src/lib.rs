@@ -9,8 +9,10 @@
 mod ends;
 mod journald;
 mod sink;
+mod sparing;
 mod writer;
 
 pub use ends::Ends;
 pub use journald::{SOCKET as JOURNAL_SOCKET, is_stdout as stdout_is_the_journal};
+pub use sparing::Sparing;
 pub use writer::{EventLog, Guard, Losing, Outlet, Target};

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use attempt::{Formatter, LogEvent};
+use attempt::{Formatter, LogEvent, PostfixEvent};
 
 use crate::journald::Journal;
 use crate::writer::Losing;
@@ -23,6 +23,11 @@ pub(super) struct Batch {
 impl Batch {
     pub(super) fn add(&mut self, formatter: &Formatter, event: &dyn LogEvent) {
         formatter.write(event, &mut self.text);
+        self.ends.push(self.text.len());
+    }
+
+    pub(super) fn add_postfix(&mut self, formatter: &Formatter, event: &dyn PostfixEvent) {
+        formatter.write_postfix(event, &mut self.text);
         self.ends.push(self.text.len());
     }
 
@@ -188,6 +193,7 @@ mod tests {
             nrcpt: 1,
             size: 1,
             tls: None,
+            session: 23,
         };
         let formatter = Formatter::new(Format::Postfix, "h.test", "sealpost", 1);
         let mut all = Batch::default();

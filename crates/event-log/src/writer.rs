@@ -13,10 +13,10 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use attempt::{Fields, Formatter, Level, LogEvent};
+use attempt::{Fields, Formatter, Level, LogEvent, PostfixEvent};
 use mail_types::Timestamp;
 use parking_lot::{Condvar, Mutex};
 
@@ -37,6 +37,8 @@ struct Shared {
     /// The writer has ended.
     over: Condvar,
     dropped: AtomicU64,
+    /// Whether Postfix's format is written.
+    postfix: AtomicBool,
 }
 
 type Watcher = dyn Fn(&dyn LogEvent) + Send + Sync;
@@ -115,6 +117,7 @@ impl EventLog {
     fn idle(formatter: Formatter, watcher: Box<Watcher>) -> Self {
         let shared = Shared {
             watcher,
+            postfix: AtomicBool::new(formatter.is_postfix()),
             state: Mutex::new(State {
                 formatter,
                 buffer: Batch::default(),
@@ -138,18 +141,34 @@ impl EventLog {
     /// Says that something happened.
     pub fn write(&self, event: &dyn LogEvent) {
         (self.shared.watcher)(event);
+        self.add(event.at(), |formatter, buffer| buffer.add(formatter, event));
+    }
+
+    /// Says what only Postfix says; in other formats nothing, at no cost.
+    pub fn write_postfix(&self, event: &dyn PostfixEvent) {
+        if self.shared.postfix.load(Ordering::Relaxed) {
+            self.add(event.at(), |formatter, buffer| {
+                // The format may have changed since.
+                if formatter.is_postfix() {
+                    buffer.add_postfix(formatter, event);
+                }
+            });
+        }
+    }
+
+    fn add(&self, at: Timestamp, write: impl FnOnce(&Formatter, &mut Batch)) {
         let mut state = self.shared.state.lock();
-        state.last = event.at();
+        state.last = at;
         if state.buffer.len() > CAP {
             state.unsaid += 1;
-            state.lose(event.at(), 1, BLOCKED);
+            state.lose(at, 1, BLOCKED);
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let State {
             formatter, buffer, ..
         } = &mut *state;
-        buffer.add(formatter, event);
+        write(formatter, buffer);
         let wake = std::mem::take(&mut state.asleep);
         drop(state);
         if wake {
@@ -163,6 +182,8 @@ impl EventLog {
         let mut state = self.shared.state.lock();
         let before = std::mem::take(&mut state.buffer);
         state.switches.push((before, outlet.sink));
+        let postfix = outlet.formatter.is_postfix();
+        self.shared.postfix.store(postfix, Ordering::Relaxed);
         state.formatter = outlet.formatter;
         drop(state);
         self.shared.more.notify_one();

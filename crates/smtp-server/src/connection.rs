@@ -12,13 +12,15 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use mail_types::TlsFacts;
+use proxy_protocol::{FRONT, LOOK, says_proxy};
 use rustls::ServerConfig;
 use smtp_proto::BareNewline;
-use smtp_proto::server::{Notice, ProxyHeader, Relaying, Session, Settings, TlsMode};
+use smtp_proto::server::{Notice, Relaying, Session, Settings, Tally, TlsMode};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -32,7 +34,7 @@ use crate::limits::Slot;
 use crate::terms::Terms;
 use crate::tls::client_certificate;
 use crate::{
-    Access, Authenticator, Client, Clock, ContentMemory, Event, Intake, Observer, ServerTls,
+    Access, Authenticator, Client, Clock, ContentMemory, Ended, Event, Intake, Observer, ServerTls,
     TimeoutStage, Timeouts,
 };
 
@@ -91,6 +93,9 @@ pub(crate) enum Phase {
     Aborting,
 }
 
+/// The number of the next session, on whatever listener.
+static SESSIONS: AtomicU32 = AtomicU32::new(1);
+
 /// Serves one connection to its end.
 pub(crate) async fn serve<I: Intake, O: Observer>(
     context: Arc<Context<I, O>>,
@@ -112,10 +117,12 @@ pub(crate) async fn serve<I: Intake, O: Observer>(
         Relaying::Refused => context.timeouts().greeting,
     };
     let session = Session::new(Arc::clone(context.settings()), peer);
-    let mut drive = Drive::new(&context, session, address, phase);
+    let mut drive = Drive::new(&context, session, farewell.number, address, phase);
     drive.over_tcp(stream, patience).await;
     farewell.helo = drive.session().helo().into();
     farewell.messages = drive.messages();
+    farewell.commands = drive.session().tally().clone();
+    farewell.ended = drive.ended();
 }
 
 /// Tells of the connection when it begins and, whatever happens to its task, when it ends.
@@ -125,7 +132,10 @@ struct Farewell<O: Observer> {
     address: SocketAddr,
     began: Instant,
     helo: Box<str>,
+    number: u32,
     messages: u64,
+    commands: Tally,
+    ended: Ended,
     slot: Option<Slot>,
 }
 
@@ -137,7 +147,10 @@ impl<O: Observer> Farewell<O> {
             address,
             began: Instant::now(),
             helo: Box::default(),
+            number: SESSIONS.fetch_add(1, Ordering::Relaxed),
             messages: 0,
+            commands: Tally::default(),
+            ended: Ended::default(),
             slot: Some(slot),
         };
         farewell.observer.event(Event::Connected(farewell.client()));
@@ -149,6 +162,7 @@ impl<O: Observer> Farewell<O> {
             listener: &self.settings.listener,
             address: self.address,
             helo: &self.helo,
+            session: self.number,
         }
     }
 }
@@ -161,6 +175,8 @@ impl<O: Observer> Drop for Farewell<O> {
             client: self.client(),
             messages: self.messages,
             lasted: self.began.elapsed(),
+            commands: &self.commands,
+            ended: self.ended,
         });
     }
 }
@@ -305,14 +321,6 @@ fn has_spoken(stream: &TcpStream) -> bool {
     SockRef::from(stream).peek(&mut octet).is_ok_and(|n| n > 0)
 }
 
-/// Whether a stranger sends a PROXY header where TLS is expected (row H5-08). Waits for its first
-/// octets, but not beyond the handshake's own limit: that sees to it.
-async fn says_proxy(stream: &TcpStream) -> bool {
-    let mut front = [0; FRONT];
-    let looked = timeout(LOOK, stream.peek(&mut front)).await;
-    matches!(looked, Ok(Ok(n)) if ProxyHeader::begins(&front[..n]))
-}
-
 fn facts(stream: &TlsStream<TcpStream>) -> TlsFacts {
     let (_, connection) = stream.get_ref();
     let version = match connection.protocol_version() {
@@ -328,10 +336,6 @@ fn facts(stream: &TlsStream<TcpStream>) -> TlsFacts {
         cipher: cipher.replacen("TLS13_", "TLS_", 1).into(),
     }
 }
-
-/// Enough to tell a PROXY header of either version.
-const FRONT: usize = 16;
-const LOOK: Duration = Duration::from_secs(5);
 
 /// What `tls-exporter` binds to (RFC 9266 section 2). Only with TLS 1.3: in TLS 1.2 it would depend
 /// on the extended master secret (section 4.2).

@@ -15,7 +15,6 @@ mod intake;
 mod limits;
 mod memory;
 mod observer;
-mod proxy;
 mod server;
 mod terms;
 mod timeouts;
@@ -32,8 +31,8 @@ pub use memory::ContentMemory;
 pub use observer::{Client, Event, Observer, Received, TimeoutStage};
 pub use server::{Clock, ListenerSettings, Server, ServerSettings};
 pub use smtp_proto::server::{
-    Cause, Forwarded, Identity, Incident, LoginResult, Logins, Refusal, Relaying, Role,
-    SaslMechanism, Settings, Source, Stage, TlsMode, TlsRequiredNo, prepared_name,
+    Cause, Ended, Forwarded, Identity, Incident, LoginResult, Logins, Refusal, Relaying, Role,
+    SaslMechanism, Settings, Source, Stage, Tally, TlsMode, TlsRequiredNo, prepared_name,
 };
 pub use smtp_proto::{BareNewline, ScramSecret};
 pub use terms::{Change, Reins};

@@ -5,7 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use mail_types::{OrigClient, QueueId, ReversePath, TlsFacts};
-use smtp_proto::server::{Cause, Incident, LoginResult, Refusal, SaslMechanism, Stage};
+use smtp_proto::server::{
+    Cause, Ended, Incident, LoginResult, Refusal, SaslMechanism, Stage, Tally,
+};
 
 use crate::{Limit, VerifiedCertificate};
 
@@ -24,6 +26,8 @@ pub struct Client<'a> {
     pub address: SocketAddr,
     /// What it called itself; empty before EHLO. No control characters.
     pub helo: &'a str,
+    /// Of its session, counted from the start of the process; 0 if it has none.
+    pub session: u32,
 }
 
 /// Something happened.
@@ -53,6 +57,10 @@ pub enum Event<'a> {
         messages: u64,
         /// How long it lasted.
         lasted: Duration,
+        /// Its commands.
+        commands: &'a Tally,
+        /// How it ended.
+        ended: Ended,
     },
     /// A handshake was done.
     TlsEstablished {
@@ -168,6 +176,8 @@ pub struct Received<'a> {
     pub tls: Option<&'a TlsFacts>,
     /// From MAIL to the end of the content.
     pub took: Duration,
+    /// [`Client::session`].
+    pub session: u32,
 }
 
 /// What the client was too slow at.

@@ -31,6 +31,7 @@ pub(crate) fn turn_away<O: Observer>(
             listener: &settings.listener,
             address,
             helo: "",
+            session: 0,
         },
         limit,
     });

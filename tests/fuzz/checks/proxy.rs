@@ -1,7 +1,7 @@
 //! Any front of a connection: a header is read whole or not at all, never past its end, and each
 //! octet that comes late changes nothing.
 
-use smtp_proto::server::{ProxyHeader, ProxySource};
+use proxy_protocol::{ProxyHeader, ProxySource};
 
 pub(super) fn check(input: &[u8]) {
     let whole = ProxyHeader::parse(input);

@@ -38,15 +38,24 @@ impl<'a> PostfixLine<'a> {
     /// Begins a line of a Postfix daemon: `Mon dd hh:mm:ss host name/daemon[pid]: `. An open line
     /// is ended first.
     pub fn begin(&mut self, daemon: &'static str) -> &mut Self {
+        self.begin_as(daemon, self.pid)
+    }
+
+    /// Begins a line of `smtpd` about a session. Of Postfix's processes each has one session at a time,
+    /// and tools tell sessions by the process: its place has the number of the session, or where that
+    /// is 0 our process.
+    pub fn begin_session(&mut self, session: u32) -> &mut Self {
+        match session {
+            0 => self.begin("smtpd"),
+            _ => self.begin_as("smtpd", session),
+        }
+    }
+
+    fn begin_as(&mut self, daemon: &'static str, process: u32) -> &mut Self {
         self.finish();
         push_fmt(
             self.out,
-            format_args!(
-                "{} {}{daemon}[{}]: ",
-                self.at.syslog(),
-                self.origin,
-                self.pid
-            ),
+            format_args!("{} {}{daemon}[{process}]: ", self.at.syslog(), self.origin),
         );
         self.open = true;
         self

@@ -371,12 +371,13 @@ fn the_life_of_a_message_in_postfix_lines() {
         nrcpt: 2,
         size: 1234,
         tls: None,
+        session: 23,
     };
     let p = "Mar  1 12:00:00 relay.test sealpost/";
     assert_eq!(
         line(Format::Postfix, &received),
         format!(
-            "{p}smtpd[7]: {ID}: client=unknown[192.0.2.9]\n\
+            "{p}smtpd[23]: {ID}: client=unknown[192.0.2.9]\n\
              {p}cleanup[7]: {ID}: message-id=<1@s.test>\n\
              {p}qmgr[7]: {ID}: from=<a@s.test>, size=1234, nrcpt=2 (queue active)\n"
         )
@@ -394,11 +395,12 @@ fn the_life_of_a_message_in_postfix_lines() {
         detail: "Relay access denied",
         from: Some("a@s.test"),
         to: Some("b@d.test"),
+        session: 23,
     };
     assert_eq!(
         line(Format::Postfix, &refused),
         format!(
-            "{p}smtpd[7]: NOQUEUE: reject: RCPT from unknown[192.0.2.9]: 554 5.7.1 <b@d.test>: \
+            "{p}smtpd[23]: NOQUEUE: reject: RCPT from unknown[192.0.2.9]: 554 5.7.1 <b@d.test>: \
              Relay access denied; from=<a@s.test> to=<b@d.test> proto=ESMTP helo=<c.test> \
              cause=relay-denied\n"
         )
@@ -578,7 +580,7 @@ proptest! {
             orig_client: Some(&origin),
             helo: &s[0], listener: &s[1],
             stage: &s[2], cause: RefusedBy::Syntax, code: 500, dsn: EnhancedStatus::permanent(5, 2),
-            detail: &s[3], from: Some(&s[5]), to: Some(&s[4]),
+            detail: &s[3], from: Some(&s[5]), to: Some(&s[4]), session: 0,
         };
         let changed = PolicyChanged(&s[7]);
         let events: [&dyn LogEvent; 5] = [&deferred, &expired, &sent, &refused, &changed];

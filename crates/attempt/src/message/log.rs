@@ -41,7 +41,7 @@ impl LogEvent for Received<'_> {
     fn postfix(&self, line: &mut PostfixLine<'_>) {
         match self.client {
             Some(ip) => {
-                line.begin("smtpd")
+                line.begin_session(self.session)
                     .id(self.queue_id)
                     .push(format_args!(": client="))
                     .host("", Some(ip));
@@ -128,9 +128,15 @@ impl LogEvent for Refused<'_> {
 
     /// `NOQUEUE: reject: RCPT from host[ip]: 554 5.7.1 …; from=<…> to=<…> proto=ESMTP helo=<…>`
     fn postfix(&self, line: &mut PostfixLine<'_>) {
-        line.begin("smtpd")
+        // Postfix names the command.
+        let command = match self.stage {
+            "begin" => "DATA".to_owned(),
+            "content" => "END-OF-MESSAGE".to_owned(),
+            other => other.to_ascii_uppercase(),
+        };
+        line.begin_session(self.session)
             .push(format_args!("NOQUEUE: reject: "))
-            .word(&self.stage.to_ascii_uppercase())
+            .word(&command)
             .push(format_args!(" from "))
             .host("", Some(self.client))
             .push(format_args!(": {} {} ", self.code, self.dsn));

@@ -276,34 +276,6 @@ fn lenient(warnings: &[impl std::fmt::Display], fields: &mut Fields<'_>) {
     }
 }
 
-/// Something about the process itself: started, stopping, reloaded, a warning of the configuration.
-pub(crate) struct ProcessLine<'a> {
-    pub(crate) at: Timestamp,
-    pub(crate) event: &'static str,
-    pub(crate) level: Level,
-    pub(crate) fields: &'a [(&'static str, &'a str)],
-}
-
-impl LogEvent for ProcessLine<'_> {
-    fn event(&self) -> &'static str {
-        self.event
-    }
-
-    fn level(&self) -> Level {
-        self.level
-    }
-
-    fn at(&self) -> Timestamp {
-        self.at
-    }
-
-    fn fields(&self, fields: &mut Fields<'_>) {
-        for (key, value) in self.fields {
-            fields.add(key, *value);
-        }
-    }
-}
-
 /// A part of an attempt that is traced.
 pub(crate) struct TraceLine<'a> {
     pub(crate) at: Timestamp,

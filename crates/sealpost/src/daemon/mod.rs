@@ -25,7 +25,6 @@ mod reminders;
 mod scrape;
 mod signals;
 pub(crate) mod signing;
-mod sparing;
 mod start;
 mod trace;
 pub(crate) mod translate;

@@ -36,6 +36,21 @@ pub enum Notice {
     },
 }
 
+/// How a session ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ended {
+    /// With QUIT, or by our own will.
+    #[default]
+    Orderly,
+    /// The client went away without a word, or the handshake failed. In the midst of content with
+    /// the octets of it that had come.
+    Lost(Option<u64>),
+    /// It was too slow; with octets as above.
+    TimedOut(Option<u64>),
+    /// It made too many mistakes.
+    TooManyErrors,
+}
+
 /// What came of a login. [`LoginResult::key`] is stable, for metrics and logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LoginResult {

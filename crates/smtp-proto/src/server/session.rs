@@ -4,6 +4,7 @@ mod commands;
 mod content;
 mod errors;
 mod login;
+mod tally;
 mod xclient;
 
 #[cfg(test)]
@@ -17,6 +18,7 @@ use memchr::memchr_iter;
 
 use self::content::Content;
 use self::login::{Dialogue, Login};
+pub use self::tally::Tally;
 use super::{
     Cause, ClaimedClient, ClientCertificate, Forwarded, Identity, Incident, Notice, Peer, Refusal,
     Settings, TlsMode, trace_name,
@@ -50,6 +52,7 @@ pub struct Session {
     errors: u32,
     /// Messages accepted.
     messages: u64,
+    tally: Tally,
 }
 
 /// What the driver has to do next.
@@ -178,6 +181,7 @@ impl Session {
             abandon: false,
             errors: 0,
             messages: 0,
+            tally: Tally::default(),
         }
     }
 
@@ -338,6 +342,7 @@ impl Session {
         self.transaction = None;
         if let State::Answer(Pending::StartTls) = self.state {
             self.state = State::Command;
+            self.tally.done();
         }
     }
 
@@ -452,6 +457,7 @@ impl Session {
             self.state = State::Command;
             self.refusal(&errors::auth_line_too_long());
         } else {
+            self.tally.said(b"");
             // RFC 5321 section 4.5.3.1.9.
             self.error(500, EnhancedStatus::permanent(5, 2), "Line too long");
         }
@@ -547,6 +553,7 @@ impl Session {
     }
 
     fn reply(&mut self, code: u16, status: Option<EnhancedStatus>, text: &str) {
+        self.tally.replied(code);
         write_reply(&mut self.output, code, status, text.split('\n'));
     }
 

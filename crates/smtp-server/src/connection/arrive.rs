@@ -2,14 +2,14 @@
 
 use std::net::SocketAddr;
 
-use smtp_proto::server::{Peer, ProxySource};
+use proxy_protocol::ProxySource;
+use smtp_proto::server::Peer;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Context, Phase};
 use crate::limits::Slot;
-use crate::proxy;
 use crate::{Access, Client, Event, Observer, turn_away};
 
 /// The client's address and what it may do; `None`: it was turned away, and that was told.
@@ -25,7 +25,7 @@ pub(super) async fn arrive<I, O: Observer>(
         return Some((address, access.peer(address.ip(), context.bare_newline())));
     }
     let header = tokio::select! {
-        header = proxy::read(stream, context.timeouts().proxy) => header,
+        header = proxy_protocol::read(stream, context.timeouts().proxy) => header,
         _ = phase.wait_for(|p| *p != Phase::Open) => return None,
     };
     let source = match header {
@@ -36,6 +36,7 @@ pub(super) async fn arrive<I, O: Observer>(
                     listener: &context.settings().listener,
                     address,
                     helo: "",
+                    session: 0,
                 },
                 instead: &instead,
             });

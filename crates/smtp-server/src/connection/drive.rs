@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use mail_types::{Envelope, QueueId, ReversePath, TlsFacts};
-use smtp_proto::server::{Action, Claimed, ClaimedClient, Incident, Refusal, Session};
+use smtp_proto::server::{Action, Claimed, ClaimedClient, Incident, Notice, Refusal, Session};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -17,14 +17,16 @@ use super::{Context, Phase, Written, report};
 use crate::identities::Used;
 use crate::memory::Share;
 use crate::{
-    Access, Client, Event, Identities, Incoming, Intake, Observer, Origin, Received, TimeoutStage,
-    VerifiedCertificate,
+    Access, Client, Ended, Event, Identities, Incoming, Intake, Observer, Origin, Received,
+    TimeoutStage, VerifiedCertificate,
 };
 
 /// One session and what it works with, whatever the octets travel through.
 pub(super) struct Drive<'c, I: Intake, O> {
     context: &'c Context<I, O>,
     session: Session,
+    number: u32,
+    ended: Ended,
     address: SocketAddr,
     phase: watch::Receiver<Phase>,
     waiting: Waiting,
@@ -64,12 +66,15 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
     pub(super) fn new(
         context: &'c Context<I, O>,
         session: Session,
+        number: u32,
         address: SocketAddr,
         phase: watch::Receiver<Phase>,
     ) -> Self {
         Self {
             context,
             session,
+            number,
+            ended: Ended::default(),
             address,
             waiting: Waiting::new(phase.clone()),
             phase,
@@ -107,6 +112,10 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
         self.messages
     }
 
+    pub(super) const fn ended(&self) -> Ended {
+        self.ended
+    }
+
     pub(super) fn greet(&mut self, early: &[u8]) {
         self.session.greet(early);
     }
@@ -135,7 +144,8 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
             .event(Event::Incident { client, incident });
     }
 
-    pub(super) fn tls_failed(&self, error: &std::io::Error) {
+    pub(super) fn tls_failed(&mut self, error: &std::io::Error) {
+        self.ended = Ended::Lost(None);
         let client = self.client();
         let cause = error.get_ref().and_then(|e| e.downcast_ref());
         self.context.observer.event(match cause {
@@ -148,7 +158,8 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
         });
     }
 
-    pub(super) fn timed_out(&self, stage: TimeoutStage) {
+    pub(super) fn timed_out(&mut self, stage: TimeoutStage) {
+        self.ended = Ended::TimedOut(self.session.octets_of_content());
         let client = self.client();
         self.context
             .observer
@@ -197,7 +208,7 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
                     self.input.advance(used);
                     let replied = !self.session.output().is_empty();
                     if self.flush(stream).await.is_err() {
-                        return Exit::Closed;
+                        return self.lost();
                     }
                     if replied {
                         self.waiting_since = Instant::now();
@@ -220,7 +231,7 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
                     self.input.advance(used);
                     return match self.flush(stream).await {
                         Ok(()) => Exit::StartTls,
-                        Err(_) => Exit::Closed,
+                        Err(_) => self.lost(),
                     };
                 }
                 Action::Close => {
@@ -235,9 +246,17 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
             self.input.advance(used);
             self.report();
             if self.session.output().len() > MAX_OUTPUT && self.flush(stream).await.is_err() {
-                return Exit::Closed;
+                return self.lost();
             }
         }
+    }
+
+    /// A reply could not be written.
+    fn lost(&mut self) -> Exit {
+        if self.ended == Ended::Orderly {
+            self.ended = Ended::Lost(None);
+        }
+        Exit::Closed
     }
 
     async fn admit_sender(&mut self, size: Option<u64>) -> Result<(), Refusal> {
@@ -363,6 +382,7 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
                 size: envelope.size,
                 tls: arrival.tls.as_ref(),
                 took: arrival.at.since(arrival.began),
+                session: self.number,
             }));
             self.unanswered = Some((*id, envelope));
         }
@@ -455,7 +475,10 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
         tokio::select! {
             biased;
             read = stream.read_buf(&mut self.input) => match read {
-                Ok(0) | Err(_) => Input::End,
+                Ok(0) | Err(_) => {
+                    self.ended = Ended::Lost(self.session.octets_of_content());
+                    Input::End
+                }
                 Ok(n) => {
                     if let Some((_, octets)) = &mut self.content {
                         *octets += n as u64;
@@ -528,6 +551,9 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
         let observer = &*self.context.observer;
         let notices: Vec<_> = self.session.take_notices().collect();
         for notice in notices {
+            if notice == Notice::Incident(Incident::TooManyErrors) {
+                self.ended = Ended::TooManyErrors;
+            }
             report(observer, self.client(), &notice);
         }
     }
@@ -537,6 +563,7 @@ impl<'c, I: Intake, O: Observer> Drive<'c, I, O> {
             listener: &self.context.settings().listener,
             address: self.address,
             helo: self.session.helo(),
+            session: self.number,
         }
     }
 }

@@ -99,7 +99,7 @@ fn pair(capacity: usize) -> Pair {
             .load()
             .peer(address.ip(), context.bare_newline());
         let session = Session::new(Arc::clone(context.settings()), peer);
-        let mut drive = Drive::new(&context, session, address, phase);
+        let mut drive = Drive::new(&context, session, 1, address, phase);
         drive.greet(&[]);
         if let Exit::StartTls = drive.run(&mut stream).await {
             tokio::time::sleep(HANDSHAKE).await;

@@ -121,7 +121,7 @@ async fn g3_02_access_is_replaced_while_running() {
     let got = client.told("RCPT TO:<a@b.test>").await;
     assert_eq!(
         got,
-        "550 5.7.1 Relaying denied: [127.0.0.1] may not send mail through here\r\n"
+        "550 5.7.1 Relay access denied: [127.0.0.1] may not send mail through here\r\n"
     );
     assert_eq!(server.event("refused").await, "refused rcpt relay-denied");
     assert!(client.told("RSET").await.starts_with("250"));

@@ -18,6 +18,7 @@ impl Session {
         behind: &[u8],
         now: Timestamp,
     ) -> Option<Action<'static>> {
+        self.tally.said(line);
         let parsed = Command::parse(line);
         // RFC 5321 section 3.1: after a 554 greeting nothing but QUIT.
         let is_quit = matches!(
@@ -190,6 +191,7 @@ impl Session {
             (ClaimedClient::OFFER, self.peer.xclient),
         ];
         let offered = lines.iter().filter(|(_, on)| *on).map(|(line, _)| *line);
+        self.tally.done();
         crate::write_reply(&mut self.output, 250, None, offered);
     }
 
@@ -386,7 +388,7 @@ impl Session {
             Ground::Nothing if for_us => {}
             Ground::Nothing => {
                 let client = mail_types::Host::Address(self.peer.address);
-                let text = format!("Relaying denied: {client} may not send mail through here");
+                let text = format!("Relay access denied: {client} may not send mail through here");
                 return Some((Cause::RelayDenied, Refusal::permanent(550, 7, 1, text)));
             }
         }

@@ -139,6 +139,11 @@ impl Content {
         !self.abandoned
     }
 
+    /// Octets so far.
+    pub(super) const fn received(&self) -> u64 {
+        self.received
+    }
+
     fn take(&mut self, octets: &[u8], max: u64) {
         let len = octets.len() as u64;
         self.received += len;

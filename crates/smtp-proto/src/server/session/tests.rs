@@ -5,6 +5,7 @@ mod content;
 mod login;
 mod offered;
 mod splits;
+mod tally;
 mod xclient;
 
 use std::net::IpAddr;

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 /// Remembers what was written when.
 #[derive(Debug, Default)]
-pub(crate) struct Sparing {
+pub struct Sparing {
     /// By event, of which there are few.
     kinds: Mutex<HashMap<&'static str, Kind>>,
 }
@@ -21,7 +21,7 @@ struct Kind {
 impl Sparing {
     /// At `now` (monotonic) the event happened: how often it was left out since it was last
     /// written, if it is to be written now.
-    pub(crate) fn note(&self, event: &'static str, now: Duration) -> Option<u64> {
+    pub fn note(&self, event: &'static str, now: Duration) -> Option<u64> {
         let mut kinds = self.kinds.lock();
         let Some(kind) = kinds.get_mut(event) else {
             kinds.insert(

@@ -8,13 +8,17 @@
 use std::io;
 use std::time::Duration;
 
-use smtp_proto::server::{ProxyHeader, ProxySource};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Reads the header, and nothing behind it. The error is what came instead, in words.
-pub(crate) async fn read(stream: &mut TcpStream, limit: Duration) -> Result<ProxySource, String> {
+use crate::{ProxyHeader, ProxySource};
+
+/// Reads the header, and nothing behind it.
+///
+/// # Errors
+/// What came instead, in words.
+pub async fn read(stream: &mut TcpStream, limit: Duration) -> Result<ProxySource, String> {
     let mut taken = Vec::with_capacity(ProxyHeader::V1_LONGEST);
     let then = match timeout(limit, header(stream, &mut taken)).await {
         Ok(Ok(Some(source))) => return Ok(source),
@@ -44,3 +48,16 @@ async fn header(stream: &mut TcpStream, taken: &mut Vec<u8>) -> io::Result<Optio
         }
     }
 }
+
+/// Whether a stranger sends a PROXY header where TLS is expected (row H5-08). Waits for its first
+/// octets, but not beyond the handshake's own limit: that sees to it.
+pub async fn says_proxy(stream: &TcpStream) -> bool {
+    let mut front = [0; FRONT];
+    let looked = timeout(LOOK, stream.peek(&mut front)).await;
+    matches!(looked, Ok(Ok(n)) if ProxyHeader::begins(&front[..n]))
+}
+
+/// Enough to tell a header of either version.
+pub const FRONT: usize = 16;
+/// How long the first octets of a header may take.
+pub const LOOK: Duration = Duration::from_secs(5);

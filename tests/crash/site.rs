@@ -6,11 +6,12 @@ use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use sealpost_tests::{
-    CliOutput, Daemon, Event, RelayConfig, cli, eventually, sealpost_binary, without_settings,
+    CliOutput, Daemon, Event, RelayConfig, answers, cli, eventually, sealpost_binary,
+    without_settings,
 };
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// Configuration, data and log; outlives the processes.
@@ -82,8 +83,9 @@ impl Site {
             }
             // It listens before it has opened its queue, and serves nobody until then.
             let answers = timeout(A_MOMENT, answers(&socket)).await;
+            let answers = matches!(answers, Ok(Ok(true)));
             let mail = TcpStream::connect(MAIL_IN).await.is_ok();
-            (mail && answers == Ok(Some(()))).then_some(None)
+            (mail && answers).then_some(None)
         });
         match answer.await {
             Some(None) => Started::Serving(daemon),
@@ -207,16 +209,6 @@ impl Site {
             lines[first..].join("\n")
         )
     }
-}
-
-/// Waits for a response, whichever, on the control socket.
-async fn answers(socket: &Path) -> Option<()> {
-    let mut stream = UnixStream::connect(socket).await.ok()?;
-    let request = "GET / HTTP/1.1\r\nHost: sealpost\r\nConnection: close\r\n\r\n";
-    stream.write_all(request.as_bytes()).await.ok()?;
-    let mut first = [0; 1];
-    stream.read_exact(&mut first).await.ok()?;
-    Some(())
 }
 
 /// Where mail goes in.

@@ -37,7 +37,7 @@ pub use http::{Http, HttpAnswer};
 pub use knot::{Knot, Signing};
 pub use nginx::{Nginx, NginxSite};
 pub use postfix::{Postfix, PostfixSetup};
-pub use relay::Relay;
+pub use relay::{Relay, answers};
 pub use smtp::{Reply, SmtpClient};
 pub use stripper::Stripper;
 pub use unbound::Unbound;

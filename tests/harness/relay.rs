@@ -203,6 +203,7 @@ impl Relay {
         self.daemon
             .wait_for_port(self.config.listen_address())
             .await;
+        stands(&mut self.daemon, self.folder.path()).await;
     }
 
     /// Changes the configuration file; it counts after a restart or reload.
@@ -234,10 +235,15 @@ fn begin(folder: &Path, args: &[&str]) -> Daemon {
 async fn launch(config: &RelayConfig, folder: &Path) -> Daemon {
     let mut daemon = begin(folder, &[]);
     daemon.wait_for_port(config.listen_address()).await;
-    // Its ports and the control socket are bound early; the socket is served when everything stands.
+    stands(&mut daemon, folder).await;
+    daemon
+}
+
+/// Its ports and the control socket are bound early: waits until everything stands.
+async fn stands(daemon: &mut Daemon, folder: &Path) {
     let socket = folder.join("control.sock");
     let served = eventually(READY_WITHIN, async || {
-        let answers = answers(&socket).await.is_ok();
+        let answers = answers(&socket).await.is_ok_and(|stands| stands);
         (answers || daemon.status().is_some()).then_some(answers)
     })
     .await;
@@ -247,14 +253,18 @@ async fn launch(config: &RelayConfig, folder: &Path) -> Daemon {
         "no control socket:\n{}",
         daemon.printed()
     );
-    daemon
 }
 
-/// Whether anybody answers there, whatever it is.
-async fn answers(socket: &Path) -> std::io::Result<()> {
+/// Whether what answers there, whatever it says, is a relay that stands.
+///
+/// # Errors
+/// Nobody answers.
+pub async fn answers(socket: &Path) -> std::io::Result<bool> {
     let mut stream = UnixStream::connect(socket).await?;
     stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
-    stream.read_u8().await.map(drop)
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer.starts_with("HTTP/1.") && !answer.contains("urn:sealpost:problem:starting"))
 }
 
 const FOR_SDKS: [(&str, &str); 7] = [

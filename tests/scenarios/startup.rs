@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::process::Output;
 
-use sealpost_tests::{RelayConfig, sealpost_binary};
+use sealpost_tests::{Daemon, Http, RelayConfig, answers, cli, eventually, sealpost_binary};
 use tempfile::TempDir;
 
-use crate::net::{Net, ok};
+use crate::net::{Net, SOON, ok};
 
 testkit::net_test! {
     async fn h6_08_a_second_process_on_the_same_data_is_refused() {
@@ -25,8 +25,50 @@ testkit::net_test! {
         let said = refused(&output, 73);
         assert!(said.contains(&data.display().to_string()), "{said}");
         assert!(said.contains(&pid.to_string()), "the holder's pid {pid}: {said}");
+        assert!(!folder.path().join("control.sock").exists(), "nobody answers on it");
         // The first one is none the worse.
         relay.client().await;
+    }
+
+    async fn who_asks_while_it_starts_is_told_so_at_once() {
+        let folder = TempDir::new().unwrap();
+        let (data, socket) = (folder.path().join("data"), folder.path().join("control.sock"));
+        let config = folder.path().join("sealpost.toml");
+        std::fs::write(&config, plain().text(folder.path())).unwrap();
+        // What is read after the queue waits for somebody to write it.
+        std::fs::create_dir_all(data.join("delivery")).unwrap();
+        let late = data.join("delivery/paused");
+        assert!(std::process::Command::new("mkfifo").arg(&late).status().unwrap().success());
+        let mut command = std::process::Command::new(sealpost_binary());
+        command.args(["serve", "--config"]).arg(&config);
+        let mut daemon = Daemon::start("sealpost", &mut command, &folder.path().join("output"));
+
+        let http = Http("127.0.0.1:8025".parse().unwrap());
+        let ready = eventually(SOON, async || {
+            let asked = http.send("GET", "/readyz", &[], "");
+            let answer = tokio::time::timeout(SOON, asked).await.ok()?.ok();
+            answer.filter(|a| a.body.contains("the queue is being opened"))
+        });
+        let ready = ready.await.expect("an answer before it stands");
+        assert_eq!(ready.status, 503, "{ready:?}");
+        assert_eq!(http.send("GET", "/healthz", &[], "").await.unwrap().status, 200);
+        assert_eq!(http.send("GET", "/healthz", &[("Host", "elsewhere.test")], "").await.unwrap().status, 421);
+        let metrics = http.send("GET", "/metrics", &[], "").await.unwrap();
+        assert!(metrics.status == 503 && metrics.body.contains("problem:starting"), "{metrics:?}");
+        assert!(!answers(&socket).await.unwrap());
+        let status = cli(&config, &["status"]).await;
+        assert_eq!(status.code, Some(75), "{status:?}");
+        let begins = "sealpost: the relay is still starting: the queue is being opened";
+        assert!(status.stderr.starts_with(begins), "{status:?}");
+
+        let nothing = tokio::task::spawn_blocking(move || std::fs::write(late, ""));
+        let stands = eventually(SOON, async || answers(&socket).await.unwrap().then_some(()));
+        stands.await.unwrap_or_else(|| panic!("{}", daemon.printed()));
+        nothing.await.unwrap().unwrap();
+        assert_eq!(cli(&config, &["status"]).await.code, Some(0));
+        daemon.signal(rustix::process::Signal::TERM);
+        assert!(daemon.wait(SOON).await.success());
+        assert!(!socket.exists());
     }
 
     async fn h6_08_the_control_socket_of_a_living_daemon_is_not_taken() {
@@ -60,7 +102,7 @@ testkit::net_test! {
         let said = refused(&serve(folder.path(), &plain().text(folder.path())), 71);
         assert!(said.contains("127.0.0.1:8025"), "{said}");
         let control = folder.path().join("control.sock");
-        std::fs::remove_file(&control).unwrap();
+        assert!(!control.exists(), "a start that fails leaves nothing that nobody answers on");
         let _taken = tokio::net::UnixListener::bind(&control).unwrap();
         let said = refused(&serve(folder.path(), &plain().text(folder.path())), 73);
         assert!(said.contains("control.sock"), "{said}");

@@ -150,7 +150,7 @@ const FOR_PURE: [&str; 14] = [
 const FOR_TESTS: [&str; 1] = ["testkit"];
 
 /// Crate, and the workspace's crates that it may use.
-const EDGES: [(&str, &[&str]); 43] = [
+const EDGES: [(&str, &[&str]); 44] = [
     ("mail-types", &[]),
     ("attempt", &["mail-types", "reasons"]),
     ("attempt-notes", &["attempt"]),
@@ -265,6 +265,7 @@ const EDGES: [(&str, &[&str]); 43] = [
             "tls-words",
         ],
     ),
+    ("doors", &["admin", "web"]),
     (
         "sealpost",
         &[
@@ -274,6 +275,7 @@ const EDGES: [(&str, &[&str]); 43] = [
             "control-group",
             "delivery",
             "dkim",
+            "doors",
             "dsn",
             "event-log",
             "file-rights",

@@ -55,7 +55,7 @@ pub fn public_router(readiness: Arc<dyn Readiness>) -> Router {
         .route("/healthz", get(|| async { "alive\n" }))
         .route(
             "/readyz",
-            get(move |headers: HeaderMap| async move { answer(&ready.readiness(), &headers) }),
+            get(move |headers: HeaderMap| async move { readiness_answer(&ready.readiness(), &headers) }),
         )
         .route(
             "/metrics",
@@ -68,7 +68,7 @@ pub fn public_router(readiness: Arc<dyn Readiness>) -> Router {
 }
 
 /// Text, a line for each question; JSON for who asks for it.
-fn answer(ready: &Ready, headers: &HeaderMap) -> Response {
+pub fn readiness_answer(ready: &Ready, headers: &HeaderMap) -> Response {
     let status = match ready.is_ready() {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,

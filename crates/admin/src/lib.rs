@@ -23,7 +23,6 @@ mod query;
 mod queue;
 mod queue_view;
 mod routes;
-mod serve;
 mod status;
 mod summary_view;
 mod traces;
@@ -37,9 +36,8 @@ pub use api_types::{
     StatusView, TestingFailureView, TraceRequest, TraceView, TranscriptView,
 };
 pub use control::{Audit, Control, Daemon, control_routes, control_table};
-pub use health::{Readiness, Ready, public_router};
+pub use health::{Readiness, Ready, public_router, readiness_answer};
 pub use openapi::{api_document, refusals_as_problems};
 pub use operator::{Operator, Role};
 pub use problem::{Problem, ProblemKind, quoted};
 pub use routes::{Route, Routes};
-pub use serve::{ServeError, bind_socket, refusing_router, serve_socket};

@@ -24,6 +24,8 @@ pub enum ProblemKind {
     Unavailable,
     /// It took too long.
     TimeLimit,
+    /// The relay is still starting.
+    Starting,
     /// Nobody has logged in, or not with a good token.
     Unauthorized,
     /// The role does not allow it.
@@ -40,7 +42,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::InvalidRequest,
         Self::UnknownParameter,
         Self::NotFound,
@@ -48,6 +50,7 @@ impl ProblemKind {
         Self::Refused,
         Self::Unavailable,
         Self::TimeLimit,
+        Self::Starting,
         Self::Unauthorized,
         Self::Forbidden,
         Self::WrongHost,
@@ -94,6 +97,11 @@ impl ProblemKind {
                 "time-limit",
                 StatusCode::SERVICE_UNAVAILABLE,
                 "it took too long",
+            ),
+            Self::Starting => (
+                "starting",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the relay is still starting",
             ),
             Self::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED, "not logged in"),
             Self::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "not allowed"),
@@ -142,6 +150,7 @@ impl ProblemKind {
             | Self::Refused
             | Self::Unavailable
             | Self::TimeLimit
+            | Self::Starting
             | Self::Unauthorized
             | Self::Forbidden
             | Self::WrongHost

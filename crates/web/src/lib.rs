@@ -41,7 +41,7 @@ pub use feed::Feed;
 pub use history::{History, HistoryView, Sample};
 pub use openapi::document;
 pub use reasons::ReasonView;
-pub use router::http_router;
+pub use router::{guarded, http_router};
 pub use secret::Random;
 pub use serve::{HttpError, bind, serve};
 pub use tls::Tls;

@@ -14,7 +14,7 @@ use crate::access::Access;
 use crate::{guard, headers, page, session};
 
 /// Probes and metrics for everybody; the page and the API (`None` while the policy store is lost)
-/// behind `access`.
+/// behind `access`. To be served as [`guarded`].
 pub fn http_router(
     readiness: Arc<dyn Readiness>,
     api: Option<Routes<()>>,
@@ -33,6 +33,11 @@ pub fn http_router(
     public_router(readiness)
         .merge(page::router(access.clone()))
         .fallback_service(api)
+}
+
+/// For whatever is served over HTTP: only under names that are ours, and with the headers that keep browsers to it.
+pub fn guarded(router: Router, access: &Access) -> Router {
+    router
         .layer(from_fn_with_state(access.clone(), guard::host))
         .layer(from_fn(headers::add))
 }

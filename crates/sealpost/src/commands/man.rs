@@ -93,7 +93,7 @@ The relay is not reachable at its control socket, or this version does not do th
 A file cannot be made, or the disk fails.
 .TP
 75
-Not now: try again later.
+Not now, for instance while the relay is still starting: try again later.
 .TP
 78
 The configuration is wrong.

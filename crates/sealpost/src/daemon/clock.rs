@@ -8,11 +8,15 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use mail_types::Timestamp;
 use policy_cache::Clock;
+
+use super::open;
+use crate::exit::Status;
 
 /// The clocks of this machine.
 #[derive(Debug)]
@@ -107,6 +111,20 @@ pub(crate) fn remember(data_dir: &Path, judged: Timestamp, monotonic: Duration) 
     if let Err(error) = fs::write(&new, line).and_then(|()| fs::rename(&new, &path)) {
         tracing::debug!(%error, "the time could not be written down");
     }
+}
+
+/// The machine's clock, unless it cannot be right.
+pub(super) fn plausible() -> anyhow::Result<(Arc<MachineClock>, Arc<dyn Clock>)> {
+    let machine = Arc::new(MachineClock::new());
+    if !is_implausible(machine.wall()) {
+        return Ok((Arc::clone(&machine), machine));
+    }
+    let now = machine.wall().rfc3339();
+    let text = format!(
+        "this machine's clock says {now}, before this program was written: certificates could not be judged, and all \
+         mail would seem to be old; set the clock and start again"
+    );
+    Err(open::fail(Status::Temporary, &text))
 }
 
 /// Whether no clock that is right can say this: certificates could not be judged, and all mail would

@@ -7,7 +7,6 @@ mod clock;
 mod closed;
 mod descriptors;
 pub(crate) mod dnssec;
-mod doors;
 mod events;
 mod form;
 mod intake;

@@ -29,9 +29,7 @@ pub(crate) struct Sources {
     pub(crate) log: EventLog,
     pub(crate) started_at: u64,
     pub(crate) inbound: Reins,
-    pub(crate) body_memory: u64,
-    pub(crate) messages_in_memory: u64,
-    pub(crate) journal_memory: u64,
+    pub(crate) limits: settings::Queue,
     pub(crate) certificates: Certificates,
 }
 
@@ -93,17 +91,17 @@ impl Sources {
                 usage(
                     Resource::BodyBytes,
                     queue.memory_bytes,
-                    Some(self.body_memory),
+                    Some(self.limits.body_memory),
                 ),
                 usage(
                     Resource::MessagesInMemory,
                     queue.messages_in_memory,
-                    Some(self.messages_in_memory),
+                    Some(self.limits.messages_in_memory as u64),
                 ),
                 usage(
                     Resource::JournalBytes,
                     journal.waiting_bytes,
-                    Some(self.journal_memory),
+                    Some(self.limits.journal_memory),
                 ),
             ],
             ..Snapshot::default()

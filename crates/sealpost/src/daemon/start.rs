@@ -14,25 +14,25 @@ use arc_swap::ArcSwap;
 use attempt::{Level, Reason};
 use control_group::{Pressure, Turn};
 use delivery::Delivery;
+use doors::{DoorError, Doors};
 use mail_types::QueueId;
 use outbound_queue::{Edit, EmbeddedStore, Filter, Now, QueueError, QueueStore, Target};
 use policy_cache::{Clock, JudgedClock, PolicyCache};
 use resolver::DnsResolver;
 use settings::{Loaded, Settings};
 use smtp_server::Server;
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use web::{Api, Checker};
 
 use super::certificates::Certificates;
 use super::clock::{self, MachineClock};
-use super::doors::Doors;
 use super::form::Forms;
 use super::intake::{QueueIntake, Rules};
 use super::logins::Logins;
 use super::observe::Observer;
 use super::otlp::{self, Exporter};
+use super::page::Page;
 use super::placed::Placed;
 use super::process::Process;
 use super::recipients::DomainCheck;
@@ -56,8 +56,8 @@ pub(crate) async fn run(
 ) -> anyhow::Result<Status> {
     let signals = Signals::catch()?;
     let (settings, values) = (loaded.settings, loaded.values);
-    let (machine, clock) = plausible()?;
-    let (doors, certificates, server) = bind(&settings).await?;
+    let (machine, clock) = clock::plausible()?;
+    let (mut doors, certificates, server) = bind(&settings).await?;
     let trust = Trust::open(&settings).map_err(|e| open::fail(Status::Configuration, &e))?;
     let dns = open::resolver(&settings)?;
     let _lock = open::lock(&settings.server.data_dir)?;
@@ -66,6 +66,7 @@ pub(crate) async fn run(
     let (log, feed, _log_guard) = open::event_log(&settings)?;
     let (metrics, scraped) = scrape::metrics();
     let mut observer = Observer::new(log, Arc::clone(&clock), judged(&clock, &settings), metrics);
+    let page = served(&mut doors, open::page(&settings, &observer)?);
     let exporter = observer.trace_to(otlp::open(&settings, &trust.roots)?);
     descriptors::provide(&settings, &observer);
     let told = translate::delivery(&settings, &trust.signing)?;
@@ -80,6 +81,7 @@ pub(crate) async fn run(
     // Before the queue: see `expected` there.
     let policies = opening.policies(dangerous_lose_policies, &mut standing)?;
     let placed = Arc::new(Placed::new(told.clone()));
+    doors.starting.is_at("the queue is being opened");
     let queue = Arc::new(open::queue(&settings, &placed)?);
     let (delivery, suspects) = engine(&opening, &queue, policies, told)?;
     // Nobody else names the sources: this is the first and only time.
@@ -92,9 +94,7 @@ pub(crate) async fn run(
         log: observer.log.clone(),
         started_at: clock.wall().as_secs(),
         inbound: server.reins(),
-        body_memory: settings.queue.body_memory,
-        messages_in_memory: settings.queue.messages_in_memory as u64,
-        journal_memory: settings.queue.journal_memory,
+        limits: settings.queue.clone(),
         certificates: certificates.clone(),
     });
     let process = Process {
@@ -118,7 +118,7 @@ pub(crate) async fn run(
         dns_silence: dns.silence(),
         dns_path: dns.path(),
         resolver: Arc::clone(&dns),
-        page: open::page(&settings, &observer)?,
+        page,
         settings,
     };
     let running = Running {
@@ -144,29 +144,25 @@ fn make_room(settings: &Settings) -> anyhow::Result<()> {
         .map_err(|e| open::fail(Status::Io, &e))
 }
 
-/// The machine's clock, unless it cannot be right.
-fn plausible() -> anyhow::Result<(Arc<MachineClock>, Arc<dyn Clock>)> {
-    let machine = Arc::new(MachineClock::new());
-    if !clock::is_implausible(machine.wall()) {
-        return Ok((Arc::clone(&machine), machine));
-    }
-    let now = machine.wall().rfc3339();
-    let text = format!(
-        "this machine's clock says {now}, before this program was written: certificates could not be judged, and all \
-         mail would seem to be old; set the clock and start again"
-    );
-    Err(open::fail(Status::Temporary, &text))
-}
-
-/// The same with its guard, going on from what the last process wrote down.
+/// The clock with its guard, going on from what the last process wrote down.
 fn judged(clock: &Arc<dyn Clock>, settings: &Settings) -> Arc<JudgedClock> {
     let last = clock::remembered(&settings.server.data_dir, &**clock);
     Arc::new(JudgedClock::new(Arc::clone(clock), last))
 }
 
+/// `admin.http`, as soon as it is known who may come in.
+fn served(doors: &mut Doors, page: Page) -> Page {
+    doors.serve_http(&page.access, page.tls.clone());
+    page
+}
+
 /// The ports, before anything else is touched.
 async fn bind(settings: &Settings) -> anyhow::Result<(Doors, Certificates, Server)> {
-    let doors = Doors::open(settings).await?;
+    let doors = Doors::open(&settings.admin.socket, settings.admin.http).await;
+    let doors = doors.map_err(|e| match &e {
+        DoorError::Control(_) => open::fail(Status::CannotCreate, &e),
+        DoorError::Http(_) => open::fail(Status::System, &e),
+    })?;
     let certificates =
         Certificates::open(settings).map_err(|e| open::fail(Status::Configuration, &e))?;
     let server = Server::bind(open::server(settings, &certificates)?)
@@ -239,26 +235,25 @@ impl Running {
     async fn serve(
         mut self,
         server: Server,
-        doors: Doors,
+        mut doors: Doors,
         mut signals: Signals,
     ) -> anyhow::Result<Status> {
         let settings = &self.process.settings;
         if settings.queue.hold_at_start {
+            doors
+                .starting
+                .is_at("all mail is being held (queue.hold-at-start)");
             self.hold_all().await?;
         }
         if let Some((delivery, _)) = &self.delivery {
+            doors
+                .starting
+                .is_at("the queue is being read, to hold mail that may have ended the relay");
             self.park(delivery).await?;
         }
-        let mut background = JoinSet::new();
         let api = self.api();
-        if let Some(listener) = doors.http {
-            self.serve_http(listener, api.clone(), &mut background)?;
-        }
-        let router = match &api {
-            Some(api) => web::api_routes(api.clone()).into_router(),
-            None => admin::refusing_router(refusing::why(&self.process, &self.queue, &self.clock)),
-        };
-        background.spawn(admin::serve_socket(doors.control, router));
+        self.stands(&doors, api.as_ref());
+        let background = &mut doors.served;
         if let Some(api) = api {
             background.spawn(api.keep_history());
         }
@@ -287,7 +282,7 @@ impl Running {
         self.announce();
         let pulse = Arc::new(AtomicU64::new(0));
         let watchdog = self.watch(&pulse)?;
-        let status = self.wait(&mut signals, &mut background, &pulse).await?;
+        let status = self.wait(&mut signals, background, &pulse).await?;
         drop(watchdog);
         notify(&[sd_notify::NotifyState::Stopping]);
         self.observer.process("process.stopping", Level::Info, &[]);
@@ -303,6 +298,8 @@ impl Running {
         if listeners.is_err() {
             tracing::error!("the listeners died");
         }
+        // While it still listens: see there.
+        drop(doors.file);
         background.shutdown().await;
         export_ends.send_replace(true);
         if let Some(exporting) = exporting {
@@ -361,20 +358,22 @@ impl Running {
         })
     }
 
-    fn serve_http(
-        &self,
-        listener: TcpListener,
-        api: Option<Api<EmbeddedStore>>,
-        background: &mut JoinSet<()>,
-    ) -> anyhow::Result<()> {
+    /// Whoever asks is answered by the relay itself from here on.
+    fn stands(&self, doors: &Doors, api: Option<&Api<EmbeddedStore>>) {
         let page = &self.process.page;
-        if self.process.settings.admin.login_link {
-            page.print_link(listener.local_addr()?);
+        if let Some(door) = &doors.http {
+            if self.process.settings.admin.login_link {
+                page.print_link(door.address);
+            }
+            let readiness: Arc<dyn Readiness> = Arc::clone(&self.process) as _;
+            let routes = api.cloned().map(web::api_routes);
+            let router = web::http_router(readiness, routes, &page.access);
+            door.gate.open(router);
         }
-        let readiness: Arc<dyn Readiness> = Arc::clone(&self.process) as _;
-        let router = web::http_router(readiness, api.map(web::api_routes), &page.access);
-        background.spawn(web::serve(listener, router, page.tls.clone()));
-        Ok(())
+        doors.control.open(match api {
+            Some(api) => web::api_routes(api.clone()).into_router(),
+            None => doors::refusing_router(refusing::why(&self.process, &self.queue, &self.clock)),
+        });
     }
 
     /// Watches the parts that never rest (row H7-09).

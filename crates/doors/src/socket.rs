@@ -1,9 +1,10 @@
 //! Serves the API on the control socket.
 
 use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use admin::{Operator, Problem};
 use axum::Router;
 use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, Request};
@@ -11,9 +12,6 @@ use axum::middleware::Next;
 use axum::response::Response;
 use axum::serve::IncomingStream;
 use tokio::net::{UnixListener, UnixStream};
-
-use crate::operator::Operator;
-use crate::problem::Problem;
 
 /// Why the socket is not served.
 #[derive(Debug, thiserror::Error)]
@@ -44,12 +42,44 @@ pub fn refusing_router(why: impl Fn() -> String + Clone + Send + Sync + 'static)
     Router::new().fallback(move || std::future::ready(Problem::unavailable(why())))
 }
 
+/// The name of a bound control socket, taken away when this is dropped: nothing is left behind that nobody answers on.
+/// To be dropped before the listener, so that nobody has taken the path over meanwhile.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    /// Device and inode: the file may have been removed by hand, and be another daemon's now.
+    ours: (u64, u64),
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> std::io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            ours: identity(path)?,
+        })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|there| there == self.ours) {
+            // Who may not is no worse off than after a kill: the next start replaces it.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
+    let file = std::fs::symlink_metadata(path)?;
+    Ok((file.dev(), file.ino()))
+}
+
 /// Makes the control socket (mode 0660); until it is served, commands wait. What a dead process left is replaced,
 /// what somebody answers on is not: the data directory's lock keeps only those daemons apart that share it.
 ///
 /// # Errors
 /// Nothing was made, or nobody can use it.
-pub async fn bind_socket(path: &Path) -> Result<UnixListener, ServeError> {
+pub async fn bind_socket(path: &Path) -> Result<(UnixListener, SocketFile), ServeError> {
     let refuse = |cause| ServeError::Socket {
         path: path.to_owned(),
         cause,
@@ -71,8 +101,9 @@ pub async fn bind_socket(path: &Path) -> Result<UnixListener, ServeError> {
         }
     }
     let listener = UnixListener::bind(path).map_err(refuse)?;
+    let file = SocketFile::of(path).map_err(refuse)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(refuse)?;
-    Ok(listener)
+    Ok((listener, file))
 }
 
 /// Serves the control socket until the future is dropped.
@@ -113,7 +144,7 @@ mod tests {
     async fn h6_08_a_socket_that_somebody_answers_on_is_left_to_them() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("run/control.sock");
-        let first = bind_socket(&path).await.unwrap();
+        let (first, file) = bind_socket(&path).await.unwrap();
         let refused = bind_socket(&path).await.err().unwrap();
         assert!(matches!(refused, ServeError::Answered { .. }), "{refused}");
         let said = refused.to_string();
@@ -123,7 +154,26 @@ mod tests {
         );
         UnixStream::connect(&path).await.unwrap();
         drop(first);
+        std::mem::forget(file);
         // What a dead process leaves is in nobody's way.
         drop(bind_socket(&path).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn only_its_own_file_is_taken_away_in_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("control.sock");
+        let (first, file) = bind_socket(&path).await.unwrap();
+        drop(file);
+        assert!(!path.exists());
+        drop(first);
+        // Somebody has removed it by hand, and started another on it.
+        let (_first, file) = bind_socket(&path).await.unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let (_second, theirs) = bind_socket(&path).await.unwrap();
+        drop(file);
+        UnixStream::connect(&path).await.unwrap();
+        drop(theirs);
+        assert!(!path.exists());
     }
 }

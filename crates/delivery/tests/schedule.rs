@@ -9,10 +9,8 @@ use std::time::Duration;
 
 use attempt::Reason;
 use delivery::decide::destination::{Admission, Cause, Health, Recovery};
-use mail_types::{
-    Arrival, BodyType, EnhancedStatus, Envelope, MessageClass, Notify, QueueId, Recipient,
-    RetrySchedule, ReversePath, Timestamp,
-};
+use mail_types::{EnhancedStatus, Envelope, QueueId, Recipient, RetrySchedule, Timestamp};
+use outbound_queue::conformance::envelope;
 use outbound_queue::{
     AttemptNote, Destination, Done, Edit, Filter, Finish, Incoming, Leased, MemoryStore,
     MessageState, Now, Outcome, Placement, QueueStore, Target,
@@ -113,30 +111,9 @@ impl<'a> World<'a> {
     }
 
     async fn receive(&mut self, (at, domain, notice): (u64, u8, bool)) {
-        let sender = match notice {
-            true => ReversePath::Null,
-            false => ReversePath::Mailbox("a@org.test".parse().unwrap()),
-        };
-        let envelope = Envelope {
-            reverse_path: sender,
-            recipients: vec![Recipient {
-                mailbox: format!("b@d{domain}.test").parse().unwrap(),
-                notify: Notify::Unspecified,
-                orcpt: None,
-            }],
-            body: BodyType::SevenBit,
-            smtputf8: false,
-            requiretls: false,
-            tls_required_no: false,
-            ret: None,
-            envid: None,
-            size: 1,
-            class: MessageClass::Mail,
-            arrival: Arrival {
-                at: self.now().wall,
-                ..Arrival::default()
-            },
-        };
+        let sender = if notice { "" } else { "a@org.test" };
+        let mut envelope = envelope(sender, &[&format!("b@d{domain}.test")]);
+        envelope.arrival.at = self.now().wall;
         let mut incoming = self.store.begin(None, self.now()).unwrap();
         let id = incoming.id();
         incoming.write(b"x").await.unwrap();

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use crate::{Mailbox, Timestamp};
 
-/// Everything about a message but its content.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Everything about a message but its content. The default is plain mail, from and to nobody yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Envelope {
     /// `MAIL FROM`.
     pub reverse_path: ReversePath,
@@ -33,9 +33,10 @@ pub struct Envelope {
 }
 
 /// The reverse-path (RFC 5321 section 3.6.2; `<>` as in section 4.5.5).
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ReversePath {
     /// `<>`: no error message is ever sent in answer.
+    #[default]
     Null,
     /// Where error messages go.
     Mailbox(Mailbox),

@@ -16,7 +16,8 @@ use attempt::{Reason, Side};
 use bytes::Bytes;
 use mail_types::{QueueId, Timestamp};
 
-use crate::samples::{ByDomain, envelope};
+use crate::samples::ByDomain;
+pub use crate::samples::envelope;
 use crate::{
     Addresses, Cursor, Done, Edit, Filter, Incoming, MessageState, NewMessage, Outcome, Placement,
     QueueError, QueueStore, RecipientState, SuspendedSides, Target, WantedSide,

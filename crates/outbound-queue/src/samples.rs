@@ -7,9 +7,7 @@
 use std::time::Duration;
 
 use attempt::Reason;
-use mail_types::{
-    Arrival, BodyType, Envelope, MessageClass, Notify, QueueId, Recipient, ReversePath, Timestamp,
-};
+use mail_types::{Arrival, Envelope, Notify, QueueId, Recipient, ReversePath, Timestamp};
 
 use crate::{
     AttemptNote, Body, Destination, Done, Finish, Incoming, Leased, Now, Outcome, Placement,
@@ -29,8 +27,11 @@ impl Placement for ByDomain {
     }
 }
 
-/// An envelope; the empty sender is the null reverse-path.
-pub(crate) fn envelope(sender: &str, recipients: &[&str]) -> Envelope {
+/// An envelope of plain mail; the empty sender is the null reverse-path.
+///
+/// # Panics
+/// If one of them is no address.
+pub fn envelope(sender: &str, recipients: &[&str]) -> Envelope {
     Envelope {
         reverse_path: if sender.is_empty() {
             ReversePath::Null
@@ -45,18 +46,11 @@ pub(crate) fn envelope(sender: &str, recipients: &[&str]) -> Envelope {
                 orcpt: None,
             })
             .collect(),
-        body: BodyType::SevenBit,
-        smtputf8: false,
-        requiretls: false,
-        tls_required_no: false,
-        ret: None,
-        envid: None,
-        size: 0,
-        class: MessageClass::Mail,
         arrival: Arrival {
             at: Timestamp::from_secs(10),
             ..Arrival::default()
         },
+        ..Envelope::default()
     }
 }
 
@@ -87,10 +81,7 @@ pub(crate) async fn put(
     assert_eq!(incoming.size(), body.len() as u64);
     let mut envelope = envelope(sender, recipients);
     envelope.size = incoming.size();
-    envelope.arrival = Arrival {
-        at: now.wall,
-        ..Arrival::default()
-    };
+    envelope.arrival.at = now.wall;
     let id = incoming.id();
     let committed = incoming.commit(envelope, claim, now).await.unwrap();
     assert_eq!(committed.id, id);

@@ -231,34 +231,19 @@ mod tests {
     use std::time::Duration;
 
     use attempt::{PolicyResult, PolicySource};
-    use mail_types::{Arrival, BodyType, Envelope, MessageClass, Notify, Recipient, ReversePath};
-    use outbound_queue::conformance::{LEASE_TIME, placement};
+    use mail_types::Envelope;
+    use outbound_queue::conformance::{self, LEASE_TIME, placement};
     use outbound_queue::{
         AttemptNote, Destination, Finish, Incoming, MemoryStore, Now, Outcome, QueueStore,
     };
 
     fn envelope(at: Timestamp, recipients: usize) -> Envelope {
-        let recipients = (0..recipients).map(|n| Recipient {
-            mailbox: format!("b{n}@d.test").parse().unwrap(),
-            notify: Notify::Unspecified,
-            orcpt: None,
-        });
-        Envelope {
-            reverse_path: ReversePath::Mailbox("a@org.test".parse().unwrap()),
-            recipients: recipients.collect(),
-            body: BodyType::SevenBit,
-            smtputf8: false,
-            requiretls: false,
-            tls_required_no: false,
-            ret: None,
-            envid: None,
-            size: 0,
-            class: MessageClass::Mail,
-            arrival: Arrival {
-                at,
-                ..Arrival::default()
-            },
-        }
+        let recipients = (0..recipients).map(|n| format!("b{n}@d.test"));
+        let recipients: Vec<String> = recipients.collect();
+        let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
+        let mut envelope = conformance::envelope("a@org.test", &recipients);
+        envelope.arrival.at = at;
+        envelope
     }
 
     #[tokio::test]

@@ -169,8 +169,8 @@ pub(crate) fn is_enforced(discovery: Option<&Discovery>, now: Timestamp) -> bool
 mod tests {
     use std::time::Duration;
 
-    use mail_types::{Arrival, BodyType, Mailbox, Notify, Recipient};
-    use mail_types::{RetrySchedule, ReversePath};
+    use mail_types::{Mailbox, RetrySchedule};
+    use outbound_queue::conformance::envelope;
 
     use super::*;
     use crate::decide::plan::Hosts;
@@ -239,26 +239,6 @@ mod tests {
         }
     }
 
-    fn envelope() -> Envelope {
-        Envelope {
-            reverse_path: ReversePath::Null,
-            recipients: vec![Recipient {
-                mailbox: "b@d.test".parse().unwrap(),
-                notify: Notify::Unspecified,
-                orcpt: None,
-            }],
-            envid: None,
-            ret: None,
-            body: BodyType::SevenBit,
-            smtputf8: false,
-            size: 10,
-            requiretls: false,
-            tls_required_no: false,
-            class: MessageClass::Mail,
-            arrival: Arrival::default(),
-        }
-    }
-
     #[test]
     fn c3_14_a_plan_without_tlsa_records_ends_with_the_rule() {
         let recipients = Host::Domain(d_test());
@@ -272,7 +252,13 @@ mod tests {
         ] {
             let (plan, settings) = (plan(unasked), settings(rule_until));
             let used = is_of_use(&plan, &recipients, &settings, NOW, MADE);
-            let judged = judge(&plan, &recipients, &envelope(), &settings, NOW.wall);
+            let judged = judge(
+                &plan,
+                &recipients,
+                &envelope("", &["b@d.test"]),
+                &settings,
+                NOW.wall,
+            );
             let goes = match judged {
                 Judgement::Known(_) => true,
                 Judgement::Wait { held_back, .. } => {

@@ -468,8 +468,7 @@ const BELIEVED_AFTER: Duration = Duration::from_secs(4 * 3600);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mail_types::{Arrival, BodyType, Envelope, MessageClass, Notify, Recipient, ReversePath};
-    use outbound_queue::conformance::{LEASE_TIME, placement};
+    use outbound_queue::conformance::{LEASE_TIME, envelope, placement};
     use outbound_queue::{Incoming, MemoryStore, Now, QueueStore};
 
     const NOW: Now = Now {
@@ -478,26 +477,8 @@ mod tests {
     };
 
     async fn fresh(store: &MemoryStore) -> Leased {
-        let envelope = Envelope {
-            reverse_path: ReversePath::Null,
-            recipients: vec![Recipient {
-                mailbox: "b@d.test".parse().unwrap(),
-                notify: Notify::Unspecified,
-                orcpt: None,
-            }],
-            body: BodyType::SevenBit,
-            smtputf8: false,
-            requiretls: false,
-            tls_required_no: false,
-            ret: None,
-            envid: None,
-            size: 0,
-            class: MessageClass::Mail,
-            arrival: Arrival {
-                at: NOW.wall,
-                ..Arrival::default()
-            },
-        };
+        let mut envelope = envelope("", &["b@d.test"]);
+        envelope.arrival.at = NOW.wall;
         let incoming = store.begin(None, NOW).unwrap();
         let committed = incoming.commit(envelope, true, NOW).await.unwrap();
         committed.leases.into_iter().next().unwrap()

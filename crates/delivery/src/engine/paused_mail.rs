@@ -166,10 +166,8 @@ async fn put_off<S: QueueStore>(
     enter(inner, settings, &entry).await;
 }
 
-/// When mail past its end comes up again, if it is still kept back then. Its lifetime does not end here
-/// (`queue.expire-held` looks for itself), so that there is nothing to do: each look is twice as far off as the one
-/// before, or whoever keeps mail for a year would write hundreds of records about each message. Where a destination is
-/// resumed and left alone soon after, what was not tried in between ends with the look.
+/// When mail past its end comes up again while it is kept back: there is nothing to do then, so that each look is twice as
+/// far off as the one before. One is needed where the destination is resumed, and left alone before all were tried.
 fn look_past_end(now: Timestamp, expires: Timestamp) -> Timestamp {
     now + now.since(expires).clamp(A_DAY, LAST_LOOK)
 }

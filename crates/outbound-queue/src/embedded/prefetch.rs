@@ -18,32 +18,24 @@ pub(super) struct Wanted {
     rows: Vec<QueueId>,
     /// Messages in memory whose content is not.
     bodies: Vec<(QueueId, Position)>,
-    /// Whether the content of the former is wanted, too.
-    with_content: bool,
 }
 
 /// A message's row as it was read.
 pub(super) type Row = (QueueId, Result<(Stored, Place), String>);
 
 impl Wanted {
-    /// With content only where somebody is going to send it: mail of a destination that is left alone is put off.
-    /// The few of it that are needed all the same are opened one by one.
-    pub(super) fn of(state: &State, keys: &[Key], with_content: bool) -> Self {
+    pub(super) fn of(state: &State, keys: &[Key]) -> Self {
         let (mut rows, mut bodies) = (Vec::new(), Vec::new());
         for (_, id) in keys {
             match state.core.hot.get(id) {
                 None => rows.push(*id),
-                Some(hot) if with_content && hot.body.is_none() => {
+                Some(hot) if hot.body.is_none() => {
                     bodies.extend(hot.place.as_ref().and_then(content).map(|at| (*id, at)));
                 }
                 Some(_) => {}
             }
         }
-        Self {
-            rows,
-            bodies,
-            with_content,
-        }
+        Self { rows, bodies }
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -51,20 +43,24 @@ impl Wanted {
     }
 
     /// Reads it. Blocks. Content that cannot be had this way, or for which there is no room, is
-    /// left out: whoever needs it opens it and learns why.
-    pub(super) fn read(self, shared: &Shared) -> (Vec<Row>, Vec<(QueueId, HeldBody)>) {
+    /// left out: whoever needs it opens it and learns why. So is all of it `without_content`.
+    pub(super) fn read(
+        self,
+        shared: &Shared,
+        without_content: bool,
+    ) -> (Vec<Row>, Vec<(QueueId, HeldBody)>) {
         let mut bodies = self.bodies;
         let rows: Vec<Row> = self
             .rows
             .into_iter()
             .map(|id| (id, shared.load(id)))
             .collect();
-        for (id, row) in rows.iter().filter(|_| self.with_content) {
+        for (id, row) in &rows {
             let place = row.as_ref().ok().and_then(|(_, place)| content(place));
             bodies.extend(place.map(|at| (*id, at)));
         }
         // Half of the room is left to mail that comes in.
-        let room = || shared.budget.used() < shared.options.body_memory / 2;
+        let room = || !without_content && shared.budget.used() < shared.options.body_memory / 2;
         let held = bodies
             .into_iter()
             .filter(|_| room())

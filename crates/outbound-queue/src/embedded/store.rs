@@ -126,22 +126,20 @@ impl QueueStore for EmbeddedStore {
         max: usize,
         now: Now,
     ) -> Result<Vec<Leased>, QueueError> {
-        let (keys, wanted, generation) = {
+        let (keys, wanted, generation, is_left_alone) = {
             let mut state = self.shared.lock();
             self.check_leasing(&state)?;
             let keys = state.core.due(destination, now, max);
-            let is_to_be_sent = state
-                .core
-                .schedule
-                .suspended(destination, now.wall)
-                .is_none();
-            let wanted = Wanted::of(&state, &keys, is_to_be_sent);
-            (keys, wanted, state.generation)
+            let wanted = Wanted::of(&state, &keys);
+            // What is left alone is put off; the few that are sent or returned all the same are opened one by one.
+            let suspended = state.core.schedule.suspended(destination, now.wall);
+            (keys, wanted, state.generation, suspended.is_some())
         };
         let (mut rows, mut bodies) = (Vec::new(), Vec::new());
         if !wanted.is_empty() {
             let shared = Arc::clone(&self.shared);
-            (rows, bodies) = operator::blocking(move || wanted.read(&shared)).await?;
+            (rows, bodies) =
+                operator::blocking(move || wanted.read(&shared, is_left_alone)).await?;
         }
         let mut state = self.shared.lock();
         let fresh = state.generation == generation;

@@ -66,6 +66,30 @@ testkit::net_test! {
         assert_eq!(mx.messages().len(), 1);
     }
 
+    async fn h1_30_a_resolver_that_finds_nothing_since_the_start_is_not_tested_with_mail() {
+        let net = Net::start().await;
+        net.zone.ttl(0).negative_ttl(Some(0));
+        let mx = net.plain_mx("d.test", "127.0.0.25").await;
+        let _ours = net.plain_mx("org.test", "127.0.0.26").await;
+        net.zone.fault_all(ZoneFault::NxDomain);
+        let relay = net.relay().await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        let typo = relay.send("a@org.test", &["b@d.tset"], MESSAGE).await;
+        for id in [&id, &typo] {
+            let event = deferred(&relay, id).await;
+            assert_eq!((event.text("reason"), event.text("dsn")), ("no-such-domain", "4.4.3"), "{event}");
+            assert!(event.text("detail").contains("do not find its top-level domain either"), "{event}");
+        }
+        net.zone.heal_all();
+        ok(&relay, &["queue", "retry", &id]).await;
+        relay.wait_for("delivery.sent", &id, SOON).await;
+        assert_eq!(mx.messages().len(), 1);
+        // They find something now, and what they do not find is returned.
+        ok(&relay, &["queue", "retry", &typo]).await;
+        let event = relay.wait_for("delivery.bounced", &typo, SOON).await;
+        assert_eq!(event.text("reason"), "no-such-domain", "{event}");
+    }
+
     async fn h1_30_h1_14_domains_that_were_there_are_not_believed_to_be_gone_at_once() {
         let net = Net::start().await;
         net.zone.ttl(0).negative_ttl(Some(0));

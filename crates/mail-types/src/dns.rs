@@ -171,4 +171,10 @@ impl DnsError {
     pub const fn is_definite(&self) -> bool {
         matches!(self, Self::NoSuchName { .. } | Self::NoRecords { .. })
     }
+
+    /// Whether DNSSEC vouches that there is no such name.
+    #[must_use]
+    pub fn is_proven_absence(&self) -> bool {
+        matches!(self, Self::NoSuchName { security, .. } if *security == Security::Secure)
+    }
 }

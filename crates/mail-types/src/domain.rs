@@ -69,6 +69,13 @@ impl Domain {
         self.0.contains('.')
     }
 
+    /// Its last label, a top-level domain; `None` if it is one itself.
+    #[must_use]
+    pub fn top_level(&self) -> Option<Self> {
+        let (_, top) = self.0.rsplit_once('.')?;
+        Some(Self(top.into()))
+    }
+
     /// This name below a prefix label, for instance `_mta-sts` (RFC 8461 section 3.1).
     ///
     /// # Errors

@@ -3,6 +3,8 @@
 //! A captive portal, a hijacked or a broken resolver may answer NXDOMAIN to everything. Believed, that
 //! would return all mail within minutes. Mail waits instead where
 //! - the domain was there lately: its end is believed when it is seen again four hours later;
+//! - its top-level domain does not exist either, and nothing else was found lately, as just after a start: its end is
+//!   believed as soon as something is found, or after four hours;
 //! - nearly all that was asked for lately is said not to exist, or several domains that were there lately
 //!   are gone at once: then no domain's absence is believed.
 
@@ -50,6 +52,33 @@ pub enum Disbelief {
     WasThere,
     /// It was first said when nearly nothing was to be found.
     WasDoubted,
+    /// It was first said by servers that had found nothing. They may have by now.
+    NothingFound,
+}
+
+impl Disbelief {
+    /// All there are.
+    pub const ALL: [Self; 3] = [Self::WasThere, Self::WasDoubted, Self::NothingFound];
+
+    /// What follows the answer of DNS where it is told.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::WasThere => {
+                " This is not believed yet: the domain was there within the last day. The mail is \
+                 returned if the answer stays the same for four hours."
+            }
+            Self::WasDoubted => {
+                " This is not believed yet: it was first said when nearly every domain was said not to exist. The \
+                 mail is returned if the answer stays the same for four hours."
+            }
+            Self::NothingFound => {
+                " This is not believed yet: our name servers do not find its top-level domain either, and have \
+                 found no other domain lately. The mail is returned once they do, or if the answer stays the same \
+                 for four hours."
+            }
+        }
+    }
 }
 
 /// Why no NXDOMAIN is believed now.
@@ -114,19 +143,23 @@ impl NxdomainGuard {
 
     /// The domain's mail was put off in doubt: what DNS says of it is not believed before it has said so for a
     /// while. Otherwise the next look, after the doubt was forgotten, would be the first of its kind.
-    pub fn put_in_doubt(&mut self, domain: &Domain, now: Duration) {
-        self.existed.put_in_doubt(domain, now);
+    pub fn put_in_doubt(&mut self, domain: &Domain, why: Disbelief, now: Duration) {
+        self.existed.put_in_doubt(domain, why, now);
+    }
+
+    /// Whether anything was found lately, or proven not to exist.
+    #[must_use]
+    pub fn finds_something(&self, now: Duration) -> bool {
+        let is_found = |answer: &Answer| !answer.absent && answer.at + WINDOW > now;
+        let latest = self.latest.iter().map(|(_, answer)| answer);
+        latest.chain(self.domains.values()).any(is_found)
     }
 
     /// Why it is not believed yet that the domain is gone.
     #[must_use]
     pub fn disbelief(&self, domain: &Domain, now: Duration) -> Option<Disbelief> {
         self.existed.still_to_wait(domain, now)?;
-        let seen = self.existed.get(domain, now)?;
-        Some(match seen.was_there {
-            true => Disbelief::WasThere,
-            false => Disbelief::WasDoubted,
-        })
+        Some(self.existed.get(domain, now)?.why)
     }
 
     fn forget(&mut self, now: Duration) {
@@ -166,7 +199,7 @@ struct Existed {
 struct Seen {
     /// When it was there last, or was first put in doubt; monotonic.
     at: Duration,
-    was_there: bool,
+    why: Disbelief,
     /// Since when it has been said not to exist.
     gone: Option<Duration>,
 }
@@ -177,7 +210,7 @@ impl Existed {
         let seen = match (existence, self.get(domain, now)) {
             (Existence::There, _) => Seen {
                 at: now,
-                was_there: true,
+                why: Disbelief::WasThere,
                 gone: None,
             },
             (Existence::Absent, Some(seen)) => Seen {
@@ -192,18 +225,21 @@ impl Existed {
             }
         };
         self.remember(domain, seen);
-        seen.was_there && self.still_to_wait(domain, now).is_some()
+        seen.why == Disbelief::WasThere && self.still_to_wait(domain, now).is_some()
     }
 
-    fn put_in_doubt(&mut self, domain: &Domain, now: Duration) {
-        if self.get(domain, now).is_none() {
-            let seen = Seen {
+    fn put_in_doubt(&mut self, domain: &Domain, why: Disbelief, now: Duration) {
+        let seen = match self.get(domain, now) {
+            None => Seen {
                 at: now,
-                was_there: false,
+                why,
                 gone: Some(now),
-            };
-            self.remember(domain, seen);
-        }
+            },
+            // Of a resolver that is doubted more than one find is wanted.
+            Some(seen) if seen.why == Disbelief::NothingFound => Seen { why, ..seen },
+            Some(_) => return,
+        };
+        self.remember(domain, seen);
     }
 
     fn remember(&mut self, domain: &Domain, seen: Seen) {
@@ -401,7 +437,7 @@ mod tests {
         let mut guard = NxdomainGuard::default();
         ask(&mut guard, 0..12, true, at(0));
         assert_eq!(guard.doubt(at(0)), doubt(12, 12, true));
-        guard.put_in_doubt(&domain(11), at(0));
+        guard.put_in_doubt(&domain(11), Disbelief::WasDoubted, at(0));
         assert_eq!(
             guard.disbelief(&domain(11), at(0)),
             Some(Disbelief::WasDoubted)
@@ -427,6 +463,37 @@ mod tests {
         assert_eq!(
             guard.disbelief(&domain(11), believed),
             Some(Disbelief::WasThere)
+        );
+    }
+
+    #[test]
+    fn h1_30_what_nobody_vouched_for_is_not_believed_for_a_while() {
+        let mut guard = NxdomainGuard::default();
+        assert!(!guard.finds_something(at(1)), "as after a start");
+        let (one, other) = (domain(0), domain(1));
+        for d in [&one, &other] {
+            guard.note(d, ABSENT, at(1));
+            guard.put_in_doubt(d, Disbelief::NothingFound, at(1));
+        }
+        assert!(!guard.finds_something(at(1)));
+        assert_eq!(guard.disbelief(&one, at(60)), Some(Disbelief::NothingFound));
+        // Doubted for more than that it stays so, whatever is found.
+        guard.put_in_doubt(&other, Disbelief::WasDoubted, at(60));
+        guard.put_in_doubt(&other, Disbelief::NothingFound, at(61));
+        guard.note(&domain(2), THERE, at(61));
+        assert!(guard.finds_something(at(61)) && !guard.finds_something(at(362)));
+        assert_eq!(guard.disbelief(&other, at(61)), Some(Disbelief::WasDoubted));
+        let believed = BELIEVED_AFTER + at(1);
+        for d in [&one, &other] {
+            guard.note(d, ABSENT, believed);
+            // The four hours do not begin anew.
+            guard.put_in_doubt(d, Disbelief::NothingFound, believed);
+            assert_eq!(guard.disbelief(d, believed), None);
+        }
+        guard.note(&one, Existence::ProvedAbsent, at(99_000));
+        assert!(
+            guard.finds_something(at(99_000)),
+            "who proves it tells the truth"
         );
     }
 }

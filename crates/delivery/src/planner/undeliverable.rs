@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use attempt::{Case, Reason};
-use mail_types::{EnhancedStatus, Host};
+use mail_types::{DnsError, Domain, EnhancedStatus, Host};
 use nxdomain_guard::{Disbelief, Doubt};
 use outbound_queue::QueueStore;
 
@@ -48,17 +48,16 @@ pub(crate) async fn undeliverable<S: QueueStore>(
     let failure = Failure::of_domain((reason, case), &domain, detail);
     let believed = || Verdict::Bounced(Arc::new(failure.clone()));
     let enforced = is_enforced(plan.discovery.as_ref(), now) || requirement.is_demanding();
-    let unprotected = || match disbelief(inner, lane, reason, secure) {
-        Some(Disbelief::WasThere) => not_believed(&failure, 3, GONE_LATELY),
-        Some(Disbelief::WasDoubted) => not_believed(&failure, 3, FIRST_IN_DOUBT),
+    let unprotected = async || match disbelief(inner, lane, reason, secure).await {
+        Some(disbelief) => not_believed(&failure, 3, disbelief.words()),
         None => believed(),
     };
     let Some(policy_domain) = plan.policy_domain.as_ref().filter(|_| enforced) else {
-        return unprotected();
+        return unprotected().await;
     };
     let look = inner.policies.fresh_look(policy_domain).await;
     if look.confirmed && !is_enforced(Some(&look.discovery), now) && !requirement.is_demanding() {
-        return unprotected();
+        return unprotected().await;
     }
     // What DNSSEC vouches for is nobody's forgery.
     if secure || lane.note_undeliverable(now) {
@@ -82,9 +81,9 @@ fn not_believed(failure: &Failure, detail: u16, why: &str) -> Verdict {
     }))
 }
 
-/// DNS says that a domain does not exist that was there lately, or said so first when it was doubted: a resolver
-/// may lie, or somebody may mend it.
-fn disbelief<S: QueueStore>(
+/// DNS says that a domain does not exist that was there lately, or said so first when it was doubted, or finds
+/// nothing at all: a resolver may lie, or somebody may mend it.
+async fn disbelief<S: QueueStore>(
     inner: &Inner<S>,
     lane: &Lane,
     reason: Reason,
@@ -96,21 +95,35 @@ fn disbelief<S: QueueStore>(
     if reason != Reason::NoSuchDomain || secure {
         return None;
     }
-    let now = inner.now().monotonic;
-    inner.nxdomain_guard.lock().disbelief(domain, now)
+    let (nothing, now) = (Disbelief::NothingFound, inner.now().monotonic);
+    let known = inner.nxdomain_guard.lock().disbelief(domain, now);
+    if known.is_some_and(|why| why != nothing) || finds_others(inner, domain).await {
+        return known.filter(|why| *why != nothing);
+    }
+    let mut guard = inner.nxdomain_guard.lock();
+    guard.put_in_doubt(domain, nothing, now);
+    guard.disbelief(domain, now)
+}
+
+/// Whether who says that a domain does not exist finds anything: its top-level domain, or another one lately. After
+/// a start nothing else is known of a resolver, and the first mail is not to be what it is tested with.
+async fn finds_others<S: QueueStore>(inner: &Inner<S>, domain: &Domain) -> bool {
+    let Some(top) = domain.top_level() else {
+        return true; // DNS was not asked for it.
+    };
+    match inner.resolver.mx(&top).await {
+        Ok(_) | Err(DnsError::NoRecords { .. }) => true,
+        Err(error) if error.is_proven_absence() => true,
+        Err(_) => (inner.nxdomain_guard.lock()).finds_something(inner.now().monotonic),
+    }
 }
 
 /// What DNS says, without what follows it as long as there are other attempts.
 pub(crate) fn without_disbelief(detail: &str) -> Option<&str> {
-    let disbelief = [NOT_BELIEVED, GONE_LATELY, FIRST_IN_DOUBT];
-    disbelief.iter().find_map(|why| detail.strip_suffix(why))
+    let words = Disbelief::ALL.map(Disbelief::words);
+    let mut all = words.iter().chain([&NOT_BELIEVED]);
+    all.find_map(|why| detail.strip_suffix(why))
 }
-
-const GONE_LATELY: &str = " This is not believed yet: the domain was there within the last day. The mail is \
-     returned if the answer stays the same for four hours.";
-
-const FIRST_IN_DOUBT: &str = " This is not believed yet: it was first said when nearly every domain was said not to exist. The \
-     mail is returned if the answer stays the same for four hours.";
 
 const NOT_BELIEVED: &str = " This is not believed yet: the domain's mail is protected, and DNS answers \
      can be forged. The mail is returned if the answer stays the same for four hours.";
@@ -131,7 +144,8 @@ fn doubted<S: QueueStore>(inner: &Inner<S>, lane: &Lane, doubt: Doubt) -> Verdic
     );
     if let Host::Domain(domain) = &lane.destination.host {
         let now = inner.now().monotonic;
-        inner.nxdomain_guard.lock().put_in_doubt(domain, now);
+        let doubt = Disbelief::WasDoubted;
+        inner.nxdomain_guard.lock().put_in_doubt(domain, doubt, now);
     }
     let domain = lane.destination.host.to_string();
     let failure = Failure::of_domain((Reason::DnsTemporary, Case::Usual), &domain, &specifics);

@@ -49,7 +49,9 @@ pub(super) const DNS_TEMPORARY: Entry = Entry {
          within the last day: that is what a hijacked or broken resolver says (events \
          `dns.mass-nxdomain-guard` and, when it is over, `dns.mass-nxdomain-over`). A single domain that was \
          there within the last day, or whose mail was put off in such a doubt, is believed to be gone when it \
-         is seen again after four hours; of such domains at least the last 5,000 are remembered.",
+         is seen again after four hours; of such domains at least the last 5,000 are remembered. Where the \
+         domain's top-level domain is said not to exist either and nothing else was found within five minutes, \
+         as may be after a start, the mail waits until something is found, or for four hours.",
         "To see it: `dig MX DOMAIN` at our resolver and at another one.",
     ],
 };

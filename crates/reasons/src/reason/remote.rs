@@ -56,7 +56,8 @@ pub(super) const NO_SUCH_DOMAIN: Entry = Entry {
          DNS can be forged: the mail waits until the same answer was seen over several hours. Where DNSSEC vouches \
          for the answer, it is believed.",
         "The same holds without a policy for a domain that was there within the last day, and for every domain \
-         while the resolver says of nearly all of them that they do not exist (see `dns-temporary`).",
+         while the resolver says of nearly all of them that they do not exist, or finds not even the \
+         top-level domain (see `dns-temporary`).",
     ],
 };
 

@@ -121,6 +121,8 @@ pub enum Action {
     Stall,
     /// Waits, then behaves.
     Delay(Duration),
+    /// Waits until no rule says so any more ([`FakeMx::behave`](super::FakeMx::behave)), then behaves.
+    Hold,
     /// At the end of a message: keeps it, but closes instead of answering 250.
     AcceptThenClose,
 }
@@ -149,6 +151,11 @@ impl Script {
         self.rules
             .iter_mut()
             .find_map(|rule| rule.apply(verb, line))
+    }
+
+    /// Whether some rule [holds](Action::Hold) what it is about.
+    pub(super) fn holds(&self) -> bool {
+        self.rules.iter().any(|rule| rule.action == Action::Hold)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -12,6 +13,9 @@ use super::script::{Action, Banner, StartTls};
 use super::wire::Wire;
 use super::{ReceivedMessage, SessionSeen, State, TlsSeen};
 use crate::board::Board;
+
+/// Longer than any test lasts.
+const HELD: Duration = Duration::from_secs(3600);
 
 pub(super) struct Session {
     id: usize,
@@ -175,6 +179,11 @@ impl Session {
         Ok(Some(match action {
             Action::Delay(time) => {
                 tokio::time::sleep(time).await;
+                return Ok(None);
+            }
+            Action::Hold => {
+                let let_go = |s: &State| (!s.script.holds()).then_some(());
+                let _ = self.board.wait(HELD, let_go).await;
                 return Ok(None);
             }
             Action::Close | Action::AcceptThenClose => Next::End,

@@ -4,6 +4,7 @@
 mod new_file;
 mod readable;
 mod server_user;
+mod unit;
 
 pub use new_file::cannot_create;
 pub use readable::{Fault, read_failed, readable};

@@ -1,7 +1,8 @@
 //! What the server's user could not read or write, asked by root, to whom nothing is closed.
 //!
-//! That user is the owner of the data directory, or, as long as there is none, the user whose home it
-//! is to be. Where a permission may come from elsewhere (ACLs, groups of a user who is not in the local
+//! That user is the one whom the unit `sealpost.service` names, if it is that which starts the server with
+//! this configuration; else the owner of the data directory, or, as long as there is none, the user
+//! whose home it is to be. What the unit hides or keeps from being written is told as well. Where a permission may come from elsewhere (ACLs, groups of a user who is not in the local
 //! files) nothing is said.
 
 use std::collections::BTreeSet;
@@ -12,9 +13,15 @@ use std::path::{Path, PathBuf};
 use rustix::fs::getxattr;
 use rustix::io::Errno;
 
+use crate::unit::Unit;
+
 /// Who the server runs as.
 #[derive(Debug)]
-pub struct ServerUser(User);
+pub struct ServerUser {
+    user: User,
+    /// If it is the unit that starts the server.
+    unit: Unit,
+}
 
 /// What that user may not do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,38 +33,44 @@ pub struct Trouble {
 }
 
 impl ServerUser {
-    /// Of the server with this data directory. `None` if it is not known, if it is root, or if another
+    /// Of the server with this data directory and configuration file. `None` if it is not known, if it is root, or if another
     /// user than root asks: whoever meets a closed file sees that without us.
     #[must_use]
-    pub fn of(data: &Path) -> Option<Self> {
+    pub fn of(data: &Path, config: Option<&Path>) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             return None;
         }
+        let installed = Unit::installed().unwrap_or_default();
         let text = |file: &str| fs::read_to_string(file).unwrap_or_default();
         let accounts = Accounts {
             passwd: text("/etc/passwd"),
             group: text("/etc/group"),
-            unit_groups: unit_groups(),
+            unit_groups: installed.groups(),
         };
-        accounts.owner(data, Disk.facts(data)).map(Self)
+        let serves = config.is_some_and(|file| installed.serves(file));
+        let unit = if serves { installed } else { Unit::default() };
+        accounts.server(data, Disk.facts(data), unit)
     }
 
     /// A file of the configuration; `own`: not even a group may read it.
     #[must_use]
     pub fn cannot_read(&self, file: &Path, own: bool) -> Option<Trouble> {
-        unreadable(file, own, &self.0, &Disk)
+        unseen(file, &self.unit, &self.user, &Disk)
+            .or_else(|| unreadable(file, own, &self.user, &Disk))
     }
 
     /// The data directory and what lies in it.
     #[must_use]
     pub fn cannot_write(&self, data: &Path) -> Option<Trouble> {
-        unwritable(data, &self.0, &Disk)
+        read_only(data, &self.unit, "/var/lib/sealpost")
+            .or_else(|| unwritable(data, &self.unit, &self.user, &Disk))
     }
 
     /// The log file.
     #[must_use]
     pub fn cannot_append(&self, log: &Path) -> Option<Trouble> {
-        refused_log(log, &self.0, &Disk)
+        read_only(log, &self.unit, "/var/log/sealpost")
+            .or_else(|| refused_log(log, &self.user, &Disk))
     }
 }
 
@@ -113,6 +126,48 @@ impl World for Disk {
     }
 }
 
+/// What the unit hides, whatever modes and owners say.
+fn unseen(file: &Path, unit: &Unit, user: &User, world: &impl World) -> Option<Trouble> {
+    let path = std::path::absolute(file).ok()?;
+    let target = world.target(&path);
+    let ways = [Some(&path), target.as_ref()];
+    let setting = ways.into_iter().flatten().find_map(|way| unit.hides(way))?;
+    Some(Trouble {
+        message: format!(
+            "the server does not see {}: {setting} of sealpost.service hides it",
+            path.display()
+        ),
+        remedy: copied(file, &user.group),
+    })
+}
+
+fn copied(file: &Path, group: &str) -> String {
+    format!(
+        "put a copy into /etc/sealpost: `install -m 0640 -g {group} {} /etc/sealpost/`",
+        file.display()
+    )
+}
+
+/// What the unit keeps from being written, whatever modes and owners say; `below`: where the server may.
+fn read_only(path: &Path, unit: &Unit, below: &str) -> Option<Trouble> {
+    let path = std::path::absolute(path).ok()?;
+    let shown = path.display();
+    let (setting, open) = match unit.hides(&path) {
+        Some(setting) => (setting, ""),
+        None if unit.is_read_only(&path) => (
+            "ProtectSystem=strict",
+            ", or open its directory with ReadWritePaths= in `systemctl edit sealpost`",
+        ),
+        None => return None,
+    };
+    Some(Trouble {
+        message: format!(
+            "the server may not write to {shown}: {setting} of sealpost.service keeps it from that"
+        ),
+        remedy: format!("name another below {below}{open}"),
+    })
+}
+
 fn unreadable(file: &Path, own: bool, user: &User, world: &impl World) -> Option<Trouble> {
     let path = std::path::absolute(file).ok()?;
     // systemd gives it to the service, whoever that runs as.
@@ -137,10 +192,7 @@ fn unreadable(file: &Path, own: bool, user: &User, world: &impl World) -> Option
 fn remedy(file: &Path, own: bool, at: &Path, facts: Facts, user: &User) -> String {
     let (name, group, shown) = (&user.name, &user.group, at.display());
     if HIDDEN.iter().any(|above| at.starts_with(above)) {
-        return format!(
-            "put a copy into /etc/sealpost: `install -m 0640 -g {group} {} /etc/sealpost/`",
-            file.display()
-        );
+        return copied(file, group);
     }
     let is_directory = facts.is(DIRECTORY);
     if own && !is_directory {
@@ -157,9 +209,14 @@ fn remedy(file: &Path, own: bool, at: &Path, facts: Facts, user: &User) -> Strin
 }
 
 /// That the data directory and what lies in it are the user's.
-fn unwritable(data: &Path, user: &User, world: &impl World) -> Option<Trouble> {
+fn unwritable(data: &Path, unit: &Unit, user: &User, world: &impl World) -> Option<Trouble> {
     let data = std::path::absolute(data).ok()?;
     world.facts(&data)?;
+    let state = unit.state(&data).and_then(|state| world.facts(&state));
+    if state.is_some_and(|state| state.uid != user.uid) {
+        // systemd gives it to the user when the service starts, with all that is in it.
+        return None;
+    }
     let (name, shown) = (&user.name, data.display());
     if let Some((at, facts)) = closed(&data, READ | WRITE | EXEC, user, world) {
         let message = format!(
@@ -167,14 +224,16 @@ fn unwritable(data: &Path, user: &User, world: &impl World) -> Option<Trouble> {
             at.display()
         );
         let remedy = match at == data {
-            true => format!("`chmod u+rwx {shown}`"),
+            true if facts.uid == user.uid => format!("`chmod u+rwx {shown}`"),
+            true => format!("`chown -R {name} {shown}`"),
             false => format!("`chmod o+x {}`, or another server.data-dir", at.display()),
         };
         return Some(Trouble { message, remedy });
     }
     let foreign = |path: &PathBuf| {
-        if path.ends_with("lost+found") {
-            // Of a file system that is mounted there.
+        // What else lies there is nobody's business: `lost+found`, or what root keeps beside.
+        let name = path.file_name().and_then(|name| name.to_str());
+        if !name.is_some_and(|name| OURS.contains(&name)) {
             return None;
         }
         let facts = world.facts(path)?;
@@ -278,6 +337,45 @@ struct Accounts {
 }
 
 impl Accounts {
+    fn server(&self, data: &Path, found: Option<Facts>, unit: Unit) -> Option<ServerUser> {
+        let uid = unit.user().map(|name| self.uid(name));
+        let user = match uid {
+            // Whose the directory is decides nothing then: it may have been made by root.
+            Some(Some(uid)) => {
+                let gid = found.filter(|facts| facts.uid == uid).map(|f| f.gid);
+                let owner = Facts {
+                    uid,
+                    gid: gid.or_else(|| self.first_group(uid))?,
+                    mode: 0,
+                    acl: false,
+                };
+                self.owner(data, Some(owner))?
+            }
+            // A user whom systemd makes, or a directory service knows.
+            Some(None) => return None,
+            None => self.owner(data, found)?,
+        };
+        Some(ServerUser { user, unit })
+    }
+
+    fn field(&self, n: usize, is: &str, wanted: usize) -> Option<u32> {
+        let mut lines = self
+            .passwd
+            .lines()
+            .map(|l| l.split(':').collect::<Vec<_>>());
+        let line = lines.find(|fields| fields.get(n).is_some_and(|field| *field == is))?;
+        line.get(wanted)?.parse().ok()
+    }
+
+    fn uid(&self, name: &str) -> Option<u32> {
+        let number = name.parse().ok();
+        number.or_else(|| self.field(0, name, 2))
+    }
+
+    fn first_group(&self, uid: u32) -> Option<u32> {
+        self.field(2, &uid.to_string(), 3)
+    }
+
     fn owner(&self, data: &Path, found: Option<Facts>) -> Option<User> {
         let line = self
             .passwd
@@ -332,31 +430,6 @@ impl Accounts {
     }
 }
 
-/// `Group=` and `SupplementaryGroups=` of the unit and its drop-ins.
-fn unit_groups() -> Vec<String> {
-    let mut names = Vec::new();
-    for directory in UNITS {
-        let unit = Path::new(directory).join("sealpost.service");
-        let more = Disk.entries(&Path::new(directory).join("sealpost.service.d"));
-        for file in std::iter::once(unit).chain(more) {
-            names.extend(groups_in(&fs::read_to_string(file).unwrap_or_default()));
-        }
-    }
-    names
-}
-
-fn groups_in(unit: &str) -> Vec<String> {
-    let values = unit.lines().filter_map(|line| {
-        let line = line.trim();
-        line.strip_prefix("Group=")
-            .or_else(|| line.strip_prefix("SupplementaryGroups="))
-    });
-    values
-        .flat_map(str::split_whitespace)
-        .map(str::to_owned)
-        .collect()
-}
-
 const READ: u32 = 4;
 const WRITE: u32 = 2;
 const EXEC: u32 = 1;
@@ -366,11 +439,16 @@ const DIRECTORY: u32 = 0o040_000;
 const REGULAR: u32 = 0o100_000;
 /// `ProtectHome=yes` of the unit.
 const HIDDEN: [&str; 2] = ["/home", "/root"];
-const UNITS: [&str; 4] = [
-    "/etc/systemd/system",
-    "/run/systemd/system",
-    "/usr/lib/systemd/system",
-    "/lib/systemd/system",
+/// What the server keeps in the data directory.
+const OURS: [&str; 8] = [
+    "LOCK",
+    "auth-secret",
+    "clock",
+    "clock.new",
+    "delivery",
+    "dnssec-works",
+    "policies",
+    "queue",
 ];
 
 #[cfg(test)]

@@ -163,11 +163,14 @@ fn what_another_user_has_left_in_the_data_directory_is_told() {
             .with("/data", DIRECTORY | 0o700, 990, 991)
             .with("/data/queue", DIRECTORY | 0o700, 990, 991)
     };
-    assert!(unwritable(data, &user(), &good()).is_none());
-    let mounted = good().with("/data/lost+found", DIRECTORY | 0o700, 0, 0);
-    assert!(unwritable(data, &user(), &mounted).is_none());
-    assert!(unwritable(data, &user(), &Fake::default()).is_none());
-    let said = |world: Fake| said(unwritable(data, &user(), &world).unwrap());
+    assert!(unwritable(data, &Unit::default(), &user(), &good()).is_none());
+    // What root keeps beside, and what a file system brings, is not the server's.
+    let mounted = good()
+        .with("/data/lost+found", DIRECTORY | 0o700, 0, 0)
+        .with("/data/backup.tar", REGULAR | 0o600, 0, 0);
+    assert!(unwritable(data, &Unit::default(), &user(), &mounted).is_none());
+    assert!(unwritable(data, &Unit::default(), &user(), &Fake::default()).is_none());
+    let said = |world: Fake| said(unwritable(data, &Unit::default(), &user(), &world).unwrap());
     let foreign = said(good().with("/data/policies", DIRECTORY | 0o700, 0, 0));
     assert!(foreign.contains("/data/policies (mode 0700, owner root"));
     assert!(foreign.ends_with("`chown -R sealpost /data`"), "{foreign}");
@@ -175,8 +178,52 @@ fn what_another_user_has_left_in_the_data_directory_is_told() {
     assert!(shut.ends_with("`chmod u+rwx /data`"), "{shut}");
 }
 
+fn unit(text: &str) -> Unit {
+    Unit::of([text.to_owned()])
+}
+
 #[test]
-fn groups_of_a_unit_are_read() {
-    let unit = "[Service]\nUser=sealpost\nGroup=a\n SupplementaryGroups=b c\n";
-    assert_eq!(groups_in(unit), ["a", "b", "c"]);
+fn who_serves_is_said_by_the_unit_also_where_root_has_made_the_directory() {
+    let roots = Facts {
+        uid: 0,
+        gid: 0,
+        mode: DIRECTORY | 0o755,
+        acl: false,
+    };
+    let data = Path::new("/srv/mail");
+    let served = |text: &str| accounts(&[]).server(data, Some(roots), unit(text));
+    let server = served("User=sealpost").unwrap();
+    assert_eq!(
+        (server.user.name.as_str(), server.user.uid),
+        ("sealpost", 990)
+    );
+    let world = Fake::default().with("/srv/mail", DIRECTORY | 0o755, 0, 0);
+    let said = said(unwritable(data, &server.unit, &server.user, &world).unwrap());
+    assert!(said.ends_with("`chown -R sealpost /srv/mail`"), "{said}");
+    for text in ["", "User=root", "User=somebody"] {
+        assert!(served(text).is_none(), "{text}");
+    }
+    // Below /var/lib systemd gives it to the user.
+    let data = Path::new("/var/lib/sealpost");
+    let made = Fake::default().with("/var/lib/sealpost", DIRECTORY | 0o755, 0, 0);
+    let state = unit("User=sealpost\nStateDirectory=sealpost");
+    assert!(unwritable(data, &state, &user(), &made).is_none());
+    assert!(unwritable(data, &Unit::default(), &user(), &made).is_some());
+}
+
+#[test]
+fn what_the_unit_hides_is_told_whatever_the_modes_say() {
+    let world = Fake::default()
+        .with("/home/ann/k", REGULAR | 0o644, 0, 0)
+        .link("/etc/sealpost/k", "/home/ann/k");
+    let hiding = unit("ProtectHome=yes\nProtectSystem=strict\nLogsDirectory=sealpost");
+    for path in ["/home/ann/k", "/etc/sealpost/k"] {
+        let told = said(unseen(Path::new(path), &hiding, &user(), &world).unwrap());
+        let begins = format!("the server does not see {path}: ProtectHome= of sealpost.service");
+        assert!(told.starts_with(&begins), "{told}");
+        assert!(unseen(Path::new(path), &Unit::default(), &user(), &world).is_none());
+    }
+    let log = said(read_only(Path::new("/srv/events"), &hiding, "/var/log/sealpost").unwrap());
+    assert!(log.contains("ProtectSystem=strict"), "{log}");
+    assert!(read_only(Path::new("/var/log/sealpost/events"), &hiding, "").is_none());
 }

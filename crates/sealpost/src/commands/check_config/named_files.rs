@@ -8,7 +8,7 @@ use settings::{KeyPair, Place, Problem, Settings, Severity};
 /// What the server's user could not read or write, asked by root, to whom nothing is closed.
 pub(super) fn closed(settings: &Settings) -> Vec<Problem> {
     let data = &settings.server.data_dir;
-    let Some(user) = ServerUser::of(data) else {
+    let Some(user) = ServerUser::of(data, settings.file.as_deref()) else {
         return Vec::new();
     };
     let files = named(settings).into_iter();

@@ -14,8 +14,8 @@ use crate::problem::Problem;
 use crate::routes::{Route, Routes};
 use crate::{
     CertificateView, LastReloadView, ListenerView, LogLossView, LookupView, ProblemDetails,
-    ReloadResult, TraceView, actions, clock, explain, local_rules, paused, policies, queue, status,
-    traces,
+    RecentView, ReloadResult, TraceView, actions, clock, explain, local_rules, paused, policies,
+    queue, status, traces,
 };
 
 /// What the API acts on. Cloning shares.
@@ -63,6 +63,9 @@ pub trait Daemon: Send + Sync {
 
     /// Recipients sent, deferred and bounced since the start.
     fn counts(&self) -> (u64, u64, u64);
+
+    /// What became of recipients in the last minutes, once that is known.
+    fn recently(&self) -> Option<RecentView>;
 
     /// What keeps us from accepting or delivering; empty if nothing.
     fn problems(&self) -> Vec<String>;

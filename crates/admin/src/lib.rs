@@ -32,12 +32,12 @@ pub use api_types::{
     ConfigChange, DestinationSummary, ExemptRequest, ExemptionView, Explanation, Filter,
     LastReloadView, ListenerView, LogLossView, LookupView, Page, PauseRequest, PauseResult,
     PausedView, PinRequest, PinView, PolicyDetail, PolicyView, ProblemDetails, QueueAction,
-    QueueDetail, QueueItem, QueueSummary, ReasonSummary, RecipientView, ReloadResult, Section,
-    StatusView, TestingFailureView, TraceRequest, TraceView, TranscriptView,
+    QueueDetail, QueueItem, QueueSummary, ReasonSummary, RecentView, RecipientView, ReloadResult,
+    Role, Section, StatusView, TestingFailureView, TraceRequest, TraceView, TranscriptView,
 };
 pub use control::{Audit, Control, Daemon, control_routes, control_table};
 pub use health::{Readiness, Ready, public_router, readiness_answer};
 pub use openapi::{api_document, refusals_as_problems};
-pub use operator::{Operator, Role};
+pub use operator::Operator;
 pub use problem::{Problem, ProblemKind, quoted};
 pub use routes::{Route, Routes};

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::Role;
+
 /// Who sent a request. Whatever serves the router puts one into each request's extensions; without it
 /// nothing is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,16 +23,6 @@ pub enum Operator {
         /// Where from: the other end of the connection, which may be a proxy.
         address: IpAddr,
     },
-}
-
-/// What a token is good for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Sees everything, decides nothing.
-    Read,
-    /// May do everything.
-    Admin,
 }
 
 impl Operator {

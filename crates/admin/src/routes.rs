@@ -9,7 +9,8 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 
-use crate::operator::{Operator, Role};
+use crate::Role;
+use crate::operator::Operator;
 use crate::problem::{Problem, ProblemKind};
 
 /// Routes with the query parameters that each of them knows. Any other parameter is an error: a

@@ -41,6 +41,7 @@ pub(crate) async fn status<S: QueueStore>(State(control): State<Control<S>>) -> 
         delivered,
         deferred,
         bounced,
+        recently: control.daemon.recently(),
         connections: control.delivery.active() as u64,
         waiting_for_hosts: control.delivery.aside() as u64,
         policies_by_mode: vec![

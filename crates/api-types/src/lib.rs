@@ -10,6 +10,6 @@ pub use types::{
     ConfigChange, DestinationSummary, ExemptRequest, ExemptionView, Explanation, Filter,
     LastReloadView, ListenerView, LogLossView, LookupView, Page, PauseRequest, PauseResult,
     PausedView, PinRequest, PinView, PolicyDetail, PolicyView, ProblemDetails, QueueAction,
-    QueueDetail, QueueItem, QueueSummary, ReasonSummary, RecipientView, ReloadResult, Section,
-    StatusView, TestingFailureView, TraceRequest, TraceView, TranscriptView,
+    QueueDetail, QueueItem, QueueSummary, ReasonSummary, RecentView, RecipientView, ReloadResult,
+    Role, Section, StatusView, TestingFailureView, TraceRequest, TraceView, TranscriptView,
 };

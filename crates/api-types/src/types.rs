@@ -9,7 +9,7 @@ mod process;
 pub use attempt::{AttemptView, TranscriptView};
 pub use process::{
     CertificateView, ConfigChange, LastReloadView, ListenerView, LogLossView, LookupView,
-    ReloadResult, TraceRequest, TraceView,
+    RecentView, ReloadResult, Role, TraceRequest, TraceView,
 };
 
 /// A page of a list: `GET /v1/queue`, `GET /v1/policies`.
@@ -516,6 +516,9 @@ pub struct StatusView {
     pub deferred: u64,
     /// Recipients bounced since the start.
     pub bounced: u64,
+    /// What became of recipients in the last minutes; `null` for the first two after the start.
+    #[serde(default)]
+    pub recently: Option<RecentView>,
     /// Outbound connections open now.
     pub connections: u64,
     /// Deliveries that wait for a place at a host that has as many sessions as it may.

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use admin::Problem;
+use admin::{Problem, RecentView};
 use attempt::Reason;
 use axum::extract::{RawQuery, State};
 use axum::response::Json;
+use mail_types::Timestamp;
 use outbound_queue::{Keyed, QueueStore};
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -63,6 +64,23 @@ impl History {
             ring.pop_front();
         }
         ring.push_back(sample);
+    }
+
+    /// What became of recipients between the samples of the last minutes; none before there are two.
+    #[must_use]
+    pub fn recently(&self) -> Option<RecentView> {
+        let ring = self.0.lock();
+        let last = ring.back()?;
+        let first = ring.get(ring.len().saturating_sub(RECENT))?;
+        let seconds = last.at.checked_sub(first.at).filter(|s| *s > 0)?;
+        let since = |k: usize| last.outcomes[k].saturating_sub(first.outcomes[k]);
+        Some(RecentView {
+            delivered: since(0),
+            deferred: since(1),
+            bounced: since(2),
+            seconds,
+            until: Timestamp::from_secs(last.at).rfc3339(),
+        })
     }
 
     /// The last `minutes` in columns.
@@ -161,6 +179,8 @@ pub(crate) async fn show<S: QueueStore>(
 
 /// A day.
 const SAMPLES: usize = 1440;
+/// Samples for what was lately.
+const RECENT: usize = 5;
 const EVERY: Duration = Duration::from_secs(60);
 const STATES: [&str; 4] = ["active", "queued", "deferred", "held"];
 const OUTCOMES: [&str; 3] = ["delivered", "deferred", "bounced"];
@@ -200,6 +220,21 @@ mod tests {
             (vec![240], &[20][..])
         );
         assert!(!last.reasons.contains_key("timeout"));
+    }
+
+    #[test]
+    fn what_was_lately_is_a_difference_over_five_samples_at_most() {
+        let history = History::default();
+        assert_eq!(history.recently(), None);
+        history.push(sample(1, &[]));
+        assert_eq!(history.recently(), None);
+        for n in 2..=8 {
+            history.push(sample(n, &[]));
+        }
+        let recent = history.recently().unwrap();
+        let counts = (recent.delivered, recent.deferred, recent.bounced);
+        assert_eq!((counts, recent.seconds), ((40, 4, 0), 240));
+        assert_eq!(recent.until, "1970-01-01T00:08:00.000Z");
     }
 
     #[test]

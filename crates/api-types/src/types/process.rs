@@ -109,3 +109,28 @@ pub struct LogLossView {
     /// Why.
     pub cause: String,
 }
+
+/// What became of recipients lately, in [`StatusView`](super::StatusView).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RecentView {
+    /// Recipients delivered.
+    pub delivered: u64,
+    /// Attempts that ended in a deferral.
+    pub deferred: u64,
+    /// Recipients bounced.
+    pub bounced: u64,
+    /// In how many seconds.
+    pub seconds: u64,
+    /// Until when; what came since is not in it.
+    pub until: String,
+}
+
+/// What a token is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Sees everything, decides nothing.
+    Read,
+    /// May do everything.
+    Admin,
+}

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use admin::{
-    CertificateView, ClockView, Explanation, LogLossView, LookupView, PauseRequest, ReloadResult,
-    Section, StatusView,
+    CertificateView, ClockView, Explanation, LogLossView, LookupView, PauseRequest, RecentView,
+    ReloadResult, Section, StatusView,
 };
 use mail_types::Timestamp;
 use serde_json::Value;
@@ -78,10 +78,8 @@ pub(super) async fn status(
         status.delivered, status.deferred, status.bounced
     );
     out.field("deliveries", Some(&attempts))?;
-    let history = client
-        .get("/v1/history", &[("minutes", "5".to_owned())])
-        .await?;
-    out.field("recently", recently(&history).as_deref())?;
+    let recently = status.recently.as_ref().and_then(recently);
+    out.field("recently", recently.as_deref())?;
     let aside = "wait for a place at their hosts".to_owned();
     let aside = by_name(&[(aside, status.waiting_for_hosts)]);
     out.field(
@@ -178,17 +176,11 @@ fn listeners(status: &StatusView, out: &mut Output) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Recipients delivered, from the samples of the last minutes; none before there are two.
-fn recently(history: &Value) -> Option<String> {
-    let at = history["at"].as_array()?;
-    let seconds = at.last()?.as_u64()?.checked_sub(at.first()?.as_u64()?)?;
+/// Recipients delivered in the last minutes.
+fn recently(recent: &RecentView) -> Option<String> {
     // To the nearest: a sample comes a second late now and then.
-    let minutes = (seconds + 30) / 60;
-    // What the first sample counts was before it.
-    let counts = history["outcomes"]["delivered"].as_array()?.iter().skip(1);
-    let delivered: u64 = counts.filter_map(Value::as_u64).sum();
-    // What has been delivered since the last sample is not in it.
-    let until = time(&Timestamp::from_secs(at.last()?.as_u64()?).rfc3339());
+    let minutes = (recent.seconds + 30) / 60;
+    let (delivered, until) = (recent.delivered, time(&recent.until));
     (minutes > 0).then(|| format!("{delivered} delivered in the {minutes} min until {until}"))
 }
 
@@ -563,26 +555,31 @@ mod tests {
     }
 
     #[test]
-    fn what_was_delivered_lately_is_a_sum_and_not_rounded_up() {
-        let said = |at: &[u64], delivered: &[u64]| {
-            let outcomes = serde_json::json!({ "delivered": delivered });
-            recently(&serde_json::json!({ "at": at, "outcomes": outcomes }))
+    fn what_was_delivered_lately_is_told_with_minutes_to_the_nearest() {
+        let said = |seconds: u64, delivered: u64| {
+            recently(&RecentView {
+                delivered,
+                deferred: 0,
+                bounced: 0,
+                seconds,
+                until: "1970-01-01T00:04:01.000Z".to_owned(),
+            })
         };
         // And until when it was counted.
+        let until = "until 1970-01-01T00:04:01Z";
         assert_eq!(
-            said(&[0, 60, 121, 181, 241], &[9, 0, 1, 0, 0]).unwrap(),
-            "1 delivered in the 4 min until 1970-01-01T00:04:01Z"
+            said(241, 1).unwrap(),
+            format!("1 delivered in the 4 min {until}")
         );
         assert_eq!(
-            said(&[0, 239], &[9, 1]).unwrap(),
-            "1 delivered in the 4 min until 1970-01-01T00:03:59Z"
+            said(239, 1).unwrap(),
+            format!("1 delivered in the 4 min {until}")
         );
         assert_eq!(
-            said(&[0, 60], &[9, 70]).unwrap(),
-            "70 delivered in the 1 min until 1970-01-01T00:01:00Z"
+            said(60, 70).unwrap(),
+            format!("70 delivered in the 1 min {until}")
         );
-        assert_eq!(said(&[0], &[9]), None);
-        assert_eq!(said(&[], &[]), None);
+        assert_eq!(said(29, 1), None);
     }
 
     #[test]

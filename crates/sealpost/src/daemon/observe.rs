@@ -48,6 +48,8 @@ pub(crate) struct Counts {
     pub(crate) clients: AtomicU64,
     /// NXDOMAIN is not believed now.
     pub(crate) dns_doubted: AtomicBool,
+    /// The last day.
+    pub(crate) history: Arc<web::History>,
     /// What came of the last reload.
     pub(crate) reload: parking_lot::Mutex<admin::LastReloadView>,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use admin::{
     Audit, CertificateView, Daemon, LastReloadView, ListenerView, LogLossView, LookupView,
-    Operator, Readiness, Ready, ReloadResult, TraceView,
+    Operator, Readiness, Ready, RecentView, ReloadResult, TraceView,
 };
 use attempt::{Level, Removed, RemovedBecause};
 use mail_types::{QueueId, Timestamp};
@@ -277,6 +277,10 @@ impl<S: QueueStore> Daemon for Process<S> {
         let mut last = self.observer.counts.reload.lock().clone();
         self.reloading.running.under_way.show(&mut last);
         last
+    }
+
+    fn recently(&self) -> Option<RecentView> {
+        self.observer.counts.history.recently()
     }
 
     fn free_bytes(&self) -> u64 {

@@ -352,7 +352,7 @@ impl Running {
                 clock: Arc::clone(&self.clock),
                 daemon: Arc::clone(&self.process) as _,
             },
-            history: Arc::default(),
+            history: Arc::clone(&self.process.observer.counts.history),
             feed: Arc::clone(&self.feed),
             checker: Arc::new(Checker::new(Arc::new(make))),
         })

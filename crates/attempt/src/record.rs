@@ -64,7 +64,7 @@ pub struct Record<'a> {
     pub weakened_by: Option<Weakened>,
     /// The TLS session; `None` without TLS.
     pub tls: Option<&'a TlsSession>,
-    /// Counts from 1.
+    /// Counts from 1; where none was made, how many there were.
     pub attempt: u32,
     /// When the next attempt comes; `None` if none does.
     pub next_attempt: Option<Timestamp>,

@@ -22,7 +22,7 @@ pub(super) struct Case {
     pub(super) policies: &'static [&'static str],
     /// Whether one of the demands was not met.
     pub(super) policy_failed: bool,
-    pub(super) attempt: u64,
+    pub(super) attempt: Option<u64>,
 }
 
 impl Case {
@@ -55,7 +55,7 @@ const fn waits(reason: &'static str, dsn: &'static str, side: &'static str) -> C
         reply: false,
         policies: &[],
         policy_failed: false,
-        attempt: 1,
+        attempt: Some(1),
     }
 }
 
@@ -281,7 +281,7 @@ pub(super) const CASES: &[Case] = &[
         says: &["cannot be read here"],
         tls: true,
         domain_says: &["local"],
-        attempt: 2,
+        attempt: Some(2),
         ..waits("local", "4.3.0", "us")
     },
     Case {
@@ -289,7 +289,7 @@ pub(super) const CASES: &[Case] = &[
         domain_says: &["suspended for another"],
         reached: false,
         // None was made.
-        attempt: 0,
+        attempt: None,
         ..waits("destination-suspended", "4.4.1", "wait")
     },
 ];

@@ -60,7 +60,8 @@ impl LogEvent for Record<'_> {
         }
         f.add("weakened_by", &self.weakened_by)
             .add("tls", &self.tls)
-            .add("attempt", &self.attempt)
+            // Counts from 1.
+            .add("attempt", &Some(self.attempt).filter(|number| *number > 0))
             .time_option("next_attempt", self.next_attempt)
             .time_option("gives_up", self.gives_up)
             .seconds("delay", self.delay)
@@ -195,7 +196,10 @@ impl Record<'_> {
 
     /// What a failure is looked into with, in the words of the Postfix format.
     fn text_extras(&self, line: &mut TextLine<'_>) {
-        line.push(format_args!("  dsn={} attempt={}", self.dsn, self.attempt));
+        line.push(format_args!("  dsn={}", self.dsn));
+        if self.attempt > 0 {
+            line.push(format_args!(" attempt={}", self.attempt));
+        }
         for (i, p) in self.policies.iter().enumerate() {
             let start = if i == 0 { " policy=" } else { "," };
             line.push(format_args!(
@@ -302,7 +306,9 @@ impl Record<'_> {
                 line.push(format_args!(",+{}", self.tried.len() - MAX_TRIED));
             }
         }
-        line.push(format_args!(" attempt={}", self.attempt));
+        if self.attempt > 0 {
+            line.push(format_args!(" attempt={}", self.attempt));
+        }
         if let Some(next) = self.next_attempt {
             line.push(format_args!(" next-attempt={next}"));
         }

@@ -17,7 +17,7 @@ use attempt::{
 use dsn::Action;
 use mail_types::{EnhancedStatus, Recipient, Timestamp};
 use outbound_queue::{
-    AttemptNote, Done, Finish, Leased, NewMessage, Now, Outcome, QueueError, QueueStore,
+    AttemptNote, Done, Effort, Finish, Leased, NewMessage, Now, Outcome, QueueError, QueueStore,
 };
 use parking_lot::Mutex;
 
@@ -179,8 +179,11 @@ impl<S: QueueStore> Books<'_, S> {
             notes,
             told,
             warned,
-            put_off: matches!(entry.pace, Pace::PutOff(_) | Pace::Paused { .. }),
-            looked: matches!(entry.pace, Pace::Looked(_)),
+            effort: match entry.pace {
+                Pace::PutOff(_) | Pace::Paused { .. } => Effort::PutOff,
+                Pace::Looked(_) => Effort::Look,
+                Pace::Attempted => Effort::Attempt,
+            },
             messages,
         };
         let finished = self.queue.finish(finish, entry.now);

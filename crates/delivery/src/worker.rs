@@ -266,7 +266,7 @@ async fn try_once<S: QueueStore>(
     if !still_ours(inner, lane, &settings, leased, now).await {
         return;
     }
-    let began = now.wall;
+    let asked = now;
     let domain = lane.destination.host.to_string();
     if let Some((found, pace)) = without_a_host(inner, &settings, leased, now) {
         let entry = Entry {
@@ -274,13 +274,13 @@ async fn try_once<S: QueueStore>(
             found: &found,
             requirement: None,
             domain: &domain,
-            began,
+            began: asked.wall,
             now: inner.now(),
             pace,
         };
         return enter(inner, &settings, &entry).await;
     }
-    let (mut steps, asked) = (inner.observer.times_attempts().then(Box::default), now);
+    let mut steps = inner.observer.times_attempts().then(Box::default);
     let made = plan_of(
         inner,
         lane,
@@ -336,7 +336,7 @@ async fn try_once<S: QueueStore>(
         found: &found,
         requirement: requirement.as_ref(),
         domain: &domain,
-        began,
+        began: asked.wall,
         now: inner.now(),
         pace: Pace::Attempted,
     };

@@ -12,7 +12,7 @@ use delivery::decide::destination::{Admission, Cause, Health, Recovery};
 use mail_types::{EnhancedStatus, Envelope, QueueId, Recipient, RetrySchedule, Timestamp};
 use outbound_queue::conformance::envelope;
 use outbound_queue::{
-    AttemptNote, Destination, Done, Edit, Filter, Finish, Incoming, Leased, MemoryStore,
+    AttemptNote, Destination, Done, Edit, Effort, Filter, Finish, Incoming, Leased, MemoryStore,
     MessageState, Now, Outcome, Placement, QueueStore, Target,
 };
 use proptest::prelude::*;
@@ -204,7 +204,7 @@ impl<'a> World<'a> {
         let attempt = leased.recipients[0].attempts + 1;
         let unit = self.roll();
         let next = self.retry.next(attempt, now.wall, leased.expires, unit);
-        self.defer(leased, next, Reason::Connect, false);
+        self.defer(leased, next, Reason::Connect, Effort::Attempt);
     }
 
     async fn put_off(&mut self, key: &Destination, until: Duration) {
@@ -232,10 +232,10 @@ impl<'a> World<'a> {
         let duty = self
             .retry
             .next_duty(now.wall, arrival, leased.expires, warned);
-        self.defer(leased, duty, Reason::DestinationSuspended, true);
+        self.defer(leased, duty, Reason::DestinationSuspended, Effort::PutOff);
     }
 
-    fn defer(&self, leased: &Leased, next_attempt: Timestamp, reason: Reason, put_off: bool) {
+    fn defer(&self, leased: &Leased, next_attempt: Timestamp, reason: Reason, effort: Effort) {
         assert!(next_attempt > self.now().wall, "due in the past");
         assert!(next_attempt <= leased.expires, "due after its end");
         let note = AttemptNote {
@@ -257,8 +257,7 @@ impl<'a> World<'a> {
             notes: vec![note],
             told: Vec::new(),
             warned: if late { vec![0] } else { Vec::new() },
-            put_off,
-            looked: false,
+            effort,
             messages: Vec::new(),
         };
         drop(self.store.finish(finish, self.now()).unwrap());
@@ -276,8 +275,7 @@ impl<'a> World<'a> {
             notes: Vec::new(),
             told: Vec::new(),
             warned: Vec::new(),
-            put_off: false,
-            looked: false,
+            effort: Effort::Attempt,
             messages: Vec::new(),
         };
         drop(self.store.finish(finish, self.now()).unwrap());

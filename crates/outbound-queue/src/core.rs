@@ -227,8 +227,7 @@ impl Core {
         let mut change = Change {
             revision: hot.message.revision + 1,
             at: now.wall,
-            put_off: finish.put_off,
-            looked: finish.looked,
+            effort: finish.effort,
             ..Change::default()
         };
         for index in &finish.warned {

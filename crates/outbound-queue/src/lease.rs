@@ -25,7 +25,7 @@ pub struct Leased {
     /// When it became due; later than now for mail that was put off and comes because its
     /// destination is not suspended any more.
     pub due: Timestamp,
-    /// All of these recipients were put off before ([`Finish::put_off`](crate::Finish::put_off)).
+    /// All of these recipients were put off before ([`Effort::PutOff`](crate::Effort::PutOff)).
     pub put_off: bool,
     /// When the queue gives up on it.
     pub expires: Timestamp,

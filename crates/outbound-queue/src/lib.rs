@@ -43,6 +43,6 @@ pub use message::{
     AttemptEntry, AttemptNote, HostNote, MessageState, MessageView, RecipientState, RecipientView,
 };
 pub use moves::{Blame, SuspendedSides, goes_by_suspension, side_as_told};
-pub use outcome::{Done, Durable, Finish, Finished, NewMessage, Outcome};
+pub use outcome::{Done, Durable, Effort, Finish, Finished, NewMessage, Outcome};
 pub use stats::{DestinationCount, Health, ReasonCount, Stats, Summary, SummaryRow};
 pub use store::{Committed, Destination, Incoming, Now, Placement, QueueStore};

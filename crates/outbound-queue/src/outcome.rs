@@ -21,16 +21,23 @@ pub struct Finish {
     /// Recipients (by the same index) of whose delay the sender is told by one of `messages`: not to be
     /// done again.
     pub warned: Vec<usize>,
-    /// The deferrals put the mail off without an attempt, since its destination is left alone
-    /// ([`QueueStore::suspend`](crate::QueueStore::suspend)): neither attempt numbers nor the history
-    /// count them. Such mail is due as soon as that ends, without any change to it, and at its next
-    /// attempt's time in any case.
-    pub put_off: bool,
-    /// There was no attempt: the message came up between two only because its sender was to be told of
-    /// the delay. Neither attempt numbers nor the history count it.
-    pub looked: bool,
+    /// What it comes after.
+    pub effort: Effort,
     /// Messages to enqueue in the same atomic append: DSNs.
     pub messages: Vec<NewMessage>,
+}
+
+/// What a lease was taken for. Attempt numbers and the history count nothing but attempts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Effort {
+    /// An attempt, or what ends the mail without one.
+    #[default]
+    Attempt,
+    /// The mail was put off, since its destination is [left alone](crate::QueueStore::suspend): it is due as soon as that
+    /// ends, without any change to it, and at its next attempt's time in any case.
+    PutOff,
+    /// It came up between two attempts only because its sender was to be told of the delay.
+    Look,
 }
 
 /// What came of one recipient.

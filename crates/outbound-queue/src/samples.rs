@@ -10,8 +10,8 @@ use attempt::Reason;
 use mail_types::{Arrival, Envelope, Notify, QueueId, Recipient, ReversePath, Timestamp};
 
 use crate::{
-    AttemptNote, Body, Destination, Done, Finish, Incoming, Leased, Now, Outcome, Placement,
-    QueueError, QueueStore,
+    AttemptNote, Body, Destination, Done, Effort, Finish, Incoming, Leased, Now, Outcome,
+    Placement, QueueError, QueueStore,
 };
 
 /// Every domain is a destination; mail lives for five days.
@@ -113,8 +113,7 @@ pub(crate) fn ending(lease: &Leased, outcome: Outcome) -> Finish {
         }],
         told: Vec::new(),
         warned: Vec::new(),
-        put_off: false,
-        looked: false,
+        effort: Effort::Attempt,
         messages: Vec::new(),
     }
 }

@@ -10,7 +10,7 @@ use mail_types::{Envelope, QueueId, Timestamp};
 
 use crate::history::History;
 use crate::moves::{Blame, LastOf};
-use crate::{AttemptEntry, AttemptNote, Destination, Done, Filter, Keyed, Placement};
+use crate::{AttemptEntry, AttemptNote, Destination, Done, Effort, Filter, Keyed, Placement};
 
 /// Everything about a message but its content.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,10 +73,8 @@ pub(crate) struct Change {
     pub(crate) warned_of_all: bool,
     /// The sender was told of the delay of these recipients.
     pub(crate) warned: Vec<u32>,
-    /// See [`Finish::put_off`](crate::Finish::put_off).
-    pub(crate) put_off: bool,
-    /// See [`Finish::looked`](crate::Finish::looked).
-    pub(crate) looked: bool,
+    /// See [`Finish::effort`](crate::Finish::effort).
+    pub(crate) effort: Effort,
     /// All pending recipients become due at this time.
     pub(crate) due: Option<Timestamp>,
     /// New destinations of recipients.
@@ -174,10 +172,10 @@ impl Stored {
         for deferral in &change.deferred {
             if let Some(r) = self.recipients.get_mut(deferral.recipient as usize) {
                 r.next = returned.unwrap_or(deferral.next);
-                r.put_off = change.put_off && !self.bounce;
+                r.put_off = change.effort == Effort::PutOff && !self.bounce;
                 r.attempts = r
                     .attempts
-                    .saturating_add(u32::from(!(change.put_off || change.looked)));
+                    .saturating_add(u32::from(change.effort == Effort::Attempt));
                 // What was never tried and is put off waits for nothing of its own.
                 let note = change.notes.get(deferral.note as usize);
                 r.reason = note.and_then(|(_, note)| note.reason.clone());
@@ -188,7 +186,7 @@ impl Stored {
                 r.done.get_or_insert(*done);
             }
         }
-        if !(change.put_off || change.looked) {
+        if change.effort == Effort::Attempt {
             let entries = (0u32..).zip(&change.notes);
             let entries = entries.map(|(n, (destination, note))| AttemptEntry {
                 note: note.clone(),
@@ -366,7 +364,7 @@ mod tests {
         m.apply(&deferral(1, Reason::Connect, 100));
         for n in 2..30 {
             m.apply(&Change {
-                put_off: true,
+                effort: Effort::PutOff,
                 ..deferral(n, Reason::DestinationSuspended, 100 * u64::from(n))
             });
         }
@@ -377,7 +375,7 @@ mod tests {
         assert!(seen.eq([Some(Reason::Connect.into())]));
         // Nor what only came up to have its sender told of the delay, which waits for nothing else.
         m.apply(&Change {
-            looked: true,
+            effort: Effort::Look,
             warned: vec![0],
             ..deferral(30, Reason::Connect, 9000)
         });
@@ -395,7 +393,7 @@ mod tests {
         let mut m = stored(&["r@d.test"]);
         for (revision, reason) in [(1, None), (2, Some(Reason::Connect)), (3, None)] {
             let mut change = deferral(revision, Reason::Local, 100);
-            change.put_off = true;
+            change.effort = Effort::PutOff;
             change.notes[0].1.reason = reason.map(Keyed::from);
             m.apply(&change);
             assert_eq!(m.recipients[0].reason, reason.map(Keyed::from));
@@ -410,11 +408,11 @@ mod tests {
             due: Some(Timestamp::default()),
             ..Change::default()
         };
-        for put_off in [false, true] {
+        for effort in [Effort::Attempt, Effort::PutOff] {
             let mut m = stored(&["r@d.test"]);
             m.apply(&bounce);
             m.apply(&Change {
-                put_off,
+                effort,
                 ..deferral(2, Reason::Connect, 100)
             });
             let r = &m.recipients[0];
@@ -472,8 +470,12 @@ mod tests {
         // All of several are named, too: what they wait for later need not be what this attempt found.
         let mut both = stored(&["a@d.test", "b@d.test"]);
         let last = |m: &Stored, n: usize| m.blame(n as u32, &m.recipients[n]).map(|b| b.reason);
-        let of = |revision, reasons: &[Reason], put_off| Change {
-            put_off,
+        let of = |revision, reasons: &[Reason], put_off: bool| Change {
+            effort: if put_off {
+                Effort::PutOff
+            } else {
+                Effort::Attempt
+            },
             deferred: (0..2)
                 .map(|recipient| Deferral {
                     recipient,

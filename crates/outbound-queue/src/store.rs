@@ -59,7 +59,7 @@ pub trait QueueStore: Send + Sync + 'static {
     ) -> Vec<DueDestination>;
 
     /// Leaves a destination alone until then: its mail that was put off
-    /// ([`Finish::put_off`](crate::Finish::put_off)) is not due before, unless its own time comes. With
+    /// ([`Effort::PutOff`](crate::Effort::PutOff)) is not due before, unless its own time comes. With
     /// `None` it is due at once. Costs nothing per message, and is forgotten with the process.
     fn suspend(&self, destination: &Destination, until: Option<Timestamp>, now: Now);
 

@@ -234,7 +234,7 @@ mod tests {
     use mail_types::Envelope;
     use outbound_queue::conformance::{self, LEASE_TIME, placement};
     use outbound_queue::{
-        AttemptNote, Destination, Finish, Incoming, MemoryStore, Now, Outcome, QueueStore,
+        AttemptNote, Destination, Effort, Finish, Incoming, MemoryStore, Now, Outcome, QueueStore,
     };
 
     fn envelope(at: Timestamp, recipients: usize) -> Envelope {
@@ -290,8 +290,7 @@ mod tests {
             }],
             told: Vec::new(),
             warned: Vec::new(),
-            put_off: false,
-            looked: false,
+            effort: Effort::Attempt,
             messages: Vec::new(),
         };
         let due = 1000 + 1800;
@@ -348,8 +347,7 @@ mod tests {
                 notes: (0..recipients).map(note).collect(),
                 told: Vec::new(),
                 warned: Vec::new(),
-                put_off: false,
-                looked: false,
+                effort: Effort::Attempt,
                 messages: Vec::new(),
             };
             store.finish(finish, at(1010)).unwrap();
@@ -392,8 +390,7 @@ mod tests {
             notes: vec![note(connect, Case::Usual), note(refused, Case::Usual)],
             told: Vec::new(),
             warned: Vec::new(),
-            put_off: false,
-            looked: false,
+            effort: Effort::Attempt,
             messages: Vec::new(),
         };
         store.finish(finish, at(1010)).unwrap();

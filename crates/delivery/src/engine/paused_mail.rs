@@ -12,7 +12,7 @@ use attempt::{Case, Reason};
 use dsn::Action;
 use mail_types::{Host, RetrySchedule, Timestamp};
 use outbound_queue::{
-    AttemptNote, Destination, Finish, Leased, LeasedRecipient, Now, Outcome, QueueStore,
+    AttemptNote, Destination, Effort, Finish, Leased, LeasedRecipient, Now, Outcome, QueueStore,
 };
 use parking_lot::Mutex;
 
@@ -193,15 +193,13 @@ fn leave<S: QueueStore>(inner: &Inner<S>, leased: &Leased, look_at: Timestamp, n
         };
         (slot.index, outcome)
     });
-    let outcomes = outcomes.collect();
     let finish = Finish {
         lease: leased.token,
-        outcomes,
+        outcomes: outcomes.collect(),
         notes,
         told: Vec::new(),
         warned: Vec::new(),
-        put_off: true,
-        looked: false,
+        effort: Effort::PutOff,
         messages: Vec::new(),
     };
     if let Err(error) = inner.queue.finish(finish, now) {

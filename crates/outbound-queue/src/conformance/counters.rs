@@ -7,7 +7,7 @@ use mail_types::{QueueId, Timestamp};
 
 use crate::samples::{DELIVERED, at, deferred, ending, put, to};
 use crate::{
-    Addresses, Destination, Edit, Filter, Keyed, Leased, MessageState, MessageView, Now,
+    Addresses, Destination, Edit, Effort, Filter, Keyed, Leased, MessageState, MessageView, Now,
     QueueStore, RecipientState, SuspendedSides, Target,
 };
 
@@ -63,8 +63,8 @@ fn end_one<S: QueueStore>(store: &S, leases: &mut Vec<Leased>, random: &mut Rand
         1 => ending(&lease, DELIVERED),
         _ => ending(&lease, deferred(next)),
     };
-    finish.put_off = random.below(3) == 0;
-    finish.looked = !finish.put_off && random.below(3) == 0;
+    let efforts = [Effort::Attempt, Effort::PutOff, Effort::Look];
+    finish.effort = efforts[random.below(3) as usize];
     finish.notes[0].reason = Some(REASONS[random.below(3) as usize].into());
     let by = [DemandedBy::Recipient, DemandedBy::Route][random.below(2) as usize];
     finish.notes[0].by = by.into();

@@ -4,12 +4,14 @@ use attempt::Reason;
 use mail_types::QueueId;
 
 use crate::samples::{at, deferred, ending, put, to};
-use crate::{Edit, Filter, Finish, Leased, MessageState, Now, QueueStore, SuspendedSides, Target};
+use crate::{
+    Edit, Effort, Filter, Finish, Leased, MessageState, Now, QueueStore, SuspendedSides, Target,
+};
 
 /// Puts everything off that a lease covers; it is looked at again at `secs`.
 fn put_off(lease: &Leased, secs: u64) -> Finish {
     let mut finish = ending(lease, deferred(secs));
-    finish.put_off = true;
+    finish.effort = Effort::PutOff;
     finish.notes[0].reason = Some(Reason::DestinationSuspended.into());
     finish
 }

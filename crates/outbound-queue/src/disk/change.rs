@@ -5,8 +5,8 @@ use minicbor::{Decode, Encode};
 
 use super::Unreadable;
 use super::state::{NoteForm, done_code, done_value};
-use crate::Destination;
 use crate::state::{Change, Deferral};
+use crate::{Destination, Effort};
 
 #[derive(Encode, Decode)]
 pub(super) struct ChangeForm<'a> {
@@ -88,8 +88,8 @@ impl<'a> ChangeForm<'a> {
             bounce: c.bounce,
             warned_of_all: c.warned_of_all.then_some(true),
             due: c.due.map(Timestamp::as_millis),
-            put_off: c.put_off.then_some(true),
-            looked: c.looked.then_some(true),
+            put_off: (c.effort == Effort::PutOff).then_some(true),
+            looked: (c.effort == Effort::Look).then_some(true),
             warned: (!c.warned.is_empty()).then(|| c.warned.clone()),
             told: (!c.told.is_empty()).then(|| c.told.clone()),
             regrouped: c
@@ -136,8 +136,11 @@ impl<'a> ChangeForm<'a> {
             warned: self.warned.unwrap_or_default(),
             told: self.told.unwrap_or_default(),
             due: self.due.map(Timestamp::from_millis),
-            put_off: self.put_off.unwrap_or(false),
-            looked: self.looked.unwrap_or(false),
+            effort: match (self.put_off, self.looked) {
+                (Some(true), _) => Effort::PutOff,
+                (_, Some(true)) => Effort::Look,
+                _ => Effort::Attempt,
+            },
             regrouped: self
                 .regrouped
                 .into_iter()

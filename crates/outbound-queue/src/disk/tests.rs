@@ -7,7 +7,7 @@ use super::*;
 use crate::history::History;
 use crate::samples::{ByDomain, envelope};
 use crate::state::Deferral;
-use crate::{AttemptNote, Demands, Destination, Done, HostNote, Keyed};
+use crate::{AttemptNote, Demands, Destination, Done, Effort, HostNote, Keyed};
 use attempt::{Case, DemandedBy, Reason};
 use journal::Position;
 
@@ -32,7 +32,7 @@ fn put_off() -> Stored {
     let mut m = sample();
     m.apply(&Change {
         revision: 2,
-        put_off: true,
+        effort: Effort::PutOff,
         due: None,
         regrouped: Vec::new(),
         ..change()
@@ -76,8 +76,7 @@ fn change() -> Change {
         warned_of_all: false,
         told: vec![(1, 0)],
         warned: vec![0],
-        put_off: false,
-        looked: false,
+        effort: Effort::Attempt,
         due: Some(Timestamp::from_secs(12)),
         regrouped: vec![(0, Destination::new("route:x"))],
     }
@@ -97,12 +96,12 @@ fn everything_comes_back() {
     );
     assert_eq!(decode_change(&encode_change(&change())), Ok(change()));
     let put_off = Change {
-        put_off: true,
+        effort: Effort::PutOff,
         ..change()
     };
     assert_eq!(decode_change(&encode_change(&put_off)), Ok(put_off));
     let looked = Change {
-        looked: true,
+        effort: Effort::Look,
         ..change()
     };
     assert_eq!(decode_change(&encode_change(&looked)), Ok(looked));

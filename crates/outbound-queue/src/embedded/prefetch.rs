@@ -43,12 +43,8 @@ impl Wanted {
     }
 
     /// Reads it. Blocks. Content that cannot be had this way, or for which there is no room, is
-    /// left out: whoever needs it opens it and learns why. So is all of it `without_content`.
-    pub(super) fn read(
-        self,
-        shared: &Shared,
-        without_content: bool,
-    ) -> (Vec<Row>, Vec<(QueueId, HeldBody)>) {
+    /// left out: whoever needs it opens it and learns why. For `bare` leases all is.
+    pub(super) fn read(self, shared: &Shared, bare: bool) -> (Vec<Row>, Vec<(QueueId, HeldBody)>) {
         let mut bodies = self.bodies;
         let rows: Vec<Row> = self
             .rows
@@ -60,7 +56,7 @@ impl Wanted {
             bodies.extend(place.map(|at| (*id, at)));
         }
         // Half of the room is left to mail that comes in.
-        let room = || !without_content && shared.budget.used() < shared.options.body_memory / 2;
+        let room = || !bare && shared.budget.used() < shared.options.body_memory / 2;
         let held = bodies
             .into_iter()
             .filter(|_| room())

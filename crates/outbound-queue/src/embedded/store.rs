@@ -126,20 +126,18 @@ impl QueueStore for EmbeddedStore {
         max: usize,
         now: Now,
     ) -> Result<Vec<Leased>, QueueError> {
-        let (keys, wanted, generation, is_left_alone) = {
+        let (keys, wanted, generation, bare) = {
             let mut state = self.shared.lock();
             self.check_leasing(&state)?;
             let keys = state.core.due(destination, now, max);
             let wanted = Wanted::of(&state, &keys);
-            // What is left alone is put off; the few that are sent or returned all the same are opened one by one.
             let suspended = state.core.schedule.suspended(destination, now.wall);
             (keys, wanted, state.generation, suspended.is_some())
         };
         let (mut rows, mut bodies) = (Vec::new(), Vec::new());
         if !wanted.is_empty() {
             let shared = Arc::clone(&self.shared);
-            (rows, bodies) =
-                operator::blocking(move || wanted.read(&shared, is_left_alone)).await?;
+            (rows, bodies) = operator::blocking(move || wanted.read(&shared, bare)).await?;
         }
         let mut state = self.shared.lock();
         let fresh = state.generation == generation;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mail_types::{SenderPattern, Senders};
 use parking_lot::Mutex;
-use smtp_proto::server::{ClientCertificate, Identity, Refusal};
+use smtp_proto::server::{Cause, ClientCertificate, Identity, Refusal};
 use tokio::time::Instant;
 
 use crate::VerifiedCertificate;
@@ -191,7 +191,7 @@ impl Meter {
                 rate.count,
                 rate.period.as_secs(),
             );
-            return Err(Refusal::transient(450, 7, 1, text));
+            return Err(Refusal::transient(450, 7, 1, text).because(Cause::Limit));
         }
         window.used += 1;
         Ok(())

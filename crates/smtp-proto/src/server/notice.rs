@@ -100,8 +100,12 @@ pub enum Cause {
     Parameter,
     /// A UTF-8 address without SMTPUTF8.
     Utf8Address,
-    /// The queue did not take it (disk full, overloaded, shutting down …).
+    /// The queue did not take it (overloaded, shutting down …).
     Queue,
+    /// Nor did it for want of room on the disk.
+    DiskFull,
+    /// The identity has sent as much as it may in a time.
+    Limit,
     /// The recipient check refused it.
     Recipient,
     /// The sender's domain takes no mail.
@@ -179,6 +183,8 @@ impl Cause {
             Self::Parameter => "parameter",
             Self::Utf8Address => "utf8-address",
             Self::Queue => "queue",
+            Self::DiskFull => "disk-full",
+            Self::Limit => "limit",
             Self::Recipient => "recipient",
             Self::SenderDomain => "sender-domain",
             Self::Content => "content",

@@ -5,12 +5,15 @@ use std::fmt;
 
 use mail_types::{EnhancedStatus, StatusClass};
 
+use super::Cause;
+
 /// A 4yz or 5yz reply whose enhanced status agrees with its code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     code: u16,
     status: EnhancedStatus,
     text: Cow<'static, str>,
+    cause: Option<Cause>,
 }
 
 impl Refusal {
@@ -27,6 +30,7 @@ impl Refusal {
             code: if code / 100 == 4 { code } else { 451 },
             status: EnhancedStatus::transient(subject, detail),
             text: text.into(),
+            cause: None,
         }
     }
 
@@ -42,13 +46,15 @@ impl Refusal {
             code: if code / 100 == 5 { code } else { 554 },
             status: EnhancedStatus::permanent(subject, detail),
             text: text.into(),
+            cause: None,
         }
     }
 
     /// 452 4.3.1: no room on disk.
     #[must_use]
     pub fn disk_full() -> Self {
-        Self::transient(452, 3, 1, "Not enough disk space here; try again later")
+        let text = "Not enough disk space here; try again later";
+        Self::transient(452, 3, 1, text).because(Cause::DiskFull)
     }
 
     /// 452 4.3.2: too much to do.
@@ -72,6 +78,21 @@ impl Refusal {
             0,
             "A fault on our side, see our log; try again later",
         )
+    }
+
+    /// Says why more exactly than where it was met does.
+    #[must_use]
+    pub fn because(self, cause: Cause) -> Self {
+        Self {
+            cause: Some(cause),
+            ..self
+        }
+    }
+
+    /// Why, if that does not follow from where it was met.
+    #[must_use]
+    pub const fn cause(&self) -> Option<Cause> {
+        self.cause
     }
 
     /// The reply code.

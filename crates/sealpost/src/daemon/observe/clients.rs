@@ -7,7 +7,7 @@ use attempt::{
     Broken, BrokenBy, Level, LoginRejected, PlainEvent, Received, Refused, RefusedBy, SessionBegun,
     SessionEnded,
 };
-use mail_types::{EnhancedStatus, QueueId};
+use mail_types::QueueId;
 use metrics::{ClientIncident, ConnectionLimit};
 use smtp_server::{
     Cause, Client, Ended, Event, Incident, Limit, LoginResult, SaslMechanism, Tally, TimeoutStage,
@@ -43,13 +43,7 @@ impl smtp_server::Observer for Observer {
                 recipient,
                 orig_client,
             } => {
-                let cause = match refused_by(cause) {
-                    RefusedBy::Queue if refusal.status() == DISK_FULL => RefusedBy::DiskFull,
-                    RefusedBy::Queue | RefusedBy::Recipient if refusal.status() == OVER_RATE => {
-                        RefusedBy::Limit
-                    }
-                    other => other,
-                };
+                let cause = refused_by(cause);
                 self.metrics.refused(cause);
                 self.log.write(&Refused {
                     at: self.now(),
@@ -322,6 +316,8 @@ const fn refused_by(cause: Cause) -> RefusedBy {
         Cause::Parameter => RefusedBy::Parameter,
         Cause::Utf8Address => RefusedBy::Utf8Address,
         Cause::Queue => RefusedBy::Queue,
+        Cause::DiskFull => RefusedBy::DiskFull,
+        Cause::Limit => RefusedBy::Limit,
         Cause::Recipient => RefusedBy::Recipient,
         Cause::SenderDomain => RefusedBy::SenderDomain,
         Cause::AuthRequired => RefusedBy::AuthRequired,
@@ -329,11 +325,6 @@ const fn refused_by(cause: Cause) -> RefusedBy {
         Cause::Content => RefusedBy::Content,
     }
 }
-
-/// "Mail system full" (RFC 3463 section 3.4).
-const DISK_FULL: EnhancedStatus = EnhancedStatus::transient(3, 1);
-/// The rates of identities, and nothing else, refuse with this.
-const OVER_RATE: EnhancedStatus = EnhancedStatus::transient(7, 1);
 
 #[cfg(test)]
 mod tests {
@@ -353,6 +344,8 @@ mod tests {
             Cause::Parameter,
             Cause::Utf8Address,
             Cause::Queue,
+            Cause::DiskFull,
+            Cause::Limit,
             Cause::Recipient,
             Cause::SenderDomain,
             Cause::Content,

@@ -528,7 +528,7 @@ impl Session {
     ) {
         self.notices.push(Notice::Refused {
             stage,
-            cause,
+            cause: refusal.cause().unwrap_or(cause),
             refusal: refusal.clone(),
             sender: sender.map(Into::into),
             recipient: recipient.map(Into::into),

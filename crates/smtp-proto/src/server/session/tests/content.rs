@@ -134,7 +134,7 @@ fn e4_17_the_queue_refuses() {
     let mut driver = started(settings(), peer());
     driver.commit = full();
     assert_eq!(driver.codes(data), [354, 452, 250]);
-    assert_eq!(causes(&driver), [(Stage::Content, Cause::Queue)]);
+    assert_eq!(causes(&driver), [(Stage::Content, Cause::DiskFull)]);
 
     let mut driver = started(settings(), peer());
     driver.begin = Err(Refusal::shutting_down());

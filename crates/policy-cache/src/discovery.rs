@@ -46,7 +46,9 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Waiting {
     /// First contact, and DNS does not answer (decision AMB-01).
-    #[error("the _mta-sts record could not be looked up ({cause}; failures so far: {failures})")]
+    #[error(
+        "the _mta-sts record could not be looked up ({cause}; failures so far: {failures}, the last at {last})"
+    )]
     Dns {
         /// When the first look-up of this series failed.
         since: Timestamp,
@@ -54,6 +56,8 @@ pub enum Waiting {
         failures: u32,
         /// The last failure.
         cause: DnsError,
+        /// When it was: nobody is asked anew for a while.
+        last: Timestamp,
     },
     /// A policy to be enforced has run out, because its lifetime is very short, or the clock by which
     /// the last fetch failed is doubted no longer; and our limits on fetches keep us from asking now (decision AMB-06).

@@ -119,6 +119,7 @@ impl Inner {
                 until: now + Duration::from_mins(5),
                 why: Waiting::Dns {
                     since: now,
+                    last: now,
                     failures: 0,
                     cause: DnsError::Temporary("the look-up ended unexpectedly".into()),
                 },

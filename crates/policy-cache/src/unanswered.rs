@@ -40,6 +40,7 @@ impl Inner {
                     since,
                     failures,
                     cause,
+                    last: contact.last,
                 },
             },
             ContactVerdict::Open(_) => {

@@ -407,3 +407,20 @@ async fn looking_at_a_domain_does_not_bring_its_mail_nearer_to_going_unprotected
     world.advance(20 * 60);
     assert_eq!(failures(cache.policy_for(&other).await), 1);
 }
+
+/// What is said of a failure that is not asked about anew is when it was.
+#[tokio::test]
+async fn h1_04_a_failure_that_is_remembered_says_when_it_was() {
+    let world = World::new();
+    world.txt("d.test", Txt::Servfail);
+    let cache = world.open();
+    let said = async || match cache.policy_for(&name("d.test")).await.outcome {
+        Outcome::Wait { why, .. } => why.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let at = format!("the last at {}", Timestamp::from_secs(START));
+    let first = said().await;
+    assert!(first.contains(&at), "{first}");
+    world.advance(10);
+    assert_eq!(said().await, first);
+}

@@ -223,10 +223,10 @@ impl NameServers {
     pub async fn ask_once(&self, request: &DnsRequest) -> Replied {
         let briefly = self.0.briefly;
         let reply = within(briefly, &self.0.all, request).await;
-        match conduct(&reply) {
-            Some(Conduct::Refuses) => self.0.put_to_each(reply, request, Some(briefly)).await,
-            _ => reply,
+        if is_error_code(&reply) {
+            return self.0.put_to_each(reply, request, Some(briefly)).await;
         }
+        reply
     }
 
     /// How to ask for signatures.
@@ -252,6 +252,11 @@ fn is_servfail(reply: &Replied) -> bool {
         return false;
     };
     *code == ResponseCode::ServFail
+}
+
+/// What one server says so another need not.
+const fn is_error_code(reply: &Replied) -> bool {
+    matches!(reply, Err(NetError::Dns(NetDnsError::ResponseCode(_))))
 }
 
 fn has_reply(reply: &Replied) -> bool {
@@ -301,7 +306,7 @@ impl Inner {
                 }
             }
         }
-        if matches!(result, Err(NetError::Dns(NetDnsError::ResponseCode(_)))) {
+        if is_error_code(&result) {
             result = self.put_to_each(result, request, None).await;
         }
         result

@@ -184,6 +184,7 @@ impl Upstream {
             return Err(Failure::Barred(why));
         }
         self.counters.queries.fetch_add(1, Ordering::Relaxed);
+        let is_trusted = self.dnssec == Dnssec::TrustAd && way == Way::Validated;
         let result = match (self.dnssec, ours, way) {
             (Dnssec::Off, ..) => self.plainly(&question, Want::Nothing).await,
             (Dnssec::TrustAd, ..) => self.plainly(&question, Want::Ad).await,
@@ -197,6 +198,13 @@ impl Upstream {
             }
             Err(failure) => return Err(failure),
         };
+        if is_trusted && !is_vouched_for(&result) {
+            // The name may be in an unsigned zone, or the resolver have ceased to validate.
+            self.look(Rest::Lately).await;
+            if let Way::Barred(why) = self.probe.way(&self.eye) {
+                return Err(Failure::Barred(why));
+            }
+        }
         if let Some(memory) = memory {
             memory.insert(question, result.clone(), Instant::now());
         }
@@ -397,6 +405,17 @@ fn cname<'a>(answers: &'a [Record], name: &Name) -> Option<(&'a Record, &'a Name
         RData::CNAME(target) if r.name == *name => Some((r, &target.0)),
         _ => None,
     })
+}
+
+/// Whether the resolver says that it has validated all of it.
+fn is_vouched_for(reply: &Result<Message, NetError>) -> bool {
+    match reply {
+        Ok(message) => {
+            let mut records = message.answers.iter().chain(&message.authorities);
+            records.all(|r| r.proof == Proof::Secure)
+        }
+        Err(_) => false,
+    }
 }
 
 /// RFC 2308 section 2.2: NS records without a SOA record are a referral, not a denial.

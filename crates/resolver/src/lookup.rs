@@ -2,15 +2,17 @@
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use dns_health::{Absence, Kind, Outcome, Path, Silence, Stats};
+use futures_util::future::{Either, select};
 use hickory_resolver::proto::rr::RecordType;
 use mail_types::{
     Answer, BoxFuture, DnsError, Domain, HostName, MxRecord, Resolver, Security, TlsaRecord,
 };
-
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::chain::{Cache, Upstream};
 use crate::config::{BuildError, Config, Dnssec};
@@ -101,7 +103,7 @@ impl DnsResolver {
         let start = Instant::now();
         let result = match special(name, kind) {
             Some(denial) => Err(denial),
-            None => match tokio::time::timeout(self.limit, lookup).await {
+            None => match timeout(self.limit, lookup).await {
                 Ok(result) => result,
                 Err(_elapsed) => Err(DnsError::Temporary(format!(
                     "no answer from the name servers for {name} within {} s",
@@ -138,7 +140,7 @@ impl DnsResolver {
             self.upstream
                 .follow(host, kind, Cache::Use, records::address)
         };
-        let (v6, v4) = tokio::join!(family(RecordType::AAAA), family(RecordType::A));
+        let (v6, v4) = neither_holds_up(family(RecordType::AAAA), family(RecordType::A)).await;
         let mut answer = match (v6, v4) {
             (Ok(v6), Ok(v4)) => both(v6, v4),
             (Ok(one), Err(_)) | (Err(_), Ok(one)) => one,
@@ -151,6 +153,28 @@ impl DnsResolver {
         Ok(answer)
     }
 }
+
+/// Both, unless one has answered and the other is late: some name servers never answer for AAAA, and addresses that are
+/// there are not given up for that.
+async fn neither_holds_up<T>(
+    v6: impl Future<Output = Result<T, DnsError>>,
+    v4: impl Future<Output = Result<T, DnsError>>,
+) -> (Result<T, DnsError>, Result<T, DnsError>) {
+    match select(pin!(v6), pin!(v4)).await {
+        Either::Left((Ok(v6), v4)) => (Ok(v6), before_long(v4).await),
+        Either::Left((v6, v4)) => (v6, v4.await),
+        Either::Right((Ok(v4), v6)) => (before_long(v6).await, Ok(v4)),
+        Either::Right((v4, v6)) => (v6.await, v4),
+    }
+}
+
+async fn before_long<T>(family: impl Future<Output = Result<T, DnsError>>) -> Result<T, DnsError> {
+    let late = |_| Err(DnsError::Temporary("no answer in time".to_owned()));
+    timeout(LATE, family).await.unwrap_or_else(late)
+}
+
+/// How long the family that has answered waits for the other.
+const LATE: Duration = Duration::from_secs(2);
 
 /// Both families gave addresses. If the verdicts differ, the secure one stands, with its alias:
 /// it decides only whether TLSA records are asked for, and these then bind whatever address is

@@ -47,6 +47,26 @@ fn temporary<T: std::fmt::Debug>(result: Result<T, DnsError>) -> String {
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// Some name servers never answer for AAAA: it takes longer than a look-up may.
+#[tokio::test]
+async fn e1_22_a_family_that_is_late_does_not_hide_the_other() {
+    let zone = zone().await;
+    zone.a("v4.test", "192.0.2.1")
+        .a("v6.test", "2001:db8::1")
+        .fault("v4.test", RecordType::AAAA, ZoneFault::Drop)
+        .fault("v6.test", RecordType::A, ZoneFault::Drop);
+    let resolver = DnsResolver::new(&Config {
+        timeout: 300 * SECOND,
+        limit: 600 * SECOND,
+        ..config(&zone)
+    })
+    .unwrap();
+    for (name, address) in [("v4.test", "192.0.2.1"), ("v6.test", "2001:db8::1")] {
+        let found = resolver.addresses(&host(name)).await.unwrap();
+        assert_eq!(found.value, [address.parse::<IpAddr>().unwrap()]);
+    }
+}
+
 #[tokio::test]
 async fn mx_records_come_as_published() {
     let zone = zone().await;

@@ -176,4 +176,32 @@ mod tests {
         let how = noted.unwrap().unwrap().as_ref().map(|silence| silence.how);
         assert_eq!(how, Some(Absence::Refuses));
     }
+
+    /// What the validator asks for besides is put to each server as well.
+    #[tokio::test]
+    async fn an_error_of_one_server_does_not_stand_for_all() {
+        let (bad, good) = (
+            Zone::start_on("127.0.0.1:0").await,
+            Zone::start_on("127.0.0.2:0").await,
+        );
+        good.mx("d.test", 10, "mx.d.test");
+        for fault in [ZoneFault::ServFail, ZoneFault::Refused] {
+            bad.fault_all(fault);
+            let servers = NameServers::new(&Config {
+                servers: Servers::List(vec![bad.address(), good.address()]),
+                believe_ad: false,
+                timeout: Duration::from_secs(300),
+                retries: 0,
+            })
+            .unwrap();
+            let name = Name::from_ascii("d.test.").unwrap();
+            let request = DnsRequest::from_query(
+                Query::query(name, RecordType::MX),
+                servers.options_with_do(),
+            );
+            for _ in 0..5 {
+                assert!(has_reply(&servers.ask_once(&request).await), "{fault:?}");
+            }
+        }
+    }
 }

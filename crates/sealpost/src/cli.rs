@@ -105,6 +105,23 @@ pub(crate) enum Command {
     },
 }
 
+/// What stands behind `sendmail` in the whole command line: clap takes a first `--` for its own, behind which nothing is
+/// a flag of sendmail either.
+pub(crate) fn behind_name(
+    mut arguments: Vec<String>,
+    all: impl Iterator<Item = String>,
+) -> Vec<String> {
+    let all: Vec<String> = all.collect();
+    let before = all.len().checked_sub(arguments.len() + 1);
+    if before
+        .and_then(|at| all.get(at))
+        .is_some_and(|last| last == "--")
+    {
+        arguments.insert(0, "--".to_owned());
+    }
+    arguments
+}
+
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum DkimCommand {
     /// Make a key, and print its DNS record and the lines for the configuration.
@@ -441,6 +458,26 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_stands_behind_two_dashes_is_no_flag_of_sendmail() {
+        for (line, arguments) in [
+            ("sealpost sendmail -- -fx@a.test", "-- -fx@a.test"),
+            ("sealpost sendmail -i -- -fx@a.test", "-i -- -fx@a.test"),
+            ("sealpost sendmail -- -- x", "-- -- x"),
+            ("sealpost sendmail -fx@a.test y", "-fx@a.test y"),
+            ("sealpost --config c sendmail --", "--"),
+            ("sealpost sendmail", ""),
+        ] {
+            let words = || line.split(' ').map(str::to_owned);
+            let Command::Sendmail { arguments: parsed } =
+                Cli::try_parse_from(words()).unwrap().command
+            else {
+                panic!("{line}")
+            };
+            assert_eq!(behind_name(parsed, words()).join(" "), arguments, "{line}");
+        }
     }
 
     #[test]

@@ -69,7 +69,10 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Status> {
             Err(Failure::new(Status::Unavailable, text).into())
         }
         Command::Man { directory } => man::run(directory.as_deref()),
-        Command::Sendmail { arguments } => sendmail::run(config, arguments),
+        Command::Sendmail { arguments } => {
+            let all = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+            sendmail::run(config, crate::cli::behind_name(arguments, all))
+        }
         Command::Dkim(command) => {
             let mut out = Output::stdout();
             dkim::run(&command, &mut out)?;

@@ -46,6 +46,8 @@ pub(super) fn run(config: Option<&Path>, command: CertCommand) -> anyhow::Result
     };
     let hostnames = named(hostnames, settings.as_ref())?;
     let made = make(&hostnames, days)?;
+    // The lines that are printed are read elsewhere.
+    let directory = std::path::absolute(&directory).unwrap_or(directory);
     let files = write(&directory, &hostnames[0], &made)?;
     let address = listener(settings.as_ref());
     let mut out = Output::stdout();

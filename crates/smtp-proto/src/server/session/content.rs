@@ -231,7 +231,10 @@ impl Session {
         }
         let declared = transaction.mail.size;
         self.state = State::Answer(Pending::Chunk { size, last });
-        let size = declared.or_else(|| last.then_some(size));
+        // A chunk that is too large is refused for that, whatever room there is on the disk.
+        let max = self.max_message_size();
+        let fits = last && (max == 0 || size <= max);
+        let size = declared.or_else(|| fits.then_some(size));
         Some(Action::Begin { size })
     }
 

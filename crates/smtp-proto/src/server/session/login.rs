@@ -14,7 +14,7 @@ use crate::server::auth::{self, ClientFirst, Exchange, ScramError};
 use crate::server::names;
 use crate::server::{
     AuthAnswer, AuthRequest, ClientCertificate, Ground, Identity, LoginResult, Notice, Refusal,
-    Relaying, Role, SaslMechanism,
+    Relaying, Role, SaslMechanism, TlsMode,
 };
 
 /// What the client's next line is.
@@ -183,7 +183,9 @@ impl Session {
 
     pub(super) fn auth(&mut self, text: AuthText<'_>) -> Option<Action<'static>> {
         let logins = self.settings.logins;
-        if !logins.passwords && !logins.certificates {
+        // Without TLS nobody can log in, and STARTTLS is no way out where there is none.
+        let is_offered = self.tls.is_some() || self.settings.tls != TlsMode::Off;
+        if !is_offered || (!logins.passwords && !logins.certificates) {
             self.unimplemented("AUTH is not offered here");
             return None;
         }

@@ -31,6 +31,8 @@ pub(super) struct Driver {
     open: Option<Vec<u8>>,
     input: Vec<u8>,
     next_id: u64,
+    /// What [`Action::Begin`] said of the size.
+    pub(super) announced: Vec<Option<u64>>,
 }
 
 pub(super) fn settings() -> Settings {
@@ -77,6 +79,7 @@ impl Driver {
             open: None,
             input: Vec::new(),
             next_id: 1,
+            announced: Vec::new(),
         };
         driver.send(b"");
         driver.replies.clear();
@@ -112,7 +115,8 @@ impl Driver {
                     self.session.recipient_checked(Ok(()));
                 }
                 Action::Authenticate => self.authenticate(),
-                Action::Begin { .. } => {
+                Action::Begin { size } => {
+                    self.announced.push(size);
                     let id = QueueId::from_raw(self.next_id);
                     let answer = self.begin.clone().map(|()| id);
                     if let Some(trace) = self.session.begun(answer, now()) {

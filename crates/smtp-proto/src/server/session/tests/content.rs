@@ -346,11 +346,17 @@ fn bdat_out_of_order_is_passed_over() {
 fn bdat_too_large_and_bare() {
     let mut options = settings();
     options.max_message_size = 4;
-    let mut driver = started(options, peer());
+    let mut driver = started(options.clone(), peer());
     assert_eq!(
         driver.codes(b"BDAT 4\r\naaaaBDAT 1\r\naBDAT 1 LAST\r\naNOOP\r\n"),
         [250, 552, 503, 250]
     );
+    // The disk is asked for no more room than the content may take.
+    for (chunk, announced) in [("4", Some(4)), ("5", None), ("18446744073709551615", None)] {
+        let mut driver = started(options.clone(), peer());
+        driver.send(format!("BDAT {chunk} LAST\r\n").as_bytes());
+        assert_eq!(driver.announced, [announced]);
+    }
     let mut driver = started(settings(), peer());
     assert_eq!(driver.codes(b"BDAT 3 LAST\r\na\nbNOOP\r\n"), [550]);
     assert!(driver.closed && driver.accepted.is_empty());

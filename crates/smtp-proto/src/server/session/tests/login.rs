@@ -121,6 +121,15 @@ fn g2_01_auth_has_its_place() {
 }
 
 #[test]
+fn g2_02_where_there_is_no_tls_nobody_is_sent_to_starttls() {
+    let mut d = Driver::clear(Role::Relay);
+    let settings = Arc::make_mut(&mut d.session.settings);
+    settings.tls = TlsMode::Off;
+    d.told("EHLO c.test");
+    starts(&d.told(&format!("AUTH PLAIN {RIGHT}")), "502 5.5.1 ");
+}
+
+#[test]
 fn g2_02_g1_04_nothing_is_offered_or_taken_in_clear() {
     let mut d = Driver::clear(Role::Submission);
     let ehlo = d.told("EHLO c.test");

@@ -302,6 +302,25 @@ testkit::net_test! {
         }
     }
 
+    async fn g2_11_who_was_let_in_before_a_restart_is_no_stranger_after_it() {
+        let net = Net::start().await;
+        let users = users().await;
+        let mut relay = Relay::start(with_users(&net, &users)).await;
+        drop(ann(&net).await);
+        relay.daemon().signal(rustix::process::Signal::TERM);
+        assert!(relay.daemon().wait(SOON).await.success());
+        let known = std::fs::read_to_string(relay.folder().join("data/known-logins")).unwrap();
+        assert!(known.lines().count() == 1 && !known.contains("ann"), "{known}");
+        relay.restart().await;
+        for round in 0..2 {
+            let mut client = client(&net).await;
+            for n in 0..3 {
+                let _ = client.auth_plain("ann@org.test", &format!("guess{round}{n}")).await;
+            }
+        }
+        drop(ann(&net).await);
+    }
+
     async fn g2_11_g2_12_who_guesses_is_held_off_and_nobody_else() {
         let net = Net::start().await;
         let users = users().await;

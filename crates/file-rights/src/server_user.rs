@@ -440,13 +440,15 @@ const REGULAR: u32 = 0o100_000;
 /// `ProtectHome=yes` of the unit.
 const HIDDEN: [&str; 2] = ["/home", "/root"];
 /// What the server keeps in the data directory.
-const OURS: [&str; 8] = [
+const OURS: [&str; 10] = [
     "LOCK",
     "auth-secret",
     "clock",
     "clock.new",
     "delivery",
     "dnssec-works",
+    "known-logins",
+    "known-logins.new",
     "policies",
     "queue",
 ];

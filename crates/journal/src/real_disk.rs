@@ -96,7 +96,8 @@ fn directory(dir: &Path) -> io::Result<Arc<File>> {
 type Kept = Vec<((u64, u64), Arc<File>)>;
 
 /// By device and inode, so that a directory that was replaced is not taken for the one that is there. An
-/// inode's number is not given to another file while the directory is open.
+/// inode's number is not given to another file while the directory is open. Static, since [`RealDisk`] has no
+/// state of its own: every store makes one, and descriptors are what all of the process has together.
 static DIRECTORIES: Mutex<Kept> = Mutex::new(Vec::new());
 
 /// Those of the queue, its bodies and the policies, and some more.

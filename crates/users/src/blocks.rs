@@ -7,7 +7,8 @@
 use argon2::{Argon2, Block};
 use parking_lot::Mutex;
 
-/// What nobody works in; never more than were in use at the same time.
+/// What nobody works in; never more than were in use at the same time. Static, since [`Verifier`](crate::Verifier)
+/// is a value of many places, the commands among them, and the memory is the process's, whoever hashes.
 static IDLE: Mutex<Vec<Vec<Block>>> = Mutex::new(Vec::new());
 
 /// Fills `out` from a password and a salt; `false` if lengths or parameters are not what Argon2 takes.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,7 +95,7 @@ impl Directory {
     pub fn new(users: UsersFile, secret: &Secret, places: usize) -> std::io::Result<Self> {
         Ok(Self {
             users: ArcSwap::from_pointee(users),
-            throttle: Throttle::default(),
+            throttle: Throttle::new(secret),
             recent: Recent::new(&Secret::random()?),
             judging: Judging::new(&Secret::random()?),
             secret: hmac::Key::new(hmac::HMAC_SHA256, secret.octets()),
@@ -109,6 +110,20 @@ impl Directory {
     pub fn replace(&self, users: UsersFile) {
         self.users.store(Arc::new(users));
         self.recent.clear();
+    }
+
+    /// Recalls from the data directory who was known to an earlier process; `wall`: Unix seconds. What
+    /// cannot be read is passed over.
+    pub fn recall(&self, data_dir: &Path, wall: u64) {
+        self.throttle.known.read(data_dir, Instant::now(), wall);
+    }
+
+    /// Writes down for the next process who is known, if there is anybody new.
+    ///
+    /// # Errors
+    /// The file cannot be written; the next call tries again.
+    pub fn write_down(&self, data_dir: &Path, wall: u64) -> std::io::Result<()> {
+        self.throttle.known.write(data_dir, Instant::now(), wall)
     }
 
     /// How many users there are.

@@ -17,6 +17,7 @@ mod directory;
 mod edit;
 mod file;
 mod judging;
+mod known;
 mod prepared;
 mod recent;
 mod secret;

@@ -23,11 +23,16 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::Secret;
+use crate::known::{Known, LARGEST};
+
 /// Counts failed logins. The names of users are kept as hashes: a client may say anything.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Throttle {
     hasher: RandomState,
     books: Mutex<Books>,
+    /// When a user last logged in from an address.
+    pub(crate) known: Known,
 }
 
 #[derive(Debug, Default)]
@@ -37,8 +42,6 @@ struct Books {
     pairs: Book<u64>,
     /// Of both together: wrong passwords looked at although the login is held off.
     looked_at: Book<u64>,
-    /// When a user last logged in from an address.
-    known: HashMap<u64, Instant>,
 }
 
 /// Failures by what they are of.
@@ -68,20 +71,29 @@ pub enum Admission {
 }
 
 impl Throttle {
+    /// Nobody has failed yet, and nobody is known. With the secret of this installation.
+    #[must_use]
+    pub fn new(secret: &Secret) -> Self {
+        Self {
+            hasher: RandomState::default(),
+            books: Mutex::default(),
+            known: Known::new(secret),
+        }
+    }
+
     /// Whether this login has to wait.
     pub fn admit(&self, address: IpAddr, user: &str, now: Instant) -> Admission {
-        let (address, user, pair) = self.keys(address, user);
+        let (address, hashed, pair) = self.keys(address, user);
         let books = self.books.lock();
         let waits = [
             books.addresses.wait(&address, FREE_OF_ADDRESS, now),
-            books.users.wait(&user, FREE_OF_USER, now),
+            books.users.wait(&hashed, FREE_OF_USER, now),
             books.pairs.wait(&pair, FREE_OF_PAIR, now),
         ];
         let Some(wait) = waits.into_iter().flatten().max() else {
             return Admission::Free;
         };
-        let last = books.known.get(&pair);
-        let known = last.is_some_and(|at| now.saturating_duration_since(*at) < REMEMBERED)
+        let known = self.known.has(address, user, now)
             && books.looked_at.wait(&pair, FREE_OF_PAIR, now).is_none();
         Admission::HeldOff { wait, known }
     }
@@ -125,18 +137,9 @@ impl Throttle {
 
     /// A login succeeded.
     pub fn succeeded(&self, address: IpAddr, user: &str, now: Instant) {
-        let (_, _, pair) = self.keys(address, user);
-        let mut books = self.books.lock();
-        // The other books stay: somebody with an account could otherwise guess at others without
+        // The books stay: somebody with an account could otherwise guess at others without
         // end, and whoever shares the address would see by them that this user exists.
-        let known = &mut books.known;
-        if known.len() >= LARGEST && !known.contains_key(&pair) {
-            let oldest = known.iter().min_by_key(|(_, at)| **at).map(|(key, _)| *key);
-            if let Some(oldest) = oldest {
-                known.remove(&oldest);
-            }
-        }
-        known.insert(pair, now);
+        self.known.note(group(address), user, now);
     }
 
     fn keys(&self, address: IpAddr, user: &str) -> (IpAddr, u64, u64) {
@@ -227,17 +230,18 @@ const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(900);
 /// After so long without a failure those before do not count any more.
 const FORGOTTEN: Duration = Duration::from_secs(3600);
-/// How long a login from an address is remembered.
-const REMEMBERED: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The reply to each failure of a user from an address is held back so much longer.
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 const LONGEST_DELAY: Duration = Duration::from_secs(3);
-/// Entries of one book.
-const LARGEST: usize = 8192;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::known::REMEMBERED;
+
+    fn throttle() -> Throttle {
+        Throttle::new(&Secret::random().unwrap())
+    }
 
     fn address(n: u32) -> IpAddr {
         IpAddr::V4((0xC000_0200 + n).into())
@@ -259,7 +263,7 @@ mod tests {
 
     #[tokio::test]
     async fn g2_11_pauses_grow_and_end() {
-        let t = Throttle::default();
+        let t = throttle();
         let now = Instant::now();
         let mut delays = Vec::new();
         for _ in 0..FREE_OF_PAIR {
@@ -282,7 +286,7 @@ mod tests {
 
     #[tokio::test]
     async fn g2_11_a_lock_out_does_not_hit_other_users() {
-        let t = Throttle::default();
+        let t = throttle();
         let now = Instant::now();
         for _ in 0..10 {
             t.failed(address(1), "ann", now);
@@ -327,7 +331,7 @@ mod tests {
 
     #[tokio::test]
     async fn g2_08_g2_11_who_is_known_waits_as_long_as_who_does_not_exist() {
-        let t = Throttle::default();
+        let t = throttle();
         let now = Instant::now();
         t.succeeded(address(1), "ann", now);
         // The same guesses at both, in any state: held off by neither, by the pair, by the address.
@@ -352,7 +356,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_success_forgives_only_its_own_failures() {
-        let t = Throttle::default();
+        let t = throttle();
         let now = Instant::now();
         for n in 0..30 {
             t.failed(address(1), &format!("guess{n}"), now);
@@ -363,7 +367,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_books_are_bounded() {
-        let t = Throttle::default();
+        let t = throttle();
         let now = Instant::now();
         for n in 0..10_000u32 {
             let at = now + Duration::from_millis(u64::from(n));
@@ -375,7 +379,7 @@ mod tests {
                     books.addresses.0.len(),
                     books.users.0.len(),
                     books.pairs.0.len(),
-                    books.known.len(),
+                    t.known.len(),
                 ] {
                     assert!(length <= LARGEST, "{length}");
                 }

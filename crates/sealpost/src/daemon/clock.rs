@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use mail_types::Timestamp;
-use policy_cache::Clock;
+use policy_cache::{Clock, JudgedClock};
+use settings::Settings;
 
 use super::open;
 use crate::exit::Status;
@@ -125,6 +126,12 @@ pub(super) fn plausible() -> anyhow::Result<(Arc<MachineClock>, Arc<dyn Clock>)>
          mail would seem to be old; set the clock and start again"
     );
     Err(open::fail(Status::Temporary, &text))
+}
+
+/// The clock with its guard, going on from what the last process wrote down.
+pub(super) fn judged(clock: &Arc<dyn Clock>, settings: &Settings) -> Arc<JudgedClock> {
+    let last = remembered(&settings.server.data_dir, &**clock);
+    Arc::new(JudgedClock::new(Arc::clone(clock), last))
 }
 
 /// Whether no clock that is right can say this: certificates could not be judged, and all mail would

@@ -3,12 +3,15 @@
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use data_encoding::BASE64_NOPAD;
 use mail_types::{SenderPattern, Senders};
+use policy_cache::Clock;
 use settings::{CertificateMatch, SenderAddresses, Settings};
 use smtp_server::{
     AllowedRate, Authenticator, Identities, IdentityRules, LoginAttempt, LoginVerdict,
@@ -20,14 +23,18 @@ use super::open;
 use crate::exit::Status;
 
 /// What the listeners ask: the directory of users.
-pub(crate) struct Logins(Directory);
+pub(crate) struct Logins {
+    directory: Directory,
+    data_dir: PathBuf,
+    clock: Arc<dyn Clock>,
+}
 
 impl Logins {
     /// Reads the users, if there is a file of them.
     ///
     /// # Errors
     /// The file, or the secret in the data directory, cannot be used.
-    pub(crate) fn open(s: &Settings) -> anyhow::Result<Option<Arc<Self>>> {
+    pub(crate) fn open(s: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<Arc<Self>>> {
         let Some(file) = &s.logins.users_file else {
             return Ok(None);
         };
@@ -38,12 +45,36 @@ impl Logins {
         // Half of the cores: guesses must not keep us from delivering.
         let cores = available_parallelism().map_or(1, usize::from);
         let directory = Directory::new(users, &secret, (cores / 2).clamp(1, MOST_AT_ONCE))?;
-        Ok(Some(Arc::new(Self(directory))))
+        directory.recall(&s.server.data_dir, clock.wall().as_secs());
+        Ok(Some(Arc::new(Self {
+            directory,
+            data_dir: s.server.data_dir.clone(),
+            clock: Arc::clone(clock),
+        })))
+    }
+
+    /// Writes down now and then who is known; never for a login.
+    pub(crate) async fn keep(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(KEEP).await;
+            Arc::clone(&self).write_down().await;
+        }
+    }
+
+    /// For the next process, if there is anything new.
+    pub(crate) async fn write_down(self: Arc<Self>) {
+        let write = move || {
+            let wall = self.clock.wall().as_secs();
+            self.directory.write_down(&self.data_dir, wall)
+        };
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(write).await {
+            tracing::debug!(%error, "who has logged in could not be written down");
+        }
     }
 
     /// Puts other users in force.
     pub(crate) fn replace(&self, users: UsersFile) {
-        self.0.replace(users);
+        self.directory.replace(users);
     }
 }
 
@@ -63,8 +94,8 @@ impl Authenticator for Logins {
         // Without random numbers the nonce would be the same each time, which makes a replayed
         // proof as good as a new one: then nobody's proof is right.
         let secret = match getrandom::fill(&mut nonce) {
-            Ok(()) => self.0.scram(user),
-            Err(_) => self.0.scram(""),
+            Ok(()) => self.directory.scram(user),
+            Err(_) => self.directory.scram(""),
         };
         (secret, BASE64_NOPAD.encode(&nonce))
     }
@@ -80,7 +111,7 @@ impl Authenticator for Logins {
             LoginAttempt::Proof { holds } => Attempt::Proof { holds },
         };
         Box::pin(async move {
-            match self.0.judge(client, user, attempt).await {
+            match self.directory.judge(client, user, attempt).await {
                 Verdict::Accepted(name) => LoginVerdict::Accepted(name.as_str().into()),
                 Verdict::Rejected(delay) => LoginVerdict::Rejected(delay),
                 Verdict::HeldOff { again, delay } => LoginVerdict::HeldOff { again, delay },
@@ -194,6 +225,8 @@ pub(crate) fn identities(s: &Settings) -> anyhow::Result<Identities> {
     })
 }
 
+/// Between two looks at who has logged in.
+const KEEP: Duration = Duration::from_secs(300);
 /// Octets of a nonce.
 const NONCE: usize = 18;
 /// Passwords judged at the same time, 19 MiB each.

@@ -409,6 +409,14 @@ pub(super) fn outlet(s: &Settings) -> anyhow::Result<Outlet> {
     })
 }
 
+/// For every store that is opened after it, whichever comes first; refuses what is no queue that is known, so that
+/// nothing else is told before that.
+pub(super) fn make_room(settings: &Settings) -> anyhow::Result<()> {
+    let (data, queue) = (&settings.server.data_dir, &settings.queue);
+    EmbeddedStore::make_room(&data.join(QUEUE), queue.minimum_free_space)
+        .map_err(|e| fail(Status::Io, &e))
+}
+
 pub(super) fn queue(s: &Settings, placed: &Arc<Placed>) -> anyhow::Result<EmbeddedStore> {
     let options = EmbeddedOptions {
         free_space_floor: s.queue.minimum_free_space,

@@ -17,7 +17,7 @@ use delivery::Delivery;
 use doors::{DoorError, Doors};
 use mail_types::QueueId;
 use outbound_queue::{Edit, EmbeddedStore, Filter, Now, QueueError, QueueStore, Target};
-use policy_cache::{Clock, JudgedClock, PolicyCache};
+use policy_cache::{Clock, PolicyCache};
 use resolver::DnsResolver;
 use settings::{Loaded, Settings};
 use smtp_server::Server;
@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 use web::{Api, Checker};
 
 use super::certificates::Certificates;
-use super::clock::{self, MachineClock};
+use super::clock::{self, MachineClock, judged};
 use super::form::Forms;
 use super::intake::{QueueIntake, Rules};
 use super::logins::Logins;
@@ -61,8 +61,8 @@ pub(crate) async fn run(
     let trust = Trust::open(&settings).map_err(|e| open::fail(Status::Configuration, &e))?;
     let dns = open::resolver(&settings)?;
     let _lock = open::lock(&settings.server.data_dir)?;
-    let (logins, server) = with_logins(server, &settings)?;
-    make_room(&settings)?;
+    let (logins, server) = with_logins(server, &settings, &clock)?;
+    open::make_room(&settings)?;
     let (log, feed, _log_guard) = open::event_log(&settings)?;
     let (metrics, scraped) = scrape::metrics();
     let mut observer = Observer::new(log, Arc::clone(&clock), judged(&clock, &settings), metrics);
@@ -136,20 +136,6 @@ pub(crate) async fn run(
     running.serve(server, doors, signals).await
 }
 
-/// For every store that is opened after it, whichever comes first; refuses what is no queue that is known, so that
-/// nothing else is told before that.
-fn make_room(settings: &Settings) -> anyhow::Result<()> {
-    let (data, queue) = (&settings.server.data_dir, &settings.queue);
-    EmbeddedStore::make_room(&data.join("queue"), queue.minimum_free_space)
-        .map_err(|e| open::fail(Status::Io, &e))
-}
-
-/// The clock with its guard, going on from what the last process wrote down.
-fn judged(clock: &Arc<dyn Clock>, settings: &Settings) -> Arc<JudgedClock> {
-    let last = clock::remembered(&settings.server.data_dir, &**clock);
-    Arc::new(JudgedClock::new(Arc::clone(clock), last))
-}
-
 /// `admin.http`, as soon as it is known who may come in.
 fn served(doors: &mut Doors, page: Page) -> Page {
     doors.serve_http(&page.access, page.tls.clone());
@@ -199,8 +185,9 @@ pub(super) fn rules(settings: &Settings, trust: &Trust, dns: &Arc<DnsResolver>) 
 fn with_logins(
     server: Server,
     settings: &Settings,
+    clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<(Option<Arc<Logins>>, Server)> {
-    let logins = Logins::open(settings)?;
+    let logins = Logins::open(settings, clock)?;
     let server = match &logins {
         Some(logins) => server.authenticated_by(Arc::clone(logins) as _),
         None => server,
@@ -262,6 +249,9 @@ impl Running {
             background.spawn(async move { engine.run().await });
             background.spawn(async move { cache.run().await });
         }
+        if let Some(logins) = self.process.logins.clone() {
+            background.spawn(logins.keep());
+        }
         let watching = dnssec::Watch {
             resolver: Arc::clone(&self.dns),
             observer: self.observer.clone(),
@@ -313,7 +303,7 @@ impl Running {
             }
         }
         self.close_queue().await;
-        self.write_down_the_time();
+        self.write_down().await;
         self.observer.process("process.stopped", Level::Info, &[]);
         Ok(status)
     }
@@ -386,6 +376,14 @@ impl Running {
             pulses.push(("scheduler", Box::new(move || delivery.pulse())));
         }
         Ok(watchdog::start(pulses, self.observer.clone())?)
+    }
+
+    /// What the next process may as well know.
+    async fn write_down(&self) {
+        if let Some(logins) = self.process.logins.clone() {
+            logins.write_down().await;
+        }
+        self.write_down_the_time();
     }
 
     /// For the next process, unless mail has yet to follow a clock set back: see [`clock::remembered`].

@@ -21,6 +21,8 @@ impl Unit {
             .filter(|path| path.extension().is_some_and(|kind| kind == "conf"))
             .collect();
         more.sort_by_key(|path| path.file_name().map(ToOwned::to_owned));
+        // Of several with one name only the first counts: its directory goes before (systemd.unit(5)).
+        more.dedup_by(|a, b| a.file_name() == b.file_name());
         let more = more.iter().filter_map(|path| fs::read_to_string(path).ok());
         Some(Self::of(std::iter::once(text).chain(more)))
     }

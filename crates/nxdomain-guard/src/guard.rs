@@ -22,6 +22,8 @@ pub struct NxdomainGuard {
     /// The last ones that were asked for, the newest last, each once: also where `domains` has no room.
     latest: VecDeque<(Domain, Answer)>,
     existed: Existed,
+    /// When anything was last found, or proven not to exist.
+    found: Option<Duration>,
     /// When it was last told that no NXDOMAIN is believed, if that is so.
     told: Option<Duration>,
 }
@@ -96,6 +98,9 @@ impl NxdomainGuard {
     /// DNS has given a definite answer about a domain.
     pub fn note(&mut self, domain: &Domain, existence: Existence, now: Duration) {
         let absent = existence == Existence::Absent;
+        if !absent {
+            self.found = Some(now);
+        }
         let gone = self.existed.note(domain, existence, now);
         if self.domains.len() >= MOST {
             self.forget(now);
@@ -159,7 +164,12 @@ impl NxdomainGuard {
     #[must_use]
     pub fn disbelief(&self, domain: &Domain, now: Duration) -> Option<Disbelief> {
         self.existed.still_to_wait(domain, now)?;
-        Some(self.existed.get(domain, now)?.why)
+        let seen = self.existed.get(domain, now)?;
+        let was_found_out = match (seen.why, seen.gone, self.found) {
+            (Disbelief::NothingFound, Some(gone), Some(found)) => found >= gone,
+            _ => false,
+        };
+        (!was_found_out).then_some(seen.why)
     }
 
     fn forget(&mut self, now: Duration) {
@@ -481,6 +491,8 @@ mod tests {
         guard.put_in_doubt(&other, Disbelief::WasDoubted, at(60));
         guard.put_in_doubt(&other, Disbelief::NothingFound, at(61));
         guard.note(&domain(2), THERE, at(61));
+        // Its servers find something: so they did not lie, however late that is looked at.
+        assert_eq!(guard.disbelief(&one, at(3600)), None);
         assert!(guard.finds_something(at(61)) && !guard.finds_something(at(362)));
         assert_eq!(guard.disbelief(&other, at(61)), Some(Disbelief::WasDoubted));
         let believed = BELIEVED_AFTER + at(1);

@@ -200,7 +200,7 @@ impl Upstream {
         };
         if is_trusted && !is_vouched_for(&result) {
             // The name may be in an unsigned zone, or the resolver have ceased to validate.
-            self.look(Rest::Lately).await;
+            self.look(Rest::Asked).await;
             if let Way::Barred(why) = self.probe.way(&self.eye) {
                 return Err(Failure::Barred(why));
             }

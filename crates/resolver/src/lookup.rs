@@ -143,7 +143,13 @@ impl DnsResolver {
         let (v6, v4) = neither_holds_up(family(RecordType::AAAA), family(RecordType::A)).await;
         let mut answer = match (v6, v4) {
             (Ok(v6), Ok(v4)) => both(v6, v4),
-            (Ok(one), Err(_)) | (Err(_), Ok(one)) => one,
+            (Ok(mut one), Err(other)) | (Err(other), Ok(mut one)) => {
+                // The other family may be there the next time.
+                if !other.is_definite() {
+                    one.ttl = Duration::ZERO;
+                }
+                one
+            }
             (Err(v6), Err(v4)) => return Err(neither(v6, v4)),
         };
         let ad_hides_it = self.upstream.dnssec == Dnssec::TrustAd;

@@ -114,13 +114,13 @@ impl Probe {
     }
 
     /// Who fails at the root and its keys, at once, may resolve a name that is wanted though none of those before: mail
-    /// does not wait for the next look.
+    /// does not wait for the next look. Who is let pass does not look.
     fn may_show_more(&self, eye: &Eye) -> bool {
         let is_open = matches!(
             *self.state.borrow(),
             Path::Unknown(_) | Path::Unavailable(_)
         );
-        is_open && !eye.is_silent()
+        is_open && !eye.is_silent() && matches!(self.way(eye), Way::Barred(_))
     }
 
     /// Looks when nobody has for this time. Look-ups wait for nobody who rests.

@@ -119,6 +119,8 @@ pub(crate) async fn serve<I: Intake, O: Observer>(
     let session = Session::new(Arc::clone(context.settings()), peer);
     let mut drive = Drive::new(&context, session, farewell.number, address, phase);
     drive.over_tcp(stream, patience).await;
+    // XCLIENT may have made the session another client's.
+    farewell.address = drive.address();
     farewell.helo = drive.session().helo().into();
     farewell.messages = drive.messages();
     farewell.commands = drive.session().tally().clone();

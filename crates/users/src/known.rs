@@ -36,6 +36,8 @@ struct Logins {
     last: HashMap<Tag, Login>,
     /// The file is out of date.
     changed: bool,
+    /// When it was last written.
+    written: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -72,8 +74,10 @@ impl Known {
         let tag = self.tag(address, user);
         let mut logins = self.logins.lock();
         let before = logins.insert(tag, now, Duration::ZERO);
-        // An application logs in all the time.
-        logins.changed |= before.is_none_or(|login| login.age(now) > WORTH_WRITING);
+        let is_old = |at: Instant| now.saturating_duration_since(at) > WORTH_WRITING;
+        // An application logs in all the time: what the file has of it is too old once the file is.
+        logins.changed |= before.is_none_or(|login| login.age(now) > WORTH_WRITING)
+            || logins.written.is_none_or(is_old);
     }
 
     /// What an earlier process has written; `wall`: Unix seconds.
@@ -109,9 +113,12 @@ impl Known {
             logins.text(now, wall)
         };
         let written = replace(data_dir, text.as_bytes());
-        if written.is_err() {
-            self.logins.lock().changed = true;
+        let mut logins = self.logins.lock();
+        match written {
+            Ok(()) => logins.written = Some(now),
+            Err(_) => logins.changed = true,
         }
+        drop(logins);
         written
     }
 
@@ -224,6 +231,24 @@ mod tests {
         // A clock that was set back, and another installation.
         assert!(read(&secret, WALL - 86_400).has(address, "ann", now));
         assert!(!read(&Secret::random().unwrap(), WALL).has(address, "ann", now));
+    }
+
+    /// An application is not to be a stranger because it was there all the time.
+    #[tokio::test]
+    async fn g2_11_who_logs_in_all_the_time_is_written_down_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let secret = Secret::open(dir.path()).unwrap();
+        let address: IpAddr = "192.0.2.7".parse().unwrap();
+        let (start, known) = (Instant::now(), Known::new(&secret));
+        for half_hours in 0..400 {
+            let now = start + HOUR / 2 * half_hours;
+            known.note(address, "ann", now);
+            let wall = WALL + u64::from(half_hours) * 1800;
+            known.write(dir.path(), now, wall).unwrap();
+        }
+        let again = Known::new(&secret);
+        again.read(dir.path(), start, WALL + 400 * 1800);
+        assert!(again.has(address, "ann", start + REMEMBERED - 2 * HOUR));
     }
 
     #[tokio::test]

@@ -111,6 +111,10 @@ async fn finds_others<S: QueueStore>(inner: &Inner<S>, domain: &Domain) -> bool 
     let Some(top) = domain.top_level() else {
         return true; // DNS was not asked for it.
     };
+    // Nor for these (RFC 6761 section 6.4, RFC 7686 section 2).
+    if ["invalid", "onion"].contains(&top.as_str()) {
+        return true;
+    }
     match inner.resolver.mx(&top).await {
         Ok(_) | Err(DnsError::NoRecords { .. }) => true,
         Err(error) if error.is_proven_absence() => true,

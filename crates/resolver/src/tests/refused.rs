@@ -508,6 +508,22 @@ async fn h1_02_c4_06_keys_that_are_lost_on_the_way_are_asked_for_again() {
     assert_eq!(path(&resolver), Path::Carries);
 }
 
+/// Each look takes as long as silence is waited for: nobody makes another whom the last one lets pass.
+#[tokio::test]
+async fn c4_06_who_waited_for_a_look_that_lets_it_pass_makes_no_other() {
+    let zone = zone().await;
+    zone.fault("", RecordType::DNSKEY, ZoneFault::Drop);
+    let alone = signed_with(&zone, brief(&zone));
+    alone.look_at_path().await;
+    let asked = zone.count("", RecordType::DNSKEY);
+    let resolver = signed_with(&zone, brief(&zone));
+    let wanted = domain("d.test");
+    let (looked, found) = (resolver.look_at_path(), resolver.mx(&wanted));
+    let ((), found) = tokio::join!(looked, found);
+    found.unwrap();
+    assert_eq!(zone.count("", RecordType::DNSKEY), 2 * asked);
+}
+
 /// One that validates with a wrong clock hides the keys from whoever lets it check them.
 #[tokio::test]
 async fn c4_06_keys_behind_servfail_are_asked_for_without_checking() {

@@ -196,7 +196,7 @@ async fn g5_06_xclient_makes_the_session_another_clients() {
 
 #[tokio::test]
 async fn g5_06_xclient_says_how_the_client_greeted() {
-    let server = trusting(false, true);
+    let mut server = trusting(false, true);
     let mut client = server.client().await;
     client.told("EHLO proxy.test").await;
     let claim = "XCLIENT ADDR=192.0.2.1 PORT=4000 PROTO=ESMTP HELO=app.test";
@@ -209,14 +209,19 @@ async fn g5_06_xclient_says_how_the_client_greeted() {
     }
     client.send("\r\n.\r\n").await;
     assert!(client.reply().await.starts_with("250 "));
-    let messages = server.messages.lock();
-    let (envelope, body) = &messages[0];
-    assert_eq!(&*envelope.arrival.helo, "app.test");
-    let from = "Received: from app.test ([192.0.2.1])";
-    assert!(
-        body.starts_with(from) && body.contains("with ESMTP id"),
-        "{body}"
-    );
+    {
+        let messages = server.messages.lock();
+        let (envelope, body) = &messages[0];
+        assert_eq!(&*envelope.arrival.helo, "app.test");
+        let from = "Received: from app.test ([192.0.2.1])";
+        assert!(
+            body.starts_with(from) && body.contains("with ESMTP id"),
+            "{body}"
+        );
+    }
+    drop(client);
+    let ended = server.event("disconnected").await;
+    assert_eq!(ended, "disconnected 1 192.0.2.1");
 }
 
 #[tokio::test]

@@ -90,7 +90,12 @@ impl Observer for Events {
     fn event(&self, event: Event<'_>) {
         let line = match event {
             Event::Connected(_) => "connected".to_owned(),
-            Event::Disconnected { messages, .. } => format!("disconnected {messages}"),
+            Event::Disconnected {
+                client, messages, ..
+            } => match client.address.ip() {
+                ip if ip.is_loopback() => format!("disconnected {messages}"),
+                ip => format!("disconnected {messages} {ip}"),
+            },
             Event::TurnedAway { limit, .. } => format!("turned-away {}", limit.key()),
             Event::TlsEstablished {
                 tls, certificate, ..

@@ -134,7 +134,10 @@ pub(super) const TIMEOUT: Entry = Entry {
 
 pub(super) const ADDRESS_REFUSED: Entry = Entry {
     key: "address-refused",
-    statuses: &[EnhancedStatus::transient(4, 4)],
+    statuses: &[
+        EnhancedStatus::transient(4, 4),
+        EnhancedStatus::permanent(4, 6),
+    ],
     report: ReportCondition::Never,
     side: Side::RecipientAdmin,
     sentence: "The address of {mx} is one that mail must not be sent to",
@@ -145,9 +148,9 @@ pub(super) const ADDRESS_REFUSED: Entry = Entry {
     clause: "RFC 6890 section 2, RFC 5321 section 5.1",
     explanation: &[
         "The host's name leads to an address that is private, local to a machine or a link, multicast \
-         or otherwise special (RFC 6890). Connecting there on the word of \
+         or otherwise special (RFC 6890), or to this relay itself. Connecting there on the word of \
          somebody else's DNS would let strangers reach hosts inside our network, so it was not done.",
-        "The detail names the address and what kind it is. Where the domain's mail servers lead back to this \
-         relay itself the reason is `loop`.",
+        "The detail names the address and what kind it is. An address of our own means that the \
+         domain's mail servers lead back to us: then the status is 5.4.6.",
     ],
 };

@@ -59,7 +59,7 @@ fn keys_statuses_and_report_types_are_those_of_the_interface() {
         ("connect", "4.4.1", None),
         ("connection-lost", "4.4.2", None),
         ("timeout", "4.4.2", None),
-        ("address-refused", "4.4.4", None),
+        ("address-refused", "4.4.4 5.4.6", None),
         ("remote-4xx", "4.0.0", None),
         ("remote-5xx", "5.0.0", None),
         ("no-such-domain", "5.1.2", None),

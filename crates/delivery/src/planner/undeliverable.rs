@@ -108,13 +108,10 @@ async fn disbelief<S: QueueStore>(
 /// Whether who says that a domain does not exist finds anything: its top-level domain, or another one lately. After
 /// a start nothing else is known of a resolver, and the first mail is not to be what it is tested with.
 async fn finds_others<S: QueueStore>(inner: &Inner<S>, domain: &Domain) -> bool {
-    let Some(top) = domain.top_level() else {
-        return true; // DNS was not asked for it.
+    let is_asked = |top: &Domain| !["invalid", "onion"].contains(&top.as_str());
+    let Some(top) = domain.top_level().filter(is_asked) else {
+        return true; // DNS was not asked for it (RFC 6761 section 6.4, RFC 7686 section 2).
     };
-    // Nor for these (RFC 6761 section 6.4, RFC 7686 section 2).
-    if ["invalid", "onion"].contains(&top.as_str()) {
-        return true;
-    }
     match inner.resolver.mx(&top).await {
         Ok(_) | Err(DnsError::NoRecords { .. }) => true,
         Err(error) if error.is_proven_absence() => true,

@@ -110,7 +110,7 @@ pub(crate) fn members(metadata: &Metadata) -> Vec<&Package> {
     metadata.workspace_packages()
 }
 
-const PURE: [&str; 15] = [
+const PURE: [&str; 16] = [
     "attempt",
     "attempt-notes",
     "dane",
@@ -125,14 +125,16 @@ const PURE: [&str; 15] = [
     "routes",
     "smtp-proto",
     "submission",
+    "tls-rpt",
     "tls-words",
 ];
 
 /// Crates of others that only compute.
-const FOR_PURE: [&str; 14] = [
+const FOR_PURE: [&str; 15] = [
     "aws-lc-rs",
     "bytes",
     "data-encoding",
+    "flate2",
     "idna",
     "ipnet",
     "jiff",
@@ -150,7 +152,7 @@ const FOR_PURE: [&str; 14] = [
 const FOR_TESTS: [&str; 1] = ["testkit"];
 
 /// Crate, and the workspace's crates that it may use.
-const EDGES: [(&str, &[&str]); 44] = [
+const EDGES: [(&str, &[&str]); 45] = [
     ("mail-types", &[]),
     ("attempt", &["mail-types", "reasons"]),
     ("attempt-notes", &["attempt"]),
@@ -164,6 +166,8 @@ const EDGES: [(&str, &[&str]); 44] = [
     ("smtp-proto", &["mail-types"]),
     // A signature is part of the form that a message leaves in.
     ("submission", &["dkim", "mail-types"]),
+    // What of a policy stands in a report.
+    ("tls-rpt", &["mail-types", "mta-sts"]),
     ("tls-words", &[]),
     ("clocks", &["mail-types"]),
     ("event-log", &["attempt", "mail-types"]),

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use mail_types::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// What one session showed about one policy, or what came of one fetch of it (RFC 8460 section 4).
 /// Borrowed: most of it is known to the day's counts already.
@@ -32,7 +33,8 @@ pub enum Policy<'a> {
 }
 
 /// The `policy-type` (RFC 8460 section 4.4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum PolicyType {
     /// `sts`.
     Sts,
@@ -61,7 +63,8 @@ pub struct Failure<'a> {
 }
 
 /// The `result-type` of a failure (RFC 8460 section 4.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ResultType {
     /// The host does not offer STARTTLS, or refused it (section 4.3.1).
     StarttlsNotSupported,

@@ -152,7 +152,7 @@ const FOR_PURE: [&str; 15] = [
 const FOR_TESTS: [&str; 1] = ["testkit"];
 
 /// Crate, and the workspace's crates that it may use.
-const EDGES: [(&str, &[&str]); 45] = [
+const EDGES: [(&str, &[&str]); 46] = [
     ("mail-types", &[]),
     ("attempt", &["mail-types", "reasons"]),
     ("attempt-notes", &["attempt"]),
@@ -168,6 +168,10 @@ const EDGES: [(&str, &[&str]); 45] = [
     ("submission", &["dkim", "mail-types"]),
     // What of a policy stands in a report.
     ("tls-rpt", &["mail-types", "mta-sts"]),
+    (
+        "tls-findings",
+        &["mail-types", "mta-sts", "reasons", "smtp-client", "tls-rpt"],
+    ),
     ("tls-words", &[]),
     ("clocks", &["mail-types"]),
     ("event-log", &["attempt", "mail-types"]),
@@ -228,6 +232,8 @@ const EDGES: [(&str, &[&str]); 45] = [
             "routes",
             "smtp-client",
             "smtp-proto",
+            "tls-findings",
+            "tls-rpt",
         ],
     ),
     (

@@ -192,6 +192,21 @@ impl Matching {
     }
 }
 
+impl Association {
+    /// All of it as in a zone file: four fields with one space between, the data in lower-case hexadecimal without
+    /// breaks (RFC 6698 section 2.2, RFC 8460 section 4.5).
+    #[must_use]
+    pub fn to_record(&self) -> String {
+        let (u, s, m) = (
+            self.usage.number(),
+            self.selector.number(),
+            self.matching.number(),
+        );
+        let data = self.data.iter().map(|byte| format!("{byte:02x}"));
+        format!("{u} {s} {m} {}", data.collect::<String>())
+    }
+}
+
 /// `3 1 1 8a9b…`: as in a zone file, long data cut short.
 impl fmt::Display for Association {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -306,5 +321,13 @@ mod tests {
             assert_eq!(parsed.to_string(), shown);
             assert_eq!(parsed.data(), r.data);
         }
+    }
+
+    #[test]
+    fn b3_09_a_record_is_four_fields_with_single_spaces() {
+        let long: Vec<u8> = (0..32).collect();
+        let parsed = Association::parse(&record(3, 1, 1, &long)).unwrap();
+        let data: String = long.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(parsed.to_record(), format!("3 1 1 {data}"));
     }
 }

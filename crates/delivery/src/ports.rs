@@ -47,6 +47,15 @@ pub trait Observer: Send + Sync {
     /// NXDOMAIN is believed again.
     fn dns_believed(&self);
 
+    /// Whether [findings](Self::tls_finding) are wanted: asked for each message.
+    fn reports_tls(&self) -> bool {
+        false
+    }
+
+    /// What a session showed about a policy, for a TLS report (RFC 8460): once for each session and policy,
+    /// and where none could be opened for want of TLS. Never of mail that is such a report.
+    fn tls_finding(&self, _finding: &tls_rpt::Finding<'_>) {}
+
     /// Whether anything is traced now. Asked often: it must cost nothing.
     fn traces(&self) -> bool {
         false

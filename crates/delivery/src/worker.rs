@@ -4,6 +4,8 @@ pub(crate) mod concede;
 pub(crate) mod concession;
 pub(crate) mod content;
 pub(crate) mod findings;
+mod host;
+pub(crate) mod reported;
 pub(crate) mod sessions;
 pub(crate) mod steps;
 pub(crate) mod traced;
@@ -292,14 +294,7 @@ async fn try_once<S: QueueStore>(
     let Some(mut plan) = made.await else {
         return inner.give_back(leased);
     };
-    let mut tools = Tools {
-        inner,
-        lane,
-        settings: &settings,
-        leased,
-        domain: &domain,
-        now: now.wall,
-    };
+    let mut tools = Tools::new(inner, lane, &settings, (leased, &domain), now.wall);
     let (mut found, mut requirement) = attempt(&tools, &plan, held).await;
     gather(&mut found, &mut steps, asked, now);
     if note_crowding(inner, lane, &found) {
@@ -517,6 +512,7 @@ async fn attempt<S: QueueStore>(
         leased,
         domain,
         now,
+        ..
     } = *tools;
     let all = |verdict| Findings::uniform(leased.recipients.len(), &verdict);
     let inputs = match judge(
@@ -561,6 +557,10 @@ async fn attempt<S: QueueStore>(
             found.held_back = is_doubted;
             return (found, Some(requirement));
         }
+    };
+    let tools = Tools {
+        reports: reported::domain(&*inner.observer, leased, plan),
+        ..*tools
     };
     let null_sender = leased.envelope.reverse_path.is_null();
     if let Some(concession) = Concession::of(&inputs, &requirement, null_sender) {

@@ -1,7 +1,7 @@
 //! Where the content of a message comes from.
 
 use std::collections::VecDeque;
-use std::io::{self, Read};
+use std::io;
 use std::pin::Pin;
 
 use bytes::{Bytes, BytesMut};
@@ -14,8 +14,6 @@ pub struct Body(Source);
 enum Source {
     Memory(VecDeque<Bytes>),
     Async(Pin<Box<dyn AsyncRead + Send>>),
-    /// `None` while a read runs on the blocking pool; stays so if that panicked.
-    Blocking(Option<Box<dyn Read + Send>>),
 }
 
 impl Body {
@@ -29,12 +27,6 @@ impl Body {
     #[must_use]
     pub fn from_async_read(reader: impl AsyncRead + Send + 'static) -> Self {
         Self(Source::Async(Box::pin(reader)))
-    }
-
-    /// Read in blocks of 64 KiB on the blocking pool: for files.
-    #[must_use]
-    pub fn from_blocking_read(reader: impl Read + Send + 'static) -> Self {
-        Self(Source::Blocking(Some(Box::new(reader))))
     }
 
     /// The next piece, never empty; `None` at the end.
@@ -52,22 +44,6 @@ impl Body {
                     }
                 }
                 Ok((!block.is_empty()).then(|| block.freeze()))
-            }
-            Source::Blocking(slot) => {
-                let reader = slot
-                    .take()
-                    .ok_or_else(|| io::Error::other("an earlier read of the content failed"))?;
-                let (reader, block) = tokio::task::spawn_blocking(move || {
-                    let mut reader = reader;
-                    let mut block = Vec::with_capacity(BLOCK);
-                    let got = reader.by_ref().take(BLOCK as u64).read_to_end(&mut block);
-                    (reader, got.map(|_| block))
-                })
-                .await
-                .map_err(io::Error::other)?;
-                *slot = Some(reader);
-                let block = block?;
-                Ok((!block.is_empty()).then(|| block.into()))
             }
         }
     }
@@ -87,7 +63,6 @@ mod tests {
         for mut body in [
             Body::from_chunks(with_gaps),
             Body::from_async_read(io::Cursor::new(content.clone())),
-            Body::from_blocking_read(io::Cursor::new(content.clone())),
         ] {
             let mut got = Vec::new();
             while let Some(piece) = body.next().await.unwrap() {

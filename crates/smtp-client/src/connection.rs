@@ -24,6 +24,7 @@ pub struct Connection {
     transactions: u32,
     needs_reset: bool,
     usable: bool,
+    counted_for: Vec<Box<str>>,
 }
 
 /// What the connector hands on.
@@ -44,6 +45,7 @@ impl Connection {
             transactions: 0,
             needs_reset: false,
             usable: true,
+            counted_for: Vec::new(),
         }
     }
 
@@ -69,6 +71,16 @@ impl Connection {
     #[must_use]
     pub const fn transactions(&self) -> u32 {
         self.transactions
+    }
+
+    /// Whether this is asked of this session for the first time: TLS reports count sessions for each policy,
+    /// however much mail they carry (RFC 8460 section 4).
+    pub fn is_new_to(&mut self, policy: &str) -> bool {
+        let is_new = self.counted_for.iter().all(|known| **known != *policy);
+        if is_new {
+            self.counted_for.push(policy.into());
+        }
+        is_new
     }
 
     /// When it was opened, on the monotonic clock.

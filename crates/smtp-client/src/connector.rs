@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use mail_types::Timestamp;
 use rustix::io::Errno;
 use rustls::crypto::CryptoProvider;
 use smtp_proto::{
@@ -69,6 +70,7 @@ impl Connector {
             judged: None,
             transcript: Transcript::default(),
             generation: 0,
+            source: None,
             times: OpeningTimes::default(),
         };
         match self.open(&mut session, peer, posture).await {
@@ -92,6 +94,12 @@ impl Connector {
             && key.account.as_ref() == account.as_ref().map(|a| &a.key)
     }
 
+    /// The wall clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        (self.config.clock)()
+    }
+
     /// The trust anchors, which may be replaced at any time.
     #[must_use]
     pub const fn roots(&self) -> &Roots {
@@ -107,7 +115,7 @@ impl Connector {
         let socket = new_socket(peer.addr)?;
         let tcp = self.tcp(socket, peer).await?;
         session.times.connected = Some(Instant::now());
-        let source = tcp.local_addr().ok().map(|a| a.ip());
+        session.source = tcp.local_addr().ok().map(|a| a.ip());
         let transcript = std::mem::take(&mut session.transcript);
         session.wire = Some(Wire::new(tcp, self.config.replies, transcript));
         let mut opening = Opening::new(&self.config.ehlo_name, starttls_rule(posture));
@@ -136,7 +144,7 @@ impl Connector {
         let facts = SessionFacts {
             mx: peer.mx.clone(),
             addr: peer.addr,
-            source,
+            source: session.source,
             posture,
             dane: peer.dane.clone(),
             opened: (self.config.clock)(),
@@ -337,6 +345,7 @@ impl Connector {
             wire,
             judged,
             mut transcript,
+            source,
             times,
             ..
         } = session;
@@ -361,6 +370,7 @@ impl Connector {
             tls,
             judged,
             transcript,
+            from: source,
             times,
         }
     }
@@ -393,6 +403,7 @@ struct Session {
     /// Holds the dialogue while there is no wire.
     transcript: Transcript,
     generation: u64,
+    source: Option<IpAddr>,
     times: OpeningTimes,
 }
 

@@ -3,6 +3,7 @@
 use reasons::Reason;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use smtp_proto::{AuthFault, MissingExtension, RecipientOutcome, Reply, ReplyError, Stage};
@@ -24,6 +25,8 @@ pub struct SessionError {
     pub judged: Option<Box<Judged>>,
     /// The dialogue up to there.
     pub transcript: Transcript,
+    /// The address that we sent from, if TCP stood.
+    pub from: Option<IpAddr>,
     /// How far it got, and when.
     pub times: OpeningTimes,
 }

@@ -158,13 +158,6 @@ impl Pool {
         close_all(expired).await
     }
 
-    /// Closes all idle connections made under other trust anchors than these: after a reload.
-    pub async fn retain_generation(&self, roots_generation: u64) -> usize {
-        let stale = |p: &Parked| p.connection.key().roots_generation != roots_generation;
-        let removed = self.idle.lock().remove(stale);
-        close_all(removed).await
-    }
-
     /// Closes all idle connections, politely: at shutdown.
     pub async fn close(&self) -> usize {
         let all = self.idle.lock().remove(|_| true);

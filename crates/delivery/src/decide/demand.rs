@@ -397,6 +397,12 @@ impl Requirement {
         self.encrypted || self.dane.is_demanding()
     }
 
+    /// The policy in force, whatever its mode and whether or not it is set aside.
+    #[must_use]
+    pub fn published(&self) -> Option<&Published> {
+        self.demands.iter().find_map(|d| d.published.as_ref())
+    }
+
     /// Whether an enforced MTA-STS policy is among the demands.
     #[must_use]
     pub const fn enforces_policy(&self) -> bool {

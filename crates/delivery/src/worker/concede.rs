@@ -23,10 +23,31 @@ pub(crate) struct Tools<'a, S> {
     pub(crate) settings: &'a Settings,
     pub(crate) leased: &'a Leased,
     pub(crate) domain: &'a str,
+    /// Whose reports tell what is seen of TLS, if anybody's.
+    pub(crate) reports: Option<&'a str>,
     pub(crate) now: Timestamp,
 }
 
 impl<'a, S: QueueStore> Tools<'a, S> {
+    /// For this message; nothing is reported yet.
+    pub(crate) const fn new(
+        inner: &'a Inner<S>,
+        lane: &'a Lane,
+        settings: &'a Settings,
+        (leased, domain): (&'a Leased, &'a str),
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            inner,
+            lane,
+            settings,
+            leased,
+            domain,
+            reports: None,
+            now,
+        }
+    }
+
     /// Demands that may be set aside, from the strictest on until a host meets them.
     pub(crate) async fn concede(
         &self,
@@ -92,6 +113,7 @@ impl<'a, S: QueueStore> Tools<'a, S> {
             requirement,
             leased: self.leased,
             domain: self.domain,
+            reports: self.reports,
             routed: self.lane.destination.route.is_some(),
             max_addresses: self.settings.max_addresses,
             per_transaction: self.settings.recipients_per_transaction,

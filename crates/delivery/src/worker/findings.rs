@@ -16,6 +16,7 @@ use crate::decide::failure::{HostFailure, Weight, as_transient};
 use crate::decide::literal::shown;
 use crate::decide::standing::Standing;
 use crate::decide::verdict::{Decider, Failure, Verdict};
+use crate::worker::reported::Overlooked;
 use crate::worker::sessions::{Session, Way};
 use crate::worker::steps::Steps;
 use crate::worker::work::Attempt;
@@ -58,6 +59,10 @@ pub(crate) struct Findings {
     pub(crate) times: OpeningTimes,
     /// What was done when, where somebody wants to know.
     pub(crate) steps: Option<Box<Steps>>,
+    /// A session was opened, or could not be: none that was there already.
+    pub(crate) met: bool,
+    /// Hosts that were left out by their names, for reports.
+    pub(crate) overlooked: Vec<Overlooked>,
     /// No host was asked for this: what earlier attempts found.
     pub(crate) recalled: Option<Box<Recalled>>,
     /// Nothing was tried, because of this failure of others: it is what is to be mended.
@@ -88,6 +93,8 @@ impl Findings {
             transmit: Duration::ZERO,
             times: OpeningTimes::default(),
             steps: None,
+            met: false,
+            overlooked: Vec::new(),
             recalled: None,
             suspended: None,
         }

@@ -18,6 +18,7 @@ use smtp_client::{
     Cause, CertificateFailure, Connection, Connector, DaneMatch, Judged, LeafCertificate, Peer,
     Pool, Posture, SessionError, StartTls, TlsVerdict,
 };
+use tls_findings::Shown;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::decide::demand::{Assurance, SeenDane, SeenTls, SessionFacts};
@@ -57,13 +58,22 @@ struct Host {
 pub(crate) struct Session {
     pub(crate) connection: Connection,
     /// TLS was offered and failed: this is the second try in plain text (decision AMB-15).
-    fell_back: Option<Reason>,
+    fell_back: Option<FellBack>,
+    /// It was opened for this attempt.
+    pub(crate) is_new: bool,
     /// What the record says of its TLS session: the same for each message.
     tls: Option<Arc<TlsSession>>,
     /// Its worker has waited for work with it since it carried mail.
     pub(crate) rested: bool,
     /// Its places among the sessions to this name and to this address.
     places: [OwnedSemaphorePermit; 2],
+}
+
+/// What became of TLS on a session that has none although it was offered.
+struct FellBack {
+    reason: Reason,
+    /// For reports.
+    shown: Option<Shown>,
 }
 
 /// One host's address, and how to get there.
@@ -151,7 +161,9 @@ impl Sessions {
                 return Err(NoSession::Busy);
             };
             self.observer.session(SessionEvent::Reused);
-            return Ok(Session::new(connection, None, [by_name, by_address]));
+            let mut session = Session::new(connection, None, [by_name, by_address]);
+            session.is_new = false;
+            return Ok(session);
         }
         let at = Place::Address(way.address.ip());
         let Some(by_address) = self.place(at.clone()).await else {
@@ -172,14 +184,17 @@ impl Sessions {
                 if way.assurance == Assurance::DangerousOpportunistic && is_tls(&error.cause) =>
             {
                 self.observer.session(SessionEvent::HandshakeFailed);
-                let reason = error.cause.reason();
+                let fell_back = FellBack {
+                    reason: error.cause.reason(),
+                    shown: Shown::of_error(&error),
+                };
                 tracing::info!(mx = %way.name, ip = %way.address.ip(), cause = %error.cause,
                     "tls.plain_fallback: no policy demands TLS, trying without");
                 (
                     way.connector
                         .connect_with(&peer, Posture::DangerousPlain)
                         .await,
-                    Some(reason),
+                    Some(fell_back),
                 )
             }
             other => (other, None),
@@ -320,7 +335,7 @@ impl Sessions {
 impl Session {
     fn new(
         connection: Connection,
-        fell_back: Option<Reason>,
+        fell_back: Option<FellBack>,
         places: [OwnedSemaphorePermit; 2],
     ) -> Self {
         let tls = connection.facts().tls.as_ref();
@@ -328,6 +343,7 @@ impl Session {
             tls: tls.map(|tls| Arc::new(tls_record(tls))),
             connection,
             fell_back,
+            is_new: true,
             rested: false,
             places,
         }
@@ -346,7 +362,7 @@ impl Session {
                 }
             },
             None => SeenTls::None(match (&self.fell_back, &facts.starttls) {
-                (Some(reason), _) => *reason,
+                (Some(fell_back), _) => fell_back.reason,
                 (None, StartTls::Refused(_)) => Reason::StarttlsRefused,
                 (None, StartTls::Used | StartTls::NotOffered | StartTls::NotTried) => {
                     Reason::StarttlsNotOffered
@@ -366,13 +382,21 @@ impl Session {
     }
 
     /// Why this session is in plain text although TLS was offered, if it is.
-    pub(crate) const fn fell_back(&self) -> Option<Reason> {
-        self.fell_back
+    pub(crate) fn fell_back(&self) -> Option<Reason> {
+        self.fell_back.as_ref().map(|fell_back| fell_back.reason)
+    }
+
+    /// What it shows of TLS, for reports.
+    pub(crate) fn shown(&self) -> Option<Shown> {
+        match &self.fell_back {
+            Some(fell_back) => fell_back.shown.clone(),
+            None => Shown::of_session(self.connection.facts()),
+        }
     }
 
     /// Why a session in plain text has no TLS, for who demands it.
     pub(crate) fn without_tls(&self) -> Case {
-        match (self.fell_back, &self.connection.facts().starttls) {
+        match (&self.fell_back, &self.connection.facts().starttls) {
             (Some(_), _) | (None, StartTls::Refused(_)) => Case::TlsFailed,
             (None, StartTls::NotTried) => Case::NoTlsByRoute,
             (None, StartTls::Used | StartTls::NotOffered) => Case::Usual,

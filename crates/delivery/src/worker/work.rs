@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use attempt::{Case, Reason};
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use smtp_client::{
     TransactionError, Transcript, wants_a_login,
 };
 
-use crate::decide::demand::{Evidence, HostDecision, Requirement, SessionDecision};
+use crate::decide::demand::{HostDecision, Requirement};
 use crate::decide::failure::{HostFailure, Weight};
 use crate::decide::hosts::{Candidate, shuffle_equals};
 use crate::decide::literal::shown;
@@ -27,7 +27,7 @@ use crate::engine::dice::Dice;
 use crate::ports::PossibleDuplicate;
 use crate::worker::content;
 use crate::worker::findings::Findings;
-use crate::worker::sessions::{NoSession, Session, Sessions, Source, Way, failed_record, judged};
+use crate::worker::sessions::{Session, Sessions, Source, Way};
 use crate::worker::unknown;
 
 /// What an attempt needs beside the message.
@@ -39,6 +39,8 @@ pub(crate) struct Attempt<'a, S> {
     pub(crate) leased: &'a Leased,
     /// The recipients' domain, for sentences.
     pub(crate) domain: &'a str,
+    /// Whose reports tell what is seen of TLS, if anybody's.
+    pub(crate) reports: Option<&'a str>,
     /// An explicit route applies: the host is one that may know us.
     pub(crate) routed: bool,
     pub(crate) max_addresses: usize,
@@ -87,6 +89,7 @@ impl<S: QueueStore> Attempt<'_, S> {
                     case,
                     specifics,
                 } => {
+                    self.overlook(candidate, reason, &mut found);
                     found.fail(self.passed_over(candidate, (reason, case), &specifics));
                     continue;
                 }
@@ -179,6 +182,7 @@ impl<S: QueueStore> Attempt<'_, S> {
         if !found.unknown {
             self.sessions.unknown.settle(self.leased.id);
         }
+        self.report_overlooked(&found);
         found
     }
 
@@ -211,78 +215,8 @@ impl<S: QueueStore> Attempt<'_, S> {
         order
     }
 
-    pub(crate) async fn host(
-        &self,
-        way: &Way<'_>,
-        held: &mut Option<Session>,
-        source: Source,
-        found: &mut Findings,
-    ) -> After {
-        let began = Instant::now();
-        let session = match held.take() {
-            Some(mut session) if source == Source::Any && self.sessions.fits(&session, way) => {
-                session.rested = false;
-                Ok(session)
-            }
-            other => {
-                if let Some(session) = other {
-                    self.sessions.keep(session);
-                }
-                self.sessions.open(way, source).await
-            }
-        };
-        found.connect += began.elapsed();
-        let mut session = match session {
-            Ok(session) => session,
-            Err(NoSession::Busy) => return After::Busy,
-            Err(NoSession::Failed(error)) => {
-                found.times = error.times;
-                let (ip, port) = (way.address.ip(), way.address.port());
-                let mut failure = HostFailure::from_cause(
-                    &self.about_cause(way, &error.cause),
-                    way.name,
-                    ip,
-                    port,
-                    error.stage,
-                    &error.cause,
-                );
-                failure.tls = failed_record(&error);
-                self.remember(way.name, ip, failure.reason, &error.transcript);
-                self.trace(way.name, ip, &error.transcript);
-                if let Some(said) = error.judged.as_deref() {
-                    let (tls, dane) = judged(said);
-                    failure.evidence = Evidence::Session(tls);
-                    failure.dane = dane;
-                }
-                found.fail(failure);
-                return After::NextHost;
-            }
-        };
-        // The requirement is held against the session again before every MAIL FROM.
-        if let SessionDecision::Refuse {
-            reason,
-            case,
-            specifics,
-        } = self
-            .requirement
-            .session(way.name, way.standing, &session.facts())
-        {
-            let failure = self.unfit(way, &session, (reason, case), &specifics);
-            found.fail(failure);
-            *held = Some(session);
-            return After::NextHost;
-        }
-        let began = Instant::now();
-        let after = self.transactions(way, &mut session, source, found).await;
-        found.transmit += began.elapsed();
-        if session.connection.is_usable() {
-            *held = Some(session);
-        }
-        after
-    }
-
     /// As many transactions as the recipients need (RFC 5321 section 4.5.3.1.10).
-    async fn transactions(
+    pub(crate) async fn transactions(
         &self,
         way: &Way<'_>,
         session: &mut Session,
@@ -458,7 +392,13 @@ impl<S: QueueStore> Attempt<'_, S> {
     }
 
     /// Keeps the dialogue for `queue show`: once per destination and cause.
-    fn remember(&self, name: &HostName, ip: IpAddr, reason: Reason, transcript: &Transcript) {
+    pub(crate) fn remember(
+        &self,
+        name: &HostName,
+        ip: IpAddr,
+        reason: Reason,
+        transcript: &Transcript,
+    ) {
         let peer = format!("{} [{ip}]", shown(name, Some(ip)));
         let destination = &self.leased.destination;
         let transcripts = &self.sessions.transcripts;

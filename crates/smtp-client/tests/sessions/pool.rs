@@ -164,8 +164,7 @@ async fn idle_time_lifetime_and_generation() {
     let pool = Pool::new(unlimited);
     pool.put(open(&ca, &scripted, Posture::DangerousPlain).await);
     assert_eq!(pool.sweep().await, 0);
-    assert_eq!(pool.retain_generation(1).await, 0);
-    assert_eq!(pool.retain_generation(2).await, 1);
+    assert_eq!(pool.close().await, 1);
     assert_eq!(scripted.heard().await.lines, ["EHLO us.test", "QUIT"]);
 }
 

@@ -466,7 +466,7 @@ async fn a_body_from_a_file_in_blocks() {
         submitter: None,
         size: content.len() as u64,
     };
-    let body = Body::from_blocking_read(Cursor::new(content.clone()));
+    let body = Body::from_async_read(Cursor::new(content.clone()));
     let outcomes = connection.transact(&transaction, body).await.unwrap();
     assert!(delivered(&outcomes[0]));
     connection.quit().await;

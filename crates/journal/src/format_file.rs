@@ -81,6 +81,9 @@ impl FormatFile {
     }
 
     /// Reads it. Writes nothing.
+    ///
+    /// # Errors
+    /// [`FormatError`]: it cannot be read, is not ours, or is of a newer version.
     pub fn check(&self, storage: &dyn Storage) -> Result<FormatState, FormatError> {
         let mut text = [0; 128];
         let read = match storage.open(&self.path) {
@@ -121,6 +124,9 @@ impl FormatFile {
 
     /// The same where a journal of `application` in the directory `journal` tells whose the data is: a line of text that is damaged
     /// keeps nobody from what is stored. Says so in the log.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check), but for a damaged line beside a journal that says whose the data is.
     pub fn check_beside(
         &self,
         storage: &Arc<dyn Storage>,
@@ -140,6 +146,9 @@ impl FormatFile {
     }
 
     /// Says that the directory now has the current version; durable when it returns.
+    ///
+    /// # Errors
+    /// [`FormatError`]: it cannot be written or made durable.
     pub fn write(&self, storage: &dyn Storage) -> Result<(), FormatError> {
         replace_file(
             storage,

@@ -90,6 +90,9 @@ impl fmt::Display for Shortage {
 }
 
 /// Asks the file system that holds `path` (statvfs).
+///
+/// # Errors
+/// The system's.
 pub fn free_space(path: &Path) -> io::Result<FreeSpace> {
     let answer = rustix::fs::statvfs(path)?;
     Ok(FreeSpace {

@@ -36,6 +36,9 @@ pub struct Journal {
 impl Journal {
     /// Opens or makes the journal in `options.directory`: checks every segment header, recovers the end of the last segment and
     /// begins a new one. Locks nothing: see [`DirLock`](crate::DirLock).
+    ///
+    /// # Errors
+    /// [`OpenError`]: the directory or a segment cannot be read or made, or a segment is of a newer version or of another application.
     pub fn open(
         storage: Arc<dyn Storage>,
         options: Options,
@@ -92,6 +95,9 @@ impl Journal {
     }
 
     /// Appends a group without waiting, or gives it back if the queue before the writer is full.
+    ///
+    /// # Errors
+    /// [`Backlogged`] with the group: nothing was appended.
     pub fn try_append(
         &self,
         group: impl Into<Group>,
@@ -103,6 +109,9 @@ impl Journal {
 
     /// The same for whoever must not have a group written behind one that a full disk refused: the group is refused as well,
     /// with [`AppendError::Full`], if there has been a refusal since [`refusals`](Self::refusals) said so many.
+    ///
+    /// # Errors
+    /// [`Backlogged`] with the group: nothing was appended.
     pub fn try_append_knowing(
         &self,
         refusals: u64,
@@ -143,6 +152,9 @@ impl Journal {
     }
 
     /// Appends a group and waits until it is durable.
+    ///
+    /// # Errors
+    /// [`AppendError`]: why it is not durable.
     pub fn append_and_wait(&self, group: impl Into<Group>) -> Result<Appended, AppendError> {
         let (sender, receiver) = mpsc::sync_channel(1);
         let completion: Completion = Box::new(move |result| drop(sender.send(result)));
@@ -151,6 +163,9 @@ impl Journal {
     }
 
     /// Waits until everything appended so far, riding records included, is durable.
+    ///
+    /// # Errors
+    /// [`AppendError`]: what waits is not known to be durable.
     pub fn sync(&self) -> Result<(), AppendError> {
         let (sender, receiver) = mpsc::sync_channel(1);
         self.sync_then(move |result| drop(sender.send(result)));
@@ -183,6 +198,9 @@ impl Journal {
     }
 
     /// Appends a checkpoint and waits until it is durable.
+    ///
+    /// # Errors
+    /// As [`append_and_wait`](Self::append_and_wait).
     pub fn checkpoint_and_wait(
         &self,
         replay_from: Position,
@@ -198,6 +216,9 @@ impl Journal {
     }
 
     /// Ends the active segment (synced) and begins a new one, whose number is returned; does nothing if it holds no record.
+    ///
+    /// # Errors
+    /// [`AppendError`]: the segment could not be ended, or the next one not made.
     pub fn rotate(&self) -> Result<u32, AppendError> {
         let (sender, receiver) = mpsc::sync_channel(1);
         {
@@ -215,6 +236,9 @@ impl Journal {
 
     /// Shows every record from `from` up to what is durable now, in order, without reading bodies, until the visitor breaks.
     /// Damaged bytes are skipped, copied to `quarantine/` and told in the report.
+    ///
+    /// # Errors
+    /// [`ReadError`]: a segment cannot be read; damage is no error.
     pub fn scan(
         &self,
         from: Position,
@@ -248,6 +272,9 @@ impl Journal {
     }
 
     /// The same for one segment.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
     pub fn scan_segment(
         &self,
         segment: u32,
@@ -272,17 +299,26 @@ impl Journal {
     }
 
     /// The whole body at a position, checksum verified.
+    ///
+    /// # Errors
+    /// [`ReadError`]: there is no record at this position, it cannot be read, or it is damaged.
     pub fn read_body(&self, position: Position) -> Result<Bytes, ReadError> {
         self.counted(self.reading(position)?.body())
     }
 
     /// The body at a position, to be read piece by piece; the checksum is verified when its end is read. Keeps working after the
     /// segment was removed.
+    ///
+    /// # Errors
+    /// As [`read_body`](Self::read_body), but for damage in the body, which its end tells.
     pub fn open_body(&self, position: Position) -> Result<BodyReader, ReadError> {
         self.counted(self.reading(position)?.body_reader())
     }
 
     /// The whole record at a position.
+    ///
+    /// # Errors
+    /// As [`read_body`](Self::read_body).
     pub fn read_record(&self, position: Position) -> Result<StoredRecord, ReadError> {
         self.counted(self.reading(position)?.record())
     }
@@ -308,6 +344,9 @@ impl Journal {
 
     /// Removes a segment: unlink, then directory sync. The owner has made sure (appended anew and synced) that nothing in it is
     /// needed; what spoke of it may be forgotten only after this has returned `Ok`.
+    ///
+    /// # Errors
+    /// [`RemoveError`]: it is active or holds the last checkpoint, there is none, or it could not be removed durably.
     pub fn remove_segment(&self, number: u32) -> Result<(), RemoveError> {
         {
             let book = self.shared.book.lock();
@@ -334,6 +373,9 @@ impl Journal {
     }
 
     /// `Err` with the cause once the journal is poisoned; sticky until it is opened anew.
+    ///
+    /// # Errors
+    /// The first failure of a write or a sync.
     pub fn health(&self) -> Result<(), Failure> {
         // Asked several times for each message, and its queue is the writer's too.
         if !self.shared.failed.load(Acquire) {
@@ -365,6 +407,9 @@ impl Journal {
     }
 
     /// Writes and syncs what waits and ends the writer; later appends get [`AppendError::Closed`]. Also done when dropped.
+    ///
+    /// # Errors
+    /// [`AppendError`]: what waited is not known to be durable.
     pub fn close(&self) -> Result<(), AppendError> {
         {
             let mut queue = self.shared.queue.lock();

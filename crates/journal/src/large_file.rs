@@ -20,6 +20,9 @@ pub struct LargeFiles {
 
 impl LargeFiles {
     /// Opens (or makes) the directory and removes part files that an earlier process left. Call it once per process.
+    ///
+    /// # Errors
+    /// The system's.
     pub fn open(storage: Arc<dyn Storage>, dir: impl Into<PathBuf>) -> io::Result<Self> {
         let dir = dir.into();
         storage.create_dir_all(&dir)?;
@@ -35,11 +38,17 @@ impl LargeFiles {
     }
 
     /// Begins a file. The name is letters, digits, `-` and `_`, at most 64.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a name with other characters; otherwise the system's.
     pub fn create(&self, name: &str) -> io::Result<LargeFileWriter> {
         self.create_below(name, 0)
     }
 
     /// The same, with so many bytes left free at the top for [`LargeFileWriter::write_top`].
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
     pub fn create_below(&self, name: &str, free: usize) -> io::Result<LargeFileWriter> {
         let path = self.path(name)?;
         let part = self.dir.join(format!(".{name}.part"));
@@ -58,6 +67,9 @@ impl LargeFiles {
 
     /// Opens a complete file for reading. With what [`commit`](LargeFileWriter::commit) returned the content is verified: a wrong
     /// length is an error here, a wrong checksum makes the last read fail with `InvalidData`.
+    ///
+    /// # Errors
+    /// `NotFound`, `InvalidData` if the length is wrong; otherwise the system's.
     pub fn read(&self, name: &str, expected: Option<LargeFileSum>) -> io::Result<LargeFileReader> {
         let file = self.storage.open(&self.path(name)?)?;
         let len = file.len()?;
@@ -76,6 +88,9 @@ impl LargeFiles {
     }
 
     /// Removes a file, durably. No error if it is gone.
+    ///
+    /// # Errors
+    /// The system's: the file may be there or not.
     pub fn remove(&self, name: &str) -> io::Result<()> {
         match self.storage.unlink(&self.path(name)?) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -84,6 +99,9 @@ impl LargeFiles {
     }
 
     /// All complete files, in no order: for the sweep of those that no record speaks of.
+    ///
+    /// # Errors
+    /// The system's.
     pub fn list(&self) -> io::Result<Vec<DirEntry>> {
         let mut files = self.storage.list(&self.dir)?;
         files.retain(|entry| valid_name(&entry.name));
@@ -126,6 +144,9 @@ pub struct LargeFileSum {
 
 impl LargeFileWriter {
     /// Writes chunks at the end, gathered, without copying. After an error the file can only be dropped.
+    ///
+    /// # Errors
+    /// The system's.
     pub fn write(&mut self, chunks: &[&[u8]]) -> io::Result<()> {
         chunks.iter().for_each(|chunk| self.hasher.update(chunk));
         self.len = write_at(&*self.file, chunks, self.len)?;
@@ -133,6 +154,9 @@ impl LargeFileWriter {
     }
 
     /// Fills what was left free at the top; all of it at once.
+    ///
+    /// # Errors
+    /// `InvalidInput` if it is not exactly what was left free; otherwise the system's.
     pub fn write_top(&mut self, bytes: &[u8]) -> io::Result<()> {
         if bytes.len() != self.free {
             let text = format!("{} bytes for a gap of {}", bytes.len(), self.free);
@@ -151,6 +175,9 @@ impl LargeFileWriter {
 
     /// Makes the file durable under its name. After an error nothing may speak of it, and the owner should
     /// [`fail`](crate::Journal::fail) its journal: what a failed sync left on disk is unknown.
+    ///
+    /// # Errors
+    /// The system's.
     pub fn commit(mut self) -> io::Result<LargeFileSum> {
         if self.free > 0 {
             let text = "the top of the file was left free and never written";

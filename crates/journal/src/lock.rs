@@ -36,6 +36,9 @@ pub enum LockError {
 
 impl DirLock {
     /// Takes the lock of `directory`, which is made (mode 0700) if missing; never waits.
+    ///
+    /// # Errors
+    /// [`LockError`]: another process has it, or the directory cannot be made or opened.
     pub fn acquire(directory: &Path) -> Result<Self, LockError> {
         let path = directory.join("LOCK");
         match Self::take(directory, &path) {

@@ -8,6 +8,9 @@ use crate::storage::{Storage, write_all_at};
 
 /// Replaces (or makes) the file at `path`: temp file beside it, write, fsync, rename, fsync of the directory. After an error the old
 /// file may be there or the new one, each whole; a temp file with the name `.PATH.tmp` may be left and is replaced next time.
+///
+/// # Errors
+/// The system's.
 pub fn replace_file(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temp = temp_path(path)?;
     match storage.unlink(&temp) {

@@ -31,12 +31,9 @@ impl Unit {
     pub(crate) fn of(texts: impl IntoIterator<Item = String>) -> Self {
         let mut all: Vec<(String, String)> = Vec::new();
         for text in texts {
-            let lines = text.lines().map(str::trim);
-            for (key, value) in lines.filter_map(|line| line.split_once('=')) {
+            let lines = joined(&text);
+            for (key, value) in lines.iter().filter_map(|line| line.split_once('=')) {
                 let (key, value) = (key.trim(), value.trim());
-                if key.starts_with(['#', ';']) {
-                    continue;
-                }
                 // An empty value takes back what was said before.
                 if value.is_empty() {
                     all.retain(|(before, _)| before != key);
@@ -60,7 +57,7 @@ impl Unit {
 
     fn words(&self, key: &str) -> impl Iterator<Item = &str> {
         let all = self.0.iter().filter(move |(name, _)| name == key);
-        all.flat_map(|(_, value)| value.split_whitespace())
+        all.flat_map(|(_, value)| unquoted(value))
     }
 
     /// Whom the server runs as.
@@ -71,7 +68,7 @@ impl Unit {
     /// Whether it is this configuration that it starts the server with.
     pub(crate) fn serves(&self, config: &Path) -> bool {
         let start = self.one("ExecStart").unwrap_or_default();
-        let mut words = start.split_whitespace();
+        let mut words = unquoted(start);
         let named = words.find_map(|word| match word.strip_prefix("--config") {
             Some("") => Some(""),
             Some(rest) => rest.strip_prefix('='),
@@ -132,6 +129,47 @@ impl Unit {
             listed.contains('%') || path.starts_with(parts.next().unwrap_or(first))
         })
     }
+}
+
+/// Its lines without comments. One that ends with a backslash goes on in the next that is no comment, with a space in
+/// its stead (systemd.syntax(7)).
+fn joined(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut goes_on = false;
+    let is_comment = |line: &&str| line.starts_with(['#', ';']);
+    for line in text.lines().map(str::trim).filter(|line| !is_comment(line)) {
+        let (part, more) = match line.strip_suffix('\\') {
+            Some(part) => (part, true),
+            None => (line, false),
+        };
+        match lines.last_mut().filter(|_| goes_on) {
+            Some(begun) => {
+                begun.push(' ');
+                begun.push_str(part);
+            }
+            None => lines.push(part.to_owned()),
+        }
+        goes_on = more;
+    }
+    lines
+}
+
+/// The words of a value; quotes around a word are no part of it, and spaces between them are.
+fn unquoted(value: &str) -> impl Iterator<Item = &str> {
+    let mut rest = value;
+    std::iter::from_fn(move || {
+        rest = rest.trim_start();
+        let first = rest.chars().next()?;
+        let (word, after) = match first {
+            '"' | '\'' => {
+                let inner = rest.get(1..)?;
+                inner.split_once(first).unwrap_or((inner, ""))
+            }
+            _ => rest.split_once(char::is_whitespace).unwrap_or((rest, "")),
+        };
+        rest = after;
+        Some(word)
+    })
 }
 
 const UNITS: [&str; 4] = [
@@ -211,5 +249,21 @@ mod tests {
         }
         assert!(unit.serves(Path::new("/srv/other.toml")));
         assert_eq!(unit.user(), None);
+    }
+
+    #[test]
+    fn lines_go_on_behind_a_backslash_and_quotes_are_no_part_of_words() {
+        let more = "[Service]\nReadWritePaths=/srv/a \\\n  # not this: \\\n  \"/srv/with space\" \\\n/srv/c\n\
+            ExecStart=\nExecStart=/usr/bin/sealpost serve \\\n  --config \"/srv/other one.toml\"\n";
+        let unit = unit(&[&shipped(), more]);
+        for (path, read_only) in [
+            ("/srv/a/q", false),
+            ("/srv/with space/q", false),
+            ("/srv/c/q", false),
+            ("/srv/with", true),
+        ] {
+            assert_eq!(unit.is_read_only(Path::new(path)), read_only, "{path}");
+        }
+        assert!(unit.serves(Path::new("/srv/other one.toml")));
     }
 }

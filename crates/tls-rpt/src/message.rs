@@ -79,3 +79,6 @@ fn header_address(mailbox: &Mailbox) -> String {
 /// Neither the text nor base64 has such a line: nothing to be random about, and the same report is the same
 /// message when it is made again.
 const BOUNDARY: &str = "=_tls-report";
+
+#[cfg(test)]
+mod tests;

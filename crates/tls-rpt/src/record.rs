@@ -1,5 +1,7 @@
 //! Where a domain wants its reports: the TXT record at `_smtp._tls` (RFC 8460 section 3).
 
+use std::fmt;
+
 use mail_types::{Clean, HostName, Mailbox};
 
 /// The record of a domain that wants reports.
@@ -45,6 +47,23 @@ pub enum NoReports {
     /// Nothing in `rua` can be used: what stands there, and why.
     #[error("nothing in rua can be used: {}", in_words(.0))]
     NothingUsable(Vec<(String, &'static str)>),
+}
+
+impl fmt::Display for Rua {
+    /// As in the record, but decoded.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mailto(mailbox) => write!(f, "mailto:{mailbox}"),
+            Self::Https(endpoint) => endpoint.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    /// The URL to POST to.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "https://{}{}", self.host.as_str(), self.path_and_query)
+    }
 }
 
 /// Reads the answer for `_smtp._tls.DOMAIN`: the TXT records, each with its strings joined.
@@ -117,6 +136,10 @@ fn parse(uri: &str) -> Result<Rua, &'static str> {
 /// RFC 6068: header fields that it wants are not for reports.
 fn mailto(rest: &str) -> Result<Mailbox, &'static str> {
     const NO_ADDRESS: &str = "it holds no mail address";
+    // A usual mistake: a local part could begin so, but none does.
+    if rest.starts_with("//") {
+        return Err(NO_ADDRESS);
+    }
     let address = rest.split(['?', '#']).next().unwrap_or_default();
     let address = decoded(address).ok_or(NO_ADDRESS)?;
     let mailbox = Mailbox::parse(&address).or_else(|_| quoted(&address).ok_or(NO_ADDRESS))?;

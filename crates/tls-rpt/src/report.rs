@@ -55,7 +55,7 @@ struct DateRange {
 struct Item {
     policy: Applied,
     summary: Summary,
-    /// The most frequent first.
+    /// The most frequent first, sums of what was left out last.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     failure_details: Vec<Entry>,
 }
@@ -194,7 +194,8 @@ impl Report {
 impl Item {
     fn new(counted: &PolicyCounts, domain: &str) -> Self {
         let mut details: Vec<&Detail> = counted.details().iter().collect();
-        details.sort_by_key(|detail| Reverse(detail.sessions()));
+        let is_sum = |detail: &Detail| detail.failure().reason.as_deref() == Some(TRUNCATED);
+        details.sort_by_key(|detail| (is_sum(detail), Reverse(detail.sessions())));
         Self {
             policy: Applied::new(counted.policy(), domain),
             summary: Summary {

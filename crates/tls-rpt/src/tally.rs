@@ -148,9 +148,11 @@ impl Tally {
         let is_counted = if let Some(counts) = self.domains.get_mut(domain) {
             counts.add(policy, failed, sessions, &mut self.size, MAX_SIZE)
         } else if self.domains.len() < MAX_DOMAINS && self.size < MAX_SIZE {
+            let mut counts = Counts::default();
+            let is_counted = counts.add(policy, failed, sessions, &mut self.size, MAX_SIZE);
             self.size += domain.len() + size_of::<(Box<str>, Counts)>();
-            let counts = self.domains.entry(domain.into()).or_default();
-            counts.add(policy, failed, sessions, &mut self.size, MAX_SIZE)
+            self.domains.insert(domain.into(), counts);
+            is_counted
         } else {
             false
         };
@@ -206,7 +208,7 @@ fn is_canonical(records: &[String]) -> bool {
         let mut fields = record.split(' ');
         fields.by_ref().take(4).all(|field| !field.is_empty())
             && fields.next().is_none()
-            && !record.contains(|c: char| matches!(c, '(' | ')') || c.is_ascii_uppercase())
+            && !record.contains(|c: char| !matches!(c, ' ' | '0'..='9' | 'a'..='z'))
     };
     records.is_sorted_by(|a, b| a < b) && records.iter().all(is_plain)
 }

@@ -261,6 +261,7 @@ const EDGES: [(&str, &[&str]); 46] = [
             "policy-cache",
             "routes",
             "smtp-client",
+            "tls-rpt",
         ],
     ),
     (

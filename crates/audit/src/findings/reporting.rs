@@ -1,4 +1,6 @@
-//! The `_smtp._tls` record (RFC 8460 section 3).
+//! The `_smtp._tls` record (RFC 8460 section 3), read as those read it who send reports.
+
+use tls_rpt::{NoReports, TlsRptRecord, record};
 
 use super::{Found, unless_ours};
 use crate::facts::TxtAnswer;
@@ -15,49 +17,26 @@ pub(super) fn look(found: &mut Found<'_>) {
         }
         TxtAnswer::NameTooLong => return found.add(Kind::ReportingAbsent, ""),
     };
-    // "Records that do not begin with v=TLSRPTv1; are discarded", then counted.
-    let mut candidates = records.iter().filter_map(|text| fields(text));
-    match (candidates.next(), candidates.count()) {
-        (None, _) => found.add(Kind::ReportingAbsent, ""),
-        (Some(rest), 0) => match addresses(rest) {
-            Ok(list) => found.add(Kind::ReportingFound, list),
-            Err(why) => found.add(Kind::ReportingInvalid, why),
+    match record(records) {
+        Ok(record) => match record.skipped.first() {
+            None => found.add(Kind::ReportingFound, places(&record)),
+            Some(skipped) => found.add(Kind::ReportingInvalid, not_used(skipped)),
         },
-        (Some(_), more) => found.add(Kind::ReportingSeveral, (more + 1).to_string()),
+        Err(NoReports::NoRecord) => found.add(Kind::ReportingAbsent, ""),
+        Err(NoReports::Several(count)) => found.add(Kind::ReportingSeveral, count.to_string()),
+        Err(NoReports::NothingUsable(skipped)) => {
+            let first = skipped.first().map(not_used).unwrap_or_default();
+            found.add(Kind::ReportingInvalid, first);
+        }
+        Err(error @ NoReports::NoRua) => found.add(Kind::ReportingInvalid, error.to_string()),
     }
 }
 
-fn fields(text: &[u8]) -> Option<&[u8]> {
-    let rest = text.strip_prefix(b"v=TLSRPTv1")?.trim_ascii_start();
-    rest.strip_prefix(b";")
+fn places(record: &TlsRptRecord) -> String {
+    let places: Vec<String> = record.rua.iter().map(ToString::to_string).collect();
+    printable(places.join(", ").as_bytes())
 }
 
-/// The addresses of `rua`, or what is wrong.
-fn addresses(fields: &[u8]) -> Result<String, String> {
-    let text = std::str::from_utf8(fields).map_err(|_| "it is not ASCII".to_owned())?;
-    let rua = text
-        .split(';')
-        .filter_map(|field| field.trim().split_once('='))
-        .find(|(name, _)| name.trim() == "rua")
-        .map(|(_, value)| value.trim());
-    let Some(rua) = rua.filter(|value| !value.is_empty()) else {
-        return Err("the field rua is missing".to_owned());
-    };
-    let uris: Vec<&str> = rua.split(',').map(str::trim).collect();
-    let good = |uri: &&str| {
-        let lower = uri.to_ascii_lowercase();
-        let mail = lower
-            .strip_prefix("mailto:")
-            .is_some_and(|a| a.contains('@'));
-        mail || lower
-            .strip_prefix("https://")
-            .is_some_and(|host| !host.is_empty())
-    };
-    match uris.iter().find(|uri| !good(uri)) {
-        Some(bad) => Err(format!(
-            "\"{}\" is neither mailto: with an address nor https:",
-            printable(bad.as_bytes())
-        )),
-        None => Ok(printable(uris.join(", ").as_bytes())),
-    }
+fn not_used((uri, why): &(String, &'static str)) -> String {
+    format!("\"{uri}\" in rua is not used: {why}")
 }

@@ -501,6 +501,10 @@ fn reporting_rows() -> Vec<(Kind, Change)> {
         records(Kind::ReportingInvalid, &["v=TLSRPTv1;"]),
         records(Kind::ReportingInvalid, &["v=TLSRPTv1; rua=a@d.test"]),
         records(Kind::ReportingInvalid, &["v=TLSRPTv1; rua=http://d.test/"]),
+        records(
+            Kind::ReportingInvalid,
+            &["v=TLSRPTv1; rua=mailto:a@d.test, https://192.0.2.1/"],
+        ),
         row(Kind::ReportingLookup, |f| {
             f.reporting = TxtAnswer::Failed(servfail())
         }),

@@ -58,6 +58,7 @@ pub(super) fn build(reader: &mut Reader<'_>, system_name: Option<Domain>) -> Opt
         queue: queue(reader)?,
         delivery: delivery(reader)?,
         policy_cache: policy_cache(reader)?,
+        reporting: super::reporting::reporting(reader)?,
         admin: admin(reader)?,
         log: log(reader)?,
         otlp: super::telemetry::otlp(reader)?,

@@ -62,6 +62,8 @@ pub(super) fn check(built: &Built, places: &Places, now: Timestamp) -> Vec<Probl
     found.log(settings);
     let telemetry = super::telemetry::check(built, places);
     found.problems.extend(telemetry);
+    let reporting = super::reporting::check(built, places);
+    found.problems.extend(reporting);
     found.problems
 }
 

@@ -55,6 +55,9 @@ pub(super) fn check(built: &Built, places: &Places) -> Vec<Problem> {
             note(&format!("{path}.{key}"), Err(fault));
         }
     }
+    for (key, fault) in super::reporting::faults(settings) {
+        note(&key, Err(fault));
+    }
     for (route, path) in settings.routes.iter().zip(&built.routes) {
         for (n, file) in route.roots.iter().enumerate() {
             note(&format!("{path}.roots[{n}]"), roots(file));

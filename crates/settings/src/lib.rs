@@ -20,6 +20,7 @@ mod nearest;
 mod parse;
 mod problem;
 mod reader;
+mod reporting;
 mod request_headers;
 mod sample;
 mod settings;
@@ -39,6 +40,7 @@ pub use load::{
 pub use log_filter::log_filter;
 pub use mail_loop::{is_local_address, mail_loop_warning};
 pub use problem::{ConfigError, Place, Problem, Severity};
+pub use reporting::Reporting;
 pub use request_headers::{RequestHeaderError, request_headers};
 pub use sample::{reference, sample};
 pub use settings::{

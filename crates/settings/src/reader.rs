@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use config::{Map, Value, ValueKind};
 
-use super::keys::{self, ENTRY_SECTIONS, Key, Kind, Since};
+use super::keys::{self, ENTRY_SECTIONS, Key, Kind};
 use super::layers::{Layers, default_value, is_untyped, join, place};
 use super::nearest::nearest;
 use super::parse::FromText;
@@ -70,7 +70,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Finds names that are no keys, and keys that this version does not act on.
+    /// Finds names that are no keys.
     pub(super) fn refuse_unknown(&mut self) {
         let root = &self.layers.merged;
         for (name, value) in sorted(root) {
@@ -272,6 +272,13 @@ impl<'a> Reader<'a> {
         ));
     }
 
+    /// A value that its own type does not rule out.
+    pub(super) fn refuse(&mut self, path: &str, message: String, remedy: &str) {
+        let place = self.places().of(path);
+        self.problems
+            .push(Problem::error(place, path, message, remedy));
+    }
+
     fn note(&mut self, value: &Value, path: &str, message: String, remedy: &str) {
         let place = place(value.origin(), self.file);
         self.problems
@@ -279,8 +286,7 @@ impl<'a> Reader<'a> {
     }
 
     fn refuse_unknown_below(&mut self, path: &str, value: &Value) {
-        if let Some(key) = keys::find(path) {
-            self.refuse_later(key, path, value);
+        if keys::find(path).is_some() {
             return;
         }
         let inner = format!("{path}.");
@@ -320,24 +326,11 @@ impl<'a> Reader<'a> {
                 self.note(entry, &path, message, &remedy);
             }
             for (name, value) in sorted(entry) {
-                match keys::find(&format!("{section}.{name}")) {
-                    Some(key) => self.refuse_later(key, &join(&path, name), value),
-                    None => {
-                        self.unknown_in(&join(&path, name), &format!("{section}.{name}"), value)
-                    }
+                let key = format!("{section}.{name}");
+                if keys::find(&key).is_none() {
+                    self.unknown_in(&join(&path, name), &key, value);
                 }
             }
-        }
-    }
-
-    /// What nobody acts on must not look as if somebody did.
-    fn refuse_later(&mut self, key: &Key, path: &str, value: &Value) {
-        let Since::Later(what) = key.since else {
-            return;
-        };
-        if is_set(value) {
-            let message = format!("{what} is not implemented in this version");
-            self.note(value, path, message, "remove the key");
         }
     }
 
@@ -454,17 +447,6 @@ fn text_of(value: &Value) -> Option<String> {
         ValueKind::I64(number) => Some(number.to_string()),
         ValueKind::I128(number) => Some(number.to_string()),
         _ => None,
-    }
-}
-
-/// Whether it asks for anything: not an empty list or text, not `false`.
-fn is_set(value: &Value) -> bool {
-    match &value.kind {
-        ValueKind::Array(items) => !items.is_empty(),
-        ValueKind::String(text) if text == "false" => !is_untyped(value),
-        ValueKind::String(text) => !text.is_empty(),
-        ValueKind::Boolean(value) => *value,
-        _ => true,
     }
 }
 

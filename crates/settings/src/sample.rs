@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::keys::{self, ENTRY_SECTIONS, Key, Since};
+use super::keys::{self, ENTRY_SECTIONS, Key};
 
 /// `config/sealpost.toml`: every key, commented out, with its default.
 #[must_use]
@@ -17,7 +17,7 @@ pub fn sample() -> String {
         };
         for key in keys {
             text.push('\n');
-            for line in wrapped(&doc(key), 94) {
+            for line in wrapped(key.doc, 94) {
                 let _ = writeln!(text, "# {line}");
             }
             let (_, name) = key.split();
@@ -40,7 +40,7 @@ pub fn reference() -> String {
         for key in keys {
             let (_, name) = key.split();
             let _ = writeln!(text, "\n### `{name}`\n");
-            for line in wrapped(&doc(key), 100) {
+            for line in wrapped(key.doc, 100) {
                 text.push_str(&line);
                 text.push('\n');
             }
@@ -60,16 +60,6 @@ pub fn reference() -> String {
         }
     }
     text
-}
-
-fn doc(key: &Key) -> String {
-    match key.since {
-        Since::Now => key.doc.to_owned(),
-        Since::Later(what) => format!(
-            "{} Not in this version: {what} is not implemented yet, and setting the key is an error.",
-            key.doc
-        ),
-    }
 }
 
 /// Keys by section, in the table's order.

@@ -50,6 +50,8 @@ pub struct Settings {
     pub delivery: Delivery,
     /// `policy-cache.*`
     pub policy_cache: PolicyCache,
+    /// `reporting.*`
+    pub reporting: super::Reporting,
     /// `admin.*`
     pub admin: Admin,
     /// `log.*`

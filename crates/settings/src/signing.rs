@@ -222,13 +222,13 @@ const fn remedy(error: &KeyError) -> &'static str {
 const MAX_NAME: usize = 253;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use crate::load;
     use crate::tests::{sources, text_file};
 
-    const ED25519: &str = "-----BEGIN PRIVATE KEY-----\n\
+    pub(crate) const ED25519: &str = "-----BEGIN PRIVATE KEY-----\n\
         MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n\
         -----END PRIVATE KEY-----\n";
     /// 1024 bits.

@@ -24,17 +24,6 @@ pub(crate) struct Key {
     pub example: Option<&'static str>,
     /// One paragraph for operators.
     pub doc: &'static str,
-    /// Whether this version acts on it.
-    pub since: Since,
-}
-
-/// Whether this version acts on a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Since {
-    /// It does.
-    Now,
-    /// Not yet: setting it is an error, since nobody should rely on what does not happen.
-    Later(&'static str),
 }
 
 /// What a key holds, with its bounds.
@@ -136,7 +125,6 @@ impl Key {
             default: None,
             example: None,
             doc,
-            since: Since::Now,
         }
     }
 
@@ -150,13 +138,6 @@ impl Key {
     const fn example(self, toml: &'static str) -> Self {
         Self {
             example: Some(toml),
-            ..self
-        }
-    }
-
-    const fn later(self, what: &'static str) -> Self {
-        Self {
-            since: Since::Later(what),
             ..self
         }
     }

@@ -6,52 +6,61 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "reporting.enabled",
         Kind::Bool,
-        "Whether TLS reports are sent (RFC 8460).",
+        "Whether the TLS that mail meets is counted, and reported each day to the domains that ask for \
+         it (RFC 8460). Unless this is set it is so exactly if reporting.contact-info is set; true \
+         needs that key. See docs/reports.md.",
     )
-    .default("false")
-    .later("TLS reporting"),
+    .example("true"),
     Key::new(
         "reporting.organization-name",
         Kind::Text,
-        "The name of the organisation in its reports.",
+        "The name of the organisation in its reports. Without it, it is the domain of \
+         reporting.contact-info.",
     )
-    .example("\"Example Ltd\"")
-    .later("TLS reporting"),
+    .example("\"Example Ltd\""),
     Key::new(
         "reporting.contact-info",
-        Kind::Text,
-        "Whom the receiver of a report may write to.",
+        Kind::Mailbox,
+        "Whom the receiver of a report may write to, and the sender of reports by mail: a mailbox that \
+         somebody reads. Its domain is the one that reports, and signs those by mail.",
     )
-    .example("\"postmaster@example.org\"")
-    .later("TLS reporting"),
+    .example("\"tls-reports@example.org\""),
+    Key::new(
+        "reporting.gzip",
+        Kind::Bool,
+        "Whether reports are compressed, as RFC 8460 section 5.2 recommends.",
+    )
+    .default("true"),
     Key::new(
         "reporting.allow-special-use",
         Kind::List(&Kind::Network),
-        "Special-use networks that report hosts may resolve to.",
+        "Special-use networks that the hosts of reports by HTTPS may resolve to. Who asks for reports \
+         chooses the host, so that egress.allow-special-use does not count here.",
     )
-    .default("[]")
-    .later("TLS reporting"),
+    .default("[]"),
     Key::new(
         "reporting.dkim-domain",
         Kind::Domain,
-        "The domain that signs reports by mail.",
+        "The domain that signs reports by mail. It can only be the domain of reporting.contact-info, \
+         which it is without this key too: receivers demand a signature of the domain that reports \
+         (RFC 8460 sections 3 and 5.3).",
     )
-    .example("\"example.org\"")
-    .later("TLS reporting"),
+    .example("\"example.org\""),
     Key::new(
         "reporting.dkim-selector",
         Kind::Text,
-        "The selector of the key that signs reports by mail.",
+        "The selector of reporting.dkim-private-key. `sealpost dkim keygen` makes the key and prints \
+         the record.",
     )
-    .example("\"tlsrpt\"")
-    .later("TLS reporting"),
+    .example("\"tlsrpt\""),
     Key::new(
         "reporting.dkim-private-key",
         Kind::Path,
-        "The key that signs reports by mail.",
+        "The key that signs reports by mail, PEM, mode 0600 or 0640. Without it the keys of [[dkim]] for \
+         the domain of reporting.contact-info sign them; if there is none either, no report goes by \
+         mail, only by HTTPS.",
     )
-    .example("\"/etc/sealpost/dkim.key\"")
-    .later("TLS reporting"),
+    .example("\"/etc/sealpost/dkim/tlsrpt.pem\""),
     Key::new(
         "admin.socket",
         Kind::Path,

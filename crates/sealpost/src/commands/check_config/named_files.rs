@@ -56,6 +56,12 @@ fn named(settings: &Settings) -> Vec<NamedFile<'_>> {
     for (n, dkim) in settings.dkim.iter().enumerate() {
         files.one(&format!("dkim[{n}].private-key"), Some(&dkim.private_key));
     }
+    let of_reports = settings.reporting.dkim.as_ref();
+    let of_reports = of_reports.filter(|_| settings.reporting.enabled);
+    files.one(
+        "reporting.dkim-private-key",
+        of_reports.map(|key| &*key.private_key),
+    );
     for (n, route) in settings.routes.iter().enumerate() {
         files.each(&format!("route[{n}].roots"), &route.roots);
         let password = route.credentials.as_ref().map(|c| &*c.password_file);

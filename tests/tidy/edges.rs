@@ -152,7 +152,7 @@ const FOR_PURE: [&str; 15] = [
 const FOR_TESTS: [&str; 1] = ["testkit"];
 
 /// Crate, and the workspace's crates that it may use.
-const EDGES: [(&str, &[&str]); 46] = [
+const EDGES: [(&str, &[&str]); 47] = [
     ("mail-types", &[]),
     ("attempt", &["mail-types", "reasons"]),
     ("attempt-notes", &["attempt"]),
@@ -171,6 +171,10 @@ const EDGES: [(&str, &[&str]); 46] = [
     (
         "tls-findings",
         &["mail-types", "mta-sts", "reasons", "smtp-client", "tls-rpt"],
+    ),
+    (
+        "tls-reports",
+        &["clocks", "journal", "mail-types", "tls-rpt"],
     ),
     ("tls-words", &[]),
     ("clocks", &["mail-types"]),

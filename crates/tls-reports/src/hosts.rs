@@ -1,0 +1,125 @@
+//! What each report host is spared: whoever publishes a record decides to whom reports go, and may name somebody
+//! else (RFC 8460 section 7).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mail_types::Timestamp;
+use parking_lot::Mutex;
+use tls_rpt::Day;
+
+/// The hosts that reports went to today.
+#[derive(Default)]
+pub(crate) struct Hosts(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    day: Option<Day>,
+    hosts: HashMap<String, Host>,
+}
+
+#[derive(Default)]
+struct Host {
+    /// Reports sent there today.
+    sent: u32,
+    busy: bool,
+    /// Reports that were told to come back since it was free.
+    waiting: u32,
+    /// It failed a moment ago.
+    down_until: Timestamp,
+}
+
+/// Whether a host may be sent a report.
+pub(crate) enum Turn {
+    /// Now.
+    Now(InHand),
+    /// Not before so long.
+    Later(Duration),
+    /// Not today any more.
+    Full,
+}
+
+/// One report is on its way to a host.
+pub(crate) struct InHand {
+    hosts: Arc<Hosts>,
+    host: String,
+}
+
+impl Hosts {
+    /// One at a time, at most [`PER_DAY`] a day, and none while it has just failed.
+    pub(crate) fn begin(self: &Arc<Self>, host: &str, now: Timestamp) -> Turn {
+        let mut inner = self.0.lock();
+        inner.turn_of(now);
+        let entry = inner.hosts.entry(host.to_owned()).or_default();
+        if entry.sent >= PER_DAY {
+            return Turn::Full;
+        }
+        if entry.busy || entry.down_until > now {
+            entry.waiting = entry.waiting.saturating_add(1).min(MOST_WAITING);
+            let turn = PACE * entry.waiting;
+            return Turn::Later(turn.max(entry.down_until.since(now)));
+        }
+        entry.busy = true;
+        entry.waiting = entry.waiting.saturating_sub(1);
+        Turn::Now(InHand {
+            hosts: Arc::clone(self),
+            host: host.to_owned(),
+        })
+    }
+
+    /// Counts a report that goes by mail: the queue spares the host. False if it is one too many.
+    pub(crate) fn mail(&self, host: &str, now: Timestamp) -> bool {
+        let mut inner = self.0.lock();
+        inner.turn_of(now);
+        let entry = inner.hosts.entry(host.to_owned()).or_default();
+        let fits = entry.sent < PER_DAY;
+        entry.sent += u32::from(fits);
+        fits
+    }
+}
+
+impl Inner {
+    fn turn_of(&mut self, now: Timestamp) {
+        let today = Day::of(now);
+        if self.day != Some(today) {
+            self.day = Some(today);
+            self.hosts.retain(|_, host| host.busy);
+            self.hosts.values_mut().for_each(|host| host.sent = 0);
+        }
+    }
+}
+
+impl InHand {
+    /// The host has taken it.
+    pub(crate) fn taken(self) {
+        self.with(|host| host.sent += 1);
+    }
+
+    /// It has not: others wait a while too.
+    pub(crate) fn failed(self, now: Timestamp) {
+        // What fails counts as well: the request has gone there.
+        self.with(|host| {
+            host.sent += 1;
+            host.down_until = now + AFTER_FAILURE;
+        });
+    }
+
+    fn with(&self, change: impl FnOnce(&mut Host)) {
+        if let Some(host) = self.hosts.0.lock().hosts.get_mut(&self.host) {
+            change(host);
+        }
+    }
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        self.with(|host| host.busy = false);
+    }
+}
+
+/// Reports that one host gets in a day, from all domains that name it.
+pub(crate) const PER_DAY: u32 = 2000;
+const PACE: Duration = Duration::from_secs(2);
+const MOST_WAITING: u32 = 900;
+const AFTER_FAILURE: Duration = Duration::from_mins(1);

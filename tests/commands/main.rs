@@ -6,5 +6,4 @@ mod demo;
 mod man;
 mod progress;
 mod readme;
-mod report;
 mod version;

@@ -51,6 +51,7 @@ mod recipients;
 mod refused;
 mod relaying;
 mod reload;
+mod report_commands;
 mod requiretls;
 mod routes;
 mod sendmail;

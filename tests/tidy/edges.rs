@@ -252,6 +252,7 @@ const EDGES: [(&str, &[&str]); 47] = [
             "outbound-queue",
             "policy-cache",
             "routes",
+            "tls-rpt",
         ],
     ),
     (
@@ -308,6 +309,7 @@ const EDGES: [(&str, &[&str]); 47] = [
             "smtp-server",
             "submission",
             "terminal",
+            "tls-rpt",
             "tls-words",
             "users",
             "web",

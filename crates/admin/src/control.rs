@@ -14,8 +14,8 @@ use crate::problem::Problem;
 use crate::routes::{Route, Routes};
 use crate::{
     CertificateView, LastReloadView, ListenerView, LogLossView, LookupView, ProblemDetails,
-    RecentView, ReloadResult, TraceView, actions, clock, explain, local_rules, paused, policies,
-    queue, status, traces,
+    RecentView, ReloadResult, Reports, TraceView, actions, clock, explain, local_rules, paused,
+    policies, queue, reports, status, traces,
 };
 
 /// What the API acts on. Cloning shares.
@@ -54,6 +54,9 @@ pub trait Daemon: Send + Sync {
 
     /// The events that the log is losing just now, if it is.
     fn log_loss(&self) -> Option<LogLossView>;
+
+    /// TLS reports; `None` if none are sent.
+    fn reports(&self) -> Option<Arc<dyn Reports>>;
 
     /// What came of the last reload.
     fn last_reload(&self) -> LastReloadView;
@@ -193,6 +196,9 @@ fn routes<S: QueueStore>() -> Routes<Control<S>> {
             &[],
             local_rules::exempt::<S>,
         )
+        .get("/v1/reports", reports::PARAMETERS, reports::list::<S>)
+        .get("/v1/reports/{domain}", &["day"], reports::show::<S>)
+        .post("/v1/reports/send", &[], reports::send::<S>)
         .get("/v1/explain/{subject}", &["live"], explain::explain::<S>)
         .get("/v1/status", &[], status::status::<S>)
         .post("/v1/reload", &[], reload::<S>)

@@ -22,6 +22,7 @@ mod problem;
 mod query;
 mod queue;
 mod queue_view;
+mod reports;
 mod routes;
 mod status;
 mod summary_view;
@@ -33,11 +34,13 @@ pub use api_types::{
     LastReloadView, ListenerView, LogLossView, LookupView, Page, PauseRequest, PauseResult,
     PausedView, PinRequest, PinView, PolicyDetail, PolicyView, ProblemDetails, QueueAction,
     QueueDetail, QueueItem, QueueSummary, ReasonSummary, RecentView, RecipientView, ReloadResult,
-    Role, Section, StatusView, TestingFailureView, TraceRequest, TraceView, TranscriptView,
+    ReportDetail, ReportView, ReportsView, Role, Section, SendReportsRequest, SendReportsResult,
+    StatusView, TestingFailureView, TraceRequest, TraceView, TranscriptView,
 };
 pub use control::{Audit, Control, Daemon, control_routes, control_table};
 pub use health::{Readiness, Ready, public_router, readiness_answer};
 pub use openapi::{api_document, refusals_as_problems};
 pub use operator::Operator;
 pub use problem::{Problem, ProblemKind, quoted};
+pub use reports::{REPORT_STATES, Reports, WantedReports};
 pub use routes::{Route, Routes};

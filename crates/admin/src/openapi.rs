@@ -4,7 +4,7 @@ use utoipa::OpenApi;
 use utoipa::openapi::{OpenApi as OpenApiDocument, RefOr};
 
 use crate::{
-    actions, clock, control, explain, local_rules, paused, policies, queue, status, traces,
+    actions, clock, control, explain, local_rules, paused, policies, queue, reports, status, traces,
 };
 
 /// What [`control_routes`](crate::control_routes) serves. Whoever adds routes merges theirs, and sees to
@@ -62,6 +62,9 @@ pub fn refusals_as_problems(document: &mut OpenApiDocument) {
         local_rules::pin,
         paused::pause,
         paused::resume,
+        reports::list,
+        reports::show,
+        reports::send,
         clock::show,
         clock::accept,
         local_rules::exempt,

@@ -54,6 +54,7 @@ pub(crate) async fn status<S: QueueStore>(State(control): State<Control<S>>) -> 
         policies_exempt: policies.exempt,
         exempt_until: policies.exempt_until.map(|until| until.rfc3339()),
         policy_expiry_in: policies.soonest_unrefreshed_expiry.map(|t| t.as_secs()),
+        reports: control.daemon.reports().map(|reports| reports.summary()),
         lookups: control.daemon.lookups(),
         certificates: control.daemon.certificates(),
         dnssec: control.daemon.dnssec().to_owned(),

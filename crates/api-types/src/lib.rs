@@ -11,5 +11,6 @@ pub use types::{
     LastReloadView, ListenerView, LogLossView, LookupView, Page, PauseRequest, PauseResult,
     PausedView, PinRequest, PinView, PolicyDetail, PolicyView, ProblemDetails, QueueAction,
     QueueDetail, QueueItem, QueueSummary, ReasonSummary, RecentView, RecipientView, ReloadResult,
-    Role, Section, StatusView, TestingFailureView, TraceRequest, TraceView, TranscriptView,
+    ReportDetail, ReportView, ReportsView, Role, Section, SendReportsRequest, SendReportsResult,
+    StatusView, TestingFailureView, TraceRequest, TraceView, TranscriptView,
 };

@@ -5,12 +5,14 @@ use utoipa::ToSchema;
 
 mod attempt;
 mod process;
+mod report;
 
 pub use attempt::{AttemptView, TranscriptView};
 pub use process::{
     CertificateView, ConfigChange, LastReloadView, ListenerView, LogLossView, LookupView,
     RecentView, ReloadResult, Role, TraceRequest, TraceView,
 };
+pub use report::{ReportDetail, ReportView, ReportsView, SendReportsRequest, SendReportsResult};
 
 /// A page of a list: `GET /v1/queue`, `GET /v1/policies`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -545,6 +547,9 @@ pub struct StatusView {
     /// Seconds until the first policy expires whose refresh failed or is overdue.
     #[serde(default)]
     pub policy_expiry_in: Option<u64>,
+    /// TLS reports; `null` if none are sent.
+    #[serde(default)]
+    pub reports: Option<ReportsView>,
     /// DNS look-ups since the start.
     #[serde(default)]
     pub lookups: Vec<LookupView>,

@@ -68,16 +68,9 @@ pub(crate) enum Command {
     /// Write every dialogue with a domain or mail host, or about a message, into the log for a
     /// while. Without a name: list what is traced.
     Trace(TraceArgs),
-    /// TLS reports (RFC 8460): not in this version.
-    Report {
-        /// list, show or send.
-        #[arg(
-            trailing_var_arg = true,
-            allow_hyphen_values = true,
-            value_name = "COMMAND"
-        )]
-        command: Vec<String>,
-    },
+    /// TLS reports (RFC 8460): what was counted for recipient domains, and what became of the reports.
+    #[command(subcommand)]
+    Report(ReportCommand),
     /// Print completions for a shell.
     Completions {
         /// Which shell.
@@ -282,6 +275,48 @@ pub(crate) enum PolicyCommand {
 }
 
 #[derive(Clone, Debug, Subcommand)]
+pub(crate) enum ReportCommand {
+    /// List reports, those of the latest day first: what was counted, and what became of each.
+    List {
+        /// Of this day (UTC), for instance 2026-03-01.
+        #[arg(long, value_name = "DAY", value_parser = day)]
+        day: Option<String>,
+        /// To this policy domain.
+        #[arg(long, value_name = "DOMAIN")]
+        domain: Option<String>,
+        /// In this state: collecting (its day is not over), pending, sent or dropped.
+        #[arg(long, value_parser = admin::REPORT_STATES)]
+        state: Option<String>,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Show the report to a domain as it was sent or would be, the latest unless a day is named.
+    Show {
+        /// The policy domain.
+        domain: String,
+        /// Of this day (UTC), for instance 2026-03-01.
+        #[arg(long, value_name = "DAY", value_parser = day)]
+        day: Option<String>,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Send pending reports of days that are over now, instead of some time within four hours after
+    /// midnight (UTC) or at their next attempt.
+    Send {
+        /// To this policy domain; without it to all.
+        domain: Option<String>,
+        /// Of this day (UTC), for instance 2026-03-01.
+        #[arg(long, value_name = "DAY", value_parser = day)]
+        day: Option<String>,
+        /// Why, for the audit log.
+        #[arg(long, visible_alias = "reason", value_name = "TEXT")]
+        because: Option<String>,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum UserCommand {
     /// Add a user, or give one a new password.
     Add(UserAdd),
@@ -437,6 +472,11 @@ fn time_span(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "write a time span such as 90s, 5m, 4h or 5d".to_owned())
 }
 
+/// A day as it was written, once it is known to be one.
+fn day(text: &str) -> Result<String, tls_rpt::DayError> {
+    text.parse::<tls_rpt::Day>().map(|day| day.to_string())
+}
+
 /// For `--version`: a list of authorities grows old with the binary that it is built into.
 fn long_version() -> &'static str {
     static VERSION: LazyLock<String> = LazyLock::new(|| {
@@ -450,131 +490,4 @@ fn long_version() -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    use clap::CommandFactory as _;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn what_stands_behind_two_dashes_is_no_flag_of_sendmail() {
-        for (line, arguments) in [
-            ("sealpost sendmail -- -fx@a.test", "-- -fx@a.test"),
-            ("sealpost sendmail -i -- -fx@a.test", "-i -- -fx@a.test"),
-            ("sealpost sendmail -- -- x", "-- -- x"),
-            ("sealpost sendmail -fx@a.test y", "-fx@a.test y"),
-            ("sealpost --config c sendmail --", "--"),
-            ("sealpost sendmail", ""),
-        ] {
-            let words = || line.split(' ').map(str::to_owned);
-            let Command::Sendmail { arguments: parsed } =
-                Cli::try_parse_from(words()).unwrap().command
-            else {
-                panic!("{line}")
-            };
-            assert_eq!(behind_name(parsed, words()).join(" "), arguments, "{line}");
-        }
-    }
-
-    #[test]
-    fn filters_become_the_api_filter() {
-        let line =
-            "sealpost queue retry --sender <> --older 2h --attempts-over 3 --reason cert-expired";
-        let cli = Cli::try_parse_from(line.split(' ')).unwrap();
-        let Command::Queue(QueueCommand::Retry(selection)) = cli.command else {
-            panic!("{cli:?}")
-        };
-        let filter = selection.filter.to_filter();
-        assert_eq!(filter.sender.as_deref(), Some(""));
-        assert_eq!(filter.older, Some(7200));
-        assert_eq!(filter.attempts_over, Some(3));
-        assert!(!filter.is_empty());
-        assert!(
-            FilterArgs::to_filter(&FilterArgs {
-                domain: None,
-                sender: None,
-                recipient: None,
-                reason: None,
-                side: None,
-                state: None,
-                older: None,
-                attempts_over: None
-            })
-            .is_empty()
-        );
-    }
-
-    #[test]
-    fn ids_and_filters_are_not_said_together() {
-        let id = "00000000001";
-        for filter in [
-            "--domain=d.test",
-            "--sender=a@b.test",
-            "--recipient=a@b.test",
-            "--reason=connect",
-            "--state=held",
-            "--older=1h",
-            "--attempts-over=1",
-            "--all",
-        ] {
-            for command in ["retry", "hold", "release", "cancel", "bounce"] {
-                let line = ["sealpost", "queue", command, id, filter];
-                let error = Cli::try_parse_from(line).unwrap_err();
-                assert_eq!(
-                    error.kind(),
-                    clap::error::ErrorKind::ArgumentConflict,
-                    "{error}"
-                );
-                let line = ["sealpost", "queue", command, filter];
-                assert!(Cli::try_parse_from(line).is_ok(), "{line:?}");
-                // Nor would a filter be all.
-                let line = ["sealpost", "queue", command, "--all", filter];
-                assert!(Cli::try_parse_from(line).is_err(), "{line:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn why_is_said_as_reason_or_because() {
-        for line in [
-            "policy exempt d.test --dangerous --until 7d",
-            "policy pin d.test --mx mx.d.test",
-            "queue pause d.test",
-            "queue resume d.test",
-            "clock accept",
-        ] {
-            for flag in ["--reason", "--because"] {
-                let words = ["sealpost"].into_iter().chain(line.split(' '));
-                let words = words.chain([flag, "they asked for it"]);
-                assert!(Cli::try_parse_from(words).is_ok(), "{line} {flag}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_limit_lets_something_through() {
-        for command in ["list", "summary"] {
-            let parse =
-                |limit| Cli::try_parse_from(["sealpost", "queue", command, "--limit", limit]);
-            assert!(parse("1").is_ok());
-            for bad in ["0", "-1", "many"] {
-                assert!(parse(bad).is_err(), "{command} {bad}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_config_may_stand_anywhere() {
-        for line in [
-            "sealpost --config a.toml serve",
-            "sealpost serve --config a.toml",
-        ] {
-            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
-            assert_eq!(cli.config, Some("a.toml".into()), "{line}");
-        }
-    }
-}
+mod tests;

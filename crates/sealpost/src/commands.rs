@@ -7,6 +7,7 @@ mod dkim;
 mod man;
 mod policy;
 mod queue;
+mod report;
 pub(crate) mod sendmail;
 mod status;
 mod trace;
@@ -63,11 +64,6 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Status> {
             std::io::stdout().write_all(&script)?;
             Ok(Status::Ok)
         }
-        Command::Report { .. } => {
-            let text =
-                "TLS reports (RFC 8460) are not in this version: nothing is collected or sent";
-            Err(Failure::new(Status::Unavailable, text).into())
-        }
         Command::Man { directory } => man::run(directory.as_deref()),
         Command::Sendmail { arguments } => {
             let all = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
@@ -95,6 +91,7 @@ async fn ask(client: &ControlClient, command: Command, out: &mut Output) -> anyh
     match command {
         Command::Queue(command) => queue::run(client, command, out).await?,
         Command::Policy(command) => policy::run(client, command, out).await?,
+        Command::Report(command) => report::run(client, command, out).await?,
         Command::Explain { subject, json } => {
             status::explain(client, &subject, json.json, out).await?;
         }
@@ -111,7 +108,6 @@ async fn ask(client: &ControlClient, command: Command, out: &mut Output) -> anyh
         | Command::Completions { .. }
         | Command::Dkim(_)
         | Command::Man { .. }
-        | Command::Report { .. }
         | Command::Sendmail { .. }
         | Command::User(_) => {}
     }

@@ -10,6 +10,7 @@ use admin::{
 use mail_types::Timestamp;
 use serde_json::Value;
 
+use super::report;
 use crate::cli::ClockCommand;
 use crate::control_client::{ControlClient, segment, typed};
 use crate::exit::{Failure, Status};
@@ -104,6 +105,7 @@ fn policies(status: &StatusView, out: &mut Output) -> anyhow::Result<()> {
     out.field("policies", Some(&policies))?;
     out.field("exempt", exempt_line(status).as_deref())?;
     out.field("at risk", at_risk_line(status).as_deref())?;
+    out.field("TLS reports", Some(&report::status_line(status)))?;
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use admin::{
     Audit, CertificateView, Daemon, LastReloadView, ListenerView, LogLossView, LookupView,
-    Operator, Readiness, Ready, RecentView, ReloadResult, TraceView,
+    Operator, Readiness, Ready, RecentView, ReloadResult, Reports, TraceView,
 };
 use attempt::{Level, Removed, RemovedBecause};
 use mail_types::{QueueId, Timestamp};
@@ -271,6 +271,10 @@ impl<S: QueueStore> Daemon for Process<S> {
             lost: losing.events,
             cause: losing.cause,
         })
+    }
+
+    fn reports(&self) -> Option<Arc<dyn Reports>> {
+        None
     }
 
     fn last_reload(&self) -> LastReloadView {

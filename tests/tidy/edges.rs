@@ -334,6 +334,7 @@ const EDGES: [(&str, &[&str]); 47] = [
             "smtp-proto",
             "submission",
             "testkit",
+            "tls-rpt",
             "users",
         ],
     ),

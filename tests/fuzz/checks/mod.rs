@@ -13,6 +13,7 @@ mod proxy;
 mod queue;
 mod record;
 mod reply;
+mod reporting;
 mod sasl;
 mod session;
 mod tlsa;
@@ -22,7 +23,7 @@ mod users;
 pub(crate) type Check = (&'static str, fn(&[u8]));
 
 /// All of them, by name.
-pub(crate) const ALL: [Check; 15] = [
+pub(crate) const ALL: [Check; 16] = [
     ("attributes", attributes::check),
     ("command", command::check),
     ("compose", compose::check),
@@ -34,6 +35,7 @@ pub(crate) const ALL: [Check; 15] = [
     ("queue", queue::check),
     ("record", record::check),
     ("reply", reply::check),
+    ("reporting", reporting::check),
     ("sasl", sasl::check),
     ("session", session::check),
     ("tlsa", tlsa::check),

@@ -152,7 +152,7 @@ const FOR_PURE: [&str; 15] = [
 const FOR_TESTS: [&str; 1] = ["testkit"];
 
 /// Crate, and the workspace's crates that it may use.
-const EDGES: [(&str, &[&str]); 47] = [
+const EDGES: [(&str, &[&str]); 48] = [
     ("mail-types", &[]),
     ("attempt", &["mail-types", "reasons"]),
     ("attempt-notes", &["attempt"]),
@@ -281,6 +281,17 @@ const EDGES: [(&str, &[&str]); 47] = [
             "tls-words",
         ],
     ),
+    // Values of delivery's values.
+    (
+        "spans",
+        &[
+            "attempt",
+            "delivery",
+            "mail-types",
+            "outbound-queue",
+            "smtp-client",
+        ],
+    ),
     ("doors", &["admin", "web"]),
     (
         "sealpost",
@@ -307,6 +318,7 @@ const EDGES: [(&str, &[&str]); 47] = [
             "settings",
             "smtp-client",
             "smtp-server",
+            "spans",
             "submission",
             "terminal",
             "tls-rpt",

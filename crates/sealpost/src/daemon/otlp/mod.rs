@@ -33,19 +33,18 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use settings::{Settings, request_headers};
 use smtp_client::Roots;
+use spans::Naming;
 use tls_words::why_no_pem;
 use tokio::sync::mpsc;
 
 pub(super) use self::export::Exporter;
 use self::http::Collector;
-use self::spans::Naming;
 
 use super::open::fail;
 use crate::exit::Status;
 
 mod export;
 mod http;
-mod spans;
 
 /// Takes what delivery tells of.
 pub(crate) struct Telemetry {

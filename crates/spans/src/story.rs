@@ -18,19 +18,21 @@ use outbound_queue::Cancelled;
 
 /// How traces get their names, and which messages have one.
 #[derive(Debug)]
-pub(super) struct Naming {
+pub struct Naming {
     hostname: String,
     one_in: u64,
 }
 
 /// A message's trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Trace {
+pub struct Trace {
     id: [u8; 16],
 }
 
 impl Naming {
-    pub(super) fn new(hostname: &str, one_in: u64) -> Self {
+    /// Of the relay with this name, for one message in so many.
+    #[must_use]
+    pub fn new(hostname: &str, one_in: u64) -> Self {
         Self {
             hostname: hostname.to_owned(),
             one_in: one_in.max(1),
@@ -38,7 +40,8 @@ impl Naming {
     }
 
     /// The same for each attempt of a message; `None` if it is not one of the sample.
-    pub(super) fn trace(&self, id: QueueId) -> Option<Trace> {
+    #[must_use]
+    pub fn trace(&self, id: QueueId) -> Option<Trace> {
         let text = format!("sealpost {} {id}", self.hostname);
         let (trace, chance) = halves(text.as_bytes());
         (u64::from_be_bytes(chance).is_multiple_of(self.one_in)).then_some(Trace { id: trace })
@@ -55,7 +58,8 @@ impl Trace {
 }
 
 /// The spans of an attempt; with that of the message if it is the last one.
-pub(super) fn of(story: &Story<'_>, trace: Trace) -> Vec<SpanData> {
+#[must_use]
+pub fn of(story: &Story<'_>, trace: Trace) -> Vec<SpanData> {
     let message = trace.message(story.domain);
     let number = story.records.first().map_or(0, |r| r.attempt);
     let mut seed = message.to_bytes().to_vec();
@@ -89,7 +93,8 @@ pub(super) fn of(story: &Story<'_>, trace: Trace) -> Vec<SpanData> {
 }
 
 /// The ends of what a message still had to do when an operator removed it: a span for each domain.
-pub(super) fn of_cancelled(message: &Cancelled, at: Timestamp, trace: Trace) -> Vec<SpanData> {
+#[must_use]
+pub fn of_cancelled(message: &Cancelled, at: Timestamp, trace: Trace) -> Vec<SpanData> {
     let mut making = Making {
         trace,
         // No span in it is below another.

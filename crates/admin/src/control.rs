@@ -8,14 +8,15 @@ use delivery::Delivery;
 use mail_types::{QueueId, Timestamp};
 use outbound_queue::{Cancelled, Now, QueueStore};
 use policy_cache::{Clock, Order, PolicyCache};
+use tls_reports::Reports;
 
 use crate::operator::Operator;
 use crate::problem::Problem;
 use crate::routes::{Route, Routes};
 use crate::{
     CertificateView, LastReloadView, ListenerView, LogLossView, LookupView, ProblemDetails,
-    RecentView, ReloadResult, Reports, TraceView, actions, clock, explain, local_rules, paused,
-    policies, queue, reports, status, traces,
+    RecentView, ReloadResult, TraceView, actions, clock, explain, local_rules, paused, policies,
+    queue, reports, status, traces,
 };
 
 /// What the API acts on. Cloning shares.
@@ -56,7 +57,7 @@ pub trait Daemon: Send + Sync {
     fn log_loss(&self) -> Option<LogLossView>;
 
     /// TLS reports; `None` if none are sent.
-    fn reports(&self) -> Option<Arc<dyn Reports>>;
+    fn reports(&self) -> Option<Arc<Reports>>;
 
     /// What came of the last reload.
     fn last_reload(&self) -> LastReloadView;

@@ -42,5 +42,5 @@ pub use health::{Readiness, Ready, public_router, readiness_answer};
 pub use openapi::{api_document, refusals_as_problems};
 pub use operator::Operator;
 pub use problem::{Problem, ProblemKind, quoted};
-pub use reports::{REPORT_STATES, Reports, WantedReports};
+pub use reports::REPORT_STATES;
 pub use routes::{Route, Routes};

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{Extension, Path, RawQuery, State};
+use axum::extract::{self, Extension, Path, RawQuery};
 use axum::response::Json;
-use mail_types::Domain;
+use mail_types::{Domain, Timestamp};
 use outbound_queue::QueueStore;
-use serde_json::Value;
+use tls_reports::{ListFilter, ReportView as Kept, Reports, State};
 use tls_rpt::Day;
+use tokio::task::block_in_place;
 
 use crate::operator::Operator;
 use crate::policies::parse;
@@ -19,34 +20,21 @@ use crate::{
     SendReportsRequest, SendReportsResult,
 };
 
-/// The reports of a process that sends some.
-pub trait Reports: Send + Sync {
-    /// Those that are asked for, in any order.
-    fn list(&self, wanted: &WantedReports) -> Vec<ReportView>;
-
-    /// A report as it was sent, or would be; `None` if there are no counts of that day any more, or never were.
-    fn show(&self, day: Day, domain: &Domain) -> Option<Value>;
-
-    /// Pending reports of days that are over are due at once. How many.
-    fn send_now(&self, wanted: &WantedReports) -> u64;
-
-    /// For the status.
-    fn summary(&self) -> ReportsView;
-}
+/// The states of a report, as they are asked for.
+pub const REPORT_STATES: [&str; 4] = [
+    State::Collecting.key(),
+    State::Pending.key(),
+    State::Sent.key(),
+    State::Dropped.key(),
+];
 
 /// Which reports are asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct WantedReports {
-    /// Of this day.
-    pub day: Option<Day>,
-    /// To this policy domain.
-    pub domain: Option<Domain>,
-    /// In this state, one of [`REPORT_STATES`].
-    pub state: Option<&'static str>,
+struct Wanted {
+    day: Option<Day>,
+    domain: Option<Domain>,
+    state: Option<State>,
 }
-
-/// The states of a report.
-pub const REPORT_STATES: [&str; 4] = ["collecting", "pending", "sent", "dropped"];
 
 /// TLS reports, those of the latest day first.
 #[utoipa::path(get, path = "/v1/reports", tag = "reports", params(
@@ -61,12 +49,13 @@ pub const REPORT_STATES: [&str; 4] = ["collecting", "pending", "sent", "dropped"
     (status = 409, description = "This relay sends no reports.", body = ProblemDetails),
 ))]
 pub(crate) async fn list<S: QueueStore>(
-    State(control): State<Control<S>>,
+    extract::State(control): extract::State<Control<S>>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Page<ReportView>>, Problem> {
     let asked = Asked::parse(query.as_deref().unwrap_or_default())?;
     let reports = reports(&control)?;
-    let mut rows = reports.list(&asked.wanted);
+    let kept = block_in_place(|| reports.list(&asked.wanted.filter()));
+    let mut rows: Vec<_> = kept.into_iter().map(view).collect();
     rows.sort_unstable_by(|a, b| place(a).cmp(&place(b)));
     Ok(Json(asked.page(rows)))
 }
@@ -82,22 +71,25 @@ pub(crate) async fn list<S: QueueStore>(
     (status = 409, description = "This relay sends no reports.", body = ProblemDetails),
 ))]
 pub(crate) async fn show<S: QueueStore>(
-    State(control): State<Control<S>>,
+    extract::State(control): extract::State<Control<S>>,
     Path(domain): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<ReportDetail>, Problem> {
     let domain = parse(&domain)?;
     let asked = Asked::parse(query.as_deref().unwrap_or_default())?;
     let reports = reports(&control)?;
-    let wanted = WantedReports {
+    let wanted = Wanted {
         domain: Some(domain.clone()),
         ..asked.wanted
     };
-    let latest = reports.list(&wanted).into_iter();
-    let latest = latest.min_by(|a, b| place(a).cmp(&place(b)));
-    let report = latest.and_then(|view| {
-        let report = reports.show(view.day.parse().ok()?, &domain)?;
-        Some(ReportDetail { view, report })
+    let report = block_in_place(|| {
+        let latest = reports.list(&wanted.filter());
+        let latest = latest.into_iter().max_by_key(|kept| kept.day)?;
+        let report = reports.show(latest.day, domain.as_str())?;
+        Some(ReportDetail {
+            view: view(latest),
+            report,
+        })
     });
     let when = asked.wanted.day;
     report.map(Json).ok_or_else(|| {
@@ -115,18 +107,19 @@ pub(crate) async fn show<S: QueueStore>(
     (status = 409, description = "This relay sends no reports.", body = ProblemDetails),
 ))]
 pub(crate) async fn send<S: QueueStore>(
-    State(control): State<Control<S>>,
+    extract::State(control): extract::State<Control<S>>,
     Extension(operator): Extension<Operator>,
     body: Bytes,
 ) -> Result<Json<SendReportsResult>, Problem> {
     let request: SendReportsRequest = serde_json::from_slice(&body)
         .map_err(|e| Problem::bad_request(format!("the body does not say which: {e}")))?;
-    let wanted = WantedReports {
+    let wanted = Wanted {
         day: request.day.as_deref().map(day).transpose()?,
         domain: request.domain.as_deref().map(parse).transpose()?,
         state: None,
     };
-    let due = reports(&control)?.send_now(&wanted);
+    let reports = reports(&control)?;
+    let due = block_in_place(|| reports.send_now(&wanted.filter())) as u64;
     let target = wanted.named();
     control.daemon.audit(&Audit {
         at: control.now().wall,
@@ -140,7 +133,23 @@ pub(crate) async fn send<S: QueueStore>(
     Ok(Json(SendReportsResult { due }))
 }
 
-fn reports<S>(control: &Control<S>) -> Result<Arc<dyn Reports>, Problem> {
+/// For the status.
+pub(crate) fn summary(reports: &Reports) -> ReportsView {
+    let of = |state| {
+        reports.list(&ListFilter {
+            state: Some(state),
+            ..ListFilter::default()
+        })
+    };
+    let pending = of(State::Pending);
+    ReportsView {
+        collecting: of(State::Collecting).len() as u64,
+        pending: pending.len() as u64,
+        failing: pending.iter().filter(|kept| kept.attempts > 0).count() as u64,
+    }
+}
+
+fn reports<S>(control: &Control<S>) -> Result<Arc<Reports>, Problem> {
     control.daemon.reports().ok_or_else(|| {
         Problem::refused(
             "TLS reports are off: nothing is counted or sent until reporting.contact-info is set \
@@ -154,12 +163,36 @@ fn day(text: &str) -> Result<Day, Problem> {
         .map_err(|error| Problem::parameter("day", format!("{}: {error}", quoted(text))))
 }
 
+fn view(kept: Kept) -> ReportView {
+    ReportView {
+        day: kept.day.to_string(),
+        domain: kept.domain,
+        state: kept.state.key().to_owned(),
+        successes: kept.successes,
+        failures: kept.failures,
+        report_id: kept.report_id,
+        to: kept.to,
+        attempts: u64::from(kept.attempts),
+        next_attempt: kept.next_attempt.map(Timestamp::rfc3339),
+        detail: kept.detail,
+        at: kept.at.map(Timestamp::rfc3339),
+    }
+}
+
 /// The latest day first, within it by name.
 fn place(view: &ReportView) -> (std::cmp::Reverse<&str>, &str) {
     (std::cmp::Reverse(&view.day), &view.domain)
 }
 
-impl WantedReports {
+impl Wanted {
+    fn filter(&self) -> ListFilter<'_> {
+        ListFilter {
+            day: self.day,
+            domain: self.domain.as_ref().map(Domain::as_str),
+            state: self.state,
+        }
+    }
+
     /// For the audit log.
     fn named(&self) -> String {
         let day = self.day.map(|day| day.to_string());
@@ -174,7 +207,7 @@ impl WantedReports {
 
 /// What of the list is asked for.
 struct Asked {
-    wanted: WantedReports,
+    wanted: Wanted,
     limit: usize,
     /// Day and domain of the last row of the page before.
     after: Option<(String, String)>,
@@ -183,7 +216,7 @@ struct Asked {
 impl Asked {
     fn parse(query: &str) -> Result<Self, Problem> {
         let mut out = Self {
-            wanted: WantedReports::default(),
+            wanted: Wanted::default(),
             limit: ROWS,
             after: None,
         };
@@ -199,8 +232,7 @@ impl Asked {
                     out.wanted.domain = Some(domain);
                 }
                 "state" => {
-                    let state = REPORT_STATES.into_iter().find(|state| *state == value);
-                    out.wanted.state = Some(state.ok_or_else(|| {
+                    out.wanted.state = Some(State::from_key(&value).ok_or_else(|| {
                         let known = REPORT_STATES.join(", ");
                         let detail = format!("{} is none of the states {known}", quoted(&value));
                         Problem::parameter(name, detail)
@@ -300,8 +332,8 @@ mod tests {
             .unwrap()
             .wanted;
         assert_eq!(asked.named(), "d.test 2026-03-01");
-        assert_eq!(asked.state, Some("sent"));
-        assert_eq!(WantedReports::default().named(), "all");
+        assert_eq!(asked.state, Some(State::Sent));
+        assert_eq!(Wanted::default().named(), "all");
         for (query, parameter) in [
             ("day=yesterday", "day"),
             ("day=2026-02-30", "day"),

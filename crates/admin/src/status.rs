@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::response::Json;
 use outbound_queue::QueueStore;
 
-use crate::{Control, StatusView, clock, paused};
+use crate::{Control, StatusView, clock, paused, reports};
 
 /// The state of the relay on one screen.
 #[utoipa::path(get, path = "/v1/status", tag = "process", responses(
@@ -54,7 +54,7 @@ pub(crate) async fn status<S: QueueStore>(State(control): State<Control<S>>) -> 
         policies_exempt: policies.exempt,
         exempt_until: policies.exempt_until.map(|until| until.rfc3339()),
         policy_expiry_in: policies.soonest_unrefreshed_expiry.map(|t| t.as_secs()),
-        reports: control.daemon.reports().map(|reports| reports.summary()),
+        reports: control.daemon.reports().map(|all| reports::summary(&all)),
         lookups: control.daemon.lookups(),
         certificates: control.daemon.certificates(),
         dnssec: control.daemon.dnssec().to_owned(),

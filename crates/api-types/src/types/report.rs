@@ -67,11 +67,6 @@ pub struct ReportsView {
     pub collecting: u64,
     /// Reports of days that are over and are to be sent.
     pub pending: u64,
-    /// Those of yesterday that were sent.
-    pub sent_yesterday: u64,
-    /// Those of yesterday that nobody takes: most domains ask for none.
-    pub dropped_yesterday: u64,
-    /// Why none goes by mail, if so.
-    #[serde(default)]
-    pub no_mail: Option<String>,
+    /// Of those, the ones that were tried in vain so far.
+    pub failing: u64,
 }

@@ -180,11 +180,13 @@ pub(super) fn status_line(status: &StatusView) -> String {
         1 => "1 domain".to_owned(),
         n => format!("{n} domains"),
     };
-    let no_mail = reports.no_mail.as_deref();
-    let no_mail = no_mail.map_or_else(String::new, |why| format!("; none by mail: {why}"));
+    let failing = match reports.failing {
+        0 => String::new(),
+        n => format!(" ({n} tried in vain so far)"),
+    };
     format!(
-        "{domains} counted today, {} pending, {} of yesterday sent, {} not taken{no_mail}",
-        reports.pending, reports.sent_yesterday, reports.dropped_yesterday
+        "{domains} counted today, {} to be sent{failing} (`sealpost report list`)",
+        reports.pending
     )
 }
 

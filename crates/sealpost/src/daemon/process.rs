@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use admin::{
     Audit, CertificateView, Daemon, LastReloadView, ListenerView, LogLossView, LookupView,
-    Operator, Readiness, Ready, RecentView, ReloadResult, Reports, TraceView,
+    Operator, Readiness, Ready, RecentView, ReloadResult, TraceView,
 };
 use attempt::{Level, Removed, RemovedBecause};
 use mail_types::{QueueId, Timestamp};
 use outbound_queue::{Cancelled, EmbeddedStore, QueueStore};
 use resolver::{DnsResolver, Kind, Outcome, Path as DnsPath, Silence};
 use settings::Settings;
+use tls_reports::Reports;
 use tokio::sync::watch;
 
 use super::certificates::Certificates;
@@ -273,7 +274,7 @@ impl<S: QueueStore> Daemon for Process<S> {
         })
     }
 
-    fn reports(&self) -> Option<Arc<dyn Reports>> {
+    fn reports(&self) -> Option<Arc<Reports>> {
         None
     }
 

@@ -206,20 +206,15 @@ impl Item {
         }
     }
 
-    /// Keeps so many entries, and one for each result of the others.
+    /// Keeps so many entries, and one for each result of the others, those included that were sums already.
     fn keep(&mut self, entries: usize) {
-        let (summed, mut kept): (Vec<Entry>, Vec<Entry>) = self
-            .failure_details
-            .drain(..)
-            .partition(Entry::is_truncated);
-        let rest = kept.split_off(entries.min(kept.len()));
+        let details = &mut self.failure_details;
         let mut sums: BTreeMap<ResultType, u64> = BTreeMap::new();
-        for entry in summed.iter().chain(&rest) {
+        for entry in details.split_off(entries.min(details.len())) {
             let sum = sums.entry(entry.result_type).or_default();
             *sum = safe(*sum + entry.failed_session_count);
         }
-        kept.extend(sums.into_iter().map(Entry::truncated));
-        self.failure_details = kept;
+        details.extend(sums.into_iter().map(Entry::truncated));
     }
 }
 
@@ -263,10 +258,6 @@ impl Entry {
             failed_session_count: sessions,
             failure_reason_code: Some(TRUNCATED.to_owned()),
         }
-    }
-
-    fn is_truncated(&self) -> bool {
-        self.failure_reason_code.as_deref() == Some(TRUNCATED)
     }
 }
 

@@ -11,8 +11,12 @@ use crate::Day;
 /// random number is the same.
 #[must_use]
 pub fn first_sending(day: Day, domain: &str, random: u64) -> Timestamp {
-    let mixed = mix(random ^ fnv(domain.as_bytes()));
-    day.end() + Duration::from_millis(FIRST + mixed % (LAST - FIRST + 1))
+    day.end() + after_the_day(mix(random ^ fnv(domain.as_bytes())))
+}
+
+/// Any number, spread over the time for first sendings.
+const fn after_the_day(number: u64) -> Duration {
+    Duration::from_millis(FIRST + number % (LAST - FIRST + 1))
 }
 
 /// How long is waited after so many failures in a row: twice as long each time, up to four hours, and up to
@@ -77,6 +81,15 @@ mod tests {
         let all: Duration = (1..=9).map(|n| retry_delay(n, 42)).sum();
         assert!(all < TRIED_FOR, "{all:?}");
         assert_eq!(TRIED_FOR, Duration::from_secs(86_400));
+    }
+
+    #[test]
+    fn b4_02_the_bounds_are_one_second_and_four_hours() {
+        assert_eq!(after_the_day(0), Duration::from_secs(1));
+        let span = Duration::from_hours(4) - Duration::from_secs(1);
+        let most = u64::try_from(span.as_millis()).unwrap();
+        assert_eq!(after_the_day(most), Duration::from_hours(4));
+        assert_eq!(after_the_day(most + 1), Duration::from_secs(1));
     }
 
     proptest! {

@@ -93,6 +93,7 @@ fn b4_08_a_text_part_and_then_the_report() {
                 report.file_name()
             )
         );
+        assert!(content.lines().all(|line| (1..=76).contains(&line.len())));
         let content: String = content.split_ascii_whitespace().collect();
         let content = data_encoding::BASE64.decode(content.as_bytes()).unwrap();
         assert_eq!(content, report.content());

@@ -237,10 +237,17 @@ fn b3_09_b2_20_tlsa_records_are_strings_of_a_policy_of_their_own() {
 
 #[test]
 fn b3_13_b3_15_addresses_are_in_their_canonical_form_and_names_as_given() {
-    let report = value(&report_of([finding(
-        Policy::NoPolicyFound,
-        Some(expired()),
-    )]));
+    let mapped = Failure {
+        sending_ip: Some("::ffff:192.0.2.1".parse().unwrap()),
+        ..expired()
+    };
+    let mapped = finding(Policy::Sts(STS), Some(mapped));
+    let report = value(&report_of([
+        finding(Policy::NoPolicyFound, Some(expired())),
+        mapped,
+    ]));
+    let other = &report["policies"][1]["failure-details"][0];
+    assert_eq!(other["sending-mta-ip"], "192.0.2.1");
     let entry = &report["policies"][0]["failure-details"][0];
     assert_eq!(entry["sending-mta-ip"], "2001:db8:abcd:12::1");
     assert_eq!(entry["receiving-ip"], "203.0.113.58");

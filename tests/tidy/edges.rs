@@ -152,7 +152,7 @@ const FOR_PURE: [&str; 15] = [
 const FOR_TESTS: [&str; 1] = ["testkit"];
 
 /// Crate, and the workspace's crates that it may use.
-const EDGES: [(&str, &[&str]); 48] = [
+const EDGES: [(&str, &[&str]); 49] = [
     ("mail-types", &[]),
     ("attempt", &["mail-types", "reasons"]),
     ("attempt-notes", &["attempt"]),
@@ -207,10 +207,18 @@ const EDGES: [(&str, &[&str]); 48] = [
     ("name-servers", &["dns-health", "mail-types"]),
     ("resolver", &["dns-health", "mail-types", "name-servers"]),
     ("sendmail", &["mail-types", "submission"]),
+    // A test holds its defaults against those of the signer.
+    ("setting-keys", &["dkim"]),
     // check-config reads a DKIM key as the daemon does.
     (
         "settings",
-        &["dkim", "file-rights", "mail-types", "tls-words"],
+        &[
+            "dkim",
+            "file-rights",
+            "mail-types",
+            "setting-keys",
+            "tls-words",
+        ],
     ),
     (
         "smtp-client",

@@ -18,7 +18,7 @@ use super::settings::{
     DnsServers, Dnssec, DomainDane, DomainMtaSts, DomainRule, Listener, ListenerRole, RelayHost,
     Route, RouteTls, Settings, TlsRequiredNo,
 };
-use super::units;
+use setting_keys as units;
 use world::too_wide;
 
 /// All that can be said without touching the file system.

@@ -11,7 +11,6 @@ mod files;
 mod hostname;
 mod identity;
 mod inbound;
-mod keys;
 mod layers;
 mod load;
 mod log_filter;
@@ -22,13 +21,11 @@ mod problem;
 mod reader;
 mod reporting;
 mod request_headers;
-mod sample;
 mod settings;
 mod signing;
 mod telemetry;
 #[cfg(test)]
 mod tests;
-mod units;
 
 pub use changes::{Change, Values};
 pub use check::dangers;
@@ -42,7 +39,8 @@ pub use mail_loop::{is_local_address, mail_loop_warning};
 pub use problem::{ConfigError, Place, Problem, Severity};
 pub use reporting::Reporting;
 pub use request_headers::{RequestHeaderError, request_headers};
-pub use sample::{reference, sample};
+use setting_keys as keys;
+pub use setting_keys::{duration_text, parse_duration, reference, sample};
 pub use settings::{
     Access, Admin, BareNewline, Credentials, CrlFailure, Delivery, Dns, DnsServers, Dnssec,
     DomainDane, DomainMatch, DomainMtaSts, DomainRule, Egress, KeyPair, Listener, ListenerRole,
@@ -51,4 +49,3 @@ pub use settings::{
 };
 pub use signing::{Dkim, DkimAlgorithm, DkimBy, ListenerContent};
 pub use telemetry::Otlp;
-pub use units::{duration_text, parse_duration};

@@ -14,7 +14,7 @@ use super::settings::{
     ListenerRole, ListenerTls, LogFormat, Rate, Relay, RelayHost, RequiredTls, RouteTls,
     TlsRequiredNo,
 };
-use super::units;
+use setting_keys as units;
 
 /// A value that is written as text in the file, in the environment, or as a TOML scalar.
 pub(super) trait FromText: Sized {

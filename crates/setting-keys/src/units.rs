@@ -8,7 +8,7 @@ pub fn parse_duration(text: &str) -> Option<u64> {
 }
 
 /// Bytes of `512B`, `64KiB`, `50MiB`, `2GiB`; decimal units are written `kB`, `MB`, `GB`.
-pub(crate) fn parse_size(text: &str) -> Option<u64> {
+pub fn parse_size(text: &str) -> Option<u64> {
     parse(text, &SIZES)
 }
 
@@ -20,7 +20,7 @@ pub fn duration_text(millis: u64) -> String {
 }
 
 /// The shortest exact way to write it.
-pub(crate) fn size_text(bytes: u64) -> String {
+pub fn size_text(bytes: u64) -> String {
     text(bytes, SIZES.get(..5).unwrap_or(&SIZES))
 }
 

@@ -1,7 +1,7 @@
 //! The table of keys: the one place that says which keys exist, what they hold and what they mean.
 //!
 //! Loading walks the merged layers against it, and the sample file and `docs/configuration.md` are
-//! printed from it. A key is added here and in [`super::Settings`], nowhere else.
+//! printed from it. A key is added here and in the settings that are read by it, nowhere else.
 
 mod delivery;
 mod identity;
@@ -13,7 +13,7 @@ mod signing;
 
 /// One key.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Key {
+pub struct Key {
     /// The whole name, for instance `server.hostname`; for an entry `listener.name`.
     pub name: &'static str,
     /// What it holds.
@@ -28,7 +28,7 @@ pub(crate) struct Key {
 
 /// What a key holds, with its bounds.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// `true` or `false`.
     Bool,
     /// A whole number from the first to the second.
@@ -78,7 +78,7 @@ pub(crate) enum Kind {
 }
 
 /// Sections that are written `[[name]]` and may stand more than once.
-pub(crate) const ENTRY_SECTIONS: [&str; 6] = [
+pub const ENTRY_SECTIONS: [&str; 6] = [
     "listener",
     "certificate",
     "identity",
@@ -88,7 +88,7 @@ pub(crate) const ENTRY_SECTIONS: [&str; 6] = [
 ];
 
 /// All keys, section by section, in the order of the sample file.
-pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
+pub fn all() -> impl Iterator<Item = &'static Key> {
     [
         service::KEYS,
         inbound::KEYS,
@@ -103,18 +103,18 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
 }
 
 /// The key of this name.
-pub(crate) fn find(name: &str) -> Option<&'static Key> {
+pub fn find(name: &str) -> Option<&'static Key> {
     all().find(|key| key.name == name)
 }
 
 impl Key {
     /// Section and last part of the name.
-    pub(crate) fn split(&self) -> (&'static str, &'static str) {
+    pub fn split(&self) -> (&'static str, &'static str) {
         self.name.rsplit_once('.').unwrap_or(("", self.name))
     }
 
     /// Whether it belongs to a `[[…]]` section.
-    pub(crate) fn is_of_entry(&self) -> bool {
+    pub fn is_of_entry(&self) -> bool {
         ENTRY_SECTIONS.contains(&self.split().0)
     }
 
@@ -145,7 +145,7 @@ impl Key {
 
 impl Kind {
     /// In words, for messages and documentation.
-    pub(crate) fn describe(&self) -> String {
+    pub fn describe(&self) -> String {
         match *self {
             Self::Bool => "true or false".into(),
             Self::Count(min, max) => format!("a whole number from {min} to {max}"),
@@ -187,7 +187,7 @@ impl Kind {
 }
 
 /// `"a", "b" or "c"`.
-pub(crate) fn quoted(words: &[&str]) -> String {
+pub fn quoted(words: &[&str]) -> String {
     let all: Vec<String> = words.iter().map(|w| format!("\"{w}\"")).collect();
     match all.split_last() {
         Some((last, [])) => last.clone(),

@@ -152,7 +152,7 @@ const FOR_PURE: [&str; 15] = [
 const FOR_TESTS: [&str; 1] = ["testkit"];
 
 /// Crate, and the workspace's crates that it may use.
-const EDGES: [(&str, &[&str]); 49] = [
+const EDGES: [(&str, &[&str]); 50] = [
     ("mail-types", &[]),
     ("attempt", &["mail-types", "reasons"]),
     ("attempt-notes", &["attempt"]),
@@ -249,8 +249,13 @@ const EDGES: [(&str, &[&str]); 49] = [
         ],
     ),
     (
+        "api-routes",
+        &["api-types", "outbound-queue", "policy-cache"],
+    ),
+    (
         "admin",
         &[
+            "api-routes",
             "api-types",
             "attempt",
             "delivery",

@@ -97,7 +97,7 @@ fn events() -> BTreeSet<String> {
             let after = text
                 .get(before.len() + literal.len() + 2..)
                 .unwrap_or_default();
-            if path.starts_with("crates/settings/") {
+            if path.starts_with("crates/setting") {
                 keys.insert(name);
             } else if is_before_a_level(after) || is_in_fn_event(before) {
                 sure.insert(name);

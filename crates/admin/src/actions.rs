@@ -12,10 +12,10 @@ use outbound_queue::{
 
 use crate::explain::is_parked;
 use crate::kept_back::KeptBack;
-use crate::operator::Operator;
-use crate::problem::Problem;
 use crate::queue::{parse_id, to_filter};
 use crate::{ActionRequest, ActionResult, Audit, Control, ProblemDetails, QueueAction};
+use api_routes::Operator;
+use api_routes::Problem;
 
 /// Retry, hold, release, cancel or bounce messages.
 #[utoipa::path(post, path = "/v1/queue/actions", tag = "queue", request_body = ActionRequest, responses(

@@ -5,9 +5,9 @@ use axum::response::Json;
 use outbound_queue::QueueStore;
 use policy_cache::PolicyCache;
 
-use crate::operator::Operator;
-use crate::problem::Problem;
 use crate::{Audit, ClockView, Control, PauseRequest, ProblemDetails};
+use api_routes::Operator;
+use api_routes::Problem;
 
 /// The time by which mail and policies run out.
 #[utoipa::path(get, path = "/v1/clock", tag = "process", responses(

@@ -10,14 +10,14 @@ use outbound_queue::{Cancelled, Now, QueueStore};
 use policy_cache::{Clock, Order, PolicyCache};
 use tls_reports::Reports;
 
-use crate::operator::Operator;
-use crate::problem::Problem;
-use crate::routes::{Route, Routes};
 use crate::{
     CertificateView, LastReloadView, ListenerView, LogLossView, LookupView, ProblemDetails,
     RecentView, ReloadResult, TraceView, actions, clock, explain, local_rules, paused, policies,
     queue, reports, status, traces,
 };
+use api_routes::Operator;
+use api_routes::Problem;
+use api_routes::{Route, Routes};
 
 /// What the API acts on. Cloning shares.
 pub struct Control<S> {

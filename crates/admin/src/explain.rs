@@ -16,8 +16,8 @@ use outbound_queue::{AttemptEntry, MessageView, QueueError, QueueStore, Recipien
 use tokio::time::Instant;
 
 use crate::kept_back::KeptBack;
-use crate::problem::{Problem, quoted};
 use crate::{Control, Explanation, ProblemDetails, Section};
+use api_routes::{Problem, quoted};
 
 mod demands;
 mod domain;

@@ -15,19 +15,16 @@ mod health;
 mod kept_back;
 mod local_rules;
 mod openapi;
-mod operator;
 mod paused;
 mod policies;
-mod problem;
-mod query;
 mod queue;
 mod queue_view;
 mod reports;
-mod routes;
 mod status;
 mod summary_view;
 mod traces;
 
+pub use api_routes::{Operator, Problem, ProblemKind, Route, Routes, quoted, refusals_as_problems};
 pub use api_types::{
     ActionRequest, ActionResult, AttemptView, CaseCount, CaseView, CertificateView, ClockView,
     ConfigChange, DestinationSummary, ExemptRequest, ExemptionView, Explanation, Filter,
@@ -39,8 +36,5 @@ pub use api_types::{
 };
 pub use control::{Audit, Control, Daemon, control_routes, control_table};
 pub use health::{Readiness, Ready, public_router, readiness_answer};
-pub use openapi::{api_document, refusals_as_problems};
-pub use operator::Operator;
-pub use problem::{Problem, ProblemKind, quoted};
+pub use openapi::api_document;
 pub use reports::REPORT_STATES;
-pub use routes::{Route, Routes};

@@ -11,10 +11,10 @@ use mta_sts::MxPattern;
 use outbound_queue::QueueStore;
 use serde::de::DeserializeOwned;
 
-use crate::operator::Operator;
 use crate::policies::{audit, parse, shown, with_waiting};
-use crate::problem::{Problem, quoted};
 use crate::{Control, ExemptRequest, PinRequest, PolicyDetail, ProblemDetails};
+use api_routes::Operator;
+use api_routes::{Problem, quoted};
 
 /// Pin: enforce with these patterns, whatever the domain publishes.
 #[utoipa::path(post, path = "/v1/policies/{domain}/pin", tag = "policies", params(

@@ -1,7 +1,8 @@
 //! The description of the API (OpenAPI), made from the handlers.
 
+use api_routes::refusals_as_problems;
 use utoipa::OpenApi;
-use utoipa::openapi::{OpenApi as OpenApiDocument, RefOr};
+use utoipa::openapi::OpenApi as OpenApiDocument;
 
 use crate::{
     actions, clock, control, explain, local_rules, paused, policies, queue, reports, status, traces,
@@ -14,31 +15,6 @@ pub fn api_document() -> OpenApiDocument {
     let mut document = Document::openapi();
     refusals_as_problems(&mut document);
     document
-}
-
-/// Gives every refusal the media type that it has: [`Problem`](crate::Problem) is all that refuses, so it is
-/// said here once and not at each handler.
-pub fn refusals_as_problems(document: &mut OpenApiDocument) {
-    for item in document.paths.paths.values_mut() {
-        let operations = [
-            &mut item.get,
-            &mut item.put,
-            &mut item.post,
-            &mut item.delete,
-            &mut item.patch,
-        ];
-        for operation in operations.into_iter().flatten() {
-            for (status, response) in &mut operation.responses.responses {
-                if let RefOr::T(response) = response
-                    && status.starts_with(['4', '5'])
-                    && let Some(content) = response.content.shift_remove("application/json")
-                {
-                    let content_type = "application/problem+json".to_owned();
-                    response.content.insert(content_type, content);
-                }
-            }
-        }
-    }
 }
 
 #[derive(OpenApi)]

@@ -6,10 +6,10 @@ use delivery::{Delivery, Pause, PauseError};
 use mail_types::Host;
 use outbound_queue::{Filter, QueueStore, Target};
 
-use crate::operator::Operator;
-use crate::problem::Problem;
 use crate::queue::parse_host;
 use crate::{Audit, Control, PauseRequest, PauseResult, PausedView, ProblemDetails};
+use api_routes::Operator;
+use api_routes::Problem;
 
 /// Keep back all mail for a domain, also what comes later.
 #[utoipa::path(post, path = "/v1/destinations/{domain}/pause", tag = "queue", params(

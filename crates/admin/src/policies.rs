@@ -6,14 +6,14 @@ use mail_types::{Domain, Timestamp};
 use outbound_queue::QueueStore;
 use policy_cache::{Applied, NoPolicy, Outcome, Waiting};
 
-use crate::operator::Operator;
 use crate::paused;
-use crate::problem::{Problem, quoted};
-use crate::query::{number, parameters, some};
 use crate::{
     Audit, Control, ExemptionView, Page, PinView, PolicyDetail, PolicyView, ProblemDetails,
     TestingFailureView,
 };
+use api_routes::Operator;
+use api_routes::{Problem, quoted};
+use api_routes::{number, parameters, some};
 
 /// Stored policies, pins and exemptions by domain.
 #[utoipa::path(get, path = "/v1/policies", tag = "policies", params(

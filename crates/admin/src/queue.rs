@@ -13,13 +13,13 @@ use routes::RouteTable;
 
 use crate::kept_back::KeptBack;
 use crate::paused;
-use crate::problem::{Problem, quoted};
-use crate::query::{number, parameters, some};
 use crate::queue_view::{detail, item};
 use crate::summary_view::{by_reason, held, in_a_word, is_parked, sentence};
 use crate::{
     Control, DestinationSummary, Filter, Page, ProblemDetails, QueueDetail, QueueItem, QueueSummary,
 };
+use api_routes::{Problem, quoted};
+use api_routes::{number, parameters, some};
 
 /// Waiting messages that match, in the order of their next attempt. A page may have fewer than `limit`,
 /// or none, and `next` all the same: only the messages themselves say whether they match, and looking

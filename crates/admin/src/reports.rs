@@ -11,14 +11,14 @@ use tls_reports::{ListFilter, ReportView as Kept, Reports, State};
 use tls_rpt::Day;
 use tokio::task::block_in_place;
 
-use crate::operator::Operator;
 use crate::policies::parse;
-use crate::problem::{Problem, quoted};
-use crate::query::{number, parameters, some};
 use crate::{
     Audit, Control, Page, ProblemDetails, ReportDetail, ReportView, ReportsView,
     SendReportsRequest, SendReportsResult,
 };
+use api_routes::Operator;
+use api_routes::{Problem, quoted};
+use api_routes::{number, parameters, some};
 
 /// The states of a report, as they are asked for.
 pub const REPORT_STATES: [&str; 4] = [

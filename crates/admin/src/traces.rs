@@ -8,9 +8,9 @@ use axum::response::Json;
 use mail_types::{Domain, QueueId};
 use outbound_queue::QueueStore;
 
-use crate::operator::Operator;
-use crate::problem::{Problem, quoted};
 use crate::{Audit, Control, ProblemDetails, TraceRequest, TraceView};
+use api_routes::Operator;
+use api_routes::{Problem, quoted};
 
 /// Traces that run.
 #[utoipa::path(get, path = "/v1/traces", tag = "events", responses(

@@ -4,8 +4,8 @@ use mail_types::QueueId;
 use outbound_queue::QueueStore;
 
 use super::Sections;
-use crate::problem::Problem;
 use crate::{Control, Explanation};
+use api_routes::Problem;
 
 /// # Errors
 /// Nothing is remembered of it.

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use outbound_queue::QueueError;
 use policy_cache::CacheError;
 
-use crate::ProblemDetails;
+use api_types::ProblemDetails;
 
 /// What is wrong, for programs: `type` is `urn:sealpost:problem:KEY`, and never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,15 +233,17 @@ impl Problem {
     }
 
     /// The same, and at fault is the value of this parameter.
-    pub(crate) fn of_parameter(self, name: &str) -> Self {
+    #[must_use]
+    pub fn of_parameter(self, name: &str) -> Self {
         Self {
             parameter: Some(name.to_owned()),
             ..self
         }
     }
 
-    #[cfg(test)]
-    pub(crate) fn named_parameter(&self) -> Option<&str> {
+    /// The parameter that is at fault, if it is one.
+    #[must_use]
+    pub fn named_parameter(&self) -> Option<&str> {
         self.parameter.as_deref()
     }
 
@@ -252,12 +254,15 @@ impl Problem {
     }
 
     /// Says more.
-    pub(crate) fn also(mut self, more: &str) -> Self {
+    #[must_use]
+    pub fn also(mut self, more: &str) -> Self {
         self.detail = format!("{}; {more}", self.detail);
         self
     }
 
-    pub(crate) fn refused(detail: impl Into<String>) -> Self {
+    /// Understood and refused.
+    #[must_use]
+    pub fn refused(detail: impl Into<String>) -> Self {
         Self::new(ProblemKind::Refused, detail)
     }
 

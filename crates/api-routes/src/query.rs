@@ -5,7 +5,10 @@ use std::str::FromStr;
 use crate::{Problem, quoted};
 
 /// Names and values, in their order.
-pub(crate) fn parameters(query: &str) -> impl Iterator<Item = Result<(&str, String), Problem>> {
+///
+/// # Errors
+/// Of each that is not percent-encoded, or no UTF-8.
+pub fn parameters(query: &str) -> impl Iterator<Item = Result<(&str, String), Problem>> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     pairs.map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -14,14 +17,20 @@ pub(crate) fn parameters(query: &str) -> impl Iterator<Item = Result<(&str, Stri
 }
 
 /// A number, as large as its place takes.
-pub(crate) fn number<N: FromStr>(name: &str, value: &str) -> Result<N, Problem> {
+///
+/// # Errors
+/// It is none, or too large.
+pub fn number<N: FromStr>(name: &str, value: &str) -> Result<N, Problem> {
     value
         .parse()
         .map_err(|_| Problem::parameter(name, format!("{name} is not a number: {}", quoted(value))))
 }
 
 /// A limit that lets something through.
-pub(crate) fn some(name: &str, limit: usize) -> Result<usize, Problem> {
+///
+/// # Errors
+/// It is 0.
+pub fn some(name: &str, limit: usize) -> Result<usize, Problem> {
     match limit {
         0 => Err(Problem::parameter(name, format!("{name} is 1 at least"))),
         limit => Ok(limit),

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::Role;
+use api_types::Role;
 
 /// Who sent a request. Whatever serves the router puts one into each request's extensions; without it
 /// nothing is answered.

@@ -9,9 +9,9 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 
-use crate::Role;
 use crate::operator::Operator;
 use crate::problem::{Problem, ProblemKind};
+use api_types::Role;
 
 /// Routes with the query parameters that each of them knows. Any other parameter is an error: a
 /// misspelt filter must not match everything.

@@ -203,6 +203,18 @@ async fn a2_14_cnames_are_followed_within_and_across_zones() {
 }
 
 #[tokio::test]
+async fn b1_10_a_record_that_asks_for_reports_may_be_elsewhere() {
+    let zone = zone().await;
+    zone.cname("_smtp._tls.d.test", "d.reports.test");
+    zone.cname("d.reports.test", "all.reports.test");
+    let text = "v=TLSRPTv1; rua=mailto:r@reports.test";
+    zone.txt("all.reports.test", text);
+    let resolver = resolver(&zone);
+    let answer = resolver.txt(&host("_smtp._tls.d.test")).await.unwrap();
+    assert_eq!(answer.value, [text.as_bytes()]);
+}
+
+#[tokio::test]
 async fn a_denial_at_the_end_of_a_chain_is_definite() {
     let zone = zone().await;
     zone.ttl(30)

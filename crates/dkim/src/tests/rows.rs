@@ -69,7 +69,7 @@ fn g4_09_several_fields_of_a_name_are_taken_from_below() {
 }
 
 #[test]
-fn g4_10_no_length_tag_and_only_sha256() {
+fn g4_10_b4_12_no_length_tag_and_only_sha256() {
     for key in [ed25519(), rsa()] {
         let (field, _) = sign(&signer(&key), MESSAGE);
         let (fields, _) = header_fields(field.as_bytes());

@@ -132,6 +132,49 @@ testkit::net_test! {
         assert!(relay.http_get("/metrics").await.1.contains("sealpost_dns_doubted 0"));
     }
 
+    async fn h1_30_noerror_without_any_records_is_believed_no_more_than_nxdomain() {
+        let net = Net::start().await;
+        net.zone.ttl(0).negative_ttl(None);
+        let mx = net.plain_mx("d.test", "127.0.0.25").await;
+        let _ours = net.plain_mx("org.test", "127.0.0.26").await;
+        net.zone.txt("bare.test", "no mail here").fault_all(ZoneFault::NoData);
+        let relay = net.relay().await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        let bare = relay.send("a@org.test", &["b@bare.test"], MESSAGE).await;
+        for id in [&id, &bare] {
+            let event = deferred(&relay, id).await;
+            assert_eq!((event.text("reason"), event.text("dsn")), ("no-usable-mx", "4.4.4"), "{event}");
+            assert!(event.text("detail").contains("do not find its top-level domain either"), "{event}");
+        }
+        net.zone.heal_all();
+        ok(&relay, &["queue", "retry", &id]).await;
+        relay.wait_for("delivery.sent", &id, SOON).await;
+        assert_eq!(mx.messages().len(), 1);
+        ok(&relay, &["queue", "retry", &bare]).await;
+        let event = relay.wait_for("delivery.bounced", &bare, SOON).await;
+        assert_eq!(event.text("reason"), "no-usable-mx", "{event}");
+
+        // Domains that were there, and others, all of which have nothing at once.
+        net.zone.fault_all(ZoneFault::NoData);
+        ok(&relay, &["queue", "retry", "--all"]).await;
+        let id = relay.send("a@org.test", &["c@d.test"], MESSAGE).await;
+        let event = deferred(&relay, &id).await;
+        assert!(event.text("detail").contains("was there within the last day"), "{event}");
+        for n in 0..12 {
+            let id = relay.send("a@org.test", &[&format!("b@d{n}.test")], MESSAGE).await;
+            deferred(&relay, &id).await;
+        }
+        let told = relay.wait_event(|e| e.is("dns.mass-nxdomain-guard"), SOON).await;
+        assert_eq!(told.text("level"), "error", "{told}");
+        let other = relay.send("a@org.test", &["b@other.test"], MESSAGE).await;
+        let event = deferred(&relay, &other).await;
+        assert_eq!(event.text("reason"), "dns-temporary", "{event}");
+        assert!(event.text("detail").contains("NOERROR without records is not believed"), "{event}");
+        net.zone.heal_all();
+        ok(&relay, &["queue", "retry", &id]).await;
+        relay.wait_for("delivery.sent", &id, SOON).await;
+    }
+
     async fn c1_05_a_host_whose_addresses_cannot_be_had_holds_up_no_other() {
         let net = Net::start().await;
         net.zone.mx("d.test", 10, "mx1.d.test").mx("d.test", 20, "mx2.d.test");

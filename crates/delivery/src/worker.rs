@@ -35,7 +35,7 @@ use crate::engine::lane::{Lane, Next};
 use crate::engine::poison::{self, caught};
 use crate::engine::suspended::suspend;
 use crate::engine::{Delivery, Inner};
-use crate::planner::undeliverable::undeliverable;
+use crate::planner::undeliverable::{is_absence, undeliverable};
 use crate::planner::{MAX_HOSTS, Planner};
 use crate::settings::Settings;
 use crate::worker::concede::Tools;
@@ -442,15 +442,10 @@ fn note_existence<S: QueueStore>(inner: &Inner<S>, lane: &Lane, plan: &Plan) {
         // DNS was not asked (not fully qualified), or gave no definite answer.
         _ if !domain.is_fully_qualified() => return,
         Hosts::Unknown { .. } => return,
-        Hosts::Undeliverable {
-            reason: (Reason::NoSuchDomain, _),
-            secure,
-            ..
-        } if *secure => Existence::ProvedAbsent,
-        Hosts::Undeliverable {
-            reason: (Reason::NoSuchDomain, _),
-            ..
-        } => Existence::Absent,
+        Hosts::Undeliverable { reason, secure, .. } if is_absence(*reason) => match secure {
+            true => Existence::ProvedAbsent,
+            false => Existence::Absent,
+        },
         Hosts::Candidates(_) | Hosts::Undeliverable { .. } => Existence::There,
     };
     let now = inner.now().monotonic;

@@ -47,6 +47,13 @@ pub trait Resolver: Send + Sync {
         name: &'a HostName,
     ) -> BoxFuture<'a, Result<Answer<Vec<Vec<u8>>>, DnsError>>;
 
+    /// Whether there is a zone of this name, as its SOA record shows, past every cache: every zone has one. So a top-level
+    /// domain shows whether those who are asked find anything at all.
+    fn zone<'a>(&'a self, _name: &'a Domain) -> BoxFuture<'a, Result<(), DnsError>> {
+        let nobody = DnsError::Temporary("nobody is asked for zones".to_owned());
+        Box::pin(std::future::ready(Err(nobody)))
+    }
+
     /// A sentence on what is wrong on our side while look-ups fail whatever is looked up: no name server
     /// answers, or DNSSEC cannot be validated any more. A look-up without an answer then says nothing about
     /// the name.

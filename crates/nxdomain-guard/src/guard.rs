@@ -1,7 +1,7 @@
 //! Doubts a resolver that says of domains that they do not exist, though they should (row H1-30).
 //!
-//! A captive portal, a hijacked or a broken resolver may answer NXDOMAIN to everything. Believed, that
-//! would return all mail within minutes. Mail waits instead where
+//! A captive portal, a hijacked or a broken resolver may answer NXDOMAIN to everything, or NOERROR without any
+//! records. Believed, that would return all mail within minutes. Mail waits instead where
 //! - the domain was there lately: its end is believed when it is seen again four hours later;
 //! - its top-level domain does not exist either, and nothing else was found lately, as just after a start: its end is
 //!   believed as soon as something is found, or after four hours;
@@ -41,7 +41,7 @@ struct Answer {
 pub enum Existence {
     /// It is there.
     There,
-    /// NXDOMAIN, by the resolver's word alone.
+    /// NXDOMAIN, or no host for its mail, by the resolver's word alone.
     Absent,
     /// NXDOMAIN, and DNSSEC vouches for it: no sign of a resolver that lies.
     ProvedAbsent,

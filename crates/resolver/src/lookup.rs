@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use dns_health::{Absence, Kind, Outcome, Path, Silence, Stats};
 use futures_util::future::{Either, select};
-use hickory_resolver::proto::rr::RecordType;
+use hickory_resolver::proto::rr::{RData, RecordType};
 use mail_types::{
     Answer, BoxFuture, DnsError, Domain, HostName, MxRecord, Resolver, Security, TlsaRecord,
 };
@@ -262,6 +262,18 @@ impl Resolver for DnsResolver {
         name: &'a HostName,
     ) -> BoxFuture<'a, Result<Answer<Vec<Vec<u8>>>, DnsError>> {
         Box::pin(self.txt_records(name, Cache::Bypass))
+    }
+
+    fn zone<'a>(&'a self, name: &'a Domain) -> BoxFuture<'a, Result<(), DnsError>> {
+        let lookup = async {
+            let (name, any) = (name.as_str(), |_: &RData| Some(()));
+            let soa = (self.upstream).follow(name, RecordType::SOA, Cache::Bypass, any);
+            soa.await.map(|_| ())
+        };
+        Box::pin(async move {
+            let late = |_| Err(DnsError::Temporary("no answer in time".to_owned()));
+            timeout(self.limit, lookup).await.unwrap_or_else(late)
+        })
     }
 }
 

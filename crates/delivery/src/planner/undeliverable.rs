@@ -28,11 +28,10 @@ pub(crate) async fn undeliverable<S: QueueStore>(
     let ((reason, case), detail, secure) = said;
     let domain = lane.destination.host.to_string();
     let doubt = || inner.nxdomain_guard.lock().doubt(inner.now().monotonic);
-    if reason == Reason::NoSuchDomain
-        && !secure
-        && let Some(doubt) = doubt()
-    {
-        return doubted(inner, lane, doubt);
+    let is_domain = matches!(lane.destination.host, Host::Domain(_));
+    let is_unproven = is_domain && is_absence((reason, case)) && !secure;
+    if is_unproven && let Some(doubt) = doubt() {
+        return doubted(inner, lane, reason, doubt);
     }
     if let Some(route) = &plan.route
         && reason != Reason::Loop
@@ -48,8 +47,12 @@ pub(crate) async fn undeliverable<S: QueueStore>(
     let failure = Failure::of_domain((reason, case), &domain, detail);
     let believed = || Verdict::Bounced(Arc::new(failure.clone()));
     let enforced = is_enforced(plan.discovery.as_ref(), now) || requirement.is_demanding();
-    let unprotected = async || match disbelief(inner, lane, reason, secure).await {
-        Some(disbelief) => not_believed(&failure, 3, disbelief.words()),
+    let subject = match reason {
+        Reason::Loop | Reason::NoUsableMx => 4,
+        _ => 3,
+    };
+    let unprotected = async || match disbelief(inner, lane, is_unproven).await {
+        Some(disbelief) => not_believed(&failure, subject, disbelief.words()),
         None => believed(),
     };
     let Some(policy_domain) = plan.policy_domain.as_ref().filter(|_| enforced) else {
@@ -64,12 +67,16 @@ pub(crate) async fn undeliverable<S: QueueStore>(
         lane.settled();
         return believed();
     }
-    let subject = if reason == Reason::Loop || reason == Reason::NoUsableMx {
-        4
-    } else {
-        3
-    };
     not_believed(&failure, subject, NOT_BELIEVED)
+}
+
+/// Whether DNS says of a domain that there is nothing at it: NXDOMAIN, or neither MX records nor an address, or no
+/// address of any host that the MX records name, which may be known from before.
+pub(crate) const fn is_absence(said: (Reason, Case)) -> bool {
+    matches!(
+        said,
+        (Reason::NoSuchDomain, _) | (Reason::NoUsableMx, Case::NoMailHost | Case::Usual)
+    )
 }
 
 fn not_believed(failure: &Failure, detail: u16, why: &str) -> Verdict {
@@ -81,18 +88,17 @@ fn not_believed(failure: &Failure, detail: u16, why: &str) -> Verdict {
     }))
 }
 
-/// DNS says that a domain does not exist that was there lately, or said so first when it was doubted, or finds
+/// DNS says that there is nothing at a domain that was there lately, or said so first when it was doubted, or finds
 /// nothing at all: a resolver may lie, or somebody may mend it.
 async fn disbelief<S: QueueStore>(
     inner: &Inner<S>,
     lane: &Lane,
-    reason: Reason,
-    secure: bool,
+    is_unproven: bool,
 ) -> Option<Disbelief> {
     let Host::Domain(domain) = &lane.destination.host else {
         return None;
     };
-    if reason != Reason::NoSuchDomain || secure {
+    if !is_unproven {
         return None;
     }
     let (nothing, now) = (Disbelief::NothingFound, inner.now().monotonic);
@@ -105,16 +111,18 @@ async fn disbelief<S: QueueStore>(
     guard.disbelief(domain, now)
 }
 
-/// Whether who says that a domain does not exist finds anything: its top-level domain, or another one lately. After
-/// a start nothing else is known of a resolver, and the first mail is not to be what it is tested with.
+/// Whether who says that there is nothing at a domain finds anything: its top-level domain, or another one lately.
+/// After a start nothing else is known of a resolver, and the first mail is not to be what it is tested with.
 async fn finds_others<S: QueueStore>(inner: &Inner<S>, domain: &Domain) -> bool {
     let is_asked = |top: &Domain| !["invalid", "onion"].contains(&top.as_str());
     let Some(top) = domain.top_level().filter(is_asked) else {
         return true; // DNS was not asked for it (RFC 6761 section 6.4, RFC 7686 section 2).
     };
-    match inner.resolver.mx(&top).await {
-        Ok(_) | Err(DnsError::NoRecords { .. }) => true,
+    match inner.resolver.zone(&top).await {
+        Ok(()) => true,
         Err(error) if error.is_proven_absence() => true,
+        // No zone is without its record: whoever says NOERROR to that, and nothing else, says it to everything.
+        Err(DnsError::NoRecords { .. }) => false,
         Err(_) => (inner.nxdomain_guard.lock()).finds_something(inner.now().monotonic),
     }
 }
@@ -130,7 +138,7 @@ const NOT_BELIEVED: &str = " This is not believed yet: the domain's mail is prot
      can be forged. The mail is returned if the answer stays the same for four hours.";
 
 /// Nearly every domain is said not to exist: that is a fault of the resolver rather than of all of them.
-fn doubted<S: QueueStore>(inner: &Inner<S>, lane: &Lane, doubt: Doubt) -> Verdict {
+fn doubted<S: QueueStore>(inner: &Inner<S>, lane: &Lane, reason: Reason, doubt: Doubt) -> Verdict {
     let Doubt {
         absent,
         asked,
@@ -139,9 +147,13 @@ fn doubted<S: QueueStore>(inner: &Inner<S>, lane: &Lane, doubt: Doubt) -> Verdic
     if news {
         inner.observer.dns_doubted(absent, asked);
     }
+    let what = match reason {
+        Reason::NoSuchDomain => "NXDOMAIN",
+        _ => "NOERROR without records",
+    };
     let specifics = format!(
-        "NXDOMAIN is not believed now, since {absent} of the {asked} domains that were looked up last \
-         are said not to exist"
+        "{what} is not believed now, since of {absent} of the {asked} domains that were looked up last \
+         DNS finds nothing"
     );
     if let Host::Domain(domain) = &lane.destination.host {
         let now = inner.now().monotonic;

@@ -287,7 +287,7 @@ const NULL_MX_YET: Variant = Variant {
 
 const NO_USABLE_MX_YET: Variant = Variant {
     side: Side::Wait,
-    sentence: "None of the mail servers that {domain} names can be used",
+    sentence: "DNS names no mail server of {domain} that can be used",
     advice: IF_IT_IS_TRUE,
     request: "Please correct the MX records of {domain}: each has to be a host name that has an \
               address.",

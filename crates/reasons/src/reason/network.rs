@@ -44,13 +44,13 @@ pub(super) const DNS_TEMPORARY: Entry = Entry {
          SERVFAIL, REFUSED, or no network. Nothing follows from that about the domain, so the mail \
          waits; it is not bounced. While our name servers answer nothing at all, or refuse whatever we ask, that \
          is no fault of the domain's, and the mail waits as `local`.",
-        "NXDOMAIN is not relied on either while more than nine tenths of at least ten domains asked for \
-         within five minutes are said not to exist, or all of the last ten, or three of them that were there \
-         within the last day: that is what a hijacked or broken resolver says (events \
+        "NXDOMAIN, or NOERROR without any host for the mail, is not relied on either while that is said of more \
+         than nine tenths of at least ten domains asked for within five minutes, or of all of the last ten, or of \
+         three of them that were there within the last day: that is what a hijacked or broken resolver says (events \
          `dns.mass-nxdomain-guard` and, when it is over, `dns.mass-nxdomain-over`). A single domain that was \
          there within the last day, or whose mail was put off in such a doubt, is believed to be gone when it \
          is seen again after four hours; of such domains at least the last 5,000 are remembered. Where the \
-         domain's top-level domain is said not to exist either and nothing else was found within five minutes, \
+         domain's top-level domain is not found either and nothing else was found within five minutes, \
          as may be after a start, the mail waits until something is found, or for four hours.",
         "To see it: `dig MX DOMAIN` at our resolver and at another one.",
     ],

@@ -134,6 +134,13 @@ impl State {
     }
 
     fn answer(&self, name: &Name, kind: RecordType, follow: bool) -> Reply {
+        let is_top = name.num_labels() == 1 && self.records.iter().any(|r| name.zone_of(&r.name));
+        if is_top && kind == RecordType::SOA {
+            return Reply {
+                answers: vec![soa(name, self.ttl, self.negative_ttl.unwrap_or(0))],
+                ..Reply::code(ResponseCode::NoError, name)
+            };
+        }
         let mut at = name.clone();
         let mut answers = Vec::new();
         for _ in 0..MAX_CHAIN {
@@ -174,17 +181,19 @@ impl State {
     }
 
     fn denial(&self, name: &Name, code: ResponseCode) -> Reply {
-        let soa = self.negative_ttl.map(|ttl| {
-            let host = super::absolute("ns.test");
-            let zone = name.trim_to(2);
-            let soa = SOA::new(host.clone(), host, 1, 3600, 600, 86400, ttl);
-            Record::from_rdata(zone, ttl, RData::SOA(soa))
-        });
+        let soa = self.negative_ttl.map(|ttl| soa(&name.trim_to(2), ttl, ttl));
         Reply {
             authorities: soa.into_iter().collect(),
             ..Reply::code(code, name)
         }
     }
+}
+
+/// What every zone has.
+fn soa(zone: &Name, ttl: u32, minimum: u32) -> Record {
+    let host = super::absolute("ns.test");
+    let soa = SOA::new(host.clone(), host, 1, 3600, 600, 86400, minimum);
+    Record::from_rdata(zone.clone(), ttl, RData::SOA(soa))
 }
 
 impl Reply {

@@ -45,6 +45,33 @@ testkit::net_test! {
         assert!(!events.iter().any(|e| e.is("dane.unavailable")), "{events:?}");
     }
 
+    async fn h1_02_a_resolver_that_fails_at_everything_is_our_move_and_one_that_fails_at_a_domain_is_not() {
+        let net = Net::start().await;
+        let mx = net.plain_mx("good.test", "127.0.0.25").await;
+        net.zone.fault("broken.test", RecordType::MX, ZoneFault::ServFail);
+        let relay = net.relay().await;
+        let id = relay.send("a@org.test", &["b@broken.test"], MESSAGE).await;
+        let waits = deferred(&relay, &id).await;
+        assert_eq!(waits.text("reason"), "dns-temporary", "{waits}");
+        assert_eq!(relay.http_get("/readyz").await.0, 200);
+        assert!(!relay.events().iter().any(|e| e.is("dns.no-answer")));
+
+        net.zone.fault_all(ZoneFault::ServFail);
+        let id = relay.send("a@org.test", &["b@good.test"], MESSAGE).await;
+        let waits = deferred(&relay, &id).await;
+        assert_eq!((waits.text("reason"), waits.text("dsn")), ("local", "4.3.0"), "{waits}");
+        assert!(waits.text("detail").contains("answers every question with SERVFAIL"), "{waits}");
+        let told = relay.wait_event(|e| e.is("dns.no-answer"), SOON).await;
+        assert!(told.text("reason").contains("SERVFAIL") && told.text("remedy").contains("forward"), "{told}");
+        let (code, ready) = relay.http_get("/readyz").await;
+        assert_eq!(code, 503, "{ready}");
+        assert!(ready.contains("answered every question with an error"), "{ready}");
+        net.zone.heal_all();
+        relay.wait_event(|e| e.is("dns.answers"), 2 * SOON).await;
+        relay.wait_for("delivery.sent", &id, 2 * SOON).await;
+        assert_eq!((mx.messages().len(), relay.http_get("/readyz").await.0), (1, 200));
+    }
+
     /// What was looked up before may still be known, and what has to be asked anew is not to be had.
     async fn h1_02_what_is_remembered_of_a_domain_does_not_lay_a_refusal_at_its_door() {
         let net = Net::start().await;

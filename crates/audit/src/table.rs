@@ -64,7 +64,7 @@ findings! {
         "This side has to act, not {domain}: allow this machine's address in their access lists (BIND: allow-recursion and allow-query-cache; Unbound: access-control), see whom they forward to (dnsmasq refuses if it knows nobody), or name in dns.servers resolvers that serve this machine."
     OurServers "our-resolvers-absent" Record Error
         "none of our own name servers serves us, so that nothing can be said of {domain}: {detail}"
-        "This side has to act, not {domain}: see that the servers of dns.servers, or else of /etc/resolv.conf, run, and allow this machine's address in their access lists (BIND: allow-recursion and allow-query-cache; Unbound: access-control), or see whom they forward to."
+        "This side has to act, not {domain}: see that the servers of dns.servers, or else of /etc/resolv.conf, run and are resolvers, allow this machine's address in their access lists (BIND: allow-recursion and allow-query-cache; Unbound: access-control), and see whom they forward to."
     OurDnssec "our-dnssec-broken" Record Error
         "DNSSEC cannot be validated here and so nothing is looked up, so that nothing can be said of {domain}: {detail}"
         "This side has to act, not {domain}: look at the clock of this machine, at dns.trust-anchors, and whether the servers of dns.servers pass DNSSEC on. `sealpost check-config` says which."

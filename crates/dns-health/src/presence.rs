@@ -9,7 +9,7 @@ use crate::silence::Silence;
 #[derive(Debug, Default)]
 pub struct Presence {
     silence: Option<Silence>,
-    /// When anything but REFUSED last came.
+    /// When an answer last came.
     answered: Option<Instant>,
     /// How often they came back.
     ended: u64,
@@ -36,6 +36,12 @@ impl Presence {
         silence.is_some_and(|silence| silence.how.explains(reply))
     }
 
+    /// Whether one of them has answered since then.
+    #[must_use]
+    pub fn has_answered_since(&self, then: Instant) -> bool {
+        self.answered.is_some_and(|at| at >= then)
+    }
+
     /// One of them has said something about a name. Says whether that is news.
     #[must_use]
     pub fn answered(&mut self, now: Instant) -> bool {
@@ -49,7 +55,7 @@ impl Presence {
     /// that is news: that they refuse where they were silent, or the other way round, is.
     #[must_use]
     pub fn nobody_answered(&mut self, began: Instant, how: Absence, why: String) -> bool {
-        if self.answered.is_some_and(|at| at >= began) {
+        if self.has_answered_since(began) {
             return false;
         }
         let since = self.silence.as_ref().map_or(began, |known| known.since);

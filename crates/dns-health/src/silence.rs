@@ -23,7 +23,10 @@ impl Silence {
         let what = match self.how {
             Absence::Silent => "No name server has answered us",
             Absence::Refuses => "The name servers refuse our questions",
-            Absence::Both => "No name server serves us",
+            Absence::Fails => "The name servers answer every question with an error",
+            Absence::Refers => "The name servers do not recurse for us",
+            Absence::Unusable => "No name server gives us an answer that can be used",
+            Absence::Mixed => "No name server serves us",
         };
         format!("{what}: {}", self.why)
     }
@@ -34,14 +37,19 @@ impl Silence {
         let what = match self.how {
             Absence::Silent => "no name server has answered",
             Absence::Refuses => "the name servers refuse our questions, and none was answered",
-            Absence::Both => "no name server has served us",
+            Absence::Fails => "the name servers have answered every question with an error",
+            Absence::Refers => {
+                "the name servers do not recurse for us, and no question was answered"
+            }
+            Absence::Unusable => "no name server has given us an answer that can be used",
+            Absence::Mixed => "no name server has served us",
         };
         let why = &self.why;
         let said =
             format!("{what} for {seconds} s, so that only what needs no DNS is delivered: {why}");
         match self.how {
             Absence::Silent => said,
-            Absence::Refuses | Absence::Both => format!("{said}; {}", self.remedy()),
+            _ => format!("{said}; {}", self.remedy()),
         }
     }
 
@@ -58,7 +66,20 @@ impl Silence {
                  see whom they forward to (dnsmasq refuses if it knows nobody), or name in dns.servers resolvers that \
                  serve this machine"
             }
-            Absence::Both => {
+            Absence::Fails => {
+                "see what the log of the servers of dns.servers, or else of /etc/resolv.conf, says, whom they forward \
+                 to, whether they reach the Internet, and, if they validate, whether their clock is right; or name in \
+                 dns.servers resolvers that work"
+            }
+            Absence::Refers => {
+                "name in dns.servers resolvers, which look up every name for this machine: these servers tell only \
+                 what they hold themselves, or their recursion is off (BIND: recursion; PowerDNS and NSD have none)"
+            }
+            Absence::Unusable => {
+                "see what answers at the addresses of dns.servers, or else of /etc/resolv.conf, and that it is reached \
+                 over UDP and over TCP"
+            }
+            Absence::Mixed => {
                 "see that the servers of dns.servers, or else of /etc/resolv.conf, run, and allow this machine's \
                  address in their access lists (BIND: allow-recursion and allow-query-cache; Unbound: access-control), \
                  or see whom they forward to"
@@ -105,7 +126,15 @@ mod tests {
             "{lasting}"
         );
         assert!(!remedy.contains("allow") && !lasting.contains("refuse"));
-        let (sentence, _, remedy) = told(Absence::Both);
+        let (sentence, lasting, remedy) = told(Absence::Fails);
+        assert!(sentence.contains("every question with an error"));
+        assert!(lasting.contains("with an error for 7 s"), "{lasting}");
+        assert!(remedy.contains("clock") && lasting.contains(remedy));
+        let (sentence, _, remedy) = told(Absence::Refers);
+        assert!(sentence.contains("do not recurse") && remedy.contains("dns.servers"));
+        let (sentence, _, remedy) = told(Absence::Unusable);
+        assert!(sentence.contains("can be used") && remedy.contains("TCP"));
+        let (sentence, _, remedy) = told(Absence::Mixed);
         assert!(
             !sentence.contains("refuse")
                 && remedy.contains("run")

@@ -45,6 +45,10 @@ impl Board {
         self.presence.lock().explains(reply)
     }
 
+    pub(crate) fn has_answered_since(&self, then: Instant) -> bool {
+        self.presence.lock().has_answered_since(then)
+    }
+
     pub(crate) fn answered(&self) {
         self.update(|presence| presence.answered(Instant::now()));
     }

@@ -1,10 +1,11 @@
-//! Which name servers are not there at all. hickory's sockets are not connected, so that a closed port looks to
+//! What each name server does that has not answered, and which are not there at all. hickory's sockets are not connected, so that a closed port looks to
 //! it like silence; for whoever has to mend it, a resolver that does not run is another fault than packets that
 //! are dropped.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::servers::code_name;
 use dns_health::Conduct;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
@@ -15,6 +16,17 @@ pub(crate) async fn why(servers: &[(SocketAddr, Conduct)]) -> String {
         let ip = server.ip();
         match conduct {
             Conduct::Refuses => format!("{ip} answers every question with REFUSED"),
+            Conduct::Fails(code) => {
+                let code = code_name((*code).into());
+                format!("{ip} answers every question with {code}")
+            }
+            Conduct::Refers => {
+                format!("{ip} does not recurse: it only refers to other servers")
+            }
+            Conduct::Cut => format!(
+                "{ip} answers over UDP that every answer is too long for that, and gives none over TCP"
+            ),
+            Conduct::Unreadable => format!("{ip} gives answers that cannot be read"),
             _ if is_closed(*server).await => {
                 let port = server.port();
                 format!("{ip}: nothing answers on port {port} there (connection refused)")

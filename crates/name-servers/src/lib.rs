@@ -11,5 +11,7 @@ mod servers;
 mod trouble;
 
 pub use config::{BuildError, Config, Servers};
-pub use servers::{Failure, NameServers, Replied, Reply, Served, Want};
+pub use servers::{
+    Failure, NameServers, Replied, Reply, Served, Want, code_name, does_not_recurse,
+};
 pub use trouble::ours;

@@ -1,45 +1,39 @@
 //! Questions to the name servers and their replies: which server, how often, with which flags.
 
+mod group;
 mod look;
+mod replies;
+mod transport;
 
-use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dns_health::{Conduct, Silence};
-use futures_util::stream::{FuturesUnordered, Stream, StreamExt};
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::net::xfer::{DnsExchange, DnsHandle, FirstAnswer};
-use hickory_resolver::net::{DnsError as NetDnsError, NetError};
-use hickory_resolver::proto::dnssec::Proof;
-use hickory_resolver::proto::op::{
-    DnsRequest, DnsRequestOptions, DnsResponse, Query, ResponseCode,
-};
+use futures_util::stream::Stream;
+use hickory_resolver::net::NetError;
+use hickory_resolver::proto::op::{DnsRequest, DnsRequestOptions, DnsResponse, Query};
 use hickory_resolver::proto::rr::Name;
-use hickory_resolver::{ConnectionProvider, NameServerPool, PoolContext, TlsConfig};
+use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::board::Board;
 use crate::config::{BuildError, Config};
-use crate::trouble::{Trouble, ours};
+use group::Group;
+use replies::{conduct, has_reply, is_servfail, may_be_one_servers};
+
+pub use replies::{code_name, does_not_recurse};
 
 /// The name servers. Clones share connections.
 #[derive(Clone)]
 pub struct NameServers(Arc<Inner>);
 
 struct Inner {
-    all: Pool,
-    /// Each server by itself; empty if there is but one.
-    each: Vec<Pool>,
-    retries: usize,
+    group: RwLock<Arc<Group>>,
+    config: Config,
     /// How long silence is waited for where it is but one of several signs.
     briefly: Duration,
     options: DnsRequestOptions,
-    names: String,
-    addresses: Vec<SocketAddr>,
     board: Board,
     /// When the last look at who answers began; held by whoever looks.
     looked: tokio::sync::Mutex<Option<Instant>>,
@@ -68,51 +62,22 @@ pub enum Served {
     Nothing,
 }
 
-/// A pool with what its sockets have met.
-struct Pool {
-    pool: NameServerPool<Transport>,
-    trouble: Trouble,
-}
-
 impl NameServers {
     /// Reads the server list; asks nobody yet. Questions must be put on a tokio runtime.
     ///
     /// # Errors
     /// The configuration is at fault: no servers, or servers that must not be believed.
     pub fn new(config: &Config) -> Result<Self, BuildError> {
-        let servers = config.name_servers()?;
         let settings = config.options();
         let mut options = DnsRequestOptions::default();
         options.recursion_desired = true;
         options.use_edns = true;
         options.edns_payload_len = settings.edns_payload_len;
-        let tls = TlsConfig::new().map_err(|e| BuildError::System(e.to_string()))?;
-        let context = Arc::new(PoolContext::new(settings, tls));
-        let believe_ad = config.believe_ad;
-        let pool = |servers: Vec<NameServerConfig>| {
-            let trouble = Trouble::default();
-            let transport = Transport {
-                runtime: TokioRuntimeProvider::default(),
-                believe_ad,
-                trouble: trouble.clone(),
-            };
-            let pool = NameServerPool::from_config(servers, Arc::clone(&context), transport);
-            Pool { pool, trouble }
-        };
-        let names = names(&servers);
-        let addresses = servers.iter().map(address).collect();
-        let each = match servers.len() {
-            1 => Vec::new(),
-            _ => servers.iter().map(|s| pool(vec![s.clone()])).collect(),
-        };
         Ok(Self(Arc::new(Inner {
-            all: pool(servers),
-            each,
-            retries: config.retries,
+            group: RwLock::new(Arc::new(Group::new(config)?)),
+            config: config.clone(),
             briefly: BRIEFLY.max(config.timeout * 2 / 5),
             options,
-            names,
-            addresses,
             board: Board::new(),
             looked: tokio::sync::Mutex::default(),
         })))
@@ -120,19 +85,16 @@ impl NameServers {
 
     /// Whom we ask, for a reader: `192.0.2.1 and 192.0.2.2`.
     #[must_use]
-    pub fn names(&self) -> &str {
-        &self.0.names
+    pub fn names(&self) -> String {
+        self.0.group().names.clone()
     }
 
     /// Who has given an answer, for a reader: of several, nobody knows which.
     #[must_use]
     pub fn whoever(&self) -> String {
-        let one_of = if self.0.each.is_empty() {
-            ""
-        } else {
-            "one of "
-        };
-        format!("{one_of}{}", self.0.names)
+        let group = self.0.group();
+        let one_of = if group.each.is_empty() { "" } else { "one of " };
+        format!("{one_of}{}", group.names)
     }
 
     /// What is said while none of them serves us; known from the questions that are put and from
@@ -190,7 +152,7 @@ impl NameServers {
             if has_reply(&self.0.ask(&request).await) {
                 return Err(Failure::Bogus(format!(
                     "{} answered SERVFAIL, and gives an answer only with checking disabled",
-                    self.0.names
+                    self.whoever()
                 )));
             }
         }
@@ -222,9 +184,10 @@ impl NameServers {
     /// As hickory's, denials among them.
     pub async fn ask_once(&self, request: &DnsRequest) -> Replied {
         let briefly = self.0.briefly;
-        let reply = within(briefly, &self.0.all, request).await;
-        if is_error_code(&reply) {
-            return self.0.put_to_each(reply, request, Some(briefly)).await;
+        let group = self.0.group();
+        let reply = group.all.within(briefly, request).await;
+        if may_be_one_servers(&reply) {
+            return group.put_to_each(reply, request, Some(briefly)).await;
         }
         reply
     }
@@ -247,29 +210,15 @@ pub enum Failure {
     Bogus(String),
 }
 
-fn is_servfail(reply: &Replied) -> bool {
-    let Err(NetError::Dns(NetDnsError::ResponseCode(code))) = reply else {
-        return false;
-    };
-    *code == ResponseCode::ServFail
-}
-
-/// What one server says so another need not.
-const fn is_error_code(reply: &Replied) -> bool {
-    matches!(reply, Err(NetError::Dns(NetDnsError::ResponseCode(_))))
-}
-
-fn has_reply(reply: &Replied) -> bool {
-    matches!(
-        reply,
-        Ok(_) | Err(NetError::Dns(NetDnsError::NoRecordsFound(_)))
-    )
-}
-
 impl Inner {
+    fn group(&self) -> Arc<Group> {
+        Arc::clone(&self.group.read())
+    }
+
     /// REFUSED that is not for all we ask may have been the last of an outage, or come from a server that was
     /// about to end. It is put down to the name if it comes again after somebody has answered something else.
     async fn ask(self: &Arc<Self>, request: &DnsRequest) -> Replied {
+        let began = Instant::now();
         let mut result = self.put(request).await;
         if conduct(&result) == Some(Conduct::Refuses) {
             self.unanswered(Conduct::Refuses).await;
@@ -283,6 +232,8 @@ impl Inner {
         }
         match conduct(&result) {
             Some(Conduct::Answers) => self.answered(request),
+            // Many a domain's own servers are broken: who has answered somebody else meanwhile need not be asked.
+            Some(Conduct::Fails(_)) if self.board.has_answered_since(began) => {}
             Some(absent) => self.unanswered(absent).await,
             None => {}
         }
@@ -291,48 +242,23 @@ impl Inner {
 
     /// hickory takes the first reply for the answer, also one that says SERVFAIL or REFUSED, and
     /// its own retries ask the same servers again. Here such a reply sends the question once to
-    /// each server by itself, and only silence is a reason to repeat it. What stands against one
-    /// server that refuses is what another says, be it SERVFAIL.
+    /// each server by itself, and only silence is a reason to repeat it, or what cannot be read and may have come from
+    /// anybody. What stands against one server that refuses is what another says, be it SERVFAIL.
     async fn put(self: &Arc<Self>, request: &DnsRequest) -> Replied {
-        let mut result = send(&self.all, request).await;
-        for _ in 0..self.retries {
-            match &result {
-                Ok(_) | Err(NetError::Dns(_)) => break,
-                Err(error) => {
-                    if ours(error).is_none() {
-                        self.unanswered(Conduct::Silent).await;
-                    }
-                    result = send(&self.all, request).await;
+        let group = self.group();
+        let mut result = group.all.send(request).await;
+        for _ in 0..self.config.retries {
+            match conduct(&result) {
+                Some(absent @ (Conduct::Silent | Conduct::Unreadable)) => {
+                    self.unanswered(absent).await;
                 }
+                Some(_) => break,
+                None => {}
             }
+            result = group.all.send(request).await;
         }
-        if is_error_code(&result) {
-            result = self.put_to_each(result, request, None).await;
-        }
-        result
-    }
-
-    /// All at once: one that is silent must not use up the time of a look-up. Records or their denial are enough.
-    async fn put_to_each(
-        &self,
-        so_far: Replied,
-        request: &DnsRequest,
-        limit: Option<Duration>,
-    ) -> Replied {
-        let asked = self.each.iter().map(|server| async move {
-            match limit {
-                Some(limit) => within(limit, server, request).await,
-                None => send(server, request).await,
-            }
-        });
-        let mut asked: FuturesUnordered<_> = asked.collect();
-        let mut result = so_far;
-        while let Some(other) = asked.next().await {
-            let is_reply = has_reply(&other);
-            result = better(result, other);
-            if is_reply {
-                break;
-            }
+        if may_be_one_servers(&result) {
+            result = group.put_to_each(result, request, None).await;
         }
         result
     }
@@ -345,142 +271,18 @@ impl Inner {
     }
 }
 
-/// What a reply shows about who gave it; `None` if nobody was asked.
-fn conduct(reply: &Replied) -> Option<Conduct> {
-    match reply {
-        Err(NetError::Dns(NetDnsError::ResponseCode(ResponseCode::Refused))) => {
-            Some(Conduct::Refuses)
-        }
-        Ok(_) | Err(NetError::Dns(_)) => Some(Conduct::Answers),
-        Err(error) if ours(error).is_some() => None,
-        Err(_) => Some(Conduct::Silent),
-    }
-}
-
-/// Of two replies to one question the one that says more: records or their denial, an error code, REFUSED,
-/// silence.
-fn better(one: Replied, other: Replied) -> Replied {
-    let rank = |reply: &Replied| (!has_reply(reply), conduct(reply).unwrap_or(Conduct::Silent));
-    std::cmp::min_by_key(one, other, rank)
-}
-
-async fn within(limit: Duration, servers: &Pool, request: &DnsRequest) -> Replied {
-    let reply = tokio::time::timeout(limit, send(servers, request)).await;
-    reply.unwrap_or(Err(NetError::Timeout))
-}
-
-async fn send(servers: &Pool, request: &DnsRequest) -> Replied {
-    let since = Instant::now();
-    let reply = servers.pool.send(request.clone()).first_answer().await;
-    reply.map_err(|error| servers.trouble.explain(error, since))
-}
-
 /// A reply, or hickory's reason why there is none; a denial is one.
 pub type Replied = Result<DnsResponse, NetError>;
 /// The same, as hickory's transports have it.
 pub type Reply = Pin<Box<dyn Stream<Item = Replied> + Send>>;
-
-/// hickory's transports. With `dns.dnssec = "trust-ad"` the AD bit is noted on each record, where
-/// our own verdicts stand too: hickory turns denials into errors, in which the bit is lost.
-#[derive(Clone)]
-struct Transport {
-    runtime: TokioRuntimeProvider,
-    believe_ad: bool,
-    trouble: Trouble,
-}
-
-impl ConnectionProvider for Transport {
-    type Conn = Connection;
-    type FutureConn = Pin<Box<dyn Future<Output = Result<Connection, NetError>> + Send>>;
-    type RuntimeProvider = TokioRuntimeProvider;
-
-    fn new_connection(
-        &self,
-        ip: IpAddr,
-        config: &ConnectionConfig,
-        cx: &PoolContext,
-    ) -> Result<Self::FutureConn, NetError> {
-        let opening = self.runtime.new_connection(ip, config, cx)?;
-        let believe_ad = self.believe_ad;
-        let trouble = self.trouble.clone();
-        Ok(Box::pin(async move {
-            let exchange = opening.await.inspect_err(|e| trouble.note(e))?;
-            Ok(Connection {
-                exchange,
-                believe_ad,
-                trouble,
-            })
-        }))
-    }
-
-    fn runtime_provider(&self) -> &Self::RuntimeProvider {
-        &self.runtime
-    }
-}
-
-#[derive(Clone)]
-struct Connection {
-    exchange: DnsExchange<TokioRuntimeProvider>,
-    believe_ad: bool,
-    trouble: Trouble,
-}
-
-impl DnsHandle for Connection {
-    type Response = Reply;
-    type Runtime = TokioRuntimeProvider;
-
-    fn send(&self, request: DnsRequest) -> Self::Response {
-        let trouble = self.trouble.clone();
-        let replies = self.exchange.send(request);
-        let replies = replies.map(move |reply| reply.inspect_err(|e| trouble.note(e)));
-        if !self.believe_ad {
-            return Box::pin(replies);
-        }
-        Box::pin(replies.map(|reply| reply.map(note_ad)))
-    }
-}
-
-fn note_ad(mut response: DnsResponse) -> DnsResponse {
-    let proof = if response.metadata.authentic_data {
-        Proof::Secure
-    } else {
-        Proof::Insecure
-    };
-    let message = &mut *response;
-    for record in message.answers.iter_mut().chain(&mut message.authorities) {
-        record.proof = proof;
-    }
-    response
-}
-
-fn address(server: &NameServerConfig) -> SocketAddr {
-    let port = server.connections.first().map_or(53, |c| c.port);
-    SocketAddr::new(server.ip, port)
-}
-
-fn names(servers: &[NameServerConfig]) -> String {
-    let mut text = String::new();
-    for (i, server) in servers.iter().enumerate() {
-        let address = address(server);
-        let and = match i {
-            0 => "",
-            _ if i + 1 == servers.len() => " and ",
-            _ => ", ",
-        };
-        // Writing to a String does not fail.
-        let _ = match address.port() {
-            53 => write!(text, "{and}{}", server.ip),
-            _ => write!(text, "{and}{address}"),
-        };
-    }
-    text
-}
 
 /// The least of what follows from `dns.timeout`: two fifths of it, so that a look ends within a look-up.
 const BRIEFLY: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     #[test]

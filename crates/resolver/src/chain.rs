@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use dns_health::{Counters, Path, Way};
-use hickory_resolver::net::{DnsError as NetDnsError, NetError, NoRecords};
+use hickory_resolver::net::{DnsError as NetDnsError, NetError};
 use hickory_resolver::proto::dnssec::Proof;
 use hickory_resolver::proto::op::{Message, Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use mail_types::{Answer, DnsError, HostName, Security};
-use name_servers::{NameServers, Want, ours};
+use name_servers::{NameServers, Want, code_name, does_not_recurse, ours};
 
 use crate::anchors::{Anchors, named};
 use crate::config::{BuildError, Config, Dnssec};
@@ -65,7 +65,10 @@ impl Upstream {
         };
         let path = match (&eye, unseen) {
             (Eye::Off, _) => Path::Off,
-            (_, true) => Path::Unknown(format!("{} was not asked yet", servers.names())),
+            (_, true) => Path::Unknown(format!(
+                "it is not known yet what {} will answer when asked for the keys that DNSSEC begins with",
+                servers.names()
+            )),
             (_, false) => Path::Carries,
         };
         Ok(Self {
@@ -239,7 +242,7 @@ impl Upstream {
                 return obstacle;
             }
         }
-        chain.failure(failure, self.servers.names())
+        chain.failure(failure, &self.servers.names())
     }
 }
 
@@ -332,15 +335,12 @@ impl Chain {
         let denied = match failure {
             Failure::Net(NetError::Dns(NetDnsError::NoRecordsFound(denied))) => denied,
             Failure::Net(e) => {
-                if let Some(lack) = ours(&e) {
-                    return unasked(&lack, self.end(), servers);
-                }
-                return DnsError::Temporary(plain(&e, self.end(), servers));
+                return failed(&e, self.end(), servers);
             }
             Failure::Chain(missing) => {
                 let (question, e) = *missing;
-                if let Some(lack) = ours(&e) {
-                    return unasked(&lack, question.name(), servers);
+                if ours(&e).is_some() || does_not_recurse(&e) {
+                    return failed(&e, question.name(), servers);
                 }
                 return DnsError::Temporary(format!(
                     "{} cannot be validated without the {} records of {}: {}",
@@ -360,12 +360,6 @@ impl Chain {
                 return DnsError::Bogus(format!("{}: {why}", printable(self.end())));
             }
         };
-        if is_referral(&denied) {
-            return DnsError::Temporary(format!(
-                "{servers} does not resolve {}: it only refers to other servers",
-                printable(self.end())
-            ));
-        }
         let ttl = denied.negative_ttl.unwrap_or(0);
         self.judge(denied.authorities.iter().flat_map(|all| all.iter()));
         self.denied(denied.response_code, ttl)
@@ -418,9 +412,19 @@ fn is_vouched_for(reply: &Result<Message, NetError>) -> bool {
     }
 }
 
-/// RFC 2308 section 2.2: NS records without a SOA record are a referral, not a denial.
-fn is_referral(denied: &NoRecords) -> bool {
-    denied.response_code == ResponseCode::NoError && denied.soa.is_none() && denied.ns.is_some()
+/// What is wrong on our side is told as such: what this machine lacks, and servers that are no resolvers.
+fn failed(error: &NetError, name: &Name, servers: &str) -> DnsError {
+    if let Some(lack) = ours(error) {
+        let name = printable(name);
+        return DnsError::Local(format!(
+            "{lack}: no question was put to {servers} for {name}"
+        ));
+    }
+    let said = plain(error, name, servers);
+    if does_not_recurse(error) {
+        return DnsError::Local(said);
+    }
+    DnsError::Temporary(said)
 }
 
 /// Which server, which name, what.
@@ -429,25 +433,22 @@ fn plain(error: &NetError, name: &Name, servers: &str) -> String {
     match error {
         NetError::Timeout => format!("no answer from {servers} for {name}"),
         NetError::Dns(NetDnsError::ResponseCode(code)) => {
-            let word = match *code {
-                ResponseCode::ServFail => "SERVFAIL",
-                ResponseCode::Refused => "REFUSED",
-                ResponseCode::FormErr => "FORMERR",
-                ResponseCode::NotImp => "NOTIMP",
-                other => return format!("{servers} answered {other} for {name}"),
-            };
-            format!("{servers} answered {word} for {name}")
+            format!("{servers} answered {} for {name}", code_name(*code))
         }
         NetError::Io(e) => format!("cannot talk to {servers} about {name}: {}", words(e)),
         NetError::NoConnections => {
             format!("cannot talk to {servers} about {name}: no connection")
         }
+        error if does_not_recurse(error) => format!(
+            "{servers} only referred us to other servers when asked for {name}, as does a server that does not \
+             recurse: name resolvers in dns.servers"
+        ),
         NetError::Truncated => {
             format!(
                 "the answer of {servers} for {name} is too long for UDP and does not come over TCP"
             )
         }
-        other => format!("the answer of {servers} for {name} is broken: {other}"),
+        other => format!("the answer of {servers} for {name} cannot be read: {other}"),
     }
 }
 
@@ -458,11 +459,6 @@ fn words(error: &std::io::Error) -> String {
         Some((words, _)) => words.to_lowercase(),
         None => text,
     }
-}
-
-fn unasked(lack: &str, name: &Name, servers: &str) -> DnsError {
-    let name = printable(name);
-    DnsError::Local(format!("{lack}: {servers} was not asked for {name}"))
 }
 
 fn absolute(name: &str) -> Result<Name, DnsError> {

@@ -84,7 +84,7 @@ impl DnsResolver {
 
     /// Whom it asks, for a reader: `192.0.2.1 and 192.0.2.2`.
     #[must_use]
-    pub fn servers(&self) -> &str {
+    pub fn servers(&self) -> String {
         self.upstream.servers().names()
     }
 
@@ -207,9 +207,7 @@ impl Resolver for DnsResolver {
         match self.upstream.servers().silence() {
             Some(silence) => Some(match silence.how {
                 Absence::Silent => format!("{}.", silence.sentence()),
-                Absence::Refuses | Absence::Both => {
-                    format!("{}; {}.", silence.sentence(), silence.remedy())
-                }
+                _ => format!("{}; {}.", silence.sentence(), silence.remedy()),
             }),
             None => self.barred().map(|why| {
                 format!("Nothing is looked up, because DNSSEC cannot be validated here: {why}.")

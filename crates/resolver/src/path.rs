@@ -17,7 +17,7 @@ use hickory_resolver::net::{DnsError as NetDnsError, NetError};
 use hickory_resolver::proto::dnssec::Proof;
 use hickory_resolver::proto::op::{Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RecordType};
-use name_servers::{NameServers, Served, Want, ours};
+use name_servers::{NameServers, Served, Want, code_name, ours};
 use tokio::sync::{Mutex, watch};
 
 use crate::anchors::named;
@@ -199,10 +199,10 @@ impl Eye {
     /// Whether a question may have to be waited for.
     fn is_silent(&self) -> bool {
         let silence = self.servers().and_then(|servers| servers.silence());
-        silence.is_some_and(|s| s.how != Absence::Refuses)
+        silence.is_some_and(|s| s.how.may_be_silent())
     }
 
-    /// A server that refuses all that has been asked so far may answer for a name that is wanted now.
+    /// A server that refuses all that has been asked so far, or fails at it, may answer for a name that is wanted now.
     async fn knock_if_refused(&self) {
         if let Some(servers) = self.servers()
             && servers.silence().is_some_and(|s| s.how != Absence::Silent)
@@ -358,7 +358,8 @@ fn failed(servers: &NameServers, zone: &Name, failure: Failure) -> Seen {
             ))
         }
         Failure::Net(NetError::Dns(NetDnsError::ResponseCode(code))) => {
-            let why = format!("{names} answers {code} when asked for the keys of {zone}");
+            let code_name = code_name(code);
+            let why = format!("{names} answered {code_name} when asked for the keys of {zone}");
             match code {
                 ResponseCode::Refused => Seen::Refused(why),
                 _ => Seen::Refuses(why),
@@ -383,8 +384,12 @@ fn silence(servers: &NameServers, zone: &str, error: &NetError) -> Seen {
         (None, NetError::Timeout) => String::new(),
         (None, other) => format!(" ({other})"),
     };
+    let what = match error {
+        NetError::Truncated | NetError::Proto(_) => "no answer that can be used",
+        _ => "no answer",
+    };
     Seen::Silence(format!(
-        "{} gave no answer when asked for the keys of {zone}, which DNSSEC begins with{more}",
+        "{} gave {what} when asked for the keys of {zone}, which DNSSEC begins with{more}",
         servers.names()
     ))
 }

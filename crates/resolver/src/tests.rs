@@ -2,6 +2,7 @@
 
 mod refused;
 mod trust_ad;
+mod useless;
 
 use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
@@ -293,7 +294,6 @@ async fn h1_12_failures_of_the_server_are_temporary_and_bounded() {
         (ZoneFault::ServFail, "SERVFAIL"),
         (ZoneFault::Refused, "REFUSED"),
         (ZoneFault::Drop, "no answer"),
-        (ZoneFault::Referral, "refers"),
     ] {
         zone.fault("d.test", RecordType::MX, fault);
         let start = Instant::now();
@@ -346,7 +346,8 @@ async fn one_broken_server_of_two_does_no_harm() {
     good.fault_all(ZoneFault::ServFail);
     let resolver = DnsResolver::new(&config).unwrap();
     temporary(resolver.mx(&domain("d.test")).await);
-    assert!(bad.queries().len() <= 2, "{:?}", bad.queries());
+    let asked = bad.count("d.test", RecordType::MX);
+    assert!(asked <= 2, "{:?}", bad.queries());
 }
 
 #[tokio::test]

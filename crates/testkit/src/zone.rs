@@ -30,6 +30,8 @@ pub struct Zone {
 pub enum ZoneFault {
     /// SERVFAIL.
     ServFail,
+    /// FORMERR.
+    FormErr,
     /// REFUSED.
     Refused,
     /// No answer at all.

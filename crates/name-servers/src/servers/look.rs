@@ -10,7 +10,9 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use hickory_resolver::proto::op::{DnsRequest, Query};
 use hickory_resolver::proto::rr::{Name, RecordType};
 
-use super::{Inner, Pool, Served, conduct, has_reply, within};
+use super::group::{Group, Pool};
+use super::replies::{conduct, has_reply};
+use super::{Inner, Served};
 use crate::closed::why;
 
 impl Inner {
@@ -42,13 +44,14 @@ impl Inner {
     /// Finds out whom all servers serve, and notes it.
     pub(super) async fn look(&self) {
         let began = Instant::now();
-        let Some(servers) = self.conducts().await else {
+        let group = self.group();
+        let Some(servers) = self.conducts(&group).await else {
             return;
         };
         match Absence::of(&servers) {
             None => self.board.answered(),
             Some(how) => {
-                let addresses = self.addresses.iter().copied();
+                let addresses = group.addresses.iter().copied();
                 let servers: Vec<_> = addresses.zip(servers).collect();
                 let why = why(&servers).await;
                 self.board.nobody_answered(began, how, why);
@@ -61,17 +64,20 @@ impl Inner {
         let root = Query::query(Name::root(), RecordType::SOA);
         let root = self.ask(&DnsRequest::from_query(root, self.options)).await;
         let served = match conduct(&root) {
-            _ if has_reply(&root) => return Served::Root,
-            Some(Conduct::Answers) => Served::Root,
-            Some(Conduct::Refuses) => Served::OwnZones,
-            Some(Conduct::Silent) | None => return Served::Nothing,
+            Some(Conduct::Answers) => return Served::Root,
+            Some(Conduct::Fails(_)) => Served::Root,
+            Some(Conduct::Refuses | Conduct::Refers) => Served::OwnZones,
+            Some(Conduct::Silent | Conduct::Cut | Conduct::Unreadable) | None => {
+                return Served::Nothing;
+            }
         };
+        let group = self.group();
         let questions = self.board.witnesses();
-        let asked = self.servers().iter().flat_map(|server| {
+        let asked = group.servers().iter().flat_map(|server| {
             let requests = questions
                 .iter()
                 .map(|question| DnsRequest::from_query(question.clone(), self.options));
-            requests.map(move |request| async move { within(self.briefly, server, &request).await })
+            requests.map(move |request| async move { server.within(self.briefly, &request).await })
         });
         let mut replies: FuturesUnordered<_> = asked.collect();
         while let Some(reply) = replies.next().await {
@@ -82,47 +88,33 @@ impl Inner {
         Served::Nothing
     }
 
-    fn servers(&self) -> &[Pool] {
-        match self.each.as_slice() {
-            [] => std::slice::from_ref(&self.all),
-            each => each,
-        }
-    }
-
     /// What each server does; `None` if we cannot ask. The root's SOA record is what every resolver knows. One
-    /// that refuses it may be there for the inside of a network only, and is asked for more.
-    async fn conducts(&self) -> Option<Vec<Conduct>> {
+    /// that refuses it, or fails at it, may be there for the inside of a network only, and is asked for more.
+    async fn conducts(&self, group: &Group) -> Option<Vec<Conduct>> {
         let root = Query::query(Name::root(), RecordType::SOA);
-        let said = self.ask_all(&[root]).await?;
-        if Absence::of(&said).is_none() || !said.contains(&Conduct::Refuses) {
+        let said = self.ask_some(&[root], group, |_| true).await?;
+        if Absence::of(&said).is_none_or(|how| how == Absence::Silent) {
             return Some(said);
         }
-        let more = self.ask_again(&said).await?;
-        Some(said.into_iter().zip(more).map(|(a, b)| a.min(b)).collect())
+        // From the others nothing comes back: they are not waited for twice.
+        let talks = |i: usize| !matches!(said.get(i), Some(Conduct::Silent) | None);
+        let more = self.ask_some(&self.board.witnesses(), group, talks).await?;
+        let each = said.into_iter().zip(more);
+        Some(each.map(|(a, b)| a.min(b)).collect())
     }
 
     /// The first that answers is enough: nobody waits for the others then.
-    async fn ask_all(&self, questions: &[Query]) -> Option<Vec<Conduct>> {
-        self.ask_some(questions, self.servers().iter().enumerate())
-            .await
-    }
-
-    /// Those that refuse the root. From the others nothing comes back: they are not waited for twice.
-    async fn ask_again(&self, said: &[Conduct]) -> Option<Vec<Conduct>> {
-        let servers = self.servers().iter().enumerate();
-        let refusing = servers.filter(|(i, _)| said.get(*i) == Some(&Conduct::Refuses));
-        self.ask_some(&self.board.witnesses(), refusing).await
-    }
-
-    async fn ask_some<'a>(
-        &'a self,
+    async fn ask_some(
+        &self,
         questions: &[Query],
-        servers: impl Iterator<Item = (usize, &'a Pool)>,
+        group: &Group,
+        whom: impl Fn(usize) -> bool,
     ) -> Option<Vec<Conduct>> {
+        let servers = group.servers().iter().enumerate().filter(|(i, _)| whom(*i));
         let asked =
             servers.map(|(i, server)| async move { (i, self.ask_for(server, questions).await) });
         let mut asked: FuturesUnordered<_> = asked.collect();
-        let mut said = vec![Some(Conduct::Silent); self.servers().len()];
+        let mut said = vec![Some(Conduct::Silent); group.servers().len()];
         while let Some((i, conduct)) = asked.next().await {
             if conduct == Some(Conduct::Answers) {
                 return Some(vec![Conduct::Answers; said.len()]);
@@ -137,7 +129,7 @@ impl Inner {
     async fn ask_for(&self, server: &Pool, questions: &[Query]) -> Option<Conduct> {
         let replies = questions.iter().map(|question| async move {
             let request = DnsRequest::from_query(question.clone(), self.options);
-            conduct(&within(self.briefly, server, &request).await)
+            conduct(&server.within(self.briefly, &request).await)
         });
         let replies: Option<Vec<_>> = join_all(replies).await.into_iter().collect();
         replies.map(Conduct::overall)
@@ -185,7 +177,7 @@ mod tests {
             Zone::start_on("127.0.0.2:0").await,
         );
         good.mx("d.test", 10, "mx.d.test");
-        for fault in [ZoneFault::ServFail, ZoneFault::Refused] {
+        for fault in [ZoneFault::ServFail, ZoneFault::Refused, ZoneFault::Referral] {
             bad.fault_all(fault);
             let servers = NameServers::new(&Config {
                 servers: Servers::List(vec![bad.address(), good.address()]),

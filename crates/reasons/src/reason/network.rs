@@ -42,8 +42,8 @@ pub(super) const DNS_TEMPORARY: Entry = Entry {
     explanation: &[
         "A query for MX, A or AAAA records ended without an answer that can be relied on: a time-out, \
          SERVFAIL, REFUSED, or no network. Nothing follows from that about the domain, so the mail \
-         waits; it is not bounced. While our name servers answer nothing at all, or refuse whatever we ask, that \
-         is no fault of the domain's, and the mail waits as `local`.",
+         waits; it is not bounced. While our name servers answer nothing at all, or refuse whatever we ask, or \
+         answer all of it with errors, or do not recurse, that is no fault of the domain's, and the mail waits as `local`.",
         "NXDOMAIN, or NOERROR without any host for the mail, is not relied on either while that is said of more \
          than nine tenths of at least ten domains asked for within five minutes, or of all of the last ten, or of \
          three of them that were there within the last day: that is what a hijacked or broken resolver says (events \

@@ -99,7 +99,7 @@ pub(crate) fn auditor(settings: &Settings) -> anyhow::Result<Auditor> {
             let silent = silence.map(|silence| match silence.how {
                 Absence::Silent => DnsFault::Silent(silence.why),
                 Absence::Refuses => DnsFault::Refused(silence.why),
-                Absence::Both => DnsFault::Absent(silence.why),
+                _ => DnsFault::Absent(silence.why),
             });
             silent.or_else(|| dns.barred().map(DnsFault::Barred))
         }),

@@ -119,6 +119,7 @@ impl State {
                 ..Reply::code(ResponseCode::NoError, name)
             },
             Some(ZoneFault::ServFail) => Reply::code(ResponseCode::ServFail, name),
+            Some(ZoneFault::FormErr) => Reply::code(ResponseCode::FormErr, name),
             Some(ZoneFault::Refused) => Reply::code(ResponseCode::Refused, name),
             Some(ZoneFault::NxDomain) => self.denial(name, ResponseCode::NXDomain),
             Some(ZoneFault::NoData) => self.denial(name, ResponseCode::NoError),

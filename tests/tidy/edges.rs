@@ -152,7 +152,7 @@ const FOR_PURE: [&str; 15] = [
 const FOR_TESTS: [&str; 1] = ["testkit"];
 
 /// Crate, and the workspace's crates that it may use.
-const EDGES: [(&str, &[&str]); 50] = [
+const EDGES: [(&str, &[&str]); 51] = [
     ("mail-types", &[]),
     ("attempt", &["mail-types", "reasons"]),
     ("attempt-notes", &["attempt"]),
@@ -306,6 +306,23 @@ const EDGES: [(&str, &[&str]); 50] = [
             "smtp-client",
         ],
     ),
+    (
+        "report-ports",
+        &[
+            "attempt",
+            "delivery",
+            "dkim",
+            "mail-types",
+            "metrics",
+            "mta-sts",
+            "outbound-queue",
+            "policy-cache",
+            "settings",
+            "smtp-client",
+            "tls-reports",
+            "tls-rpt",
+        ],
+    ),
     ("doors", &["admin", "web"]),
     (
         "sealpost",
@@ -326,6 +343,7 @@ const EDGES: [(&str, &[&str]); 50] = [
             "mta-sts",
             "outbound-queue",
             "policy-cache",
+            "report-ports",
             "resolver",
             "routes",
             "sendmail",

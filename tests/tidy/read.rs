@@ -8,7 +8,8 @@ use crate::repository::{is_test, read, sources, without_tests};
 #[test]
 fn every_setting_is_read_by_the_daemon() {
     let is_daemon = |path: &String| {
-        path.starts_with("crates/sealpost/src/")
+        let is_wiring = path.starts_with("crates/report-ports/src/");
+        (path.starts_with("crates/sealpost/src/") || is_wiring)
             && !path.starts_with("crates/sealpost/src/commands/")
             && !is_test(path)
     };

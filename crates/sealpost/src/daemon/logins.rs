@@ -14,7 +14,7 @@ use mail_types::{SenderPattern, Senders};
 use policy_cache::Clock;
 use settings::{CertificateMatch, SenderAddresses, Settings};
 use smtp_server::{
-    AllowedRate, Authenticator, Identities, IdentityRules, LoginAttempt, LoginVerdict,
+    AllowedRate, Authenticator, Identities, IdentityRules, LoginAttempt, LoginVerdict, Server,
     prepared_name,
 };
 use users::{Attempt, Directory, Secret, UsersFile, Verdict};
@@ -76,6 +76,20 @@ impl Logins {
     pub(crate) fn replace(&self, users: UsersFile) {
         self.directory.replace(users);
     }
+}
+
+/// A server that asks them, if anybody can log in.
+pub(super) fn with_logins(
+    server: Server,
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<(Option<Arc<Logins>>, Server)> {
+    let logins = Logins::open(settings, clock)?;
+    let server = match &logins {
+        Some(logins) => server.authenticated_by(Arc::clone(logins) as _),
+        None => server,
+    };
+    Ok((logins, server))
 }
 
 /// Reads the users, for a reload.

@@ -21,6 +21,7 @@ mod recipients;
 mod refusing;
 mod reload;
 mod reminders;
+mod reporting;
 mod scrape;
 mod signals;
 pub(crate) mod signing;

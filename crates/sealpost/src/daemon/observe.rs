@@ -11,6 +11,9 @@ use event_log::{Ends, EventLog, Sparing};
 use mail_types::Timestamp;
 use metrics::{Metrics, SessionResult, TlsResult, TlsVersion};
 use policy_cache::{Clock, EventSink, JudgedClock, PolicyEvent};
+use report_ports::failed_fetch;
+use tls_reports::Reports;
+use tls_rpt::Finding;
 
 use super::alarm::CertificateAlarm;
 use super::events::{PolicyLine, TraceLine};
@@ -37,6 +40,8 @@ pub(crate) struct Observer {
     pub(crate) ends: Arc<Ends>,
     /// Where deliveries are told in full, if anywhere.
     pub(crate) telemetry: Option<Arc<Telemetry>>,
+    /// What sessions and fetches show is counted there.
+    pub(crate) reports: Option<Arc<Reports>>,
 }
 
 /// Recipients by outcome since the start, and clients connected now.
@@ -72,6 +77,7 @@ impl Observer {
             ends: Arc::default(),
             sparing: Arc::default(),
             telemetry: None,
+            reports: None,
         }
     }
 
@@ -227,6 +233,16 @@ impl delivery::Observer for Observer {
         }
     }
 
+    fn reports_tls(&self) -> bool {
+        self.reports.as_ref().is_some_and(|r| r.is_on())
+    }
+
+    fn tls_finding(&self, finding: &Finding<'_>) {
+        if let Some(reports) = &self.reports {
+            reports.note(finding);
+        }
+    }
+
     fn traces(&self) -> bool {
         self.traces.any()
     }
@@ -292,5 +308,8 @@ impl Observer {
 impl EventSink for Observer {
     fn policy_event(&self, event: &PolicyEvent) {
         self.log.write(&PolicyLine(event));
+        if let Some((reports, finding)) = self.reports.as_ref().zip(failed_fetch(event)) {
+            reports.note(&finding);
+        }
     }
 }

@@ -11,6 +11,7 @@ use admin::{
 use attempt::{Level, Removed, RemovedBecause};
 use mail_types::{QueueId, Timestamp};
 use outbound_queue::{Cancelled, EmbeddedStore, QueueStore};
+use report_ports::Reporting;
 use resolver::{DnsResolver, Kind, Outcome, Path as DnsPath, Silence};
 use settings::Settings;
 use tls_reports::Reports;
@@ -50,6 +51,8 @@ pub(crate) struct Process<S> {
     pub(crate) resolver: Arc<DnsResolver>,
     /// Who may use page and API over HTTP.
     pub(crate) page: Page,
+    /// TLS reports.
+    pub(crate) reporting: Reporting,
 }
 
 impl Process<EmbeddedStore> {
@@ -275,7 +278,8 @@ impl<S: QueueStore> Daemon for Process<S> {
     }
 
     fn reports(&self) -> Option<Arc<Reports>> {
-        None
+        let reports = &self.reporting.reports;
+        reports.is_on().then(|| Arc::clone(reports))
     }
 
     fn last_reload(&self) -> LastReloadView {

@@ -16,6 +16,7 @@ use attempt::Level;
 use delivery::Delivery;
 use outbound_queue::QueueStore;
 use parking_lot::{Mutex, MutexGuard};
+use report_ports::Terms;
 use settings::{BareNewline, ConfigError, Listener, ListenerContent, Settings, Severity, Values};
 use smtp_server::Reins;
 
@@ -134,6 +135,7 @@ impl<S: QueueStore> Process<S> {
         let page = self.page.read(&next)?;
         let inbound = open::change(&next).map_err(|e| e.to_string())?;
         let rules = start::rules(&next, &self.trust, &self.resolver);
+        let reporting = Terms::read(&next)?;
         self.trust.reload(&next, same_routes)?;
         // Nothing fails from here on.
         self.certificates.replace(certificates);
@@ -147,6 +149,7 @@ impl<S: QueueStore> Process<S> {
         self.reloading.rules.store(Arc::new(rules));
         descriptors::provide(&next, &self.observer);
         self.page.replace(page);
+        self.reporting.replace(reporting);
         self.observer.log.switch(outlet);
         self.reloading.running.log.store(Arc::new(next.log.clone()));
         self.reloading.placed.replace(told.clone());
@@ -345,6 +348,7 @@ fn combined(old: &Settings, new: &Settings, ports: Ports) -> Settings {
         log: new.log.clone(),
         dkim: new.dkim.clone(),
         domains: new.domains.clone(),
+        reporting: new.reporting.clone(),
         server: settings::Server {
             own_addresses: new.server.own_addresses.clone(),
             ..old.server.clone()
@@ -385,13 +389,14 @@ fn takes_effect(key: &str, ports: Ports) -> bool {
     (SECTIONS.iter().any(begins) && key != "access.users-file") || AT_ONCE.contains(&key)
 }
 
-const SECTIONS: [&str; 7] = [
+const SECTIONS: [&str; 8] = [
     "access.",
     "certificate[",
     "dkim[",
     "domain[",
     "identity[",
     "log.",
+    "reporting.",
     "tls.",
 ];
 /// Of a `[[listener]]`, unless another key of one has changed: those make other ports.

@@ -3,6 +3,7 @@
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 
 /// Signals that would end the process by themselves. Caught from the first moment on: whoever stops or reloads a relay that
 /// still starts gets an orderly stop or a reload once it stands, not an unclean end.
@@ -36,5 +37,18 @@ impl Signals {
             _ = self.interrupt.recv() => Told::Stop,
             _ = self.hangup.recv() => Told::Reload,
         }
+    }
+}
+
+/// Waits until all is to stop.
+pub(super) async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // The sender lives as long as the daemon; if it is gone, stopping is right as well.
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+/// Tells systemd, where there is one.
+pub(super) fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(false, states) {
+        tracing::debug!(%error, "systemd was not told");
     }
 }

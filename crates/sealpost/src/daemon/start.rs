@@ -18,18 +18,19 @@ use doors::{DoorError, Doors};
 use mail_types::QueueId;
 use outbound_queue::{Edit, EmbeddedStore, Filter, Now, QueueError, QueueStore, Target};
 use policy_cache::{Clock, PolicyCache};
+use report_ports::Reporting;
 use resolver::DnsResolver;
 use settings::{Loaded, Settings};
 use smtp_server::Server;
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use web::{Api, Checker};
 
 use super::certificates::Certificates;
 use super::clock::{self, MachineClock, judged};
 use super::form::Forms;
 use super::intake::{QueueIntake, Rules};
-use super::logins::Logins;
+use super::logins::with_logins;
 use super::observe::Observer;
 use super::otlp::{self, Exporter};
 use super::page::Page;
@@ -37,10 +38,10 @@ use super::placed::Placed;
 use super::process::Process;
 use super::recipients::DomainCheck;
 use super::reload::{InForce, Reloading, on_signal};
-use super::signals::{Signals, Told};
+use super::signals::{Signals, Told, notify, stopped};
 use super::trust::Trust;
 use super::watchdog::{self, Pulse, Watchdog};
-use super::{descriptors, dnssec, open, refusing, reminders, scrape, translate};
+use super::{descriptors, dnssec, open, refusing, reminders, reporting, scrape, translate};
 use crate::commands::check;
 use crate::exit::Status;
 use crate::logging::SetLevel;
@@ -67,8 +68,7 @@ pub(crate) async fn run(
     let (metrics, scraped) = scrape::metrics();
     let mut observer = Observer::new(log, Arc::clone(&clock), judged(&clock, &settings), metrics);
     let page = served(&mut doors, open::page(&settings, &observer)?);
-    let exporter = observer.trace_to(otlp::open(&settings, &trust.roots)?);
-    descriptors::provide(&settings, &observer);
+    let (exporter, reporting) = tellers(&settings, &dns, &trust, &mut observer)?;
     let told = translate::delivery(&settings, &trust.signing)?;
     let opening = open::Opening {
         settings: &settings,
@@ -119,6 +119,7 @@ pub(crate) async fn run(
         dns_path: dns.path(),
         resolver: Arc::clone(&dns),
         page,
+        reporting,
         settings,
     };
     let running = Running {
@@ -134,6 +135,20 @@ pub(crate) async fn run(
         exporter,
     };
     running.serve(server, doors, signals).await
+}
+
+/// Where what happens is told beside the log.
+fn tellers(
+    settings: &Settings,
+    dns: &Arc<DnsResolver>,
+    trust: &Trust,
+    observer: &mut Observer,
+) -> anyhow::Result<(Option<Exporter>, Reporting)> {
+    let exporter = observer.trace_to(otlp::open(settings, &trust.roots)?);
+    let resolver = Arc::clone(dns) as _;
+    let reporting = reporting::open(settings, resolver, &trust.roots, observer)?;
+    descriptors::provide(settings, observer);
+    Ok((exporter, reporting))
 }
 
 /// `admin.http`, as soon as it is known who may come in.
@@ -180,19 +195,6 @@ pub(super) fn rules(settings: &Settings, trust: &Trust, dns: &Arc<DnsResolver>) 
         domains: DomainCheck::new(&settings.access, &settings.routes, resolver),
         forms: Forms::new(settings, Arc::clone(&trust.signing)),
     }
-}
-
-fn with_logins(
-    server: Server,
-    settings: &Settings,
-    clock: &Arc<dyn Clock>,
-) -> anyhow::Result<(Option<Arc<Logins>>, Server)> {
-    let logins = Logins::open(settings, clock)?;
-    let server = match &logins {
-        Some(logins) => server.authenticated_by(Arc::clone(logins) as _),
-        None => server,
-    };
-    Ok((logins, server))
 }
 
 fn named(server: &Server) -> Vec<(String, SocketAddr)> {
@@ -260,9 +262,7 @@ impl Running {
         background.spawn(watching.run());
         let (stop, stopping) = watch::channel(false);
         let (export_ends, ends) = watch::channel(false);
-        let observer = self.observer.clone();
-        let exporter = self.exporter.take();
-        let exporting = exporter.map(|e| tokio::spawn(e.run(observer, ends)));
+        let told = self.tell(&ends);
         let accepting = tokio::spawn(server.run(
             Arc::new(self.intake()),
             Arc::new(self.observer.clone()),
@@ -292,9 +292,11 @@ impl Running {
         drop(doors.file);
         background.shutdown().await;
         export_ends.send_replace(true);
-        if let Some(exporting) = exporting {
+        for teller in told {
             // It ends by itself, soon; what it has not handed over is not mail.
-            let _ = exporting.await;
+            if teller.await.is_err() {
+                tracing::error!("what sends traces or TLS reports died");
+            }
         }
         if let Some((_, policies)) = &self.delivery {
             let policies = policies.clone();
@@ -306,6 +308,17 @@ impl Running {
         self.write_down().await;
         self.observer.process("process.stopped", Level::Info, &[]);
         Ok(status)
+    }
+
+    /// Traces and TLS reports, which end when all that they tell of has.
+    fn tell(&mut self, ends: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
+        let (delivery, end) = (self.delivery.as_ref(), stopped(ends.clone()));
+        let delivery = delivery.map(|(engine, _)| engine.clone());
+        let (reporting, observer) = (&self.process.reporting, &self.observer);
+        let reports = reporting::start(reporting, &self.queue, delivery, observer, end);
+        let traces = self.exporter.take();
+        let traces = traces.map(|t| tokio::spawn(t.run(self.observer.clone(), ends.clone())));
+        traces.into_iter().chain([reports]).collect()
     }
 
     async fn close_queue(&self) {
@@ -569,18 +582,6 @@ impl Running {
         if let Some((_, policies)) = &self.delivery {
             reminders::exemptions(&self.observer, policies, self.clock.wall());
         }
-    }
-}
-
-async fn stopped(mut stopping: watch::Receiver<bool>) {
-    // The sender lives as long as the daemon; if it is gone, stopping is right as well.
-    let _ = stopping.wait_for(|stop| *stop).await;
-}
-
-/// Tells systemd, where there is one.
-pub(super) fn notify(states: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(false, states) {
-        tracing::debug!(%error, "systemd was not told");
     }
 }
 

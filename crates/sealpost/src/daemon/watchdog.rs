@@ -64,7 +64,7 @@ fn watch(pulses: &[Pulse], observer: &Observer, ended: &AtomicBool) {
             observer.process("process.stalled", Level::Error, &fields);
         }
         if all_move {
-            super::start::notify(&[sd_notify::NotifyState::Watchdog]);
+            super::signals::notify(&[sd_notify::NotifyState::Watchdog]);
         } else if !systemd_watches && !ended.load(Ordering::Relaxed) {
             // The log's own thread gets a moment to write that down.
             std::thread::sleep(LOOK);

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::daemon::observe::Observer;
 use crate::daemon::process::Process;
-use crate::daemon::start::notify;
+use crate::daemon::signals::notify;
 
 /// All reloads that have been asked for and have not ended.
 #[derive(Debug, Default)]

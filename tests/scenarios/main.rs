@@ -62,6 +62,7 @@ mod startup;
 mod submission;
 mod telemetry;
 mod testing;
+mod tls_findings;
 mod tls_required_no;
 mod trust;
 mod whose_move;

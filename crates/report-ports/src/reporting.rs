@@ -8,7 +8,7 @@ use outbound_queue::{Now, QueueStore};
 use policy_cache::Clock;
 use settings::Settings;
 use smtp_client::Roots;
-use tls_reports::{BoxError, Events, HttpsPost, Options, Ports, Reports, Trouble};
+use tls_reports::{Addresses, BoxError, Events, HttpsPost, Options, Ports, Reports, Trouble};
 use tls_rpt::Identity;
 
 use crate::mail::{QueueMail, Signers};
@@ -52,6 +52,10 @@ impl Terms {
             options: Options {
                 identity,
                 by_mail: !signers.is_empty(),
+                addresses: Addresses {
+                    sources: s.egress.source_addresses.clone(),
+                    public: s.egress.public_addresses.clone(),
+                },
             },
             allow: reporting.allow_special_use.clone(),
             signers,

@@ -25,7 +25,7 @@ mod run;
 mod send;
 mod view;
 
-pub use options::Options;
+pub use options::{Addresses, Options};
 pub use ports::{BoxError, Events, Mail, Ports, Post, ReportEvent, What};
 pub use post::{HttpsPost, TlsSource};
 pub use reports::Reports;

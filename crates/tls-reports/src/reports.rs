@@ -161,9 +161,20 @@ impl Reports {
 
     /// Counts what a session or a fetch has shown: one short lock, nothing that waits for a disk.
     pub fn note(&self, finding: &Finding<'_>) {
-        if self.is_on() {
-            self.fresh.lock().note(finding);
+        let options = self.options.load();
+        if options.identity.is_none() {
+            return;
         }
+        let from = finding.failure.as_ref().and_then(|f| f.sending_ip);
+        let seen = from.map(|from| options.addresses.seen(from));
+        if seen == from {
+            return self.fresh.lock().note(finding);
+        }
+        let mut finding = finding.clone();
+        if let Some(failure) = &mut finding.failure {
+            failure.sending_ip = seen;
+        }
+        self.fresh.lock().note(&finding);
     }
 
     /// Reports, the oldest day first, each day's by domain. Reads files of days of which every report is done: blocks.

@@ -17,8 +17,8 @@ use parking_lot::Mutex;
 use tls_rpt::{Day, Endpoint, Failure, Finding, Identity, Policy, ResultType};
 
 use crate::{
-    BoxError, Events, ListFilter, Mail, Options, Ports, Post, ReportEvent, ReportView, Reports,
-    Trouble, What,
+    Addresses, BoxError, Events, ListFilter, Mail, Options, Ports, Post, ReportEvent, ReportView,
+    Reports, Trouble, What,
 };
 
 pub(super) const DIR: &str = "/data/reports";
@@ -158,6 +158,7 @@ pub(super) fn options() -> Options {
     Options {
         identity: Some(identity()),
         by_mail: true,
+        addresses: Addresses::default(),
     }
 }
 

@@ -52,6 +52,7 @@ mod refused;
 mod relaying;
 mod reload;
 mod report_commands;
+mod reports;
 mod requiretls;
 mod routes;
 mod sendmail;

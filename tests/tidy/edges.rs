@@ -379,6 +379,7 @@ const EDGES: [(&str, &[&str]); 51] = [
             "smtp-proto",
             "submission",
             "testkit",
+            "tls-reports",
             "tls-rpt",
             "users",
         ],

@@ -27,8 +27,8 @@ impl Book {
 }
 
 impl Reports {
-    /// Writes what was counted, and closes days that are over. Blocks.
-    pub(crate) fn turn(&self, now: Timestamp) {
+    /// Writes what was counted, and closes days that are over. [`Reports::run`] does so from time to time. Blocks.
+    pub fn turn(&self, now: Timestamp) {
         let disk = self.disk.lock();
         let at_once = self.close_now.swap(false, Ordering::Relaxed);
         let over = self.begin_closing(now, at_once);

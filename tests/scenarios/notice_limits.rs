@@ -43,6 +43,42 @@ testkit::net_test! {
         assert!(text.contains("Auto-Submitted: auto-generated") && text.contains("a@org.test"), "{text}");
     }
 
+    async fn f4_06_a_message_counts_once_for_all_its_destinations_and_delays_apart_from_failures() {
+        let net = Net::start().await;
+        // Nobody listens at the first three.
+        for (n, domain) in (11..).zip(["a.test", "b.test", "c.test"]) {
+            net.zone.mail_domain(domain, &format!("mx.{domain}"), &format!("127.0.2.{n}"));
+        }
+        let mut hosts = Vec::new();
+        for (n, domain) in (21..).zip(["d.test", "e.test", "f.test"]) {
+            let mx = net.plain_mx(domain, &format!("127.0.2.{n}")).await;
+            mx.rule(Rule::always("RCPT", Action::Reply("550 5.1.1 no".into())));
+            hosts.push(mx);
+        }
+        let org = net.plain_mx("org.test", "127.0.1.9").await;
+        let config = net.config()
+            .set("queue.delay-warning", "\"1s\"")
+            .set("queue.notifications-per-sender", "\"1/1d\"");
+        let relay = Relay::start(config).await;
+        let told = |event: &str, id: &str, kind: &str| relay.events().iter()
+            .filter(|e| e.is(event) && e.text("queue_id") == id && e.text("kind") == kind)
+            .count();
+        let send = async |to: &[&str], event: &'static str, kind: &'static str| {
+            let id = relay.send("a@org.test", to, MESSAGE).await;
+            let all = sealpost_tests::eventually(SOON, async || {
+                (told(event, &id, kind) == to.len()).then_some(())
+            }).await;
+            assert_eq!(all, Some(()), "{event} {kind}: {}", relay.story());
+        };
+        let late = ["u@a.test", "u@b.test", "u@c.test"];
+        let refused = ["u@d.test", "u@e.test", "u@f.test"];
+        send(&late, "dsn.sent", "delayed").await;
+        send(&late, "dsn.withheld", "delayed").await;
+        send(&refused, "dsn.sent", "failed").await;
+        send(&refused, "dsn.withheld", "failed").await;
+        org.wait_for_messages(6, SOON).await;
+    }
+
     async fn f1_17_each_late_recipient_is_told_of_once() {
         let net = Net::start().await;
         net.zone.mail_domain("d.test", "mx.d.test", "127.0.0.25");

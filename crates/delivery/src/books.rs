@@ -454,16 +454,19 @@ impl<S: QueueStore> Books<'_, S> {
 impl<S> Books<'_, S> {
     /// Whether there were too many notifications already (row F4-06); told then.
     fn is_withheld(&self, entry: &Entry<'_>, kind: DsnKind, notices: &[Notice<'_>]) -> bool {
-        let Some(to) = entry.leased.envelope.reverse_path.mailbox() else {
+        let to = entry.leased.envelope.reverse_path.mailbox();
+        let (Some(to), Some(first)) = (to, notices.first()) else {
             return false;
         };
         let (queue_id, recipients) = (entry.leased.id, notices.len());
         let about = (queue_id, recipients);
         let at = (entry.now.wall, entry.now.monotonic);
         let limits = &self.settings.notices;
-        let Some(limit) = self.limits.lock().check(limits, to, about, at) else {
+        let mut counts = self.limits.lock();
+        let Some(limit) = counts.check(limits, to, first.action, about, at) else {
             return false;
         };
+        drop(counts);
         self.observer.notice_withheld(&NoticeWithheld {
             queue_id,
             to,

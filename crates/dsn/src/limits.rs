@@ -1,10 +1,15 @@
 //! How many notifications are sent: who has his address forged, or a program that fails ten thousand
 //! times, must not be buried in them (RFC 5321 section 6.2, row F4-06).
 //!
-//! Per reverse-path and in all, by fixed windows. A notification over a limit is not made; that is told
+//! Per reverse-path and in all, by fixed windows. What counts is the message: there is a notification for each
+//! of its destinations, and a newsletter to six hundred domains is one mishap, not six hundred. Failures have a
+//! count of their own, as large as that of all else: were there one for all, a day of delays would take the room of
+//! the bounces that follow them, and those are the last word on the mail.
+//!
+//! A notification over a limit is not made; that is told
 //! in the log for each message, counted, and summarised to the postmaster when the window of its sender
-//! ends. The windows are memory: a restart begins new ones, after the summaries of the old. So many
-//! senders have one of their own; where there are more, as somebody may see to who forges them, the others
+//! ends. The windows are memory: an orderly restart begins new ones, after the summaries of the old; a crash takes
+//! those with it. So many senders have one of their own; where there are more, as somebody may see to who forges them, the others
 //! share some by chance, and one line of the summary.
 
 use std::collections::HashMap;
@@ -13,6 +18,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use mail_types::{Mailbox, QueueId, Timestamp};
+
+use crate::Action;
 
 /// So many per period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +70,10 @@ pub struct NoticeSummary {
 #[derive(Default)]
 pub struct NoticeLimits {
     senders: HashMap<Box<str>, Window>,
-    all: Count,
+    all: Each<Count>,
     others: Option<Others>,
+    /// Messages that have been counted, and when: their further notifications are not.
+    counted: HashMap<(QueueId, Sort), Duration>,
     /// Of windows that have ended.
     ended: Vec<NoticeSummary>,
 }
@@ -72,14 +81,14 @@ pub struct NoticeLimits {
 /// One sender's, from the first notification on.
 struct Window {
     since: Duration,
-    so_far: u32,
+    so_far: Each<Count>,
     over: Option<NoticeSummary>,
 }
 
 /// Of senders beyond [`SENDERS`]: which of the windows is whose nobody can know before.
 struct Others {
     hash: RandomState,
-    counts: Box<[Count]>,
+    counts: Box<[Each<Count>]>,
     /// Since when something was withheld.
     since: Duration,
     over: Option<NoticeSummary>,
@@ -89,6 +98,21 @@ struct Others {
 struct Count {
     since: Duration,
     so_far: u32,
+}
+
+/// What has a count of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Sort {
+    /// The mail is lost unless its sender does something.
+    Failure,
+    /// Nothing is lost: a delay, or that it was passed on.
+    Progress,
+}
+
+#[derive(Clone, Default)]
+struct Each<T> {
+    failure: T,
+    progress: T,
 }
 
 impl Withheld {
@@ -102,43 +126,67 @@ impl Withheld {
     }
 }
 
+impl From<Action> for Sort {
+    fn from(action: Action) -> Self {
+        match action {
+            Action::Failed | Action::Expired => Self::Failure,
+            Action::Delayed | Action::Relayed => Self::Progress,
+        }
+    }
+}
+
+impl<T> Each<T> {
+    const fn of(&mut self, sort: Sort) -> &mut T {
+        match sort {
+            Sort::Failure => &mut self.failure,
+            Sort::Progress => &mut self.progress,
+        }
+    }
+}
+
 impl Count {
-    /// Whether one more fits; it is counted then. `now` is monotonic.
-    fn fits(&mut self, rate: Option<Rate>, now: Duration) -> bool {
+    /// Whether one more fits. `now` is monotonic.
+    fn has_room(&mut self, rate: Option<Rate>, now: Duration) -> bool {
         let Some(rate) = rate else { return true };
-        if self.is_over(rate, now) {
+        if self.so_far == 0 || now.saturating_sub(self.since) >= rate.period {
             *self = Self {
                 since: now,
                 so_far: 0,
             };
         }
-        let fits = self.so_far < rate.count.get();
-        self.so_far += u32::from(fits);
-        fits
+        self.so_far < rate.count.get()
     }
 
-    fn is_over(&self, rate: Rate, now: Duration) -> bool {
-        self.so_far == 0 || now.saturating_sub(self.since) >= rate.period
+    /// One more of both. Neither is counted for what the other keeps back.
+    fn one_more(
+        own: &mut Self,
+        all: &mut Self,
+        settings: &NoticeSettings,
+        now: Duration,
+    ) -> Option<Withheld> {
+        if !own.has_room(settings.per_sender, now) {
+            return Some(Withheld::PerSender);
+        }
+        if !all.has_room(settings.in_all, now) {
+            return Some(Withheld::InAll);
+        }
+        own.so_far = own.so_far.saturating_add(1);
+        all.so_far = all.so_far.saturating_add(1);
+        None
     }
 }
 
 impl Window {
-    const fn new(now: Duration) -> Self {
+    fn new(now: Duration) -> Self {
         Self {
             since: now,
-            so_far: 0,
+            so_far: Each::default(),
             over: None,
         }
     }
 
     fn is_over(&self, period: Duration, now: Duration) -> bool {
         now.saturating_sub(self.since) >= period
-    }
-
-    fn fits(&mut self, rate: Option<Rate>) -> bool {
-        let fits = rate.is_none_or(|rate| self.so_far < rate.count.get());
-        self.so_far += u32::from(fits);
-        fits
     }
 }
 
@@ -148,46 +196,55 @@ impl NoticeLimits {
         &mut self,
         settings: &NoticeSettings,
         sender: &Mailbox,
+        action: Action,
         about: (QueueId, usize),
         (wall, monotonic): (Timestamp, Duration),
     ) -> Option<Withheld> {
         if settings.per_sender.is_none() && settings.in_all.is_none() {
             return None;
         }
-        let state = self;
+        let period = settings.period();
+        let sort = Sort::from(action);
+        let message = (about.0, sort);
+        let since = self.counted.get(&message);
+        if since.is_some_and(|since| monotonic.saturating_sub(*since) < period) {
+            return None;
+        }
+        let all = self.all.of(sort);
         let name: Box<str> = sender.as_str().to_ascii_lowercase().into();
         // Windows that have ended are swept away every few seconds ([`NoticeLimits::ended`]).
-        if state.senders.len() >= SENDERS && !state.senders.contains_key(&name) {
-            let others = state.others.get_or_insert_with(Others::new);
-            let withheld = if !others.fits(&name, settings.per_sender, monotonic) {
-                Withheld::PerSender
-            } else if !state.all.fits(settings.in_all, monotonic) {
-                Withheld::InAll
-            } else {
-                return None;
-            };
-            if others.over.is_none() {
-                others.since = monotonic;
+        let withheld = if self.senders.len() >= SENDERS && !self.senders.contains_key(&name) {
+            let others = self.others.get_or_insert_with(Others::new);
+            let mut unshared = Each::default();
+            let own = others.count(&name).unwrap_or(&mut unshared).of(sort);
+            let withheld = Count::one_more(own, all, settings, monotonic);
+            if withheld.is_some() {
+                if others.over.is_none() {
+                    others.since = monotonic;
+                }
+                note(&mut others.over, None, about, wall);
             }
-            note(&mut others.over, None, about, wall);
-            return Some(withheld);
-        }
-        let window = state.senders.entry(name);
-        let window = window.or_insert_with(|| Window::new(monotonic));
-        if window.is_over(settings.period(), monotonic) {
-            // A flood goes on: what was kept back until now is told all the same.
-            state.ended.extend(window.over.take());
-            *window = Window::new(monotonic);
-        }
-        let withheld = if !window.fits(settings.per_sender) {
-            Withheld::PerSender
-        } else if !state.all.fits(settings.in_all, monotonic) {
-            Withheld::InAll
+            withheld
         } else {
-            return None;
+            let window = self.senders.entry(name);
+            let window = window.or_insert_with(|| Window::new(monotonic));
+            if window.is_over(period, monotonic) {
+                // A flood goes on: what was kept back until now is told all the same.
+                self.ended.extend(window.over.take());
+                *window = Window::new(monotonic);
+            }
+            let own = window.so_far.of(sort);
+            let withheld = Count::one_more(own, all, settings, monotonic);
+            if withheld.is_some() {
+                note(&mut window.over, Some(sender), about, wall);
+            }
+            withheld
         };
-        note(&mut window.over, Some(sender), about, wall);
-        Some(withheld)
+        // Where there are more, each of their notifications counts.
+        if withheld.is_none() && self.counted.len() < COUNTED {
+            self.counted.insert(message, monotonic);
+        }
+        withheld
     }
 
     /// The summaries of windows that have ended; all that there are with `now` at the end of time.
@@ -202,6 +259,8 @@ impl NoticeLimits {
         state
             .senders
             .retain(|_, window| !window.is_over(period, now));
+        let is_recent = |since: Duration| now.saturating_sub(since) < period;
+        state.counted.retain(|_, since| is_recent(*since));
         if let Some(others) = &mut state.others {
             let is_over = now.saturating_sub(others.since) >= period;
             summaries.extend(others.over.take_if(|_| is_over));
@@ -224,18 +283,15 @@ impl Others {
     fn new() -> Self {
         Self {
             hash: RandomState::new(),
-            counts: vec![Count::default(); SHARED].into(),
+            counts: vec![Each::default(); SHARED].into(),
             since: Duration::ZERO,
             over: None,
         }
     }
 
-    fn fits(&mut self, name: &str, rate: Option<Rate>, now: Duration) -> bool {
+    fn count(&mut self, name: &str) -> Option<&mut Each<Count>> {
         let at = self.hash.hash_one(name) % self.counts.len().max(1) as u64;
-        let count = usize::try_from(at)
-            .ok()
-            .and_then(|at| self.counts.get_mut(at));
-        count.is_none_or(|count| count.fits(rate, now))
+        self.counts.get_mut(usize::try_from(at).ok()?)
     }
 }
 
@@ -269,13 +325,18 @@ impl NoticeSettings {
 
 /// Senders that have a window of their own.
 pub const SENDERS: usize = 10_000;
-/// Windows that the others share: 400 KiB, while there are so many.
+/// Windows that the others share: 800 KiB, while there are so many.
 const SHARED: usize = 16_384;
+/// Messages that are remembered as counted: a few MiB at most.
+const COUNTED: usize = 100_000;
 const DAY: Duration = Duration::from_hours(24);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const FAILED: Action = Action::Failed;
+
     fn at(secs: u64) -> (Timestamp, Duration) {
         (
             Timestamp::from_secs(1_800_000_000 + secs),
@@ -311,12 +372,15 @@ mod tests {
         let sent = (0..10_000u64)
             .filter(|n| {
                 limits
-                    .check(&settings, &sender, about(*n), at(n / 10))
+                    .check(&settings, &sender, FAILED, about(*n), at(n / 10))
                     .is_none()
             })
             .count();
         assert_eq!(sent, 100);
-        assert_eq!(limits.check(&settings, &other, about(1), at(1000)), None);
+        assert_eq!(
+            limits.check(&settings, &other, FAILED, about(10_000), at(1000)),
+            None
+        );
         assert!(
             limits
                 .ended(&settings, Duration::from_secs(86_399))
@@ -329,7 +393,7 @@ mod tests {
         assert_eq!((summary.withheld, summary.recipients), (9_900, 19_800));
         assert_eq!(summary.messages.1, QueueId::from_raw(9_999));
         assert_eq!(
-            limits.check(&settings, &sender, about(1), at(86_500)),
+            limits.check(&settings, &sender, FAILED, about(1), at(86_500)),
             None,
             "a new day"
         );
@@ -341,7 +405,9 @@ mod tests {
         let settings = settings(rate(5, 3600), rate(50, 3600));
         let sent = (0..30_000u64).filter(|n| {
             let sender = format!("u{n}@org.test").parse().unwrap();
-            limits.check(&settings, &sender, about(*n), at(1)).is_none()
+            limits
+                .check(&settings, &sender, FAILED, about(*n), at(1))
+                .is_none()
         });
         assert_eq!(sent.count(), 50);
         assert!(limits.senders() <= SENDERS);
@@ -355,20 +421,29 @@ mod tests {
 
     #[test]
     fn f4_06_who_comes_when_all_windows_are_taken_is_limited_too() {
+        const NEW: u64 = 1_000_000;
         let mut limits = NoticeLimits::default();
         let settings = settings(rate(5, 3600), None);
         for n in 0..SENDERS as u64 {
             let sender = format!("u{n}@org.test").parse().unwrap();
-            assert_eq!(limits.check(&settings, &sender, about(n), at(1)), None);
+            assert_eq!(
+                limits.check(&settings, &sender, FAILED, about(n), at(1)),
+                None
+            );
         }
         let sender: Mailbox = "victim@org.test".parse().unwrap();
-        let sent =
-            (0..100).filter(|n| limits.check(&settings, &sender, about(*n), at(2)).is_none());
+        let sent = (0..100).filter(|n| {
+            limits
+                .check(&settings, &sender, FAILED, about(NEW + *n), at(2))
+                .is_none()
+        });
         assert_eq!(sent.count(), 5);
         // Of others hardly anybody has his window.
         let others = (0..50).filter(|n| {
             let other = format!("other{n}@org.test").parse().unwrap();
-            limits.check(&settings, &other, about(*n), at(3)).is_none()
+            limits
+                .check(&settings, &other, FAILED, about(NEW + *n), at(3))
+                .is_none()
         });
         assert!(others.count() >= 48);
         assert_eq!(limits.senders(), SENDERS);
@@ -386,7 +461,10 @@ mod tests {
         );
         // Then there is room again.
         assert_eq!(limits.senders(), 0);
-        assert_eq!(limits.check(&settings, &sender, about(1), at(3603)), None);
+        assert_eq!(
+            limits.check(&settings, &sender, FAILED, about(NEW), at(3603)),
+            None
+        );
         assert_eq!(limits.senders(), 1);
     }
 
@@ -398,7 +476,7 @@ mod tests {
         let mut told = Vec::new();
         // One a second, and a sweep that comes behind it.
         for second in 1_000..1_350u64 {
-            let _ = limits.check(&settings, &sender, about(second), at(second));
+            let _ = limits.check(&settings, &sender, FAILED, about(second), at(second));
             told.extend(limits.ended(&settings, Duration::from_secs(second)));
         }
         let withheld: Vec<u64> = told.iter().map(|summary| summary.withheld).collect();
@@ -412,7 +490,7 @@ mod tests {
         let sender: Mailbox = "a@org.test".parse().unwrap();
         // The machine has been up for long.
         for second in 90_000..90_099u64 {
-            let _ = limits.check(&settings, &sender, about(second), at(second));
+            let _ = limits.check(&settings, &sender, FAILED, about(second), at(second));
             let told = limits.ended(&settings, Duration::from_secs(second));
             assert_eq!(told, [], "at {second}");
         }
@@ -426,10 +504,84 @@ mod tests {
         let sender: Mailbox = "a@org.test".parse().unwrap();
         for n in 0..1000 {
             assert_eq!(
-                limits.check(&settings(None, None), &sender, about(n), at(1)),
+                limits.check(&settings(None, None), &sender, FAILED, about(n), at(1)),
                 None
             );
         }
         assert_eq!(limits.senders(), 0);
+    }
+
+    #[test]
+    fn f4_06_a_message_counts_once_however_many_destinations_it_has() {
+        let mut limits = NoticeLimits::default();
+        let sender: Mailbox = "a@org.test".parse().unwrap();
+        let mut told = |settings: &NoticeSettings, action, message| {
+            let about = about(message);
+            let fits = |_: &u64| {
+                limits
+                    .check(settings, &sender, action, about, at(1))
+                    .is_none()
+            };
+            (0..600).filter(fits).count()
+        };
+        let settings = settings(rate(2, 86_400), rate(3, 3600));
+        for action in [Action::Delayed, Action::Failed] {
+            assert_eq!(told(&settings, action, 1), 600, "{action:?}");
+            assert_eq!(told(&settings, action, 2), 600, "{action:?}");
+            assert_eq!(told(&settings, action, 3), 0, "{action:?}");
+            assert_eq!(told(&settings, action, 1), 600, "{action:?}");
+        }
+        // It is one failure whether a host refused it or its time is over.
+        assert_eq!(told(&settings, Action::Expired, 1), 600);
+    }
+
+    #[test]
+    fn f4_06_delays_take_no_room_that_failures_need() {
+        for settings in [settings(rate(5, 3600), None), settings(None, rate(5, 3600))] {
+            let mut limits = NoticeLimits::default();
+            let sender: Mailbox = "a@org.test".parse().unwrap();
+            for (action, sent) in [
+                (Action::Delayed, 5),
+                (Action::Relayed, 0),
+                (Action::Failed, 5),
+                (Action::Expired, 0),
+            ] {
+                let fits = |n: &u64| {
+                    limits
+                        .check(&settings, &sender, action, about(*n), at(1))
+                        .is_none()
+                };
+                let first = 100 * u64::from(matches!(action, Action::Relayed | Action::Expired));
+                assert_eq!((first..first + 10).filter(fits).count(), sent, "{action:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn f4_06_a_sender_is_not_charged_for_what_the_limit_in_all_keeps_back() {
+        let mut limits = NoticeLimits::default();
+        let settings = settings(rate(2, 3600), rate(1, 60));
+        let sender: Mailbox = "a@org.test".parse().unwrap();
+        let mut check = |n, now| limits.check(&settings, &sender, FAILED, about(n), at(now));
+        assert_eq!(check(1, 0), None);
+        for n in 2..9 {
+            assert_eq!(check(n, 1), Some(Withheld::InAll));
+        }
+        assert_eq!(check(9, 60), None);
+        assert_eq!(check(10, 120), Some(Withheld::PerSender));
+    }
+
+    #[test]
+    fn f4_06_messages_are_remembered_for_a_period_and_not_beyond_their_number() {
+        let mut limits = NoticeLimits::default();
+        let settings = settings(rate(u32::MAX, 100), None);
+        let sender: Mailbox = "a@org.test".parse().unwrap();
+        for n in 0..COUNTED as u64 + 10 {
+            let withheld = limits.check(&settings, &sender, FAILED, about(n), at(1));
+            assert_eq!(withheld, None);
+        }
+        assert_eq!(limits.counted.len(), COUNTED);
+        let _ = limits.ended(&settings, Duration::from_secs(101));
+        assert!(limits.counted.is_empty());
     }
 }

@@ -79,15 +79,19 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "queue.notifications-per-sender",
         Kind::WordOr("unlimited", &Kind::Rate),
-        "How many delivery status notifications one sender is sent in a time. What is beyond it is \
-         not sent but logged as dsn.withheld, and summarised to server.postmaster when that time is \
-         over: a forged sender must not be buried in bounces (RFC 5321 section 6.2).",
+        "Of how many messages one sender is sent delivery status notifications in a time. There is a \
+         notification for each destination of a message; they count as one. Failures have this \
+         number to themselves; notices of delay and of relaying have as many more, so that they \
+         never keep a failure from being told. What is beyond it is not sent but logged as \
+         dsn.withheld, and summarised to server.postmaster when that time is over: a forged sender \
+         must not be buried in bounces (RFC 5321 section 6.2).",
     )
     .default("\"1000/1d\""),
     Key::new(
         "queue.notifications-in-all",
         Kind::WordOr("unlimited", &Kind::Rate),
-        "The same for all senders together.",
+        "The same for all senders together: of how many messages there are notifications of failure, \
+         and of how many there are others.",
     )
     .default("\"10000/1h\""),
     Key::new(

@@ -155,6 +155,7 @@ fn count_yesterday(folder: &Path, domains: &[&str]) {
     let options = Options {
         identity: Some(identity),
         by_mail: true,
+        ..Options::default()
     };
     let (reports, troubles) =
         Reports::open(&folder.join("data/reports"), options, at).expect("its own folder");

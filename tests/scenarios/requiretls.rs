@@ -298,6 +298,29 @@ testkit::net_test! {
         assert!(!text.contains("Subject: hello"), "{text}");
         assert_eq!(events_of(&relay, "dsn.sent", &dsn).len(), 0);
     }
+
+    async fn d1_17_amb_24_a_notice_goes_without_at_its_last_attempt_however_much_patience_there_is() {
+        let net = Net::start().await;
+        let config = net.config()
+            .set("queue.retry", r#"["1s"]"#)
+            .set("queue.bounce-lifetime", r#""3s""#)
+            .set("delivery.patience", r#""1d""#);
+        let relay = Relay::start(net.tls_listener(config)).await;
+        let _mx = net.mx("d.test", "127.0.0.25").await;
+        net.enforce("d.test");
+        let org = net.plain_mx("org.test", "127.0.1.9").await;
+        let id = tagged(&mut net.tls_client().await, "b@d.test").await;
+        bounced(&relay, &id).await;
+        let told = relay.wait_event(|e| e.is("dsn.sent"), SOON).await;
+        let dsn = told.text("dsn_id").to_owned();
+        let ended = |e: &sealpost_tests::Event| e.text("queue_id") == dsn
+            && (e.is("delivery.sent") || e.is("delivery.expired"));
+        let event = relay.wait_event(ended, SOON).await;
+        assert!(event.is("delivery.sent"), "{event}");
+        assert!(event.at("/delay").as_f64().unwrap() >= 3.0, "{event}");
+        let text = org.wait_for_message(SOON).await.text();
+        assert!(text.contains("Status: 5.7.30") && !text.contains("Subject: hello"), "{text}");
+    }
 }
 
 /// The mail exchanger `mx.DOMAIN`, with good TLS and REQUIRETLS.

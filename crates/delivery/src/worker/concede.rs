@@ -67,7 +67,8 @@ impl<'a, S: QueueStore> Tools<'a, S> {
             let attempt = self.attempt(&requirement, content);
             let mut found = attempt.run(candidates, held).await;
             Steps::gather(&mut steps, &mut found);
-            let goes_on = concession.goes_on(*step, &found);
+            let is_last = self.inner.now().wall >= self.leased.expires;
+            let goes_on = concession.goes_on(*step, &found, is_last);
             if found.alive && concession.redacts(*step) {
                 tracing::warn!(queue_id = %self.leased.id, domain = self.domain,
                     "requiretls.set-aside: no host offers REQUIRETLS for a notification about REQUIRETLS mail; \

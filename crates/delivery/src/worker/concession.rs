@@ -6,11 +6,14 @@
 //!   it; else TLS with any certificate; else as if there were no policy (rows D2-06, D2-07).
 //! * A notification about REQUIRETLS mail, or anything else from the null reverse-path that came
 //!   with REQUIRETLS (RFC 8689 section 5, decision AMB-24): with REQUIRETLS; once that has failed
-//!   for good, without it over verified TLS; else over any TLS; else, if it can be redacted, in
+//!   for good, or no other attempt comes, without it over verified TLS; else over any TLS; else, if it can be redacted, in
 //!   whatever way there is.
+
+use std::time::Duration;
 
 use attempt::Weakened;
 
+use crate::decide::conclusion::{Conclusion, conclude};
 use crate::decide::demand::{Inputs, RequiredTls, Requirement};
 use crate::decide::failure::HostFailure;
 use crate::decide::verdict::Verdict;
@@ -91,7 +94,10 @@ impl Concession {
 
     /// Whether what was found at a step is a reason to go on to the next: hosts were reached or
     /// judged, and do not meet it. A host that is down is waited for.
-    pub(crate) fn goes_on(&self, step: Step, found: &Findings) -> bool {
+    ///
+    /// A notification's `last` attempt does not wait for REQUIRETLS any more, however much patience there
+    /// would be: it would be dropped, and nobody would be told of that.
+    pub(crate) fn goes_on(&self, step: Step, found: &Findings, last: bool) -> bool {
         if found.alive || found.unknown || found.busy {
             return false;
         }
@@ -99,7 +105,11 @@ impl Concession {
         match (self.kind, step) {
             (Kind::Notification, Step::Strict) => {
                 let bounced = |v: &Option<Verdict>| matches!(v, Some(Verdict::Bounced(_)));
-                found.concluded && found.verdicts.iter().all(bounced)
+                let strict = Requirement::of(&self.demands(step));
+                let over = || conclude(&found.failures, &strict, Duration::ZERO, Duration::ZERO);
+                found.concluded
+                    && (found.verdicts.iter().all(bounced)
+                        || last && matches!(over(), Some(Conclusion::Bounce(_))))
             }
             (Kind::Notification | Kind::TlsRequiredNo, _) => unfit,
         }
@@ -110,6 +120,11 @@ impl Concession {
 mod tests {
     use super::*;
     use crate::decide::demand::Assurance;
+    use crate::decide::failure::Weight;
+    use crate::decide::verdict::Failure;
+    use attempt::Reason;
+    use mail_types::HostName;
+    use std::sync::Arc;
 
     #[test]
     fn amb_24_a_notification_concedes_step_by_step() {
@@ -141,5 +156,31 @@ mod tests {
                 (Assurance::DangerousOpportunistic, false, true),
             ]
         );
+    }
+
+    #[test]
+    fn amb_24_the_last_attempt_waits_for_requiretls_no_more() {
+        let inputs = Inputs {
+            requiretls: true,
+            ..Inputs::default()
+        };
+        let concession = Concession::of(&inputs, &Requirement::of(&inputs), true).unwrap();
+        let waits = |weight, reason| {
+            let mx = HostName::parse("mx1.d.test").unwrap();
+            let mut found = Findings::new(1, None);
+            found.concluded = true;
+            found.failures.push(HostFailure {
+                weight,
+                ..HostFailure::unreachable(&mx, None, 25, reason, String::new())
+            });
+            let failure = Arc::new(Failure::new(reason, String::new()));
+            found.all_open(&Verdict::Deferred(failure));
+            found
+        };
+        let unfit = waits(Weight::Unfit, Reason::RequireTlsNoTls);
+        assert!(!concession.goes_on(Step::Strict, &unfit, false));
+        assert!(concession.goes_on(Step::Strict, &unfit, true));
+        let down = waits(Weight::Unreachable, Reason::Connect);
+        assert!(!concession.goes_on(Step::Strict, &down, true));
     }
 }

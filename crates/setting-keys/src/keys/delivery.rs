@@ -185,7 +185,8 @@ pub(super) const KEYS: &[Key] = &[
         "How long mail waits that no host of the destination can take as it is: it needs an \
          extension (8BITMIME, SMTPUTF8, REQUIRETLS) that those which answer do not have while \
          others cannot be reached, or it came with REQUIRETLS and no host has verified TLS. Then \
-         it is returned to its sender.",
+         it is returned to its sender, and a notification about REQUIRETLS mail goes without \
+         REQUIRETLS. Make it less than queue.bounce-lifetime and queue.lifetime.",
     )
     .default("\"1d\""),
     Key::new(

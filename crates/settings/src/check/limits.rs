@@ -49,6 +49,21 @@ impl Findings<'_> {
             .is_some_and(|first| *first >= queue.lifetime);
         let why = "mail is tried once only";
         self.idle(once, "queue.retry", "queue.lifetime", why);
+        let patience = "delivery.patience";
+        for (outer, lifetime, why) in [
+            (
+                "queue.lifetime",
+                queue.lifetime,
+                "mail that no host can take as it is waits for its whole lifetime",
+            ),
+            (
+                "queue.bounce-lifetime",
+                queue.bounce_lifetime,
+                "a notification about REQUIRETLS mail is kept back until its last attempt",
+            ),
+        ] {
+            self.idle(delivery.patience >= lifetime, patience, outer, why);
+        }
     }
 
     /// Less than what RFC 5321 section 4.5.3.1 asks of a server will do for some clients.
@@ -160,6 +175,21 @@ mod tests {
                 "queue.notifications-per-sender",
             ),
             ("queue.lifetime = \"5m\"", "queue.lifetime", "queue.retry"),
+            (
+                "queue.lifetime = \"1d\"",
+                "queue.lifetime",
+                "delivery.patience",
+            ),
+            (
+                "queue.bounce-lifetime = \"12h\"",
+                "queue.bounce-lifetime",
+                "delivery.patience",
+            ),
+            (
+                "delivery.patience = \"2d\"",
+                "delivery.patience",
+                "delivery.patience",
+            ),
         ] {
             let want = format!("{key}: {inner} is more than ");
             let found = problems(toml);
@@ -176,7 +206,9 @@ mod tests {
                     delivery.connections = 20\n\
                     queue.notifications-per-sender = \"300/1h\"\n\
                     queue.notifications-in-all = \"100/30m\"\n\
-                    queue.lifetime = \"12h\"";
+                    queue.lifetime = \"12h\"\n\
+                    queue.bounce-lifetime = \"6h\"\n\
+                    delivery.patience = \"5h\"";
         let found = problems(toml);
         let about = |line: &String| line.contains("is more than");
         assert!(!found.iter().any(about), "{found:?}");

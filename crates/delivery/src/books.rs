@@ -455,18 +455,15 @@ impl<S> Books<'_, S> {
     /// Whether there were too many notifications already (row F4-06); told then.
     fn is_withheld(&self, entry: &Entry<'_>, kind: DsnKind, notices: &[Notice<'_>]) -> bool {
         let to = entry.leased.envelope.reverse_path.mailbox();
-        let (Some(to), Some(first)) = (to, notices.first()) else {
+        let (Some(to), Some(Notice { action, .. })) = (to, notices.first()) else {
             return false;
         };
-        let (queue_id, recipients) = (entry.leased.id, notices.len());
-        let about = (queue_id, recipients);
+        let about @ (queue_id, recipients) = (entry.leased.id, notices.len());
         let at = (entry.now.wall, entry.now.monotonic);
         let limits = &self.settings.notices;
-        let mut counts = self.limits.lock();
-        let Some(limit) = counts.check(limits, to, first.action, about, at) else {
+        let Some(limit) = self.limits.lock().check(limits, to, *action, about, at) else {
             return false;
         };
-        drop(counts);
         self.observer.notice_withheld(&NoticeWithheld {
             queue_id,
             to,

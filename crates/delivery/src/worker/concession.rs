@@ -94,9 +94,7 @@ impl Concession {
 
     /// Whether what was found at a step is a reason to go on to the next: hosts were reached or
     /// judged, and do not meet it. A host that is down is waited for.
-    ///
-    /// A notification's `last` attempt does not wait for REQUIRETLS any more, however much patience there
-    /// would be: it would be dropped, and nobody would be told of that.
+    /// A notification's `last` attempt has no patience left: it would be dropped, and nobody told.
     pub(crate) fn goes_on(&self, step: Step, found: &Findings, last: bool) -> bool {
         if found.alive || found.unknown || found.busy {
             return false;
@@ -167,14 +165,13 @@ mod tests {
         let concession = Concession::of(&inputs, &Requirement::of(&inputs), true).unwrap();
         let waits = |weight, reason| {
             let mx = HostName::parse("mx1.d.test").unwrap();
-            let mut found = Findings::new(1, None);
+            let failure = Arc::new(Failure::new(reason, String::new()));
+            let mut found = Findings::uniform(1, &Verdict::Deferred(failure));
             found.concluded = true;
             found.failures.push(HostFailure {
                 weight,
                 ..HostFailure::unreachable(&mx, None, 25, reason, String::new())
             });
-            let failure = Arc::new(Failure::new(reason, String::new()));
-            found.all_open(&Verdict::Deferred(failure));
             found
         };
         let unfit = waits(Weight::Unfit, Reason::RequireTlsNoTls);

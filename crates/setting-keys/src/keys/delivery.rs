@@ -84,7 +84,8 @@ pub(super) const KEYS: &[Key] = &[
          number to themselves; notices of delay and of relaying have as many more, so that they \
          never keep a failure from being told. What is beyond it is not sent but logged as \
          dsn.withheld, and summarised to server.postmaster when that time is over: a forged sender \
-         must not be buried in bounces (RFC 5321 section 6.2).",
+         must not be buried in bounces (RFC 5321 section 6.2). The counts are in memory: a crash \
+         loses them with the summary, and the log tells what was withheld.",
     )
     .default("\"1000/1d\""),
     Key::new(

@@ -2,7 +2,7 @@
 
 use testkit::{Action, Rule};
 
-use crate::net::{MESSAGE, Net, SOON, bounced, events_of, of_recipient, sent};
+use crate::net::{MESSAGE, Net, SOON, bounced, events_of, of_recipient, ok, sent};
 
 testkit::net_test! {
     async fn a1_10_recipients_at_several_domains_get_verdicts_of_their_own() {
@@ -67,6 +67,69 @@ testkit::net_test! {
         got.dedup();
         assert_eq!(got.len(), 250);
         assert_eq!(events_of(&relay, "delivery.sent", &id).len(), 250);
+    }
+
+    async fn e2_19_who_has_it_is_in_the_books_before_the_next_transaction_begins() {
+        let net = Net::start().await;
+        let mx = net.plain_mx("d.test", "127.0.0.25").await;
+        let _other = net.plain_mx("e.test", "127.0.0.26").await;
+        mx.rule(Rule::nth("MAIL", 3, Action::Hold));
+        let mut relay = net.relay().await;
+        let to: Vec<String> = (0..450).map(|n| format!("u{n}@d.test")).collect();
+        let to: Vec<&str> = to.iter().map(String::as_str).collect();
+        let id = relay.send("a@org.test", &to, MESSAGE).await;
+        mx.wait_for_commands("MAIL", 3, SOON).await;
+        sealpost_tests::eventually(SOON, async || {
+            (events_of(&relay, "delivery.sent", &id).len() == 200).then_some(())
+        }).await.unwrap();
+        // What is answered now is on disk, and so is all that was written before.
+        let after = relay.send("a@org.test", &["b@e.test"], MESSAGE).await;
+        sent(&relay, &after).await;
+        relay.kill();
+        mx.behave();
+        relay.restart().await;
+        relay.wait_for("message.removed", &id, SOON).await;
+        let mut got: Vec<String> = mx.messages().iter()
+            .flat_map(|m| m.recipients().into_iter().map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        got.sort_unstable();
+        let all = got.len();
+        got.dedup();
+        assert_eq!((all, got.len()), (450, 450), "everybody once");
+    }
+
+    async fn e2_19_who_holds_or_cancels_the_rest_is_heard_between_two_transactions() {
+        let net = Net::start().await;
+        let mx = net.plain_mx("d.test", "127.0.0.25").await;
+        mx.rule(Rule::nth("MAIL", 2, Action::Hold));
+        let relay = net.relay().await;
+        let to: Vec<String> = (0..450).map(|n| format!("u{n}@d.test")).collect();
+        let to: Vec<&str> = to.iter().map(String::as_str).collect();
+        let id = relay.send("a@org.test", &to, MESSAGE).await;
+        mx.wait_for_commands("MAIL", 2, SOON).await;
+        ok(&relay, &["queue", "hold", &id]).await;
+        mx.behave();
+        let sent = |n: usize| {
+            let relay = &relay;
+            let id = id.as_str();
+            async move {
+                sealpost_tests::eventually(SOON, async || {
+                    (events_of(relay, "delivery.sent", id).len() == n).then_some(())
+                }).await.unwrap()
+            }
+        };
+        sent(200).await;
+        let shown = relay.cli(&["queue", "show", &id, "--json"]).await.json();
+        assert_eq!(shown["state"], "held", "{shown}");
+        mx.rule(Rule::once("MAIL", Action::Hold));
+        ok(&relay, &["queue", "release", &id]).await;
+        mx.wait_for_commands("MAIL", 3, SOON).await;
+        ok(&relay, &["queue", "cancel", &id]).await;
+        mx.behave();
+        sent(300).await;
+        ok(&relay, &["queue", "retry", "--all"]).await;
+        assert_eq!(ok(&relay, &["queue", "list", "--json"]).await.stdout, "");
+        assert_eq!(mx.messages().len(), 3);
     }
 
     async fn e2_20_too_many_recipients_for_one_transaction_go_on_at_once_in_the_next() {

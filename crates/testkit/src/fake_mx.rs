@@ -239,14 +239,20 @@ impl FakeMx {
     /// # Panics
     /// After `timeout`, with the transcript.
     pub async fn wait_for_command(&self, start: &str, timeout: Duration) {
+        self.wait_for_commands(start, 1, timeout).await;
+    }
+
+    /// Waits until the client has said so many commands that start with `start`.
+    ///
+    /// # Panics
+    /// After `timeout`, with the transcript.
+    pub async fn wait_for_commands(&self, start: &str, n: usize, timeout: Duration) {
         let said = |s: &State| {
-            s.transcript
-                .iter()
-                .any(|l| l.is_command(start))
-                .then_some(())
+            let said = s.transcript.iter().filter(|l| l.is_command(start));
+            (said.count() >= n).then_some(())
         };
         if self.board.wait(timeout, said).await.is_none() {
-            panic!("no {start} came:\n{}", self.transcript_text());
+            panic!("no {n} times {start} came:\n{}", self.transcript_text());
         }
     }
 

@@ -56,7 +56,8 @@ pub(crate) struct Attempt<'a, S> {
 }
 
 pub(crate) enum After {
-    /// Every recipient has its verdict, or none can get one in this attempt.
+    /// Every recipient has its verdict, or none can get one in this attempt; or a transaction was taken, and those
+    /// who were not in it have an attempt of their own.
     Settled,
     /// Go on with the next address.
     NextHost,
@@ -215,7 +216,7 @@ impl<S: QueueStore> Attempt<'_, S> {
         order
     }
 
-    /// As many transactions as the recipients need (RFC 5321 section 4.5.3.1.10).
+    /// As many transactions as it takes until one is taken (RFC 5321 section 4.5.3.1.10).
     pub(crate) async fn transactions(
         &self,
         way: &Way<'_>,
@@ -288,6 +289,12 @@ impl<S: QueueStore> Attempt<'_, S> {
                     let progress = self.note(way, session, &open, outcomes, found);
                     if !progress {
                         return self.refused_as_a_whole(way, &open, found);
+                    }
+                    // Whoever has it is in the books before others get it: after a crash or a stop nobody gets it
+                    // twice, and who holds or cancels the rest is heard. The others are due as before, and this
+                    // session is still at hand.
+                    if found.has_gone_out() {
+                        break;
                     }
                 }
                 Err(error) if reused && source == Source::Any && was_over(&error) => {

@@ -9,8 +9,8 @@
 //! when the suspension ends, and at its own time in any case. So a suspension that begins, lasts or
 //! ends touches no message, whether ten wait or a million.
 //!
-//! Where many messages wait for one destination, its due mail is given out by turns of the senders
-//! (row E5-05): one who sends a hundred thousand does not hold up another's single message.
+//! Where more waits for one destination than is asked for, its due mail is given out by turns of the senders
+//! (row E5-05): one who sends a hundred thousand does not hold up another's few.
 //!
 //! Notifications (whatever has the null reverse-path) come after mail: as long as mail is due at a
 //! destination they get a tenth of what is given out.
@@ -23,6 +23,7 @@ mod counts;
 mod group;
 mod reasons;
 mod suspensions;
+mod turns;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -175,7 +176,7 @@ impl Schedule {
             .filter(|until| *until > now)
     }
 
-    /// `max` entries of a destination that are due: the first ones, or if many wait, the first ones
+    /// `max` entries of a destination that are due: the first ones, or if more wait, the first ones
     /// of each sender in turn.
     pub(crate) fn due(
         &mut self,
@@ -187,9 +188,6 @@ impl Schedule {
         let Some(waiting) = self.destinations.get_mut(destination) else {
             return Vec::new();
         };
-        if waiting.is_crowded() {
-            return waiting.due_by_turns(now, open, max);
-        }
         waiting.due(now, open, max)
     }
 
@@ -307,7 +305,8 @@ const FNV_BASIS: u32 = 0x811c_9dc5;
 /// The null reverse-path's number.
 const NOBODY: u16 = 0;
 
-/// So many entries make a destination's mail go by turns of the senders.
+/// So many entries make it worth while to keep a destination's mail by sender, and other orders, too: what is
+/// looked for among fewer is found by reading them all.
 const CROWDED: usize = 1000;
 
 #[cfg(test)]

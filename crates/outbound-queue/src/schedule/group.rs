@@ -132,10 +132,15 @@ impl Group {
     }
 }
 
-/// The keys of several groups in their order.
-pub(super) fn merged<'a>(groups: impl Iterator<Item = &'a Group>) -> impl Iterator<Item = Key> {
+/// The keys of several groups in their order, with their senders.
+pub(super) fn merged<'a>(
+    groups: impl Iterator<Item = &'a Group>,
+) -> impl Iterator<Item = (Key, u16)> {
     let mut heads: Vec<_> = groups
-        .map(|group| group.entries.keys().copied().peekable())
+        .map(|group| {
+            let entries = group.entries.iter();
+            entries.map(|(key, entry)| (*key, entry.sender)).peekable()
+        })
         .collect();
     std::iter::from_fn(move || {
         let heads = heads.iter_mut();

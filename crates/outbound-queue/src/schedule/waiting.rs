@@ -1,10 +1,9 @@
 //! What waits at one destination.
 
-use std::collections::BTreeSet;
-
 use mail_types::{QueueId, Timestamp};
 
 use super::group::{Entry, Group, merged};
+use super::turns::{BySender, in_turn, older_first, round_by_round};
 use super::{CROWDED, Key, Listed};
 use crate::state::NEVER;
 
@@ -14,9 +13,14 @@ pub(crate) struct Waiting {
     groups: Vec<(Part, Group)>,
     len: usize,
     /// All by sender, what was put off marked and last; only while the destination is [`CROWDED`].
-    by_sender: Option<BTreeSet<(u16, bool, Key)>>,
+    by_sender: Option<BySender>,
+    /// Who sent the mail that came first since nothing waited, and whether others have sent some since.
+    sender: Option<u16>,
+    has_several: bool,
     /// Whose turn is next.
     turn: u16,
+    /// Tenths of a notification that are owed beside the mail that was given out.
+    owed: usize,
     /// Where [`Schedule`](super::Schedule) lists this destination.
     pub(super) listed: Option<Listed>,
 }
@@ -35,6 +39,9 @@ impl Waiting {
     /// Adds an entry; says whether its key is new.
     pub(super) fn insert(&mut self, key: Key, part: Part, entry: Entry) -> bool {
         self.crowd(key, part.put_off, entry.sender);
+        if !part.notice {
+            self.has_several |= *self.sender.get_or_insert(entry.sender) != entry.sender;
+        }
         let found = self.groups.iter().position(|(of, _)| *of == part);
         let at = found.unwrap_or_else(|| {
             // Most destinations have one: a million of them must not have room for four.
@@ -101,19 +108,64 @@ impl Waiting {
     }
 
     /// So much of what is due: what is returned, then mail before notifications, of which a tenth comes
-    /// along in any case.
-    pub(super) fn due(&self, now: Timestamp, open: bool, max: usize) -> Vec<Key> {
+    /// along in any case. Where more mail waits than is wanted, its senders take turns.
+    pub(super) fn due(&mut self, now: Timestamp, open: bool, max: usize) -> Vec<Key> {
         let mut keys: Vec<Key> = self.returned().take(max).collect();
-        let left = max - keys.len();
-        let of_kind = |notice| {
-            let due = self.due_of_kind(notice, now, open);
-            due.filter(|key| !is_returned(key))
-        };
-        let mut mail = of_kind(false);
-        keys.extend(mail.by_ref().take(left - left / 10));
-        keys.extend(of_kind(true).take(max - keys.len()));
-        keys.extend(mail.take(max - keys.len()));
+        let returned = keys.len();
+        let share = self.share_of_notices(max - returned);
+        let notices: Vec<Key> = self
+            .not_returned(true, now, open)
+            .map(|(key, _)| key)
+            .take(max - returned)
+            .collect();
+        let end = max - notices.len().min(share);
+        if self.has_several && self.len > max {
+            self.mail_by_turns(now, open, end, &mut keys);
+        }
+        if keys.len() < end {
+            // Without turns all of it; with them, what of senders that were not looked at.
+            let given = keys.split_off(returned);
+            let rest = self.not_returned(false, now, open).map(|(key, _)| key);
+            let rest = rest.filter(|key| !given.contains(key));
+            let rest = rest.take(end - returned - given.len());
+            keys.extend(given.iter().copied().chain(rest));
+        }
+        keys.extend(notices.into_iter().take(max - keys.len()));
         keys
+    }
+
+    /// How many notifications come along with mail when so many entries are given out.
+    fn share_of_notices(&mut self, wanted: usize) -> usize {
+        self.owed += wanted % 10;
+        let share = wanted / 10 + self.owed / 10;
+        self.owed %= 10;
+        share
+    }
+
+    /// Adds mail that is due until there are `end` keys: one of each sender, beginning with whose turn it is, and
+    /// another one of each, and so on.
+    fn mail_by_turns(&mut self, now: Timestamp, open: bool, end: usize, keys: &mut Vec<Key>) {
+        let wanted = end.saturating_sub(keys.len());
+        let last = if let Some(by_sender) = &self.by_sender {
+            let senders = in_turn(by_sender, self.turn).take(wanted.saturating_mul(2));
+            let queues = senders.filter_map(|sender| {
+                let mut due = due_of(by_sender, sender, now, open).peekable();
+                due.peek().is_some().then_some((sender, due))
+            });
+            round_by_round(queues.take(wanted).collect(), end, keys)
+        } else {
+            let mut due: Vec<(Key, u16)> = self.not_returned(false, now, open).collect();
+            // Stable: each sender's own stays in its order.
+            due.sort_by_key(|(_, sender)| sender.wrapping_sub(self.turn));
+            let queues = due.chunk_by(|a, b| a.1 == b.1).filter_map(|queue| {
+                let (_, sender) = queue.first()?;
+                Some((*sender, queue.iter().map(|(key, _)| *key)))
+            });
+            round_by_round(queues.take(wanted).collect(), end, keys)
+        };
+        if let Some(last) = last {
+            self.turn = last.wrapping_add(1);
+        }
     }
 
     /// What an operator returns: before everything else, whatever it was put off for. Where the destination is
@@ -129,23 +181,32 @@ impl Waiting {
         self.due_of_kind(false, now, open).next().is_some()
     }
 
-    /// What is due. What was put off and what was not have times that say nothing of each other: of the two that come
-    /// next the older message goes (row H9-10), also while an order makes the one kind into the other.
-    fn due_of_kind(&self, notice: bool, now: Timestamp, open: bool) -> impl Iterator<Item = Key> {
+    /// What is due of one kind with its senders, but for what is [returned](Self::returned).
+    fn not_returned(
+        &self,
+        notice: bool,
+        now: Timestamp,
+        open: bool,
+    ) -> impl Iterator<Item = (Key, u16)> {
+        let due = self.due_of_kind(notice, now, open);
+        due.filter(|(key, _)| !is_returned(key))
+    }
+
+    fn due_of_kind(
+        &self,
+        notice: bool,
+        now: Timestamp,
+        open: bool,
+    ) -> impl Iterator<Item = (Key, u16)> {
         let of = |put_off: bool| {
             let groups = self
                 .groups()
                 .filter(move |(part, _)| part.put_off == put_off && part.notice == notice);
             merged(groups.map(|(_, group)| group))
         };
-        let mut put_off = of(true)
-            .take_while(move |key| open || key.0 <= now)
-            .peekable();
-        let mut others = of(false).take_while(move |key| key.0 <= now).peekable();
-        std::iter::from_fn(move || match (put_off.peek(), others.peek()) {
-            (Some(first), other) if other.is_none_or(|other| first.1 <= other.1) => put_off.next(),
-            _ => others.next(),
-        })
+        let put_off = of(true).take_while(move |(key, _)| open || key.0 <= now);
+        let others = of(false).take_while(move |(key, _)| key.0 <= now);
+        older_first(put_off, others, |(key, _)| *key)
     }
 
     pub(super) fn count_due(&mut self, now: Timestamp, open: bool) -> u64 {
@@ -156,10 +217,6 @@ impl Waiting {
                 false => group.count_due(now),
             });
         counts.sum()
-    }
-
-    pub(super) const fn is_crowded(&self) -> bool {
-        self.by_sender.is_some()
     }
 
     /// Notes an entry that is about to be added.
@@ -185,58 +242,23 @@ impl Waiting {
             self.by_sender = None;
         }
     }
+}
 
-    /// A sender's first entry that is due and not [returned](Self::returned).
-    fn due_of(&self, sender: u16, now: Timestamp, open: bool) -> Option<Key> {
-        let by_sender = self.by_sender.as_ref()?;
+/// A sender's entries that are due and not [returned](Waiting::returned).
+fn due_of(
+    by_sender: &BySender,
+    sender: u16,
+    now: Timestamp,
+    open: bool,
+) -> impl Iterator<Item = Key> {
+    let of = |put_off: bool, by: Timestamp| {
         let start = (FIRST, QueueId::from_raw(0));
-        let first = |put_off: bool, by: Timestamp| {
-            let end = (by, QueueId::from_raw(u64::MAX));
-            let mut keys = by_sender.range((sender, put_off, start)..=(sender, put_off, end));
-            keys.next().map(|(_, _, key)| *key)
-        };
-        let put_off = first(true, if open { NEVER } else { now }).into_iter();
-        put_off.chain(first(false, now)).min_by_key(|key| key.1)
-    }
-
-    /// What is returned, then one due entry of each sender, beginning with whose turn it is; what is still
-    /// wanted is filled up with what is longest due.
-    pub(super) fn due_by_turns(&mut self, now: Timestamp, open: bool, max: usize) -> Vec<Key> {
-        let mut keys = Vec::with_capacity(max);
-        keys.extend(self.returned().take(max));
-        let by_sender = self.by_sender.iter().flatten();
-        let first = by_sender.clone().next().map(|(sender, ..)| *sender);
-        // Senders looked at: some may have nothing that is due.
-        for _ in 0..max.saturating_mul(2) {
-            let from = (
-                self.turn,
-                false,
-                (Timestamp::default(), QueueId::from_raw(0)),
-            );
-            let next = self.by_sender.as_ref().and_then(|b| b.range(from..).next());
-            let Some(sender) = next.map(|(sender, ..)| *sender) else {
-                // Behind the last sender: the first one has the turn, once per round.
-                match first {
-                    Some(first) if self.turn != first => self.turn = first,
-                    _ => break,
-                }
-                continue;
-            };
-            let key = self.due_of(sender, now, open);
-            if keys.len() >= max || key.is_some_and(|key| keys.contains(&key)) {
-                break;
-            }
-            keys.extend(key);
-            self.turn = sender.checked_add(1).or(first).unwrap_or_default();
-        }
-        // Twice as many: some of them have come already.
-        for key in self.due(now, open, max.saturating_mul(2)) {
-            if keys.len() < max && !keys.contains(&key) {
-                keys.push(key);
-            }
-        }
-        keys
-    }
+        let end = (by, QueueId::from_raw(u64::MAX));
+        let range = (sender, put_off, start)..=(sender, put_off, end);
+        by_sender.range(range).map(|(_, _, key)| *key)
+    };
+    let put_off = of(true, if open { NEVER } else { now });
+    older_first(put_off, of(false, now), |key| *key)
 }
 
 /// Whether an entry is due since before all time: [`Edit::Bounce`](crate::Edit::Bounce).

@@ -9,6 +9,7 @@ pub(crate) mod lanes;
 pub(crate) mod lingering;
 mod orders;
 pub(crate) mod own_resolver;
+pub(crate) mod pace;
 pub(crate) mod paused_mail;
 pub(crate) mod poison;
 mod shares;
@@ -239,7 +240,7 @@ impl<S: QueueStore> Delivery<S> {
                 self.inner.give_back(&leased);
                 continue;
             }
-            match lane.push(*leased, BACKLOG) {
+            match lane.push_fresh(*leased) {
                 Ok(()) => self.start(&lane),
                 Err(leased) => self.inner.give_back(&leased),
             }
@@ -581,8 +582,6 @@ impl<S: QueueStore> Inner<S> {
 const ROUND: usize = 64;
 /// Rounds that start nothing before the scheduler rests.
 const BARREN: u32 = 16;
-/// Fresh messages in one lane's hands; more wait in the queue.
-const BACKLOG: usize = 500;
 const SWEEP: Duration = Duration::from_secs(5);
 /// How long the queue is not asked when it gives out no mail.
 const QUEUE_PAUSE: Duration = Duration::from_secs(1);

@@ -57,12 +57,16 @@ pub(crate) async fn run<S: QueueStore>(inner: Arc<Inner<S>>, lane: Arc<Lane>) {
     let mut held: Option<Session> = None;
     let mut handed: Option<Box<Leased>> = None;
     let mut fed = false;
+    let mut began: Option<Duration> = None;
     let mut timers = Timers {
         renewal: pin!(sleep(RENEW)),
         rest: pin!(sleep(LINGER)),
     };
     loop {
         let now = inner.now();
+        if let Some(began) = began.take() {
+            lane.note_pace(now.monotonic.saturating_sub(began));
+        }
         fed |= handed.is_some();
         let next = handed
             .take()
@@ -74,6 +78,7 @@ pub(crate) async fn run<S: QueueStore>(inner: Arc<Inner<S>>, lane: Arc<Lane>) {
                 inner.give_back(&leased);
             }
             Next::Work(leased) => {
+                began = Some(now.monotonic);
                 let work = pin!(deliver(&inner, &lane, &leased, &mut held, now));
                 keeping_leases(&inner, &lane, &leased, timers.renewal.as_mut(), work).await;
             }
@@ -118,11 +123,7 @@ pub(crate) async fn run<S: QueueStore>(inner: Arc<Inner<S>>, lane: Arc<Lane>) {
                     continue;
                 }
                 let others = more.len() - 1;
-                for leased in more {
-                    if let Err(leased) = lane.push(leased, usize::MAX) {
-                        inner.give_back(&leased);
-                    }
-                }
+                lane.push(more);
                 Delivery {
                     inner: Arc::clone(&inner),
                 }

@@ -15,6 +15,7 @@ use crate::decide::destination::{Admission, Cause, Health, Recovery, Suspension}
 use crate::decide::plan::Plan;
 use crate::decide::verdict::Decider;
 use crate::engine::lingering::{Lingering, Place};
+use crate::engine::pace::Pace;
 use crate::worker::findings::Findings;
 use routes::Destination;
 
@@ -49,6 +50,7 @@ struct State {
     overflowed: bool,
     /// Pieces of work since the queue was asked last.
     since_asked: usize,
+    pace: Pace,
     active: u32,
     lingering: Lingering<Leased>,
     idle_since: Duration,
@@ -92,6 +94,7 @@ impl Lane {
             backlog: VecDeque::new(),
             overflowed: false,
             since_asked: 0,
+            pace: Pace::default(),
             active: 0,
             lingering: Lingering::new(),
             idle_since: now,
@@ -140,13 +143,18 @@ impl Lane {
         state.backlog.is_empty().then(|| state.lingering.join())
     }
 
-    /// Puts work in hand; gives it back if there is enough.
+    /// Puts work in hand that the queue gave out.
+    pub(crate) fn push(&self, work: Vec<Leased>) {
+        self.state.lock().backlog.extend(work);
+    }
+
+    /// Puts fresh mail in hand; gives it back if there is enough.
     ///
     /// # Errors
     /// The lease, to be released.
-    pub(crate) fn push(&self, leased: Leased, cap: usize) -> Result<(), Box<Leased>> {
+    pub(crate) fn push_fresh(&self, leased: Leased) -> Result<(), Box<Leased>> {
         let mut state = self.state.lock();
-        if state.backlog.len() >= cap {
+        if state.backlog.len() >= state.pace.ahead(state.active) {
             state.overflowed = true;
             return Err(Box::new(leased));
         }
@@ -231,6 +239,8 @@ impl Lane {
             return Next::Left(mem::take(&mut state.backlog).into());
         }
         if state.overflowed && state.since_asked >= BETWEEN_ASKING {
+            // The others go on: if all asked at once, as much would be in hand as all of them get.
+            state.since_asked = 0;
             return Next::Empty;
         }
         state.since_asked += 1;
@@ -303,14 +313,20 @@ impl Lane {
         state.health.failed(cause, now)
     }
 
-    /// How many messages a worker asks the queue for: what is not known to work is tried with one.
+    /// How many messages a worker asks the queue for: its part of what is done in a moment. What is not known to
+    /// work is tried with one.
     pub(crate) fn batch(&self) -> usize {
         let state = self.state.lock();
         if state.health.is_doubtful() || state.crowds > 0 {
-            1
-        } else {
-            BATCH
+            return 1;
         }
+        let workers = usize::try_from(state.active).unwrap_or(usize::MAX).max(1);
+        (state.pace.ahead(state.active) / workers).clamp(1, BATCH)
+    }
+
+    /// A piece of work took so long.
+    pub(crate) fn note_pace(&self, took: Duration) {
+        self.state.lock().pace.note(took);
     }
 
     /// Notes that DNS says again that mail cannot go there. True once the answer has been the same over four
@@ -503,8 +519,38 @@ mod tests {
             lane.asked(0, 20);
         }
         // More came than anybody could take: the queue has some of it.
-        assert!(lane.push(fresh(&store).await, 0).is_err());
+        while lane.push_fresh(fresh(&store).await).is_ok() {}
         assert!(!lane.is_fed());
+    }
+
+    #[tokio::test]
+    async fn e5_05_what_is_in_hand_is_no_more_than_is_done_in_a_moment() {
+        let store = MemoryStore::new(placement(), LEASE_TIME);
+        let key = outbound_queue::Destination::new("d.test");
+        let destination = Destination::parse("d.test").unwrap();
+        let lane = Lane::new(destination, key, 20, NOW.monotonic);
+        let now = NOW.monotonic;
+        assert_eq!(lane.admit(now, false), Admission::Go);
+        assert_eq!(lane.batch(), BATCH);
+        while lane.active() < 20 {
+            let _ = lane.succeeded(now);
+            let _ = lane.admit(now, false);
+        }
+        let flood = async || {
+            while lane.push_fresh(fresh(&store).await).is_ok() {}
+            lane.backlog()
+        };
+        assert_eq!(flood().await, 60, "nothing is known yet");
+        // Twenty sessions get 25 messages done in a second.
+        lane.note_pace(Duration::from_millis(800));
+        assert!(matches!(lane.next(now, true), Next::Work(_)));
+        drop(lane.drain());
+        assert_eq!((flood().await, lane.batch()), (25, 1));
+        // Of all that go on one asks the queue.
+        let asks = |_: &usize| matches!(lane.next(now, true), Next::Empty);
+        assert_eq!((0..24).filter(asks).count(), 1);
+        (0..40).for_each(|_| lane.note_pace(Duration::from_millis(10)));
+        assert_eq!((flood().await, lane.batch()), (500, BATCH));
     }
 
     #[tokio::test]
@@ -520,14 +566,14 @@ mod tests {
         }
         // Most connections are taken, and nobody has heard of its hosts.
         assert_eq!(lane.admit(now, true), Admission::Wait);
-        lane.push(fresh(&store).await, 9).unwrap();
+        lane.push_fresh(fresh(&store).await).unwrap();
         // One session was refused; two may go on.
         assert!(lane.note_turned_away(now) && lane.is_narrow(now));
         let Next::Left(back) = lane.next(now, false) else {
             panic!("the third is one too many");
         };
         assert_eq!((back.len(), lane.active(), lane.backlog()), (1, 2, 0));
-        lane.push(fresh(&store).await, 9).unwrap();
+        lane.push_fresh(fresh(&store).await).unwrap();
         assert!(matches!(lane.next(now, false), Next::Work(_)));
         assert_eq!(lane.admit(now, false), Admission::Wait);
         // After a while one more may try.

@@ -110,13 +110,14 @@ pub(crate) fn members(metadata: &Metadata) -> Vec<&Package> {
     metadata.workspace_packages()
 }
 
-const PURE: [&str; 16] = [
+const PURE: [&str; 17] = [
     "attempt",
     "attempt-notes",
     "dane",
     "dkim",
     "dns-health",
     "dsn",
+    "fairness",
     "leases",
     "mail-types",
     "mta-sts",
@@ -152,7 +153,7 @@ const FOR_PURE: [&str; 15] = [
 const FOR_TESTS: [&str; 1] = ["testkit"];
 
 /// Crate, and the workspace's crates that it may use.
-const EDGES: [(&str, &[&str]); 51] = [
+const EDGES: [(&str, &[&str]); 52] = [
     ("mail-types", &[]),
     ("attempt", &["mail-types", "reasons"]),
     ("attempt-notes", &["attempt"]),
@@ -186,12 +187,14 @@ const EDGES: [(&str, &[&str]); 51] = [
     ("file-rights", &[]),
     ("terminal", &["mail-types"]),
     ("metrics", &["attempt", "mail-types"]),
+    ("fairness", &["mail-types"]),
     ("leases", &["mail-types"]),
     (
         "outbound-queue",
         &[
             "attempt",
             "attempt-notes",
+            "fairness",
             "journal",
             "leases",
             "mail-types",
@@ -234,6 +237,7 @@ const EDGES: [(&str, &[&str]); 51] = [
             "attempt",
             "dane",
             "dsn",
+            "fairness",
             "mail-types",
             "mta-sts",
             "nxdomain-guard",

@@ -12,12 +12,13 @@ use mail_types::{Envelope, QueueId, Timestamp};
 use tokio::sync::Notify;
 
 use crate::disk::{Large, Place};
-use crate::schedule::{Key, Schedule, arrival_of, sender_number};
+use crate::schedule::{Key, Schedule, arrival_of};
 use crate::state::{Change, Deferral, RecipientEntry, Stored};
 use crate::{
     Destination, Done, Finish, HeldBody, Keyed, LeaseToken, Leased, LeasedRecipient, Now, Outcome,
     Placement, QueueError, Stats,
 };
+use fairness::sender_number;
 
 pub(crate) struct Core {
     pub(crate) hot: HashMap<QueueId, Hot>,

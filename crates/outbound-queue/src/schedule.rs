@@ -23,12 +23,12 @@ mod counts;
 mod group;
 mod reasons;
 mod suspensions;
-mod turns;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mail_types::{Host, Mailbox, QueueId, Timestamp};
+use fairness::NOBODY;
+use mail_types::{QueueId, Timestamp};
 
 use crate::state::{NEVER, When};
 use crate::{Destination, DueDestination, Filter};
@@ -274,39 +274,12 @@ impl Schedule {
     }
 }
 
-/// A number for a reverse-path, equal for those that [`Addresses`](crate::Addresses) calls the same; two
-/// senders seldom share one. The null reverse-path has no mailbox, and [`NOBODY`]'s number is no other's.
-pub(crate) fn sender_number(sender: Option<&Mailbox>) -> u16 {
-    let Some(mailbox) = sender else {
-        return NOBODY;
-    };
-    let hash = fnv(FNV_BASIS, mailbox.local_part());
-    let hash = match mailbox.host() {
-        Host::Domain(domain) => fnv(hash, domain.as_str()),
-        Host::Address(address) => fnv(hash, &address.to_string()),
-    };
-    (((hash >> 16) ^ hash) as u16).max(NOBODY + 1)
-}
-
-/// FNV-1a, to be folded: no keyed hash is needed where a collision only shares a turn.
-fn fnv(basis: u32, text: &str) -> u32 {
-    text.bytes().fold(basis, |hash, byte| {
-        (hash ^ u32::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0193)
-    })
-}
-
 /// About when a message arrived: ids are made of the time.
 pub(crate) const fn arrival_of(id: QueueId) -> Timestamp {
     Timestamp::from_millis((id.raw() >> 8) / 1000)
 }
 
-const FNV_BASIS: u32 = 0x811c_9dc5;
-
-/// The null reverse-path's number.
-const NOBODY: u16 = 0;
-
-/// So many entries make it worth while to keep a destination's mail by sender, and other orders, too: what is
-/// looked for among fewer is found by reading them all.
+/// So many entries are kept in other orders, too, as by sender; fewer are read through for that.
 const CROWDED: usize = 1000;
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use attempt::{Reason, Side, Tried};
+use fairness::Pace;
 use mail_types::{QueueId, Timestamp};
 use outbound_queue::{LeaseToken, Leased};
 use parking_lot::Mutex;
@@ -15,7 +16,6 @@ use crate::decide::destination::{Admission, Cause, Health, Recovery, Suspension}
 use crate::decide::plan::Plan;
 use crate::decide::verdict::Decider;
 use crate::engine::lingering::{Lingering, Place};
-use crate::engine::pace::Pace;
 use crate::worker::findings::Findings;
 use routes::Destination;
 

@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use attempt::{Reason, Side};
+use fairness::sender_number;
 use mail_types::{QueueId, Timestamp};
 
 use super::group::{Entry, Group};
 use super::reasons::{AsTold, Kind, KindText, Reasons};
 use super::waiting::Part;
-use super::{Key, Schedule, arrival_of, sender_number};
+use super::{Key, Schedule, arrival_of};
 use crate::state::{FIRST, NEVER};
 use crate::{
     Addresses, Destination, DestinationCount, Filter, Keyed, MessageState, ReasonCount, Summary,

@@ -24,7 +24,7 @@ pub(super) struct Group {
 
 #[derive(Clone, Copy)]
 pub(super) struct Entry {
-    /// [`sender_number`](super::sender_number): who share one share their turns, too.
+    /// [`sender_number`](fairness::sender_number): who share one share their turns, too.
     pub(super) sender: u16,
     /// Some of the message's recipients there wait for another reason.
     pub(super) mixed: bool,

@@ -5,6 +5,7 @@ use attempt::{Case, DemandedBy, Reason, Side};
 use super::*;
 use crate::moves::Blame;
 use crate::{Keyed, SuspendedSides};
+use fairness::sender_number;
 use proptest::prelude::*;
 
 const PUT_OFF: Reason = Reason::DestinationSuspended;

@@ -1,9 +1,11 @@
 //! What waits at one destination.
 
+use std::collections::BTreeSet;
+
+use fairness::{Tenths, in_turn, older_first, round_by_round};
 use mail_types::{QueueId, Timestamp};
 
 use super::group::{Entry, Group, merged};
-use super::turns::{BySender, in_turn, older_first, round_by_round};
 use super::{CROWDED, Key, Listed};
 use crate::state::NEVER;
 
@@ -19,8 +21,8 @@ pub(crate) struct Waiting {
     has_several: bool,
     /// Whose turn is next.
     turn: u16,
-    /// Tenths of a notification that are owed beside the mail that was given out.
-    owed: usize,
+    /// Of what is given out, for notifications.
+    tenths: Tenths,
     /// Where [`Schedule`](super::Schedule) lists this destination.
     pub(super) listed: Option<Listed>,
 }
@@ -112,7 +114,7 @@ impl Waiting {
     pub(super) fn due(&mut self, now: Timestamp, open: bool, max: usize) -> Vec<Key> {
         let mut keys: Vec<Key> = self.returned().take(max).collect();
         let returned = keys.len();
-        let share = self.share_of_notices(max - returned);
+        let share = self.tenths.of(max - returned);
         let notices: Vec<Key> = self
             .not_returned(true, now, open)
             .map(|(key, _)| key)
@@ -134,20 +136,13 @@ impl Waiting {
         keys
     }
 
-    /// How many notifications come along with mail when so many entries are given out.
-    fn share_of_notices(&mut self, wanted: usize) -> usize {
-        self.owed += wanted % 10;
-        let share = wanted / 10 + self.owed / 10;
-        self.owed %= 10;
-        share
-    }
-
     /// Adds mail that is due until there are `end` keys: one of each sender, beginning with whose turn it is, and
     /// another one of each, and so on.
     fn mail_by_turns(&mut self, now: Timestamp, open: bool, end: usize, keys: &mut Vec<Key>) {
         let wanted = end.saturating_sub(keys.len());
         let last = if let Some(by_sender) = &self.by_sender {
-            let senders = in_turn(by_sender, self.turn).take(wanted.saturating_mul(2));
+            let senders = in_turn(by_sender, (false, FIRST_KEY), self.turn);
+            let senders = senders.take(wanted.saturating_mul(2));
             let queues = senders.filter_map(|sender| {
                 let mut due = due_of(by_sender, sender, now, open).peekable();
                 due.peek().is_some().then_some((sender, due))
@@ -206,7 +201,7 @@ impl Waiting {
         };
         let put_off = of(true).take_while(move |(key, _)| open || key.0 <= now);
         let others = of(false).take_while(move |(key, _)| key.0 <= now);
-        older_first(put_off, others, |(key, _)| *key)
+        older_first(put_off, others, |(key, _)| key.1)
     }
 
     pub(super) fn count_due(&mut self, now: Timestamp, open: bool) -> u64 {
@@ -224,19 +219,19 @@ impl Waiting {
         if self.by_sender.is_none() && self.len >= CROWDED {
             let all = self.groups().flat_map(|(part, group)| {
                 let entries = group.entries();
-                entries.map(move |(key, e)| (e.sender, part.put_off, key))
+                entries.map(move |(key, e)| (e.sender, (part.put_off, key)))
             });
             self.by_sender = Some(all.collect());
         }
         if let Some(by_sender) = &mut self.by_sender {
-            by_sender.insert((sender, put_off, key));
+            by_sender.insert((sender, (put_off, key)));
         }
     }
 
     /// Notes an entry that was removed.
     fn thin_out(&mut self, key: Key, put_off: bool, sender: u16) {
         if let Some(by_sender) = &mut self.by_sender {
-            by_sender.remove(&(sender, put_off, key));
+            by_sender.remove(&(sender, (put_off, key)));
         }
         if self.len <= CROWDED / 2 {
             self.by_sender = None;
@@ -254,17 +249,23 @@ fn due_of(
     let of = |put_off: bool, by: Timestamp| {
         let start = (FIRST, QueueId::from_raw(0));
         let end = (by, QueueId::from_raw(u64::MAX));
-        let range = (sender, put_off, start)..=(sender, put_off, end);
-        by_sender.range(range).map(|(_, _, key)| *key)
+        let range = (sender, (put_off, start))..=(sender, (put_off, end));
+        by_sender.range(range).map(|(_, (_, key))| *key)
     };
     let put_off = of(true, if open { NEVER } else { now });
-    older_first(put_off, of(false, now), |key| *key)
+    older_first(put_off, of(false, now), |key| key.1)
 }
 
 /// Whether an entry is due since before all time: [`Edit::Bounce`](crate::Edit::Bounce).
 fn is_returned(key: &Key) -> bool {
     key.0 < FIRST
 }
+
+/// All by sender, what was put off marked and last.
+type BySender = BTreeSet<(u16, (bool, Key))>;
+
+/// Before all others.
+const FIRST_KEY: Key = (Timestamp::from_millis(0), QueueId::from_raw(0));
 
 /// The earliest time that anything else is due.
 const FIRST: Timestamp = Timestamp::from_millis(1);

@@ -2,30 +2,36 @@
 
 /// So many connections may there be at once; the last of them are not for everybody.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Shares(usize);
+pub struct Shares(usize);
 
 impl Shares {
-    pub(crate) const fn of(connections: usize) -> Self {
+    /// Of so many connections.
+    #[must_use]
+    pub const fn of(connections: usize) -> Self {
         Self(connections)
     }
 
     /// Whether there may be one more beside so many, for mail that has just come.
-    pub(crate) const fn has_room(self, used: usize) -> bool {
+    #[must_use]
+    pub const fn has_room(self, used: usize) -> bool {
         used < self.0
     }
 
     /// For mail that waits in the queue: the last are for fresh mail, which must not wait for a backlog.
-    pub(crate) const fn has_room_for_backlog(self, used: usize) -> bool {
+    #[must_use]
+    pub const fn has_room_for_backlog(self, used: usize) -> bool {
         used < self.0 - self.0 / KEPT_FOR_FRESH
     }
 
     /// For what can wait: notifications, one more worker for a peer that has some, a worker that has nothing to do.
-    pub(crate) const fn has_room_to_spare(self, used: usize) -> bool {
+    #[must_use]
+    pub const fn has_room_to_spare(self, used: usize) -> bool {
         used < self.0 - self.0 / KEPT_FROM_SPARE
     }
 
     /// Whether destinations have to be content with less than they could use.
-    pub(crate) const fn are_scarce(self, used: usize) -> bool {
+    #[must_use]
+    pub const fn are_scarce(self, used: usize) -> bool {
         used > self.0 / 2
     }
 }

@@ -8,17 +8,18 @@ use std::time::Duration;
 
 /// How long one session took for a piece of work, of late.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Pace(Option<Duration>);
+pub struct Pace(Option<Duration>);
 
 impl Pace {
     /// A piece of work took so long, whatever came of it.
-    pub(crate) fn note(&mut self, took: Duration) {
+    pub fn note(&mut self, took: Duration) {
         // The first of all had to look everything up and to connect: it is soon forgotten.
         self.0 = Some(self.0.map_or(took, |before| (before * 3 + took) / 4));
     }
 
     /// How much so many sessions get done in [`MOMENT`].
-    pub(crate) fn ahead(self, sessions: u32) -> usize {
+    #[must_use]
+    pub fn ahead(self, sessions: u32) -> usize {
         let Some(each) = self.0 else {
             return UNKNOWN;
         };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sealpost_tests::{Relay, RelayConfig};
 use serde_json::Value;
-use testkit::FakeMx;
+use testkit::{Action, FakeMx, Rule};
 
 use crate::dane::EE_FULL;
 use crate::fault::Fault;
@@ -114,6 +114,34 @@ testkit::net_test! {
             (detail["result-type"].as_str().unwrap(), detail["failed-session-count"].as_i64().unwrap())
         }).collect();
         assert_eq!(kinds, BTreeMap::from([("certificate-expired", 2), ("starttls-not-supported", 2)]));
+    }
+
+    async fn b2_01_b2_16_a_host_that_is_tried_in_steps_counts_once() {
+        let net = Net::start().await;
+        let mx = Fault::NotInPolicy.start(&net).await;
+        let domain = Fault::NotInPolicy.domain();
+        net.enforce(&domain);
+        let config = config(&net).set("delivery.dangerous-tls-required-no", "\"all\"");
+        let relay = Relay::start(config).await;
+        let message = [b"TLS-Required: No\r\n", MESSAGE].concat();
+        let id = relay.send("a@org.test", &[&format!("b@{domain}")], &message).await;
+        sent(&relay, &id).await;
+        let report = report(&relay, &domain).await;
+        assert_eq!(counts(&report), ["sts 0/1"], "{report:#}");
+        let details = report["policies"][0]["failure-details"].as_array().unwrap();
+        assert_eq!(details.len(), 1, "{report:#}");
+        assert_eq!(details[0]["receiving-ip"], mx.address().ip().to_string(), "{report:#}");
+    }
+
+    async fn b2_01_what_ends_a_session_behind_its_tls_is_no_fault_of_tls() {
+        let net = Net::start().await;
+        let mx = net.mx("d.test", "127.0.0.25").await;
+        net.enforce("d.test");
+        mx.rule(Rule::nth("EHLO", 2, Action::ReplyThenClose("421 4.3.2 not now".into())));
+        let relay = reporting(&net).await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        deferred(&relay, &id).await;
+        assert_eq!(counts(&report(&relay, "d.test").await), ["sts 1/0"]);
     }
 
     async fn b2_12_b2_18_a_policy_that_cannot_be_fetched_is_counted_by_fetches() {

@@ -323,6 +323,7 @@ async fn try_once<S: QueueStore>(
             found.defer_bounces();
         }
     }
+    tools.report_overlooked(&plan, requirement.as_ref(), &found);
     lane.done(leased.id);
     found.steps = steps;
     inner.missed_dns.blame(&mut found, &*inner.resolver);

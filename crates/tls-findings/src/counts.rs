@@ -5,6 +5,7 @@ use mta_sts::{HostVerdict, Mode, Policy};
 use reasons::Reason;
 use smtp_client::{
     Cause, CertificateFailure, DaneVerdict, Judged, SessionError, SessionFacts, StartTls,
+    TlsSession,
 };
 use tls_rpt::ResultType;
 
@@ -99,10 +100,14 @@ impl Shown {
             };
             return Fault::of_reason(reason, code).map(Self::NoTls);
         };
-        Some(Self::Tls {
+        Some(Self::of_tls(tls))
+    }
+
+    fn of_tls(tls: &TlsSession) -> Self {
+        Self::Tls {
             pkix: Checked::pkix(tls.verdict.failure()),
             dane: Checked::dane(&tls.dane),
-        })
+        }
     }
 
     /// By one that could not be opened; `None` if that was not over TLS (RFC 8460 section 4.3.4: what the network
@@ -124,7 +129,9 @@ impl Shown {
             cause => {
                 let is_of_tls = cause.reason().is_of_tls();
                 let fault = Fault::of_reason(cause.reason(), cause.report_code());
-                fault.filter(|_| is_of_tls).map(Self::NoTls)
+                let fault = fault.filter(|_| is_of_tls).map(Self::NoTls);
+                // What ended the session came after TLS.
+                fault.or_else(|| error.tls.as_deref().map(Self::of_tls))
             }
         }
     }

@@ -19,6 +19,8 @@ impl<S: QueueStore> Attempt<'_, S> {
         found: &mut Findings,
     ) -> After {
         let began = Instant::now();
+        // A session counts for the day in which it was begun.
+        let at = self.reports.map(|_| self.connector.now());
         let session = match held.take() {
             Some(mut session) if source == Source::Any && self.sessions.fits(&session, way) => {
                 session.rested = false;
@@ -36,9 +38,9 @@ impl<S: QueueStore> Attempt<'_, S> {
         let mut session = match session {
             Ok(session) => session,
             Err(NoSession::Busy) => return After::Busy,
-            Err(NoSession::Failed(error)) => {
+            Err(NoSession::Failed(error, shown)) => {
                 found.met = true;
-                self.report_failure(way, &error);
+                self.report_failure(way, &error, shown, at);
                 found.times = error.times;
                 let (ip, port) = (way.address.ip(), way.address.port());
                 let mut failure = HostFailure::from_cause(
@@ -62,7 +64,7 @@ impl<S: QueueStore> Attempt<'_, S> {
             }
         };
         found.met |= session.is_new;
-        self.report_session(way, &mut session);
+        self.report_session(way, &mut session, at);
         // The requirement is held against the session again before every MAIL FROM.
         if let SessionDecision::Refuse {
             reason,

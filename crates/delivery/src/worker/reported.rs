@@ -3,17 +3,19 @@
 use std::net::IpAddr;
 
 use attempt::Reason;
-use mail_types::{Domain, HostName, MessageClass, Timestamp};
+use mail_types::{Domain, HostName, MessageClass, Resolver, Timestamp};
 use outbound_queue::{Leased, QueueStore};
-use smtp_client::SessionError;
+use smtp_client::{Cause, SessionError};
 use tls_findings::{About, Count, Fault, Records, Shown, counts, overlooked, reported};
 use tls_rpt::{Failure, Finding, Policy};
 
+use crate::decide::demand::Requirement;
 use crate::decide::hosts::Candidate;
 use crate::decide::plan::Plan;
 use crate::decide::standing::{HostDane, Standing};
 use crate::decide::verdict::Verdict;
 use crate::ports::Observer;
+use crate::worker::concede::Tools;
 use crate::worker::findings::Findings;
 use crate::worker::sessions::{Session, Way};
 use crate::worker::work::Attempt;
@@ -46,15 +48,41 @@ pub(crate) fn domain<'a>(
     domain.map(Domain::as_str)
 }
 
-impl<S: QueueStore> Attempt<'_, S> {
-    /// A session stands: told once for each policy that it serves under.
-    pub(crate) fn report_session(&self, way: &Way<'_>, session: &mut Session) {
-        let (Some(domain), Some(shown)) = (self.reports, self.shown(session)) else {
+impl<S: QueueStore> Tools<'_, S> {
+    /// Tells of hosts that were left out by their names, once whatever was tried in between.
+    pub(crate) fn report_overlooked(
+        &self,
+        plan: &Plan,
+        requirement: Option<&Requirement>,
+        found: &Findings,
+    ) {
+        let Some(requirement) = requirement.filter(|_| !found.overlooked.is_empty()) else {
             return;
         };
+        let tools = Tools {
+            reports: domain(&*self.inner.observer, self.leased, plan),
+            ..*self
+        };
+        let attempt = tools.attempt(requirement, None);
+        attempt.report_overlooked(found, &*self.inner.resolver);
+    }
+}
+
+impl<S: QueueStore> Attempt<'_, S> {
+    /// A session stands: told once for each policy that it serves under.
+    pub(crate) fn report_session(
+        &self,
+        way: &Way<'_>,
+        session: &mut Session,
+        at: Option<Timestamp>,
+    ) {
+        let (Some(domain), Some(at)) = (self.reports, at) else {
+            return;
+        };
+        let Some(shown) = session.shown() else { return };
         let facts = session.connection.facts();
         let place = Place {
-            at: self.connector.now(),
+            at,
             source: facts.source,
             address: Some(facts.addr.ip()),
             mx: way.name,
@@ -75,13 +103,21 @@ impl<S: QueueStore> Attempt<'_, S> {
     }
 
     /// A session could not be opened.
-    pub(crate) fn report_failure(&self, way: &Way<'_>, error: &SessionError) {
-        let Some(domain) = self.reports else { return };
-        let Some(shown) = Shown::of_error(error) else {
+    pub(crate) fn report_failure(
+        &self,
+        way: &Way<'_>,
+        error: &SessionError,
+        shown: Option<Shown>,
+        at: Option<Timestamp>,
+    ) {
+        let (Some(domain), Some(at)) = (self.reports, at) else {
+            return;
+        };
+        let Some(shown) = shown.or_else(|| Shown::of_error(error)) else {
             return;
         };
         let place = Place {
-            at: self.connector.now(),
+            at,
             source: error.from,
             address: Some(way.address.ip()),
             mx: way.name,
@@ -89,8 +125,12 @@ impl<S: QueueStore> Attempt<'_, S> {
         };
         let published = self.published();
         // A handshake that was ended over one demand says nothing good of another: no session came of it.
+        let is_over_tls = matches!(
+            error.cause,
+            Cause::Certificate(_) | Cause::Dane(_) | Cause::Handshake(_)
+        );
         counts(published, way.name, records(way.standing), &shown)
-            .filter(|(_, fault)| fault.is_some())
+            .filter(|(_, fault)| fault.is_some() || !is_over_tls)
             .for_each(|count| self.tell(domain, &place, count));
     }
 
@@ -111,15 +151,20 @@ impl<S: QueueStore> Attempt<'_, S> {
 
     /// Sessions are counted, not messages: mail that went over a session that was there already would not have
     /// opened one to a host of better preference either.
-    pub(crate) fn report_overlooked(&self, found: &Findings) {
+    fn report_overlooked(&self, found: &Findings, resolver: &dyn Resolver) {
         let Some(domain) = self.reports else { return };
         let sent = |v: &Verdict| matches!(v, Verdict::Sent { .. });
         if !found.met && found.verdicts.iter().flatten().any(sent) {
             return;
         }
         for host in &found.overlooked {
+            // While our own name servers answer nobody that says nothing of the host.
+            let is_unknown = matches!(host.standing.dane, HostDane::Failed { .. });
+            if is_unknown && host.count.0 == About::Tlsa && resolver.fault().is_some() {
+                continue;
+            }
             let place = Place {
-                at: self.connector.now(),
+                at: self.now,
                 source: None,
                 address: None,
                 mx: &host.mx,
@@ -132,10 +177,6 @@ impl<S: QueueStore> Attempt<'_, S> {
     fn published(&self) -> Option<&mta_sts::Policy> {
         let published = self.requirement.published()?;
         Some(&published.stored.policy)
-    }
-
-    fn shown(&self, session: &Session) -> Option<Shown> {
-        self.reports.and_then(|_| session.shown())
     }
 
     fn tell(&self, domain: &str, place: &Place<'_>, (about, fault): Count) {

@@ -107,8 +107,8 @@ impl Way<'_> {
 pub(crate) enum NoSession {
     /// As many as may be are open to this host: others have their turn first.
     Busy,
-    /// It could not be opened.
-    Failed(Box<SessionError>),
+    /// It could not be opened; with what TLS showed before another way was tried.
+    Failed(Box<SessionError>, Option<Shown>),
 }
 
 /// Where a session may come from.
@@ -213,8 +213,13 @@ impl Sessions {
             Err(error) if is_tls(&error.cause) => SessionEvent::HandshakeFailed,
             Err(_) => SessionEvent::Failed,
         });
-        let connection = result.map_err(|error| NoSession::Failed(Box::new(error)))?;
-        Ok(Session::new(connection, fell_back, [by_name, by_address]))
+        match result {
+            Ok(connection) => Ok(Session::new(connection, fell_back, [by_name, by_address])),
+            Err(error) => {
+                let shown = fell_back.and_then(|fell_back| fell_back.shown);
+                Err(NoSession::Failed(Box::new(error), shown))
+            }
+        }
     }
 
     /// Gives a session back for others. One that fell back to plain text is never kept: the next

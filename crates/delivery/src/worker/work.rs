@@ -183,7 +183,6 @@ impl<S: QueueStore> Attempt<'_, S> {
         if !found.unknown {
             self.sessions.unknown.settle(self.leased.id);
         }
-        self.report_overlooked(&found);
         found
     }
 

@@ -24,6 +24,13 @@ impl Record {
         ))
     }
 
+    /// The same for a key that signs for one service only (the `s=` tag), for instance `tlsrpt`: receivers of TLS
+    /// reports may ask for that (RFC 8460 section 3), and for other mail the key then counts nothing.
+    #[must_use]
+    pub fn for_service(&self, service: &str) -> Self {
+        Self(self.0.replacen("; p=", &format!("; s={service}; p="), 1))
+    }
+
     /// The record's text, undivided.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -60,3 +67,19 @@ impl fmt::Display for Record {
 }
 
 const MAX_STRING: usize = 255;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b4_11_a_key_for_reports_alone_says_so() {
+        let record = Record::new(Algorithm::Ed25519Sha256, &[1, 2, 3]);
+        assert_eq!(record.as_str(), "v=DKIM1; h=sha256; k=ed25519; p=AQID");
+        let of_reports = record.for_service("tlsrpt");
+        assert_eq!(
+            of_reports.as_str(),
+            "v=DKIM1; h=sha256; k=ed25519; s=tlsrpt; p=AQID"
+        );
+    }
+}

@@ -131,6 +131,9 @@ pub(crate) enum DkimCommand {
         /// Bits of an RSA key: 2048 (the default), 3072 or 4096.
         #[arg(long)]
         bits: Option<u16>,
+        /// What the key signs: all mail, or TLS reports alone, for which receivers may ask (RFC 8460).
+        #[arg(long, value_enum, default_value = "all")]
+        service: DkimService,
         /// Where the private key is written, never over an existing file
         /// [default: SELECTOR._domainkey.DOMAIN.pem].
         #[arg(long, value_name = "PATH")]
@@ -138,6 +141,12 @@ pub(crate) enum DkimCommand {
         #[command(flatten)]
         json: Json,
     },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum DkimService {
+    All,
+    Tlsrpt,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]

@@ -13,7 +13,7 @@ use file_rights::cannot_create;
 use mail_types::Domain;
 use zeroize::Zeroizing;
 
-use crate::cli::{DkimCommand, DkimKeyType};
+use crate::cli::{DkimCommand, DkimKeyType, DkimService};
 use crate::exit::{Failure, Status};
 use terminal::Output;
 
@@ -24,6 +24,7 @@ pub(super) fn run(command: &DkimCommand, out: &mut Output) -> anyhow::Result<()>
         selector,
         kind,
         bits,
+        service,
         out: file,
         json,
     } = command;
@@ -35,7 +36,10 @@ pub(super) fn run(command: &DkimCommand, out: &mut Output) -> anyhow::Result<()>
     let der = generate(*kind, *bits)?;
     // Read as the daemon will read it, before anything is written.
     let pem = Zeroizing::new(pem(&der));
-    let record = SigningKey::from_pem(pem.as_bytes())?.record()?;
+    let mut record = SigningKey::from_pem(pem.as_bytes())?.record()?;
+    if *service == DkimService::Tlsrpt {
+        record = record.for_service("tlsrpt");
+    }
     let file = file
         .clone()
         .unwrap_or_else(|| PathBuf::from(format!("{selector}._domainkey.{domain}.pem")));
@@ -59,11 +63,22 @@ pub(super) fn run(command: &DkimCommand, out: &mut Output) -> anyhow::Result<()>
     out.line(
         "# 3. Add this to sealpost.toml, then `sealpost check-config` and `sealpost reload`:",
     )?;
-    out.line("[[dkim]]")?;
-    out.line(&format!("domain = \"{domain}\""))?;
-    out.line(&format!("selector = \"{selector}\""))?;
-    let path = file.display().to_string();
-    out.line(&format!("private-key = {}", serde_json::Value::from(path)))?;
+    let path = serde_json::Value::from(file.display().to_string());
+    let lines = match service {
+        DkimService::All => [
+            "[[dkim]]".to_owned(),
+            format!("domain = \"{domain}\""),
+            format!("selector = \"{selector}\""),
+            format!("private-key = {path}"),
+        ],
+        DkimService::Tlsrpt => [
+            "[reporting]".to_owned(),
+            format!("dkim-domain = \"{domain}\""),
+            format!("dkim-selector = \"{selector}\""),
+            format!("dkim-private-key = {path}"),
+        ],
+    };
+    lines.iter().try_for_each(|line| out.line(line))?;
     Ok(())
 }
 
@@ -156,6 +171,7 @@ mod tests {
         let command = DkimCommand::Keygen {
             domain: domain.to_owned(),
             selector: "s1".to_owned(),
+            service: DkimService::All,
             kind: DkimKeyType::Rsa,
             bits: Some(bits),
             out: Some(file.to_owned()),
@@ -217,5 +233,31 @@ mod tests {
             assert_eq!(failure.status, Status::Usage, "{domain}: {error}");
             assert!(!file.exists(), "{domain}");
         }
+    }
+
+    #[test]
+    fn b4_11_a_key_for_reports_alone_is_printed_with_the_lines_for_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("k.pem");
+        let command = DkimCommand::Keygen {
+            domain: "org.test".to_owned(),
+            selector: "r1".to_owned(),
+            service: DkimService::Tlsrpt,
+            kind: DkimKeyType::Ed25519,
+            bits: None,
+            out: Some(file.clone()),
+            json: Json { json: false },
+        };
+        let written = tempfile::NamedTempFile::new().unwrap();
+        let mut out = Output::to(Box::new(written.reopen().unwrap()));
+        run(&command, &mut out).unwrap();
+        out.flush().unwrap();
+        let text = std::fs::read_to_string(written.path()).unwrap();
+        assert!(text.contains("; s=tlsrpt; p="), "{text}");
+        let lines = format!(
+            "[reporting]\ndkim-domain = \"org.test\"\ndkim-selector = \"r1\"\ndkim-private-key = \"{}\"\n",
+            file.display()
+        );
+        assert!(text.ends_with(&lines), "{text}");
     }
 }

@@ -69,6 +69,9 @@ impl Reports {
         identity: &Identity,
         job: &Job,
     ) -> Came {
+        if self.is_without_sessions(job) {
+            return Came::Unwanted(NO_SESSION.to_owned());
+        }
         // Of the moment in which it is sent, never an older one (row B1-12).
         let record = match look_up(ports, &job.domain).await {
             Ok(record) => record,
@@ -147,6 +150,14 @@ impl Reports {
 }
 
 impl Reports {
+    /// Our own reports, and the refreshing of known policies, have policies fetched too. Were such a fetch
+    /// reported by itself, that report would have the next one fetched: one each day for ever (row B4-17).
+    fn is_without_sessions(&self, job: &Job) -> bool {
+        let book = self.book.lock();
+        let counts = book.counts(job.day, &job.domain);
+        counts.is_some_and(|(counts, _)| counts.is_without_sessions())
+    }
+
     fn encoded(&self, job: &Job, identity: &Identity) -> Option<Encoded> {
         let report = {
             let book = self.book.lock();
@@ -275,6 +286,8 @@ const NO_KEY: &str = "there is no DKIM key for the domain of reporting.contact-i
                       is not signed";
 const TOO_MANY: &str = "this address has had as many reports today as we send to one in a day";
 const NO_TURN: &str = "other reports were in its way all the time";
+const NO_SESSION: &str =
+    "no session was counted, and failed fetches of the policy alone are not reported";
 const NOTHING: &str = "its counts are gone";
 /// It is asked again when reports are on again.
 const SWITCHED_OFF: Duration = Duration::from_mins(10);

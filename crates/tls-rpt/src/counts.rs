@@ -74,6 +74,14 @@ impl Counts {
         sum(self.policies.iter().map(|policy| policy.failures))
     }
 
+    /// Whether there was no session: all that is counted are fetches of the policy that failed.
+    #[must_use]
+    pub fn is_without_sessions(&self) -> bool {
+        let is_of_fetches = |detail: &Detail| detail.result.is_of_fetches();
+        let mut policies = self.policies.iter();
+        policies.all(|p| p.successes == 0 && p.details.iter().all(is_of_fetches))
+    }
+
     /// In the order in which they were met.
     #[must_use]
     pub fn policies(&self) -> &[PolicyCounts] {

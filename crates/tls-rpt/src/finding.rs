@@ -148,6 +148,15 @@ impl ResultType {
         }
     }
 
+    /// Whether a fetch of the policy failed so; sessions never do.
+    #[must_use]
+    pub const fn is_of_fetches(self) -> bool {
+        matches!(
+            self,
+            Self::StsPolicyFetchError | Self::StsPolicyInvalid | Self::StsWebpkiInvalid
+        )
+    }
+
     /// The one with this [`key`](Self::key).
     #[must_use]
     pub fn from_key(key: &str) -> Option<Self> {

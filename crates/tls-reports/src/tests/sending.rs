@@ -189,6 +189,35 @@ async fn b4_18_b4_19_mail_goes_from_the_contact_to_the_address_once() {
 }
 
 #[tokio::test]
+async fn b4_17_a_report_is_no_reason_for_another_one() {
+    let world = World::new();
+    world.publish("d.test", MAILTO);
+    world.success("d.test");
+    let mut mails = 0;
+    // The policy is fetched for each report by mail, and refreshed now and then; both fail.
+    for _ in 0..5 {
+        world.fetch_failed("d.test");
+        world.live(A_DAY).await;
+        mails = world.outside.mailed.lock().len();
+    }
+    assert_eq!(mails, 1, "of the day with a session");
+    assert_eq!(world.outside.asked.lock().len(), 1);
+    assert_eq!(world.told(), ["sent"]);
+    let list = world.list();
+    let dropped = list.iter().find(|v| v.state == State::Dropped).unwrap();
+    assert_eq!((dropped.successes, dropped.failures), (0, 1));
+    assert!(dropped.detail.as_deref().unwrap().contains("no session"));
+    // With a session the fetches of the day are told as well.
+    world.fetch_failed("d.test");
+    world.failure("d.test");
+    world.live(A_DAY * 2).await;
+    let text = world.outside.mailed.lock()[1].2.clone();
+    assert!(text.contains("TLS-Report-Domain: d.test"));
+    let last = world.list().pop().unwrap();
+    assert_eq!((last.state, last.failures), (State::Sent, 2));
+}
+
+#[tokio::test]
 async fn b4_07_b4_20_the_media_type_says_what_is_sent() {
     let world = World::new();
     world.publish("d.test", HTTPS);

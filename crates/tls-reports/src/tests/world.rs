@@ -231,6 +231,22 @@ impl World {
         });
     }
 
+    pub(super) fn fetch_failed(&self, domain: &str) {
+        self.reports.note(&Finding {
+            at: self.outside.wall(),
+            domain,
+            policy: Policy::Sts(""),
+            failure: Some(Failure {
+                result: ResultType::StsPolicyFetchError,
+                sending_ip: None,
+                mx: None,
+                helo: None,
+                receiving_ip: None,
+                reason: Some("http-404".into()),
+            }),
+        });
+    }
+
     pub(super) fn go_on(&self, by: Duration) {
         let now = self.outside.wall() + by;
         self.outside.now.store(now.as_millis(), Ordering::Relaxed);

@@ -59,7 +59,7 @@ impl Reports {
         let days: BTreeSet<Day> = book.open.keys().chain(fresh.days.keys()).copied().collect();
         let is_over = |day: &Day| day.end() + grace <= now;
         let over: Vec<Day> = days.into_iter().filter(is_over).collect();
-        fresh.closed = fresh.closed.max(over.last().copied());
+        fresh.closed.extend(&over);
         over
     }
 
@@ -141,12 +141,16 @@ impl Reports {
         for (day, sizes) in days.into_iter().rev() {
             bytes = bytes.saturating_add(sizes.counts.unwrap_or(0) + sizes.outcomes.unwrap_or(0));
             let is_old = day.end() + KEPT < now || bytes > MAX_BYTES;
-            if is_old
-                && sizes.outcomes.is_some()
-                && !self.book.lock().holds(day)
-                && let Err(error) = disk.remove(day)
-            {
-                tracing::warn!(%error, %day, "the TLS reports of an old day cannot be removed");
+            if !is_old || sizes.outcomes.is_none() || self.book.lock().holds(day) {
+                continue;
+            }
+            match disk.remove(day) {
+                Ok(()) => {
+                    self.fresh.lock().closed.remove(&day);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, %day, "the TLS reports of an old day cannot be removed");
+                }
             }
         }
     }

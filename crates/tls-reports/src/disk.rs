@@ -212,6 +212,18 @@ impl Disk {
         Ok(())
     }
 
+    /// A day that the clock says is still to come: a clock was wrong, then or now.
+    pub(crate) fn of_the_future(&self, day: Day) -> Trouble {
+        let detail = format!(
+            "by the clock {day} is still to come: the clock is wrong now, or was when this was counted; nothing of \
+             that day is sent for the time being, and if the clock is right now the files {day}.* can be deleted"
+        );
+        Trouble {
+            file: self.dir.join(format!("{day}.{COUNTS}")),
+            detail,
+        }
+    }
+
     fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         replace_file(&*self.storage, &self.dir.join(name), bytes)
     }

@@ -1,6 +1,6 @@
 //! The handle that everybody shares.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -48,16 +48,16 @@ pub struct Reports {
 #[derive(Default)]
 pub(crate) struct Fresh {
     pub(crate) days: BTreeMap<Day, Tally>,
-    /// This day and those before it take no more.
-    pub(crate) closed: Option<Day>,
+    /// These take no more. Each by itself: a clock that was wrong once must not close the days before it.
+    pub(crate) closed: BTreeSet<Day>,
 }
 
 impl Fresh {
     fn note(&mut self, finding: &Finding<'_>) {
         let mut day = Day::of(finding.at);
-        if let Some(closed) = self.closed.filter(|closed| day <= *closed) {
-            // A session longer than its day was waited for: it counts once all the same.
-            day = closed.next();
+        // A session longer than its day was waited for: it counts once all the same. The last day has no next one.
+        while self.closed.contains(&day) && day.next() != day {
+            day = day.next();
         }
         if let Some(tally) = self.days.get_mut(&day) {
             return tally.note(finding);
@@ -112,8 +112,15 @@ impl Reports {
                 Some(_) => disk.outcomes(day, &mut troubles).map_err(fail)?,
                 None => None,
             };
+            let has_not_come = day > Day::of(now).next();
+            if has_not_come {
+                troubles.push(disk.of_the_future(day));
+            }
             if lines.is_some() {
-                fresh.closed = fresh.closed.max(Some(day));
+                fresh.closed.insert(day);
+                if has_not_come {
+                    continue;
+                }
             }
             // Nobody waits for what was to be sent so long ago.
             let is_stale = |lines: &Vec<Line>| book::closed_at(day, lines) + STALE < now;

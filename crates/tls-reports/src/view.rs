@@ -103,7 +103,7 @@ impl ListFilter<'_> {
     }
 }
 
-/// Something on disk that is damaged. It was moved aside, and the rest goes on.
+/// Something on disk that is damaged, and was moved aside, or that is of no day of ours. The rest goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
     /// The file.

@@ -174,3 +174,37 @@ async fn b4_04_a_day_that_ended_while_the_relay_was_off_is_sent_after_the_start(
     world.live(Duration::from_hours(5)).await;
     assert_eq!(world.told(), ["sent"]);
 }
+
+#[tokio::test]
+async fn b4_01_a_day_that_a_wrong_clock_has_closed_misdates_no_other() {
+    let disk = SimulatedDisk::new(1);
+    let noon = day().begin() + Duration::from_hours(12);
+    let far: tls_rpt::Day = "2036-01-01".parse().unwrap();
+    let (world, _) = World::on(&disk, noon);
+    world.publish("d.test", RECORD);
+    world.go_to(far.begin());
+    world.success("d.test");
+    world.go_to(far.end() + Duration::from_mins(11));
+    world.pass().await;
+    world.go_to(noon);
+    let days = |world: &World| -> Vec<_> { world.list().iter().map(|v| v.day).collect() };
+    world.success("d.test");
+    assert_eq!(days(&world), [day(), far]);
+    world.pass().await;
+    let (world, troubles) = World::with(&disk, Arc::clone(&world.outside));
+    assert_eq!(troubles.len(), 1, "{troubles:?}");
+    assert!(
+        troubles[0].detail.contains("2036-01-01"),
+        "{}",
+        troubles[0].detail
+    );
+    world.live(Duration::from_hours(24)).await;
+    world.success("d.test");
+    assert_eq!(days(&world), [day(), day().next()]);
+    world.live(Duration::from_hours(24)).await;
+    assert_eq!(world.told(), ["sent", "sent"]);
+    let day_of = |e: &crate::ReportEvent| e.day;
+    let sent: Vec<_> = world.outside.events.lock().iter().map(day_of).collect();
+    assert_eq!(sent, [day(), day().next()]);
+    assert!(disk.content(&file("2036-01-01.counts")).is_some());
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Envelope, Timestamp};
+use crate::{Envelope, MessageClass, Timestamp};
 
 /// The retry table (RFC 5321 section 4.5.4.1; rows E5-01 to E5-03).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,10 +68,16 @@ impl RetrySchedule {
         arrival + self.lifetime_of(null_reverse_path)
     }
 
-    /// As [`RetrySchedule::expires`], from the envelope.
+    /// As [`RetrySchedule::expires`], from the envelope. A TLS report is of no use after a day (RFC 8460 section 5.5):
+    /// the next one is on its way then.
     #[must_use]
     pub fn expires_envelope(&self, envelope: &Envelope) -> Timestamp {
-        self.expires(envelope.arrival.at, envelope.reverse_path.is_null())
+        let at = envelope.arrival.at;
+        let expires = self.expires(at, envelope.reverse_path.is_null());
+        match envelope.class {
+            MessageClass::Report => expires.min(at + LIFE_OF_REPORTS),
+            MessageClass::Mail | MessageClass::Dsn => expires,
+        }
     }
 
     /// Whether the sender should be told of the delay now (unless told before).
@@ -138,6 +144,7 @@ const DEFAULT_DELAYS: [Duration; 6] = [
     Duration::from_hours(2),
     Duration::from_hours(4),
 ];
+const LIFE_OF_REPORTS: Duration = Duration::from_hours(24);
 const MIN_DELAY: Duration = Duration::from_secs(1);
 /// At most this part of a delay is added to it.
 const JITTER: f64 = 0.1;
@@ -169,6 +176,21 @@ mod tests {
             now = next;
         }
         assert!(within_an_hour <= 3, "{within_an_hour}");
+    }
+
+    #[test]
+    fn b4_23_a_report_by_mail_is_tried_for_a_day() {
+        let schedule = RetrySchedule::default();
+        let mut envelope = Envelope {
+            reverse_path: crate::ReversePath::Mailbox("tls@report.test".parse().unwrap()),
+            ..Envelope::default()
+        };
+        assert_eq!(schedule.expires_envelope(&envelope), secs(5 * 86_400));
+        envelope.class = MessageClass::Report;
+        assert_eq!(schedule.expires_envelope(&envelope), secs(86_400));
+        let hour = Duration::from_hours(1);
+        let shorter = RetrySchedule::new(vec![hour], hour, hour, hour);
+        assert_eq!(shorter.expires_envelope(&envelope), secs(3600));
     }
 
     #[test]

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
+use mail_types::Timestamp;
 use sealpost_tests::{Relay, RelayConfig, cli, program};
 use testkit::{FakeMx, TestCa, Zone};
+use tls_reports::{Options, Reports};
+use tls_rpt::{Finding, Identity, Policy};
 use tokio::process::Command;
 
 use crate::site::{IMPLICIT, PASSWORD, SOON, STARTTLS, USER, exchanger, run, swaks, users};
@@ -158,6 +162,49 @@ testkit::net_test! {
         let id = relay.send("joe@org.test", &["b@d.test"], plain).await;
         relay.wait_for("delivery.sent", &id, SOON).await;
         assert_eq!(mx.messages().pop().unwrap().without_trace(), plain);
+    }
+
+    async fn b4_11_b4_12_a_tls_report_verifies_as_from_whom_it_is() {
+        let (zone, mx) = exchanger().await;
+        zone.txt("_smtp._tls.d.test", "v=TLSRPTv1; rua=mailto:tls@d.test");
+        let folder = tempfile::tempdir().unwrap();
+        let mut records = Records::new();
+        let rsa = key(folder.path(), (&zone, &mut records), "org.test", "rsa1", &[]).await;
+        let config = RelayConfig::default()
+            .set("reporting.contact-info", "\"tls@org.test\"")
+            .append(&rsa);
+        let mut relay = Relay::start(config).await;
+        assert!(relay.terminate(SOON).await.success());
+        let yesterday = Timestamp::from_system(SystemTime::now()) - Duration::from_hours(24);
+        let identity = Identity {
+            organization_name: "Org".to_owned(),
+            contact_info: "tls@org.test".parse().unwrap(),
+            gzip: true,
+        };
+        let options = Options {
+            identity: Some(identity),
+            by_mail: true,
+            ..Options::default()
+        };
+        let directory = relay.folder().join("data/reports");
+        let (reports, _) = Reports::open(&directory, options, yesterday).unwrap();
+        reports.note(&Finding {
+            at: yesterday,
+            domain: "d.test",
+            policy: Policy::NoPolicyFound,
+            failure: None,
+        });
+        reports.turn(yesterday);
+        relay.restart().await;
+        let sent = relay.cli(&["report", "send"]).await;
+        assert_eq!(sent.code, Some(0), "{sent:?}");
+        let got = mx.wait_for_message(SOON).await;
+        let text = got.text();
+        assert!(text.starts_with("DKIM-Signature: v=1; a=rsa-sha256;"), "{text}");
+        assert!(text.contains("d=org.test;") && !text.contains(" l="), "{text}");
+        assert_eq!(verified_by_dkimpy(&records, &got.data).await, [true], "{text}");
+        let other = text.replace("TLS-Report-Domain: d.test", "TLS-Report-Domain: e.test");
+        assert_eq!(verified_by_dkimpy(&records, other.as_bytes()).await, [false]);
     }
 
     async fn g4_01_g4_02_g4_06_g4_07_g4_08_g5_03_what_swaks_submits_is_mended_and_then_signed() {

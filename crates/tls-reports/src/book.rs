@@ -38,6 +38,8 @@ pub(crate) struct Fate {
     /// When it is to be tried next.
     next: Timestamp,
     in_hand: bool,
+    /// Its record was looked at by this process.
+    seen: bool,
 }
 
 /// A report that is to be sent now.
@@ -48,6 +50,8 @@ pub(crate) struct Job {
     pub(crate) outcome: Outcome,
     /// From then on a failure is the last one (RFC 8460 section 5.5).
     pub(crate) deadline: Timestamp,
+    /// Nothing was told of its record yet.
+    pub(crate) first_look: bool,
     /// Differs between reports, and is the same after a restart.
     pub(crate) spread: u64,
 }
@@ -93,6 +97,7 @@ impl Book {
                 first,
                 next,
                 in_hand: false,
+                seen: false,
             };
             closed.reports.insert(domain, fate);
         }
@@ -114,6 +119,7 @@ impl Book {
             };
             fate.in_hand = true;
             jobs.push(Job {
+                first_look: !std::mem::replace(&mut fate.seen, true),
                 deadline: fate.first + TRIED_FOR,
                 spread: spread(node, day, &domain),
                 outcome: fate.outcome.clone(),

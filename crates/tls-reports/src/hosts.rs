@@ -123,3 +123,46 @@ pub(crate) const PER_DAY: u32 = 2000;
 const PACE: Duration = Duration::from_secs(2);
 const MOST_WAITING: u32 = 900;
 const AFTER_FAILURE: Duration = Duration::from_mins(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pause(hosts: &Arc<Hosts>, now: Timestamp) -> Option<Duration> {
+        match hosts.begin("r.test", now) {
+            Turn::Later(pause) => Some(pause),
+            Turn::Now(_) | Turn::Full => None,
+        }
+    }
+
+    #[test]
+    fn b4_25_one_at_a_time_and_who_waits_longer_the_more_wait() {
+        let hosts: Arc<Hosts> = Arc::default();
+        let now = Timestamp::from_secs(1_000_000);
+        let Turn::Now(first) = hosts.begin("r.test", now) else {
+            panic!("it is free");
+        };
+        assert!(matches!(hosts.begin("other.test", now), Turn::Now(_)));
+        let (one, two) = (pause(&hosts, now), pause(&hosts, now));
+        assert!(one.is_some() && one < two, "{one:?} {two:?}");
+        first.failed(now);
+        assert!(
+            pause(&hosts, now) >= Some(AFTER_FAILURE),
+            "it has just failed"
+        );
+        assert!(matches!(
+            hosts.begin("r.test", now + AFTER_FAILURE),
+            Turn::Now(_)
+        ));
+    }
+
+    #[test]
+    fn b4_25_what_is_full_is_so_until_the_day_is_over() {
+        let hosts: Arc<Hosts> = Arc::default();
+        let now = Timestamp::from_secs(1_000_000);
+        assert!((0..PER_DAY).all(|_| hosts.mail("v.test", now)));
+        assert!(!hosts.mail("v.test", now) && hosts.mail("w.test", now));
+        assert!(matches!(hosts.begin("v.test", now), Turn::Full));
+        assert!(hosts.mail("v.test", Day::of(now).end()));
+    }
+}

@@ -67,7 +67,7 @@ impl Reports {
 }
 
 /// Reports that are being sent at the same time.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 16;
 const EVERY: Duration = Duration::from_mins(1);
 const LEAST: Duration = Duration::from_millis(100);
 /// For reports that are being sent when the relay stops.

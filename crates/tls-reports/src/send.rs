@@ -193,9 +193,9 @@ async fn look_up(ports: &Ports, domain: &str) -> Result<TlsRptRecord, Unusable> 
     })
 }
 
-/// With the first attempt only: the next ones find the same.
+/// With the first look only, whatever came of it: the next ones find the same.
 fn tell_skipped(ports: &Ports, job: &Job, skipped: &[(String, &'static str)]) {
-    if job.outcome.attempts > 0 {
+    if !job.first_look || job.outcome.attempts > 0 {
         return;
     }
     for (rua, why) in skipped {

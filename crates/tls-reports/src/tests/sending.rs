@@ -304,6 +304,21 @@ async fn b4_25_a_host_that_fails_is_left_alone_for_a_while() {
 }
 
 #[tokio::test]
+async fn what_is_skipped_is_told_once_however_long_the_rest_waits() {
+    let world = World::new();
+    for n in 0..20 {
+        let domain = format!("d{n}.test");
+        world.publish(&domain, "v=TLSRPTv1; rua=http://r.test/,https://r.test/");
+        world.success(&domain);
+    }
+    *world.outside.always_fails.lock() = Some("HTTP status 503");
+    world.live(Duration::from_hours(30)).await;
+    let told = world.told();
+    assert!(told.iter().filter(|name| **name == "skipped").count() <= 20);
+    assert!(told.contains(&"skipped"));
+}
+
+#[tokio::test]
 async fn what_is_asked_for_is_sent_at_once() {
     let world = World::new();
     world.publish("d.test", HTTPS);

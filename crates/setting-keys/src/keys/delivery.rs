@@ -73,7 +73,8 @@ pub(super) const KEYS: &[Key] = &[
         "queue.expire-held",
         Kind::Bool,
         "Whether mail that is held, and that of paused destinations, is returned to its sender when \
-         its lifetime is over. If not, it waits for as long as it is held.",
+         its lifetime is over: within ten minutes of that, since such mail is looked through every ten \
+         minutes. If not, it waits for as long as it is held.",
     )
     .default("false"),
     Key::new(

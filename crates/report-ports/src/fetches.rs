@@ -4,14 +4,18 @@ use std::borrow::Cow;
 
 use mail_types::DnsError;
 use mta_sts::{Mode, PolicyError};
-use policy_cache::{EventKind, FetchError, PkixError, PolicyEvent, Untrusted};
+use policy_cache::{EventKind, FetchError, PkixError, PolicyEvent, Stage, Untrusted};
 use tls_rpt::{Failure, Finding, Policy, ResultType};
 
 /// What a report says of this event: one finding for each fetch that failed, however much mail waited for it.
 /// `None` for what else happens to policies, for causes on our side, and while the policy in hand is of mode none
-/// (decision AMB-20).
+/// (decision AMB-20). `look_ups_fail`: whatever is looked up ([`mail_types::Resolver::fault`]); a policy host that was not
+/// found then is not the domain's fault.
 #[must_use]
-pub fn failed_fetch(event: &PolicyEvent) -> Option<Finding<'_>> {
+pub(crate) fn failed_fetch(
+    event: &PolicyEvent,
+    look_ups_fail: impl FnOnce() -> bool,
+) -> Option<Finding<'_>> {
     let (EventKind::FetchFailed { cause, .. } | EventKind::RefreshFailed { cause, .. }) =
         &event.kind
     else {
@@ -25,6 +29,15 @@ pub fn failed_fetch(event: &PolicyEvent) -> Option<Finding<'_>> {
                 | FetchError::ClockDoubted(_)
                 | FetchError::Dns(DnsError::Local(_))
         );
+    let is_without_answer = matches!(
+        cause,
+        FetchError::Dns(DnsError::Temporary(_))
+            | FetchError::Timeout {
+                stage: Stage::Dns,
+                ..
+            }
+    );
+    let is_ours = is_ours || (is_without_answer && look_ups_fail());
     if is_ours || event.mode == Some(Mode::None) {
         return None;
     }
@@ -112,10 +125,8 @@ const fn of_policy(error: &PolicyError) -> &'static str {
 mod tests {
     use std::time::Duration;
 
-    use mail_types::{Domain, Timestamp};
-    use policy_cache::Stage;
-
     use super::*;
+    use mail_types::{Domain, Timestamp};
 
     fn event(cause: FetchError, mode: Option<Mode>) -> PolicyEvent {
         PolicyEvent {
@@ -134,7 +145,7 @@ mod tests {
 
     fn told(cause: FetchError) -> Option<(&'static str, String)> {
         let event = event(cause, None);
-        let finding = failed_fetch(&event)?;
+        let finding = failed_fetch(&event, || false)?;
         let failure = finding.failure.unwrap();
         assert_eq!((failure.mx, failure.receiving_ip), (None, None), "b3_14");
         Some((failure.result.key(), failure.reason.unwrap().into_owned()))
@@ -200,14 +211,36 @@ mod tests {
     }
 
     #[test]
+    fn b2_12_silence_of_our_name_servers_is_no_matter_of_reports() {
+        let silent = FetchError::Dns(DnsError::Temporary("no answer".into()));
+        let late = FetchError::Timeout {
+            stage: Stage::Dns,
+            bytes: 0,
+        };
+        for cause in [silent, late] {
+            let event = event(cause, None);
+            assert!(failed_fetch(&event, || true).is_none(), "{event:?}");
+            assert!(failed_fetch(&event, || false).is_some(), "{event:?}");
+        }
+        let answered = event(
+            FetchError::Status {
+                status: 404,
+                location: None,
+            },
+            None,
+        );
+        assert!(failed_fetch(&answered, || true).is_some());
+    }
+
+    #[test]
     fn b2_21_a_known_policy_of_mode_none_is_not_told_of() {
         let cause = || FetchError::Connect("refused".into());
-        assert!(failed_fetch(&event(cause(), Some(Mode::None))).is_none());
-        assert!(failed_fetch(&event(cause(), Some(Mode::Testing))).is_some());
+        assert!(failed_fetch(&event(cause(), Some(Mode::None)), || false).is_none());
+        assert!(failed_fetch(&event(cause(), Some(Mode::Testing)), || true).is_some());
         let other = PolicyEvent {
             kind: EventKind::Refreshed,
             ..event(cause(), None)
         };
-        assert!(failed_fetch(&other).is_none());
+        assert!(failed_fetch(&other, || false).is_none());
     }
 }

@@ -6,7 +6,6 @@ mod line;
 mod mail;
 mod reporting;
 
-pub use fetches::failed_fetch;
 pub use line::ReportLine;
 pub use mail::{QueueMail, Signers};
 pub use reporting::{Reporting, Terms};

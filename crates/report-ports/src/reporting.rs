@@ -5,12 +5,13 @@ use std::sync::Arc;
 use delivery::Delivery;
 use mail_types::{Resolver, Timestamp};
 use outbound_queue::{Now, QueueStore};
-use policy_cache::Clock;
+use policy_cache::{Clock, PolicyEvent};
 use settings::Settings;
 use smtp_client::Roots;
 use tls_reports::{Addresses, BoxError, Events, HttpsPost, Options, Ports, Reports, Trouble};
 use tls_rpt::Identity;
 
+use crate::fetches::failed_fetch;
 use crate::mail::{QueueMail, Signers};
 
 /// Cloning shares.
@@ -97,6 +98,13 @@ impl Reporting {
             resolver,
         };
         Ok((reporting, troubles))
+    }
+
+    /// Counts a fetch of a policy that failed.
+    pub fn policy_event(&self, event: &PolicyEvent) {
+        if let Some(finding) = failed_fetch(event, || self.resolver.fault().is_some()) {
+            self.reports.note(&finding);
+        }
     }
 
     /// Another configuration counts from now on.

@@ -11,8 +11,7 @@ use event_log::{Ends, EventLog, Sparing};
 use mail_types::Timestamp;
 use metrics::{Metrics, SessionResult, TlsResult, TlsVersion};
 use policy_cache::{Clock, EventSink, JudgedClock, PolicyEvent};
-use report_ports::failed_fetch;
-use tls_reports::Reports;
+use report_ports::Reporting;
 use tls_rpt::Finding;
 
 use super::alarm::CertificateAlarm;
@@ -41,7 +40,7 @@ pub(crate) struct Observer {
     /// Where deliveries are told in full, if anywhere.
     pub(crate) telemetry: Option<Arc<Telemetry>>,
     /// What sessions and fetches show is counted there.
-    pub(crate) reports: Option<Arc<Reports>>,
+    pub(crate) reports: Option<Reporting>,
 }
 
 /// Recipients by outcome since the start, and clients connected now.
@@ -234,12 +233,12 @@ impl delivery::Observer for Observer {
     }
 
     fn reports_tls(&self) -> bool {
-        self.reports.as_ref().is_some_and(|r| r.is_on())
+        self.reports.as_ref().is_some_and(|r| r.reports.is_on())
     }
 
     fn tls_finding(&self, finding: &Finding<'_>) {
-        if let Some(reports) = &self.reports {
-            reports.note(finding);
+        if let Some(reporting) = &self.reports {
+            reporting.reports.note(finding);
         }
     }
 
@@ -308,8 +307,8 @@ impl Observer {
 impl EventSink for Observer {
     fn policy_event(&self, event: &PolicyEvent) {
         self.log.write(&PolicyLine(event));
-        if let Some((reports, finding)) = self.reports.as_ref().zip(failed_fetch(event)) {
-            reports.note(&finding);
+        if let Some(reporting) = &self.reports {
+            reporting.policy_event(event);
         }
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn open(
         let fields = [("file", file.as_str()), ("detail", &trouble.detail)];
         observer.process("rpt.damaged", Level::Error, &fields);
     }
-    observer.reports = Some(Arc::clone(&reporting.reports));
+    observer.reports = Some(reporting.clone());
     Ok(reporting)
 }
 

@@ -120,6 +120,11 @@ impl Reports {
         }
     }
 
+    /// Whether there are outcomes that the disk has not taken.
+    pub(crate) fn is_behind(&self) -> bool {
+        !self.unwritten.lock().is_empty()
+    }
+
     fn write_outcomes(&self, disk: &Disk) -> io::Result<()> {
         loop {
             let Some((day, outcome)) = self.unwritten.lock().first().cloned() else {

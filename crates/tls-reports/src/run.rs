@@ -48,7 +48,7 @@ impl Reports {
 
     /// How long there is nothing to begin.
     fn until_due(&self, ports: &Ports, sending: usize) -> Duration {
-        if sending >= AT_ONCE || !self.is_on() {
+        if sending >= AT_ONCE || !self.is_on() || self.is_behind() {
             return EVERY;
         }
         let next = self.book.lock().next_due();
@@ -67,7 +67,7 @@ impl Reports {
 }
 
 /// Reports that are being sent at the same time.
-const AT_ONCE: usize = 16;
+pub(crate) const AT_ONCE: usize = 16;
 const EVERY: Duration = Duration::from_mins(1);
 const LEAST: Duration = Duration::from_millis(100);
 /// For reports that are being sent when the relay stops.

@@ -34,7 +34,8 @@ enum Came {
 impl Reports {
     /// Takes reports in hand that are due.
     pub(crate) fn take_due(&self, now: Timestamp, room: usize) -> Vec<Job> {
-        if !self.is_on() {
+        // What came of those before must be on disk first: after a crash they would all be sent again.
+        if !self.is_on() || self.is_behind() {
             return Vec::new();
         }
         self.book.lock().take_due(now, room, self.node)

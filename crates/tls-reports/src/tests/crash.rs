@@ -8,6 +8,7 @@ use journal::SimulatedDisk;
 
 use super::world::{DIR, World, day};
 use crate::State;
+use crate::run::AT_ONCE;
 
 const RECORD: &str = "v=TLSRPTv1; rua=https://r.test/x";
 
@@ -185,7 +186,7 @@ async fn b4_01_a_day_that_a_wrong_clock_has_closed_misdates_no_other() {
     world.go_to(far.begin());
     world.success("d.test");
     world.go_to(far.end() + Duration::from_mins(11));
-    world.pass().await;
+    world.pass_of(0).await;
     world.go_to(noon);
     let days = |world: &World| -> Vec<_> { world.list().iter().map(|v| v.day).collect() };
     world.success("d.test");
@@ -207,4 +208,32 @@ async fn b4_01_a_day_that_a_wrong_clock_has_closed_misdates_no_other() {
     let sent: Vec<_> = world.outside.events.lock().iter().map(day_of).collect();
     assert_eq!(sent, [day(), day().next()]);
     assert!(disk.content(&file("2036-01-01.counts")).is_some());
+}
+
+#[tokio::test]
+async fn b4_04_while_the_disk_does_not_take_what_became_of_reports_no_more_are_sent() {
+    let disk = SimulatedDisk::new(1);
+    let (world, _) = World::on(&disk, day().begin());
+    let all = 4 * AT_ONCE;
+    for n in 0..all {
+        let domain = format!("d{n}.test");
+        world.publish(&domain, "v=TLSRPTv1; rua=mailto:tls@r.test");
+        world.success(&domain);
+    }
+    world.go_to(day().end() + Duration::from_mins(11));
+    world.pass_of(0).await;
+    world.go_to(day().end() + Duration::from_hours(5));
+    disk.set_free(Some(0));
+    for _ in 0..10 {
+        world.pass_of(AT_ONCE).await;
+        world.go_on(Duration::from_mins(1));
+    }
+    assert_eq!(world.outside.mailed.lock().len(), AT_ONCE);
+    disk.set_free(None);
+    for _ in 0..4 {
+        world.pass_of(AT_ONCE).await;
+    }
+    assert_eq!(world.outside.mailed.lock().len(), all, "each once");
+    let (world, _) = World::with(&disk, Arc::clone(&world.outside));
+    assert!(world.list().iter().all(|view| view.state == State::Sent));
 }

@@ -258,8 +258,13 @@ impl World {
 
     /// Writes, closes, and sends what is due.
     pub(super) async fn pass(&self) {
+        self.pass_of(usize::MAX).await;
+    }
+
+    /// So many reports at most.
+    pub(super) async fn pass_of(&self, room: usize) {
         self.reports.turn(self.outside.wall());
-        let jobs = self.reports.take_due(self.outside.wall(), usize::MAX);
+        let jobs = self.reports.take_due(self.outside.wall(), room);
         for job in jobs {
             Arc::clone(&self.reports).send(&self.ports, job).await;
         }

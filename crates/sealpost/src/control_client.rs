@@ -115,6 +115,14 @@ pub(crate) fn segment(text: &str) -> String {
     encoded(text)
 }
 
+/// The path to what somebody has named: without a name it would be another path, and that is `wrong`.
+pub(crate) fn path_to(parent: &str, name: &str, wrong: &str) -> Result<String, Failure> {
+    if name.is_empty() {
+        return Err(Failure::new(Status::Data, format!("\"\" is {wrong}")));
+    }
+    Ok(format!("{parent}/{}", segment(name)))
+}
+
 fn parse(body: &[u8]) -> Result<Value, Failure> {
     if body.is_empty() {
         return Ok(Value::Null);

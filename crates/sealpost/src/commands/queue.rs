@@ -8,7 +8,7 @@ use admin::{
 };
 
 use crate::cli::{Destination, QueueCommand, Selection};
-use crate::control_client::{ControlClient, segment, typed};
+use crate::control_client::{ControlClient, path_to, segment, typed};
 use crate::exit::{Failure, Status};
 use terminal::Progress;
 use terminal::{Output, Table, age, messages, or_dash, time};
@@ -137,9 +137,8 @@ async fn show(
     json: bool,
     out: &mut Output,
 ) -> anyhow::Result<()> {
-    let answer = client
-        .get(&format!("/v1/queue/{}", segment(id)), &[])
-        .await?;
+    let path = path_to("/v1/queue", id, &mail_types::QueueIdError.to_string())?;
+    let answer = client.get(&path, &[]).await?;
     if json {
         return Ok(out.json(&answer)?);
     }
@@ -570,5 +569,22 @@ mod tests {
         for (name, _) in &query {
             assert!(read.get(name).is_some(), "{name} is no field of the filter");
         }
+    }
+
+    #[tokio::test]
+    async fn an_empty_id_is_no_id_and_no_command_of_another_version() {
+        let client = ControlClient::new("/nonexistent/control.sock".into());
+        let mut out = Output::to(Box::new(std::io::sink()));
+        let refused = show(&client, "", false, &mut out).await.unwrap_err();
+        assert!(
+            refused.to_string().contains("\"\" is not a queue id"),
+            "{refused}"
+        );
+        let refused = crate::commands::status::explain(&client, "", false, &mut out).await;
+        let refused = refused.unwrap_err().to_string();
+        assert!(
+            refused.contains("neither a queue id nor a domain"),
+            "{refused}"
+        );
     }
 }

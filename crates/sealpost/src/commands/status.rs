@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::report;
 use crate::cli::ClockCommand;
-use crate::control_client::{ControlClient, segment, typed};
+use crate::control_client::{ControlClient, path_to, typed};
 use crate::exit::{Failure, Status};
 use terminal::Progress;
 use terminal::{Output, Table, messages, time};
@@ -283,7 +283,7 @@ pub(super) async fn explain(
     json: bool,
     out: &mut Output,
 ) -> anyhow::Result<()> {
-    let path = format!("/v1/explain/{}", segment(subject));
+    let path = path_to("/v1/explain", subject, "neither a queue id nor a domain")?;
     // What is known here is told before anybody else is asked.
     let mut told = BTreeSet::new();
     if !json {

@@ -10,6 +10,7 @@ use settings::Settings;
 use smtp_client::Roots;
 use tls_reports::{Addresses, BoxError, Events, HttpsPost, Options, Ports, Reports, Trouble};
 use tls_rpt::Identity;
+use tokio::task::JoinHandle;
 
 use crate::fetches::failed_fetch;
 use crate::mail::{QueueMail, Signers};
@@ -114,8 +115,21 @@ impl Reporting {
         self.reports.reconfigure(terms.options);
     }
 
+    /// Counts are written and reports sent until `stop`.
+    pub fn start<S: QueueStore>(
+        &self,
+        queue: &Arc<S>,
+        delivery: Option<Delivery<S>>,
+        events: Arc<dyn Events>,
+        clock: Arc<dyn Clock>,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> JoinHandle<()> {
+        let ports = self.ports(Arc::clone(queue), delivery, events, clock);
+        tokio::spawn(Arc::clone(&self.reports).run(ports, stop))
+    }
+
     /// The ways out. Without delivery reports by mail wait in the queue.
-    pub fn ports<S: QueueStore>(
+    fn ports<S: QueueStore>(
         &self,
         queue: Arc<S>,
         delivery: Option<Delivery<S>>,

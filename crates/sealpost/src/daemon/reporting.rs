@@ -1,17 +1,13 @@
 //! TLS reports: opened, run, and told.
 
-use std::future::Future;
 use std::sync::Arc;
 
 use attempt::Level;
-use delivery::Delivery;
 use mail_types::Resolver;
-use outbound_queue::QueueStore;
 use report_ports::{ReportLine, Reporting};
 use settings::Settings;
 use smtp_client::Roots;
 use tls_reports::{Events, ReportEvent};
-use tokio::task::JoinHandle;
 
 use super::observe::Observer;
 use super::open::fail;
@@ -35,26 +31,12 @@ pub(super) fn open(
     Ok(reporting)
 }
 
-/// Counts are written and reports sent until `stop`.
-pub(super) fn start<S: QueueStore>(
-    reporting: &Reporting,
-    queue: &Arc<S>,
-    delivery: Option<Delivery<S>>,
-    observer: &Observer,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> JoinHandle<()> {
-    let events = Arc::new(observer.clone());
-    let clock = Arc::clone(&observer.judged) as _;
-    let ports = reporting.ports(Arc::clone(queue), delivery, events, clock);
-    tokio::spawn(Arc::clone(&reporting.reports).run(ports, stop))
-}
-
 impl Events for Observer {
     fn report_event(&self, event: &ReportEvent) {
         let line = ReportLine(event);
-        if let Some(result) = line.result() {
-            self.metrics.report(result);
-        }
+        line.result()
+            .into_iter()
+            .for_each(|r| self.metrics.report(r));
         self.log.write(&line);
     }
 }

@@ -137,7 +137,6 @@ pub(crate) async fn run(
     running.serve(server, doors, signals).await
 }
 
-/// Where what happens is told beside the log.
 fn tellers(
     settings: &Settings,
     dns: &Arc<DnsResolver>,
@@ -145,8 +144,7 @@ fn tellers(
     observer: &mut Observer,
 ) -> anyhow::Result<(Option<Exporter>, Reporting)> {
     let exporter = observer.trace_to(otlp::open(settings, &trust.roots)?);
-    let resolver = Arc::clone(dns) as _;
-    let reporting = reporting::open(settings, resolver, &trust.roots, observer)?;
+    let reporting = reporting::open(settings, dns.clone(), &trust.roots, observer)?;
     descriptors::provide(settings, observer);
     Ok((exporter, reporting))
 }
@@ -293,7 +291,6 @@ impl Running {
         background.shutdown().await;
         export_ends.send_replace(true);
         for teller in told {
-            // It ends by itself, soon; what it has not handed over is not mail.
             if teller.await.is_err() {
                 tracing::error!("what sends traces or TLS reports died");
             }
@@ -315,7 +312,11 @@ impl Running {
         let (delivery, end) = (self.delivery.as_ref(), stopped(ends.clone()));
         let delivery = delivery.map(|(engine, _)| engine.clone());
         let (reporting, observer) = (&self.process.reporting, &self.observer);
-        let reports = reporting::start(reporting, &self.queue, delivery, observer, end);
+        let (events, clock) = (
+            Arc::new(observer.clone()),
+            Arc::clone(&observer.judged) as _,
+        );
+        let reports = reporting.start(&self.queue, delivery, events, clock, end);
         let traces = self.exporter.take();
         let traces = traces.map(|t| tokio::spawn(t.run(self.observer.clone(), ends.clone())));
         traces.into_iter().chain([reports]).collect()

@@ -50,6 +50,20 @@ pub enum Seen {
 }
 
 impl Seen {
+    /// Why it has not seen that DNSSEC reaches us, if so.
+    #[must_use]
+    pub fn doubt(&self) -> Option<&str> {
+        match self {
+            Self::Carries => None,
+            Self::Strips(why)
+            | Self::Bogus(why)
+            | Self::Refuses(why)
+            | Self::Refused(why)
+            | Self::Silence(why)
+            | Self::Ours(why) => Some(why),
+        }
+    }
+
     /// Whether name servers have said so.
     #[must_use]
     pub const fn is_answer(&self) -> bool {

@@ -86,9 +86,9 @@ impl Upstream {
         &self.servers
     }
 
-    /// Looks whether DNSSEC reaches us, unless somebody has.
-    pub(crate) async fn look(&self, rest: Rest) {
-        self.probe.look(&self.eye, rest).await;
+    /// Looks whether DNSSEC reaches us, unless somebody has. Says why that has not shown it, if so.
+    pub(crate) async fn look(&self, rest: Rest) -> Option<String> {
+        self.probe.look(&self.eye, rest).await
     }
 
     pub(crate) fn path_may_pass(&self) -> bool {
@@ -203,9 +203,12 @@ impl Upstream {
         };
         if is_trusted && !is_vouched_for(&result) {
             // The name may be in an unsigned zone, or the resolver have ceased to validate.
-            self.look(Rest::Asked).await;
+            let doubt = self.look(Rest::Asked).await;
             if let Way::Barred(why) = self.probe.way(&self.eye) {
                 return Err(Failure::Barred(why));
+            }
+            if let Some(why) = doubt {
+                return Err(Failure::Unvouched(why));
             }
         }
         if let Some(memory) = memory {
@@ -237,7 +240,7 @@ impl Upstream {
     /// What looks bogus may be the work of a resolver that has begun to strip signatures.
     async fn failure(&self, chain: &mut Chain, failure: Failure) -> DnsError {
         if matches!(failure, Failure::Bogus(_)) {
-            self.look(Rest::Lately).await;
+            let _ = self.look(Rest::Lately).await;
             if let Err(obstacle) = self.may_ask(chain.end()).await {
                 return obstacle;
             }
@@ -353,6 +356,13 @@ impl Chain {
             Failure::Barred(why) => {
                 return DnsError::Temporary(format!(
                     "{} is not asked for: {why}",
+                    printable(self.end())
+                ));
+            }
+            Failure::Unvouched(why) => {
+                return DnsError::Local(format!(
+                    "the answer for {} came without the AD bit, and is not believed before the resolver has shown that \
+                     it validates still: {why}",
                     printable(self.end())
                 ));
             }

@@ -10,6 +10,8 @@ pub(crate) enum Failure {
     Chain(Box<(Query, NetError)>),
     /// Nothing was asked: DNSSEC has stopped reaching us, or nobody knows yet; why.
     Barred(String),
+    /// There was one, nobody vouches for it, and it could not be seen whether the resolver would: why.
+    Unvouched(String),
     /// There was one, and it fails validation: what is wrong with it.
     Bogus(String),
 }

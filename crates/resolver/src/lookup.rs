@@ -48,7 +48,7 @@ impl DnsResolver {
     /// Asks for the keys that DNSSEC begins with (decision AMB-34), and sets
     /// [`DnsResolver::path`] accordingly.
     pub async fn look_at_path(&self) {
-        self.upstream.look(Rest::Asked).await;
+        let _ = self.upstream.look(Rest::Asked).await;
     }
 
     /// The same for whoever has seen the name servers come back: some come and go, and are not asked for the

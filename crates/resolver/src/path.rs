@@ -41,10 +41,11 @@ pub(crate) struct Probe {
 }
 
 /// From when to when somebody looked.
-#[derive(Clone, Copy)]
 struct Looked {
     began: Instant,
     ended: Instant,
+    /// Why that did not show that DNSSEC reaches us, if so.
+    doubt: Option<String>,
 }
 
 /// Whose look makes one's own needless.
@@ -108,7 +109,7 @@ impl Probe {
             return None;
         }
         eye.want(name);
-        self.look(eye, Rest::Wanted).await;
+        let _ = self.look(eye, Rest::Wanted).await;
         let state = self.state.borrow();
         state.obstacle(self.is_stale(eye))
     }
@@ -126,18 +127,21 @@ impl Probe {
     /// Looks when nobody has for this time. Look-ups wait for nobody who rests.
     pub(crate) async fn look_rested(&self, eye: &Eye, rest: Duration) {
         loop {
-            let last = *self.last.lock().await;
-            let left = last.map_or(Duration::ZERO, |at| rest.saturating_sub(at.ended.elapsed()));
+            let last = self.last.lock().await;
+            let left = |at: &Looked| rest.saturating_sub(at.ended.elapsed());
+            let left = last.as_ref().map_or(Duration::ZERO, left);
+            drop(last);
             if left.is_zero() {
                 break;
             }
             tokio::time::sleep(left).await;
         }
-        self.look(eye, Rest::Asked).await;
+        let _ = self.look(eye, Rest::Asked).await;
     }
 
-    /// Looks, unless somebody has. Those who ask for it while somebody does look once for all of them.
-    pub(crate) async fn look(&self, eye: &Eye, rest: Rest) {
+    /// Looks, unless somebody has. Those who ask for it while somebody does look once for all of them. Says why that has
+    /// not shown that DNSSEC reaches us, if so.
+    pub(crate) async fn look(&self, eye: &Eye, rest: Rest) -> Option<String> {
         let asked = Instant::now();
         let mut last = self.last.lock().await;
         // Only now: the look that this one may have waited for has seen what the servers do.
@@ -147,16 +151,24 @@ impl Probe {
             Rest::Asked => Duration::ZERO,
         };
         // One that began before knows nothing of what is wanted here.
-        let is_done = |it: Looked| it.began >= asked || it.ended.elapsed() < rest;
-        if last.is_some_and(is_done) || *self.state.borrow() == Path::Off {
-            return;
+        let is_done = |it: &&Looked| it.began >= asked || it.ended.elapsed() < rest;
+        if let Some(looked) = last.as_ref().filter(is_done) {
+            return looked.doubt.clone();
+        }
+        if *self.state.borrow() == Path::Off {
+            return None;
         }
         let began = Instant::now();
         eye.knock_if_refused().await;
         let absences = eye.ended();
         let seen = eye.look(absences).await;
         let ended = Instant::now();
-        *last = Some(Looked { began, ended });
+        let doubt = seen.doubt().map(str::to_owned);
+        *last = Some(Looked {
+            began,
+            ended,
+            doubt: doubt.clone(),
+        });
         let is_answer = seen.is_answer();
         let may_pass = matches!(seen, Seen::Refused(_) | Seen::Refuses(_));
         self.state.send_if_modified(|state| {
@@ -171,6 +183,7 @@ impl Probe {
             *state = next;
             changed
         });
+        doubt
     }
 }
 
@@ -346,7 +359,7 @@ fn failed(servers: &NameServers, zone: &Name, failure: Failure) -> Seen {
     let (names, zone) = (servers.names(), named(zone));
     match failure {
         // Not from a server: it says nothing about the path.
-        Failure::Barred(why) => Seen::Silence(why),
+        Failure::Barred(why) | Failure::Unvouched(why) => Seen::Silence(why),
         Failure::Net(NetError::Dns(NetDnsError::NoRecordsFound(denial))) => {
             let what = match denial.response_code {
                 ResponseCode::NXDomain => "that it does not exist",

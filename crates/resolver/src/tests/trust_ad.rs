@@ -256,3 +256,34 @@ async fn c1_06_c4_06_the_first_answer_without_ad_shows_that_the_resolver_has_cea
         assert_eq!(zone.count("plain.test", RecordType::MX), asked + 1);
     }
 }
+
+/// The resolver may have ceased to validate: an error instead of the keys tells neither that nor the contrary.
+#[tokio::test]
+async fn c1_06_c4_06_what_comes_without_ad_waits_while_the_keys_cannot_be_had() {
+    for fault in [ZoneFault::ServFail, ZoneFault::Refused, ZoneFault::Drop] {
+        let zone = zone().await;
+        zone.secure("d.test")
+            .mx("d.test", 10, "mx.d.test")
+            .mx("plain.test", 10, "mx.d.test");
+        let resolver = DnsResolver::new(&Config {
+            dnssec: Dnssec::TrustAd,
+            retries: 0,
+            timeout: SECOND,
+            limit: 600 * SECOND,
+            ..config(&zone)
+        })
+        .unwrap();
+        resolver.look_at_path().await;
+        zone.fault("", RecordType::DNSKEY, fault);
+        match resolver.mx(&domain("plain.test")).await {
+            Err(DnsError::Local(text)) => assert!(text.contains("without the AD bit"), "{text}"),
+            other => panic!("{fault:?}: {other:?}"),
+        }
+        assert_eq!(*resolver.path().borrow(), Path::Carries);
+        let signed = resolver.mx(&domain("d.test")).await.unwrap();
+        assert_eq!(signed.security, Security::Secure);
+        zone.heal_all();
+        let unsigned = resolver.mx(&domain("plain.test")).await.unwrap();
+        assert_eq!(unsigned.security, Security::Insecure);
+    }
+}

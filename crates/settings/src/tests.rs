@@ -558,6 +558,8 @@ const MISTAKES: &[(&str, &str)] = &[
         "dns.servers = [\"system\", \"127.0.0.1:53\"]",
         "cannot stand beside addresses",
     ),
+    // A look-up takes no longer than that in all.
+    ("dns.timeout = \"11s\"", "10s"),
     ("log.level = \"loud=very\"", "is no filter"),
     ("log.syslog-name = \"a b\"", "ends the name in a log line"),
     (

@@ -1,6 +1,6 @@
 //! `server`, `[[listener]]`, `access`, `dns`, `tls`, `egress`.
 
-use super::{GIB, HOUR, KIB, Key, Kind, MINUTE, SECOND};
+use super::{GIB, HOUR, KIB, Key, Kind, SECOND};
 
 pub(super) const KEYS: &[Key] = &[
     Key::new(
@@ -186,8 +186,9 @@ pub(super) const KEYS: &[Key] = &[
     .default("[]"),
     Key::new(
         "dns.timeout",
-        Kind::Duration(SECOND / 10, MINUTE),
-        "How long one resolver may take for one query before the next is asked.",
+        Kind::Duration(SECOND / 10, 10 * SECOND),
+        "How long one resolver may take for one query before the next is asked. A look-up ends after 10 s in all, so \
+         that a longer time would have no effect.",
     )
     .default("\"5s\""),
     Key::new(

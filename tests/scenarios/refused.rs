@@ -72,6 +72,38 @@ testkit::net_test! {
         assert_eq!((mx.messages().len(), relay.http_get("/readyz").await.0), (1, 200));
     }
 
+    async fn h1_02_another_resolv_conf_counts_after_a_reload_without_a_restart() {
+        let net = Net::start().await;
+        let other = testkit::Zone::start_on("127.0.0.54:53").await;
+        other.mail_domain("d.test", "mx.d.test", "127.0.0.25");
+        let mx = net.peer("mx.d.test", "127.0.0.25").await;
+        let folder = tempfile::TempDir::with_prefix("resolv-").unwrap();
+        let file = folder.path().join("resolv.conf");
+        let write = |text: &str| std::fs::write(&file, text).unwrap();
+        write("nameserver 127.0.0.53\n");
+        let mounted = std::process::Command::new("mount")
+            .args(["--bind", file.to_str().unwrap(), "/etc/resolv.conf"])
+            .status();
+        assert!(mounted.unwrap().success());
+        net.zone.fault_all(ZoneFault::Refused);
+        let relay = Relay::start(net.config().set("dns.servers", r#"["system"]"#)).await;
+        relay.wait_event(|e| e.is("dns.no-answer"), SOON).await;
+        let id = relay.send("a@org.test", &["b@d.test"], MESSAGE).await;
+        is_ours(&deferred(&relay, &id).await);
+
+        // Nobody who may be asked: the same are.
+        write("search test\n");
+        ok(&relay, &["reload"]).await;
+        let kept = relay.wait_event(|e| e.is("dns.servers-kept"), SOON).await;
+        assert_eq!(kept.text("servers"), "127.0.0.53", "{kept}");
+        write("nameserver 127.0.0.54\n");
+        ok(&relay, &["reload"]).await;
+        let told = relay.wait_event(|e| e.is("dns.servers-changed"), SOON).await;
+        assert_eq!(told.text("servers"), "127.0.0.54", "{told}");
+        relay.wait_for("delivery.sent", &id, 2 * SOON).await;
+        assert_eq!((mx.messages().len(), relay.http_get("/readyz").await.0), (1, 200));
+    }
+
     /// What was looked up before may still be known, and what has to be asked anew is not to be had.
     async fn h1_02_what_is_remembered_of_a_domain_does_not_lay_a_refusal_at_its_door() {
         let net = Net::start().await;

@@ -51,6 +51,13 @@ impl Presence {
         is_news
     }
 
+    /// Others are asked now. A look that began before says nothing about them.
+    pub fn replaced(&mut self, now: Instant) {
+        self.answered = self.answered.max(Some(now));
+        self.silence = None;
+        self.ended += 1;
+    }
+
     /// A look that began then has found nobody; who has answered somebody else meanwhile is there. Says whether
     /// that is news: that they refuse where they were silent, or the other way round, is.
     #[must_use]
@@ -112,5 +119,8 @@ mod tests {
         assert!(!all.nobody_answered(at(3), Absence::Refuses, "refused".into()));
         assert!(!all.nobody_answered(at(5), Absence::Refuses, "refused".into()));
         assert!(all.nobody_answered(at(6), Absence::Refuses, "refused".into()));
+        all.replaced(at(8));
+        assert_eq!((all.silence(), all.ended()), (None, 1));
+        assert!(!all.nobody_answered(at(7), Absence::Refuses, "refused".into()));
     }
 }

@@ -57,6 +57,14 @@ impl Board {
         self.update(|presence| presence.nobody_answered(began, how, why));
     }
 
+    /// Others are asked from now on: nothing is known of them, and what was concluded from those before does not hold.
+    pub(crate) fn replaced(&self) {
+        self.update(|presence| {
+            presence.replaced(Instant::now());
+            true
+        });
+    }
+
     /// Shown before anybody else can change it.
     fn update(&self, change: impl FnOnce(&mut Presence) -> bool) {
         let mut presence = self.presence.lock();

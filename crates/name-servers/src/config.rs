@@ -24,7 +24,7 @@ pub struct Config {
 /// The name servers to ask. They are resolvers: recursion is theirs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Servers {
-    /// The `nameserver` lines of `/etc/resolv.conf`, read once.
+    /// The `nameserver` lines of `/etc/resolv.conf`, as they were when it was last read.
     System,
     /// These, each over UDP and TCP.
     List(Vec<SocketAddr>),

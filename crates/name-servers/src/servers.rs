@@ -18,7 +18,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::board::Board;
-use crate::config::{BuildError, Config};
+use crate::config::{BuildError, Config, Servers};
 use group::Group;
 use replies::{conduct, has_reply, is_servfail, may_be_one_servers};
 
@@ -95,6 +95,23 @@ impl NameServers {
         let group = self.0.group();
         let one_of = if group.each.is_empty() { "" } else { "one of " };
         format!("{one_of}{}", group.names)
+    }
+
+    /// Reads the system's list anew, if it is the one that counts. Says whether others are asked from now on; if it
+    /// cannot be read, the same are asked as before.
+    ///
+    /// # Errors
+    /// The list is of no use.
+    pub fn reread(&self) -> Result<bool, BuildError> {
+        if self.0.config.servers != Servers::System {
+            return Ok(false);
+        }
+        let Some(renewed) = self.0.group().renewed(&self.0.config)? else {
+            return Ok(false);
+        };
+        *self.0.group.write() = Arc::new(renewed);
+        self.0.board.replaced();
+        Ok(true)
     }
 
     /// What is said while none of them serves us; known from the questions that are put and from
@@ -290,7 +307,7 @@ mod tests {
         let whoever = |ports: &[u16]| {
             let addresses = ports.iter().map(|p| SocketAddr::from(([127, 0, 0, 1], *p)));
             let config = Config {
-                servers: crate::Servers::List(addresses.collect()),
+                servers: Servers::List(addresses.collect()),
                 believe_ad: false,
                 timeout: Duration::from_secs(3600),
                 retries: 2,

@@ -82,6 +82,15 @@ impl Upstream {
         })
     }
 
+    /// Reads the system's list of name servers anew; says whether others are asked from now on.
+    pub(crate) fn reread(&self) -> Result<bool, BuildError> {
+        let is_new = self.servers.reread()?;
+        if is_new {
+            self.memories.forget();
+        }
+        Ok(is_new)
+    }
+
     pub(crate) const fn servers(&self) -> &NameServers {
         &self.servers
     }

@@ -38,6 +38,15 @@ impl DnsResolver {
         })
     }
 
+    /// Reads the name servers of `/etc/resolv.conf` anew, if those are asked. Says whether others are from now on;
+    /// where the list is of no use, the same are asked as before.
+    ///
+    /// # Errors
+    /// Why it is of no use.
+    pub fn reread(&self) -> Result<bool, BuildError> {
+        self.upstream.reread()
+    }
+
     /// Whether DNSSEC reaches us, now and whenever that changes. Look-ups find out by themselves;
     /// [`DnsResolver::look_at_path`] does without one.
     #[must_use]

@@ -31,7 +31,7 @@ impl Kept {
 pub(crate) struct Memories {
     /// With the spell that it is of.
     validated: Mutex<(u64, Option<ResponseCache>)>,
-    plain: Option<ResponseCache>,
+    plain: Mutex<Option<ResponseCache>>,
     kept: Kept,
 }
 
@@ -39,9 +39,15 @@ impl Memories {
     pub(crate) fn new(kept: Kept) -> Self {
         Self {
             validated: Mutex::new((0, kept.memory())),
-            plain: kept.memory(),
+            plain: Mutex::new(kept.memory()),
             kept,
         }
+    }
+
+    /// Others are asked now, who may know better. What is under way still goes into the memory of before.
+    pub(crate) fn forget(&self) {
+        self.validated.lock().1 = self.kept.memory();
+        *self.plain.lock() = self.kept.memory();
     }
 
     pub(crate) fn of(&self, way: &Way, spell: u64) -> Option<ResponseCache> {
@@ -54,7 +60,7 @@ impl Memories {
                 }
                 validated.1.clone()
             }
-            Way::Plain => self.plain.clone(),
+            Way::Plain => self.plain.lock().clone(),
         }
     }
 }

@@ -38,7 +38,23 @@ pub(super) struct Pool {
 impl Group {
     /// Those that the configuration names now.
     pub(super) fn new(config: &Config) -> Result<Self, BuildError> {
+        Self::of(config.name_servers()?, config)
+    }
+
+    /// The same, if they are others than so far.
+    pub(super) fn renewed(&self, config: &Config) -> Result<Option<Self>, BuildError> {
         let servers = config.name_servers()?;
+        if servers
+            .iter()
+            .map(address)
+            .eq(self.addresses.iter().copied())
+        {
+            return Ok(None);
+        }
+        Self::of(servers, config).map(Some)
+    }
+
+    fn of(servers: Vec<NameServerConfig>, config: &Config) -> Result<Self, BuildError> {
         let tls = TlsConfig::new().map_err(|e| BuildError::System(e.to_string()))?;
         let context = Arc::new(PoolContext::new(config.options(), tls));
         let pool = |servers: Vec<NameServerConfig>| {

@@ -237,7 +237,7 @@ async fn dnssec(resolver: &DnsResolver) -> Option<Problem> {
             }
             let why = match looked {
                 Ok(()) => why.clone(),
-                Err(_elapsed) => format!("{} is silent", resolver.servers()),
+                Err(_elapsed) => format!("nothing has come from {} in time", resolver.servers()),
             };
             return Some(servers(
                 format!("no name server has answered: {why}"),

@@ -58,7 +58,29 @@ impl Watch {
 
     /// Ends never.
     pub(crate) async fn run(self) {
-        tokio::join!(self.listen(), self.look());
+        tokio::join!(self.listen(), self.look(), self.follow());
+    }
+
+    /// Others write the system's list of name servers, and nobody says so to us.
+    async fn follow(&self) {
+        let mut told = None;
+        loop {
+            tokio::time::sleep(MINUTE).await;
+            let resolver = Arc::clone(&self.resolver);
+            let read = tokio::task::spawn_blocking(move || resolver.reread());
+            // It fails only with the runtime.
+            let Ok(read) = read.await else { continue };
+            let failed = read.as_ref().err().map(ToString::to_string);
+            // Once, and not while it is being written.
+            let is_news = failed.is_none() || told == Some((failed.clone(), false));
+            if is_news {
+                tell_of_servers(&self.resolver, &self.observer, read);
+            }
+            told = match told {
+                Some((before, was_told)) if before == failed => Some((failed, was_told || is_news)),
+                _ => Some((failed, false)),
+            };
+        }
     }
 
     /// Looks, tells what changed, remembers success.
@@ -143,6 +165,31 @@ impl Watch {
     }
 }
 
+/// Reads the system's list of name servers anew, for whoever asks for it.
+pub(crate) fn reread(resolver: &DnsResolver, observer: &Observer) {
+    tell_of_servers(resolver, observer, resolver.reread());
+}
+
+fn tell_of_servers(
+    resolver: &DnsResolver,
+    observer: &Observer,
+    read: Result<bool, resolver::BuildError>,
+) {
+    let servers = resolver.servers();
+    match read {
+        Ok(false) => {}
+        Ok(true) => {
+            let fields = [("servers", servers.as_str())];
+            observer.process("dns.servers-changed", Level::Info, &fields);
+        }
+        Err(error) => {
+            let reason = error.to_string();
+            let fields = [("reason", reason.as_str()), ("servers", servers.as_str())];
+            observer.process("dns.servers-kept", Level::Warn, &fields);
+        }
+    }
+}
+
 /// Ends when a name server has come back since the state was last looked at.
 async fn comes_back(silence: &mut watch::Receiver<Option<Silence>>) {
     while silence.changed().await.is_ok() {
@@ -165,6 +212,7 @@ const TEXT: &str = "\
 DNSSEC has reached this relay. While this file is here, a resolver that strips it is a fault: mail
 waits rather than go out without DANE. Remove it only if DNSSEC is to be given up.
 ";
+const MINUTE: Duration = Duration::from_secs(60);
 const HOURLY: Duration = Duration::from_secs(3600);
 /// A resolver that is about to start answers with errors, too.
 const NOW_AND_THEN: Duration = Duration::from_secs(300);

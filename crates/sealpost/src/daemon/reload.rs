@@ -26,7 +26,7 @@ use super::process::Process;
 use under_way::UnderWay;
 pub(crate) use under_way::on_signal;
 
-use super::{descriptors, logins, open, start, translate};
+use super::{descriptors, dnssec, logins, open, start, translate};
 use crate::logging::SetLevel;
 
 /// What a reload acts on.
@@ -86,12 +86,15 @@ impl<S: QueueStore> Process<S> {
         };
         self.tell(&changes.all);
         drop(turn);
+        let has_system_servers = running.0.dns.servers == settings::DnsServers::System;
         drop(running);
         self.tell_of_what_ends();
+        dnssec::reread(&self.resolver, &self.observer);
         Ok(result(
             changes.all,
             changes.same_routes && !self.trust.routes.is_empty(),
             self.logins.is_some(),
+            has_system_servers,
         ))
     }
 
@@ -247,7 +250,12 @@ fn waiting(changes: &[ConfigChange]) -> Vec<String> {
 /// First in the event: nobody should have to guess what counts now.
 const STAYS: &str = "what was in force stays in force, and a restart may fail until this is mended";
 
-fn result(changes: Vec<ConfigChange>, with_routes: bool, with_users: bool) -> ReloadResult {
+fn result(
+    changes: Vec<ConfigChange>,
+    with_routes: bool,
+    with_users: bool,
+    has_system_servers: bool,
+) -> ReloadResult {
     let keys = |in_effect| {
         let matching = changes.iter().filter(move |c| c.in_effect == in_effect);
         matching.map(|c| c.key.clone()).collect::<Vec<_>>()
@@ -262,6 +270,9 @@ fn result(changes: Vec<ConfigChange>, with_routes: bool, with_users: bool) -> Re
     }
     if with_users {
         applied.push("the users of access.users-file".to_owned());
+    }
+    if has_system_servers {
+        applied.push("the name servers of /etc/resolv.conf".to_owned());
     }
     ReloadResult {
         applied,

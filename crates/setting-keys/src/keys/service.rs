@@ -164,7 +164,8 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "dns.servers",
         Kind::List(&Kind::DnsServer),
-        "The resolvers to ask: [\"system\"] takes those of /etc/resolv.conf.",
+        "The resolvers to ask: [\"system\"] takes those of /etc/resolv.conf, which is read again every minute and by a \
+         reload.",
     )
     .default("[\"system\"]"),
     Key::new(

@@ -66,14 +66,7 @@ async fn list(
     json: bool,
     out: &mut Output,
 ) -> anyhow::Result<()> {
-    let mut table = Table::new(&[
-        "DAY",
-        "DOMAIN",
-        "STATE",
-        "GOOD",
-        "FAILED",
-        "WHAT BECAME OF IT",
-    ]);
+    let mut table = Table::new(&["DAY", "DOMAIN", "STATE", "GOOD", "FAILED", "RESULT"]);
     let mut cursor: Option<String> = None;
     let mut listed = 0;
     let mut progress = Progress::new(json);

@@ -35,11 +35,7 @@ fn h7_11_what_is_said_to_take_effect_is_what_is_taken_over() {
         folder.path().display()
     );
     let (mut changed, mut left) = (0, Vec::new());
-    // Nothing acts on `reporting.` yet.
-    for (key, entry, values) in keys()
-        .into_iter()
-        .filter(|k| !k.0.starts_with("reporting."))
-    {
+    for (key, entry, values) in keys() {
         // An entry does not load without what it needs.
         let entry = entry.map(needed).unwrap_or_default();
         let text = format!("{base}{entry}");
@@ -147,7 +143,7 @@ const OTHERS: [&str; 19] = [
 ];
 
 /// Keys that another value alone is not enough for: they need files or other keys.
-const NEED_OTHERS: [&str; 34] = [
+const NEED_OTHERS: [&str; 38] = [
     "listener.role",
     "listener.tls",
     "listener.certificate",
@@ -177,6 +173,10 @@ const NEED_OTHERS: [&str; 34] = [
     "route.username",
     "route.password-file",
     "domain.mx",
+    "reporting.enabled",
+    "reporting.dkim-domain",
+    "reporting.dkim-selector",
+    "reporting.dkim-private-key",
     "admin.token-file",
     "admin.certificate",
     "admin.private-key",

@@ -6,7 +6,7 @@ testkit::net_test! {
     async fn every_view_fits_a_phone_in_light_and_dark() {
         let net = Net::start().await;
         let _mx = net.stubborn("d.test", "127.0.0.25").await;
-        let relay = net.relay().await;
+        let relay = net.relay_with(|config| config.set("reporting.contact-info", "\"tls@org.test\"")).await;
         let id = waiting(&relay, "somebody.with.a.rather.long.name@d.test").await;
         // The whole width of a table.
         waiting(&relay, &format!("{}@d.test", "x".repeat(64))).await;
@@ -15,7 +15,7 @@ testkit::net_test! {
         let message = format!("queue/{id}");
         let views = [
             ("overview", ""), ("queue", "queue"), ("message", message.as_str()), ("deferrals", "deferrals"),
-            ("policies", "policies"), ("policy", "policies/d.test"), ("check", "check?domain=d.test"), ("events", "events"),
+            ("policies", "policies"), ("policy", "policies/d.test"), ("reports", "reports"), ("report", "reports/d.test"), ("check", "check?domain=d.test"), ("events", "events"),
         ];
         for (scheme, dark) in [("light", false), ("dark", true)] {
             browser.prefer(scheme).await;

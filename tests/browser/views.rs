@@ -93,6 +93,31 @@ testkit::net_test! {
         assert_eq!(browser.complaints().await, [""; 0]);
     }
 
+    async fn tls_reports_are_listed_and_shown_or_said_to_be_off() {
+        let net = Net::start().await;
+        let _mx = net.stubborn("d.test", "127.0.0.25").await;
+        let mut relay = net.relay_with(|config| config.set("reporting.contact-info", "\"tls@org.test\"")).await;
+        waiting(&relay, "b@d.test").await;
+        let browser = logged_in(ADMIN).await;
+        browser.until_says("Counted today").await;
+        browser.click("#nav a[href='#/policies']").await;
+        browser.click("main a[href='#/reports']").await;
+        browser.until_says("1 domain counted today, 0 reports to be sent").await;
+        browser.shoot("reports").await;
+        browser.click("a[href^='#/reports/d.test/']").await;
+        browser.until_says("\"starttls-not-supported\"").await;
+        browser.until_says("collecting: the day is not over").await;
+        browser.shoot("report").await;
+        browser.go(&format!("{PAGE}#/reports?state=sent")).await;
+        browser.until_says("No report matches.").await;
+
+        relay.reconfigure(|config| config.set("reporting.enabled", "false"));
+        assert!(relay.cli(&["reload"]).await.code == Some(0), "{}", relay.story());
+        browser.go(&format!("{PAGE}#/reports")).await;
+        browser.until_says("Off: nothing is counted").await;
+        assert_eq!(browser.complaints().await, [""; 0]);
+    }
+
     async fn mail_of_one_reason_and_several_causes_has_a_remedy_for_each() {
         let net = Net::start().await;
         let relay = net.relay().await;

@@ -15,7 +15,7 @@ let started = false;
 // server becomes a later version.
 const VIEWS = {
   "": () => import("./overview.js"), queue: () => import("./queue.js"), deferrals: () => import("./deferrals.js"),
-  policies: () => import("./policies.js"), check: () => import("./check.js"), events: () => import("./events.js"),
+  policies: () => import("./policies.js"), reports: () => import("./reports.js"), check: () => import("./check.js"), events: () => import("./events.js"),
 };
 const message = () => import("./message.js");
 const login = () => import("./login.js");

@@ -16,6 +16,7 @@
     policies: id
       ? [["policies", "check", "message", "queue"], () => [`/v1/policies/${id}`, `/v1/policies/${id}/history`]]
       : [["policies", "check", "message", "queue"], () => [`/v1/policies?${given(["contains", "mode"], [["limit", 100]])}`]],
+    reports: [["reports"], () => (id ? [] : ["/v1/status"])],
     check: [["check"], () => []],
     events: [["events"], () => []],
   };

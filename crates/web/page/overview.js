@@ -44,6 +44,10 @@ async function refresh(now, details) {
     ["Refreshes", s.policies_at_risk ? level("error", `${number(s.policies_at_risk)} keep failing`) : level("good", "none keeps failing")],
     ["First to expire unrefreshed", s.policy_expiry_in === null || s.policy_expiry_in === undefined ? "none" : level("warning", `in ${span(s.policy_expiry_in)}`)],
   ]), el("p", {}, el("a", { href: "#/policies" }, "All policies"))),
+  s.reports ? card("TLS reports", facts([
+    ["Counted today", plural(s.reports.collecting, "domain")], ["To be sent", number(s.reports.pending)],
+    ...(s.reports.failing ? [["In vain so far", level("warning", number(s.reports.failing))]] : []),
+  ]), el("p", {}, el("a", { href: "#/reports" }, "All reports"))) : null,
   card("Resolver", facts([
     ["DNSSEC", s.dnssec === "unavailable" ? level("warning", "does not reach us") : s.dnssec],
     ...(s.lookups || []).map((row) => [row.type.toUpperCase(), lookups(row)]),

@@ -23,7 +23,7 @@ async function list(place, query) {
   el("div", { class: "field" }, el("label", { for: "p-contains" }, "Domain contains"), el("input", { id: "p-contains", name: "contains", value: query.contains || "", autocomplete: "off" })),
   el("div", { class: "field" }, el("label", { for: "p-mode" }, "Mode"), el("select", { id: "p-mode", name: "mode" }, el("option", { value: "" }, "any"),
     ["enforce", "testing", "none"].map((mode) => el("option", { value: mode, selected: query.mode === mode }, mode)))),
-  el("div", { class: "row" }, el("button", { type: "submit", class: "primary" }, "Filter"), el("a", { href: "#/policies", class: "button" }, "Clear"))), body);
+  el("div", { class: "row" }, el("button", { type: "submit", class: "primary" }, "Filter"), el("a", { href: "#/policies", class: "button" }, "Clear"), el("a", { href: "#/reports", class: "button" }, "TLS reports"))), body);
   await load(view, body);
 }
 

@@ -103,7 +103,7 @@ macro_rules! script {
 }
 
 /// Name, type, content.
-const FILES: [(&str, &str, &str); 16] = [
+const FILES: [(&str, &str, &str); 17] = [
     (
         "style.css",
         "text/css; charset=utf-8",
@@ -126,6 +126,7 @@ const FILES: [(&str, &str, &str); 16] = [
     script!("deferrals.js"),
     script!("pause.js"),
     script!("policies.js"),
+    script!("reports.js"),
     script!("check.js"),
     script!("events.js"),
 ];

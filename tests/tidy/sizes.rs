@@ -139,7 +139,7 @@ const LARGER_CRATES: [(&str, usize); 12] = [
     // Names and files of the commands are looked at before anything is written.
     // What the log lost, and what only the page told.
     // A reload that was refused, and what waits for a restart.
-    ("sealpost", 10_070),
+    ("sealpost", 10_150),
     // Maintenance and greeting of listeners.
     // And which networks are too wide to be anybody's own, alone or together.
     // Names that are nobody's, files that users may not read, directories that nobody makes.

@@ -105,6 +105,7 @@ pub(crate) async fn show<S: QueueStore>(
     (status = 200, description = "How many are due now.", body = SendReportsResult),
     (status = 400, description = "That is no domain, or no day.", body = ProblemDetails),
     (status = 409, description = "This relay sends no reports.", body = ProblemDetails),
+    (status = 503, description = "The relay is starting, or its disk takes nothing.", body = ProblemDetails),
 ))]
 pub(crate) async fn send<S: QueueStore>(
     extract::State(control): extract::State<Control<S>>,
@@ -119,7 +120,9 @@ pub(crate) async fn send<S: QueueStore>(
         state: None,
     };
     let reports = reports(&control)?;
-    let due = block_in_place(|| reports.send_now(&wanted.filter())) as u64;
+    let due = block_in_place(|| reports.send_now(&wanted.filter()))
+        .map_err(|e| Problem::unavailable(format!("no report was made due: {e}")))?
+        as u64;
     let target = wanted.named();
     control.daemon.audit(&Audit {
         at: control.now().wall,

@@ -28,7 +28,10 @@ impl Book {
 
 impl Reports {
     /// Writes what was counted, and closes days that are over. [`Reports::run`] does so from time to time. Blocks.
-    pub fn turn(&self, now: Timestamp) {
+    ///
+    /// # Errors
+    /// The disk does not take it; that is told, and tried again with the next turn.
+    pub fn turn(&self, now: Timestamp) -> io::Result<()> {
         let disk = self.disk.lock();
         let at_once = self.close_now.swap(false, Ordering::Relaxed);
         let over = self.begin_closing(now, at_once);
@@ -37,11 +40,12 @@ impl Reports {
             .write(&disk)
             .and_then(|()| self.write_outcomes(&disk))
             .and_then(|()| over.iter().try_for_each(|day| self.close(&disk, *day, now)));
-        match result {
+        match &result {
             Ok(()) => self.told.store(false, Ordering::Relaxed),
-            Err(error) => self.tell(&disk, &error),
+            Err(error) => self.tell(&disk, error),
         }
         self.forget(&disk, now);
+        result
     }
 
     fn tell(&self, disk: &Disk, error: &io::Error) {

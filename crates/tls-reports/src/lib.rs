@@ -29,7 +29,7 @@ pub use options::{Addresses, Options};
 pub use ports::{BoxError, Events, Mail, Ports, Post, ReportEvent, What};
 pub use post::{HttpsPost, TlsSource};
 pub use reports::Reports;
-pub use view::{ListFilter, OpenError, ReportView, State, Trouble};
+pub use view::{ListFilter, NotNow, OpenError, ReportView, State, Trouble};
 
 #[cfg(test)]
 mod tests;

@@ -18,7 +18,7 @@ use crate::disk::Disk;
 use crate::hosts::Hosts;
 use crate::options::Options;
 use crate::outcome::{Line, Outcome};
-use crate::view::{ListFilter, OpenError, ReportView, State, Trouble};
+use crate::view::{ListFilter, NotNow, OpenError, ReportView, State, Trouble};
 
 /// The TLS reports of this relay: what is counted, what is to be sent, and what became of it.
 pub struct Reports {
@@ -268,16 +268,17 @@ impl Reports {
     }
 
     /// Makes reports of days that are over due at once; returns how many.
-    pub fn send_now(&self, filter: &ListFilter<'_>) -> usize {
-        let Some(clock) = self.clock.get() else {
-            return 0; // It does not run.
-        };
+    ///
+    /// # Errors
+    /// It does not run yet, or the disk does not take what must be on it first.
+    pub fn send_now(&self, filter: &ListFilter<'_>) -> Result<usize, NotNow> {
+        let clock = self.clock.get().ok_or(NotNow::Starting)?;
         let now = clock.wall();
         self.close_now.store(true, Ordering::Relaxed);
-        self.turn(now);
+        self.turn(now)?;
         let count = self.book.lock().hurry(filter, now);
         self.wake.notify_one();
-        count
+        Ok(count)
     }
 
     /// Puts what was counted since the last write to the rest.

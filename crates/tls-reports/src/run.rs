@@ -60,6 +60,7 @@ impl Reports {
     async fn write_down(self: &Arc<Self>, ports: &Ports) {
         let (reports, now) = (Arc::clone(self), ports.clock.wall());
         let written = tokio::task::spawn_blocking(move || reports.turn(now));
+        // A disk that takes nothing has been told.
         if let Err(error) = written.await {
             tracing::error!(%error, "writing the counts of TLS reports failed");
         }

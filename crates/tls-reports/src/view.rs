@@ -119,3 +119,14 @@ pub struct OpenError {
     pub(crate) directory: PathBuf,
     pub(crate) error: std::io::Error,
 }
+
+/// Why nothing can be sent now.
+#[derive(Debug, thiserror::Error)]
+pub enum NotNow {
+    /// Before all is started.
+    #[error("the relay is still starting")]
+    Starting,
+    /// What must be on disk first is not.
+    #[error("the counts and outcomes of TLS reports cannot be written: {0}")]
+    Disk(#[from] std::io::Error),
+}

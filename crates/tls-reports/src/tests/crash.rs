@@ -7,8 +7,8 @@ use std::time::Duration;
 use journal::SimulatedDisk;
 
 use super::world::{DIR, World, day};
-use crate::State;
 use crate::run::AT_ONCE;
+use crate::{ListFilter, NotNow, State};
 
 const RECORD: &str = "v=TLSRPTv1; rua=https://r.test/x";
 
@@ -236,4 +236,19 @@ async fn b4_04_while_the_disk_does_not_take_what_became_of_reports_no_more_are_s
     assert_eq!(world.outside.mailed.lock().len(), all, "each once");
     let (world, _) = World::with(&disk, Arc::clone(&world.outside));
     assert!(world.list().iter().all(|view| view.state == State::Sent));
+}
+
+#[tokio::test]
+async fn who_asks_for_reports_at_once_learns_that_the_day_cannot_be_closed() {
+    let disk = SimulatedDisk::new(1);
+    let (world, _) = World::on(&disk, day().begin());
+    world.success("d.test");
+    world.pass().await;
+    world.go_to(day().end() + Duration::from_secs(1));
+    disk.set_free(Some(0));
+    let result = world.reports.send_now(&ListFilter::default());
+    assert!(matches!(result, Err(NotNow::Disk(_))), "{result:?}");
+    disk.set_free(None);
+    let due = world.reports.send_now(&ListFilter::default());
+    assert_eq!(due.unwrap(), 1);
 }

@@ -263,7 +263,8 @@ impl World {
 
     /// So many reports at most.
     pub(super) async fn pass_of(&self, room: usize) {
-        self.reports.turn(self.outside.wall());
+        // Disks that fail are told of.
+        let _ = self.reports.turn(self.outside.wall());
         let jobs = self.reports.take_due(self.outside.wall(), room);
         for job in jobs {
             Arc::clone(&self.reports).send(&self.ports, job).await;

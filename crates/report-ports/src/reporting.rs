@@ -122,9 +122,10 @@ impl Reporting {
         delivery: Option<Delivery<S>>,
         events: Arc<dyn Events>,
         clock: Arc<dyn Clock>,
+        doubted: Arc<dyn Fn() -> bool + Send + Sync>,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> JoinHandle<()> {
-        let ports = self.ports(Arc::clone(queue), delivery, events, clock);
+        let ports = self.ports(Arc::clone(queue), delivery, events, clock, doubted);
         tokio::spawn(Arc::clone(&self.reports).run(ports, stop))
     }
 
@@ -135,6 +136,7 @@ impl Reporting {
         delivery: Option<Delivery<S>>,
         events: Arc<dyn Events>,
         clock: Arc<dyn Clock>,
+        doubted: Arc<dyn Fn() -> bool + Send + Sync>,
     ) -> Ports {
         let unhurried = Arc::clone(&clock);
         // The engine's time, so that queue and engine agree while a clock jump is being held.
@@ -156,6 +158,7 @@ impl Reporting {
             mail: Arc::new(mail),
             events,
             clock,
+            doubted,
         }
     }
 }

@@ -22,6 +22,8 @@ pub struct Ports {
     pub events: Arc<dyn Events>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Whether name servers are not believed now when they say that a name does not exist: they say so of nearly all.
+    pub doubted: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// Posts a report (RFC 8460 section 5.4).

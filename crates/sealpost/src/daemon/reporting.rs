@@ -1,6 +1,7 @@
 //! TLS reports: opened, run, and told.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use attempt::Level;
 use mail_types::Resolver;
@@ -29,6 +30,12 @@ pub(super) fn open(
     }
     observer.reports = Some(reporting.clone());
     Ok(reporting)
+}
+
+/// Whether NXDOMAIN is not believed now.
+pub(super) fn doubted(observer: &Observer) -> Arc<dyn Fn() -> bool + Send + Sync> {
+    let counts = Arc::clone(&observer.counts);
+    Arc::new(move || counts.dns_doubted.load(Ordering::Relaxed))
 }
 
 impl Events for Observer {

@@ -311,12 +311,13 @@ impl Running {
     fn tell(&mut self, ends: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
         let (delivery, end) = (self.delivery.as_ref(), stopped(ends.clone()));
         let delivery = delivery.map(|(engine, _)| engine.clone());
-        let (reporting, observer) = (&self.process.reporting, &self.observer);
+        let (told, observer) = (&self.process.reporting, &self.observer);
         let (events, clock) = (
             Arc::new(observer.clone()),
             Arc::clone(&observer.judged) as _,
         );
-        let reports = reporting.start(&self.queue, delivery, events, clock, end);
+        let doubted = reporting::doubted(observer);
+        let reports = told.start(&self.queue, delivery, events, clock, doubted, end);
         let traces = self.exporter.take();
         let traces = traces.map(|t| tokio::spawn(t.run(self.observer.clone(), ends.clone())));
         traces.into_iter().chain([reports]).collect()

@@ -189,6 +189,24 @@ async fn b4_18_b4_19_mail_goes_from_the_contact_to_the_address_once() {
 }
 
 #[tokio::test]
+async fn b1_11_name_servers_that_are_not_believed_cost_no_report() {
+    use std::sync::atomic::Ordering::Relaxed;
+    let world = World::new();
+    world.success("d.test");
+    world.success("none.test");
+    world.outside.doubted.store(true, Relaxed);
+    world.live(Duration::from_hours(17)).await;
+    assert!(world.list().iter().all(|view| view.state == State::Pending));
+    world.outside.doubted.store(false, Relaxed);
+    world.publish("d.test", HTTPS);
+    world.live(A_DAY).await;
+    let list = world.list();
+    let states: Vec<_> = list.iter().map(|v| (&*v.domain, v.state)).collect();
+    let expected = [("d.test", State::Sent), ("none.test", State::Dropped)];
+    assert_eq!(states, expected);
+}
+
+#[tokio::test]
 async fn b4_17_a_report_is_no_reason_for_another_one() {
     let world = World::new();
     world.publish("d.test", MAILTO);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use clocks::Clock;
@@ -38,6 +38,8 @@ pub(super) struct Outside {
     pub(super) txt: Mutex<BTreeMap<String, Vec<String>>>,
     /// Look-ups that fail before one is answered.
     pub(super) servfail: AtomicU64,
+    /// What does not exist is not believed.
+    pub(super) doubted: AtomicBool,
     pub(super) asked: Mutex<Vec<String>>,
     /// What becomes of the next requests; then all are taken.
     pub(super) posts_fail: Mutex<VecDeque<&'static str>>,
@@ -190,6 +192,10 @@ impl World {
             mail: Arc::clone(&outside) as _,
             events: Arc::clone(&outside) as _,
             clock: Arc::clone(&outside) as _,
+            doubted: {
+                let outside = Arc::clone(&outside);
+                Arc::new(move || outside.doubted.load(Ordering::Relaxed))
+            },
         };
         let _ = reports.clock.set(Arc::clone(&ports.clock));
         let world = Self {

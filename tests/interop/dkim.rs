@@ -194,7 +194,7 @@ testkit::net_test! {
             policy: Policy::NoPolicyFound,
             failure: None,
         });
-        reports.turn(yesterday);
+        reports.turn(yesterday).unwrap();
         relay.restart().await;
         let sent = relay.cli(&["report", "send"]).await;
         assert_eq!(sent.code, Some(0), "{sent:?}");

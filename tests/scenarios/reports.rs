@@ -179,7 +179,7 @@ fn count_yesterday(folder: &Path, domains: &[&str]) {
         reports.note(&finding);
         reports.note(&finding);
     }
-    reports.turn(at);
+    reports.turn(at).unwrap();
 }
 
 /// Takes every report that is posted there.

@@ -17,7 +17,7 @@ impl Pace {
         self.0 = Some(self.0.map_or(took, |before| (before * 3 + took) / 4));
     }
 
-    /// How much so many sessions get done in [`MOMENT`].
+    /// How much so many sessions get done in about a second.
     #[must_use]
     pub fn ahead(self, sessions: u32) -> usize {
         let Some(each) = self.0 else {
